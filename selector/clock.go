@@ -1,0 +1,61 @@
+package selector
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Clock is where a selector has the time from: the system's clock, or a
+// *Manual.
+type Clock interface {
+	// Now is a monotonic time in nanoseconds, with an arbitrary start.
+	Now() int64
+	// timeout is for how many nanoseconds s may sleep when its first timer is
+	// due at the given time; negative: until it is woken.
+	timeout(s *Selector, at int64) int64
+}
+
+type systemClock struct{}
+
+var start = time.Now()
+
+func (systemClock) Now() int64 { return int64(time.Since(start)) }
+
+func (c systemClock) timeout(_ *Selector, at int64) int64 { return max(0, at-c.Now()) }
+
+// Manual is a clock for tests that moves only when it is told to. The zero
+// value is ready and stands at zero. All methods may be called from any
+// goroutine.
+type Manual struct {
+	now       atomic.Int64
+	mu        sync.Mutex
+	selectors map[*Selector]struct{}
+}
+
+// Now is the sum of all advances.
+func (m *Manual) Now() int64 { return m.now.Load() }
+
+// Advance moves the clock on by d and wakes the selectors that wait for it.
+// It does not wait until their timers have run.
+func (m *Manual) Advance(d time.Duration) {
+	m.now.Add(int64(d))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.selectors {
+		s.wake()
+	}
+}
+
+func (m *Manual) timeout(s *Selector, at int64) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.selectors == nil {
+		m.selectors = make(map[*Selector]struct{})
+	}
+	m.selectors[s] = struct{}{}
+	if m.now.Load() >= at {
+		return 0
+	}
+	return -1
+}

@@ -1,0 +1,284 @@
+// Package selector says which descriptors can be read or written now, and
+// when a timer is due. It is the loop that everything else of Bulkhead is
+// called from.
+//
+// A Selector is Kamaelia's: a component asks it for one notice with
+// [Descriptor.NewReader], NewWriter or NewExceptional and gets one call of
+// [Notices].ReadReady, SendReady or Exceptional; for the next notice it asks
+// again. Beneath, a descriptor is registered once, edge-triggered, and asking
+// is a few instructions: no system call is made until the descriptor is
+// removed.
+//
+// # Who may call what
+//
+// A selector has one owner at a time: the goroutine that holds its baton,
+// which is the one inside [Selector.Run]. All notices, timers and posted
+// functions are called there, and everything but [Selector.Post],
+// [Selector.Stop] and [Selector.Done] may be called only there (or before Run
+// has been called). Nothing takes a lock. In the middle of a notice the owner
+// can give the rest of the loop to another goroutine with [Selector.Pass].
+package selector
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+)
+
+// ErrStopped is returned by Add when the selector has stopped.
+var ErrStopped = errors.New("selector: stopped")
+
+// Options are the settings of a Selector. The zero value is a good one.
+type Options struct {
+	// Clock tells the time for timers. Nil is the system's monotonic clock;
+	// tests pass a *[Manual].
+	Clock Clock
+}
+
+// Selector waits for readiness, timers and posts, and calls those concerned.
+// Make one with New.
+type Selector struct {
+	poll   poller
+	clock  Clock
+	now    int64
+	slots  []slot
+	free   []uint32
+	due    queue
+	timers timerHeap
+	taken  *post // posts taken off the list, not yet run
+	holder *baton
+
+	posts    atomic.Pointer[post]
+	sleeping atomic.Bool
+	stopping atomic.Bool
+	wakers   atomic.Int32 // goroutines about to write to the wake descriptor
+	closed   atomic.Bool
+	done     chan struct{}
+}
+
+// baton is what makes a goroutine the owner. Only its holder reads or writes
+// passed, so a goroutine that has given the loop away can find that out
+// without touching anything that is no longer its own.
+type baton struct{ passed bool }
+
+// slot is one place for a descriptor. The generation tells the descriptor
+// that sits there now from those that sat there before: the kernel hands both
+// numbers back with every event.
+type slot struct {
+	d   *Descriptor
+	gen uint32
+}
+
+// New makes a selector. It holds two descriptors until Run has returned, so
+// a selector that is never run has to be stopped and run once.
+func New(o Options) (*Selector, error) {
+	s := &Selector{clock: o.Clock, done: make(chan struct{})}
+	if s.clock == nil {
+		s.clock = systemClock{}
+	}
+	if err := s.poll.open(); err != nil {
+		return nil, fmt.Errorf("selector: making the readiness queue: %w", err)
+	}
+	s.slots = make([]slot, 1) // slot 0 is the wake descriptor's
+	s.now = s.clock.Now()
+	return s, nil
+}
+
+// Now is the time of this turn of the loop in nanoseconds, on the selector's
+// clock: monotonic, with an arbitrary start. It does not move within a turn.
+func (s *Selector) Now() int64 { return s.now }
+
+// Run makes the calling goroutine the owner and serves until Stop. It returns
+// when the selector has stopped and its descriptors are closed, also when the
+// baton has been passed to other goroutines on the way. Run may be called
+// once.
+func (s *Selector) Run() {
+	s.holder = &baton{}
+	s.run(s.holder)
+	<-s.done
+}
+
+// Done is closed when the selector has stopped. Any goroutine may wait on it.
+func (s *Selector) Done() <-chan struct{} { return s.done }
+
+// Stop makes Run return once the functions posted so far have run. What is
+// registered then gets no more notices; its descriptors are the caller's to
+// close. Any goroutine may call it, any number of times.
+func (s *Selector) Stop() {
+	s.stopping.Store(true)
+	s.wake()
+}
+
+// Pass hands the baton to a new goroutine in mid-notice: from here on that
+// one runs the loop, and the caller may finish what it is doing but may not
+// touch the selector, or anything else that belongs to the loop, except by
+// Post. Only the owner may call it, from within a notice, a timer or a posted
+// function.
+func (s *Selector) Pass() {
+	s.holder.passed = true
+	next := &baton{}
+	s.holder = next
+	go s.run(next)
+}
+
+// run serves until the baton is passed or the selector stops.
+func (s *Selector) run(mine *baton) {
+	for {
+		if s.stopping.Load() {
+			if s.finish(mine) {
+				return
+			}
+		}
+		s.wait()
+		// What is queued while these run waits for the next turn, so that no
+		// descriptor, timer or post can keep the others out.
+		for n := s.due.len; n > 0; n-- {
+			s.tellNext()
+			if mine.passed {
+				return
+			}
+		}
+		for n := s.timers.due(s.now); n > 0; n-- {
+			t := s.timers.popDue(s.now)
+			if t == nil {
+				break
+			}
+			t.notice.Expired(t)
+			if mine.passed {
+				return
+			}
+		}
+		if s.taken == nil {
+			s.taken = s.takePosts()
+		}
+		if !s.runTaken(mine) {
+			return
+		}
+	}
+}
+
+// runTaken runs the posts taken; it reports false when the baton was passed.
+func (s *Selector) runTaken(mine *baton) bool {
+	for s.taken != nil {
+		p := s.taken
+		s.taken = p.next
+		p.run()
+		if mine.passed {
+			return false
+		}
+	}
+	return true
+}
+
+// wait sleeps until there is something to do and queues what became ready.
+func (s *Selector) wait() {
+	timeout := int64(-1)
+	switch {
+	case s.due.len > 0 || s.taken != nil:
+		timeout = 0
+	default:
+		// From here on a post or an advance of the clock writes to the wake
+		// descriptor; what came before is seen below.
+		s.sleeping.Store(true)
+		if at, ok := s.timers.next(); ok {
+			timeout = s.clock.timeout(s, at)
+		}
+		if s.posts.Load() != nil || s.stopping.Load() {
+			timeout = 0
+		}
+	}
+	n := s.poll.wait(timeout)
+	s.sleeping.Store(false)
+	s.now = s.clock.Now()
+	for i := range n {
+		index, gen, ready := s.poll.event(i)
+		if index == 0 || int(index) >= len(s.slots) {
+			continue // the wake descriptor
+		}
+		at := &s.slots[index]
+		if at.d == nil || at.gen != gen {
+			continue // an event of a descriptor that is gone
+		}
+		at.d.ready |= ready
+		s.queue(at.d)
+	}
+}
+
+// queue puts d among those to be told, if it waits for anything it is ready
+// for.
+func (s *Selector) queue(d *Descriptor) {
+	if d.armed&d.ready != 0 && !d.queued {
+		d.queued = true
+		s.due.push(d)
+	}
+}
+
+// tellNext gives the first of the queue one notice. All that the selector
+// has to do about it is done before the call, because the call may pass the
+// baton.
+func (s *Selector) tellNext() {
+	d := s.due.pop()
+	d.queued = false
+	hit := d.armed & d.ready
+	hit &= -hit
+	if hit == 0 {
+		return // removed, or asked for nothing more, since it was queued
+	}
+	d.armed &^= hit
+	s.queue(d)
+	switch hit {
+	case forReader:
+		d.notices.ReadReady()
+	case forWriter:
+		d.notices.SendReady()
+	case forExceptional:
+		d.ready &^= forExceptional
+		d.notices.Exceptional()
+	}
+}
+
+// finish runs the last posts, refuses new ones and closes up. It reports
+// whether the goroutine's work is over.
+func (s *Selector) finish(mine *baton) bool {
+	if !s.runTaken(mine) {
+		return true
+	}
+	if s.taken = s.lastPosts(); !s.runTaken(mine) {
+		return true
+	}
+	s.closed.Store(true)
+	for s.wakers.Load() != 0 {
+		runtime.Gosched() // they are between the check of closed and a write
+	}
+	s.poll.close()
+	close(s.done)
+	return true
+}
+
+// queue of descriptors, linked through Descriptor.next.
+type queue struct {
+	first, last *Descriptor
+	len         int
+}
+
+func (q *queue) push(d *Descriptor) {
+	if q.last == nil {
+		q.first = d
+	} else {
+		q.last.next = d
+	}
+	q.last = d
+	q.len++
+}
+
+func (q *queue) pop() *Descriptor {
+	d := q.first
+	q.first = d.next
+	if q.first == nil {
+		q.last = nil
+	}
+	d.next = nil
+	q.len--
+	return d
+}
