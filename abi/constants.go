@@ -1,0 +1,82 @@
+package abi
+
+// This file is a table in itself: the generator reads the constants, their
+// values and their comments from it. It holds constants alone and imports
+// nothing.
+
+// Module is the name of the import module that holds the host functions.
+const Module = "csa_v1"
+
+// Version is the version of the contract. Functions and constants may be added
+// to a version; what is there does not change.
+const Version = 1
+
+// What control can be told. Any other value is INVALID.
+const (
+	// ProducerFinished: the guest has sent its last byte. What is in the inbox
+	// is sent, what the peer still sends is dropped, then the connection closes.
+	ProducerFinished = 0
+	// ShutdownMicroprocess: close now, and drop what is not sent yet.
+	ShutdownMicroprocess = 1
+	// FinishSending: what is in the inbox is sent, then the peer is told that no
+	// more follows (a half-close). Receiving goes on.
+	FinishSending = 2
+)
+
+// The keys of info. Any other value is INVALID.
+const (
+	// InfoPeer is the address of the peer: "ip:port" ("[ip]:port" for IPv6), or
+	// the path of a unix socket, which may be empty.
+	InfoPeer = 0
+	// InfoLocal is the address the peer connected to, written likewise.
+	InfoLocal = 1
+	// InfoListener is the name of the listener that accepted the connection.
+	InfoListener = 2
+	// InfoTenant is the name of the tenant the connection belongs to.
+	InfoTenant = 3
+	// InfoTransport is "tcp" or "unix".
+	InfoTransport = 4
+)
+
+// The clocks. Any other value is INVALID.
+const (
+	// ClockWall is the time of day: nanoseconds since 1970-01-01 UTC. It may
+	// jump.
+	ClockWall = 0
+	// ClockMonotonic counts nanoseconds from an arbitrary start and never goes
+	// back. It is what timers go by.
+	ClockMonotonic = 1
+)
+
+// The levels of log. Any other value is INVALID.
+const (
+	// LogDebug is for the author of the guest.
+	LogDebug = 0
+	// LogInfo is for whoever reads along.
+	LogInfo = 1
+	// LogWarn is what somebody should look at.
+	LogWarn = 2
+	// LogError is what keeps the guest from doing its work.
+	LogError = 3
+)
+
+// The limits of the contract. The limits an operator sets, such as the size of
+// the inbox, are in the configuration file.
+const (
+	// MinWindow is the least length of a window, in bytes.
+	MinWindow = 4096
+	// MaxWindow is the greatest length of a window, in bytes.
+	MaxWindow = 1 << 20
+	// MaxLogLine is how many bytes of one log call are kept; the rest is cut.
+	MaxLogLine = 1024
+	// MaxMetricName is the greatest length of the name of a metric, in bytes.
+	MaxMetricName = 64
+	// MaxMetrics is how many names of metrics one tenant may use.
+	MaxMetrics = 100
+	// MaxTimers is how many timers one handle may have at a time; the
+	// instance's own, on handle -1, count by themselves.
+	MaxTimers = 16
+	// HandleReuse is how many later connections have taken the same slot
+	// before the value of a handle comes back.
+	HandleReuse = 2048
+)

@@ -1,0 +1,111 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+)
+
+// constantsOf reads the table that abi/constants.go is: its const
+// declarations, in order, one group each.
+func constantsOf(root string) ([]group, error) {
+	name := filepath.Join(root, "abi", "constants.go")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the table of constants: %w", err)
+	}
+	return parseConstants(name, text)
+}
+
+// group is one const declaration.
+type group struct {
+	Doc       string
+	Constants []constantDoc
+}
+
+// constantDoc is one constant.
+type constantDoc struct {
+	Name  string // in Go
+	C     string // in the C header
+	Value string // a Go and C literal
+	Doc   string // one paragraph, without the name it starts with
+}
+
+func parseConstants(name string, text []byte) ([]group, error) {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, name, text, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	info := types.Info{Defs: make(map[*ast.Ident]types.Object)}
+	if _, err := new(types.Config).Check("abi", fset, []*ast.File{file}, &info); err != nil {
+		return nil, err
+	}
+	var groups []group
+	for _, d := range file.Decls {
+		decl, ok := d.(*ast.GenDecl)
+		if !ok || decl.Tok != token.CONST {
+			return nil, fmt.Errorf("%s holds something that is no constant", fset.Position(d.Pos()))
+		}
+		g := group{Doc: paragraph(decl.Doc)}
+		for _, s := range decl.Specs {
+			spec := s.(*ast.ValueSpec)
+			for _, id := range spec.Names {
+				doc := paragraph(spec.Doc)
+				if !decl.Lparen.IsValid() {
+					doc = paragraph(decl.Doc)
+				}
+				c, err := documented(id, doc, info.Defs[id].(*types.Const).Val())
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", fset.Position(id.Pos()), err)
+				}
+				g.Constants = append(g.Constants, c)
+			}
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
+}
+
+func documented(id *ast.Ident, doc string, v constant.Value) (constantDoc, error) {
+	rest, ok := strings.CutPrefix(doc, id.Name)
+	if !ok || !strings.HasSuffix(doc, ".") {
+		return constantDoc{}, errors.New(id.Name + " needs a comment that starts with its name and ends with a full stop")
+	}
+	rest = strings.TrimSpace(rest)
+	// "X is the ..." and "X: the ..." both leave a sentence to print.
+	rest = strings.TrimPrefix(rest, ": ")
+	rest = strings.TrimPrefix(rest, "is ")
+	return constantDoc{Name: id.Name, C: "CSA_" + upper(id.Name), Value: v.ExactString(), Doc: capital(rest)}, nil
+}
+
+func paragraph(c *ast.CommentGroup) string {
+	return strings.Join(strings.Fields(c.Text()), " ")
+}
+
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// upper writes a Go name as a macro is written: InfoPeer becomes INFO_PEER.
+func upper(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
+}

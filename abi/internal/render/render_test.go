@@ -1,0 +1,52 @@
+package render
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestConstantsNeedTheirComments(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"none":          {"package abi\nconst A = 1\n", "comment that starts with its name"},
+		"another name":  {"package abi\n// B is one.\nconst A = 1\n", "comment that starts with its name"},
+		"no full stop":  {"package abi\n// A is one\nconst A = 1\n", "full stop"},
+		"no constant":   {"package abi\nvar A = 1\n", "no constant"},
+		"not Go":        {"package", "expected"},
+		"does not type": {"package abi\n// A is b.\nconst A = b\n", "undefined"},
+	} {
+		if _, err := parseConstants("constants.go", []byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	groups, err := parseConstants("constants.go", []byte("package abi\n// Some.\nconst (\n// FooBar is a\n// thing.\nFooBar = 1<<4\n// Baz: or none.\nBaz = \"x\"\n)\n"))
+	if err != nil || len(groups) != 1 || groups[0].Doc != "Some." {
+		t.Fatal(groups, err)
+	}
+	if got := groups[0].Constants[0]; got != (constantDoc{"FooBar", "CSA_FOO_BAR", "16", "A thing."}) {
+		t.Error(got)
+	}
+	if got := groups[0].Constants[1]; got != (constantDoc{"Baz", "CSA_BAZ", `"x"`, "Or none."}) {
+		t.Error(got)
+	}
+}
+
+func TestCommentsAreWrapped(t *testing.T) {
+	got := comment("one two three\nfour\n\nfive", "", "// ", 12)
+	if want := "// one two\n// three\n// four\n//\n// five"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestGoCode(t *testing.T) {
+	for in, want := range map[string]string{"OK": "OK", "TLS": "TLS", "BAD_HANDLE": "BadHandle", "AGAIN": "Again"} {
+		if got := goCode(in); got != want {
+			t.Errorf("%s is %s in Go, want %s", in, got, want)
+		}
+	}
+}
+
+func TestFilesNeedTheConstants(t *testing.T) {
+	if _, err := Files(t.TempDir()); err == nil || !strings.Contains(err.Error(), "constants.go") {
+		t.Error(err)
+	}
+}

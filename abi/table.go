@@ -1,0 +1,323 @@
+package abi
+
+// ValueType is the type of one parameter or result.
+type ValueType byte
+
+// The value types that version 1 uses.
+const (
+	I32 ValueType = iota // I32 is a 32-bit integer; signed unless said otherwise.
+	I64                  // I64 is a signed 64-bit integer.
+)
+
+// String is the name of the type in WebAssembly text: "i32" or "i64".
+func (t ValueType) String() string {
+	switch t {
+	case I32:
+		return "i32"
+	case I64:
+		return "i64"
+	}
+	return "unknown"
+}
+
+// Access says what the host does with the guest's memory at a pointer.
+type Access byte
+
+// The kinds of access.
+const (
+	None   Access = iota // None: the parameter is a plain number.
+	Reads                // Reads: the host reads from here, and keeps no reference.
+	Writes               // Writes: the host writes here, before it returns.
+)
+
+// Param is one parameter of a function.
+type Param struct {
+	Name string
+	Type ValueType
+	// Access is other than None for an I32 that is a pointer. Its length is the
+	// parameter that follows it.
+	Access Access
+}
+
+// Function is one function of the contract.
+type Function struct {
+	// Name is the name of the import or export.
+	Name string
+	// Params are the parameters, in order.
+	Params []Param
+	// Results holds one type, or is empty.
+	Results []ValueType
+	// Doc says what the function does for its caller: a few sentences of
+	// Markdown, with an empty line between paragraphs.
+	Doc string
+	// Errors are the codes it may answer, apart from OK.
+	Errors []Code
+	// Since is the version of the contract that first had it, such as "v1".
+	Since string
+	// Built reports whether this host does it. A host function that is not
+	// built answers Unsupported; an export that is not built is not called.
+	Built bool
+}
+
+// Export is a function that the guest may export and the host calls.
+type Export struct {
+	Function
+	// Required reports whether a guest without it is refused.
+	Required bool
+}
+
+// Memory is the name under which a guest has to export its memory.
+const Memory = "memory"
+
+func val(name string) Param   { return Param{Name: name} }
+func val64(name string) Param { return Param{Name: name, Type: I64} }
+func in(name string) Param    { return Param{Name: name, Access: Reads} }
+func out(name string) Param   { return Param{Name: name, Access: Writes} }
+
+var (
+	i32 = []ValueType{I32}
+	i64 = []ValueType{I64}
+)
+
+// HostFunctions is the table of what a guest may import from Module. It must
+// not be changed.
+var HostFunctions = []Function{
+	{
+		Name:    "send",
+		Params:  []Param{val("conn"), in("ptr"), val("len")},
+		Results: i32,
+		Doc: "Puts `len` bytes at `ptr` into the inbox of `conn`: as many as it has room for. Returns how many it took, " +
+			"which for a `len` above 0 is at least 1. What is taken is on its way; the memory may be used again at once.\n\n" +
+			"AGAIN says that there was no room at all. Whenever `send` takes less than `len`, `csa_writable` comes once there is room again. " +
+			"A `len` of 0 takes nothing and returns 0, or CLOSED.\n\n" +
+			"CLOSED says that the guest has said producerFinished or finish sending, or that the peer is gone. " +
+			"QUOTA says that the tenant has no memory left for unsent bytes. " +
+			"BAD_HANDLE and INVALID (a negative `len`) are *bad data to send*: where the listener has `on_bad_data = \"close\"`, which is the default, " +
+			"the connection whose event is being served is closed with INVALID after the event; with `\"log\"` it is only logged.",
+		Errors: []Code{Invalid, BadHandle, Again, Closed, Quota},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "control",
+		Params:  []Param{val("conn"), val("what")},
+		Results: i32,
+		Doc: "Tells the CSA of `conn`: 0 producerFinished (send what is in the inbox, then close), 1 shutdownMicroprocess (close now), " +
+			"2 finish sending (send what is in the inbox, then half-close; receiving goes on). Saying a thing twice does nothing and is no error. " +
+			"Nothing takes a close back. However it closes, `csa_closed` comes, after the event that is being served.",
+		Errors: []Code{Invalid, BadHandle},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "receive",
+		Params:  []Param{val("conn"), val("on")},
+		Results: i32,
+		Doc: "Pauses (0) or resumes (1) reading from `conn`. While it is paused no `csa_data` and no `csa_eof` come, and the peer is held back by the network. " +
+			"Resuming offers what was not consumed again, also when reading was not paused, but never before this event is over. Any other `on` is INVALID.",
+		Errors: []Code{Invalid, BadHandle},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "want",
+		Params:  []Param{val("conn"), val("n")},
+		Results: i32,
+		Doc: "Has no `csa_data` come for `conn` before `n` bytes are there, or the peer has finished sending. " +
+			"`n` is 1 to the length of the window, else INVALID. It stays in force until it is changed; a new connection has 1. " +
+			"When `n` bytes are there already, unconsumed, they are offered again after this event.",
+		Errors: []Code{Invalid, BadHandle},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "info",
+		Params:  []Param{val("conn"), val("key"), out("ptr"), val("cap")},
+		Results: i32,
+		Doc: "Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns its whole length; a `cap` of 0 asks for the length alone. " +
+			"The keys are below; what they hold does not change while the handle is valid.",
+		Errors: []Code{Invalid, BadHandle},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "config",
+		Params:  []Param{out("ptr"), val("cap")},
+		Results: i32,
+		Doc: "Copies the listener's `config` table, as a JSON object, to `ptr`, at most `cap` bytes of it, and returns its whole length; a `cap` of 0 asks for the length alone. " +
+			"A listener without the table has `{}`. It does not change while the instance lives.",
+		Errors: []Code{Invalid},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "timer",
+		Params:  []Param{val("conn"), val("token"), val("ms")},
+		Results: i32,
+		Doc: "Sets a timer: `csa_timer(conn, token)` comes once, `ms` milliseconds from now, or as soon as the loop turns for 0. A negative `ms` cancels it, and is no error when there is none. " +
+			"`token` is any number and means what the guest wishes. There is one timer for each `conn` and `token`: setting it again moves it. " +
+			"A `conn` of -1 is the instance itself. A connection's timers end with it.\n\n" +
+			"QUOTA says that the handle has as many timers as it may.",
+		Errors: []Code{BadHandle, Quota},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "clock",
+		Params:  []Param{val("which")},
+		Results: i64,
+		Doc:     "Returns the time of clock `which` in nanoseconds: 0 the time of day, 1 a monotonic one. Any other `which` returns -1, INVALID.",
+		Errors:  []Code{Invalid},
+		Since:   "v1", Built: true,
+	},
+	{
+		Name:    "random",
+		Params:  []Param{out("ptr"), val("len")},
+		Results: i32,
+		Doc:     "Fills `len` bytes at `ptr` with random bytes fit for keys.",
+		Errors:  []Code{Invalid},
+		Since:   "v1", Built: true,
+	},
+	{
+		Name:    "log",
+		Params:  []Param{val("level"), in("ptr"), val("len")},
+		Results: i32,
+		Doc: "Writes `len` bytes at `ptr` to the tenant's log, as one line at `level`. The text is quoted, so that it cannot forge other lines or move a terminal's cursor, " +
+			"and what is beyond the limit is cut. Lines that come too fast may be dropped; the log says so.",
+		Errors: []Code{Invalid},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "count",
+		Params:  []Param{in("ptr"), val("len"), val64("n")},
+		Results: i32,
+		Doc: "Adds `n`, which may be negative, to the tenant's metric whose name is the `len` bytes at `ptr`. A metric starts at 0 with its first use. " +
+			"The name is 1 to 64 of `a` to `z`, `0` to `9` and `_`, else INVALID. QUOTA says that the tenant has as many names as it may.",
+		Errors: []Code{Invalid, Quota},
+		Since:  "v1", Built: true,
+	},
+	{
+		Name:    "connect",
+		Params:  []Param{in("ptr"), val("len")},
+		Results: i32,
+		Doc: "Starts to connect to the address that is the `len` bytes at `ptr`, and returns the new connection's handle. `csa_open` says that it is up, " +
+			"`csa_closed` that it failed.",
+		Errors: []Code{Invalid, Denied, Quota, Unsupported},
+		Since:  "v1",
+	},
+	{
+		Name:    "makessl",
+		Params:  []Param{val("conn"), val("role"), in("ptr"), val("len")},
+		Results: i32,
+		Doc:     "Wraps `conn` in TLS from here on. `role` is the side of the handshake that the host takes, the `len` bytes at `ptr` are a server name. `csa_secured` says how it went.",
+		Errors:  []Code{Invalid, BadHandle, Closed, Denied, Unsupported},
+		Since:   "v1",
+	},
+	{
+		Name:    "splice",
+		Params:  []Param{val("a"), val("b")},
+		Results: i32,
+		Doc:     "Joins two connections of the instance: from here on the host relays their bytes both ways and no byte enters the guest again. Each still has its `csa_closed`.",
+		Errors:  []Code{Invalid, BadHandle, Closed, Unsupported},
+		Since:   "v1",
+	},
+}
+
+// GuestExports is the table of what the host calls in a guest. It must not be
+// changed.
+var GuestExports = []Export{
+	{Function{
+		Name:    "csa_window",
+		Results: i64,
+		Doc: "Called once in every instance, after `csa_start`. Returns `ptr << 32 | len`: where in its memory the guest wants incoming bytes, and how many at a time. " +
+			"`len` is 4096 to 1048576 and the range has to lie inside the memory, else the instance is refused. The window stays there for good, also when the memory grows; " +
+			"the guest must not use it for anything else.",
+		Since: "v1", Built: true,
+	}, true},
+	{Function{
+		Name:    "csa_start",
+		Results: i32,
+		Doc: "Called once in every instance, after WebAssembly's own start and, where it is exported, `_initialize`; the place to read the configuration. " +
+			"There is no connection yet. A result below 0 refuses to start; `bulkhead check` reports it.",
+		Since: "v1", Built: true,
+	}, false},
+	{Function{
+		Name:  "csa_reseed",
+		Doc:   "Called in an instance that was copied from a snapshot of one that had started, before its first event; the place to take new random seeds, as all copies have the same memory.",
+		Since: "v1",
+	}, false},
+	{Function{
+		Name:    "csa_open",
+		Params:  []Param{val("conn")},
+		Results: i32,
+		Doc:     "A connection was accepted. A result below 0 closes it at once, and `csa_closed` follows with that code. Without this export every connection is welcome.",
+		Since:   "v1", Built: true,
+	}, false},
+	{Function{
+		Name:    "csa_data",
+		Params:  []Param{val("conn"), val("len")},
+		Results: i32,
+		Doc: "`len` bytes from the peer, 1 to the length of the window, lie at the start of the window. Returns how many of them, counted from the first, the guest has consumed: 0 to `len`. " +
+			"The host keeps the rest, and offers it again at the start of the window: with more behind it when more has come, after `csa_writable`, or after `receive(conn, 1)`. " +
+			"A guest that consumes nothing of a full window is not given more until one of the last two.\n\n" +
+			"A result below 0 closes the connection at once; `csa_closed` follows with that code. A result above `len`, or below 0 and no code, closes it with INVALID.",
+		Since: "v1", Built: true,
+	}, true},
+	{Function{
+		Name:   "csa_writable",
+		Params: []Param{val("conn")},
+		Doc: "The inbox has room again, after a `send` that took less than it was given. If the guest has left bytes unconsumed, they are offered again after this. " +
+			"It comes once for any number of such sends.",
+		Since: "v1", Built: true,
+	}, false},
+	{Function{
+		Name:   "csa_secured",
+		Params: []Param{val("conn"), val("status")},
+		Doc:    "TLS is up (`status` 0), or has failed (below 0).",
+		Since:  "v1",
+	}, false},
+	{Function{
+		Name:   "csa_eof",
+		Params: []Param{val("conn")},
+		Doc: "The peer has finished sending, and everything it sent was offered. The guest may go on sending; it ends the connection with `control`. " +
+			"Without this export the host says producerFinished in the guest's place: it sends what is in the inbox and closes.",
+		Since: "v1", Built: true,
+	}, false},
+	{Function{
+		Name:   "csa_closed",
+		Params: []Param{val("conn"), val("reason")},
+		Doc: "The last word on this handle. The socket is closed already: nothing can be sent any more, and once this returns the handle is stale. `reason` is 0 for an orderly end, else the code that says why; " +
+			"when the guest itself refused or closed it with a code, that code.",
+		Since: "v1", Built: true,
+	}, false},
+	{Function{
+		Name:   "csa_timer",
+		Params: []Param{val("conn"), val("token")},
+		Doc:    "A timer that `timer` has set has fired, and is gone. `conn` is -1 for the instance's own.",
+		Since:  "v1", Built: true,
+	}, false},
+	{Function{
+		Name:   "csa_message",
+		Params: []Param{val("topic_len"), val("len")},
+		Doc:    "A message that the instance subscribed to: the topic and, right behind it, the payload lie at the start of the window.",
+		Since:  "v1",
+	}, false},
+	{Function{
+		Name:  "csa_stop",
+		Doc:   "The host is draining: no new connection comes, and those that are left are closed when its deadline is over. Finish soon.",
+		Since: "v1", Built: true,
+	}, false},
+}
+
+// Signature writes a function as ABI.md does: "send(conn, ptr, len) -> i32".
+// Parameters are i32 unless they say otherwise.
+func (f *Function) Signature() string {
+	s := f.Name + "("
+	for i, p := range f.Params {
+		if i > 0 {
+			s += ", "
+		}
+		s += p.Name
+		if p.Type != I32 {
+			s += " " + p.Type.String()
+		}
+	}
+	s += ")"
+	for _, r := range f.Results {
+		s += " -> " + r.String()
+	}
+	return s
+}

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Builds every .wasm that is shipped beside its source.
+#
+#   examples/build.sh           build them, in place
+#   examples/build.sh --check   build them elsewhere, and fail if a shipped one differs
+#
+# The same sources and the same compilers give the same bytes. The Go version is that
+# of go.mod's toolchain line, or the one below; clang is version 19 (Debian: apt-get
+# install clang-19 lld-19).
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+export LC_ALL=C
+
+go_version=$(awk '$1 == "toolchain" { print $2 }' ../go.mod)
+: "${go_version:=go1.26.8}"
+check=no
+case "${1-}" in
+'') ;;
+--check) check=yes ;;
+*)
+	echo "usage: examples/build.sh [--check]" >&2
+	exit 2
+	;;
+esac
+
+fail() {
+	echo "examples/build.sh: $*" >&2
+	exit 1
+}
+
+command -v go >/dev/null || fail "there is no go; install Go ${go_version#go}"
+for tool in clang-19 wasm-ld-19; do
+	command -v "$tool" >/dev/null || fail "there is no $tool; install it with: apt-get install clang-19 lld-19"
+done
+have=$(go env GOVERSION)
+if [ "$have" != "$go_version" ]; then
+	echo "examples/build.sh: note: this is $have, and the shipped guests are built with $go_version; the Go ones will differ" >&2
+fi
+
+out=$PWD
+if [ "$check" = yes ]; then
+	out=$(mktemp -d)
+	trap 'rm -rf "$out"' EXIT
+fi
+
+# One function a language: source folder, output. Anything that could leak the
+# machine into the output is switched off.
+go_guest() {
+	mkdir -p "$out/$(dirname "$2")"
+	GOOS=wasip1 GOARCH=wasm GOWASM='' GOFLAGS='' CGO_ENABLED=0 GOEXPERIMENT='' GOWORK=off \
+		go build -trimpath -buildvcs=false "${@:3}" -ldflags='-s -w -buildid=' -o "$out/$2" "./$1"
+}
+
+c_guest() {
+	mkdir -p "$out/$(dirname "$2")"
+	# The stack comes first of all, so that an overflow traps and overwrites nothing.
+	clang-19 --target=wasm32 -std=c11 -Os -nostdlib -ffreestanding -Wall -Wextra -Werror \
+		-Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=1024 -Wl,--strip-all "${@:3}" \
+		-o "$out/$2" "$1"
+	chmod 644 "$out/$2"
+}
+
+c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
+go_guest chat chat/chat.wasm -buildmode=c-shared
+go_guest rot13-stdio rot13-stdio/rot13.wasm
+guests=(echo/echo.wasm chat/chat.wasm rot13-stdio/rot13.wasm)
+
+if [ "$check" = yes ]; then
+	stale=0
+	for guest in "${guests[@]}"; do
+		if ! cmp -s "$guest" "$out/$guest"; then
+			echo "examples/$guest is not what its source builds to; run: examples/build.sh" >&2
+			stale=1
+		fi
+	done
+	[ "$stale" = 0 ] && echo "every shipped .wasm is what its source builds to"
+	exit "$stale"
+fi
+(cd "$out" && chmod 644 "${guests[@]}" && ls -l "${guests[@]}")

@@ -1,0 +1,22 @@
+// Package csatest runs a handler written with package csa in an ordinary test,
+// without a sandbox, a socket or a clock.
+//
+//	func TestGreets(t *testing.T) {
+//		h := csatest.New(t, &handler{}, csatest.Options{Config: `{"greeting":"hi"}`})
+//		p := h.Connect()
+//		p.Send("PING\r\n")
+//		p.Expect("hi\r\nPONG\r\n")
+//		h.Advance(5 * csa.Minute)
+//		p.ExpectClosed(nil)
+//	}
+//
+// The host in memory keeps the contract of the real one: the order of the
+// callbacks, the shared window (which it overwrites after each event, so that a
+// handler which keeps a slice of it is found out), bounded inboxes, and what is
+// left unconsumed coming again. Every method returns when there is nothing left
+// to do, so a test waits for nothing.
+//
+// An instance has one handler, so a test that uses a Host must not run in
+// parallel with another one. All methods are to be called from the test's own
+// goroutine, and not from inside a callback.
+package csatest

@@ -1,0 +1,183 @@
+package csatest
+
+import (
+	"slices"
+	"strconv"
+
+	"bulkhead/sdk/go"
+)
+
+// functions are the host functions, in the hands of the guest.
+type functions struct{ h *Host }
+
+// maxMetrics is how many names of metrics a tenant may use.
+const maxMetrics = 100
+
+func (f functions) stale(conn int32) bool {
+	p := f.h.find(conn)
+	return p == nil || p.dead
+}
+
+func (f functions) Send(conn int32, b []byte) int32 {
+	if f.stale(conn) {
+		return int32(csa.BadHandle)
+	}
+	p := f.h.find(conn)
+	if p.finished || p.dying {
+		return int32(csa.Closed)
+	}
+	n := max(0, min(len(b), f.h.options.Inbox-len(p.inbox)))
+	p.inbox = append(p.inbox, b[:n]...)
+	if n < len(b) {
+		p.blocked = true
+		if n == 0 {
+			return int32(csa.Again)
+		}
+	}
+	return int32(n)
+}
+
+func (f functions) Control(conn, what int32) int32 {
+	if f.stale(conn) {
+		return int32(csa.BadHandle)
+	}
+	p := f.h.find(conn)
+	switch what {
+	case 0:
+		// What is in the inbox counts as sent: the peer can receive it.
+		p.finished = true
+		p.kill(0)
+	case 1:
+		if !p.dying {
+			p.inbox = nil
+		}
+		p.kill(0)
+	case 2:
+		// No csa_writable comes any more, so nothing may wait for it.
+		p.finished, p.blocked, p.offer = true, false, true
+	default:
+		return int32(csa.Invalid)
+	}
+	return 0
+}
+
+func (f functions) Receive(conn, on int32) int32 {
+	if f.stale(conn) {
+		return int32(csa.BadHandle)
+	}
+	p := f.h.find(conn)
+	switch on {
+	case 0:
+		p.paused = true
+	case 1:
+		p.paused, p.offer, p.refuse = false, true, false
+	default:
+		return int32(csa.Invalid)
+	}
+	return 0
+}
+
+func (f functions) Want(conn, n int32) int32 {
+	if f.stale(conn) {
+		return int32(csa.BadHandle)
+	}
+	if n < 1 || int(n) > len(f.h.window) {
+		return int32(csa.Invalid)
+	}
+	p := f.h.find(conn)
+	p.want = int(n)
+	if len(p.in) >= p.want {
+		p.offer = true
+	}
+	return 0
+}
+
+func (f functions) Info(conn, key int32, b []byte) int32 {
+	if f.stale(conn) {
+		return int32(csa.BadHandle)
+	}
+	var value string
+	switch key {
+	case 0:
+		value = "192.0.2.1:" + strconv.Itoa(10000+int(conn))
+	case 1:
+		value = "192.0.2.2:7000"
+	case 2:
+		value = f.h.options.Listener
+	case 3:
+		value = f.h.options.Tenant
+	case 4:
+		value = "tcp"
+	default:
+		return int32(csa.Invalid)
+	}
+	copy(b, value)
+	return int32(len(value))
+}
+
+func (f functions) Config(b []byte) int32 {
+	copy(b, f.h.options.Config)
+	return int32(len(f.h.options.Config))
+}
+
+func (f functions) Timer(conn, token, ms int32) int32 {
+	h := f.h
+	if conn != -1 && f.stale(conn) {
+		return int32(csa.BadHandle)
+	}
+	h.timers = slices.DeleteFunc(h.timers, func(t timer) bool { return t.handle == conn && t.token == token })
+	if ms < 0 {
+		return 0
+	}
+	n := 0
+	for _, t := range h.timers {
+		if t.handle == conn {
+			n++
+		}
+	}
+	if n >= csa.MaxTimers {
+		return int32(csa.Quota)
+	}
+	h.timers = append(h.timers, timer{conn, token, h.now + int64(ms)*1e6})
+	return 0
+}
+
+func (f functions) Clock(which int32) int64 {
+	switch which {
+	case 0:
+		return 1_750_000_000e9 + f.h.now
+	case 1:
+		return f.h.now
+	}
+	return int64(csa.Invalid)
+}
+
+// Random is the same in every run, so that tests are.
+func (f functions) Random(b []byte) int32 {
+	_, _ = f.h.random.Read(b)
+	return 0
+}
+
+func (f functions) Log(level int32, b []byte) int32 {
+	if level < int32(csa.LogDebug) || level > int32(csa.LogError) {
+		return int32(csa.Invalid)
+	}
+	f.h.logs = append(f.h.logs, Line{csa.Level(level), string(b[:min(len(b), csa.MaxLogLine)])})
+	return 0
+}
+
+func (f functions) Count(name []byte, n int64) int32 {
+	if len(name) == 0 || len(name) > csa.MaxMetricName {
+		return int32(csa.Invalid)
+	}
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return int32(csa.Invalid)
+		}
+	}
+	if _, ok := f.h.counts[string(name)]; !ok && len(f.h.counts) >= maxMetrics {
+		return int32(csa.Quota)
+	}
+	f.h.counts[string(name)] += n
+	return 0
+}

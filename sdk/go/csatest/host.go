@@ -1,0 +1,223 @@
+package csatest
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"bulkhead/sdk/go"
+	"bulkhead/sdk/go/internal/seam"
+)
+
+// DefaultInbox is the size of an inbox when Options does not say, in bytes.
+const DefaultInbox = 64 << 10
+
+// Options says what kind of host there is. The zero value is a good one.
+type Options struct {
+	// Config is the listener's config table as JSON; "": {}.
+	Config string
+	// Listener and Tenant are names; "": "test".
+	Listener, Tenant string
+	// Inbox is how many bytes a connection holds that its peer has not
+	// received; 0 or less: DefaultInbox.
+	Inbox int
+}
+
+// Line is one line in the log.
+type Line struct {
+	Level csa.Level
+	Text  string
+}
+
+// Host is a host in memory, with one instance.
+type Host struct {
+	t       testing.TB
+	options Options
+	window  []byte
+
+	peers      []*Peer // in the order they came; the closed ones leave
+	lastHandle int32
+	inside     bool // a callback runs
+
+	now    int64
+	timers []timer
+	random *rand.ChaCha8
+
+	logs   []Line
+	counts map[string]int64
+}
+
+// New starts an instance with this handler, in place of the one that is
+// registered, until the test ends. The test fails when it does not start.
+func New(t testing.TB, h csa.Handler, o Options) *Host {
+	t.Helper()
+	host, code := start(t, h, o)
+	if code != csa.OK {
+		t.Fatalf("csatest: the handler refuses to start: %v; its log: %v", code, host.logs)
+	}
+	return host
+}
+
+// Refused starts an instance that is expected to refuse, and returns its code
+// and what it has logged. The code is csa.OK if it starts after all.
+func Refused(t testing.TB, h csa.Handler, o Options) (csa.Code, []Line) {
+	t.Helper()
+	host, code := start(t, h, o)
+	return code, host.logs
+}
+
+func start(t testing.TB, h csa.Handler, o Options) (*Host, csa.Code) {
+	t.Helper()
+	if seam.Swap == nil {
+		t.Fatal("csatest: a handler cannot be tested inside a sandbox; run the tests without GOOS=wasip1")
+	}
+	if o.Config == "" {
+		o.Config = "{}"
+	}
+	if o.Listener == "" {
+		o.Listener = "test"
+	}
+	if o.Tenant == "" {
+		o.Tenant = "test"
+	}
+	if o.Inbox <= 0 {
+		o.Inbox = DefaultInbox
+	}
+	host := &Host{t: t, options: o, now: 1e9, random: rand.NewChaCha8([32]byte{1}), counts: make(map[string]int64)}
+	restore, before := seam.Swap(h), seam.Host
+	seam.Host = functions{host}
+	t.Cleanup(func() {
+		seam.Host = before
+		restore()
+	})
+	var code int32
+	host.call(func() { code = seam.Start() })
+	if code < 0 {
+		return host, csa.Code(code)
+	}
+	host.window = seam.Window()
+	host.settle()
+	return host, csa.OK
+}
+
+// Connect has a new peer connect.
+func (h *Host) Connect() *Peer {
+	h.t.Helper()
+	h.lastHandle += 5 // nothing may rely on neighbours
+	p := &Peer{h: h, handle: h.lastHandle, want: 1}
+	h.peers = append(h.peers, p)
+	var code int32
+	p.event("csa_open", func() { code = seam.Open(p.handle) })
+	if code < 0 {
+		p.kill(code)
+	}
+	h.settle()
+	return p
+}
+
+// Advance moves the clock on by d, and has every timer that becomes due fire at
+// its time.
+func (h *Host) Advance(d csa.Duration) {
+	h.t.Helper()
+	end := h.now + int64(d)
+	for {
+		i := h.earliest()
+		if i < 0 || h.timers[i].due > end {
+			break
+		}
+		h.now = max(h.now, h.timers[i].due)
+		h.fire(i)
+		h.settle()
+	}
+	h.now = end
+	h.settle()
+}
+
+// Stop tells the instance that the host drains.
+func (h *Host) Stop() {
+	h.t.Helper()
+	h.call(seam.Stop)
+	h.settle()
+}
+
+// Log is every line that was logged so far. It is the host's own.
+func (h *Host) Log() []Line { return h.logs }
+
+// Counted is the value of a metric, 0 if there is none.
+func (h *Host) Counted(name string) int64 { return h.counts[name] }
+
+// Connections is how many connections are open.
+func (h *Host) Connections() int { return len(h.peers) }
+
+// call runs a callback.
+func (h *Host) call(f func()) {
+	h.t.Helper()
+	if h.inside {
+		h.t.Fatal("csatest: called from inside a callback; the host calls one at a time")
+	}
+	h.inside = true
+	defer func() { h.inside = false }()
+	f()
+}
+
+// restless is after how many rounds of callbacks a handler counts as one that
+// never comes to rest.
+const restless = 100_000
+
+// settle calls back until nothing is left to tell.
+func (h *Host) settle() {
+	h.t.Helper()
+	for busy, round := true, 0; busy; round++ {
+		if round == restless {
+			h.t.Fatal("csatest: the handler never comes to rest: it asks for more in every callback, with Resume, Want or a timer of 0")
+		}
+		busy = false
+		for _, p := range slices.Clone(h.peers) {
+			busy = p.step() || busy
+		}
+		// Timers of 0 ms fire now, but each once a round, like a loop's turn.
+		for i := h.earliest(); i >= 0 && h.timers[i].due <= h.now; i = h.earliest() {
+			h.fire(i)
+			busy = true
+			break
+		}
+	}
+}
+
+func (h *Host) find(handle int32) *Peer {
+	for _, p := range h.peers {
+		if p.handle == handle {
+			return p
+		}
+	}
+	return nil
+}
+
+type timer struct {
+	handle, token int32
+	due           int64
+}
+
+// earliest is the index of the timer that is due first, or -1; of several, the
+// one that was set first.
+func (h *Host) earliest() int {
+	first := -1
+	for i, t := range h.timers {
+		if first < 0 || t.due < h.timers[first].due {
+			first = i
+		}
+	}
+	return first
+}
+
+func (h *Host) fire(i int) {
+	t := h.timers[i]
+	h.timers = slices.Delete(h.timers, i, i+1)
+	if t.handle < 0 {
+		h.call(func() { seam.Timer(t.handle, t.token) })
+		return
+	}
+	if p := h.find(t.handle); p != nil && !p.dying {
+		p.event("csa_timer", func() { seam.Timer(t.handle, t.token) })
+	}
+}

@@ -1,0 +1,159 @@
+package csa
+
+import "strconv"
+
+// DefaultWindow is the length of the window when SetWindow was not called, in
+// bytes.
+const DefaultWindow = 64 << 10
+
+// guest is the instance: its handler, its window and its connections.
+type guest struct {
+	handler Handler
+	writer  Writer // the handler, if it is one
+
+	window []byte
+	size   int // wished for; 0: DefaultWindow
+
+	conns map[int32]*Conn
+	last  *Conn // the one that was looked up last: most events come in runs
+}
+
+var g guest
+
+func (g *guest) register(h Handler) {
+	g.handler = h
+	g.writer, _ = h.(Writer)
+}
+
+// SetWindow asks for a window of n bytes, MinWindow to MaxWindow: the most that
+// one Data can be given, and so the longest message that a handler can wait for
+// without a buffer of its own. It is to be called before or in Starter.Start;
+// later it does nothing. Another n keeps the instance from starting.
+func SetWindow(n int) {
+	if g.window == nil {
+		g.size = n
+	}
+}
+
+// What follows is what the exports do. Each is called by the host alone.
+
+func (g *guest) start() int32 {
+	if g.handler == nil {
+		Log(LogError, "no handler is registered: call csa.Register from an init function")
+		return int32(NotFound)
+	}
+	if s, ok := g.handler.(Starter); ok {
+		config := Config()
+		if len(config) == 0 {
+			config = []byte("{}")
+		}
+		if err := s.Start(config); err != nil {
+			Log(LogError, "start: "+err.Error())
+			code, _ := codeOf(err)
+			return int32(code)
+		}
+	}
+	size := g.size
+	if size == 0 {
+		size = DefaultWindow
+	}
+	if size < MinWindow || size > MaxWindow {
+		Log(LogError, "SetWindow("+strconv.Itoa(size)+"): a window has "+strconv.Itoa(MinWindow)+" to "+strconv.Itoa(MaxWindow)+" bytes")
+		return int32(Invalid)
+	}
+	// It is reachable from g, and Go does not move what it has allocated, so
+	// the host may keep its address.
+	g.window = make([]byte, size)
+	g.conns = make(map[int32]*Conn)
+	return 0
+}
+
+func (g *guest) find(handle int32) *Conn {
+	if c := g.last; c != nil && c.handle == handle {
+		return c
+	}
+	c := g.conns[handle]
+	if c != nil {
+		g.last = c
+	}
+	return c
+}
+
+func (g *guest) open(handle int32) int32 {
+	c := &Conn{handle: handle}
+	g.conns[handle] = c
+	g.last = c
+	if err := g.handler.Open(c); err != nil {
+		return c.refuse("Open", err)
+	}
+	return 0
+}
+
+func (g *guest) data(handle, n int32) int32 {
+	c := g.find(handle)
+	switch {
+	case c == nil || n < 0 || int(n) > len(g.window):
+		return int32(Invalid)
+	case c.is(closing):
+		return n // nobody wants it any more
+	case c.queue.len() > 0:
+		return 0 // csa_writable will come, and then this again
+	}
+	used, err := g.handler.Data(c, g.window[:n:n])
+	if err != nil && err != Again {
+		if code, _ := codeOf(err); code != Again {
+			return c.refuse("Data", err)
+		}
+	}
+	if used < 0 || used > int(n) {
+		Log(LogError, "Data says that it consumed "+strconv.Itoa(used)+" of "+strconv.Itoa(int(n))+" bytes; the connection is closed")
+		c.set(closing)
+		return int32(Invalid)
+	}
+	if c.is(closing) {
+		return n
+	}
+	return int32(used)
+}
+
+func (g *guest) writable(handle int32) {
+	c := g.find(handle)
+	if c == nil || !c.flush() || c.is(closing) {
+		return
+	}
+	if g.writer != nil {
+		g.writer.Writable(c)
+	}
+}
+
+func (g *guest) eof(handle int32) {
+	if c := g.find(handle); c != nil && !c.is(closing) {
+		g.handler.EOF(c)
+	}
+}
+
+func (g *guest) closed(handle, reason int32) {
+	c := g.find(handle)
+	if c == nil {
+		return
+	}
+	delete(g.conns, handle)
+	g.last = nil
+	c.set(closing | stale)
+	c.queue.drop()
+	g.handler.Closed(c, errorOf(reason))
+}
+
+func (g *guest) timer(handle, token int32) {
+	if handle < 0 {
+		g.handler.Timer(nil, token)
+	} else if c := g.find(handle); c != nil && !c.is(closing) {
+		g.handler.Timer(c, token)
+	}
+}
+
+func (g *guest) stop() {
+	if s, ok := g.handler.(Stopper); ok {
+		s.Stop()
+	}
+}

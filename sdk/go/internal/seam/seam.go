@@ -1,0 +1,36 @@
+// Package seam joins package csa, outside a sandbox, to a host in the same
+// process. It exists so that neither has to show the other's inside to authors.
+package seam
+
+// Host is where the host functions of package csa go; nil: nowhere. The
+// methods are those of the ABI, with slices in place of pointers.
+var Host interface {
+	Send(conn int32, p []byte) int32
+	Control(conn, what int32) int32
+	Receive(conn, on int32) int32
+	Want(conn, n int32) int32
+	Info(conn, key int32, p []byte) int32
+	Config(p []byte) int32
+	Timer(conn, token, ms int32) int32
+	Clock(which int32) int64
+	Random(p []byte) int32
+	Log(level int32, p []byte) int32
+	Count(name []byte, n int64) int32
+}
+
+// The exports of package csa, which sets them. They are nil inside a sandbox.
+var (
+	Start    func() int32
+	Window   func() []byte
+	Open     func(conn int32) int32
+	Data     func(conn, n int32) int32
+	Writable func(conn int32)
+	EOF      func(conn int32)
+	Closed   func(conn, reason int32)
+	Timer    func(conn, token int32)
+	Stop     func()
+
+	// Swap makes handler, a csa.Handler, the one of a fresh instance, which
+	// has not started; what it returns brings the old instance back.
+	Swap func(handler any) (restore func())
+)

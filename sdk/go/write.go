@@ -1,0 +1,123 @@
+package csa
+
+import "unsafe"
+
+// DefaultWriteLimit is how many bytes Write queues for one connection when
+// SetWriteLimit was not called.
+const DefaultWriteLimit = 64 << 10
+
+// SetWriteLimit bounds what Write queues for c to n bytes; 0 or less means
+// DefaultWriteLimit. What is queued already stays.
+func (c *Conn) SetWriteLimit(n int) { c.limit = max(0, n) }
+
+// Queued is how many bytes Write has queued and the inbox has not taken yet.
+func (c *Conn) Queued() int { return c.queue.len() }
+
+// Write sends all of p: what the inbox has no room for is copied, queued and
+// sent later, ahead of anything else. It takes all of p or nothing, apart from a
+// p that is longer than the write limit. When the queue would grow beyond the limit, it
+// answers Quota, and how many bytes it has taken: the peer is too slow, and a
+// handler does best to Abort. The other errors are those of Send, without Again.
+func (c *Conn) Write(p []byte) (n int, err error) {
+	if err := c.maySend(); err != nil {
+		return 0, err
+	}
+	limit := c.limit
+	if limit == 0 {
+		limit = DefaultWriteLimit
+	}
+	for c.queue.len() == 0 && n < len(p) {
+		// A short count is asked again, for the answer Again: it promises
+		// csa_writable, which the queue needs.
+		taken := send(c.handle, p[n:])
+		if taken == int32(Again) {
+			break
+		}
+		if taken <= 0 {
+			return n, errorOf(taken)
+		}
+		n += int(taken)
+	}
+	if rest := p[n:]; len(rest) > 0 {
+		if c.queue.len()+len(rest) > limit {
+			if c.queue.len() > 0 {
+				return n, Quota
+			}
+			rest = rest[:limit]
+			err = Quota
+		}
+		c.queue.push(rest)
+		n += len(rest)
+	}
+	return n, err
+}
+
+// WriteString is Write for a string, without a copy.
+func (c *Conn) WriteString(s string) (n int, err error) {
+	return c.Write(unsafe.Slice(unsafe.StringData(s), len(s)))
+}
+
+// flush sends what is queued, as far as the inbox takes it, and says what
+// waited for the queue to be empty. It reports whether the queue is empty and c
+// can go on.
+func (c *Conn) flush() bool {
+	if c.queue.len() == 0 {
+		return true
+	}
+	for c.queue.len() > 0 {
+		taken := send(c.handle, c.queue.bytes())
+		if taken == int32(Again) {
+			return false
+		}
+		if taken <= 0 {
+			// Closed: the end is near anyhow. Anything else has no csa_writable
+			// behind it, so that the queue would wait for ever.
+			if taken != int32(Closed) {
+				Log(LogWarn, "sending what is queued: "+Code(taken).Error()+"; the connection is closed")
+			}
+			_ = c.Abort()
+			return false
+		}
+		c.queue.pop(int(taken))
+	}
+	switch {
+	case c.is(closing):
+		control(c.handle, producerFinished)
+	case c.is(finished):
+		control(c.handle, finishSending)
+	}
+	return true
+}
+
+// queue is a first-in-first-out row of bytes. The zero value is empty.
+type queue struct {
+	buf   []byte
+	start int
+}
+
+// keep is up to what capacity an empty queue keeps its memory: enough for
+// chatter, little for ten thousand connections.
+const keep = 1 << 10
+
+func (q *queue) len() int      { return len(q.buf) - q.start }
+func (q *queue) bytes() []byte { return q.buf[q.start:] }
+func (q *queue) drop()         { *q = queue{} }
+
+func (q *queue) push(p []byte) {
+	if q.start > 0 && len(q.buf)+len(p) > cap(q.buf) {
+		q.buf = q.buf[:copy(q.buf, q.buf[q.start:])]
+		q.start = 0
+	}
+	q.buf = append(q.buf, p...)
+}
+
+func (q *queue) pop(n int) {
+	q.start += n
+	if q.len() == 0 {
+		if cap(q.buf) > keep {
+			q.buf = nil
+		}
+		q.buf = q.buf[:0]
+		q.start = 0
+	}
+}
