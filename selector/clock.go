@@ -16,6 +16,10 @@ type Clock interface {
 	timeout(s *Selector, at int64) int64
 }
 
+// System is the system's monotonic clock. It is what a selector uses when it
+// is given none; those who book against Selector.Now use it, too.
+var System Clock = systemClock{}
+
 type systemClock struct{}
 
 var start = time.Now()

@@ -75,7 +75,7 @@ type slot struct {
 func New(o Options) (*Selector, error) {
 	s := &Selector{clock: o.Clock, done: make(chan struct{})}
 	if s.clock == nil {
-		s.clock = systemClock{}
+		s.clock = System
 	}
 	if err := s.poll.open(); err != nil {
 		return nil, fmt.Errorf("selector: making the readiness queue: %w", err)

@@ -1,0 +1,294 @@
+// Package csa is the ConnectedSocketAdapter: it wraps one connected socket and
+// lets a protocol handler talk to it through named boxes only, so that the
+// handler never sees a socket.
+//
+//	inbox           [CSA.Send]: bytes for the peer, bounded by [Settings].Inbox
+//	control         [CSA.ProducerFinished], [CSA.FinishSending], [CSA.ShutdownMicroprocess]
+//	outbox          [Handler].Data: bytes from the peer, read straight into the handler's window
+//	ReadReady       the selector's notices; asked for again with
+//	SendReady       newReader and newWriter as long as there is a use for them
+//	CreatorFeedback [Creator].SocketShutdown, exactly once
+//	signal          [Signal].ShutdownCSA, exactly once
+//
+// Everything on a [Loop] happens under the baton of its selector; only
+// [Loop.Post] may be called from elsewhere.
+package csa
+
+import (
+	"net/netip"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/selector"
+)
+
+// Settings are what the connections of one listener have in common. They must
+// not change while a CSA uses them.
+type Settings struct {
+	// Inbox is how many bytes a connection may hold unsent. Zero or less:
+	// 64 KiB.
+	Inbox int
+	// IdleTimeout ends a connection on which no byte has moved either way for
+	// so long. Zero or less: never.
+	IdleTimeout time.Duration
+	// Linger bounds the time from ProducerFinished to the end: to flush, and
+	// to wait for the peer to finish. Zero or less: one attempt to flush,
+	// then the end.
+	Linger time.Duration
+}
+
+const defaultInbox = 64 << 10
+
+func (s *Settings) inbox() int {
+	if s.Inbox > 0 {
+		return s.Inbox
+	}
+	return defaultInbox
+}
+
+// Wiring is what a CSA's boxes are linked to. Handler, Settings and Budget
+// are needed; Creator and Signal may be nil.
+type Wiring struct {
+	Handler  Handler
+	Settings *Settings
+	Budget   Budget
+	Creator  Creator
+	Signal   Signal
+}
+
+// CSA is one connected socket. All its methods are to be called on its loop,
+// by the owner of the baton.
+type CSA struct {
+	// Tag is the handler's, to find its own state with.
+	Tag int32
+
+	flags  flag
+	fd     int32
+	want   int32
+	d      selector.Descriptor
+	wiring Wiring
+	loop   *Loop
+	next   *CSA // in the loop's list
+	prev   *CSA
+
+	inbox fifo // to be sent
+	rest  fifo // received, not yet consumed
+
+	timer      selector.Timer // the idle timeout, later the linger bound
+	lastActive int64          // when a byte last moved
+	throttle   *throttle
+	timers     []*handlerTimer
+
+	peer     netip.AddrPort
+	received int64
+	sent     int64
+	reason   Reason
+}
+
+// flag is one bit of a connection's state.
+type flag uint16
+
+const (
+	paused       flag = 1 << iota // the handler said Receive(false)
+	full                          // the handler takes nothing of a full window, or has no window
+	offering                      // the unconsumed rest is to be offered again
+	blocked                       // a Send took less than it was given; Writable is owed
+	slowIn                        // over the bandwidth, receiving
+	slowOut                       // over the bandwidth, sending
+	ended                         // the peer has finished sending
+	lastOffered                   // after ended: the rest has been offered for the last time
+	endTold                       // the handler knows of ended
+	sendFinished                  // no more is taken for the inbox
+	writeShut                     // the peer has been told so
+	finishing                     // producerFinished: flush, linger, close
+	listed                        // on the loop's list of what to settle
+	dying                         // to be buried at the end of the event
+	dead
+)
+
+func (c *CSA) is(f flag) bool { return c.flags&f != 0 }
+func (c *CSA) set(f flag)     { c.flags |= f }
+func (c *CSA) clear(f flag)   { c.flags &^= f }
+
+// NewCSA wraps the connected, non-blocking socket fd, tells the handler that
+// it is open, and starts to read. The CSA owns fd from here on; on an error it
+// is closed, and nobody is told. peer may be the zero value.
+func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
+	c := &CSA{fd: int32(fd), loop: l, wiring: w, peer: peer, lastActive: l.Now()}
+	if err := l.sel.Add(&c.d, fd, c); err != nil {
+		closeSocket(fd)
+		return nil, err
+	}
+	l.link(c)
+	if idle := w.Settings.IdleTimeout; idle > 0 {
+		l.sel.SetTimer(&c.timer, c, c.lastActive+int64(idle))
+	}
+	l.begin()
+	c.d.NewExceptional()
+	c.d.NewReader()
+	w.Handler.Open(c)
+	l.end()
+	return c, nil
+}
+
+// Loop is the loop the CSA lives on.
+func (c *CSA) Loop() *Loop { return c.loop }
+
+// Creator is who made the CSA; nil when nobody was named.
+func (c *CSA) Creator() Creator { return c.wiring.Creator }
+
+// Handler is what the CSA is wired to.
+func (c *CSA) Handler() Handler { return c.wiring.Handler }
+
+// Peer is the address of the other end, "" when it has none.
+func (c *CSA) Peer() string {
+	if !c.peer.IsValid() {
+		return ""
+	}
+	return c.peer.String()
+}
+
+// Local is the address of this end: "ip:port", the path of a Unix socket, or
+// "" when there is none or the socket is closed.
+func (c *CSA) Local() string {
+	if c.is(dead) {
+		return ""
+	}
+	return localAddress(int(c.fd))
+}
+
+// Transport is "tcp" or "unix".
+func (c *CSA) Transport() string {
+	if c.peer.IsValid() {
+		return "tcp"
+	}
+	return "unix"
+}
+
+// Traffic is how many bytes have been received from the peer and taken by the
+// socket for it.
+func (c *CSA) Traffic() (received, sent int64) { return c.received, c.sent }
+
+// ProducerFinished flushes the inbox, tells the peer that no more follows,
+// and closes when it has finished too, or after Settings.Linger. What it sends
+// meanwhile is not read by the handler; the handler's next and last call is
+// Closed.
+func (c *CSA) ProducerFinished() {
+	if c.is(finishing | dying | dead) {
+		return
+	}
+	c.set(finishing | sendFinished)
+	c.clear(paused | full | offering)
+	c.rest.release(c.loop, c.wiring.Budget)
+	c.stopTimers()
+	if linger := c.wiring.Settings.Linger; linger > 0 {
+		c.loop.sel.SetTimer(&c.timer, c, c.loop.Now()+int64(linger))
+	}
+	if c.loop.depth == 0 {
+		c.loop.begin()
+		defer c.loop.end()
+	}
+	c.loop.later(c)
+}
+
+// FinishSending flushes the inbox and then tells the peer that no more
+// follows. Receiving goes on. When the peer has finished too, the connection
+// closes by itself.
+func (c *CSA) FinishSending() {
+	if c.is(sendFinished | dying | dead) {
+		return
+	}
+	c.set(sendFinished)
+	c.clear(blocked)
+	if c.loop.depth == 0 {
+		c.loop.begin()
+		defer c.loop.end()
+	}
+	c.loop.later(c)
+}
+
+// ShutdownMicroprocess closes now, without waiting for the inbox. r is the
+// reason that is told; the first reason stands.
+func (c *CSA) ShutdownMicroprocess(r Reason) {
+	if c.loop.depth == 0 {
+		c.loop.begin()
+		defer c.loop.end()
+	}
+	c.kill(r)
+}
+
+// kill marks the connection as over; it is buried at the end of the event.
+func (c *CSA) kill(r Reason) {
+	if c.is(dying | dead) {
+		return
+	}
+	c.set(dying | sendFinished)
+	c.reason = r
+	c.loop.later(c)
+}
+
+// settle does what the handlers of the event that now ends have left to do.
+func (c *CSA) settle() {
+	c.clear(listed)
+	if !c.is(dying | dead) {
+		c.flush()
+	}
+	if c.is(dying) && !c.is(dead) {
+		c.bury()
+	}
+}
+
+// bury closes the socket and tells everybody, once. It is the only way out.
+func (c *CSA) bury() {
+	c.set(dead)
+	l := c.loop
+	l.sel.StopTimer(&c.timer)
+	c.stopTimers()
+	c.stopThrottle()
+	l.sel.Remove(&c.d)
+	closeSocket(int(c.fd))
+	c.inbox.release(l, c.wiring.Budget)
+	c.rest.release(l, c.wiring.Budget)
+	l.unlink(c)
+	c.wiring.Handler.Closed(c, c.reason)
+	if c.wiring.Creator != nil {
+		c.wiring.Creator.SocketShutdown(c, c.reason)
+	}
+	if c.wiring.Signal != nil {
+		c.wiring.Signal.ShutdownCSA(c)
+	}
+}
+
+// Exceptional is the selector's notice that the socket is broken or hung up.
+// It matters when nobody is reading, since a read would find out by itself.
+func (c *CSA) Exceptional() {
+	c.loop.begin()
+	if !c.is(dying|dead) && !c.d.Reading() {
+		if err := socketError(int(c.fd)); err != nil {
+			c.kill(reasonOf(err))
+		}
+	}
+	c.d.NewExceptional()
+	c.loop.end()
+}
+
+// Expired is the selector's notice that the idle timeout or the linger bound
+// may be over.
+func (c *CSA) Expired(*selector.Timer) {
+	c.loop.begin()
+	defer c.loop.end()
+	switch {
+	case c.is(finishing) && c.inbox.len() == 0:
+		c.kill(Orderly)
+	case c.is(finishing):
+		c.kill(Reason{abi.Timeout, "the peer did not take its last bytes in time"})
+	default:
+		// Moving bytes only writes down when; the timer catches up here.
+		due := c.lastActive + int64(c.wiring.Settings.IdleTimeout)
+		if c.loop.Now() < due {
+			c.loop.sel.SetTimer(&c.timer, c, due)
+			return
+		}
+		c.kill(Reason{abi.Timeout, "idle for too long"})
+	}
+}

@@ -1,0 +1,180 @@
+package csa
+
+import "bulkhead/abi"
+
+// direct is from what length on bytes are written straight from the sender's
+// memory. Shorter ones are copied to the inbox first, which costs less than a
+// system call and lets several leave in one; RATIONALE.md has the figures.
+const direct = 4 << 10
+
+// Send puts p into the inbox: as much as it has room for. It returns how many
+// bytes were taken, with abi.OK; or none, with abi.Again when the inbox is
+// full (Writable comes when it has room again), abi.Closed when nothing is
+// taken any more, or abi.Quota when the tenant has no memory left. An empty p
+// takes nothing and answers abi.OK or abi.Closed. What is taken is sent at the
+// end of the event; p is not kept.
+func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
+	if c.is(sendFinished | dying | dead) {
+		return 0, abi.Closed
+	}
+	if len(p) == 0 {
+		return 0, abi.OK
+	}
+	limit := c.wiring.Settings.inbox()
+	if len(p) >= direct || len(p) > limit-c.inbox.len() {
+		// Either it is long, or it would not fit: ask the socket now.
+		taken = c.sendNow(p)
+		if c.is(dying) {
+			return taken, abi.OK // the end is told by Closed
+		}
+	}
+	if queue := min(len(p)-taken, limit-c.inbox.len()); queue > 0 {
+		if !c.inbox.append(c.loop, c.wiring.Budget, p[taken:taken+queue]) {
+			if taken == 0 {
+				return 0, abi.Quota
+			}
+			queue = 0
+		}
+		taken += queue
+		c.loop.later(c)
+	}
+	if taken < len(p) {
+		c.set(blocked)
+		c.awaitRoom()
+	}
+	if taken == 0 {
+		return 0, abi.Again
+	}
+	return taken, abi.OK
+}
+
+// sendNow writes the inbox and then p, as far as the socket takes them. It
+// returns how much of p went.
+func (c *CSA) sendNow(p []byte) (n int) {
+	if !c.writeInbox() || !c.mayWrite() {
+		return 0
+	}
+	return c.write(p)
+}
+
+func (c *CSA) mayWrite() bool { return c.d.WriteReady() && !c.is(slowOut|dying) }
+
+// write writes once, if the bandwidth allows, and books it. It returns 0 when
+// the socket is full, and also when the connection is dying.
+func (c *CSA) write(p []byte) int {
+	now := c.loop.Now()
+	if wait := c.wiring.Budget.Sent(0, now); wait > 0 {
+		c.slowDown(slowOut, wait)
+		return 0
+	}
+	n, err := writeSocket(int(c.fd), p)
+	switch {
+	case err == errWouldBlock:
+		c.d.WriteBlocked()
+		return 0
+	case err != nil:
+		c.kill(reasonOf(err))
+		return 0
+	}
+	if n < len(p) {
+		c.d.WriteBlocked()
+	}
+	c.lastActive = now
+	c.sent += int64(n)
+	if wait := c.wiring.Budget.Sent(n, now); wait > 0 {
+		c.slowDown(slowOut, wait)
+	}
+	return n
+}
+
+// writeInbox sends what the inbox holds, as far as that goes, and reports
+// whether it is empty now.
+func (c *CSA) writeInbox() bool {
+	for c.inbox.len() > 0 && c.mayWrite() {
+		n := c.write(c.inbox.bytes())
+		c.inbox.discard(c.loop, c.wiring.Budget, n)
+	}
+	return c.inbox.len() == 0
+}
+
+// flush sends the inbox at the end of an event, and does what waits for it to
+// be empty.
+func (c *CSA) flush() {
+	empty := c.writeInbox()
+	switch {
+	case c.is(dying):
+	case !empty:
+		if c.is(finishing) && c.wiring.Settings.Linger <= 0 {
+			c.kill(Reason{abi.Timeout, "the peer did not take its last bytes at once"})
+			return
+		}
+		c.awaitRoom()
+		if c.is(finishing) {
+			c.d.NewReader()
+		}
+	case c.is(finishing) && (c.is(ended) || c.wiring.Settings.Linger <= 0):
+		c.kill(Orderly)
+	case c.is(sendFinished):
+		c.shutWrite()
+	case c.is(blocked):
+		c.awaitRoom() // for Writable, which must not come before the event is over
+	}
+}
+
+// shutWrite tells the peer, once, that no more follows.
+func (c *CSA) shutWrite() {
+	if !c.is(writeShut) {
+		c.set(writeShut)
+		if err := shutdownWrite(int(c.fd)); err != nil {
+			c.kill(reasonOf(err))
+			return
+		}
+	}
+	switch {
+	case c.is(endTold):
+		c.kill(Orderly)
+	case c.is(finishing):
+		c.d.NewReader()
+	}
+}
+
+// SendReady is the selector's notice that the socket has room: the inbox is
+// sent, and the handler hears of it when half of the inbox is free again.
+func (c *CSA) SendReady() {
+	c.loop.begin()
+	if !c.is(dying | dead) {
+		c.flush()
+	}
+	if c.is(blocked) && !c.is(dying|dead|sendFinished) {
+		if c.inbox.len() <= c.wiring.Settings.inbox()/2 {
+			c.clear(blocked)
+			c.wiring.Handler.Writable(c)
+			c.afterWritable()
+		} else {
+			c.awaitRoom()
+		}
+	}
+	c.loop.end()
+}
+
+// awaitRoom asks for SendReady, unless it is the bandwidth that is waited
+// for.
+func (c *CSA) awaitRoom() {
+	if !c.is(slowOut) {
+		c.d.NewWriter()
+	}
+}
+
+// afterWritable takes reading up again where a full inbox had stopped it.
+func (c *CSA) afterWritable() {
+	if c.is(finishing | dying | dead | paused) {
+		return
+	}
+	c.clear(full)
+	if c.rest.len() > 0 && c.rest.len() >= int(c.want) || c.is(ended) && !c.is(endTold) {
+		c.set(offering)
+		c.d.ReadAgain()
+	} else {
+		c.resumeReading()
+	}
+}

@@ -1,0 +1,130 @@
+package csa
+
+import (
+	"time"
+
+	"bulkhead/selector"
+)
+
+// Loop is a selector and what the CSAs on it share. Its owner is the
+// goroutine that holds the selector's baton; all methods but Post are the
+// owner's.
+type Loop struct {
+	sel     *selector.Selector
+	buffers bufferPool
+	depth   int    // events entered and not yet left
+	todo    []*CSA // CSAs with work left to the end of the event
+	first   *CSA   // the list of the CSAs that live here
+	count   int
+	scratch []byte // for bytes that nobody wants
+}
+
+// NewLoop makes the loop of a selector.
+func NewLoop(sel *selector.Selector) *Loop { return &Loop{sel: sel} }
+
+// Selector is the selector the loop runs on.
+func (l *Loop) Selector() *selector.Selector { return l.sel }
+
+// Post has f run on the loop as one event. It reports false, and f will never
+// run, when the loop has stopped. Any goroutine may call it.
+func (l *Loop) Post(f func()) bool { return l.sel.Post(func() { l.Event(f) }) }
+
+// Event runs f as one event: what handlers called by it send leaves in one
+// system call a connection when it returns, and connections that died have
+// their end told then.
+func (l *Loop) Event(f func()) {
+	l.begin()
+	f()
+	l.end()
+}
+
+// Now is the time of this turn in nanoseconds, on the selector's clock.
+func (l *Loop) Now() int64 { return l.sel.Now() }
+
+// Len is how many CSAs live on the loop.
+func (l *Loop) Len() int { return l.count }
+
+// Each calls f for every CSA on the loop, as one event.
+func (l *Loop) Each(f func(c *CSA)) {
+	l.begin()
+	defer l.end() // nothing is unlinked before
+	for c := l.first; c != nil; {
+		next := c.next
+		f(c)
+		c = next
+	}
+}
+
+func (l *Loop) begin() { l.depth++ }
+
+// end leaves an event. At the end of the outermost one no handler is running
+// any more, so this is where connections are flushed and buried.
+func (l *Loop) end() {
+	if l.depth == 1 {
+		for i := 0; i < len(l.todo); i++ {
+			l.todo[i].settle()
+		}
+		clear(l.todo)
+		l.todo = l.todo[:0]
+	}
+	l.depth--
+}
+
+// later has c settled at the end of the event.
+func (l *Loop) later(c *CSA) {
+	if !c.is(listed) {
+		c.set(listed)
+		l.todo = append(l.todo, c)
+	}
+}
+
+func (l *Loop) link(c *CSA) {
+	c.next = l.first
+	if l.first != nil {
+		l.first.prev = c
+	}
+	l.first = c
+	l.count++
+}
+
+func (l *Loop) unlink(c *CSA) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.next, c.prev = nil, nil
+	l.count--
+}
+
+// discardBuffer is where bytes are read to that nobody wants.
+func (l *Loop) discardBuffer() []byte {
+	if l.scratch == nil {
+		l.scratch = make([]byte, 64<<10)
+	}
+	return l.scratch
+}
+
+// Timer calls a function on its loop, once for each Reset. Its methods are
+// the loop's owner's.
+type Timer struct {
+	l *Loop
+	t selector.Timer
+	f func()
+}
+
+// NewTimer makes a timer that is not set. f runs on the loop as one event.
+func (l *Loop) NewTimer(f func()) *Timer { return &Timer{l: l, f: f} }
+
+// Reset sets the timer to fire once, d from now; zero or less is the next
+// turn. A timer that is set is moved.
+func (t *Timer) Reset(d time.Duration) { t.l.sel.SetTimer(&t.t, t, t.l.Now()+int64(d)) }
+
+// Stop withdraws the timer.
+func (t *Timer) Stop() { t.l.sel.StopTimer(&t.t) }
+
+// Expired is the selector's call; it is not for others.
+func (t *Timer) Expired(*selector.Timer) { t.l.Event(t.f) }

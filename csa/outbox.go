@@ -1,0 +1,258 @@
+package csa
+
+import "bulkhead/abi"
+
+// Receive pauses (false) or resumes (true) reading. Resuming also offers the
+// unconsumed rest to the handler again, in a later turn of the loop.
+func (c *CSA) Receive(on bool) {
+	if c.is(finishing | dying | dead) {
+		return
+	}
+	if !on {
+		c.set(paused)
+		c.clear(offering)
+		c.d.RemoveReader()
+		return
+	}
+	c.clear(paused | full)
+	if c.rest.len() > 0 {
+		c.set(offering)
+	}
+	if c.is(offering|ended) && !c.is(endTold) {
+		c.d.ReadAgain()
+	} else {
+		c.resumeReading()
+	}
+}
+
+// Want has no Data come before n bytes are there or the peer has finished.
+// It holds until it is changed; zero or less, and one, mean any byte. A
+// handler must not want more than its window holds.
+func (c *CSA) Want(n int) {
+	c.want = int32(max(0, n))
+	if c.rest.len() > 0 && c.rest.len() >= int(c.want) && !c.is(paused|finishing|dying|dead) {
+		c.set(offering)
+		c.d.ReadAgain()
+	}
+}
+
+// mayRead reports whether there is a use for more bytes.
+func (c *CSA) mayRead() bool {
+	if c.is(paused | full | slowIn | ended | finishing | dying | dead) {
+		return false
+	}
+	// A handler that could not send and so did not consume is not given more.
+	return !c.is(blocked) || c.rest.len() == 0
+}
+
+func (c *CSA) resumeReading() {
+	if c.mayRead() {
+		c.d.NewReader()
+	}
+}
+
+// ReadReady is the selector's notice: it moves bytes from the socket to the
+// handler's window, at most one window a turn, so that one fast peer cannot
+// keep the others out.
+func (c *CSA) ReadReady() {
+	c.loop.begin()
+	switch {
+	case c.is(dying | dead):
+	case c.is(finishing):
+		c.readToDiscard()
+	case c.is(ended):
+		c.tellEnd()
+	case c.is(paused | slowIn):
+	case int(c.want) > c.rest.len():
+		c.clear(offering)
+		c.readToRest()
+	default:
+		c.readToWindow()
+	}
+	c.loop.end()
+}
+
+// readToWindow puts the rest and new bytes into the window and offers them.
+func (c *CSA) readToWindow() {
+	offer := c.is(offering)
+	c.clear(offering)
+	window := c.wiring.Handler.Window(c)
+	if len(window) == 0 {
+		c.set(full)
+		return
+	}
+	old := copy(window, c.rest.bytes())
+	n := 0
+	if c.mayRead() && old == c.rest.len() && old < len(window) {
+		n = c.receive(window[old:])
+		if c.is(dying) {
+			return
+		}
+	}
+	if n > 0 || (offer && old > 0 && !c.is(ended)) {
+		c.deliver(window, old, old+n)
+	} else if old == len(window) {
+		c.set(full)
+	}
+	if c.is(ended) {
+		c.tellEnd()
+	} else {
+		c.resumeReading()
+	}
+}
+
+// deliver hands window[:filled] to the handler, whose first old bytes stand
+// in the rest as well, and keeps what it does not consume.
+func (c *CSA) deliver(window []byte, old, filled int) {
+	used := c.wiring.Handler.Data(c, window[:filled])
+	if c.is(dying) {
+		return // the window may be gone, with the handler's instance
+	}
+	if used < 0 || used > filled {
+		c.kill(Reason{abi.Invalid, "its handler says it consumed more than it was given"})
+		return
+	}
+	if c.is(finishing) {
+		return
+	}
+	l, budget := c.loop, c.wiring.Budget
+	unseen := c.rest.len() - old // what a short window had no room for
+	kept := true
+	if used < old {
+		c.rest.discard(l, budget, used)
+		kept = filled == old || c.rest.append(l, budget, window[old:filled])
+	} else {
+		c.rest.discard(l, budget, old)
+		kept = used == filled || c.rest.append(l, budget, window[used:filled])
+	}
+	if !kept {
+		c.kill(Reason{abi.Quota, "its tenant has no memory left for unconsumed bytes"})
+	} else if used == 0 && filled == len(window) {
+		c.set(full)
+	} else if unseen > 0 {
+		c.set(offering)
+		c.d.ReadAgain()
+	}
+}
+
+// readToRest collects what the handler wants to see at once, off the window,
+// so that waiting for it copies nothing twice.
+func (c *CSA) readToRest() {
+	for c.mayRead() && c.rest.len() < int(c.want) {
+		room := c.rest.room(c.loop, c.wiring.Budget, int(c.want)-c.rest.len())
+		if room == nil {
+			c.kill(Reason{abi.Quota, "its tenant has no memory left for the bytes its handler wants"})
+			return
+		}
+		n := c.receive(room)
+		if n == 0 {
+			break
+		}
+		c.rest.end += n
+	}
+	if c.is(dying) {
+		return
+	}
+	if c.rest.len() == 0 {
+		c.rest.release(c.loop, c.wiring.Budget)
+	}
+	switch {
+	case c.is(ended):
+		c.tellEnd()
+	case c.rest.len() >= int(c.want):
+		c.set(offering)
+		c.readToWindow()
+	default:
+		c.resumeReading()
+	}
+}
+
+// receive reads once, if the bandwidth allows. It returns 0 when nothing came;
+// then the connection may have ended or be dying.
+func (c *CSA) receive(p []byte) int {
+	now := c.loop.Now()
+	if wait := c.wiring.Budget.Received(0, now); wait > 0 {
+		c.slowDown(slowIn, wait)
+		return 0
+	}
+	n, err := readSocket(int(c.fd), p)
+	switch {
+	case n > 0:
+		if n < len(p) && !c.d.HungUp() {
+			c.d.ReadBlocked()
+		}
+		c.lastActive = now
+		c.received += int64(n)
+		if wait := c.wiring.Budget.Received(n, now); wait > 0 {
+			c.slowDown(slowIn, wait)
+		}
+	case err == errWouldBlock:
+		c.d.ReadBlocked()
+	case err != nil:
+		c.kill(reasonOf(err))
+	default:
+		c.set(ended)
+	}
+	return n
+}
+
+// tellEnd lets the handler know that the peer has finished: the rest is
+// offered until the handler consumes nothing of it, then comes EOF. While the
+// handler has a reason not to take the rest (it paused, or could not send),
+// both wait for that to pass.
+func (c *CSA) tellEnd() {
+	if c.is(endTold | dying) {
+		return
+	}
+	if c.rest.len() > 0 && !c.is(lastOffered) {
+		if c.is(paused) || c.is(blocked) && !c.is(offering) {
+			return
+		}
+		c.clear(offering)
+		window := c.wiring.Handler.Window(c)
+		if len(window) == 0 {
+			c.set(full)
+			return
+		}
+		before := c.rest.len()
+		n := copy(window, c.rest.bytes())
+		c.deliver(window, n, n)
+		switch {
+		case c.is(dying | finishing):
+			return
+		case c.rest.len() == before && !c.is(blocked|paused):
+			c.set(lastOffered)
+		case c.rest.len() > 0:
+			if !c.is(blocked | paused) {
+				c.d.ReadAgain() // a turn for the others, then go on
+			}
+			return
+		}
+	}
+	if c.is(paused) {
+		return
+	}
+	c.rest.release(c.loop, c.wiring.Budget)
+	c.set(endTold)
+	c.wiring.Handler.EOF(c)
+	if c.is(writeShut) {
+		c.kill(Orderly)
+	}
+}
+
+// readToDiscard reads what the peer sends after producerFinished: closing a
+// socket that holds unread bytes would reset the connection and destroy what
+// is still on its way to the peer.
+func (c *CSA) readToDiscard() {
+	c.receive(c.loop.discardBuffer())
+	switch {
+	case c.is(dying):
+	case c.is(ended):
+		if c.inbox.len() == 0 {
+			c.kill(Orderly)
+		}
+	case c.is(slowIn): // resumes with the bandwidth
+	default:
+		c.d.NewReader()
+	}
+}

@@ -1,0 +1,74 @@
+//go:build unix
+
+package csa
+
+import (
+	"errors"
+	"net/netip"
+
+	"bulkhead/abi"
+
+	"golang.org/x/sys/unix"
+)
+
+// errWouldBlock is what reading and writing answer instead of waiting.
+var errWouldBlock = errors.New("csa: would block")
+
+// reasonOf says what an error of a socket means for its connection.
+func reasonOf(err error) Reason {
+	switch err {
+	case unix.ECONNRESET, unix.EPIPE, unix.ECONNABORTED, unix.ENOTCONN:
+		return Reason{abi.Reset, "the peer reset the connection"}
+	case unix.ETIMEDOUT:
+		return Reason{abi.Timeout, "the peer has vanished"}
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EHOSTDOWN:
+		return Reason{abi.Unreachable, "the peer cannot be reached any more"}
+	case unix.ENOMEM, unix.ENOBUFS:
+		return Reason{abi.Quota, "the system has no memory left for the socket"}
+	}
+	return Reason{abi.Reset, "the socket failed: " + err.Error()}
+}
+
+func closeSocket(fd int) { _ = unix.Close(fd) }
+
+func shutdownWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
+
+// socketError takes the error that waits on the socket, nil if there is none.
+func socketError(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if n != 0 {
+		return unix.Errno(n)
+	}
+	return nil
+}
+
+func localAddress(fd int) string {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return ""
+	}
+	if a, ok := sa.(*unix.SockaddrUnix); ok {
+		return a.Name
+	}
+	if a := AddrPortOf(sa); a.IsValid() {
+		return a.String()
+	}
+	return ""
+}
+
+// AddrPortOf is the IP address and port of a socket address; the zero value
+// if it has none. An IPv4 address that came over an IPv6 socket is given as
+// IPv4.
+func AddrPortOf(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(a.Addr).Unmap()
+		return netip.AddrPortFrom(ip, uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
