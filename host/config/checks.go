@@ -1,0 +1,143 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// checkListener looks at what no single key can tell.
+func (d *decoder) checkListener(l *Listener, table map[string]any) {
+	if l.Shape == "stdio" && l.Instance != "connection" {
+		d.fail(l.LineOf("instance"), `leave instance out, or write instance = "connection"`, "instance = %q does not go with shape = \"stdio\", where each connection has a program of its own", l.Instance)
+	}
+	if a := l.Address; a.Network != "" {
+		for _, key := range []string{"mode", "owner"} {
+			if line, given := l.lines[key]; given && !a.socketFile() {
+				d.fail(line, "leave it out", "%s is for a unix socket with a path, and address is %s", key, quote(a.String()))
+			}
+		}
+		for _, key := range []string{"keepalive", "user_timeout"} {
+			if line, given := l.lines[key]; given && a.Network == "unix" {
+				d.fail(line, "leave it out", "%s is for TCP, and address is %s", key, quote(a.String()))
+			}
+		}
+	}
+	d.checkStrayed(l, table)
+}
+
+// checkStrayed warns of limits that stand below [listener.config], and so go
+// to the plugin. TOML has no way back up from there, which is easily forgotten.
+func (d *decoder) checkStrayed(l *Listener, table map[string]any) {
+	inner, _ := table["config"].(map[string]any)
+	for _, key := range []string{"plugin_sha256", "instance", "shape", "idle_timeout", "event_timeout", "linger", "inbox", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
+		_, strayed := inner[key]
+		if _, given := table[key]; strayed && !given {
+			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above [listener.config] if it is meant for the listener", key), "%s stands in [listener.config], so it goes to the plugin and the listener keeps its default", key)
+		}
+	}
+}
+
+// checkUnused warns of tenants that nothing belongs to.
+func (d *decoder) checkUnused(c *Config) {
+	used := make(map[string]bool, len(c.Listeners))
+	for i := range c.Listeners {
+		used[c.Listeners[i].Tenant] = true
+	}
+	for i := range c.Tenants {
+		if t := &c.Tenants[i]; !used[t.Name] {
+			d.warn(t.Line, "name it in a [[listener]], or leave it out", "tenant %s has no listener", quote(t.Name))
+		}
+	}
+}
+
+// checkClashes finds listeners with one name, and listeners of which only one
+// could have its address.
+func (d *decoder) checkClashes(all []Listener) {
+	names := make(map[string]*Listener)
+	taken := make(map[string]*Listener)
+	for i := range all {
+		l := &all[i]
+		if first := names[l.Name]; first != nil {
+			d.fail(l.LineOf("name"), fmt.Sprintf("give each listener a name of its own (the first is on line %d)", first.LineOf("name")), "duplicate listener name %s", quote(l.Name))
+		} else if l.Name != "" {
+			names[l.Name] = l
+		}
+		d.checkAddress(l, taken)
+	}
+}
+
+// checkAddress enters a listener's address in taken, and reports one that is
+// in there already or overlaps with one that is.
+func (d *decoder) checkAddress(l *Listener, taken map[string]*Listener) {
+	a := l.Address
+	if a.Network == "" {
+		return
+	}
+	for _, claim := range claimsOf(a) {
+		for _, other := range claim.against {
+			first := taken[other]
+			if first == nil {
+				continue
+			}
+			mend := fmt.Sprintf("listen on another address (the first is on line %d)", first.LineOf("address"))
+			if first.Address == a {
+				d.fail(l.LineOf("address"), mend, "duplicate address %s", quote(a.String()))
+			} else {
+				d.fail(l.LineOf("address"), mend, "address %s overlaps with %s", quote(a.String()), quote(first.Address.String()))
+			}
+			return
+		}
+	}
+	for _, claim := range claimsOf(a) {
+		for _, own := range claim.own {
+			if taken[own] == nil {
+				taken[own] = l
+			}
+		}
+	}
+}
+
+// claim is a part of what an address takes for itself: the entries it makes,
+// and the entries that it cannot stand beside.
+type claim struct{ own, against []string }
+
+// claimsOf tells what an address takes. A TCP address for every host of a
+// family clashes with each single one of that family on the same port.
+func claimsOf(a Address) []claim {
+	if a.Network == "unix" || a.Network == "fd" {
+		s := a.String()
+		return []claim{{[]string{s}, []string{s}}}
+	}
+	host, port, err := net.SplitHostPort(a.Host)
+	if err != nil || port == "0" {
+		// Port 0 is another one each time.
+		return nil
+	}
+	var families []string
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && ip.Is4():
+		families = []string{"4"}
+	case err == nil:
+		families = []string{"6"}
+	case a.Network == "tcp4":
+		families = []string{"4"}
+	case a.Network == "tcp6":
+		families = []string{"6"}
+	default:
+		families = []string{"4", "6"}
+	}
+	every := host == "" || err == nil && ip.IsUnspecified()
+	var claims []claim
+	for _, family := range families {
+		key := family + "/" + port + "/"
+		if every {
+			// "some" is entered by each address of the family on that port.
+			claims = append(claims, claim{[]string{key + "every", key + "some"}, []string{key + "some"}})
+			continue
+		}
+		claims = append(claims, claim{[]string{key + "at " + host, key + "some"}, []string{key + "at " + host, key + "every"}})
+	}
+	return claims
+}

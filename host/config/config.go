@@ -1,0 +1,208 @@
+// Package config reads the TOML file that says what a host serves: its
+// tenants with their limits, and the listeners with the plugins behind them.
+//
+// Load and Parse are strict. An unknown key, a key given twice, a value of the
+// wrong type or out of range, a plugin that is not there: each is an Error with
+// its file, its line and what to write instead, and all that can be found in
+// one reading come back together. What a Config holds is within the ranges
+// docs/CONFIG.md gives for each key, and every limit has a default.
+//
+// The package opens no socket and starts nothing; it looks at the file system
+// only to see that the plugins are there. Its functions may be called from any
+// goroutine, and a Config may be shared by goroutines that only read it.
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Config is one configuration file, checked.
+type Config struct {
+	// File is the name given to Load or Parse, as it was given.
+	File string
+	Host Host
+	// Tenants are sorted by name, and no name is there twice.
+	Tenants []Tenant
+	// Listeners are in the order of the file. There is at least one. No two
+	// have one name or listen on one address.
+	Listeners []Listener
+	// Warnings are what is allowed but should be known, in line order: limits
+	// that this version does not enforce yet, plugin files that others may
+	// write, tenants without listeners.
+	Warnings []*Error
+}
+
+// Host is what holds for the whole process: the table [host].
+type Host struct {
+	// Loops is how many event loops run. 0 means one per CPU.
+	Loops int
+	// State is the folder for compiled modules and data: an absolute path,
+	// which need not exist yet.
+	State string
+	// Drain is how long open connections may go on after a request to stop.
+	// 0 closes them at once.
+	Drain time.Duration
+	// Connections is the most connections that all listeners together hold.
+	// 0 means as many as RLIMIT_NOFILE leaves room for.
+	Connections int
+	// Log is the log's form: "auto" (text on a terminal, JSON elsewhere),
+	// "text" or "json".
+	Log string
+	// LogLevel is the least level that is logged: "debug", "info", "warn" or
+	// "error".
+	LogLevel string
+
+	lines map[string]int
+}
+
+// Tenant is one tenant's limits, which hold for all of its listeners and
+// instances together: a table [tenant.NAME].
+type Tenant struct {
+	// Name is the NAME of [tenant.NAME].
+	Name string
+	// Memory is the most bytes of linear memory and buffers.
+	Memory int64
+	// CPU is the CPU time it may use in the long run, in cores. This version
+	// does not enforce it.
+	CPU float64
+	// Connections is the most connections it may hold at once.
+	Connections int
+	// AcceptRate is the most new connections a second.
+	AcceptRate float64
+	// Bandwidth is the most bytes a second, each way.
+	Bandwidth int64
+	// Connect lists whom its handlers may dial: "host:port" or "CIDR:port", as
+	// written. Empty means nobody. This version cannot dial yet.
+	Connect []string
+	// Line is where its table begins.
+	Line int
+
+	lines map[string]int
+}
+
+// Listener is one address that is listened on, and the plugin that serves its
+// connections: a table [[listener]].
+type Listener struct {
+	// Name is the listener's own; Tenant is the Name of one of Config.Tenants.
+	Name, Tenant string
+	// Address is where it listens.
+	Address Address
+	// Plugin is the absolute path of the WebAssembly file. It was a regular
+	// file that could be opened when the configuration was read, and may have
+	// changed since: open it once, and compile what was hashed.
+	Plugin string
+	// PluginSHA256 is what the plugin's SHA-256 must be, in 64 lower-case hex
+	// digits, or "" when any content will do. Whoever reads the plugin
+	// compares it; this package does not.
+	PluginSHA256 string
+	// Instance says who shares a module instance: "connection" (nobody),
+	// "loop" or "listener".
+	Instance string
+	// Shape is how the plugin speaks: "events" or "stdio". With "stdio",
+	// Instance is "connection".
+	Shape string
+	// IdleTimeout closes a connection on which no byte moves for so long. It
+	// is never 0.
+	IdleTimeout time.Duration
+	// EventTimeout is the CPU time that one event may use. It is never 0. This
+	// version does not enforce it.
+	EventTimeout time.Duration
+	// Linger is how long the bytes a connection has left to send may take
+	// after producerFinished. 0 closes at once.
+	Linger time.Duration
+	// Inbox is the most unsent bytes that a connection holds.
+	Inbox int
+	// OnBadData says what becomes of a connection whose handler sends what
+	// cannot be sent: "close" or "log".
+	OnBadData string
+	// Backlog is the queue of connections waiting to be accepted. The kernel
+	// may make it shorter.
+	Backlog int
+	// Mode is the mode of a unix socket's file. It means nothing elsewhere.
+	Mode fs.FileMode
+	// Owner is who a unix socket's file is given to: "user", "user:group" or
+	// ":group", by name or number, or "" to leave it to the process. It means
+	// nothing elsewhere.
+	Owner string
+	// Keepalive is how long a TCP connection may be silent before the kernel
+	// probes the peer, in whole seconds. 0 leaves it to the kernel.
+	Keepalive time.Duration
+	// UserTimeout is how long sent bytes may go unacknowledged before the
+	// kernel gives the TCP connection up. 0 leaves it to the kernel.
+	UserTimeout time.Duration
+	// Config is the table [listener.config] as a JSON object with sorted keys,
+	// of at most 64 KiB: "{}" when there is none, and never nil. The slice
+	// belongs to the Config and must not be written to.
+	Config json.RawMessage
+	// Line is where its table begins.
+	Line int
+
+	lines map[string]int
+}
+
+// LineOf gives the line on which the key of [host] stands, or 0 when it was
+// not given.
+func (h *Host) LineOf(key string) int { return h.lines[key] }
+
+// LineOf gives the line on which the tenant's key stands, or Line when it was
+// not given.
+func (t *Tenant) LineOf(key string) int { return lineOf(t.lines, key, t.Line) }
+
+// LineOf gives the line on which the listener's key stands, or Line when it
+// was not given.
+func (l *Listener) LineOf(key string) int { return lineOf(l.lines, key, l.Line) }
+
+func lineOf(lines map[string]int, key string, table int) int {
+	if n, ok := lines[key]; ok {
+		return n
+	}
+	return table
+}
+
+// Load reads the file at path. Relative paths in it are taken from the folder
+// it is in. The error is an Errors: when the file cannot be read, one Error
+// with Line 0, and else every problem found in it. There is no Config then.
+func Load(path string) (*Config, error) {
+	src, err := readFile(path)
+	if err != nil {
+		return nil, Errors{{File: path, What: fmt.Sprintf("cannot read the configuration: %s", reason(err)), Mend: "give the path of a TOML file that this user may read"}}
+	}
+	return Parse(path, src, filepath.Dir(path))
+}
+
+// Parse reads src, a configuration file of at most 1 MiB. name stands in the
+// errors for the file's name; relative paths in src are taken from dir, which,
+// when relative itself or empty, is taken from the working directory. The
+// error is an Errors with every problem found, in line order, each with a line
+// that src has; there is no Config then. Parse keeps no reference to src.
+func Parse(name string, src []byte, dir string) (*Config, error) {
+	base, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, Errors{{File: name, What: fmt.Sprintf("cannot tell which folder %s is: %v", quote(dir), err), Mend: "start from a folder that exists"}}
+	}
+	d := newDecoder(name, base, src)
+	c := d.decode(src)
+	if len(d.errs) > 0 {
+		d.errs.sort()
+		return nil, d.errs
+	}
+	d.warns.sort()
+	c.Warnings = d.warns
+	return c, nil
+}
+
+// readFile reads no more than Parse will take, whatever the path leads to.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}

@@ -1,0 +1,280 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxErrors is how many problems one reading reports. A file with more is
+// some other file.
+const maxErrors = 1000
+
+// decoder turns one file into a Config and gathers what is wrong with it.
+type decoder struct {
+	file  string
+	dir   string // absolute
+	lines int    // of the file, at least 1
+	errs  Errors
+	warns Errors
+}
+
+func newDecoder(file, dir string, src []byte) *decoder {
+	lines := bytes.Count(src, []byte("\n"))
+	if len(src) == 0 || src[len(src)-1] != '\n' {
+		lines++
+	}
+	return &decoder{file: file, dir: dir, lines: lines}
+}
+
+// fail adds a problem.
+func (d *decoder) fail(line int, mend, format string, args ...any) {
+	switch {
+	case d.full():
+	case len(d.errs) == maxErrors-1:
+		d.errs = append(d.errs, &Error{File: d.file, Line: d.lines, What: "more problems than are worth listing", Mend: "mend the first ones and look again"})
+	default:
+		d.errs = append(d.errs, &Error{File: d.file, Line: line, What: fmt.Sprintf(format, args...), Mend: mend})
+	}
+}
+
+func (d *decoder) full() bool { return len(d.errs) >= maxErrors }
+
+// warn adds a warning.
+func (d *decoder) warn(line int, mend, format string, args ...any) {
+	if len(d.warns) < maxErrors {
+		d.warns = append(d.warns, &Error{File: d.file, Line: line, What: fmt.Sprintf(format, args...), Mend: mend})
+	}
+}
+
+// decode reads the whole file. What it returns is of use only if no problem was added.
+func (d *decoder) decode(src []byte) *Config {
+	m, root, ok := d.read(src)
+	if !ok {
+		return nil
+	}
+	c := &Config{File: d.file}
+	c.Host = d.newHost()
+
+	// The tables come in this order, whatever their order in the file: a
+	// listener names a tenant.
+	var tenants map[string]any
+	tenantsKnown := true
+	for _, key := range documentOrder(m, root) {
+		n := root.at(key)
+		switch key {
+		case "host":
+			if t, ok := m[key].(map[string]any); ok {
+				c.Host.lines = readTable(d, &c.Host, hostFields, t, n, "[host]")
+			} else {
+				d.fail(n.line, "write [host] on a line of its own, and its keys below", "host is %s, not a table", kind(m[key]))
+			}
+		case "tenant":
+			if tenants, tenantsKnown = m[key].(map[string]any); !tenantsKnown {
+				d.fail(n.line, "write [tenant.NAME] on a line of its own, and its keys below", "tenant is %s, not a table", kind(m[key]))
+			}
+		case "listener":
+		default:
+			d.unknown(key, m[key], n.line, tableNames, "")
+		}
+	}
+	c.Tenants = d.tenants(tenants, root.at("tenant"))
+	c.Listeners = d.listeners(m, root, tenants, tenantsKnown)
+	d.checkClashes(c.Listeners)
+	d.checkUnused(c)
+	return c
+}
+
+// tableNames are the top-level tables.
+var tableNames = []string{"host", "tenant", "listener"}
+
+// documentOrder gives a table's keys in the order of their lines.
+func documentOrder(m map[string]any, n *node) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		return cmp.Or(cmp.Compare(n.at(a).line, n.at(b).line), cmp.Compare(a, b))
+	})
+}
+
+// readTable reads a table's keys into t. place is how the table is written in
+// the file. It returns the lines of the known keys.
+func readTable[T any](d *decoder, t *T, fields []field[T], m map[string]any, n *node, place string) map[string]int {
+	lines := make(map[string]int, len(m))
+	meant := make(map[string]bool)
+	for _, key := range documentOrder(m, n) {
+		if d.full() {
+			break
+		}
+		at := n.at(key)
+		i := slices.IndexFunc(fields, func(f field[T]) bool { return f.name == key })
+		if i < 0 {
+			meant[d.unknown(key, m[key], at.line, fieldNames(fields), place)] = true
+			continue
+		}
+		f := fields[i]
+		lines[key] = at.line
+		f.read(t, &value{d: d, key: key, want: f.want, v: m[key], n: at})
+		if f.unenforced != "" {
+			d.warn(at.line, "do not rely on it yet", "%s is accepted but not enforced by this version: %s", key, f.unenforced)
+		}
+	}
+	for _, f := range fields {
+		// A key that was only misspelt has been reported, under its own name.
+		if _, given := m[f.name]; f.required != "" && !given && !meant[f.name] {
+			d.fail(n.line, "add "+f.required, "%s has no %s", place, f.name)
+		}
+	}
+	return lines
+}
+
+func fieldNames[T any](fields []field[T]) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return names
+}
+
+// unknown reports a key that its place does not have, and returns the one that
+// was most likely meant, or "". place is "" at the top level.
+func (d *decoder) unknown(key string, v any, line int, names []string, place string) (meant string) {
+	what := "key"
+	switch v.(type) {
+	case map[string]any, []map[string]any:
+		what = "table"
+	}
+	var mend string
+	switch elsewhere := placesOf(key); {
+	case len(elsewhere) > 0:
+		mend = "it belongs in " + strings.Join(elsewhere, " or ")
+	default:
+		if meant = nearest(key, names); meant != "" {
+			mend = fmt.Sprintf("did you mean %q?", meant)
+			break
+		}
+		if place == "" {
+			mend = "the tables are [host], [tenant.NAME] and [[listener]]"
+			break
+		}
+		mend = fmt.Sprintf("the keys of %s are %s", place, strings.Join(names, ", "))
+		if what == "table" && strings.HasPrefix(place, "[tenant.") {
+			mend += fmt.Sprintf("; a tenant's name that has a point goes in quotes: [tenant.%s]", strconv.Quote(strings.Trim(strings.TrimPrefix(place, "[tenant."), `]"`)+"."+clip(key)))
+		}
+	}
+	d.fail(line, mend, "unknown %s %s", what, quote(key))
+	return meant
+}
+
+// placesOf tells in which tables a key is known.
+func placesOf(key string) []string {
+	var places []string
+	if slices.Contains(fieldNames(hostFields), key) {
+		places = append(places, "[host]")
+	}
+	if slices.Contains(fieldNames(tenantFields), key) {
+		places = append(places, "[tenant.NAME]")
+	}
+	if slices.Contains(fieldNames(listenerFields), key) {
+		places = append(places, "[[listener]]")
+	}
+	return places
+}
+
+// tenants reads every [tenant.NAME], sorted by name.
+func (d *decoder) tenants(m map[string]any, n *node) []Tenant {
+	var all []Tenant
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		at := n.at(name)
+		table, ok := m[name].(map[string]any)
+		if !ok {
+			d.fail(at.line, "write [tenant.NAME] on a line of its own, and its keys below", "tenant.%s is %s, not a table", clip(name), kind(m[name]))
+			continue
+		}
+		if !goodName(name) {
+			d.fail(at.line, "write "+nameForm, "[tenant.%s] is no tenant's name", clip(quoteKey(name)))
+			// Its keys are looked at all the same.
+		}
+		t := newTenant(name)
+		t.Line = at.line
+		t.lines = readTable(d, &t, tenantFields, table, at, "[tenant."+clip(quoteKey(name))+"]")
+		all = append(all, t)
+	}
+	return all
+}
+
+// quoteKey writes a tenant's name as a key of TOML.
+func quoteKey(name string) string {
+	if name == "" || !plainWord(name) || strings.Contains(name, ".") {
+		return tomlString(name)
+	}
+	return name
+}
+
+// listeners reads every [[listener]]. tenants are those a listener may name;
+// when they are not known, because [tenant] itself is wrong, any name will do.
+func (d *decoder) listeners(m map[string]any, root *node, tenants map[string]any, tenantsKnown bool) []Listener {
+	n := root.at("listener")
+	tables, ok := tablesOf(m["listener"])
+	if one, single := m["listener"].(map[string]any); single {
+		d.fail(n.line, "write [[listener]], with two brackets, above each listener's keys", "listener is a single table")
+		tables, n = []map[string]any{one}, &node{line: n.line, items: []*node{n}}
+	} else if _, given := m["listener"]; given && !ok {
+		d.fail(n.line, "write [[listener]] on a line of its own, and its keys below", "listener is %s, not tables", kind(m["listener"]))
+		return nil
+	}
+	if len(tables) == 0 {
+		// A misspelt [[listener]] has been reported as an unknown table.
+		for key := range m {
+			if nearest(key, tableNames) == "listener" && key != "listener" {
+				return nil
+			}
+		}
+		d.fail(d.lines, "add a [[listener]] table with name, tenant, address and plugin", "no listener: there is nothing to serve")
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(tenants))
+	all := make([]Listener, 0, len(tables))
+	for i, table := range tables {
+		if d.full() {
+			break
+		}
+		at := n.item(i)
+		l := newListener()
+		l.Line = at.line
+		l.lines = readTable(d, &l, listenerFields, table, at, "[[listener]]")
+		d.checkListener(&l, table)
+		if tenant := l.Tenant; tenant != "" && tenantsKnown {
+			if _, ok := tenants[tenant]; !ok {
+				mend := fmt.Sprintf("add a [tenant.%s] table; it may be empty", clip(quoteKey(tenant)))
+				if near := nearest(tenant, names[:min(len(names), maxErrors)]); near != "" {
+					mend = fmt.Sprintf("did you mean %q?", near)
+				}
+				d.fail(l.LineOf("tenant"), mend, "tenant %s is not defined", quote(tenant))
+			}
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// tablesOf gives an array of tables in either of its spellings.
+func tablesOf(v any) ([]map[string]any, bool) {
+	switch v := v.(type) {
+	case []map[string]any:
+		return v, true
+	case []any:
+		tables := make([]map[string]any, len(v))
+		for i, item := range v {
+			table, ok := item.(map[string]any)
+			if !ok {
+				return nil, false
+			}
+			tables[i] = table
+		}
+		return tables, true
+	}
+	return nil, false
+}

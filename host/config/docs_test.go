@@ -1,0 +1,148 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const docs = "../../docs/CONFIG.md"
+
+// docRow is what docs/CONFIG.md says of one key.
+type docRow struct{ deflt, limits string }
+
+// docRows reads the table of keys under each heading "## `[table]`".
+func docRows(t *testing.T) map[string]map[string]docRow {
+	t.Helper()
+	text, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := make(map[string]map[string]docRow)
+	var rows map[string]docRow
+	for _, line := range strings.Split(string(text), "\n") {
+		if strings.HasPrefix(line, "#") {
+			rows = nil
+			if name, ok := strings.CutPrefix(line, "## `["); ok {
+				rows = make(map[string]docRow)
+				sections["["+strings.TrimSuffix(name, "`")] = rows
+			}
+			continue
+		}
+		cells := strings.Split(line, "|")
+		if rows == nil || len(cells) != 7 || !strings.HasPrefix(cells[1], " `") {
+			continue
+		}
+		key := strings.Trim(cells[1], " `")
+		if _, twice := rows[key]; twice {
+			t.Errorf("%s has two rows for %s", docs, key)
+		}
+		rows[key] = docRow{strings.Trim(cells[3], " `"), strings.ReplaceAll(cells[4], "`", "")}
+	}
+	return sections
+}
+
+// checkDocs compares one table of docs/CONFIG.md with the keys of the parser:
+// the same keys, with the same defaults and ranges.
+func checkDocs[T any](t *testing.T, place string, rows map[string]docRow, fields []field[T], defaults *T) {
+	for key := range rows {
+		found := false
+		for _, f := range fields {
+			found = found || f.name == key
+		}
+		if !found {
+			t.Errorf("%s has the key %s in %s, and the parser does not", docs, key, place)
+		}
+	}
+	for _, f := range fields {
+		row, ok := rows[f.name]
+		if !ok {
+			t.Errorf("%s has no key %s in %s", docs, f.name, place)
+			continue
+		}
+		deflt := f.show(defaults)
+		switch {
+		case f.required != "":
+			deflt = "required"
+		case f.name == "config":
+			deflt = "empty"
+		case strings.HasPrefix(deflt, "#"):
+			deflt = "none"
+		}
+		if row.deflt != deflt {
+			t.Errorf("%s: the default of %s in %s is %s, and the parser's is %s", docs, f.name, place, row.deflt, deflt)
+		}
+		// A range in words is in want as "from A to B", a choice as its words.
+		if _, after, ok := strings.Cut(f.want, " from "); ok && f.required == "" {
+			words := strings.FieldsFunc(after, func(r rune) bool { return r == ' ' || r == ',' })
+			if limits := words[0] + " to " + words[2]; !strings.Contains(row.limits, limits) {
+				t.Errorf("%s: the range of %s in %s is%s, and the parser's is %s", docs, f.name, place, row.limits, limits)
+			}
+		}
+		if strings.HasPrefix(f.want, `"`) {
+			for _, word := range strings.FieldsFunc(f.want, func(r rune) bool { return r == ' ' || r == ',' }) {
+				if strings.HasPrefix(word, `"`) && !strings.Contains(row.limits, word) {
+					t.Errorf("%s: %s in %s does not name %s", docs, f.name, place, word)
+				}
+			}
+		}
+	}
+}
+
+func TestDocs(t *testing.T) {
+	sections := docRows(t)
+	if len(sections) != 3 {
+		t.Fatalf("%s has %d tables of keys, want 3", docs, len(sections))
+	}
+	d := newDecoder("b.toml", "", nil)
+	host, tenant, listener := d.newHost(), newTenant("x"), newListener()
+	// With this address every key is shown that one listener can have, save TCP's.
+	listener.Address = Address{"unix", "/x"}
+	checkDocs(t, "[host]", sections["[host]"], hostFields, &host)
+	checkDocs(t, "[tenant.NAME]", sections["[tenant.NAME]"], tenantFields, &tenant)
+	var sockets, others []field[Listener]
+	for _, f := range listenerFields {
+		if f.name == "mode" || f.name == "owner" {
+			sockets = append(sockets, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	rows := sections["[[listener]]"]
+	socketRows := map[string]docRow{"mode": rows["mode"], "owner": rows["owner"]}
+	delete(rows, "mode")
+	delete(rows, "owner")
+	checkDocs(t, "[[listener]]", socketRows, sockets, &listener)
+	listener.Address = Address{"tcp", ":1"}
+	checkDocs(t, "[[listener]]", rows, others, &listener)
+}
+
+// TestDocExamples parses every TOML example of docs/CONFIG.md. Those that are
+// a part of a file are put together to one.
+func TestDocExamples(t *testing.T) {
+	text, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "echo.wasm"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var examples []string
+	for i, part := range strings.Split(string(text), "```") {
+		if body, ok := strings.CutPrefix(part, "toml\n"); ok && i%2 == 1 {
+			examples = append(examples, body)
+		}
+	}
+	if len(examples) != 4 {
+		t.Fatalf("%d examples, want 4", len(examples))
+	}
+	for _, src := range []string{examples[0], strings.Join(examples[1:], "")} {
+		c, err := Parse(docs, []byte(src), dir)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, src)
+		}
+		checkRoundTrip(t, c)
+	}
+}

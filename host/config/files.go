@@ -1,0 +1,89 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// readState takes the path of the state folder.
+func readState(h *Host, v *value) {
+	s, ok := v.path()
+	if !ok {
+		return
+	}
+	path := absolute(s, v.d.dir)
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		v.bad("is a file")
+		return
+	}
+	h.State = path
+}
+
+// readPlugin takes the path of a plugin and sees that it can be read.
+func readPlugin(l *Listener, v *value) {
+	s, ok := v.path()
+	if !ok {
+		return
+	}
+	path := absolute(s, v.d.dir)
+	info, err := os.Stat(path)
+	if err != nil {
+		mend := "write the path of a .wasm file, taken from the folder of this file unless it begins with a slash"
+		if strings.HasPrefix(s, "~") || strings.Contains(s, "$") {
+			mend = "write the path in full: ~ and $NAME stand for themselves here"
+		}
+		v.fault(&fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", mend})
+		return
+	}
+	switch {
+	case info.IsDir():
+		v.bad("is a folder")
+		return
+	case !info.Mode().IsRegular():
+		// A pipe or a device could keep the reader waiting for ever.
+		v.bad("is not a regular file")
+		return
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		v.fault(&fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", "let the user who runs the host read the file"})
+		return
+	}
+	f.Close()
+	if perm := info.Mode().Perm(); perm&0o022 != 0 {
+		who := "its group"
+		if perm&0o002 != 0 {
+			who = "every user of the machine"
+		}
+		v.d.warn(v.n.line, "take that away with chmod go-w, or pin the content with plugin_sha256", "the plugin %s can be changed by %s", quote(path), who)
+	}
+	l.Plugin = path
+}
+
+// path gives the value as text that can be a path.
+func (v *value) path() (string, bool) {
+	s, ok := v.str()
+	switch {
+	case !ok:
+		return "", false
+	case s == "":
+		v.bad("is empty")
+		return "", false
+	case strings.ContainsRune(s, 0):
+		v.bad("has a NUL byte in it")
+		return "", false
+	}
+	return s, true
+}
+
+// reason is what the system said, without the path, which the caller gives in
+// its own way.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return err.Error()
+}

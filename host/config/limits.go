@@ -1,0 +1,75 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// WriteLimits writes every key that holds, given or not, with its value: the
+// tables [host], [tenant.NAME] and [[listener]] in TOML, so that the output is
+// itself a configuration of the same meaning, save for [listener.config],
+// which may hold secrets and of which only the size is told. A remark behind
+// each value says whether it was given, on which line, and where it is not
+// enforced yet. The error is the writer's.
+func (c *Config) WriteLimits(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# The limits in force, from %s.\n", clip(c.File))
+	b.WriteString("\n[host]\n")
+	writeTable(&b, &c.Host, hostFields, c.Host.lines)
+	for i := range c.Tenants {
+		t := &c.Tenants[i]
+		fmt.Fprintf(&b, "\n[tenant.%s]\n", quoteKey(t.Name))
+		writeTable(&b, t, tenantFields, t.lines)
+	}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		b.WriteString("\n[[listener]]\n")
+		writeTable(&b, l, listenerFields, l.lines)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// maxColumn is how far to the right the remarks are moved at most.
+const maxColumn = 48
+
+// writeTable writes the keys of one table, the remarks in a column.
+func writeTable[T any](b *strings.Builder, t *T, fields []field[T], given map[string]int) {
+	type row struct{ left, remark string }
+	var rows []row
+	column := 0
+	for _, f := range fields {
+		shown := f.show(t)
+		if shown == "" {
+			continue
+		}
+		if shown[0] == '#' {
+			rows = append(rows, row{left: shown})
+			continue
+		}
+		remarks := []string{"default"}
+		if line, ok := given[f.name]; ok {
+			remarks[0] = fmt.Sprintf("given on line %d", line)
+		}
+		if f.note != "" {
+			remarks = append(remarks, f.note)
+		}
+		if f.unenforced != "" {
+			remarks = append(remarks, "not enforced yet")
+		}
+		r := row{f.name + " = " + shown, "# " + strings.Join(remarks, "; ")}
+		if n := utf8.RuneCountInString(r.left); n <= maxColumn {
+			column = max(column, n)
+		}
+		rows = append(rows, r)
+	}
+	for _, r := range rows {
+		if r.remark == "" {
+			fmt.Fprintln(b, r.left)
+			continue
+		}
+		fmt.Fprintf(b, "%-*s  %s\n", column, r.left, r.remark)
+	}
+}

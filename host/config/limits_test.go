@@ -1,0 +1,186 @@
+package config
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// limits gives what WriteLimits writes.
+func limits(t testing.TB, c *Config) string {
+	t.Helper()
+	var b strings.Builder
+	if err := c.WriteLimits(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestWriteLimits(t *testing.T) {
+	dir := plugins(t)
+	got := strings.ReplaceAll(limits(t, mustParse(t, `[tenant.acme]
+cpu = 0.5
+connect = ["db:1"]
+["tenant"."a.b"]
+memory = 100000
+[[listener]]
+name = "echo"
+tenant = "acme"
+address = "tcp://:7001"
+plugin = "echo.wasm"
+idle_timeout = "90s"
+config = { token = "secret" }
+[[listener]]
+name = "sock"
+tenant = "a.b"
+address = "unix://@a"
+plugin = "echo.wasm"
+[[listener]]
+name = "file"
+tenant = "a.b"
+address = "unix://a"
+plugin = "echo.wasm"
+mode = "660"
+`)), dir, "DIR")
+	want := `# The limits in force, from b.toml.
+
+[host]
+loops = 0            # default; 0: one per CPU
+state = "DIR/state"  # default
+drain = "10s"        # default
+connections = 0      # default; 0: as many as RLIMIT_NOFILE leaves room for
+log = "auto"         # default
+log_level = "info"   # default
+
+[tenant."a.b"]
+memory = "100000B"      # given on line 5
+cpu = 1                 # default; cores; not enforced yet
+connections = 1000      # default
+accept_rate = 200       # default; connections a second
+bandwidth = "64MiB/s"   # default; each way
+connect = []            # default; not enforced yet
+`
+	// The columns depend on where the folder lies.
+	squeeze := func(s string) string {
+		lines := strings.Split(s, "\n")
+		for i := range lines {
+			if left, remark, ok := strings.Cut(lines[i], "  #"); ok {
+				lines[i] = strings.TrimRight(left, " ") + " #" + remark
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	want += `
+[tenant.acme]
+memory = "256MiB"      # default
+cpu = 0.5              # given on line 2; cores; not enforced yet
+connections = 1000     # default
+accept_rate = 200      # default; connections a second
+bandwidth = "64MiB/s"  # default; each way
+connect = ["db:1"]     # given on line 3; not enforced yet
+
+[[listener]]
+name = "echo"                 # given on line 7
+tenant = "acme"               # given on line 8
+address = "tcp://:7001"       # given on line 9
+plugin = "DIR/echo.wasm"      # given on line 10
+# plugin_sha256 is not given: any content of the plugin will do
+instance = "connection"       # default
+shape = "events"              # default
+idle_timeout = "1m30s"        # given on line 11
+event_timeout = "1s"          # default; of CPU time; not enforced yet
+linger = "10s"                # default
+inbox = "64KiB"               # default
+on_bad_data = "close"         # default
+backlog = 4096                # default; the kernel may make it shorter
+keepalive = "15s"             # default
+user_timeout = "30s"          # default
+# [listener.config] is 18 bytes as JSON, of at most 64KiB
+
+[[listener]]
+name = "sock"                 # given on line 14
+tenant = "a.b"                # given on line 15
+address = "unix://@a"         # given on line 16
+plugin = "DIR/echo.wasm"      # given on line 17
+# plugin_sha256 is not given: any content of the plugin will do
+instance = "connection"       # default
+shape = "events"              # default
+idle_timeout = "5m"           # default
+event_timeout = "1s"          # default; of CPU time; not enforced yet
+linger = "10s"                # default
+inbox = "64KiB"               # default
+on_bad_data = "close"         # default
+backlog = 4096                # default; the kernel may make it shorter
+# [listener.config] is 2 bytes as JSON, of at most 64KiB
+
+[[listener]]
+name = "file"                 # given on line 19
+tenant = "a.b"                # given on line 20
+address = "unix://DIR/a"      # given on line 21
+plugin = "DIR/echo.wasm"      # given on line 22
+# plugin_sha256 is not given: any content of the plugin will do
+instance = "connection"       # default
+shape = "events"              # default
+idle_timeout = "5m"           # default
+event_timeout = "1s"          # default; of CPU time; not enforced yet
+linger = "10s"                # default
+inbox = "64KiB"               # default
+on_bad_data = "close"         # default
+backlog = 4096                # default; the kernel may make it shorter
+mode = "0660"                 # given on line 23
+# owner is not given: the socket belongs to whoever runs the host
+# [listener.config] is 2 bytes as JSON, of at most 64KiB
+`
+	if squeeze(got) != squeeze(want) {
+		t.Errorf("got:\n%s", got)
+	}
+}
+
+// checkRoundTrip holds WriteLimits to giving a file of the same meaning.
+func checkRoundTrip(t testing.TB, c *Config) {
+	t.Helper()
+	text := limits(t, c)
+	// Elsewhere on purpose: every path must be absolute.
+	back, err := Parse("limits", []byte(text), "elsewhere")
+	if err != nil {
+		t.Fatalf("the limits are no configuration: %v\n%s", err, text)
+	}
+	if got, want := bare(back), bare(c); !reflect.DeepEqual(got, want) {
+		t.Fatalf("the limits come back as\n%+v, want\n%+v\n%s", got, want, text)
+	}
+}
+
+// bare copies a Config without what WriteLimits does not carry: lines,
+// warnings, plugins' own configurations.
+func bare(c *Config) Config {
+	b := Config{Host: c.Host}
+	b.Host.lines = nil
+	for _, t := range c.Tenants {
+		t.Line, t.lines = 0, nil
+		b.Tenants = append(b.Tenants, t)
+	}
+	for _, l := range c.Listeners {
+		l.Line, l.lines, l.Config = 0, nil, nil
+		b.Listeners = append(b.Listeners, l)
+	}
+	return b
+}
+
+func TestLimitsRoundTrip(t *testing.T) {
+	for _, src := range []string{least, everything} {
+		checkRoundTrip(t, mustParse(t, src))
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
+
+var errFull = errors.New("no space")
+
+func TestWriteLimitsFails(t *testing.T) {
+	if err := mustParse(t, least).WriteLimits(fullDisk{}); !errors.Is(err, errFull) {
+		t.Errorf("got %v", err)
+	}
+}

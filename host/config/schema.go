@@ -1,0 +1,301 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The keys of the file's three tables, with their ranges, and the defaults.
+// docs/CONFIG.md says the same in prose; a test compares the two.
+
+// newHost gives the defaults of [host].
+func (d *decoder) newHost() Host {
+	return Host{
+		State:    filepath.Join(d.dir, "state"),
+		Drain:    10 * time.Second,
+		Log:      "auto",
+		LogLevel: "info",
+	}
+}
+
+var hostFields = []field[Host]{
+	intField("loops", 0, 1024, "one per CPU", func(h *Host) *int { return &h.Loops }),
+	{
+		name: "state",
+		want: "the path of a folder, which need not exist yet",
+		read: readState,
+		show: func(h *Host) string { return tomlString(h.State) },
+	},
+	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }),
+	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }),
+	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }),
+	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }),
+}
+
+// maxConnections bounds every count of connections.
+const maxConnections = 10_000_000
+
+// newTenant gives the defaults of [tenant.NAME].
+func newTenant(name string) Tenant {
+	return Tenant{
+		Name:        name,
+		Memory:      256 * mib,
+		CPU:         1,
+		Connections: 1000,
+		AcceptRate:  200,
+		Bandwidth:   64 * mib,
+	}
+}
+
+var tenantFields = []field[Tenant]{
+	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }),
+	numberField("cpu", 0.01, 1024, func(t *Tenant) *float64 { return &t.CPU }).with(func(f *field[Tenant]) {
+		f.note = "cores"
+		f.unenforced = "nothing limits the tenant's CPU time"
+	}),
+	intField("connections", 1, maxConnections, "", func(t *Tenant) *int { return &t.Connections }),
+	numberField("accept_rate", 0.1, 1_000_000, func(t *Tenant) *float64 { return &t.AcceptRate }).with(func(f *field[Tenant]) {
+		f.note = "connections a second"
+	}),
+	rateField("bandwidth", kib, 1024*gib, "10MiB/s", func(t *Tenant) *int64 { return &t.Bandwidth }).with(func(f *field[Tenant]) {
+		f.note = "each way"
+	}),
+	{
+		name:       "connect",
+		want:       `a list of at most 256 of HOST:PORT and NETWORK/BITS:PORT, like ["db.internal:5432", "10.0.0.0/8:443"]`,
+		unenforced: "handlers cannot dial anyone",
+		read:       readConnect,
+		show: func(t *Tenant) string {
+			all := make([]string, len(t.Connect))
+			for i, s := range t.Connect {
+				all[i] = tomlString(s)
+			}
+			return "[" + strings.Join(all, ", ") + "]"
+		},
+	},
+}
+
+// newListener gives the defaults of [[listener]].
+func newListener() Listener {
+	return Listener{
+		Instance:     "connection",
+		Shape:        "events",
+		IdleTimeout:  5 * time.Minute,
+		EventTimeout: time.Second,
+		Linger:       10 * time.Second,
+		Inbox:        64 * kib,
+		OnBadData:    "close",
+		Backlog:      4096,
+		Mode:         0o600,
+		Keepalive:    15 * time.Second,
+		UserTimeout:  30 * time.Second,
+		Config:       []byte("{}"),
+	}
+}
+
+var listenerFields = []field[Listener]{
+	{
+		name:     "name",
+		want:     nameForm,
+		required: `name = "NAME"`,
+		read: func(l *Listener, v *value) {
+			if s, ok := v.str(); ok {
+				if !goodName(s) {
+					v.bad("is no listener's name")
+					return
+				}
+				l.Name = s
+			}
+		},
+		show: func(l *Listener) string { return tomlString(l.Name) },
+	},
+	{
+		name:     "tenant",
+		want:     "the NAME of a [tenant.NAME] table",
+		required: `tenant = "NAME", and a [tenant.NAME] table`,
+		read: func(l *Listener, v *value) {
+			if s, ok := v.str(); ok {
+				if s == "" {
+					v.bad("is empty")
+					return
+				}
+				l.Tenant = s
+			}
+		},
+		show: func(l *Listener) string { return tomlString(l.Tenant) },
+	},
+	{
+		name:     "address",
+		want:     strings.TrimPrefix(addressForms, "write "),
+		required: `address = "tcp://127.0.0.1:7001"`,
+		read: func(l *Listener, v *value) {
+			if s, ok := v.str(); ok {
+				a, f := parseAddress(s, v.d.dir)
+				if f != nil {
+					v.fault(f)
+					return
+				}
+				l.Address = a
+			}
+		},
+		show: func(l *Listener) string { return tomlString(l.Address.String()) },
+	},
+	{
+		name:     "plugin",
+		want:     "the path of a .wasm file",
+		required: `plugin = "FILE.wasm"`,
+		read:     readPlugin,
+		show:     func(l *Listener) string { return tomlString(l.Plugin) },
+	},
+	{
+		name: "plugin_sha256",
+		want: "the 64 hex digits that sha256sum prints for the plugin",
+		read: func(l *Listener, v *value) {
+			if s, ok := v.str(); ok {
+				if len(s) != 64 || strings.Trim(s, "0123456789abcdefABCDEF") != "" {
+					v.bad("is not 64 hex digits")
+					return
+				}
+				l.PluginSHA256 = strings.ToLower(s)
+			}
+		},
+		show: func(l *Listener) string {
+			if l.PluginSHA256 == "" {
+				return "# plugin_sha256 is not given: any content of the plugin will do"
+			}
+			return tomlString(l.PluginSHA256)
+		},
+	},
+	choiceField("instance", []string{"connection", "loop", "listener"}, func(l *Listener) *string { return &l.Instance }),
+	choiceField("shape", []string{"events", "stdio"}, func(l *Listener) *string { return &l.Shape }),
+	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
+	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {
+		f.note = "of CPU time"
+		f.unenforced = "an event may run for any time"
+	}),
+	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }),
+	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }),
+	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }),
+	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).with(func(f *field[Listener]) {
+		f.note = "the kernel may make it shorter"
+	}),
+	{
+		name: "mode",
+		want: `octal digits in quotes from "0000" to "0777", like "0660"`,
+		read: readMode,
+		show: func(l *Listener) string {
+			if !l.Address.socketFile() {
+				return ""
+			}
+			return tomlString(fmt.Sprintf("%04o", l.Mode.Perm()))
+		},
+	},
+	{
+		name: "owner",
+		want: `"USER", "USER:GROUP" or ":GROUP", by name or number`,
+		read: func(l *Listener, v *value) {
+			if s, ok := v.str(); ok {
+				if !goodOwner(s) {
+					v.bad("is no owner")
+					return
+				}
+				l.Owner = s
+			}
+		},
+		show: func(l *Listener) string {
+			switch {
+			case !l.Address.socketFile():
+				return ""
+			case l.Owner == "":
+				return "# owner is not given: the socket belongs to whoever runs the host"
+			}
+			return tomlString(l.Owner)
+		},
+	},
+	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).with(tcpOnly),
+	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).with(tcpOnly),
+	{
+		name: "config",
+		want: "a table [listener.config] for the plugin, of at most " + formatSize(maxGuestConfig) + " as JSON",
+		read: readGuestConfig,
+		show: func(l *Listener) string {
+			return fmt.Sprintf("# [listener.config] is %d bytes as JSON, of at most %s", len(l.Config), formatSize(maxGuestConfig))
+		},
+	},
+}
+
+// tcpOnly keeps a key out of the limits of a listener that is surely not TCP.
+func tcpOnly(f *field[Listener]) {
+	show := f.show
+	f.show = func(l *Listener) string {
+		if l.Address.Network == "unix" {
+			return ""
+		}
+		return show(l)
+	}
+}
+
+// readConnect looks over a tenant's connect list, each entry with its line.
+func readConnect(t *Tenant, v *value) {
+	list, ok := v.v.([]any)
+	if !ok {
+		v.wrongType()
+		return
+	}
+	if len(list) > 256 {
+		v.bad(fmt.Sprintf("has %d entries", len(list)))
+		return
+	}
+	seen := make(map[string]bool, len(list))
+	for i, item := range list {
+		entry := &value{d: v.d, key: fmt.Sprintf("connect[%d]", i), want: strings.TrimPrefix(dialForms, "write "), v: item, n: v.n.item(i)}
+		s, ok := entry.str()
+		if !ok {
+			continue
+		}
+		if f := checkDial(s); f != nil {
+			entry.fault(f)
+			continue
+		}
+		if seen[s] {
+			entry.fault(&fault{"is in the list twice", "keep one of the two"})
+			continue
+		}
+		seen[s] = true
+		t.Connect = append(t.Connect, s)
+	}
+}
+
+// readMode takes text only: TOML's 660 and 0o660 are both whole numbers, and
+// telling the one from the other afterwards is guessing.
+func readMode(l *Listener, v *value) {
+	s, ok := v.str()
+	if !ok {
+		return
+	}
+	n, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || len(s) < 3 || len(s) > 4 || n > 0o777 {
+		v.bad("is no mode")
+		return
+	}
+	l.Mode = fs.FileMode(n)
+}
+
+// goodOwner tells whether s can be a user, a group or both, as in chown.
+// Whether they exist is seen when the socket is made.
+func goodOwner(s string) bool {
+	user, group, both := strings.Cut(s, ":")
+	if both && group == "" || !both && user == "" {
+		return false
+	}
+	return ownerWord(user) && ownerWord(group)
+}
+
+// ownerWord allows the empty word: which of the two may be left out is goodOwner's.
+func ownerWord(s string) bool {
+	return len(s) <= 64 && !strings.HasPrefix(s, "-") && plainWord(s)
+}
