@@ -1,0 +1,185 @@
+package plugins
+
+import (
+	"fmt"
+	"strings"
+
+	"bulkhead/abi"
+	"bulkhead/plugins/wasi"
+	"bulkhead/plugins/wasm"
+)
+
+// Shape is what kind of guest a module is.
+type Shape string
+
+// The shapes.
+const (
+	// Events is a handler that is called with what happens, as package abi
+	// says.
+	Events Shape = "events"
+	// Stdio is a plain WASI command whose standard input and output are the
+	// connection.
+	Stdio Shape = "stdio"
+)
+
+// call numbers the exports that the host calls. Those of package abi have the
+// numbers of their rows.
+type call int
+
+const (
+	callWindow call = iota
+	callStart
+	callReseed
+	callOpen
+	callData
+	callWritable
+	callSecured
+	callEOF
+	callClosed
+	callTimer
+	callMessage
+	callStop
+	callInitialize
+	callCommand
+	calls
+)
+
+var callNames = [calls]string{"csa_window", "csa_start", "csa_reseed", "csa_open", "csa_data", "csa_writable", "csa_secured",
+	"csa_eof", "csa_closed", "csa_timer", "csa_message", "csa_stop", "_initialize", "_start"}
+
+// forCommands are the host functions that need no connection, which is what a
+// command of shape stdio may import.
+var forCommands = map[string]bool{"config": true, "clock": true, "random": true, "log": true, "count": true}
+
+// allowed is the signature of every function that may be imported.
+var allowed = func() map[string]wasm.FuncType {
+	list := make(map[string]wasm.FuncType)
+	for i := range abi.HostFunctions {
+		f := &abi.HostFunctions[i]
+		list[abi.Module+"."+f.Name] = wasm.FuncType{Params: paramTypes(f), Results: abiTypes(f.Results)}
+	}
+	for _, f := range wasi.Functions() {
+		list[wasi.Module+"."+f.Name] = wasm.FuncType{Params: wasiTypes(f.Params), Results: wasiTypes(f.Results)}
+	}
+	return list
+}()
+
+// importNames and exportNames are what a misspelt name may have meant.
+var importNames, exportNames = func() (imports, exports []string) {
+	for i := range abi.HostFunctions {
+		imports = append(imports, abi.HostFunctions[i].Name)
+	}
+	for i := range abi.GuestExports {
+		exports = append(exports, abi.GuestExports[i].Name)
+	}
+	return imports, exports
+}()
+
+// refuseImport says why an import is refused, as one clause that goes on from
+// the name of the file; "" when it is not.
+func refuseImport(i *wasm.Import, shape Shape) string {
+	name := i.Module + "." + i.Name
+	want, known := allowed[name]
+	switch {
+	case i.Kind != wasm.Function:
+		return fmt.Sprintf("imports the %v %s; only functions can be imported, so build it with a %v of its own", i.Kind, quoted(name), i.Kind)
+	case !known && i.Module == abi.Module:
+		return fmt.Sprintf("imports function %s, which does not exist%s", quoted(name), didYouMean(i.Name, importNames))
+	case !known && i.Module == "wasi_unstable":
+		return fmt.Sprintf("imports function %s of a WASI older than preview 1; build it with a newer toolchain", quoted(name))
+	case !known:
+		return fmt.Sprintf("imports function %s, which is not in %s or %s; build it without it", quoted(name), abi.Module, wasi.Module)
+	case !i.Type.Equal(want):
+		return fmt.Sprintf("imports function %s as %v, which is %v", name, i.Type, want)
+	case shape == Stdio && i.Module == abi.Module && !forCommands[i.Name]:
+		return fmt.Sprintf("imports function %s, which is for shape = \"events\"; a command reads standard input and writes standard output instead", name)
+	}
+	return ""
+}
+
+// quoted is a name from the module as it may be shown: as it is if it is
+// plain, else quoted.
+func quoted(name string) string {
+	if q := fmt.Sprintf("%q", name); q != `"`+name+`"` || strings.ContainsAny(name, " ,;") {
+		return q
+	}
+	return name
+}
+
+// refusals says everything for which a module is refused, each as one clause
+// that goes on from the name of the file.
+func refusals(m *wasm.Module, shape Shape, limit uint32) (why []string) {
+	for i := range m.Imports {
+		if w := refuseImport(&m.Imports[i], shape); w != "" {
+			why = append(why, w)
+		}
+	}
+	memory := m.Export(abi.Memory)
+	switch {
+	case len(m.Memories) == 0:
+		why = append(why, "has no memory")
+	case memory == nil:
+		why = append(why, `does not export its memory as "memory"`)
+	case memory.Kind != wasm.Memory:
+		why = append(why, fmt.Sprintf(`exports a %v as "memory"`, memory.Kind))
+	}
+	if len(m.Memories) > 0 && m.Memories[0].Min > limit {
+		pages := m.Memories[0].Min
+		why = append(why, fmt.Sprintf("declares at least %d pages of memory = %s; its tenant's memory is %s", pages, size(int64(pages)*wasm.PageSize), size(int64(limit)*wasm.PageSize)))
+	}
+	if shape == Stdio {
+		return append(why, refuseCommand(m)...)
+	}
+	return append(why, refuseHandler(m)...)
+}
+
+func refuseCommand(m *wasm.Module) []string {
+	e := m.Export(callNames[callCommand])
+	switch {
+	case e == nil && m.Export(callNames[callData]) != nil:
+		return []string{`exports csa_data and no _start: it is a handler, so say shape = "events"`}
+	case e == nil:
+		return []string{"does not export _start; build it as a WASI command"}
+	case e.Kind != wasm.Function || !e.Type.Equal(wasm.FuncType{}):
+		return []string{"exports _start as " + described(e) + "; it has to be the function () of a WASI command"}
+	}
+	return nil
+}
+
+func described(e *wasm.Export) string {
+	if e.Kind == wasm.Function {
+		return fmt.Sprintf("the function %v", e.Type)
+	}
+	return fmt.Sprintf("a %v", e.Kind)
+}
+
+func refuseHandler(m *wasm.Module) (why []string) {
+	known := make(map[string]bool)
+	for i := range abi.GuestExports {
+		want := &abi.GuestExports[i]
+		known[want.Name] = true
+		typ := wasm.FuncType{Params: paramTypes(&want.Function), Results: abiTypes(want.Results)}
+		e := m.Export(want.Name)
+		switch {
+		case e == nil && want.Required && m.Export(callNames[callCommand]) != nil && m.Export(callNames[callData]) == nil:
+			return append(why, fmt.Sprintf(`does not export %s but _start: it is a command, so say shape = "stdio"`, want.Name))
+		case e == nil && want.Required:
+			why = append(why, fmt.Sprintf("does not export %s, which the host calls as %s", want.Name, want.Signature()))
+		case e == nil:
+		case e.Kind != wasm.Function:
+			why = append(why, fmt.Sprintf("exports %s as a %v, and it has to be the function %v", want.Name, e.Kind, typ))
+		case !e.Type.Equal(typ):
+			why = append(why, fmt.Sprintf("exports %s as %v, and it has to be %v", want.Name, e.Type, typ))
+		}
+	}
+	for i := range m.Exports {
+		e := &m.Exports[i]
+		switch {
+		case strings.HasPrefix(e.Name, "csa_") && !known[e.Name]:
+			why = append(why, fmt.Sprintf("exports %s, which the host does not know%s", quoted(e.Name), didYouMean(e.Name, exportNames)))
+		case e.Name == callNames[callInitialize] && (e.Kind != wasm.Function || !e.Type.Equal(wasm.FuncType{})):
+			why = append(why, "exports _initialize as "+described(e)+", and it has to be the function ()")
+		}
+	}
+	return why
+}

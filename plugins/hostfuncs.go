@@ -1,0 +1,241 @@
+package plugins
+
+import (
+	"crypto/rand"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+)
+
+// hostFunctions are the functions of package abi's table that are built, by
+// name. Each takes its parameters from the stack and puts its result there.
+//
+// They run on the instance's loop, in the middle of a guest's call, so they
+// only do what may be done there: whatever ends a connection takes effect when
+// the call is over.
+var hostFunctions = map[string]func(i *Instance, s []uint64){
+	"send":    func(i *Instance, s []uint64) { answer(s, i.send(int32(s[0]), uint32(s[1]), int32(s[2]))) },
+	"control": func(i *Instance, s []uint64) { answer(s, int32(i.control(int32(s[0]), int32(s[1])))) },
+	"receive": func(i *Instance, s []uint64) { answer(s, int32(i.receive(int32(s[0]), int32(s[1])))) },
+	"want":    func(i *Instance, s []uint64) { answer(s, int32(i.want(int32(s[0]), int32(s[1])))) },
+	"info": func(i *Instance, s []uint64) {
+		answer(s, i.info(int32(s[0]), int32(s[1]), uint32(s[2]), int32(s[3])))
+	},
+	"config": func(i *Instance, s []uint64) { answer(s, i.config(uint32(s[0]), int32(s[1]))) },
+	"timer": func(i *Instance, s []uint64) {
+		answer(s, int32(i.timer(int32(s[0]), int32(s[1]), int32(s[2]))))
+	},
+	"clock":  func(_ *Instance, s []uint64) { s[0] = uint64(clock(int32(s[0]))) },
+	"random": func(i *Instance, s []uint64) { answer(s, int32(i.random(uint32(s[0]), int32(s[1])))) },
+	"log":    func(i *Instance, s []uint64) { answer(s, int32(i.logLine(int32(s[0]), uint32(s[1]), int32(s[2])))) },
+	"count":  func(i *Instance, s []uint64) { answer(s, int32(i.count(uint32(s[0]), int32(s[1]), int64(s[2])))) },
+}
+
+var noConfig = []byte("{}")
+
+func answer(s []uint64, r int32) { s[0] = uint64(uint32(r)) }
+
+// unsupported is a function that is in the table and not built.
+func unsupported(_ *Instance, s []uint64) {
+	code := abi.Unsupported
+	answer(s, int32(code))
+}
+
+// at is the guest's memory from ptr on, n bytes of it, which has to be 0 or
+// more. It unwinds the guest when that is not all inside. What it returns is
+// good until the host function returns.
+func (i *Instance) at(function string, ptr uint32, n int32) []byte {
+	b := i.memory.b
+	end := uint64(ptr) + uint64(n)
+	if end > uint64(len(b)) {
+		panic(&rangeError{function, ptr, uint32(n), len(b)})
+	}
+	return b[ptr:end:end]
+}
+
+func (i *Instance) send(handle int32, ptr uint32, n int32) int32 {
+	if n < 0 {
+		return i.badData(abi.Invalid, "it called send with a negative length")
+	}
+	p := i.at("send", ptr, n)
+	s := i.handles.get(handle)
+	if s == nil {
+		return i.badData(abi.BadHandle, "it called send with a handle that it does not have")
+	}
+	taken, code := s.conn.Send(p)
+	if taken > 0 {
+		return int32(taken)
+	}
+	return int32(code)
+}
+
+// badData does what the listener says about a guest that sends nonsense, and
+// returns the code.
+func (i *Instance) badData(code abi.Code, why string) int32 {
+	if i.listener.LogBadData || i.serving == nil {
+		i.notice(abi.LogWarn, "bad data to send from its handler: "+why)
+	} else {
+		i.serving.ShutdownMicroprocess(csa.Reason{Code: abi.Invalid, Why: "bad data to send from its handler: " + why})
+	}
+	return int32(code)
+}
+
+func (i *Instance) control(handle, what int32) abi.Code {
+	s := i.handles.get(handle)
+	if s == nil {
+		return abi.BadHandle
+	}
+	switch what {
+	case abi.ProducerFinished:
+		s.conn.ProducerFinished()
+	case abi.ShutdownMicroprocess:
+		s.conn.ShutdownMicroprocess(csa.Reason{Code: abi.OK, Why: "its handler said shutdownMicroprocess"})
+	case abi.FinishSending:
+		s.conn.FinishSending()
+	default:
+		return abi.Invalid
+	}
+	return abi.OK
+}
+
+func (i *Instance) receive(handle, on int32) abi.Code {
+	s := i.handles.get(handle)
+	switch {
+	case s == nil:
+		return abi.BadHandle
+	case on != 0 && on != 1:
+		return abi.Invalid
+	}
+	s.conn.Receive(on == 1)
+	return abi.OK
+}
+
+func (i *Instance) want(handle, n int32) abi.Code {
+	s := i.handles.get(handle)
+	switch {
+	case s == nil:
+		return abi.BadHandle
+	case n < 1 || uint32(n) > i.length:
+		return abi.Invalid
+	}
+	s.conn.Want(int(n))
+	return abi.OK
+}
+
+func (i *Instance) info(handle, key int32, ptr uint32, capacity int32) int32 {
+	if capacity < 0 {
+		return int32(abi.Invalid)
+	}
+	to := i.at("info", ptr, capacity)
+	s := i.handles.get(handle)
+	if s == nil {
+		return int32(abi.BadHandle)
+	}
+	var text string
+	switch key {
+	case abi.InfoPeer:
+		text = s.conn.Peer()
+	case abi.InfoLocal:
+		text = s.conn.Local()
+	case abi.InfoListener:
+		text = i.listener.Name
+	case abi.InfoTenant:
+		text = i.listener.Tenant
+	case abi.InfoTransport:
+		text = s.conn.Transport()
+	default:
+		return int32(abi.Invalid)
+	}
+	copy(to, text)
+	return int32(len(text))
+}
+
+func (i *Instance) config(ptr uint32, capacity int32) int32 {
+	if capacity < 0 {
+		return int32(abi.Invalid)
+	}
+	to := i.at("config", ptr, capacity)
+	config := i.listener.Config
+	if config == nil {
+		config = noConfig
+	}
+	copy(to, config)
+	return int32(len(config))
+}
+
+func (i *Instance) timer(handle, token, ms int32) abi.Code {
+	d := time.Duration(ms) * time.Millisecond
+	if handle == -1 {
+		if ms < 0 {
+			i.stopTimer(token)
+			return abi.OK
+		}
+		return i.setTimer(token, d)
+	}
+	s := i.handles.get(handle)
+	if s == nil {
+		return abi.BadHandle
+	}
+	if ms < 0 {
+		s.conn.StopTimer(token)
+		return abi.OK
+	}
+	if code := s.conn.SetTimer(token, d); code != abi.Closed {
+		return code
+	}
+	return abi.OK // it ends with the connection, before it could fire
+}
+
+func clock(which int32) int64 {
+	switch which {
+	case abi.ClockWall:
+		return time.Now().UnixNano()
+	case abi.ClockMonotonic:
+		return int64(time.Since(started))
+	}
+	return int64(abi.Invalid)
+}
+
+func (i *Instance) random(ptr uint32, n int32) abi.Code {
+	if n < 0 {
+		return abi.Invalid
+	}
+	_, _ = rand.Read(i.at("random", ptr, n)) // it never fails
+	return abi.OK
+}
+
+func (i *Instance) logLine(level int32, ptr uint32, n int32) abi.Code {
+	if n < 0 || level < abi.LogDebug || level > abi.LogError {
+		return abi.Invalid
+	}
+	i.guestLine(level, i.at("log", ptr, n))
+	return abi.OK
+}
+
+func (i *Instance) count(ptr uint32, n int32, add int64) abi.Code {
+	if n < 0 {
+		return abi.Invalid
+	}
+	name := i.at("count", ptr, n)
+	if len(name) == 0 || len(name) > abi.MaxMetricName {
+		return abi.Invalid
+	}
+	for _, c := range name {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_') {
+			return abi.Invalid
+		}
+	}
+	known, ok := i.metrics[string(name)]
+	if !ok {
+		known = string(name)
+		// Kept so that counting allocates nothing, but no more than there can be.
+		if len(i.metrics) < abi.MaxMetrics {
+			if i.metrics == nil {
+				i.metrics = make(map[string]string)
+			}
+			i.metrics[known] = known
+		}
+	}
+	return i.module.runtime.options.Counter.Count(known, add)
+}

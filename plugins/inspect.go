@@ -1,0 +1,81 @@
+package plugins
+
+import (
+	"crypto/sha256"
+
+	"bulkhead/abi"
+	"bulkhead/plugins/wasm"
+)
+
+// Report is what can be said of a module without running it.
+type Report struct {
+	// Size is in bytes.
+	Size   int
+	SHA256 [sha256.Size]byte
+	// Shape is what it seems to be made for; "" when that is neither.
+	Shape   Shape
+	Imports []ImportReport
+	// Exports are all of them, as the module has them.
+	Exports []wasm.Export
+	// Memory is nil for a module without one.
+	Memory *wasm.Limits
+	Tables []wasm.Limits
+	// Functions and Globals are its own.
+	Functions, Globals int
+	// Start reports whether a function runs at instantiation.
+	Start bool
+	// Ignored are the names of custom sections, which the host drops.
+	Ignored []string
+	// Refused is what it would be refused for, each as one clause that goes on
+	// from the name of the file. It is empty for a module that would be
+	// compiled.
+	Refused []string
+}
+
+// ImportReport is one import.
+type ImportReport struct {
+	wasm.Import
+	// Refused is why it is refused; "" when it is not.
+	Refused string
+	// Answers is what it is answered with where the host does not do it yet,
+	// else abi.OK.
+	Answers abi.Code
+}
+
+// Inspect looks at a module as Load does, but does not compile it. memory is
+// the limit of one instance in bytes; zero or less is DefaultMemoryLimit. The
+// error says why it is no module at all, as one clause; what is said in Report
+// then is its size and hash.
+func Inspect(b []byte, memory int64) (Report, error) {
+	if memory <= 0 {
+		memory = DefaultMemoryLimit
+	}
+	rep := Report{Size: len(b), SHA256: sha256.Sum256(b)}
+	m, err := wasm.Parse(b)
+	if err != nil {
+		rep.Refused = []string{syntaxError(err)}
+		return rep, err
+	}
+	shape := Events
+	switch {
+	case m.Export(callNames[callData]) != nil:
+		rep.Shape = Events
+	case m.Export(callNames[callCommand]) != nil:
+		rep.Shape, shape = Stdio, Stdio
+	}
+	for i := range m.Imports {
+		r := ImportReport{Import: m.Imports[i], Refused: refuseImport(&m.Imports[i], shape)}
+		if r.Refused == "" && r.Module == abi.Module && hostFunctions[r.Name] == nil {
+			r.Answers = abi.Unsupported
+		}
+		rep.Imports = append(rep.Imports, r)
+	}
+	if len(m.Memories) > 0 {
+		rep.Memory = &m.Memories[0]
+	}
+	rep.Exports, rep.Tables = m.Exports, m.Tables
+	rep.Functions, rep.Globals = m.Functions, m.Globals
+	rep.Start, rep.Ignored = m.Start, m.Custom
+	rep.Refused = refusals(m, shape, uint32(min(max(memory/wasm.PageSize, 1), wasm.MaxPages)))
+	return rep, nil
+}

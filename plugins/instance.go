@@ -1,0 +1,356 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/plugins/wasi"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// Listener is what the instances of one listener have in common. It must not
+// change while one of them lives.
+type Listener struct {
+	// Name and Tenant are what the guest and the log are told.
+	Name, Tenant string
+	// Config is the listener's config table as a JSON object; nil is "{}".
+	Config []byte
+	// LogBadData has bad data to send logged only (on_bad_data = "log"), where
+	// the connection is closed otherwise.
+	LogBadData bool
+	// LogLines is how many lines a second one instance may log. Zero: 100.
+	// Less: none.
+	LogLines int
+	// OneConnection says that each instance serves one connection only, so that
+	// what is called once a connection need not be kept ready.
+	OneConnection bool
+	// OnTrap is called once for an instance or command that has trapped, on its
+	// loop, when its connections are being shut down. It may close the
+	// instance, which is nil for a command. Nil: nobody is told.
+	OnTrap func(i *Instance, t *Trap)
+}
+
+// Instance is a running handler of shape events. It is made by any goroutine
+// and then belongs to one loop: all its methods are called on that loop, by
+// the owner of the baton.
+type Instance struct {
+	// Owner is for whoever made the instance.
+	Owner any
+
+	module   *Module
+	listener *Listener
+	guest    api.Module
+	memory   *linearMemory
+	calls    [calls]api.Function
+	stack    [2]uint64 // parameters and result of the call that runs
+	state    state
+	inCall   bool
+	closing  bool // Close was called in a call
+	window   uint32
+	length   uint32 // of the window
+
+	loop    *csa.Loop
+	handles handles
+	serving conn // whose event the call that runs is, or nil
+	timers  []instanceTimer
+
+	process *Process // of a command
+	wasi    wasi.Process
+	out     [2]stream // standard output and error
+	limit   lineLimit
+	metrics map[string]string
+}
+
+type state byte
+
+const (
+	starting state = iota
+	running
+	dead   // trapped; its memory is still there
+	closed // its memory is gone
+)
+
+// StartError is a guest that refused to start.
+type StartError struct {
+	Name string   // of the module
+	Code abi.Code // what csa_start returned
+}
+
+// Error says who refused with what.
+func (e *StartError) Error() string {
+	return fmt.Sprintf("%s: csa_start refused with %v (%d); its log says more", e.Name, e.Code, int32(e.Code))
+}
+
+// Instantiate makes an instance and starts it: WebAssembly's start,
+// _initialize, csa_start, csa_window. Errors are one line: a *StartError, one
+// that has a *Trap or ErrMemory or ErrClosed inside, or a bad window. It runs
+// guest code, and blocks for as long as that takes; so it is better not called
+// on a loop.
+func (m *Module) Instantiate(l *Listener) (*Instance, error) {
+	i := &Instance{module: m, listener: l}
+	i.wasi.System = (*handlerSystem)(i)
+	if m.shape != Events {
+		return nil, fmt.Errorf("%s: making an instance of shape %q of a module of shape %q", m.name, Events, m.shape)
+	}
+	if err := i.instantiate(); err != nil {
+		return nil, err
+	}
+	if err := i.start(); err != nil {
+		i.Close()
+		return nil, err
+	}
+	i.state = running
+	return i, nil
+}
+
+// startContext is the context of the call that makes an instance.
+type startContext struct {
+	context.Context
+	i *Instance
+}
+
+// guestContext is an instance as the context of its calls, so that a host
+// function finds it by a comparison of types, and nothing is allocated.
+type guestContext Instance
+
+func (*guestContext) Deadline() (t time.Time, ok bool) { return t, false }
+func (*guestContext) Done() <-chan struct{}            { return nil }
+func (*guestContext) Err() error                       { return nil }
+func (*guestContext) Value(any) any                    { return nil }
+
+// instanceOf is the instance that calls.
+func instanceOf(ctx context.Context) *Instance {
+	if c, ok := ctx.(*guestContext); ok {
+		return (*Instance)(c)
+	}
+	if c, ok := ctx.(*startContext); ok {
+		return c.i
+	}
+	panic(errors.New("a host function was called outside an instance"))
+}
+
+// instantiate makes the engine's part. On an error nothing is left of it.
+func (i *Instance) instantiate() (err error) {
+	m := i.module
+	if err := m.join(); err != nil {
+		return err
+	}
+	if i.memory, err = newLinearMemory(m.runtime.options.Memory, m.min, m.max); err != nil {
+		m.leave()
+		return fmt.Errorf("%s: making an instance: %w", m.name, err)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Trap{Call: "instantiation", Why: "the host failed", Bug: true, Err: fmt.Errorf("%v", p)}
+		}
+		i.inCall = false
+		if err != nil {
+			i.memory.Free() // the engine does not, when it fails
+			i.state = closed
+			i.finishLog()
+			m.leave()
+			err = fmt.Errorf("%s: making an instance: %w", m.name, err)
+		}
+	}()
+	i.inCall = true
+	ctx := &startContext{experimental.WithMemoryAllocator(context.Background(), i.memory), i}
+	guest, err := m.runtime.engine.InstantiateModule(ctx, m.code, m.runtime.config)
+	if err != nil {
+		return newTrap("instantiation", err)
+	}
+	i.guest = guest
+	return nil
+}
+
+// start runs what an instance runs once.
+func (i *Instance) start() error {
+	name := i.module.name
+	if i.module.has[callInitialize] {
+		if _, err := i.once(callInitialize); err != nil {
+			return err
+		}
+	}
+	if i.module.has[callStart] {
+		r, err := i.once(callStart)
+		if err != nil {
+			return err
+		}
+		if code := abi.Code(int32(r)); code < 0 {
+			return &StartError{name, code}
+		}
+	}
+	r, err := i.once(callWindow)
+	if err != nil {
+		return err
+	}
+	i.window, i.length = uint32(r>>32), uint32(r)
+	switch end := uint64(i.window) + uint64(i.length); {
+	case i.length < abi.MinWindow || i.length > abi.MaxWindow:
+		return fmt.Errorf("%s: csa_window says that the window has %d bytes; it has to have %d to %d", name, i.length, abi.MinWindow, abi.MaxWindow)
+	case end > uint64(len(i.memory.b)):
+		return fmt.Errorf("%s: csa_window says that the window is %d bytes at %#x, which are not all inside its memory of %d bytes", name, i.length, i.window, len(i.memory.b))
+	}
+	return nil
+}
+
+// once calls an export while the instance starts, and does not keep it.
+func (i *Instance) once(c call) (uint64, error) {
+	f := i.guest.ExportedFunction(callNames[c])
+	i.stack = [2]uint64{}
+	i.inCall = true
+	err := f.CallWithStack((*guestContext)(i), i.stack[:])
+	i.inCall = false
+	if err != nil {
+		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, newTrap(callNames[c], err))
+	}
+	return i.stack[0], nil
+}
+
+// call runs an export of the running instance. ok is false when it did not
+// run to its end; then the instance is dead.
+func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
+	if i.state != running {
+		return 0, false
+	}
+	if i.inCall {
+		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: it would call %s while the instance runs; the call is left out", callNames[c])})
+		return 0, false
+	}
+	f := i.calls[c]
+	if f == nil {
+		f = i.guest.ExportedFunction(callNames[c])
+		if !i.listener.OneConnection || !oncePerConnection[c] {
+			i.calls[c] = f
+		}
+	}
+	i.stack = [2]uint64{a, b}
+	i.inCall = true
+	err := f.CallWithStack((*guestContext)(i), i.stack[:])
+	i.inCall = false
+	if err != nil {
+		i.trapped(newTrap(callNames[c], err))
+		return 0, false
+	}
+	if i.closing {
+		i.Close()
+		return 0, false
+	}
+	return i.stack[0], true
+}
+
+// oncePerConnection are the exports of which the engine's 12 KB of state are
+// not worth keeping for an instance with one connection.
+var oncePerConnection = [calls]bool{callOpen: true, callSecured: true, callEOF: true, callClosed: true, callStop: true}
+
+// trapped makes the instance dead, and ends the connections it serves.
+func (i *Instance) trapped(t *Trap) {
+	i.state = dead
+	i.calls = [calls]api.Function{}
+	i.serving = nil
+	i.stopTimers()
+	i.finishLog()
+	if t.Bug {
+		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: %v", t.Err)})
+	}
+	i.shutAll(csa.Reason{Code: abi.Invalid, Why: "its handler trapped: " + t.Why})
+	if i.listener.OnTrap != nil {
+		i.listener.OnTrap(i, t)
+	}
+	if i.closing {
+		i.Close()
+	}
+}
+
+func (i *Instance) shutAll(r csa.Reason) {
+	for n := range i.handles.slots {
+		if c := i.handles.slots[n].conn; c != nil {
+			c.ShutdownMicroprocess(r)
+		}
+	}
+}
+
+// Running reports whether the instance takes connections: it has not trapped
+// and is not closed.
+func (i *Instance) Running() bool { return i.state == running && !i.closing }
+
+// Connections is how many the instance serves.
+func (i *Instance) Connections() (n int) {
+	for s := range i.handles.slots {
+		if i.handles.slots[s].conn != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Memory is how many bytes of linear memory the instance has in use; 0 once
+// it is closed.
+func (i *Instance) Memory() int { return len(i.memory.b) }
+
+// Close ends the instance and frees its memory. Connections that it still
+// serves are shut down; the guest hears nothing of that. Called while the
+// guest runs, it takes effect when the call is over. Calling it again does
+// nothing. An instance that was never attached may be closed by any goroutine.
+func (i *Instance) Close() {
+	if i.inCall {
+		i.closing = true
+		return
+	}
+	if i.state == closed {
+		return
+	}
+	i.state, i.closing = closed, false
+	i.shutAll(csa.Reason{Code: abi.Closed, Why: "its handler's instance was closed"})
+	i.stopTimers()
+	i.finishLog()
+	i.calls = [calls]api.Function{}
+	i.serving = nil
+	_ = i.guest.Close(context.Background()) // frees the memory
+	i.memory.Free()
+	i.guest = nil
+	i.module.leave()
+}
+
+// finishLog logs what a guest has printed last.
+func (i *Instance) finishLog() {
+	i.flush(&i.out[0], abi.LogInfo)
+	i.flush(&i.out[1], abi.LogWarn)
+	i.reportDropped()
+}
+
+// handlerSystem is what WASI calls of a handler act on: there is nothing to
+// read, and what it prints goes to the log.
+type handlerSystem Instance
+
+func (s *handlerSystem) Memory() []byte { return s.memory.b }
+func (s *handlerSystem) Enter()         {}
+func (s *handlerSystem) Yield()         {}
+func (s *handlerSystem) Close(int)      {}
+
+// Sleep does not: it would hold up everybody on the loop.
+func (s *handlerSystem) Sleep(time.Duration) {}
+
+func (s *handlerSystem) Read([]byte) (int, wasi.Errno) { return 0, wasi.Success }
+
+func (s *handlerSystem) Write(fd int, p [][]byte) (n int, e wasi.Errno) {
+	return (*Instance)(s).printAll(fd, p), wasi.Success
+}
+
+// printAll logs what is written to descriptor 1 or 2.
+func (i *Instance) printAll(fd int, p [][]byte) (n int) {
+	for _, b := range p {
+		if fd == 1 {
+			i.print(&i.out[0], abi.LogInfo, b)
+		} else {
+			i.print(&i.out[1], abi.LogWarn, b)
+		}
+		n += len(b)
+	}
+	return n
+}

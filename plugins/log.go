@@ -1,0 +1,113 @@
+package plugins
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"time"
+
+	"bulkhead/abi"
+)
+
+// Line is one line about a guest.
+type Line struct {
+	Level    int32  // abi.LogDebug to abi.LogError
+	Listener string // whose guest it is
+	// Guest reports that the text is the guest's. It is quoted then, with a "…"
+	// behind it when it was cut, and holds no control characters; so it is safe
+	// to print. Else it is the host's own.
+	Guest bool
+	Text  string
+}
+
+// Logger takes lines. It is called from any goroutine and must not block, nor
+// call an instance.
+type Logger interface {
+	Log(Line)
+}
+
+// defaultLogLines is how many lines a second an instance may log.
+const defaultLogLines = 100
+
+// started is the zero of the monotonic clock that guests see.
+var started = time.Now()
+
+// lineLimit counts lines, second by second.
+type lineLimit struct {
+	second  int64
+	lines   int
+	dropped int
+}
+
+// guestLine logs text of the guest's, if it may log another line.
+func (i *Instance) guestLine(level int32, text []byte) {
+	if !i.mayLog() {
+		return
+	}
+	cut := ""
+	if len(text) > abi.MaxLogLine {
+		text, cut = text[:abi.MaxLogLine], "…"
+	}
+	i.log(Line{level, i.listener.Name, true, strconv.Quote(string(text)) + cut})
+}
+
+// notice logs something about the guest that it can cause at will.
+func (i *Instance) notice(level int32, text string) {
+	if i.mayLog() {
+		i.log(Line{level, i.listener.Name, false, text})
+	}
+}
+
+func (i *Instance) log(l Line) { i.module.runtime.options.Log.Log(l) }
+
+func (i *Instance) mayLog() bool {
+	limit := i.listener.LogLines
+	if limit == 0 {
+		limit = defaultLogLines
+	}
+	if limit < 0 {
+		return false
+	}
+	if second := int64(time.Since(started) / time.Second); second != i.limit.second {
+		i.reportDropped()
+		i.limit.second, i.limit.lines = second, 0
+	}
+	if i.limit.lines >= limit {
+		i.limit.dropped++
+		return false
+	}
+	i.limit.lines++
+	return true
+}
+
+func (i *Instance) reportDropped() {
+	if n := i.limit.dropped; n > 0 {
+		i.limit.dropped = 0
+		i.log(Line{abi.LogWarn, i.listener.Name, false, fmt.Sprintf("%d log lines of its handler came too fast and were dropped", n)})
+	}
+}
+
+// stream cuts what a guest prints into lines.
+type stream struct {
+	line []byte // at most one byte above abi.MaxLogLine, to know that it was cut
+}
+
+// print takes p for a stream and logs the lines that are complete.
+func (i *Instance) print(s *stream, level int32, p []byte) {
+	for len(p) > 0 {
+		part, rest, ended := bytes.Cut(p, []byte{'\n'})
+		s.line = append(s.line, part[:min(len(part), abi.MaxLogLine+1-len(s.line))]...)
+		if ended {
+			i.flush(s, level)
+		}
+		p = rest
+	}
+}
+
+// flush logs what stands in a stream, complete or not.
+func (i *Instance) flush(s *stream, level int32) {
+	if len(s.line) > 0 {
+		i.guestLine(level, s.line)
+		s.line = s.line[:0]
+	}
+}

@@ -1,0 +1,142 @@
+package plugins
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"bulkhead/plugins/wasm"
+	w "bulkhead/plugins/wasmtest"
+)
+
+func TestLinearMemory(t *testing.T) {
+	acc := &account{}
+	acc.limit.Store(3 * wasm.PageSize)
+	m, err := newLinearMemory(acc, 1, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := &m.b[0]
+	m.b[0], m.b[wasm.PageSize-1] = 1, 2
+	b := m.Reallocate(3 * wasm.PageSize)
+	if len(b) != 3*wasm.PageSize || &b[0] != start || b[0] != 1 || b[wasm.PageSize-1] != 2 {
+		t.Fatal("growing moved it, or lost something")
+	}
+	for k, v := range b[wasm.PageSize:] {
+		if v != 0 {
+			t.Fatalf("byte %d is not zero", k)
+		}
+	}
+	b[len(b)-1] = 1
+	if m.Reallocate(4*wasm.PageSize) != nil || acc.held.Load() != 3*wasm.PageSize {
+		t.Error("it grew beyond the account")
+	}
+	acc.limit.Store(0)
+	if m.Reallocate(10*wasm.PageSize) == nil || m.Reallocate(11*wasm.PageSize) != nil {
+		t.Error("it does not grow to its limit, or grows beyond")
+	}
+	m.Free()
+	m.Free()
+	if held := acc.held.Load(); held != 0 {
+		t.Errorf("%d bytes are held after Free", held)
+	}
+	acc.limit.Store(wasm.PageSize)
+	if _, err := newLinearMemory(acc, 2, 10); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
+		t.Errorf("a memory that does not fit gives %v, and %d bytes are held", err, acc.held.Load())
+	}
+}
+
+// grower returns from csa_data what memory.grow by len pages returned.
+func grower(min int, max ...int) *w.Module {
+	m := w.New()
+	m.Import("csa_v1", "log", "iii:i")
+	m.Memory(min, max...)
+	m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+	m.Func("csa_data", "ii:i", "", w.LocalGet(1), w.MemoryGrow)
+	return m
+}
+
+func TestMemoryGrowth(t *testing.T) {
+	n := newTenant(t, 10*wasm.PageSize)
+	n.acc.limit.Store(6 * wasm.PageSize)
+	i := n.start(grower(1), listener())
+	grow := func(pages int) int32 {
+		r, ok := i.call(callData, 0, uint64(pages))
+		if !ok {
+			t.Fatal("it trapped")
+		}
+		return int32(r)
+	}
+	if r := grow(2); r != 1 || i.Memory() != 3*wasm.PageSize || n.acc.held.Load() != 3*wasm.PageSize {
+		t.Errorf("growing by 2 answers %d; it has %d", r, i.Memory())
+	}
+	for _, much := range []int{4, 7, 8, 65536, -1} {
+		if r := grow(much); r != -1 {
+			t.Errorf("growing by %d answers %d", much, r)
+		}
+	}
+	other, err := i.module.Instantiate(listener())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := grow(3); r != -1 {
+		t.Error("two instances have more than the account")
+	}
+	other.Close()
+	if r := grow(3); r != 3 {
+		t.Error("what the other had is not given back")
+	}
+	if _, err := i.module.Instantiate(listener()); !errors.Is(err, ErrMemory) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("an instance too many gives %v", err)
+	}
+	i.Close()
+	if held := n.acc.held.Load(); held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
+	// The limit of one instance, below what the account has.
+	n.acc.limit.Store(0)
+	i = n.start(grower(1), listener())
+	if grow(9) != 1 || grow(1) != -1 {
+		t.Error("the limit of one instance does not hold")
+	}
+	i = n.start(grower(1, 2), listener())
+	if grow(2) != -1 || grow(1) != 1 {
+		t.Error("the module's own limit does not hold")
+	}
+}
+
+// A window below the end of a memory that has grown stays good.
+func TestWindowAfterGrowth(t *testing.T) {
+	n := newTenant(t, 0)
+	i := n.start(grower(1), listener())
+	before := i.Window(nil)
+	i.call(callData, 0, 5)
+	after := i.Window(nil)
+	if &before[0] != &after[0] || len(after) != w.WindowSize || cap(after) != w.WindowSize {
+		t.Error("the window has moved")
+	}
+}
+
+func TestTablesAreBounded(t *testing.T) {
+	n := newTenant(t, 0)
+	m := grower(1)
+	m.Table(1)
+	m.Func("csa_timer", "ii:", "", w.RefNull(), w.LocalGet(1), w.TableGrow(0), w.I32Const(-1), w.I32Ne, w.If(w.Unreachable))
+	i := n.start(m, listener())
+	for _, k := range []int32{wasm.MaxElements, 1 << 30, -1} {
+		if _, ok := i.call(callTimer, 0, uint64(uint32(k))); !ok {
+			t.Fatalf("a table grew by %d", uint32(k))
+		}
+	}
+	if _, ok := i.call(callTimer, 0, wasm.MaxElements-1); ok {
+		t.Error("a table does not grow to the bound")
+	}
+}
+
+func TestCapacity(t *testing.T) {
+	for n, want := range map[int64]string{5: "5 bytes", 65536: "64 KiB", 1 << 20: "1 MiB", 3 << 29: "1536 MiB", 17 << 16: "1.1 MiB", 2 << 30: "2 GiB"} {
+		if got := size(n); got != want {
+			t.Errorf("%d is written %q", n, got)
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package plugins
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+
+	"bulkhead/abi"
+	"bulkhead/plugins/wasi"
+	"bulkhead/plugins/wasm"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// DefaultMemoryLimit is the greatest memory of one instance, in bytes, where
+// nothing else is said.
+const DefaultMemoryLimit = 64 << 20
+
+// MemoryAccount is the tenant's budget of memory. Its methods are called from
+// any goroutine and must not block.
+type MemoryAccount interface {
+	// Reserve takes n bytes, or reports false when there are not so many left;
+	// Release gives them back.
+	Reserve(n int) bool
+	Release(n int)
+}
+
+// Counter keeps the tenant's metrics. It is called from any goroutine and must
+// not block.
+type Counter interface {
+	// Count adds n, which may be negative, to a metric. name is 1 to
+	// abi.MaxMetricName of a-z, 0-9 and _. It answers abi.OK or abi.Quota.
+	Count(name string, n int64) abi.Code
+}
+
+// RuntimeOptions say how a tenant's guests run.
+type RuntimeOptions struct {
+	// CacheDir is where compiled code is kept between runs; it is made with
+	// mode 0700 if it does not exist, but its parent has to. What lies there is
+	// executed, so NewRuntime refuses a directory that others may enter or that
+	// is not ours. Empty: nothing is kept.
+	CacheDir string
+	// Memory is charged with the linear memory that instances have in use. Nil:
+	// nothing is charged.
+	Memory MemoryAccount
+	// MemoryLimit is the greatest memory of one instance in bytes, rounded down
+	// to pages of 64 KiB, but at least one. Zero or less: DefaultMemoryLimit.
+	MemoryLimit int64
+	// Log takes the lines of guests, and what the host has to say about them.
+	// Nil: they are dropped.
+	Log Logger
+	// Counter keeps the tenant's metrics. Nil: count answers QUOTA.
+	Counter Counter
+}
+
+// Runtime is one tenant's engine. Tenants share none: an instance could import
+// from another of the same runtime, and the engine's locks are held while it
+// makes and closes instances. All methods may be called from any goroutine.
+type Runtime struct {
+	options RuntimeOptions
+	pages   uint32 // the memory limit
+	engine  wazero.Runtime
+	cache   wazero.CompilationCache
+	config  wazero.ModuleConfig
+	compile sync.Mutex // one compilation at a time bounds what it takes
+
+	mu      sync.Mutex
+	live    int // modules open and instances living
+	closing bool
+	stop    chan struct{} // closed when closing
+	done    chan struct{} // closed when closed
+}
+
+// versionLock is held while a cache and an engine are made: both ask for the
+// engine's version, which wazero 1.12 keeps in an unguarded variable.
+var versionLock sync.Mutex
+
+// ErrClosed is the error of a runtime or module that is closing.
+var ErrClosed = errors.New("it is closed")
+
+// NewRuntime makes a runtime. It fails when the machine has no compiler for
+// WebAssembly, since falling back to an interpreter would be fifty times
+// slower and say nothing, and when CacheDir cannot be made or trusted.
+func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
+	if o.MemoryLimit <= 0 {
+		o.MemoryLimit = DefaultMemoryLimit
+	}
+	if o.Memory == nil {
+		o.Memory = unlimited{}
+	}
+	if o.Log == nil {
+		o.Log = silent{}
+	}
+	if o.Counter == nil {
+		o.Counter = uncounted{}
+	}
+	r = &Runtime{
+		options: o,
+		pages:   uint32(min(max(o.MemoryLimit/wasm.PageSize, 1), wasm.MaxPages)),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
+		// The engine's default random source is a fixed seed, made anew for each
+		// instance; clocks and streams are those of our own WASI.
+		config: wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader).
+			WithSysWalltime().WithSysNanotime(),
+	}
+	versionLock.Lock()
+	defer versionLock.Unlock()
+	defer func() {
+		if p := recover(); p != nil {
+			r, err = nil, fmt.Errorf("starting the WebAssembly compiler: this machine is not supported: %v", p)
+		}
+	}()
+	// A cache of its own keeps the tenant's compiled modules, their locks and
+	// their closing apart from those of others; the directory may be shared.
+	if o.CacheDir != "" {
+		if err := prepareCacheDir(o.CacheDir); err != nil {
+			return nil, err
+		}
+		if r.cache, err = wazero.NewCompilationCacheWithDir(o.CacheDir); err != nil {
+			return nil, fmt.Errorf("opening the compile cache %s: %w", o.CacheDir, err)
+		}
+	} else {
+		r.cache = wazero.NewCompilationCache()
+	}
+	ctx := context.Background()
+	r.engine = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().
+		WithCoreFeatures(api.CoreFeaturesV2).
+		WithMemoryLimitPages(r.pages).
+		WithDebugInfoEnabled(false).
+		WithCloseOnContextDone(false).
+		WithCompilationCache(r.cache))
+	if err := r.registerHostFunctions(ctx); err != nil {
+		_ = r.engine.Close(ctx)
+		_ = r.cache.Close(ctx)
+		return nil, fmt.Errorf("registering the host functions: %w", err)
+	}
+	return r, nil
+}
+
+// Close has the runtime end as soon as its modules are closed and its last
+// instance is gone. It tells commands of shape stdio to end; it does not wait.
+// Nothing can be loaded or instantiated any more. Calling it again does
+// nothing.
+func (r *Runtime) Close() {
+	r.mu.Lock()
+	if !r.closing {
+		r.closing = true
+		close(r.stop)
+	}
+	r.mu.Unlock()
+	r.release(0)
+}
+
+// Done is closed when the runtime has ended and given everything back.
+func (r *Runtime) Done() <-chan struct{} { return r.done }
+
+// acquire books a module or an instance, unless the runtime is closing.
+func (r *Runtime) acquire() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		return false
+	}
+	r.live++
+	return true
+}
+
+// release gives n back, and ends the runtime with the last of a closing one.
+func (r *Runtime) release(n int) {
+	r.mu.Lock()
+	r.live -= n
+	last := r.closing && r.live == 0
+	if last {
+		r.live = -1 // once
+	}
+	r.mu.Unlock()
+	if last {
+		ctx := context.Background()
+		_ = r.engine.Close(ctx)
+		_ = r.cache.Close(ctx)
+		close(r.done)
+	}
+}
+
+// registerHostFunctions makes the import modules, from the tables.
+func (r *Runtime) registerHostFunctions(ctx context.Context) error {
+	b := r.engine.NewHostModuleBuilder(abi.Module)
+	for i := range abi.HostFunctions {
+		f := &abi.HostFunctions[i]
+		do := hostFunctions[f.Name]
+		if !f.Built {
+			do = unsupported
+		}
+		if do == nil {
+			return fmt.Errorf("%s.%s is in the table and has no implementation", abi.Module, f.Name)
+		}
+		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, stack []uint64) {
+			i := instanceOf(ctx)
+			if i.process != nil {
+				i.process.enter()
+			}
+			do(i, stack)
+		}), engineTypes(paramTypes(f)), engineTypes(abiTypes(f.Results))).Export(f.Name)
+	}
+	if _, err := b.Instantiate(ctx); err != nil {
+		return err
+	}
+	b = r.engine.NewHostModuleBuilder(wasi.Module)
+	for _, f := range wasi.Functions() {
+		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, stack []uint64) {
+			f.Call(&instanceOf(ctx).wasi, stack)
+		}), engineTypes(wasiTypes(f.Params)), engineTypes(wasiTypes(f.Results))).Export(f.Name)
+	}
+	_, err := b.Instantiate(ctx)
+	return err
+}
+
+func engineTypes(ts []wasm.ValueType) []api.ValueType {
+	out := make([]api.ValueType, len(ts))
+	for i, t := range ts {
+		out[i] = api.ValueType(t)
+	}
+	return out
+}
+
+func abiTypes(ts []abi.ValueType) []wasm.ValueType {
+	out := make([]wasm.ValueType, len(ts))
+	for i, t := range ts {
+		out[i] = wasm.I32
+		if t == abi.I64 {
+			out[i] = wasm.I64
+		}
+	}
+	return out
+}
+
+func paramTypes(f *abi.Function) []wasm.ValueType {
+	ts := make([]abi.ValueType, len(f.Params))
+	for i, p := range f.Params {
+		ts[i] = p.Type
+	}
+	return abiTypes(ts)
+}
+
+func wasiTypes(ts []wasi.Type) []wasm.ValueType {
+	out := make([]wasm.ValueType, len(ts))
+	for i, t := range ts {
+		out[i] = wasm.I32
+		if t == wasi.I64 {
+			out[i] = wasm.I64
+		}
+	}
+	return out
+}
+
+type unlimited struct{}
+
+func (unlimited) Reserve(int) bool { return true }
+func (unlimited) Release(int)      {}
+
+type silent struct{}
+
+func (silent) Log(Line) {}
+
+type uncounted struct{}
+
+func (uncounted) Count(string, int64) abi.Code { return abi.Quota }

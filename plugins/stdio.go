@@ -1,0 +1,254 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/plugins/wasi"
+
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// Process is a command of shape stdio, and the handler of the one CSA that is
+// its standard input and output. The command runs on a goroutine of its own,
+// which waits where the command does; the loop never does.
+//
+// The two meet without locks: a read or write of the command is posted to the
+// loop with the guest's own memory, which is the command's to give away while
+// it waits, and is answered through a channel. Bytes are read from the socket
+// straight into that memory, and written straight from it.
+type Process struct {
+	module   *Module
+	listener *Listener
+
+	loop *csa.Loop
+	csa  conn // the loop's
+
+	// The loop's.
+	in      []byte   // where the command waits for bytes; nil when it does not
+	out     [][]byte // what the command waits to have taken
+	written int
+	eof     bool // the end of input is reached, or there is to be none
+	over    bool // Closed was called
+
+	// The command's goroutine's; the first two are the loop's to read once
+	// posted.
+	wantIn      []byte
+	wantOut     [][]byte
+	instance    *Instance
+	read, write func() // the posts, made once
+
+	answer chan ioAnswer // holds one
+	gone   chan struct{} // closed by Closed
+	ended  chan struct{} // closed when the goroutine has ended
+}
+
+type ioAnswer struct {
+	n int
+	e wasi.Errno
+}
+
+var _ csa.Handler = (*Process)(nil)
+
+// Stdio makes the handler for one connection. The command starts with Open.
+func (m *Module) Stdio(l *Listener) (*Process, error) {
+	if m.shape != Stdio {
+		return nil, fmt.Errorf("%s: making a command of a module of shape %q", m.name, m.shape)
+	}
+	p := &Process{
+		module:   m,
+		listener: l,
+		answer:   make(chan ioAnswer, 1),
+		gone:     make(chan struct{}),
+		ended:    make(chan struct{}),
+	}
+	p.read, p.write = p.startReading, p.startWriting
+	return p, nil
+}
+
+// Ended is closed when the command has ended and its memory is free. It is
+// never closed when there was no Open.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Stop has the command see the end of its input, as when the host drains. It
+// is called on the loop.
+func (p *Process) Stop() {
+	p.eof = true
+	if p.in != nil {
+		p.answerRead(0, wasi.Success)
+	}
+}
+
+// Open starts the command.
+func (p *Process) Open(c *csa.CSA) {
+	p.loop, p.csa = c.Loop(), c
+	go p.run()
+}
+
+// Window is where the command waits for bytes. While it does not, reading is
+// paused.
+func (p *Process) Window(*csa.CSA) []byte { return p.in }
+
+// Data ends the command's wait: the bytes are where it wants them.
+func (p *Process) Data(_ *csa.CSA, b []byte) int {
+	if p.in == nil {
+		return 0
+	}
+	p.answerRead(len(b), wasi.Success)
+	return len(b)
+}
+
+// EOF has the command read the end of its input.
+func (p *Process) EOF(*csa.CSA) { p.Stop() }
+
+// Writable goes on with what the command waits to have taken.
+func (p *Process) Writable(*csa.CSA) { p.goOnWriting() }
+
+// Timer never comes: a command sets none.
+func (p *Process) Timer(*csa.CSA, int32) {}
+
+// Closed ends the command: what it waits for fails, and its next call of the
+// host unwinds it.
+func (p *Process) Closed(_ *csa.CSA, r csa.Reason) {
+	p.over = true
+	if p.in != nil {
+		p.answerRead(0, errnoOf(r.Code))
+	}
+	if p.out != nil {
+		p.answerWrite(errnoOf(r.Code))
+	}
+	close(p.gone)
+}
+
+// errnoOf is what a read or write fails with when the connection has died.
+func errnoOf(c abi.Code) wasi.Errno {
+	switch c {
+	case abi.OK, abi.Closed:
+		return wasi.Pipe
+	case abi.Reset:
+		return wasi.ConnReset
+	}
+	return wasi.IO
+}
+
+// startReading is posted by the command.
+func (p *Process) startReading() {
+	switch {
+	case p.over:
+		return // it has seen gone, and its memory may be free
+	case p.eof:
+		p.answer <- ioAnswer{0, wasi.Success}
+	default:
+		p.in = p.wantIn
+		p.csa.Receive(true)
+	}
+}
+
+func (p *Process) answerRead(n int, e wasi.Errno) {
+	p.in = nil
+	p.answer <- ioAnswer{n, e}
+}
+
+// startWriting is posted by the command.
+func (p *Process) startWriting() {
+	if p.over {
+		return
+	}
+	p.out, p.written = p.wantOut, 0
+	p.goOnWriting()
+}
+
+func (p *Process) goOnWriting() {
+	for len(p.out) > 0 {
+		n, code := p.csa.Send(p.out[0])
+		p.written += n
+		if n < len(p.out[0]) {
+			p.out[0] = p.out[0][n:]
+			switch {
+			case n > 0 || code == abi.Again: // Writable goes on
+			case code == abi.Quota:
+				p.answerWrite(wasi.NoBufs)
+			default:
+				p.answerWrite(wasi.Pipe)
+			}
+			return
+		}
+		p.out = p.out[1:]
+		if len(p.out) == 0 {
+			p.answerWrite(wasi.Success)
+		}
+	}
+}
+
+// answerWrite ends the command's wait. What was taken counts before what went
+// wrong.
+func (p *Process) answerWrite(e wasi.Errno) {
+	if p.written > 0 {
+		e = wasi.Success
+	}
+	p.out = nil
+	p.answer <- ioAnswer{p.written, e}
+}
+
+// run is the command's goroutine.
+func (p *Process) run() {
+	defer close(p.ended)
+	reason, trap := p.command()
+	p.loop.Post(func() {
+		if trap != nil && p.listener.OnTrap != nil {
+			p.listener.OnTrap(nil, trap)
+		}
+		switch {
+		case p.over:
+		case reason != nil:
+			p.csa.ShutdownMicroprocess(*reason)
+		default:
+			p.csa.ProducerFinished() // what it wrote last is in the inbox
+		}
+	})
+}
+
+// command runs the command to its end. reason says why the connection is to be
+// shut down; nil when it is to be flushed and closed.
+func (p *Process) command() (reason *csa.Reason, trap *Trap) {
+	i := &Instance{module: p.module, listener: p.listener, process: p}
+	i.wasi.System = (*commandSystem)(p)
+	p.instance = i
+	if err := i.instantiate(); err != nil {
+		return p.failed(err)
+	}
+	defer i.Close()
+	f := i.guest.ExportedFunction(callNames[callCommand])
+	i.inCall = true
+	err := f.CallWithStack((*guestContext)(i), i.stack[:])
+	i.inCall = false
+	if err != nil {
+		return p.failed(newTrap(callNames[callCommand], err))
+	}
+	return nil, nil
+}
+
+// failed says what an error that ended the command means for its connection.
+func (p *Process) failed(err error) (*csa.Reason, *Trap) {
+	var exit *sys.ExitError
+	var trap *Trap
+	switch {
+	case errors.Is(err, errGone):
+		return &csa.Reason{Code: abi.Closed, Why: "the host ended its command"}, nil
+	case errors.As(err, &exit):
+		if exit.ExitCode() != 0 {
+			p.instance.notice(abi.LogWarn, fmt.Sprintf("its command ended with exit code %d", exit.ExitCode()))
+		}
+		return nil, nil
+	case errors.Is(err, ErrMemory):
+		return &csa.Reason{Code: abi.Quota, Why: "its tenant has no memory left for another instance"}, nil
+	case errors.As(err, &trap):
+		if trap.Bug {
+			p.instance.log(Line{abi.LogError, p.listener.Name, false, fmt.Sprintf("a bug in the host: %v", trap.Err)})
+		}
+		return &csa.Reason{Code: abi.Invalid, Why: "its handler trapped: " + trap.Why}, trap
+	}
+	return &csa.Reason{Code: abi.Refused, Why: err.Error()}, nil
+}

@@ -1,0 +1,110 @@
+package plugins
+
+import (
+	"errors"
+	"runtime"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/plugins/wasi"
+)
+
+// errGone unwinds a command whose connection has died or whose host stops.
+var errGone = errors.New("the connection is gone")
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// enter unwinds the command when there is no use in it going on.
+func (p *Process) enter() {
+	if isClosed(p.gone) || isClosed(p.module.runtime.stop) || isClosed(p.loop.Selector().Done()) {
+		panic(errGone)
+	}
+}
+
+// wait waits for the answer to what was just posted. Until it has come, or the
+// loop has heard of the end or has stopped, the loop may touch the command's
+// memory.
+func (p *Process) wait() (int, wasi.Errno) {
+	stop := p.module.runtime.stop
+	for {
+		select {
+		case a := <-p.answer:
+			return a.n, a.e
+		case <-p.gone:
+		case <-p.loop.Selector().Done():
+		case <-stop:
+			stop = nil
+			p.loop.Post(func() {
+				if !p.over {
+					p.csa.ShutdownMicroprocess(csa.Reason{Code: abi.Closed, Why: "the host ended its command"})
+				}
+			})
+			continue
+		}
+		select {
+		case a := <-p.answer:
+			return a.n, a.e
+		default:
+			return 0, wasi.Pipe
+		}
+	}
+}
+
+// commandSystem is what WASI calls of a command act on.
+type commandSystem Process
+
+func (p *commandSystem) Enter() { (*Process)(p).enter() }
+
+func (p *commandSystem) Memory() []byte { return p.instance.memory.b }
+
+// Read waits for bytes from the peer.
+func (p *commandSystem) Read(b []byte) (int, wasi.Errno) {
+	p.wantIn = b
+	p.loop.Post(p.read)
+	return (*Process)(p).wait()
+}
+
+// Write waits until the CSA has taken what goes to standard output; standard
+// error goes to the log.
+func (p *commandSystem) Write(fd int, b [][]byte) (int, wasi.Errno) {
+	if fd != 1 {
+		return p.instance.printAll(fd, b), wasi.Success
+	}
+	p.wantOut = b
+	p.loop.Post(p.write)
+	return (*Process)(p).wait()
+}
+
+// Close half-closes the connection when the command closes its output.
+func (p *commandSystem) Close(fd int) {
+	if fd == 1 {
+		p.loop.Post(func() {
+			if !p.over {
+				p.csa.FinishSending()
+			}
+		})
+	}
+}
+
+// Sleep lets d pass, unless the command is to end.
+func (p *commandSystem) Sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-p.gone:
+	case <-p.module.runtime.stop:
+	case <-p.loop.Selector().Done():
+	}
+}
+
+// Yield lets other goroutines run.
+func (p *commandSystem) Yield() { runtime.Gosched() }

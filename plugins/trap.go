@@ -1,0 +1,62 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// Trap is the end of an instance by its own doing. Nothing of it can be used
+// any more.
+type Trap struct {
+	// Call is the export that ran, such as "csa_data".
+	Call string
+	// Why is one clause, such as "unreachable", safe to be shown to the tenant.
+	Why string
+	// Bug reports that the host failed, not the guest.
+	Bug bool
+	// Err is what the engine said, with the guest's call stack.
+	Err error
+}
+
+// Error says what trapped and why, in one line.
+func (t *Trap) Error() string { return fmt.Sprintf("%s trapped: %s", t.Call, t.Why) }
+
+// Unwrap returns Err.
+func (t *Trap) Unwrap() error { return t.Err }
+
+func newTrap(call string, err error) *Trap {
+	t := &Trap{Call: call, Err: err}
+	var bad *rangeError
+	var exit *sys.ExitError
+	var bug runtime.Error
+	switch {
+	case errors.As(err, &bad):
+		t.Why = bad.Error()
+	case errors.As(err, &exit):
+		t.Why = fmt.Sprintf("it called proc_exit(%d)", exit.ExitCode())
+	case errors.As(err, &bug):
+		// Its text may hold the host's own call stack.
+		t.Why, t.Bug = "the host failed", true
+	default:
+		why, _, _ := strings.Cut(err.Error(), "\n")
+		t.Why = strings.TrimSuffix(strings.TrimPrefix(why, "wasm error: "), " (recovered by wazero)")
+	}
+	return t
+}
+
+// rangeError is a pointer and a length that are not inside the guest's memory.
+// Host functions panic with it, which the engine turns into a trap.
+type rangeError struct {
+	function string
+	ptr, n   uint32
+	memory   int
+}
+
+// Error says which function was given what.
+func (e *rangeError) Error() string {
+	return fmt.Sprintf("%s was given the %d bytes at %#x, which are not all inside its memory of %d bytes", e.function, e.n, e.ptr, e.memory)
+}

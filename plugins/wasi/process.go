@@ -1,0 +1,56 @@
+package wasi
+
+import "time"
+
+// System is what a guest's calls act on.
+type System interface {
+	// Memory is the guest's memory as it is now. The package uses it until the
+	// host function it was asked for returns.
+	Memory() []byte
+	// Enter is called at the start of every function, before anything else. It
+	// may unwind the guest by panicking.
+	Enter()
+	// Read puts bytes of descriptor 0 into p, which is not empty and lies in
+	// the guest's memory, and returns how many; 0 with Success is the end.
+	Read(p []byte) (n int, e Errno)
+	// Write takes bytes for descriptor 1 or 2 from the guest's memory, in
+	// order, and returns how many it took. The slices are the caller's again
+	// when it returns; none of them is empty.
+	Write(fd int, p [][]byte) (n int, e Errno)
+	// Close closes descriptor 0, 1 or 2. It is called once for each.
+	Close(fd int)
+	// Sleep lets d pass; it may return early.
+	Sleep(d time.Duration)
+	// Yield lets others go first.
+	Yield()
+}
+
+// Process is the state of one guest. System must be set before the first call;
+// the rest is the package's. A Process is used by one goroutine at a time, as
+// its guest is.
+type Process struct {
+	System System
+
+	closed [3]bool
+	iov    [][]byte // of the call that is running
+}
+
+// maxVectors bounds how many buffers one fd_read or fd_write may name, and
+// maxSubscriptions what one poll_oneoff may wait for.
+const (
+	maxVectors       = 1024
+	maxSubscriptions = 64
+)
+
+// at returns memory[ptr:ptr+n], or nil when that is not all inside. For n = 0
+// inside it is empty and not nil.
+func at(memory []byte, ptr, n uint32) []byte {
+	end := uint64(ptr) + uint64(n)
+	if end > uint64(len(memory)) {
+		return nil
+	}
+	return memory[ptr:end:end]
+}
+
+// open reports whether fd is one of the three and not closed.
+func (p *Process) open(fd uint32) bool { return fd < 3 && !p.closed[fd] }

@@ -1,0 +1,33 @@
+// Package wasm reads the sections of a WebAssembly module, strictly. It is the
+// gate in front of the engine: the engine's decoder believes the counts that
+// a module states, so that a file of thirty bytes can ask it for gigabytes.
+// What [Parse] has accepted states no count that the file does not bear out,
+// and asks for nothing above the Max constants.
+//
+// It reads WebAssembly 2.0 as core modules have it, without threads, exception
+// handling, multiple memories and the proposals after them. It does not look
+// at instructions: bodies are bounded in size and left to the engine's
+// validation.
+package wasm
+
+// What a module may ask for at most. They are far above what compilers
+// produce, and low enough for the engine to digest.
+const (
+	MaxModule    = 64 << 20 // bytes of the file
+	MaxTypes     = 50_000
+	MaxImports   = 1_000
+	MaxFunctions = 250_000
+	MaxTables    = 16
+	MaxElements  = 1 << 18 // elements of all tables, and of all element segments
+	MaxGlobals   = 10_000
+	MaxExports   = 10_000
+	MaxSegments  = 100_000 // of data, and of elements
+	MaxParams    = 1_000   // and results, of one function type
+	MaxLocals    = 50_000  // of one function
+	MaxBody      = 1 << 20 // bytes of one function
+	MaxName      = 1_000   // bytes of the name of an import or export
+	MaxPages     = 65_536  // of memory
+)
+
+// PageSize is the size in bytes of a page of memory.
+const PageSize = 64 << 10

@@ -1,0 +1,163 @@
+package wasm
+
+// ValueType is the type of a value, as the format encodes it.
+type ValueType byte
+
+// The value types of WebAssembly 2.0.
+const (
+	I32       ValueType = 0x7f
+	I64       ValueType = 0x7e
+	F32       ValueType = 0x7d
+	F64       ValueType = 0x7c
+	V128      ValueType = 0x7b
+	FuncRef   ValueType = 0x70
+	ExternRef ValueType = 0x6f
+)
+
+// String is the name of the type in WebAssembly text, such as "i32".
+func (t ValueType) String() string {
+	switch t {
+	case I32:
+		return "i32"
+	case I64:
+		return "i64"
+	case F32:
+		return "f32"
+	case F64:
+		return "f64"
+	case V128:
+		return "v128"
+	case FuncRef:
+		return "funcref"
+	case ExternRef:
+		return "externref"
+	}
+	return "unknown"
+}
+
+// FuncType is the signature of a function.
+type FuncType struct {
+	Params, Results []ValueType
+}
+
+// String writes the signature as "(i32, i64) -> i32".
+func (t FuncType) String() string {
+	s := "("
+	for i, p := range t.Params {
+		if i > 0 {
+			s += ", "
+		}
+		s += p.String()
+	}
+	s += ")"
+	for i, r := range t.Results {
+		if i == 0 {
+			s += " -> "
+		} else {
+			s += ", "
+		}
+		s += r.String()
+	}
+	return s
+}
+
+// Equal reports whether both are the same signature.
+func (t FuncType) Equal(u FuncType) bool {
+	return string(types(t.Params)) == string(types(u.Params)) && string(types(t.Results)) == string(types(u.Results))
+}
+
+func types(t []ValueType) []byte {
+	b := make([]byte, len(t))
+	for i := range t {
+		b[i] = byte(t[i])
+	}
+	return b
+}
+
+// Kind is what an import or export is.
+type Kind byte
+
+// The kinds of imports and exports.
+const (
+	Function Kind = iota
+	Table
+	Memory
+	Global
+)
+
+// String is the name of the kind: "function", "table", "memory" or "global".
+func (k Kind) String() string {
+	switch k {
+	case Function:
+		return "function"
+	case Table:
+		return "table"
+	case Memory:
+		return "memory"
+	case Global:
+		return "global"
+	}
+	return "unknown"
+}
+
+// Import is one thing that a module wants from outside.
+type Import struct {
+	Module, Name string
+	Kind         Kind
+	Type         FuncType // of a function
+}
+
+// Export is one thing that a module shows.
+type Export struct {
+	Name  string
+	Kind  Kind
+	Index uint32   // among the things of its kind, the imported ones first
+	Type  FuncType // of a function
+}
+
+// Limits are the sizes of a memory, in pages, or of a table, in elements.
+type Limits struct {
+	Min, Max uint32
+	HasMax   bool // else Max is zero, and the size is not bounded
+}
+
+// Module is what [Parse] found in a file. It belongs to the caller.
+type Module struct {
+	Imports  []Import
+	Exports  []Export
+	Memories []Limits // the module's own
+	Tables   []Limits // the module's own
+	// Functions, Globals, DataSegments and ElementSegments are how many the
+	// module itself has, imports not counted.
+	Functions, Globals            int
+	DataSegments, ElementSegments int
+	// Start reports whether a function runs at instantiation.
+	Start bool
+	// Custom are the names of the custom sections, the first 64 of them.
+	Custom []string
+
+	types    []FuncType
+	funcs    []uint32 // the type of each function, imports first
+	refTypes []ValueType
+	imported [4]int // of each kind
+	globals  int    // all
+	data     int    // as the data count section says; -1 without one
+	kept     []byte // the sections but the custom ones
+	elements int    // of all segments
+}
+
+// Export returns the export of that name, or nil.
+func (m *Module) Export(name string) *Export {
+	for i := range m.Exports {
+		if m.Exports[i].Name == name {
+			return &m.Exports[i]
+		}
+	}
+	return nil
+}
+
+// Stripped returns the module as an engine should have it: without custom
+// sections, which hold counts of their own and nothing that runs, and with a
+// bound of MaxElements on every table. The bytes are the caller's to read
+// only.
+func (m *Module) Stripped() []byte { return m.kept }

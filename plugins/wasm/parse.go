@@ -1,0 +1,460 @@
+package wasm
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// The numbers of the sections.
+const (
+	customSection = iota
+	typeSection
+	importSection
+	functionSection
+	tableSection
+	memorySection
+	globalSection
+	exportSection
+	startSection
+	elementSection
+	codeSection
+	dataSection
+	dataCountSection
+)
+
+var sectionNames = [...]string{"custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data", "data count"}
+
+// place is where a section stands among the others.
+func place(id byte) int {
+	switch id {
+	case dataCountSection:
+		return 2*elementSection + 1
+	default:
+		return 2 * int(id)
+	}
+}
+
+// Parse reads a module. It keeps no reference to b. The error is a
+// *SyntaxError and says what is wrong as one clause that goes on from the name
+// of the file.
+func Parse(b []byte) (*Module, error) {
+	m, r := &Module{data: -1}, &reader{b: b, file: len(b)}
+	m.header(r)
+	m.kept = append(m.kept, b[:r.pos]...)
+	code, last := -1, 0
+	for r.left() > 0 {
+		start := r.pos
+		id := r.byte("a section")
+		if int(id) >= len(sectionNames) {
+			r.pos = start
+			r.fail("it has a section of the unknown kind %d: a proposal that is not supported", id)
+			break
+		}
+		what := "the " + sectionNames[id] + " section"
+		size := r.u32("the length of " + what)
+		body := r.pos
+		r.bytes(size, what)
+		if r.err != nil {
+			break
+		}
+		s := &reader{b: b[:r.pos], pos: body, file: -1}
+		if id != customSection {
+			if place(id) <= last {
+				r.pos = start
+				r.fail("%s is in the wrong place, or there twice", what)
+				break
+			}
+			last = place(id)
+		}
+		switch id {
+		case customSection:
+			m.custom(s)
+		case typeSection:
+			m.typeSection(s)
+		case importSection:
+			m.importSection(s)
+		case functionSection:
+			m.functionSection(s)
+		case tableSection:
+			m.tableSection(s)
+		case memorySection:
+			m.memorySection(s)
+		case globalSection:
+			m.globalSection(s)
+		case exportSection:
+			m.exportSection(s)
+		case startSection:
+			m.Start = true
+			s.u32("the start function")
+		case elementSection:
+			m.elementSection(s)
+		case codeSection:
+			code = m.codeSection(s)
+		case dataSection:
+			m.dataSection(s)
+		case dataCountSection:
+			m.data = int(s.u32("the number of data segments"))
+		}
+		if s.err == nil && s.left() > 0 {
+			s.fail("%s has %d bytes more than it needs", what, s.left())
+		}
+		if s.err != nil {
+			return nil, s.err
+		}
+		if id != customSection && id != tableSection {
+			m.kept = append(m.kept, b[start:r.pos]...)
+		}
+	}
+	if r.err == nil {
+		switch {
+		case max(code, 0) != m.Functions:
+			r.fail("it declares %d functions and has the code of %d", m.Functions, max(code, 0))
+		case m.data >= 0 && m.data != m.DataSegments:
+			r.fail("it declares %d data segments and has %d", m.data, m.DataSegments)
+		}
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return m, nil
+}
+
+func (m *Module) header(r *reader) {
+	b := r.b
+	switch {
+	case len(b) == 0:
+		r.fail("it is empty, not a WebAssembly module")
+	case len(b) > MaxModule:
+		r.fail("it has %d bytes, and %d are the most", len(b), MaxModule)
+	case string(b[:min(4, len(b))]) != "\x00asm"[:min(4, len(b))]:
+		r.fail("it is not a WebAssembly module: it starts with % x instead of 00 61 73 6d", b[:min(4, len(b))])
+	case len(b) < 8:
+		r.short("its header")
+	case string(b[4:8]) == "\x0d\x00\x01\x00":
+		r.fail("it is a WebAssembly component, not a core module")
+	case binary.LittleEndian.Uint32(b[4:]) != 1:
+		r.fail("it is of the unknown WebAssembly version %d", binary.LittleEndian.Uint32(b[4:]))
+	default:
+		r.pos = 8
+	}
+}
+
+func (m *Module) custom(r *reader) {
+	name := r.name("the name of a custom section")
+	if len(m.Custom) < 64 && r.err == nil {
+		m.Custom = append(m.Custom, name)
+	}
+	r.pos += r.left()
+}
+
+func (r *reader) valueType(what string) ValueType {
+	t := ValueType(r.byte(what))
+	if r.err == nil && t.String() == "unknown" {
+		r.pos--
+		r.fail("%s is of the unknown type %#x", what, byte(t))
+	}
+	return t
+}
+
+func (r *reader) refType(what string) ValueType {
+	t := ValueType(r.byte(what))
+	if r.err == nil && t != FuncRef && t != ExternRef {
+		r.pos--
+		r.fail("%s is of the type %#x, which is no supported reference", what, byte(t))
+	}
+	return t
+}
+
+func (m *Module) typeSection(r *reader) {
+	for n := r.count(MaxTypes, 3, "types"); n > 0 && r.err == nil; n-- {
+		if form := r.byte("a type"); form != 0x60 && r.err == nil {
+			r.pos--
+			r.fail("a type has the unknown form %#x", form)
+			return
+		}
+		var t FuncType
+		for n := r.count(MaxParams, 1, "parameters"); n > 0 && r.err == nil; n-- {
+			t.Params = append(t.Params, r.valueType("a parameter"))
+		}
+		for n := r.count(MaxParams, 1, "results"); n > 0 && r.err == nil; n-- {
+			t.Results = append(t.Results, r.valueType("a result"))
+		}
+		m.types = append(m.types, t)
+	}
+}
+
+func (m *Module) typeIndex(r *reader) uint32 {
+	i := r.u32("the type of a function")
+	if r.err == nil && int(i) >= len(m.types) {
+		r.fail("a function has the type %d of %d", i, len(m.types))
+		return 0
+	}
+	return i
+}
+
+func (m *Module) importSection(r *reader) {
+	for n := r.count(MaxImports, 4, "imports"); n > 0 && r.err == nil; n-- {
+		i := Import{Module: r.name("the module of an import"), Name: r.name("the name of an import")}
+		i.Kind = Kind(r.byte("an import"))
+		switch i.Kind {
+		case Function:
+			t := m.typeIndex(r)
+			if r.err != nil {
+				return
+			}
+			m.funcs = append(m.funcs, t)
+			i.Type = m.types[t]
+		case Table:
+			r.refType("a table")
+			r.limits("a table", 1<<32-1)
+		case Memory:
+			r.limits("a memory", MaxPages)
+		case Global:
+			r.valueType("a global")
+			r.mutability()
+			m.globals++
+		default:
+			r.fail("the import %q is of the unknown kind %d", i.Module+"."+i.Name, i.Kind)
+			return
+		}
+		m.imported[i.Kind]++
+		m.Imports = append(m.Imports, i)
+	}
+}
+
+func (r *reader) mutability() {
+	if b := r.byte("a global"); b > 1 {
+		r.pos--
+		r.fail("a global is of the unknown mutability %d", b)
+	}
+}
+
+func (r *reader) limits(what string, most uint64) (l Limits) {
+	at := r.pos
+	flag := r.byte(what)
+	switch {
+	case r.err != nil:
+		return l
+	case flag&2 != 0 && flag < 4:
+		r.pos = at
+		r.fail("%s is shared between threads, which are not supported", what)
+		return l
+	case flag > 1:
+		r.pos = at
+		r.fail("%s has limits of the unknown kind %d", what, flag)
+		return l
+	}
+	l.Min = r.u32("the size of " + what)
+	if l.HasMax = flag == 1; l.HasMax {
+		l.Max = r.u32("the greatest size of " + what)
+		if l.Max < l.Min {
+			r.fail("%s has the size %d, which is above its greatest size %d", what, l.Min, l.Max)
+		}
+	}
+	if uint64(l.Min) > most || uint64(l.Max) > most {
+		r.pos = at
+		r.fail("%s has the size %d, and %d is the most", what, max(l.Min, l.Max), most)
+	}
+	return l
+}
+
+func (m *Module) functionSection(r *reader) {
+	n := r.count(MaxFunctions, 1, "functions")
+	for m.Functions < n && r.err == nil {
+		m.funcs = append(m.funcs, m.typeIndex(r))
+		m.Functions++
+	}
+}
+
+// tableSection also writes the section anew, with a bound on what the tables
+// may grow to: the engine accounts them to nobody.
+func (m *Module) tableSection(r *reader) {
+	n := r.count(MaxTables, 3, "tables")
+	body := binary.AppendUvarint(nil, uint64(n))
+	for sum := uint64(0); n > 0 && r.err == nil; n-- {
+		t := r.refType("a table")
+		l := r.limits("a table", 1<<32-1)
+		if sum += uint64(l.Min); sum > MaxElements && r.err == nil {
+			r.fail("its tables have %d elements, and %d are the most", sum, MaxElements)
+		}
+		bound := uint32(MaxElements)
+		if l.HasMax {
+			bound = min(bound, l.Max)
+		}
+		body = append(body, byte(t), 1)
+		body = binary.AppendUvarint(body, uint64(l.Min))
+		body = binary.AppendUvarint(body, uint64(bound))
+		m.Tables = append(m.Tables, l)
+	}
+	m.kept = append(m.kept, tableSection)
+	m.kept = binary.AppendUvarint(m.kept, uint64(len(body)))
+	m.kept = append(m.kept, body...)
+}
+
+func (m *Module) memorySection(r *reader) {
+	for n := r.count(1, 2, "memories"); n > 0 && r.err == nil; n-- {
+		m.Memories = append(m.Memories, r.limits("a memory", MaxPages))
+	}
+}
+
+func (m *Module) globalSection(r *reader) {
+	n := r.count(MaxGlobals, 4, "globals")
+	for m.Globals < n && r.err == nil {
+		r.valueType("a global")
+		r.mutability()
+		r.constant("the value of a global")
+		m.Globals++
+		m.globals++
+	}
+}
+
+// constant passes a constant expression.
+func (r *reader) constant(what string) {
+	for r.err == nil {
+		switch op := r.byte(what); op {
+		case 0x0b:
+			return
+		case 0x41:
+			r.skipSigned(5, what)
+		case 0x42:
+			r.skipSigned(10, what)
+		case 0x43:
+			r.bytes(4, what)
+		case 0x44:
+			r.bytes(8, what)
+		case 0x23, 0xd2:
+			r.u32(what)
+		case 0xd0:
+			r.refType(what)
+		case 0xfd:
+			if b := r.byte(what); b != 0x0c {
+				r.fail("%s is made by the instruction 0xfd %#x, which is not constant", what, b)
+			}
+			r.bytes(16, what)
+		default:
+			r.fail("%s is made by the instruction %#x, which is not constant", what, op)
+		}
+	}
+}
+
+func (m *Module) exportSection(r *reader) {
+	n := r.count(MaxExports, 3, "exports")
+	seen := make(map[string]bool)
+	totals := [4]int{len(m.funcs), m.imported[Table] + len(m.Tables), m.imported[Memory] + len(m.Memories), m.globals}
+	for ; n > 0 && r.err == nil; n-- {
+		e := Export{Name: r.name("the name of an export")}
+		e.Kind = Kind(r.byte("an export"))
+		e.Index = r.u32("an export")
+		switch {
+		case r.err != nil:
+			return
+		case e.Kind > Global:
+			r.fail("the export %q is of the unknown kind %d", e.Name, e.Kind)
+			return
+		case seen[e.Name]:
+			r.fail("the export %q is there twice", e.Name)
+			return
+		case uint64(e.Index) >= uint64(totals[e.Kind]):
+			r.fail("the export %q is the %v %d of %d", e.Name, e.Kind, e.Index, totals[e.Kind])
+			return
+		}
+		if e.Kind == Function {
+			e.Type = m.types[m.funcs[e.Index]]
+		}
+		seen[e.Name] = true
+		m.Exports = append(m.Exports, e)
+	}
+}
+
+func (m *Module) elementSection(r *reader) {
+	n := r.count(MaxSegments, 3, "element segments")
+	for m.ElementSegments < n && r.err == nil {
+		const what = "an element segment"
+		at := r.pos
+		flags := r.u32(what)
+		if flags > 7 {
+			r.pos = at
+			r.fail("%s is of the unknown kind %d", what, flags)
+		}
+		passive, explicit, expressions := flags&1 != 0, flags&2 != 0, flags&4 != 0
+		if !passive {
+			if explicit {
+				r.u32(what)
+			}
+			r.constant("the offset of " + what)
+		}
+		if passive || explicit {
+			if expressions {
+				r.refType(what)
+			} else if kind := r.byte(what); kind != 0 {
+				r.fail("%s has elements of the unknown kind %d", what, kind)
+			}
+		}
+		size := 1
+		if expressions {
+			size = 2
+		}
+		for k := r.count(MaxElements-m.elements, size, "elements"); k > 0 && r.err == nil; k-- {
+			if expressions {
+				r.constant("an element")
+			} else {
+				r.u32("an element")
+			}
+			m.elements++
+		}
+		m.ElementSegments++
+	}
+}
+
+func (m *Module) codeSection(r *reader) int {
+	n := r.count(MaxFunctions, 2, "functions")
+	for i := 0; i < n && r.err == nil; i++ {
+		const what = "the code of a function"
+		at := r.pos
+		size := r.u32("the length of " + what)
+		if size > MaxBody {
+			r.pos = at
+			r.fail("%s has %d bytes, and %d are the most", what, size, MaxBody)
+		}
+		start := r.pos
+		r.bytes(size, what)
+		f := &reader{b: r.b[:r.pos], pos: start, file: -1, err: r.err}
+		sum := uint64(0)
+		for k := f.count(MaxLocals, 2, "groups of locals"); k > 0 && f.err == nil; k-- {
+			sum += uint64(f.u32("the number of locals"))
+			f.valueType("a local")
+			if sum > MaxLocals {
+				f.fail("%s has %d locals, and %d are the most", what, sum, MaxLocals)
+			}
+		}
+		if f.err == nil && (f.left() == 0 || f.b[len(f.b)-1] != 0x0b) {
+			f.fail("%s has no end", what)
+		}
+		if f.err != nil {
+			r.err = f.err
+		}
+		if r.err != nil {
+			r.err.What = fmt.Sprintf("function %d: %s", m.imported[Function]+i, r.err.What)
+		}
+	}
+	return n
+}
+
+func (m *Module) dataSection(r *reader) {
+	n := r.count(MaxSegments, 2, "data segments")
+	for m.DataSegments < n && r.err == nil {
+		const what = "a data segment"
+		flags := r.u32(what)
+		if flags > 2 {
+			r.fail("%s is of the unknown kind %d", what, flags)
+		}
+		if flags == 2 {
+			r.u32(what)
+		}
+		if flags != 1 {
+			r.constant("the offset of " + what)
+		}
+		r.bytes(r.u32("the length of "+what), what)
+		m.DataSegments++
+	}
+}

@@ -1,0 +1,31 @@
+package wasmtest
+
+// The window of the guests below.
+const (
+	WindowAt   = 4096
+	WindowSize = 16384
+)
+
+// Handler starts a handler: it has one page of memory and csa_window. Imports
+// are given first, each as "name signature", and are returned in order.
+func Handler(imports ...[2]string) (*Module, []Func) {
+	m := New()
+	var fs []Func
+	for _, i := range imports {
+		fs = append(fs, m.Import("csa_v1", i[0], i[1]))
+	}
+	m.Memory(1)
+	m.Func("csa_window", ":I", "", I64Const(Window(WindowAt, WindowSize)))
+	return m, fs
+}
+
+// Echo is a handler that sends back what it gets: it consumes what the inbox
+// takes, and all or nothing of it is left to the host.
+func Echo() *Module {
+	m, f := Handler([2]string{"send", "iii:i"})
+	m.Func("csa_data", "ii:i", "i",
+		LocalGet(0), I32Const(WindowAt), LocalGet(1), Call(f[0]), LocalTee(2),
+		I32Const(0), I32LtS,
+		IfElse('i', I32Const(0), LocalGet(2)))
+	return m
+}
