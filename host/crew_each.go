@@ -1,0 +1,156 @@
+package host
+
+import (
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/plugins"
+)
+
+// memoryPatience is how long a connection waits for memory for its instance.
+const memoryPatience = 10 * time.Second
+
+// memoryRetry is how often it asks.
+const memoryRetry = 50 * time.Millisecond
+
+// eachCrew gives every connection an instance of its own. Instances are made
+// off the loops, a few at a time; connections wait their turn in a queue that
+// the ceiling on connections bounds.
+type eachCrew struct {
+	s      *server
+	module *plugins.Module
+	guests *plugins.Listener
+	starts sync.WaitGroup
+
+	// The rest is the home loop's.
+	queue   []waiting
+	running int        // starts under way
+	pause   *csa.Timer // no start until it fires
+	paused  bool
+	backoff backoff
+	closed  bool
+}
+
+// waiting is a connection that waits for its instance, since a time on the
+// home loop.
+type waiting struct {
+	arrival
+	since int64
+}
+
+func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
+	e := &eachCrew{s: s, module: m}
+	e.guests = guestListener(&s.config, e.trapped)
+	// The first connection should not be the one to find out that the plugin
+	// does not start.
+	i, err := m.Instantiate(e.guests)
+	if err != nil {
+		return nil, err
+	}
+	i.Close()
+	s.home.call(func() {
+		e.pause = s.home.NewTimer(func() {
+			e.paused = false
+			e.next()
+			s.unpark()
+		})
+	})
+	return e, nil
+}
+
+// trapped is told on the instance's loop; its connection is being closed.
+func (e *eachCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
+	e.s.counters.traps.Add(1)
+	e.s.noisy.event(slog.LevelError, "a handler trapped; its connection is closed", "call", t.Call, "why", t.Why)
+}
+
+func (e *eachCrew) place() int {
+	if e.paused {
+		return -1
+	}
+	return leastLoaded(e.s.host.loops, func(int) bool { return true })
+}
+
+func (e *eachCrew) take(a arrival) {
+	e.queue = append(e.queue, waiting{a, e.s.home.Now()})
+	e.next()
+}
+
+// next starts instances for those who wait, as many at once as there are
+// CPUs.
+func (e *eachCrew) next() {
+	for len(e.queue) > 0 && e.running < runtime.GOMAXPROCS(0) && !e.paused && !e.closed {
+		w := e.queue[0]
+		e.queue = e.queue[1:]
+		e.running++
+		e.starts.Go(func() { e.start(w) })
+	}
+	if len(e.queue) == 0 {
+		e.queue = nil
+	}
+}
+
+// start makes the instance of one connection, on a goroutine of its own.
+func (e *eachCrew) start(w waiting) {
+	i, err := e.module.Instantiate(e.guests)
+	if err == nil {
+		i.Owner = e.s.live()
+		e.s.handOver(w.arrival, func() csa.Handler { return i })
+	}
+	e.s.home.call(func() {
+		e.running--
+		if err != nil {
+			e.failed(w, err)
+		}
+		e.next()
+	})
+}
+
+// failed deals with an instance that could not be made, on the home loop.
+func (e *eachCrew) failed(w waiting, err error) {
+	now := e.s.home.Now()
+	wait := memoryRetry
+	if errors.Is(err, plugins.ErrMemory) && now-w.since < int64(memoryPatience) && !e.closed {
+		// Another connection's end may make room: this one waits on, first.
+		e.queue = append([]waiting{w}, e.queue...)
+	} else {
+		if !errors.Is(err, plugins.ErrMemory) {
+			e.s.counters.failed.Add(1)
+			wait = e.backoff.failed(now)
+		}
+		e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait)
+		e.s.drop(w.arrival)
+	}
+	if !e.closed {
+		e.paused = true
+		e.pause.Reset(wait)
+	}
+}
+
+func (e *eachCrew) release(h csa.Handler) {
+	i := h.(*plugins.Instance)
+	i.Close()
+	i.Owner.(func())()
+}
+
+func (e *eachCrew) stop() {
+	e.s.eachConnection(func(c *csa.CSA) { c.Handler().(*plugins.Instance).Stop() })
+}
+
+func (e *eachCrew) close() {
+	e.s.home.call(func() {
+		e.closed = true
+		if e.pause != nil {
+			e.pause.Stop()
+		}
+		for _, w := range e.queue {
+			e.s.drop(w.arrival)
+		}
+		e.queue = nil
+	})
+	e.starts.Wait()
+}

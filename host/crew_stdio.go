@@ -1,0 +1,74 @@
+package host
+
+import (
+	"log/slog"
+	"sync"
+
+	"bulkhead/csa"
+	"bulkhead/plugins"
+)
+
+// stdioCrew gives every connection a WASI command of its own, which runs on a
+// goroutine of its own.
+type stdioCrew struct {
+	s      *server
+	module *plugins.Module
+	guests *plugins.Listener
+	ends   sync.WaitGroup
+}
+
+func newStdioCrew(s *server, m *plugins.Module) *stdioCrew {
+	k := &stdioCrew{s: s, module: m}
+	k.guests = guestListener(&s.config, func(_ *plugins.Instance, t *plugins.Trap) {
+		s.counters.traps.Add(1)
+		s.noisy.event(slog.LevelError, "a command trapped; its connection is closed", "call", t.Call, "why", t.Why)
+	})
+	return k
+}
+
+func (k *stdioCrew) place() int {
+	return leastLoaded(k.s.host.loops, func(int) bool { return true })
+}
+
+func (k *stdioCrew) take(a arrival) {
+	k.s.handOver(a, func() csa.Handler {
+		p, err := k.module.Stdio(k.guests)
+		if err != nil {
+			k.s.counters.failed.Add(1)
+			k.s.noisy.event(slog.LevelError, "a connection was closed: its command did not start", "error", err)
+			return nil
+		}
+		return &command{Process: p}
+	})
+}
+
+// command is a process that knows whether it was started.
+type command struct {
+	*plugins.Process
+	started bool
+}
+
+// Open starts the command.
+func (c *command) Open(conn *csa.CSA) {
+	c.started = true
+	c.Process.Open(conn)
+}
+
+// release waits for the command off the loop: it may have to be woken first.
+func (k *stdioCrew) release(h csa.Handler) {
+	c := h.(*command)
+	if !c.started {
+		return
+	}
+	gone := k.s.live()
+	k.ends.Go(func() {
+		<-c.Ended()
+		gone()
+	})
+}
+
+func (k *stdioCrew) stop() {
+	k.s.eachConnection(func(c *csa.CSA) { c.Handler().(*command).Stop() })
+}
+
+func (k *stdioCrew) close() { k.ends.Wait() }

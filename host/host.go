@@ -1,0 +1,311 @@
+// Package host runs what a configuration says: tenants with their budgets,
+// listeners, the loops that serve them, and the plugins that speak their
+// protocols.
+//
+//	cfg, err := config.Load("bulkhead.toml")
+//	h, err := host.New(cfg, host.Options{})
+//	err = h.Run(ctx) // until ctx is done, then drains
+package host
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/host/budget"
+	"bulkhead/host/config"
+	"bulkhead/host/listen"
+	"bulkhead/selector"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options are what an embedding program may set. The zero value is a good
+// one.
+type Options struct {
+	// Log gets the host's log. Nil is slog.Default().
+	Log *slog.Logger
+	// Clock tells the time for timers and rates. Nil is the system's; tests
+	// pass a *selector.Manual.
+	Clock selector.Clock
+	// Native has handlers written in Go, by the name of the listener they
+	// serve instead of its plugin.
+	Native map[string]Native
+}
+
+// Host is a running configuration. Make one with New, serve with Run.
+type Host struct {
+	config      *config.Config
+	log         *slog.Logger
+	clock       selector.Clock
+	loops       []*loop
+	tenants     map[string]*tenant
+	servers     []*server
+	plugins     *loader
+	connections *budget.Count
+	parked      atomic.Int32 // servers that wait for a place
+
+	stopping  atomic.Bool
+	idle      chan struct{} // closed when stopping and no connection is left
+	idleOnce  sync.Once
+	abort     chan struct{}
+	abortOnce sync.Once
+	closeOnce sync.Once
+	closed    chan struct{}
+}
+
+// descriptorReserve is how many descriptors are left to everything but
+// connections: listeners, loops, logs, the compile cache.
+const descriptorReserve = 64
+
+// New loads and starts every plugin, opens every listening socket, and is
+// ready to serve. When anything fails it returns every error there is, as
+// config.Errors where a line of the configuration is to blame, and leaves
+// nothing open. The configuration must not be changed afterwards.
+func New(cfg *config.Config, o Options) (*Host, error) {
+	h := &Host{
+		config: cfg,
+		log:    o.Log,
+		idle:   make(chan struct{}),
+		abort:  make(chan struct{}),
+		closed: make(chan struct{}),
+	}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	if h.clock = o.Clock; h.clock == nil {
+		h.clock = selector.System
+	}
+	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
+	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
+	for _, t := range cfg.Tenants {
+		h.tenants[t.Name] = newTenant(t)
+	}
+	n := cfg.Host.Loops
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	var err error
+	if h.loops, err = newLoops(n, h.clock); err != nil {
+		return nil, err
+	}
+	h.plugins = newLoader(cfg, h.tenants, h.log)
+	if err := h.open(o.Native); err != nil {
+		h.shut()
+		return nil, err
+	}
+	return h, nil
+}
+
+// connectionLimit is the ceiling on connections: as configured, or as many as
+// there are descriptors for.
+func connectionLimit(cfg *config.Config, log *slog.Logger) int {
+	room := 1 << 30
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < 1<<30 {
+		room = max(int(limit.Cur)-descriptorReserve, int(limit.Cur)/2)
+	}
+	switch want := cfg.Host.Connections; {
+	case want <= 0:
+		return room
+	case want > room:
+		log.Warn("[host] connections is more than there are descriptors for; raise RLIMIT_NOFILE",
+			"connections", want, "descriptors", limit.Cur)
+		fallthrough
+	default:
+		return want
+	}
+}
+
+// open makes the servers: plugins first, since they are what most often
+// fails, then sockets.
+func (h *Host) open(native map[string]Native) error {
+	var all config.Errors
+	fail := func(l *config.Listener, key string, err error) {
+		all = append(all, listenerError(h.config, l, key, err))
+	}
+	for i := range h.config.Listeners {
+		l := &h.config.Listeners[i]
+		s := h.newServer(l, h.loops[i%len(h.loops)])
+		var err error
+		if make := native[l.Name]; make != nil {
+			s.crew = newNativeCrew(s, make)
+		} else if s.crew, err = h.plugins.crew(s); err != nil {
+			fail(l, "plugin", err)
+			continue
+		}
+		h.servers = append(h.servers, s)
+	}
+	if len(all) > 0 {
+		return all
+	}
+	for _, s := range h.servers {
+		var err error
+		if s.socket, err = listen.Open(s.config.Address.Network, s.config.Address.Host, s.tuning); err != nil {
+			fail(&s.config, "address", err)
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	return nil
+}
+
+func (h *Host) newServer(l *config.Listener, home *loop) *server {
+	s := &server{
+		host:   h,
+		tenant: h.tenants[l.Tenant],
+		config: *l,
+		home:   home,
+		log:    h.log.With("listener", l.Name, "tenant", l.Tenant),
+		books:  make([]books, len(h.loops)),
+		tuning: listen.Options{
+			Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner,
+			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout,
+		},
+	}
+	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
+	s.noisy = newLimited(s.log, h.clock)
+	for i := range s.books {
+		s.books[i] = books{s, i}
+	}
+	return s
+}
+
+// Addr is where the named listener listens: "ip:port", or the path of a Unix
+// socket; "" when there is no such listener.
+func (h *Host) Addr(listener string) string {
+	for _, s := range h.servers {
+		if s.config.Name == listener {
+			return s.socket.Addr
+		}
+	}
+	return ""
+}
+
+// Run serves until ctx is done. Then it accepts no more, tells every handler
+// to stop (csa_stop), waits for the connections to end, for as long as
+// [host] drain says, ends those that are left, and returns nil. Close, called
+// meanwhile, ends the wait. Run may be called once.
+func (h *Host) Run(ctx context.Context) error {
+	for _, s := range h.servers {
+		if err := s.listenOn(); err != nil {
+			h.shut()
+			return err
+		}
+		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.socket.Addr)
+	}
+	select {
+	case <-ctx.Done():
+		h.drain()
+	case <-h.abort:
+	}
+	h.shut()
+	return nil
+}
+
+// Close ends everything now: connections are closed without waiting for their
+// handlers or for bytes on their way. It returns when nothing of the host is
+// left, may be called from any goroutine and more than once, and makes Run
+// return.
+func (h *Host) Close() {
+	h.abortOnce.Do(func() { close(h.abort) })
+	h.shut()
+}
+
+// drain lets the connections come to their end.
+func (h *Host) drain() {
+	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", h.config.Host.Drain)
+	for _, s := range h.servers {
+		s.home.call(s.stopAccepting)
+		s.crew.stop()
+	}
+	h.stopping.Store(true)
+	h.wake()
+	deadline := time.NewTimer(h.config.Host.Drain)
+	defer deadline.Stop()
+	select {
+	case <-h.idle:
+	case <-deadline.C:
+		h.log.Warn("the time to drain is over; the connections left are closed", "open", h.connections.Used())
+	case <-h.abort:
+		h.log.Warn("stopping now; the connections left are closed", "open", h.connections.Used())
+	}
+}
+
+// wake lets those know who wait for a connection to end.
+func (h *Host) wake() {
+	if h.parked.Load() > 0 {
+		for _, s := range h.servers {
+			s.unpark()
+		}
+	}
+	if h.stopping.Load() && h.connections.Used() == 0 {
+		h.idleOnce.Do(func() { close(h.idle) })
+	}
+}
+
+// shut lets go of everything, once, and returns when it is gone.
+func (h *Host) shut() {
+	h.closeOnce.Do(func() {
+		h.stopping.Store(true)
+		for _, s := range h.servers {
+			if s.socket != nil {
+				s.home.call(s.stopAccepting)
+			}
+		}
+		for _, l := range h.loops {
+			l.call(func() {
+				l.Each(func(c *csa.CSA) {
+					c.ShutdownMicroprocess(csa.Reason{Code: abi.Closed, Why: "the host stopped"})
+				})
+			})
+		}
+		// What was on its way to a loop finds stopping set, and is dropped.
+		for _, s := range h.servers {
+			s.crew.close()
+		}
+		stopLoops(h.loops)
+		h.plugins.close()
+		close(h.closed)
+	})
+	<-h.closed
+}
+
+// Check loads every plugin of the configuration and starts an instance of
+// each within its limits, but opens no socket. It returns every error there
+// is.
+func Check(cfg *config.Config, o Options) error {
+	log := o.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	tenants := make(map[string]*tenant, len(cfg.Tenants))
+	for _, t := range cfg.Tenants {
+		tenants[t.Name] = newTenant(t)
+	}
+	p := newLoader(cfg, tenants, log)
+	var all config.Errors
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if err := p.try(l); err != nil {
+			all = append(all, listenerError(cfg, l, "plugin", err))
+		}
+	}
+	p.close()
+	if len(all) > 0 {
+		return all
+	}
+	return nil
+}
+
+// listenerError is an error that one key of a listener is to blame for.
+func listenerError(cfg *config.Config, l *config.Listener, key string, err error) *config.Error {
+	return &config.Error{File: cfg.File, Line: l.LineOf(key), What: fmt.Sprintf("listener %q: %v", l.Name, err)}
+}

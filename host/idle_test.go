@@ -1,0 +1,63 @@
+package host_test
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Ten thousand connections are open and idle, then each echoes: nothing is
+// lost, an idle one costs little, and goroutines do not grow with them.
+func TestTenThousandConnections(t *testing.T) {
+	n := 10_000
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if room := int(limit.Cur) - 200; room < n {
+		t.Logf("RLIMIT_NOFILE leaves room for %d connections", room)
+		n = room
+	}
+	p := startProcess(t, echoConfig(t, "loop", ""))
+	warm := dial(t, p.addrs["echo"])
+	say(t, warm, "x")
+	hear(t, warm, "x")
+	warm.Close()
+	p.until("the warm-up is over", func(h holds) bool { return h.connections == 0 })
+	empty := p.holds("gc")
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i] = dial(t, p.addrs["echo"])
+	}
+	p.until("all are open", func(h holds) bool { return h.connections == n })
+	open := p.holds("gc")
+	each := float64(open.rss-empty.rss) / float64(n)
+	t.Logf("%d idle connections: %.0f bytes of RSS each, %d goroutines (%d without)", n, each, open.goroutines, empty.goroutines)
+	if each > 2048 {
+		t.Errorf("an idle connection costs %.0f bytes of RSS; want 2048 at most", each)
+	}
+	if open.goroutines > empty.goroutines+10 {
+		t.Errorf("goroutines grew from %d to %d", empty.goroutines, open.goroutines)
+	}
+	var wg sync.WaitGroup
+	for part := range 8 {
+		wg.Go(func() {
+			for i := part; i < n; i += 8 {
+				msg := fmt.Sprintf("message of connection %d", i)
+				_ = conns[i].SetDeadline(time.Now().Add(time.Minute))
+				if _, err := conns[i].Write([]byte(msg)); err != nil {
+					t.Error(err)
+					return
+				}
+				hearOrError(t, conns[i], msg)
+				conns[i].Close()
+			}
+		})
+	}
+	wg.Wait()
+	p.until("all are gone", func(h holds) bool { return h.connections == 0 && h.fds <= empty.fds })
+	p.stop()
+}

@@ -1,0 +1,330 @@
+// Package listen opens the sockets that a host listens on: TCP, Unix, and
+// those inherited from whoever started the process.
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options are what a listening socket is opened with.
+type Options struct {
+	// Backlog is how many connections the kernel holds that wait to be
+	// accepted; it may hold fewer. Zero or less: the kernel's maximum.
+	Backlog int
+	// Mode and Owner are given to the file of a Unix socket. Owner is
+	// "user", "user:group" or ":group", by name or number; "" leaves it.
+	Mode  fs.FileMode
+	Owner string
+	// Keepalive is for how long a connection may be silent before the peer
+	// is asked for a sign of life, and between such questions; five without
+	// an answer end it. UserTimeout is for how long sent bytes may go
+	// unacknowledged. Zero leaves either to the kernel. Accepted connections
+	// have them from the listening socket where the kernel hands them down,
+	// and from Tune elsewhere.
+	Keepalive   time.Duration
+	UserTimeout time.Duration
+}
+
+// Socket is a listening socket: non-blocking, and closed on exec.
+type Socket struct {
+	// FD is the descriptor. It is the caller's to close, by Close.
+	FD int
+	// Addr is where it listens: "ip:port", or the path of a Unix socket.
+	Addr string
+
+	unlink unlinkable
+}
+
+// unlinkable is the file of a Unix socket as it was made.
+type unlinkable struct {
+	path     string
+	dev, ino uint64
+}
+
+// Open listens. network is tcp, tcp4, tcp6, unix or fd; address is host:port,
+// the path of a socket ("@name" for an abstract one), or the number or the
+// systemd name of an inherited descriptor.
+//
+// The file of a Unix socket that is in the way is removed only when nobody
+// listens on it.
+func Open(network, address string, o Options) (*Socket, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		return openTCP(network, address, o)
+	case "unix":
+		return openUnix(address, o)
+	case "fd":
+		return inherit(address, o)
+	}
+	return nil, fmt.Errorf("listening on %s://%s: there is no such network; use tcp, tcp4, tcp6, unix or fd", network, address)
+}
+
+// Close closes the socket and removes the file of a Unix socket that Open
+// made, if it is still the same one. Connections that were not accepted are
+// reset.
+func (s *Socket) Close() error {
+	if u := s.unlink; u.path != "" {
+		if dev, ino, ok := identity(u.path); ok && dev == u.dev && ino == u.ino {
+			_ = os.Remove(u.path)
+		}
+	}
+	return unix.Close(s.FD)
+}
+
+func openTCP(network, address string, o Options) (*Socket, error) {
+	// The net package knows names, both stacks and SO_REUSEADDR; the socket
+	// is then ours. Multipath TCP would take socket options away from it.
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(context.Background(), network, address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s://%s: %w%s", network, address, cause(err), mend(err))
+	}
+	defer ln.Close()
+	fd, err := take(ln.(*net.TCPListener))
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s://%s: %w", network, address, err)
+	}
+	s := &Socket{FD: fd, Addr: ln.Addr().String()}
+	if err := errors.Join(s.listen(o.Backlog), tune(s.FD, o)); err != nil {
+		_ = s.Close()
+		return nil, fmt.Errorf("listening on %s://%s: %w", network, address, err)
+	}
+	return s, nil
+}
+
+// listen starts to listen, or sets the backlog of a socket that does.
+func (s *Socket) listen(backlog int) error {
+	if backlog <= 0 {
+		backlog = 1 << 16
+	}
+	return unix.Listen(s.FD, backlog)
+}
+
+// cause is the system's word in an error of the net package.
+func cause(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+func mend(err error) string {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return "; another process listens there, stop it or choose another port"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return "; this machine has no such address"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return "; ports below 1024 need CAP_NET_BIND_SERVICE or an inherited socket (fd://)"
+	}
+	return ""
+}
+
+// take gets a descriptor of our own for the listener's socket.
+func take(ln *net.TCPListener) (fd int, err error) {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	ctlErr := raw.Control(func(have uintptr) {
+		fd, err = unix.FcntlInt(have, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	return fd, errors.Join(ctlErr, err)
+}
+
+func openUnix(path string, o Options) (*Socket, error) {
+	fail := func(err error) (*Socket, error) {
+		return nil, fmt.Errorf("listening on unix://%s: %w", path, err)
+	}
+	uid, gid, err := owner(o.Owner)
+	if err != nil {
+		return fail(err)
+	}
+	fd, err := streamSocket(unix.AF_UNIX)
+	if err != nil {
+		return fail(err)
+	}
+	abstract := strings.HasPrefix(path, "@")
+	if !abstract {
+		if err := removeStale(path); err != nil {
+			unix.Close(fd)
+			return fail(err)
+		}
+	}
+	// Until its mode and owner are set the file is for nobody else.
+	umask := unix.Umask(0o177)
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	unix.Umask(umask)
+	if err != nil {
+		unix.Close(fd)
+		if err == unix.EINVAL || err == unix.ENAMETOOLONG {
+			err = fmt.Errorf("%w; the path of a socket may have about 100 bytes", err)
+		}
+		return fail(err)
+	}
+	s := &Socket{FD: fd, Addr: path}
+	if !abstract {
+		s.unlink.path = path
+		s.unlink.dev, s.unlink.ino, _ = identity(path)
+		if o.Owner != "" {
+			err = os.Chown(path, uid, gid)
+		}
+		if err == nil && o.Mode != 0 {
+			err = os.Chmod(path, o.Mode)
+		}
+	}
+	if err == nil {
+		err = s.listen(o.Backlog)
+	}
+	if err != nil {
+		_ = s.Close()
+		return fail(err)
+	}
+	return s, nil
+}
+
+// removeStale removes the file of a socket that nobody listens on. What is
+// not a socket, or is listened on, is an error.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("there is a file in the way that is not a socket; remove it or choose another path")
+	}
+	fd, err := streamSocket(unix.AF_UNIX)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	// Only a refusal proves that nobody listens; a full queue (EAGAIN) means
+	// that somebody does.
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != unix.ECONNREFUSED {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return errors.New("another process listens there; stop it or choose another path")
+	}
+	return os.Remove(path)
+}
+
+func identity(path string) (dev, ino uint64, ok bool) {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil {
+		return 0, 0, false
+	}
+	return uint64(st.Dev), uint64(st.Ino), true
+}
+
+// owner gives the numbers of "user:group"; -1 leaves one as it is.
+func owner(s string) (uid, gid int, err error) {
+	uid, gid = -1, -1
+	name, group, _ := strings.Cut(s, ":")
+	if name != "" {
+		if uid, err = strconv.Atoi(name); err != nil {
+			u, err := user.Lookup(name)
+			if err != nil {
+				return 0, 0, fmt.Errorf("the owner %q: there is no such user", name)
+			}
+			uid, _ = strconv.Atoi(u.Uid)
+		}
+	}
+	if group != "" {
+		if gid, err = strconv.Atoi(group); err != nil {
+			g, err := user.LookupGroup(group)
+			if err != nil {
+				return 0, 0, fmt.Errorf("the owner's group %q: there is no such group", group)
+			}
+			gid, _ = strconv.Atoi(g.Gid)
+		}
+	}
+	return uid, gid, nil
+}
+
+// firstInherited is systemd's: descriptors 0 to 2 are taken.
+const firstInherited = 3
+
+// taken are the descriptors that inherit has given out, since closing one
+// would let its number come again as something else.
+var taken sync.Map
+
+// inherit takes a listening socket over from the process that started this
+// one: by number, or by its name in LISTEN_FDNAMES.
+func inherit(name string, o Options) (*Socket, error) {
+	fd, err := strconv.Atoi(name)
+	if err != nil {
+		if fd, err = named(name); err != nil {
+			return nil, fmt.Errorf("listening on fd://%s: %w", name, err)
+		}
+	}
+	fail := func(what string) (*Socket, error) {
+		return nil, fmt.Errorf("listening on fd://%s: descriptor %d %s; start this process with a listening stream socket there", name, fd, what)
+	}
+	if fd < firstInherited {
+		return fail("is one of stdin, stdout and stderr")
+	}
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		return fail("is not a socket")
+	} else if kind != unix.SOCK_STREAM {
+		return fail("is not a stream socket")
+	}
+	if listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listening == 0 {
+		return fail("is a socket that does not listen")
+	}
+	if _, twice := taken.LoadOrStore(fd, true); twice {
+		return fail("is given to two listeners")
+	}
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fail("cannot be made non-blocking")
+	}
+	s := &Socket{FD: fd, Addr: "fd " + name}
+	if sa, err := unix.Getsockname(fd); err == nil {
+		switch a := sa.(type) {
+		case *unix.SockaddrUnix:
+			s.Addr = a.Name
+		case *unix.SockaddrInet4:
+			s.Addr = net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
+			_ = tune(fd, o)
+		case *unix.SockaddrInet6:
+			s.Addr = net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
+			_ = tune(fd, o)
+		}
+	}
+	return s, nil
+}
+
+// named finds a descriptor by the protocol of sd_listen_fds.
+func named(name string) (int, error) {
+	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
+		return 0, errors.New("no descriptors were passed to this process (LISTEN_PID is not its number); start it from a systemd socket unit")
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 1 {
+		return 0, errors.New("LISTEN_FDS says that no descriptors were passed")
+	}
+	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
+	for i, have := range names {
+		if i < n && have == name {
+			return firstInherited + i, nil
+		}
+	}
+	return 0, fmt.Errorf("none of the %d descriptors passed has that name; LISTEN_FDNAMES has %q", n, names)
+}

@@ -1,0 +1,211 @@
+package host_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/host"
+	"bulkhead/host/config"
+	"bulkhead/selector"
+)
+
+// nativeEcho is a handler of an embedding program.
+type nativeEcho struct{ window []byte }
+
+func (h *nativeEcho) Open(*csa.CSA)                 {}
+func (h *nativeEcho) Window(*csa.CSA) []byte        { return h.window }
+func (h *nativeEcho) Data(c *csa.CSA, p []byte) int { n, _ := c.Send(p); return n }
+func (h *nativeEcho) Writable(*csa.CSA)             {}
+func (h *nativeEcho) EOF(c *csa.CSA)                { c.ProducerFinished() }
+func (h *nativeEcho) Timer(*csa.CSA, int32)         {}
+func (h *nativeEcho) Closed(*csa.CSA, csa.Reason)   {}
+
+func newNativeEcho(*csa.Loop) csa.Handler { return &nativeEcho{make([]byte, 64<<10)} }
+
+// nativeConfig is what a program writes that has no file and no plugin.
+func nativeConfig(address config.Address) *config.Config {
+	return &config.Config{
+		Host: config.Host{Loops: 2, Drain: time.Second},
+		Tenants: []config.Tenant{{
+			Name: "acme", Memory: 64 << 20, Connections: 1000, AcceptRate: 1e5, Bandwidth: 1 << 40,
+		}},
+		Listeners: []config.Listener{{
+			Name: "echo", Tenant: "acme", Address: address, Inbox: 64 << 10,
+			IdleTimeout: time.Minute, Linger: time.Second,
+		}},
+	}
+}
+
+var anyPort = config.Address{Network: "tcp", Host: "127.0.0.1:0"}
+
+func serveNative(t *testing.T, cfg *config.Config, clock selector.Clock) *host.Host {
+	t.Helper()
+	return serveConfig(t, cfg, host.Options{
+		Native: map[string]host.Native{"echo": newNativeEcho}, Clock: clock,
+	}, runtime.NumGoroutine())
+}
+
+func TestNativeHandler(t *testing.T) {
+	h := serveNative(t, nativeConfig(anyPort), nil)
+	conn := dial(t, h.Addr("echo"))
+	say(t, conn, "hello")
+	hear(t, conn, "hello")
+	_ = conn.CloseWrite()
+	hearEnd(t, conn)
+}
+
+// A connection over the tenant's ceiling waits in the queue and is served as
+// soon as another one ends.
+func TestConnectionsCeiling(t *testing.T) {
+	for _, ceiling := range []string{"tenant", "host"} {
+		t.Run(ceiling, func(t *testing.T) {
+			cfg := nativeConfig(anyPort)
+			if ceiling == "tenant" {
+				cfg.Tenants[0].Connections = 2
+			} else {
+				cfg.Host.Connections = 2
+			}
+			h := serveNative(t, cfg, nil)
+			a, b, c := dial(t, h.Addr("echo")), dial(t, h.Addr("echo")), dial(t, h.Addr("echo"))
+			for _, conn := range []interface {
+				Write([]byte) (int, error)
+				Read([]byte) (int, error)
+			}{a, b} {
+				say(t, conn, "x")
+				hear(t, conn, "x")
+			}
+			say(t, c, "waiting")
+			_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Error("a third connection was served")
+			}
+			_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+			if st := h.Stats(); st.Connections != 2 || st.Listeners[0].Accepted != 2 {
+				t.Errorf("%d connections, %d accepted; want 2, 2", st.Connections, st.Listeners[0].Accepted)
+			}
+			a.Close()
+			hear(t, c, "waiting")
+		})
+	}
+}
+
+func TestAcceptRate(t *testing.T) {
+	clock := &selector.Manual{}
+	cfg := nativeConfig(anyPort)
+	cfg.Tenants[0].AcceptRate = 5
+	h := serveNative(t, cfg, clock)
+	for range 20 {
+		dial(t, h.Addr("echo"))
+	}
+	accepted := func() int64 { return h.Stats().Listeners[0].Accepted }
+	eventually(t, "a second's worth is accepted", func() bool { return accepted() >= 5 })
+	for range 4 {
+		had := accepted()
+		clock.Advance(200 * time.Millisecond)
+		eventually(t, "one more is accepted", func() bool { return accepted() > had })
+	}
+	if n := accepted(); n > 11 {
+		t.Errorf("%d accepted in 0.8 s at 5 a second with a burst of 5", n)
+	}
+}
+
+func TestBandwidthOfATenantIsShared(t *testing.T) {
+	clock := &selector.Manual{}
+	cfg := nativeConfig(anyPort)
+	cfg.Tenants[0].Bandwidth = 1 << 20
+	h := serveNative(t, cfg, clock)
+	a, b := dial(t, h.Addr("echo")), dial(t, h.Addr("echo"))
+	burst := make([]byte, 512<<10) // twice what the burst of a quarter second earns
+	go func() { _, _ = a.Write(burst) }()
+	total := 0
+	buf := make([]byte, 64<<10)
+	for total < len(burst)/2 {
+		n, err := a.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += n
+	}
+	say(t, b, "x") // the other one has to wait for the debt, too
+	_ = b.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, _ := b.Read(buf); n != 0 {
+		t.Error("the tenant's other connection was served over the bandwidth")
+	}
+	_ = b.SetReadDeadline(time.Now().Add(time.Minute))
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				clock.Advance(20 * time.Millisecond)
+			}
+		}
+	}()
+	hear(t, b, "x")
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "echo.sock")
+	cfg := nativeConfig(config.Address{Network: "unix", Host: path})
+	cfg.Listeners[0].Mode = 0o620
+	h := serveNative(t, cfg, nil)
+	if h.Addr("echo") != path {
+		t.Errorf("it listens on %q", h.Addr("echo"))
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o620 {
+		t.Errorf("mode %v, %v; want 0620", info.Mode(), err)
+	}
+	conn := dialUnix(t, path)
+	say(t, conn, "hello")
+	hear(t, conn, "hello")
+	h.Close()
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket's file is still there: %v", err)
+	}
+}
+
+func TestDrainWaitsAndThenDoesNot(t *testing.T) {
+	cfg := nativeConfig(anyPort)
+	cfg.Host.Drain = time.Millisecond
+	h := serveNative(t, cfg, nil)
+	conn := dial(t, h.Addr("echo"))
+	say(t, conn, "x")
+	hear(t, conn, "x")
+	h.Close() // ends it now
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is still open after Close")
+	}
+}
+
+// The state of a connection is not the host's alone: what the handler is told
+// when the host ends it.
+type endWitness struct {
+	nativeEcho
+	reasons chan csa.Reason
+}
+
+func (w *endWitness) Closed(_ *csa.CSA, r csa.Reason) { w.reasons <- r }
+
+func TestTheHandlerIsToldWhenTheHostStops(t *testing.T) {
+	w := &endWitness{nativeEcho{make([]byte, 4096)}, make(chan csa.Reason, 8)}
+	cfg := nativeConfig(anyPort)
+	h := serveConfig(t, cfg, host.Options{
+		Native: map[string]host.Native{"echo": func(*csa.Loop) csa.Handler { return w }},
+	}, runtime.NumGoroutine())
+	conn := dial(t, h.Addr("echo"))
+	say(t, conn, "x")
+	hear(t, conn, "x")
+	h.Close()
+	if r := <-w.reasons; r.Code != abi.Closed {
+		t.Errorf("the reason was %v", r)
+	}
+}

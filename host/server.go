@@ -1,0 +1,312 @@
+package host
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/host/config"
+	"bulkhead/host/listen"
+	"bulkhead/selector"
+
+	"golang.org/x/sys/unix"
+)
+
+// server is the TCPServer of one listener: it accepts connections on its home
+// loop and hands each, as a CSA, to the loop and the handler that its crew
+// chooses.
+type server struct {
+	host     *Host
+	tenant   *tenant
+	config   config.Listener
+	log      *slog.Logger
+	noisy    *limited // for what clients and handlers can cause at will
+	settings csa.Settings
+	tuning   listen.Options
+	socket   *listen.Socket
+	crew     crew
+	books    []books // one for each loop
+	counters counters
+
+	// The rest is the home loop's.
+	home     *loop
+	d        selector.Descriptor
+	retry    *csa.Timer    // accepts again after a wait
+	shortage time.Duration // the wait after the last shortage; 0: there is none
+	stopped  bool
+
+	// parked is set while the server waits for a place that another
+	// connection's end, or a handler's restart, will make.
+	parked atomic.Bool
+}
+
+// crew provides a listener's connections with handlers: one instance each, or
+// one for a loop, or one for all.
+type crew interface {
+	// place says which loop the next connection goes to, or -1 when no
+	// handler is ready; server.unpark is then called when one is. It is
+	// called on the home loop.
+	place() int
+	// take provides the connection with a handler, through server.handOver, or
+	// drops it. It is called on the home loop and does not block.
+	take(c arrival)
+	// release lets go of a handler that take has provided when its connection
+	// is over, or has not come to be. It is called on the connection's loop.
+	release(h csa.Handler)
+	// stop tells every handler that the host drains. It is not called on a
+	// loop.
+	stop()
+	// close lets go of every instance. No connection is left by then. It is
+	// not called on a loop, and returns when all are gone.
+	close()
+}
+
+// arrival is a connection that has been accepted and counted and has no
+// handler yet.
+type arrival struct {
+	fd   int
+	peer netip.AddrPort
+	at   int // the index of its loop
+}
+
+// counters are what Stats tells of a listener.
+type counters struct {
+	accepted, refused, shortages, failed, traps atomic.Int64
+	received, sent                              atomic.Int64
+	instances                                   atomic.Int64
+}
+
+const (
+	// acceptBatch is how many connections are accepted in one turn of the
+	// loop.
+	acceptBatch = 64
+	// The wait after a shortage of descriptors or memory doubles from the
+	// first to the last value.
+	firstShortage = 20 * time.Millisecond
+	lastShortage  = time.Second
+)
+
+// listenOn starts to accept, on the home loop.
+func (s *server) listenOn() error {
+	var err error
+	s.home.call(func() {
+		s.retry = s.home.NewTimer(s.accept)
+		if err = s.home.Selector().Add(&s.d, s.socket.FD, s); err == nil {
+			s.d.NewReader()
+		}
+	})
+	return err
+}
+
+// stopAccepting closes the listening socket, on the home loop.
+func (s *server) stopAccepting() {
+	if s.stopped {
+		return
+	}
+	s.stopped = true
+	if s.retry != nil {
+		s.retry.Stop()
+	}
+	s.home.Selector().Remove(&s.d)
+	_ = s.socket.Close()
+}
+
+// ReadReady is the selector's notice that connections wait.
+func (s *server) ReadReady() { s.home.Event(s.accept) }
+
+// SendReady and Exceptional have no meaning for a listening socket.
+func (s *server) SendReady() {}
+
+// Exceptional is not asked for.
+func (s *server) Exceptional() {}
+
+// accept takes what waits in the kernel's queue, as far as the budgets go. A
+// connection that is over one of them stays in the queue: its client waits.
+func (s *server) accept() {
+	for range acceptBatch {
+		if s.stopped {
+			return
+		}
+		at := s.crew.place()
+		if at < 0 {
+			s.park(func() bool { return s.crew.place() < 0 })
+			return
+		}
+		if !s.tenant.connections.Take() {
+			s.park(s.tenant.connections.Full)
+			return
+		}
+		if !s.host.connections.Take() {
+			s.tenant.connections.Release()
+			s.park(s.host.connections.Full)
+			return
+		}
+		if wait := s.tenant.accepts.Spend(0, s.home.Now()); wait > 0 {
+			s.putBack()
+			s.retry.Reset(time.Duration(wait))
+			return
+		}
+		fd, sa, err := s.socket.Accept()
+		if err != nil {
+			s.putBack()
+			if !s.acceptFailed(err) {
+				return
+			}
+			continue
+		}
+		if s.shortage > 0 {
+			s.shortage = 0
+			s.log.Info("accepting again")
+		}
+		s.counters.accepted.Add(1)
+		s.tenant.accepts.Spend(1, s.home.Now())
+		listen.Tune(fd, s.tuning)
+		s.host.loops[at].connections.Add(1)
+		s.crew.take(arrival{fd, csa.AddrPortOf(sa), at})
+	}
+	s.d.NewReader() // there may be more: a turn for the others first
+}
+
+// putBack gives the places back that were taken for a connection that did not
+// come.
+func (s *server) putBack() {
+	s.host.connections.Release()
+	s.tenant.connections.Release()
+}
+
+// acceptFailed deals with an error of accept. It reports whether to go on.
+func (s *server) acceptFailed(err error) bool {
+	switch {
+	case err == unix.EAGAIN:
+		s.d.ReadBlocked()
+		s.d.NewReader()
+		return false
+	case outOf(err):
+		s.counters.shortages.Add(1)
+		if s.shortage == 0 {
+			s.log.Error("cannot accept connections, they wait in the kernel's queue: the system is out of descriptors or memory; raise RLIMIT_NOFILE or lower [host] connections",
+				"error", err)
+		}
+		s.shortage = min(max(2*s.shortage, firstShortage), lastShortage)
+		s.retry.Reset(s.shortage)
+		return false
+	case err == unix.EINVAL || err == unix.EBADF || err == unix.ENOTSOCK:
+		s.log.Error("the listening socket is broken; nothing more is accepted on it", "error", err)
+		return false
+	}
+	// The rest, ECONNABORTED above all, is of the one connection, or EINTR.
+	return true
+}
+
+// outOf reports whether an error means that the system has run out of
+// something that may come back.
+func outOf(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOBUFS)
+}
+
+// park stops accepting until unpark, unless what it waits for has come true
+// meanwhile.
+func (s *server) park(still func() bool) {
+	if s.parked.CompareAndSwap(false, true) {
+		s.host.parked.Add(1)
+	}
+	if !still() {
+		s.unpark()
+	}
+}
+
+// unpark accepts again, if the server is parked. Any goroutine may call it.
+func (s *server) unpark() {
+	if s.parked.CompareAndSwap(true, false) {
+		s.host.parked.Add(-1)
+		s.home.Post(s.accept)
+	}
+}
+
+// handOver has the connection wired on its loop to the handler that is found
+// there; nil drops it. Any goroutine may call it.
+func (s *server) handOver(a arrival, find func() csa.Handler) {
+	wire := func() {
+		if h := find(); h != nil {
+			s.wire(a, h)
+		} else {
+			s.drop(a)
+		}
+	}
+	if !s.host.loops[a.at].Post(wire) {
+		wire() // finds that the host is stopping, and lets go of both
+	}
+}
+
+// wire makes the connection a CSA of its loop, which calls it.
+func (s *server) wire(a arrival, h csa.Handler) {
+	if s.host.stopping.Load() {
+		s.crew.release(h)
+		s.drop(a)
+		return
+	}
+	_, err := s.host.loops[a.at].NewCSA(a.fd, a.peer, csa.Wiring{
+		Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[a.at],
+	})
+	if err != nil {
+		s.noisy.event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
+		s.counters.refused.Add(1)
+		s.crew.release(h)
+		s.gone(a.at)
+	}
+}
+
+// eachConnection calls f for every connection of the server, on its loop, and
+// returns when that is done. It is not called on a loop.
+func (s *server) eachConnection(f func(c *csa.CSA)) {
+	for _, l := range s.host.loops {
+		l.call(func() {
+			l.Each(func(c *csa.CSA) {
+				if c.Creator() == csa.Creator(s) {
+					f(c)
+				}
+			})
+		})
+	}
+}
+
+// drop closes a connection that gets no handler. Any goroutine may call it.
+func (s *server) drop(a arrival) {
+	_ = unix.Close(a.fd)
+	s.counters.refused.Add(1)
+	s.gone(a.at)
+}
+
+// gone gives the places of a connection back. Any goroutine may call it.
+func (s *server) gone(at int) {
+	s.host.loops[at].connections.Add(-1)
+	s.putBack()
+	s.host.wake()
+}
+
+// SocketShutdown is the box CreatorFeedback: it writes down how a connection
+// died.
+func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
+	received, sent := c.Traffic()
+	s.counters.received.Add(received)
+	s.counters.sent.Add(sent)
+	level := slog.LevelDebug
+	if r.Code == abi.Invalid || r.Code == abi.Quota {
+		level = slog.LevelWarn // the handler's fault, or its tenant's limit
+	}
+	s.noisy.event(level, "connection closed", "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
+	s.crew.release(c.Handler())
+}
+
+// books is the box signal of the connections that a server has on one loop.
+type books struct {
+	s  *server
+	at int
+}
+
+// ShutdownCSA gives the connection's places back.
+func (b *books) ShutdownCSA(*csa.CSA) { b.s.gone(b.at) }

@@ -1,0 +1,51 @@
+package host
+
+import (
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host/budget"
+	"bulkhead/host/config"
+)
+
+// bandwidthBurst is how far a tenant may run ahead of its bandwidth.
+const bandwidthBurst = time.Second / 4
+
+// acceptBurst is how far a tenant may run ahead of its accept rate.
+const acceptBurst = time.Second
+
+// tenant is one tenant's share: what bounds all of its listeners together. It
+// is the csa.Budget of its connections. Any goroutine may use it.
+type tenant struct {
+	config      config.Tenant
+	memory      *budget.Memory
+	connections *budget.Count
+	accepts     *budget.Rate
+	in, out     *budget.Rate
+	metrics     metrics
+}
+
+var _ csa.Budget = (*tenant)(nil)
+
+func newTenant(c config.Tenant) *tenant {
+	return &tenant{
+		config:      c,
+		memory:      budget.NewMemory(c.Memory),
+		connections: budget.NewCount(c.Connections),
+		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),
+		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
+		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
+	}
+}
+
+// Reserve takes n bytes of the tenant's memory.
+func (t *tenant) Reserve(n int) bool { return t.memory.Reserve(n) }
+
+// Release gives n bytes back.
+func (t *tenant) Release(n int) { t.memory.Release(n) }
+
+// Received books bytes from a peer.
+func (t *tenant) Received(n int, now int64) (wait int64) { return t.in.Spend(n, now) }
+
+// Sent books bytes to a peer.
+func (t *tenant) Sent(n int, now int64) (wait int64) { return t.out.Spend(n, now) }
