@@ -1,0 +1,33 @@
+package main
+
+import (
+	"log/slog"
+
+	"bulkhead/host"
+
+	"github.com/spf13/cobra"
+)
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Say what is wrong with the file, or the limits it sets",
+		Long: `Check reads FILE, compiles every plugin and starts an instance of each within
+its limits, and prints the limits in force. It opens no socket. The exit status
+is 1 when anything is wrong; every error found is printed as FILE:LINE: what,
+and the mend.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := load(c, args[0])
+			if err != nil {
+				return err
+			}
+			// What a handler logs while it starts is for its author to see.
+			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+			if err := host.Check(cfg, host.Options{Log: log}); err != nil {
+				return err
+			}
+			return cfg.WriteLimits(c.OutOrStdout())
+		},
+	}
+}

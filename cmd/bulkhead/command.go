@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"bulkhead/host/config"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes: 1 is what the user can mend, 2 is a wrong command line.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// errFailed is an error that has been reported in full.
+var errFailed = errors.New("failed")
+
+// run is the command without its process, so that tests can call it.
+func run(args []string, stdout, stderr io.Writer) int {
+	usage := true // until a command begins
+	root := &cobra.Command{
+		Use:               "bulkhead",
+		Short:             "A connection host: listeners in TOML, protocols in sandboxed WebAssembly",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRun:  func(*cobra.Command, []string) { usage = false },
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(runCommand(), checkCommand(), inspectCommand(), versionCommand())
+	switch err := root.Execute(); {
+	case err == nil:
+		return 0
+	case err == errFailed:
+		return exitFailed
+	case usage:
+		fmt.Fprintf(stderr, "bulkhead: %v\nRun 'bulkhead help' for the commands.\n", err)
+		return exitUsage
+	default:
+		report(stderr, err)
+		return exitFailed
+	}
+}
+
+// report writes an error; each of a configuration's on a line of its own,
+// which starts with the file so that editors can go there.
+func report(w io.Writer, err error) {
+	var all config.Errors
+	if errors.As(err, &all) {
+		for _, e := range all {
+			fmt.Fprintln(w, e)
+		}
+		return
+	}
+	fmt.Fprintf(w, "bulkhead: %v\n", err)
+}
+
+// load reads a configuration and writes its warnings.
+func load(c *cobra.Command, path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(c.ErrOrStderr(), "warning: %v\n", w)
+	}
+	return cfg, nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"bulkhead/abi"
+	"bulkhead/plugins"
+	"bulkhead/plugins/wasm"
+
+	"github.com/spf13/cobra"
+)
+
+func inspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "inspect X.wasm",
+		Short: "Say what a module is, and what it would be refused for",
+		Long: `Inspect reads a module without running it: its shape, what it imports and
+exports, its memory, and everything that a listener would refuse it for. The
+exit status is 1 when it would be refused.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			b, err := readModule(args[0])
+			if err != nil {
+				return err
+			}
+			report, err := plugins.Inspect(b, 0)
+			writeReport(c.OutOrStdout(), args[0], &report, err)
+			if len(report.Refused) > 0 {
+				return errFailed
+			}
+			return nil
+		},
+	}
+}
+
+// readModule reads a file that is no longer than any module may be.
+func readModule(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, wasm.MaxModule+1))
+	if err == nil && len(b) > wasm.MaxModule {
+		err = fmt.Errorf("%s is larger than %d MiB, which is the most a module may have", path, wasm.MaxModule>>20)
+	}
+	return b, err
+}
+
+func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
+	fmt.Fprintf(w, "%s: %d bytes, sha256 %x\n", name, r.Size, r.SHA256)
+	if err != nil {
+		fmt.Fprintf(w, "refused   %s %v\n", name, err)
+		return
+	}
+	shape := string(r.Shape)
+	if shape == "" {
+		shape = "neither events (no csa_data) nor stdio (no _start)"
+	}
+	fmt.Fprintf(w, "shape     %s\n", shape)
+	fmt.Fprintf(w, "memory    %s\n", memoryText(r.Memory))
+	for _, t := range r.Tables {
+		fmt.Fprintf(w, "table     %s elements\n", limitsText(&t))
+	}
+	fmt.Fprintf(w, "functions %d, globals %d\n", r.Functions, r.Globals)
+	if r.Start {
+		fmt.Fprintln(w, "start     a function runs when it is instantiated")
+	}
+	for _, i := range r.Imports {
+		fmt.Fprintf(w, "import    %s.%s %s", i.Module, i.Name, signature(i.Kind, i.Type))
+		switch {
+		case i.Refused != "":
+			fmt.Fprintf(w, ": refused")
+		case i.Answers != abi.OK:
+			fmt.Fprintf(w, ": answers %v in this version", i.Answers)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, e := range r.Exports {
+		fmt.Fprintf(w, "export    %s %s\n", e.Name, signature(e.Kind, e.Type))
+	}
+	if len(r.Ignored) > 0 {
+		fmt.Fprintf(w, "ignored   custom sections %s\n", strings.Join(r.Ignored, ", "))
+	}
+	for _, why := range r.Refused {
+		fmt.Fprintf(w, "refused   %s %s\n", name, why)
+	}
+}
+
+func signature(k wasm.Kind, t wasm.FuncType) string {
+	if k == wasm.Function {
+		return t.String()
+	}
+	return k.String()
+}
+
+func memoryText(l *wasm.Limits) string {
+	if l == nil {
+		return "none"
+	}
+	return limitsText(l) + " pages of 64 KiB"
+}
+
+func limitsText(l *wasm.Limits) string {
+	if !l.HasMax {
+		return fmt.Sprintf("from %d", l.Min)
+	}
+	return fmt.Sprintf("from %d to %d", l.Min, l.Max)
+}

@@ -1,0 +1,203 @@
+// Package bulkhead_test holds the project to its conventions.
+package bulkhead_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "bulkhead"
+
+// mayImport says which of our top folders a top folder may import. What is
+// not there may import none.
+var mayImport = map[string][]string{
+	"abi":      {},
+	"selector": {},
+	"csa":      {"abi", "selector"},
+	"plugins":  {"abi", "csa"},
+	"host":     {"abi", "selector", "csa", "plugins"},
+	"cmd":      {"abi", "plugins", "host"},
+	"sdk":      {},
+	"examples": {"sdk"},
+}
+
+// testsMayImport is what test files may import besides.
+var testsMayImport = map[string][]string{
+	"plugins":  {"selector"},
+	"examples": {"host", "selector"},
+	"cmd":      {"selector"},
+}
+
+// third-party modules are few, and each has its place.
+var onlyIn = map[string][]string{
+	"github.com/tetratelabs/wazero": {"plugins"},
+	"github.com/BurntSushi/toml":    {"host/config"},
+	"github.com/spf13/cobra":        {"cmd"},
+	"golang.org/x/term":             {"cmd"},
+	"github.com/rogpeppe":           {"cmd"},
+	"golang.org/x/sys":              {"selector", "csa", "plugins", "host", "cmd", "examples"},
+}
+
+type source struct {
+	path string // with slashes, from the root
+	file *ast.File
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && (p == "bench" || name == "testdata" || p != "." && strings.HasPrefix(name, ".")) {
+			return filepath.SkipDir // bench is a module of its own
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, p, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		all = append(all, source{filepath.ToSlash(p), f})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d files found: the test looks in the wrong place", len(all))
+	}
+	return all
+}
+
+func top(p string) string {
+	first, _, _ := strings.Cut(p, "/")
+	return first
+}
+
+func TestImportRules(t *testing.T) {
+	for _, s := range sources(t) {
+		from := top(s.path)
+		if !strings.Contains(s.path, "/") {
+			continue // the root has only this test
+		}
+		allowed := append([]string{from}, mayImport[from]...)
+		if strings.HasSuffix(s.path, "_test.go") {
+			allowed = append(allowed, testsMayImport[from]...)
+		}
+		for _, spec := range s.file.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+				if !contains(allowed, top(ours)) {
+					t.Errorf("%s imports %s: %s may import only %v", s.path, imported, from, allowed)
+				}
+				continue
+			}
+			if !strings.Contains(top(imported), ".") {
+				continue // the standard library
+			}
+			if !placed(imported, s.path) {
+				t.Errorf("%s imports %s, which has no place there (see onlyIn)", s.path, imported)
+			}
+		}
+	}
+}
+
+func placed(imported, file string) bool {
+	for prefix, places := range onlyIn {
+		if imported == prefix || strings.HasPrefix(imported, prefix+"/") {
+			for _, place := range places {
+				if strings.HasPrefix(file, place+"/") {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func contains(list []string, s string) bool {
+	for _, have := range list {
+		if have == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Every package says what it is for, in one place.
+func TestPackagesHaveOneDoc(t *testing.T) {
+	docs := make(map[string][]string)
+	for _, s := range sources(t) {
+		dir := path.Dir(s.path)
+		if _, seen := docs[dir]; !seen {
+			docs[dir] = nil
+		}
+		if strings.HasSuffix(s.path, "_test.go") && dir != "." {
+			continue
+		}
+		if s.file.Doc != nil {
+			docs[dir] = append(docs[dir], s.path)
+		}
+	}
+	for dir, files := range docs {
+		if len(files) != 1 {
+			t.Errorf("package %s has its doc comment in %d files %v; want one", dir, len(files), files)
+		}
+	}
+}
+
+// Every public name says what it does for its caller.
+func TestPublicNamesAreDocumented(t *testing.T) {
+	for _, s := range sources(t) {
+		if strings.HasSuffix(s.path, "_test.go") || s.file.Name.Name == "main" {
+			continue
+		}
+		for _, d := range s.file.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() && d.Doc == nil && (d.Recv == nil || exportedReceiver(d)) {
+					t.Errorf("%s: %s has no doc comment", s.path, d.Name.Name)
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					switch spec := spec.(type) {
+					case *ast.TypeSpec:
+						if spec.Name.IsExported() && d.Doc == nil && spec.Doc == nil {
+							t.Errorf("%s: %s has no doc comment", s.path, spec.Name.Name)
+						}
+					case *ast.ValueSpec:
+						for _, name := range spec.Names {
+							if name.IsExported() && d.Doc == nil && spec.Doc == nil && spec.Comment == nil {
+								t.Errorf("%s: %s has no doc comment", s.path, name.Name)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func exportedReceiver(d *ast.FuncDecl) bool {
+	recv := d.Recv.List[0].Type
+	if star, ok := recv.(*ast.StarExpr); ok {
+		recv = star.X
+	}
+	if generic, ok := recv.(*ast.IndexExpr); ok {
+		recv = generic.X
+	}
+	name, ok := recv.(*ast.Ident)
+	return ok && name.IsExported()
+}
