@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -20,6 +19,8 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+
+	"bulkhead/host/hosttest"
 )
 
 // The test binary is also a daemon, so that a test can have one of its own
@@ -123,7 +124,7 @@ func startProcess(t *testing.T, toml string, env ...string) *process {
 	}
 	p := &process{t: t, addrs: make(map[string]string), stderr: &lockedBuffer{}}
 	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), append(env, daemonConfig+"="+writeConfig(t, toml))...)
+	p.cmd.Env = append(os.Environ(), append(env, daemonConfig+"="+hosttest.WriteConfig(t, toml))...)
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -199,122 +200,6 @@ func plugin(t testing.TB, path string) string {
 	return abs
 }
 
-// writeConfig writes a configuration whose state is shared by all tests, so
-// that each plugin is compiled once.
-func writeConfig(t testing.TB, toml string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "bulkhead.toml")
-	if err := os.WriteFile(path, []byte(toml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// sharedState is a compile cache for the tests of this process.
-var sharedState = sync.OnceValue(func() string {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("bulkhead-test-%d", os.Getuid()))
-	_ = os.Mkdir(dir, 0o700)
-	return dir
-})
-
-// serve runs a host in this process until the test ends; then nothing of it
-// may be left.
-func serve(t *testing.T, toml string, o host.Options) *host.Host {
-	t.Helper()
-	before := runtime.NumGoroutine()
-	cfg, err := config.Load(writeConfig(t, toml))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return serveConfig(t, cfg, o, before)
-}
-
-func serveConfig(t *testing.T, cfg *config.Config, o host.Options, before int) *host.Host {
-	t.Helper()
-	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	h, err := host.New(cfg, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- h.Run(context.Background()) }()
-	t.Cleanup(func() {
-		h.Close()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		st := h.Stats()
-		if st.Connections != 0 {
-			t.Errorf("%d connections are left", st.Connections)
-		}
-		for _, l := range st.Listeners {
-			if l.Instances != 0 {
-				t.Errorf("listener %s: %d instances are left", l.Name, l.Instances)
-			}
-		}
-		for _, tenant := range st.Tenants {
-			if tenant.Memory != 0 {
-				t.Errorf("tenant %s: %d bytes are still charged", tenant.Name, tenant.Memory)
-			}
-		}
-		eventually(t, "all goroutines of the host are gone", func() bool { return runtime.NumGoroutine() <= before })
-	})
-	return h
-}
-
-type testWriter struct{ t testing.TB }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("%s", strings.TrimRight(string(p), "\n"))
-	return len(p), nil
-}
-
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-func dial(t testing.TB, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
-	return conn.(*net.TCPConn)
-}
-
-func say(t testing.TB, w io.Writer, s string) {
-	t.Helper()
-	if _, err := io.WriteString(w, s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func hear(t testing.TB, r io.Reader, want string) {
-	t.Helper()
-	have := make([]byte, len(want))
-	if n, err := io.ReadFull(r, have); err != nil || string(have) != want {
-		t.Fatalf("heard %q, %v; want %q", have[:n], err, want)
-	}
-}
-
-func hearEnd(t testing.TB, r io.Reader) {
-	t.Helper()
-	if rest, err := io.ReadAll(r); err != nil || len(rest) != 0 {
-		t.Fatalf("heard %q, %v; want the end", rest, err)
-	}
-}
-
 // echoConfig serves the shipped echo with instances of a kind.
 func echoConfig(t testing.TB, instance, more string) string {
 	return fmt.Sprintf(`
@@ -333,24 +218,5 @@ address = "tcp://127.0.0.1:0"
 plugin = %q
 instance = %q
 %s
-`, sharedState(), plugin(t, "echo/echo.wasm"), instance, more)
-}
-
-// hearOrError is hear for goroutines other than the test's.
-func hearOrError(t testing.TB, r io.Reader, want string) {
-	have := make([]byte, len(want))
-	if n, err := io.ReadFull(r, have); err != nil || string(have) != want {
-		t.Errorf("heard %q, %v; want %q", have[:n], err, want)
-	}
-}
-
-func dialUnix(t testing.TB, path string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
-	return conn
+`, hosttest.State(), plugin(t, "echo/echo.wasm"), instance, more)
 }

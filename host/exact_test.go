@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"bulkhead/host"
+
+	"bulkhead/host/hosttest"
 )
 
 // chunks is how many chunks the byte-exactness test moves; CI moves a
@@ -26,7 +28,7 @@ var chunks = flag.Int("chunks", 100_000, "chunks that TestByteExactness moves")
 func TestByteExactness(t *testing.T) {
 	for _, instance := range []string{"loop", "connection", "listener"} {
 		t.Run(instance, func(t *testing.T) {
-			h := serve(t, echoConfig(t, instance, `inbox = "16KiB"`), host.Options{})
+			h := hosttest.Serve(t, echoConfig(t, instance, `inbox = "16KiB"`), host.Options{})
 			addr := h.Addr("echo")
 			var left, connections atomic.Int64
 			left.Store(int64(*chunks / 3))
@@ -124,8 +126,8 @@ func exchange(t *testing.T, addr string, rng *rand.Rand, left *atomic.Int64) {
 
 // One long message, far over every buffer, comes back whole.
 func TestEchoOfALongMessage(t *testing.T) {
-	h := serve(t, echoConfig(t, "connection", ""), host.Options{})
-	conn := dial(t, h.Addr("echo"))
+	h := hosttest.Serve(t, echoConfig(t, "connection", ""), host.Options{})
+	conn := hosttest.Dial(t, h.Addr("echo"))
 	long := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // 8 MiB
 	go func() {
 		_, _ = conn.Write(long)

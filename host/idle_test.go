@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bulkhead/host/hosttest"
 )
 
 // Ten thousand connections are open and idle, then each echoes: nothing is
@@ -22,15 +24,15 @@ func TestTenThousandConnections(t *testing.T) {
 		n = room
 	}
 	p := startProcess(t, echoConfig(t, "loop", ""))
-	warm := dial(t, p.addrs["echo"])
-	say(t, warm, "x")
-	hear(t, warm, "x")
+	warm := hosttest.Dial(t, p.addrs["echo"])
+	hosttest.Say(t, warm, "x")
+	hosttest.Hear(t, warm, "x")
 	warm.Close()
 	p.until("the warm-up is over", func(h holds) bool { return h.connections == 0 })
 	empty := p.holds("gc")
 	conns := make([]net.Conn, n)
 	for i := range conns {
-		conns[i] = dial(t, p.addrs["echo"])
+		conns[i] = hosttest.Dial(t, p.addrs["echo"])
 	}
 	p.until("all are open", func(h holds) bool { return h.connections == n })
 	open := p.holds("gc")
@@ -52,7 +54,7 @@ func TestTenThousandConnections(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				hearOrError(t, conns[i], msg)
+				hosttest.HearOrError(t, conns[i], msg)
 				conns[i].Close()
 			}
 		})

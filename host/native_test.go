@@ -12,6 +12,8 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/selector"
+
+	"bulkhead/host/hosttest"
 )
 
 // nativeEcho is a handler of an embedding program.
@@ -45,18 +47,18 @@ var anyPort = config.Address{Network: "tcp", Host: "127.0.0.1:0"}
 
 func serveNative(t *testing.T, cfg *config.Config, clock selector.Clock) *host.Host {
 	t.Helper()
-	return serveConfig(t, cfg, host.Options{
+	return hosttest.ServeConfig(t, cfg, host.Options{
 		Native: map[string]host.Native{"echo": newNativeEcho}, Clock: clock,
 	}, runtime.NumGoroutine())
 }
 
 func TestNativeHandler(t *testing.T) {
 	h := serveNative(t, nativeConfig(anyPort), nil)
-	conn := dial(t, h.Addr("echo"))
-	say(t, conn, "hello")
-	hear(t, conn, "hello")
+	conn := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, conn, "hello")
+	hosttest.Hear(t, conn, "hello")
 	_ = conn.CloseWrite()
-	hearEnd(t, conn)
+	hosttest.HearEnd(t, conn)
 }
 
 // A connection over the tenant's ceiling waits in the queue and is served as
@@ -71,15 +73,15 @@ func TestConnectionsCeiling(t *testing.T) {
 				cfg.Host.Connections = 2
 			}
 			h := serveNative(t, cfg, nil)
-			a, b, c := dial(t, h.Addr("echo")), dial(t, h.Addr("echo")), dial(t, h.Addr("echo"))
+			a, b, c := hosttest.Dial(t, h.Addr("echo")), hosttest.Dial(t, h.Addr("echo")), hosttest.Dial(t, h.Addr("echo"))
 			for _, conn := range []interface {
 				Write([]byte) (int, error)
 				Read([]byte) (int, error)
 			}{a, b} {
-				say(t, conn, "x")
-				hear(t, conn, "x")
+				hosttest.Say(t, conn, "x")
+				hosttest.Hear(t, conn, "x")
 			}
-			say(t, c, "waiting")
+			hosttest.Say(t, c, "waiting")
 			_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
 				t.Error("a third connection was served")
@@ -89,7 +91,7 @@ func TestConnectionsCeiling(t *testing.T) {
 				t.Errorf("%d connections, %d accepted; want 2, 2", st.Connections, st.Listeners[0].Accepted)
 			}
 			a.Close()
-			hear(t, c, "waiting")
+			hosttest.Hear(t, c, "waiting")
 		})
 	}
 }
@@ -100,14 +102,14 @@ func TestAcceptRate(t *testing.T) {
 	cfg.Tenants[0].AcceptRate = 5
 	h := serveNative(t, cfg, clock)
 	for range 20 {
-		dial(t, h.Addr("echo"))
+		hosttest.Dial(t, h.Addr("echo"))
 	}
 	accepted := func() int64 { return h.Stats().Listeners[0].Accepted }
-	eventually(t, "a second's worth is accepted", func() bool { return accepted() >= 5 })
+	hosttest.Eventually(t, "a second's worth is accepted", func() bool { return accepted() >= 5 })
 	for range 4 {
 		had := accepted()
 		clock.Advance(200 * time.Millisecond)
-		eventually(t, "one more is accepted", func() bool { return accepted() > had })
+		hosttest.Eventually(t, "one more is accepted", func() bool { return accepted() > had })
 	}
 	if n := accepted(); n > 11 {
 		t.Errorf("%d accepted in 0.8 s at 5 a second with a burst of 5", n)
@@ -119,7 +121,7 @@ func TestBandwidthOfATenantIsShared(t *testing.T) {
 	cfg := nativeConfig(anyPort)
 	cfg.Tenants[0].Bandwidth = 1 << 20
 	h := serveNative(t, cfg, clock)
-	a, b := dial(t, h.Addr("echo")), dial(t, h.Addr("echo"))
+	a, b := hosttest.Dial(t, h.Addr("echo")), hosttest.Dial(t, h.Addr("echo"))
 	burst := make([]byte, 512<<10) // twice what the burst of a quarter second earns
 	go func() { _, _ = a.Write(burst) }()
 	total := 0
@@ -131,7 +133,7 @@ func TestBandwidthOfATenantIsShared(t *testing.T) {
 		}
 		total += n
 	}
-	say(t, b, "x") // the other one has to wait for the debt, too
+	hosttest.Say(t, b, "x") // the other one has to wait for the debt, too
 	_ = b.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, _ := b.Read(buf); n != 0 {
 		t.Error("the tenant's other connection was served over the bandwidth")
@@ -149,7 +151,7 @@ func TestBandwidthOfATenantIsShared(t *testing.T) {
 			}
 		}
 	}()
-	hear(t, b, "x")
+	hosttest.Hear(t, b, "x")
 }
 
 func TestUnixSocket(t *testing.T) {
@@ -164,9 +166,9 @@ func TestUnixSocket(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o620 {
 		t.Errorf("mode %v, %v; want 0620", info.Mode(), err)
 	}
-	conn := dialUnix(t, path)
-	say(t, conn, "hello")
-	hear(t, conn, "hello")
+	conn := hosttest.DialUnix(t, path)
+	hosttest.Say(t, conn, "hello")
+	hosttest.Hear(t, conn, "hello")
 	h.Close()
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket's file is still there: %v", err)
@@ -177,9 +179,9 @@ func TestDrainWaitsAndThenDoesNot(t *testing.T) {
 	cfg := nativeConfig(anyPort)
 	cfg.Host.Drain = time.Millisecond
 	h := serveNative(t, cfg, nil)
-	conn := dial(t, h.Addr("echo"))
-	say(t, conn, "x")
-	hear(t, conn, "x")
+	conn := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, conn, "x")
+	hosttest.Hear(t, conn, "x")
 	h.Close() // ends it now
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is still open after Close")
@@ -198,12 +200,12 @@ func (w *endWitness) Closed(_ *csa.CSA, r csa.Reason) { w.reasons <- r }
 func TestTheHandlerIsToldWhenTheHostStops(t *testing.T) {
 	w := &endWitness{nativeEcho{make([]byte, 4096)}, make(chan csa.Reason, 8)}
 	cfg := nativeConfig(anyPort)
-	h := serveConfig(t, cfg, host.Options{
+	h := hosttest.ServeConfig(t, cfg, host.Options{
 		Native: map[string]host.Native{"echo": func(*csa.Loop) csa.Handler { return w }},
 	}, runtime.NumGoroutine())
-	conn := dial(t, h.Addr("echo"))
-	say(t, conn, "x")
-	hear(t, conn, "x")
+	conn := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, conn, "x")
+	hosttest.Hear(t, conn, "x")
 	h.Close()
 	if r := <-w.reasons; r.Code != abi.Closed {
 		t.Errorf("the reason was %v", r)

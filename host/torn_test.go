@@ -5,12 +5,15 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"bulkhead/host/hosttest"
 )
 
 // goodClient talks to the daemon all along and fails the test when it is not
@@ -24,7 +27,7 @@ type goodClient struct {
 func startGoodClient(t *testing.T, addr string) *goodClient {
 	t.Helper()
 	g := &goodClient{stop: make(chan struct{}), done: make(chan struct{})}
-	conn := dial(t, addr)
+	conn := hosttest.Dial(t, addr)
 	go func() {
 		defer close(g.done)
 		msg, back := []byte("still there?"), make([]byte, 12)
@@ -68,9 +71,9 @@ func torn(t *testing.T, instance string, attack func(t *testing.T, addr string))
 idle_timeout = "2s"
 linger = "1s"`))
 	addr := p.addrs["echo"]
-	warm := dial(t, addr)
-	say(t, warm, "x")
-	hear(t, warm, "x")
+	warm := hosttest.Dial(t, addr)
+	hosttest.Say(t, warm, "x")
+	hosttest.Hear(t, warm, "x")
 	warm.Close()
 	before := p.until("the warm-up is over", func(h holds) bool { return h.connections == 0 })
 	good := startGoodClient(t, addr)
@@ -142,7 +145,7 @@ func TestHalfOpen(t *testing.T) {
 	forEachInstance(t, func(t *testing.T, addr string) {
 		var conns []*net.TCPConn
 		for i := range 100 {
-			conn := dial(t, addr)
+			conn := hosttest.Dial(t, addr)
 			_ = conn.SetReadBuffer(4096)
 			_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 			if i%2 == 0 {
@@ -167,15 +170,15 @@ func TestTricklingClients(t *testing.T) {
 	torn(t, "loop", func(t *testing.T, addr string) {
 		var conns []net.Conn
 		for range 1000 {
-			conns = append(conns, dial(t, addr))
+			conns = append(conns, hosttest.Dial(t, addr))
 		}
 		for i := range 5 {
 			for _, conn := range conns {
-				say(t, conn, string(rune('a'+i)))
+				hosttest.Say(t, conn, string(rune('a'+i)))
 			}
 		}
 		for _, conn := range conns {
-			hear(t, conn, "abcde")
+			hosttest.Hear(t, conn, "abcde")
 			conn.Close()
 		}
 	})
@@ -187,7 +190,7 @@ func TestFloodWithFewDescriptors(t *testing.T) {
 	p := startProcess(t, strings.Replace(echoConfig(t, "loop", ""), "[host]", "[host]\nconnections = 1000", 1), "BULKHEAD_TEST_NOFILE=64")
 	addr := p.addrs["echo"]
 	good := startGoodClient(t, addr)
-	eventually(t, "the good client is served", func() bool { return good.rounds.Load() > 0 })
+	hosttest.Eventually(t, "the good client is served", func() bool { return good.rounds.Load() > 0 })
 	before := p.holds("")
 	var flood []net.Conn
 	for range 300 {
@@ -201,16 +204,14 @@ func TestFloodWithFewDescriptors(t *testing.T) {
 	if h.fds > 64 {
 		t.Errorf("%d descriptors", h.fds)
 	}
-	cpu := cpuTime(t, p.cmd.Process.Pid)
 	rounds := good.rounds.Load()
-	eventually(t, "the good client is served during the flood", func() bool { return good.rounds.Load() > rounds+1000 })
-	_ = cpu
+	hosttest.Eventually(t, "the good client is served during the flood", func() bool { return good.rounds.Load() > rounds+1000 })
 	for _, conn := range flood {
 		conn.Close()
 	}
-	after := dial(t, addr)
-	say(t, after, "again")
-	hear(t, after, "again")
+	after := hosttest.Dial(t, addr)
+	hosttest.Say(t, after, "again")
+	hosttest.Hear(t, after, "again")
 	after.Close()
 	good.end(t)
 	p.until("the descriptors are back", func(h holds) bool { return h.connections == 0 && h.fds <= before.fds })
@@ -247,9 +248,11 @@ func TestShortageDoesNotSpin(t *testing.T) {
 // cpuTime is what a process has used, user and system.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	var stat [52]string
-	fields := strings.Fields(procFile(t, fmt.Sprintf("/proc/%d/stat", pid)))
-	copy(stat[:], fields)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := strings.Fields(string(b))
 	var user, system int64
 	_, _ = fmt.Sscan(stat[13], &user)
 	_, _ = fmt.Sscan(stat[14], &system)
@@ -259,19 +262,19 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 // SIGTERM lets what is open come to its end; a second one does not wait.
 func TestSignals(t *testing.T) {
 	p := startProcess(t, strings.Replace(echoConfig(t, "loop", ""), "[host]", "[host]\ndrain = \"1m\"", 1))
-	conn := dial(t, p.addrs["echo"])
-	say(t, conn, "x")
-	hear(t, conn, "x")
+	conn := hosttest.Dial(t, p.addrs["echo"])
+	hosttest.Say(t, conn, "x")
+	hosttest.Hear(t, conn, "x")
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	eventually(t, "no more is accepted", func() bool {
+	hosttest.Eventually(t, "no more is accepted", func() bool {
 		c, err := net.Dial("tcp", p.addrs["echo"])
 		if err == nil {
 			c.Close()
 		}
 		return err != nil
 	})
-	say(t, conn, "while it drains")
-	hear(t, conn, "while it drains")
+	hosttest.Say(t, conn, "while it drains")
+	hosttest.Hear(t, conn, "while it drains")
 	conn.Close()
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("the daemon ended with %v", err)

@@ -1,0 +1,245 @@
+package host_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"bulkhead/host"
+	"bulkhead/host/hosttest"
+	w "bulkhead/plugins/wasmtest"
+)
+
+// Every faulty guest loses its own connection with a logged reason, and
+// nothing else: a neighbour of another tenant is served all along, and so is
+// the next client of the same listener.
+
+// faults are guests that echo until a client sends '!'.
+var faults = map[string]struct {
+	build func() *w.Module
+	log   string // what the log says about it
+}{
+	"traps in csa_data": {func() *w.Module {
+		return faulty("", w.Unreachable)
+	}, "unreachable"},
+	"divides by zero": {func() *w.Module {
+		return faulty("", w.I32Const(1), w.I32Const(0), w.I32DivS, w.Drop)
+	}, "divi"},
+	"consumes more than it got": {func() *w.Module {
+		return faulty("", w.LocalGet(1), w.I32Const(1), w.I32Add, w.Return)
+	}, "says that it consumed"},
+	"answers nonsense": {func() *w.Module {
+		return faulty("", w.I32Const(-77), w.Return)
+	}, "csa_data"},
+	"closes with a code": {func() *w.Module {
+		return faulty("", w.I32Const(-5), w.Return)
+	}, "DENIED"},
+	"sends from beyond its memory": {func() *w.Module {
+		return faulty("", w.LocalGet(0), w.I32Const(1<<30), w.I32Const(10), w.Call(0), w.Drop)
+	}, "send"},
+	"sends across the end of its memory": {func() *w.Module {
+		return faulty("", w.LocalGet(0), w.I32Const(65530), w.I32Const(10), w.Call(0), w.Drop)
+	}, "send"},
+	"sends a negative length": {func() *w.Module {
+		return faulty("", w.LocalGet(0), w.I32Const(0), w.I32Const(-1), w.Call(0), w.Drop)
+	}, "send"},
+	"sends to a handle it was never given": {func() *w.Module {
+		return faulty("", w.I32Const(12345), w.I32Const(0), w.I32Const(1), w.Call(0), w.Drop)
+	}, "handle"},
+	"recurses for ever": {func() *w.Module {
+		m, send := w.Handler([2]string{"send", "iii:i"})
+		_ = send
+		deep := m.Func("", ":", "", w.Call(1+1))
+		_ = deep
+		return echoBut(m, w.Call(deep))
+	}, "stack"},
+	"traps in csa_eof": {func() *w.Module {
+		m := faulty("", w.Nop)
+		m.Func("csa_eof", "i:", "", w.Unreachable)
+		return m
+	}, "unreachable"},
+	"traps in csa_closed": {func() *w.Module {
+		m := faulty("", w.I32Const(-5), w.Return)
+		m.Func("csa_closed", "ii:", "", w.Unreachable)
+		return m
+	}, "unreachable"},
+}
+
+// faulty echoes, and runs the body of csa_data given when it is sent a '!'.
+func faulty(_ string, fault ...[]byte) *w.Module {
+	m, _ := w.Handler([2]string{"send", "iii:i"})
+	return echoBut(m, fault...)
+}
+
+// echoBut adds csa_data to a handler whose first import is send.
+func echoBut(m *w.Module, fault ...[]byte) *w.Module {
+	m.Func("csa_data", "ii:i", "",
+		w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const('!'), w.I32Eq,
+		w.If(fault...),
+		w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(0))
+	return m
+}
+
+// logBook keeps the host's log for the test to look at.
+type logBook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBook) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), s)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// twoTenants serves a module of one tenant beside the echo of another.
+func twoTenants(t *testing.T, module []byte, instance string) (h *host.Host, log *logBook) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "guest.wasm")
+	if err := os.WriteFile(path, module, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log = &logBook{}
+	toml := echoConfig(t, "loop", "") + fmt.Sprintf(`
+[tenant.faulty]
+accept_rate = 10000
+[[listener]]
+name = "faulty"
+tenant = "faulty"
+address = "tcp://127.0.0.1:0"
+plugin = %q
+instance = %q
+`, path, instance)
+	return hosttest.Serve(t, toml, host.Options{
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}), log
+}
+
+func TestFaultyGuests(t *testing.T) {
+	for name, fault := range faults {
+		for _, instance := range []string{"connection", "loop"} {
+			t.Run(name+"/"+instance, func(t *testing.T) {
+				h, log := twoTenants(t, fault.build().Bytes(), instance)
+				neighbour := hosttest.Dial(t, h.Addr("echo"))
+				for range 3 {
+					victim := hosttest.Dial(t, h.Addr("faulty"))
+					hosttest.Say(t, victim, "fine")
+					hosttest.Hear(t, victim, "fine")
+					hosttest.Say(t, victim, "!")
+					_ = victim.CloseWrite()
+					_, _ = io.Copy(io.Discard, victim) // it ends, one way or another
+					hosttest.Say(t, neighbour, "and I?")
+					hosttest.Hear(t, neighbour, "and I?")
+				}
+				hosttest.Eventually(t, "the log has the reason", func() bool { return log.has(fault.log) })
+				hosttest.Eventually(t, "the faulty connections are gone", func() bool {
+					return h.Stats().Tenants[1].Connections == 0
+				})
+				if t.Failed() {
+					t.Logf("%s", log)
+				}
+			})
+		}
+	}
+}
+
+// on_bad_data = "log": the handler hears INVALID and the connection lives on.
+func TestBadDataIsOnlyLogged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "guest.wasm")
+	m := faulty("", w.LocalGet(0), w.I32Const(0), w.I32Const(-1), w.Call(0), w.Drop)
+	if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := &logBook{}
+	toml := strings.Replace(echoConfig(t, "loop", `on_bad_data = "log"`), plugin(t, "echo/echo.wasm"), path, 1)
+	h := hosttest.Serve(t, toml, host.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	conn := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, conn, "!")
+	hosttest.Hear(t, conn, "!")
+	hosttest.Eventually(t, "it is logged", func() bool { return log.has("send") })
+}
+
+// A shared instance that traps takes its own connections with it; the listener
+// waits a moment and serves again with a new one.
+func TestASharedInstanceComesBackAfterATrap(t *testing.T) {
+	h, log := twoTenants(t, faulty("", w.Unreachable).Bytes(), "listener")
+	witness := hosttest.Dial(t, h.Addr("faulty"))
+	hosttest.Say(t, witness, "x")
+	hosttest.Hear(t, witness, "x")
+	culprit := hosttest.Dial(t, h.Addr("faulty"))
+	hosttest.Say(t, culprit, "!")
+	_, _ = io.Copy(io.Discard, culprit)
+	_, _ = io.Copy(io.Discard, witness) // it shared the instance
+	next := hosttest.Dial(t, h.Addr("faulty"))
+	hosttest.Say(t, next, "again")
+	hosttest.Hear(t, next, "again")
+	if st := h.Stats().Listeners[1]; st.Traps != 1 || st.Instances != 1 {
+		t.Errorf("%d traps, %d instances; want 1, 1\n%s", st.Traps, st.Instances, log)
+	}
+}
+
+// A guest's growth is charged to its tenant and ends there: memory.grow fails
+// in the guest, and the neighbour has all of its own.
+func TestMemoryIsTheTenants(t *testing.T) {
+	m, _ := w.Handler([2]string{"send", "iii:i"})
+	m.Raw(5, []byte{1, 0, 17}) // one page more than what growing by 16 leaves
+	grow := w.Loop(w.I32Const(16), w.MemoryGrow, w.I32Const(0), w.I32GeS, w.BrIf(0))
+	h, _ := twoTenants(t, echoBut(m, grow).Bytes(), "connection")
+	a := hosttest.Dial(t, h.Addr("faulty"))
+	hosttest.Say(t, a, "!")
+	hosttest.Hear(t, a, "!")
+	if held := h.Stats().Tenants[1].Memory; held > 256<<20 || held < 255<<20 {
+		t.Errorf("the tenant holds %d bytes; want nearly 256 MiB", held)
+	}
+	// Another connection of the tenant waits for memory, and gets it when the
+	// first one ends.
+	b := hosttest.Dial(t, h.Addr("faulty"))
+	hosttest.Say(t, b, "x")
+	hosttest.Eventually(t, "it is refused memory", func() bool { return h.Stats().Tenants[1].Refused > 0 })
+	n := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, n, "neighbour")
+	hosttest.Hear(t, n, "neighbour")
+	a.Close()
+	hosttest.Hear(t, b, "x")
+	b.Close()
+	hosttest.Eventually(t, "all of it is given back", func() bool { return h.Stats().Tenants[1].Memory == 0 })
+}
+
+// No allocation for a message in the steady state, through the guest and back.
+func TestNoAllocationPerMessage(t *testing.T) {
+	h := hosttest.Serve(t, echoConfig(t, "loop", ""), host.Options{Log: slog.New(slog.DiscardHandler)})
+	conn := hosttest.Dial(t, h.Addr("echo"))
+	msg, back := make([]byte, 64), make([]byte, 64)
+	round := func() {
+		if _, err := conn.Write(msg); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, back); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 200 {
+		round()
+	}
+	if n := testing.AllocsPerRun(5000, round); n != 0 {
+		t.Errorf("%v allocations a message", n)
+	}
+}
