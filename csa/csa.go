@@ -198,13 +198,17 @@ func (c *CSA) FinishSending() {
 	if c.is(sendFinished | dying | dead) {
 		return
 	}
-	c.set(sendFinished)
-	c.clear(blocked)
 	if c.loop.depth == 0 {
 		c.loop.begin()
 		defer c.loop.end()
 	}
+	c.set(sendFinished)
 	c.loop.later(c)
+	if c.is(blocked) {
+		// No Writable will come; what waited for it goes on.
+		c.clear(blocked)
+		c.offerAgain()
+	}
 }
 
 // ShutdownMicroprocess closes now, without waiting for the inbox. r is the

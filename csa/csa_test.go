@@ -542,6 +542,37 @@ func TestFinishSendingLeavesReceivingOpen(t *testing.T) {
 	b.wantLog(s, "open", "data still here", "eof", "closed")
 }
 
+// A handler that could not send, and so left bytes unconsumed, and then says
+// that it will send no more, is given them again: there is no Writable that it
+// would get them after. They used to wait for the idle timeout.
+func TestFinishSendingOffersTheRestAgain(t *testing.T) {
+	b := newBench(t)
+	b.set.Inbox = 4096
+	fill := make([]byte, 1<<20)
+	s := &script{eof: func(*CSA) {}}
+	s.open = func(c *CSA) {
+		for code := abi.OK; code == abi.OK; {
+			_, code = c.Send(fill)
+		}
+		_ = c.SetTimer(1, time.Second)
+	}
+	s.data = func(c *CSA, p []byte) int {
+		if _, code := c.Send(p); code == abi.Again {
+			return 0
+		}
+		return len(p)
+	}
+	s.timer = func(c *CSA, _ int32) { c.FinishSending() }
+	c, peer := b.tcp(s)
+	send(t, peer, "x")
+	b.until("the byte is left unconsumed", func() bool { return c.rest.len() == 1 })
+	b.clock.Advance(time.Second)
+	b.until("it is offered again", func() bool { return c.rest.len() == 0 })
+	b.wantLog(s, "open", "data x", "timer 1", "data x")
+	reset(t, peer)
+	b.ended(s, Reason{Code: abi.Reset})
+}
+
 // producerFinished flushes a full inbox to a slow peer before it closes, and
 // does not reset the connection though the peer's bytes go unread.
 func TestProducerFinishedFlushesAndReadsToTheEnd(t *testing.T) {

@@ -149,7 +149,7 @@ func (c *CSA) SendReady() {
 		if c.inbox.len() <= c.wiring.Settings.inbox()/2 {
 			c.clear(blocked)
 			c.wiring.Handler.Writable(c)
-			c.afterWritable()
+			c.offerAgain()
 		} else {
 			c.awaitRoom()
 		}
@@ -165,8 +165,8 @@ func (c *CSA) awaitRoom() {
 	}
 }
 
-// afterWritable takes reading up again where a full inbox had stopped it.
-func (c *CSA) afterWritable() {
+// offerAgain takes reading up again where a full inbox had stopped it.
+func (c *CSA) offerAgain() {
 	if c.is(finishing | dying | dead | paused) {
 		return
 	}

@@ -84,7 +84,7 @@ func (c *CSA) readToWindow() {
 	old := copy(window, c.rest.bytes())
 	n := 0
 	if c.mayRead() && old == c.rest.len() && old < len(window) {
-		n = c.receive(window[old:])
+		n = c.receive(c.worthReading(window[old:]))
 		if c.is(dying) {
 			return
 		}
@@ -99,6 +99,14 @@ func (c *CSA) readToWindow() {
 	} else {
 		c.resumeReading()
 	}
+}
+
+// worthReading is how much of the room for new bytes to use. Handlers that
+// answer in kind would have to leave what the inbox has no room for, and what
+// they leave is copied out and in again.
+func (c *CSA) worthReading(room []byte) []byte {
+	free := c.wiring.Settings.inbox() - c.inbox.len()
+	return room[:min(len(room), max(free, smallestBuffer))]
 }
 
 // deliver hands window[:filled] to the handler, whose first old bytes stand

@@ -2,8 +2,8 @@ package csa
 
 import "bulkhead/selector"
 
-// throttle holds the timers of a connection that was over its tenant's
-// bandwidth. It is made when that first happens.
+// throttle holds the timers of a connection that has to keep still in one
+// direction for a while. It is made when that first happens.
 type throttle struct {
 	c       *CSA
 	in, out selector.Timer

@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
-	"bulkhead/abi"
 	"bulkhead/sdk/go"
 	"bulkhead/sdk/go/csatest"
 )
@@ -311,9 +311,6 @@ func TestStop(t *testing.T) {
 // Anything at all may be sent, in any pieces: the guest keeps to its bounds, to
 // lines, and the host to the legal order.
 func FuzzChat(f *testing.F) {
-	f.Add(uint64(1), []byte("ann\nhello\n/join attic\n/who\n/quit\n"))
-	f.Add(uint64(2), []byte("\r\n\x00\xff\n/join\n/\n//\n"))
-	f.Add(uint64(3), []byte(strings.Repeat("x", 600)+"\nbob\r\n"+strings.Repeat("y", 513)+"\n"))
 	f.Fuzz(func(t *testing.T, seed uint64, text []byte) {
 		if len(text) > 1<<16 {
 			return
@@ -360,20 +357,12 @@ func FuzzChat(f *testing.F) {
 	})
 }
 
-// checkOrder steps the machine of the contract through what a connection saw.
+// legal is the order of callbacks that the contract allows for one connection.
+var legal = regexp.MustCompile(`^csa_open( csa_(data|writable|timer))*( csa_eof( csa_(writable|timer))*)? csa_closed$`)
+
 func checkOrder(t testing.TB, p *csatest.Peer) {
 	t.Helper()
-	events := make(map[string]abi.Event)
-	for e := abi.EventOpen; e <= abi.EventClosed; e++ {
-		events[e.String()] = e
-	}
-	var order abi.Order
-	for _, name := range p.Events() {
-		if err := order.Step(events[name]); err != nil {
-			t.Fatalf("%v; all callbacks: %v", err, p.Events())
-		}
-	}
-	if !order.Done() {
-		t.Errorf("csa_closed never came: %v", p.Events())
+	if events := strings.Join(p.Events(), " "); !legal.MatchString(events) {
+		t.Errorf("the callbacks were %s", events)
 	}
 }

@@ -292,7 +292,7 @@ func (h *hall) drop(m *member) {
 	h.leave(m, "was too slow, and is gone")
 }
 
-// tell answers one member. A member that cannot take it has a queue as long as it may
+// tell answers one member. One that cannot take it has a queue as long as it may
 // be, and is dropped with the next line for its room; the answer is lost.
 func (h *hall) tell(m *member, text ...string) {
 	h.line = append(h.line[:0], "* "...)

@@ -38,10 +38,10 @@ func (c *Conn) refuse(callback string, err error) int32 {
 
 // Send hands p to the connection's inbox: as much as it has room for. It returns
 // how many bytes were taken, at least 1 of a p that is not empty, or an error:
-// Again when there is no room; Closed after Close, Abort or CloseWrite, and when the peer is gone;
-// Quota when the tenant's memory is used up; BadHandle when c is stale. Whenever
-// it takes less than p, Writer.Writable comes once there is room, and then Data
-// with what Data has left. p is not kept.
+// Again when there is no room; Closed after Close, Abort or CloseWrite, and when
+// the peer is gone; Quota when the tenant's memory is used up; BadHandle when c
+// is stale. Whenever it takes less than p, Writer.Writable comes once there is
+// room, and then Data with what Data has left. p is not kept.
 //
 // Send queues nothing: it is for handlers that can take up where they stopped.
 // While something that Write has queued waits, it answers Again.
@@ -99,9 +99,9 @@ func (c *Conn) Abort() error {
 	return errorOf(control(c.handle, shutdownMicroprocess))
 }
 
-// CloseWrite sends what is in the inbox and in the queue, then tells the peer that no
-// more follows (finish sending: a half-close). Receiving goes on. When the peer
-// has finished as well, the connection closes.
+// CloseWrite sends what is in the inbox and in the queue, then tells the peer
+// that no more follows (finish sending: a half-close). Receiving goes on. When
+// the peer has finished as well, the connection closes.
 func (c *Conn) CloseWrite() error {
 	if c.is(stale) {
 		return BadHandle
@@ -132,8 +132,10 @@ func (c *Conn) receive(on int32) error {
 }
 
 // Want has no Data come before n bytes are there, or the peer has finished
-// sending. n is 1, as it is at first, to the length of the window, else Invalid. It
-// stays in force until it is changed.
+// sending. n is 1, as it is at first, to the length of the window, else Invalid.
+// It stays in force until it is changed. A handler that asks for no more than it
+// has left unconsumed is called again at once, so it must ask for more, or
+// consume.
 func (c *Conn) Want(n int) error {
 	if c.is(stale) {
 		return BadHandle
@@ -165,7 +167,8 @@ func (c *Conn) StopTimer(token int32) error {
 }
 
 // Peer is the address of the peer, as "127.0.0.1:49152", "[::1]:49152", or the
-// path of a unix socket, which may be empty. Like the methods below it is "" when c is stale.
+// path of a unix socket, which may be empty. Like the methods below it is ""
+// when c is stale.
 func (c *Conn) Peer() string { return c.info(infoPeer) }
 
 // Local is the address that the peer connected to.

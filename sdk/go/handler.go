@@ -17,8 +17,9 @@ type Handler interface {
 	// Data hands over what has come from the peer, at least one byte, and
 	// returns how many of them, from the first, it has consumed. The rest comes
 	// again: with more behind it, when the inbox has room again after a short
-	// Send, or after Conn.Resume. So half a message is left there, by returning 0. A handler that
-	// consumes nothing of a full window gets no more: see SetWindow.
+	// Send, or after Conn.Resume. So half a message is left there, by returning
+	// 0. A handler that consumes nothing of a full window gets no more: see
+	// SetWindow.
 	//
 	// p is the window, and is overwritten after the call.
 	//
@@ -37,8 +38,8 @@ type Handler interface {
 	// later on.
 	EOF(c *Conn)
 
-	// Closed is the last call for c, which is stale from now on. The reason is nil for
-	// an orderly end, else a Code.
+	// Closed is the last call for c, which is stale from now on. The reason is
+	// nil for an orderly end, else a Code.
 	Closed(c *Conn, reason error)
 
 	// Timer says that a timer has fired. c is nil for one that was set with

@@ -196,7 +196,7 @@ func (p *Peer) deliver() {
 	p.offer = false
 	var used int32
 	p.event("csa_data", func() { used = seam.Data(p.handle, int32(n)) })
-	for i := range window {
+	for i := range window[:n] {
 		window[i] = 0xDB // whoever keeps a part of the window finds this
 	}
 	switch {

@@ -1,0 +1,172 @@
+//go:build !wasip1
+
+package csa
+
+import (
+	"testing"
+
+	"bulkhead/sdk/go/internal/seam"
+)
+
+// stub is a host that does what a test says and allocates nothing.
+type stub struct {
+	send     func(p []byte) int32
+	controls []int32
+	logged   []string
+}
+
+func (s *stub) Send(_ int32, p []byte) int32    { return s.send(p) }
+func (s *stub) Control(_, what int32) int32     { s.controls = append(s.controls, what); return 0 }
+func (s *stub) Receive(_, _ int32) int32        { return 0 }
+func (s *stub) Want(_, _ int32) int32           { return 0 }
+func (s *stub) Info(_, _ int32, _ []byte) int32 { return int32(Invalid) }
+func (s *stub) Config([]byte) int32             { return 0 }
+func (s *stub) Timer(_, _, _ int32) int32       { return 0 }
+func (s *stub) Clock(int32) int64               { return 0 }
+func (s *stub) Random([]byte) int32             { return 0 }
+func (s *stub) Log(_ int32, p []byte) int32     { s.logged = append(s.logged, string(p)); return 0 }
+func (s *stub) Count(_ []byte, _ int64) int32   { return 0 }
+
+type echo struct{ Base }
+
+func (echo) Data(c *Conn, p []byte) (int, error) { return c.Send(p) }
+
+type writer struct{ Base }
+
+func (writer) Data(c *Conn, p []byte) (int, error) { return c.Write(p) }
+
+func startWith(t *testing.T, h Handler, s *stub) {
+	t.Helper()
+	restore := seam.Swap(h)
+	seam.Host = s
+	t.Cleanup(func() {
+		seam.Host = nil
+		restore()
+	})
+	if code := g.start(); code != 0 {
+		t.Fatal(code)
+	}
+}
+
+// A guest's collector is the host's time: events must leave it nothing to do.
+func TestEventsAllocateNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		handler Handler
+		send    func(p []byte) int32
+	}{
+		"echo":            {echo{}, func(p []byte) int32 { return int32(len(p)) }},
+		"echo, full":      {echo{}, func([]byte) int32 { return int32(Again) }},
+		"write":           {writer{}, func(p []byte) int32 { return int32(len(p)) }},
+		"write, in parts": {writer{}, func(p []byte) int32 { return int32((len(p) + 1) / 2) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			startWith(t, test.handler, &stub{send: test.send})
+			for h := range int32(10) {
+				g.open(h + 1)
+			}
+			if n := testing.AllocsPerRun(1000, func() {
+				for h := range int32(10) {
+					g.data(h+1, 100)
+					g.writable(h + 1)
+					g.timer(h+1, 1)
+				}
+			}); n != 0 {
+				t.Errorf("%v allocations in ten events", n)
+			}
+		})
+	}
+}
+
+// A queue that goes full and empty over and over settles on its memory.
+func TestQueueAllocatesLittle(t *testing.T) {
+	full := true
+	s := &stub{send: func(p []byte) int32 {
+		if full {
+			return int32(Again)
+		}
+		return int32(min(len(p), 7))
+	}}
+	startWith(t, writer{}, s)
+	g.open(1)
+	if n := testing.AllocsPerRun(1000, func() {
+		full = true
+		g.data(1, 100)
+		full = false
+		g.writable(1)
+	}); n != 0 {
+		t.Errorf("%v allocations to queue 100 bytes", n)
+	}
+	if c := g.conns[1]; c.Queued() != 0 || cap(c.queue.buf) > keep {
+		t.Errorf("%d bytes queued, %d kept", c.Queued(), cap(c.queue.buf))
+	}
+	full = true
+	g.data(1, 60_000)
+	full = false
+	g.writable(1)
+	if c := g.conns[1]; cap(c.queue.buf) != 0 {
+		t.Errorf("an empty queue keeps %d bytes", cap(c.queue.buf))
+	}
+}
+
+// When the host does not take what is queued there is nobody to wait for.
+func TestQueueThatCannotBeSent(t *testing.T) {
+	for code, logs := range map[Code]int{Quota: 1, Closed: 0} {
+		answer := Again
+		s := &stub{send: func([]byte) int32 { return int32(answer) }}
+		startWith(t, writer{}, s)
+		g.open(1)
+		if n := g.data(1, 10); n != 10 {
+			t.Fatalf("%v: consumed %d", code, n)
+		}
+		answer = code
+		g.writable(1)
+		if len(s.controls) != 1 || s.controls[0] != shutdownMicroprocess || len(s.logged) != logs {
+			t.Errorf("%v: controls %v, logged %q", code, s.controls, s.logged)
+		}
+		if g.data(1, 10) != 10 || len(s.controls) != 1 {
+			t.Errorf("%v: the handler is still served", code)
+		}
+	}
+}
+
+func TestWriteErrors(t *testing.T) {
+	answers := []int32{3, int32(Quota)}
+	s := &stub{send: func([]byte) int32 {
+		a := answers[0]
+		answers = answers[1:]
+		return a
+	}}
+	startWith(t, echo{}, s)
+	g.open(1)
+	if n, err := g.conns[1].WriteString("hello"); n != 3 || err != Quota {
+		t.Errorf("wrote %d, %v", n, err)
+	}
+	if n, err := g.conns[1].Write(nil); n != 0 || err != nil {
+		t.Errorf("wrote nothing: %d, %v", n, err)
+	}
+	if got := g.conns[1].Peer(); got != "" {
+		t.Errorf("a peer that the host does not know is %q", got)
+	}
+}
+
+// What a host should never do does no harm.
+func TestEventsOutOfOrder(t *testing.T) {
+	startWith(t, echo{}, &stub{send: func(p []byte) int32 { return int32(len(p)) }})
+	g.writable(9)
+	g.eof(9)
+	g.closed(9, 0)
+	g.timer(9, 0)
+	if g.data(9, 1) != int32(Invalid) {
+		t.Error("data for nobody was taken")
+	}
+	g.open(1)
+	if g.data(1, -1) != int32(Invalid) || g.data(1, DefaultWindow+1) != int32(Invalid) {
+		t.Error("more data than the window holds was taken")
+	}
+	c := g.conns[1]
+	g.closed(1, -99)
+	g.closed(1, 0)
+	if c.Close() != BadHandle || len(g.conns) != 0 {
+		t.Error("a closed connection is still there")
+	}
+}
