@@ -35,6 +35,9 @@ type eachCrew struct {
 	closed  bool
 }
 
+// ownInstance is what the crew knows of an instance, which its loop owns.
+type ownInstance struct{ stopped bool }
+
 // waiting is a connection that waits for its instance, since a time on the
 // home loop.
 type waiting struct {
@@ -98,7 +101,8 @@ func (e *eachCrew) next() {
 func (e *eachCrew) start(w waiting) {
 	i, err := e.module.Instantiate(e.guests)
 	if err == nil {
-		i.Owner = e.s.live()
+		i.Owner = &ownInstance{}
+		e.s.counters.instances.Add(1)
 		e.s.handOver(w.arrival, func() csa.Handler { return i })
 	}
 	e.s.home.call(func() {
@@ -122,7 +126,7 @@ func (e *eachCrew) failed(w waiting, err error) {
 			e.s.counters.failed.Add(1)
 			wait = e.backoff.failed(now)
 		}
-		e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait)
+		e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
 		e.s.drop(w.arrival)
 	}
 	if !e.closed {
@@ -134,11 +138,17 @@ func (e *eachCrew) failed(w waiting, err error) {
 func (e *eachCrew) release(h csa.Handler) {
 	i := h.(*plugins.Instance)
 	i.Close()
-	i.Owner.(func())()
+	e.s.counters.instances.Add(-1)
 }
 
-func (e *eachCrew) stop() {
-	e.s.eachConnection(func(c *csa.CSA) { c.Handler().(*plugins.Instance).Stop() })
+func (e *eachCrew) stop() {}
+
+func (e *eachCrew) stopOne(h csa.Handler) {
+	i := h.(*plugins.Instance)
+	if own := i.Owner.(*ownInstance); !own.stopped {
+		own.stopped = true
+		i.Stop()
+	}
 }
 
 func (e *eachCrew) close() {

@@ -31,5 +31,6 @@ func (n *nativeCrew) take(a arrival) {
 
 func (n *nativeCrew) release(csa.Handler) {}
 
-func (n *nativeCrew) stop()  {}
-func (n *nativeCrew) close() {}
+func (n *nativeCrew) stop()               {}
+func (n *nativeCrew) stopOne(csa.Handler) {}
+func (n *nativeCrew) close()              {}

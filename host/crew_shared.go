@@ -27,7 +27,6 @@ type seat struct {
 
 	// The rest is the loop's.
 	instance *plugins.Instance
-	gone     func()
 	again    *csa.Timer
 	backoff  backoff
 	closed   bool
@@ -59,7 +58,8 @@ func newSharedCrew(s *server, m *plugins.Module) (*sharedCrew, error) {
 func (k *sharedCrew) seatWith(seat *seat, i *plugins.Instance) {
 	i.Owner = seat
 	i.Attach(k.s.host.loops[seat.at].Loop)
-	seat.instance, seat.gone = i, k.s.live()
+	seat.instance = i
+	k.s.counters.instances.Add(1)
 	seat.ready.Store(true)
 }
 
@@ -72,11 +72,11 @@ func (k *sharedCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
 	}
 	seat.ready.Store(false)
 	seat.instance = nil
-	seat.gone()
+	k.s.counters.instances.Add(-1)
 	i.Close()
 	l := k.s.host.loops[seat.at]
 	wait := seat.backoff.failed(l.Now())
-	k.s.log.Error("a handler trapped; its connections are closed", "call", t.Call, "why", t.Why, "next_start_in", wait)
+	k.s.log.Error("a handler trapped; its connections are closed", "call", t.Call, "why", t.Why, "next_start_in", wait.String())
 	if !seat.closed {
 		seat.again.Reset(wait)
 	}
@@ -99,7 +99,7 @@ func (k *sharedCrew) restart(seat *seat) {
 			case err != nil:
 				k.s.counters.failed.Add(1)
 				wait := seat.backoff.failed(l.Now())
-				k.s.log.Error("a handler did not start again", "error", err, "next_start_in", wait)
+				k.s.log.Error("a handler did not start again", "error", err, "next_start_in", wait.String())
 				seat.again.Reset(wait)
 			default:
 				k.seatWith(seat, i)
@@ -128,6 +128,7 @@ func (k *sharedCrew) take(a arrival) {
 }
 
 func (k *sharedCrew) release(csa.Handler) {}
+func (k *sharedCrew) stopOne(csa.Handler) {}
 
 func (k *sharedCrew) stop() {
 	for at, seat := range k.seats {
@@ -154,7 +155,7 @@ func (k *sharedCrew) close() {
 				seat.ready.Store(false)
 				seat.instance.Close()
 				seat.instance = nil
-				seat.gone()
+				k.s.counters.instances.Add(-1)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"bulkhead/csa"
 	"bulkhead/plugins"
@@ -38,19 +39,22 @@ func (k *stdioCrew) take(a arrival) {
 			k.s.noisy.event(slog.LevelError, "a connection was closed: its command did not start", "error", err)
 			return nil
 		}
-		return &command{Process: p}
+		return &command{Process: p, instances: &k.s.counters.instances}
 	})
 }
 
-// command is a process that knows whether it was started.
+// command is a process that knows whether it was started, and is counted
+// among the instances from then on.
 type command struct {
 	*plugins.Process
-	started bool
+	instances *atomic.Int64
+	started   bool
 }
 
 // Open starts the command.
 func (c *command) Open(conn *csa.CSA) {
 	c.started = true
+	c.instances.Add(1)
 	c.Process.Open(conn)
 }
 
@@ -60,15 +64,14 @@ func (k *stdioCrew) release(h csa.Handler) {
 	if !c.started {
 		return
 	}
-	gone := k.s.live()
 	k.ends.Go(func() {
 		<-c.Ended()
-		gone()
+		k.s.counters.instances.Add(-1)
 	})
 }
 
-func (k *stdioCrew) stop() {
-	k.s.eachConnection(func(c *csa.CSA) { c.Handler().(*command).Stop() })
-}
+func (k *stdioCrew) stop() {}
+
+func (k *stdioCrew) stopOne(h csa.Handler) { h.(*command).Stop() }
 
 func (k *stdioCrew) close() { k.ends.Wait() }

@@ -51,8 +51,9 @@ type Host struct {
 	connections *budget.Count
 	parked      atomic.Int32 // servers that wait for a place
 
-	stopping  atomic.Bool
-	idle      chan struct{} // closed when stopping and no connection is left
+	draining  atomic.Bool   // no more is accepted
+	stopping  atomic.Bool   // no connection is wired any more
+	idle      chan struct{} // closed when draining and no connection is left
 	idleOnce  sync.Once
 	abort     chan struct{}
 	abortOnce sync.Once
@@ -221,12 +222,11 @@ func (h *Host) Close() {
 
 // drain lets the connections come to their end.
 func (h *Host) drain() {
-	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", h.config.Host.Drain)
+	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", h.config.Host.Drain.String())
+	h.draining.Store(true)
 	for _, s := range h.servers {
-		s.home.call(s.stopAccepting)
-		s.crew.stop()
+		s.drain()
 	}
-	h.stopping.Store(true)
 	h.wake()
 	deadline := time.NewTimer(h.config.Host.Drain)
 	defer deadline.Stop()
@@ -246,7 +246,7 @@ func (h *Host) wake() {
 			s.unpark()
 		}
 	}
-	if h.stopping.Load() && h.connections.Used() == 0 {
+	if h.draining.Load() && h.connections.Used() == 0 {
 		h.idleOnce.Do(func() { close(h.idle) })
 	}
 }

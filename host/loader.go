@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 
 	"bulkhead/abi"
 	"bulkhead/host/config"
@@ -184,16 +183,4 @@ func (m *metrics) Count(name string, n int64) abi.Code {
 		c.Add(n)
 	}
 	return code
-}
-
-// live counts an instance that has been made; the returned function takes it
-// off again, once.
-func (s *server) live() (gone func()) {
-	s.counters.instances.Add(1)
-	var done atomic.Bool
-	return func() {
-		if done.CompareAndSwap(false, true) {
-			s.counters.instances.Add(-1)
-		}
-	}
 }

@@ -26,8 +26,10 @@ func newLimited(log *slog.Logger, clock selector.Clock) *limited {
 }
 
 // event logs one line, with how many were left out before it, or nothing.
+// Who asks for the debug level gets all of it.
 func (l *limited) event(level slog.Level, what string, args ...any) {
-	if !l.log.Enabled(context.Background(), level) {
+	if level < slog.LevelInfo {
+		l.log.Log(context.Background(), level, what, args...)
 		return
 	}
 	if l.rate.Take(l.clock.Now()) > 0 {

@@ -175,19 +175,6 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-func TestDrainWaitsAndThenDoesNot(t *testing.T) {
-	cfg := nativeConfig(anyPort)
-	cfg.Host.Drain = time.Millisecond
-	h := serveNative(t, cfg, nil)
-	conn := hosttest.Dial(t, h.Addr("echo"))
-	hosttest.Say(t, conn, "x")
-	hosttest.Hear(t, conn, "x")
-	h.Close() // ends it now
-	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection is still open after Close")
-	}
-}
-
 // The state of a connection is not the host's alone: what the handler is told
 // when the host ends it.
 type endWitness struct {

@@ -37,7 +37,9 @@ type server struct {
 	d        selector.Descriptor
 	retry    *csa.Timer    // accepts again after a wait
 	shortage time.Duration // the wait after the last shortage; 0: there is none
-	stopped  bool
+	// shortageLogged is when the log last had a line about one.
+	shortageLogged int64
+	stopped        bool
 
 	// parked is set while the server waits for a place that another
 	// connection's end, or a handler's restart, will make.
@@ -57,9 +59,12 @@ type crew interface {
 	// release lets go of a handler that take has provided when its connection
 	// is over, or has not come to be. It is called on the connection's loop.
 	release(h csa.Handler)
-	// stop tells every handler that the host drains. It is not called on a
-	// loop.
+	// stop tells the handlers that serve many connections that the host
+	// drains. It is not called on a loop.
 	stop()
+	// stopOne tells a handler that take has provided for one connection alone
+	// the same, once however often it is called, on the connection's loop.
+	stopOne(h csa.Handler)
 	// close lets go of every instance. No connection is left by then. It is
 	// not called on a loop, and returns when all are gone.
 	close()
@@ -88,6 +93,8 @@ const (
 	// first to the last value.
 	firstShortage = 20 * time.Millisecond
 	lastShortage  = time.Second
+	// shortageLogEvery is the least time between two lines about shortages.
+	shortageLogEvery = 10 * time.Second
 )
 
 // listenOn starts to accept, on the home loop.
@@ -158,10 +165,7 @@ func (s *server) accept() {
 			}
 			continue
 		}
-		if s.shortage > 0 {
-			s.shortage = 0
-			s.log.Info("accepting again")
-		}
+		s.shortage = 0
 		s.counters.accepted.Add(1)
 		s.tenant.accepts.Spend(1, s.home.Now())
 		listen.Tune(fd, s.tuning)
@@ -186,10 +190,11 @@ func (s *server) acceptFailed(err error) bool {
 		s.d.NewReader()
 		return false
 	case outOf(err):
-		s.counters.shortages.Add(1)
-		if s.shortage == 0 {
+		times := s.counters.shortages.Add(1)
+		if now := s.home.Now(); times == 1 || now-s.shortageLogged >= int64(shortageLogEvery) {
+			s.shortageLogged = now
 			s.log.Error("cannot accept connections, they wait in the kernel's queue: the system is out of descriptors or memory; raise RLIMIT_NOFILE or lower [host] connections",
-				"error", err)
+				"error", err, "times_so_far", times)
 		}
 		s.shortage = min(max(2*s.shortage, firstShortage), lastShortage)
 		s.retry.Reset(s.shortage)
@@ -257,7 +262,18 @@ func (s *server) wire(a arrival, h csa.Handler) {
 		s.counters.refused.Add(1)
 		s.crew.release(h)
 		s.gone(a.at)
+		return
 	}
+	if s.host.draining.Load() {
+		s.crew.stopOne(h) // it was accepted before, and came too late to be told
+	}
+}
+
+// drain accepts no more and tells the handlers. It is not called on a loop.
+func (s *server) drain() {
+	s.home.call(s.stopAccepting)
+	s.crew.stop()
+	s.eachConnection(func(c *csa.CSA) { s.crew.stopOne(c.Handler()) })
 }
 
 // eachConnection calls f for every connection of the server, on its loop, and

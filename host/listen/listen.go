@@ -32,7 +32,8 @@ type Options struct {
 	// an answer end it. UserTimeout is for how long sent bytes may go
 	// unacknowledged. Zero leaves either to the kernel. Accepted connections
 	// have them from the listening socket where the kernel hands them down,
-	// and from Tune elsewhere.
+	// and from Tune elsewhere. An inherited socket goes without what its kind
+	// does not know: Multipath TCP has no UserTimeout.
 	Keepalive   time.Duration
 	UserTimeout time.Duration
 }
@@ -171,10 +172,7 @@ func openUnix(path string, o Options) (*Socket, error) {
 	unix.Umask(umask)
 	if err != nil {
 		unix.Close(fd)
-		if err == unix.EINVAL || err == unix.ENAMETOOLONG {
-			err = fmt.Errorf("%w; the path of a socket may have about 100 bytes", err)
-		}
-		return fail(err)
+		return fail(fmt.Errorf("%w%s", err, mendUnix(err)))
 	}
 	s := &Socket{FD: fd, Addr: path}
 	if !abstract {
@@ -197,6 +195,21 @@ func openUnix(path string, o Options) (*Socket, error) {
 	return s, nil
 }
 
+// mendUnix is mend for a path that bind did not take.
+func mendUnix(err error) string {
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENAMETOOLONG):
+		return "; the path of a socket may have about 100 bytes"
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return "; make the folder of the socket first"
+	case errors.Is(err, unix.EADDRINUSE):
+		return "; another process listens there, stop it or choose another path"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EROFS):
+		return "; let the user who runs this process write to the folder of the socket, or choose another path"
+	}
+	return ""
+}
+
 // removeStale removes the file of a socket that nobody listens on. What is
 // not a socket, or is listened on, is an error.
 func removeStale(path string) error {
@@ -205,7 +218,7 @@ func removeStale(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return err
+		return fmt.Errorf("%w%s", cause(err), mendUnix(err))
 	case info.Mode().Type() != fs.ModeSocket:
 		return errors.New("there is a file in the way that is not a socket; remove it or choose another path")
 	}

@@ -1,0 +1,138 @@
+package listen_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"bulkhead/host/listen"
+
+	"golang.org/x/sys/unix"
+)
+
+func option(t *testing.T, fd, level, name int) int {
+	t.Helper()
+	v, err := unix.GetsockoptInt(fd, level, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// tuned wants a connection to have the options.
+func tuned(t *testing.T, fd int, o listen.Options) {
+	t.Helper()
+	if option(t, fd, unix.IPPROTO_TCP, unix.TCP_NODELAY) == 0 {
+		t.Error("TCP_NODELAY is not set")
+	}
+	if got, want := option(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0, o.Keepalive > 0; got != want {
+		t.Errorf("SO_KEEPALIVE is %v, want %v", got, want)
+	}
+	if o.Keepalive > 0 {
+		seconds := int(o.Keepalive / time.Second)
+		if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE); got != seconds {
+			t.Errorf("TCP_KEEPIDLE is %d, want %d", got, seconds)
+		}
+		if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL); got != seconds {
+			t.Errorf("TCP_KEEPINTVL is %d, want %d", got, seconds)
+		}
+		if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT); got != 5 {
+			t.Errorf("TCP_KEEPCNT is %d, want 5", got)
+		}
+	}
+	if got, want := option(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT), int(o.UserTimeout/time.Millisecond); got != want {
+		t.Errorf("TCP_USER_TIMEOUT is %d, want %d", got, want)
+	}
+}
+
+// Accepted connections have the options without a system call of their own.
+func TestConnectionsInheritTheOptions(t *testing.T) {
+	for name, o := range map[string]listen.Options{
+		"set":     {Keepalive: 97 * time.Second, UserTimeout: 12345 * time.Millisecond},
+		"not set": {},
+	} {
+		for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+			t.Run(name+" "+address, func(t *testing.T) {
+				if address[0] == '[' {
+					needIPv6(t)
+				}
+				s := open(t, "tcp", address, o)
+				tuned(t, serves(t, s, "tcp", s.Addr), o)
+			})
+		}
+	}
+}
+
+// A socket that somebody else has made gets them too.
+func TestInheritedSocketsAreTuned(t *testing.T) {
+	o := listen.Options{Keepalive: 61 * time.Second, UserTimeout: 3 * time.Second}
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		if address[0] == '[' {
+			needIPv6(t)
+		}
+		var lc net.ListenConfig
+		lc.SetMultipathTCP(false) // which does not take TCP_USER_TIMEOUT
+		ln, err := lc.Listen(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, "fd", passed(t, ln), o)
+		ln.Close()
+		tuned(t, serves(t, s, "tcp", s.Addr), o)
+	}
+}
+
+func TestBacklog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sock")
+	for name, opened := range map[string]func(o listen.Options) (*listen.Socket, error){
+		"tcp":  func(o listen.Options) (*listen.Socket, error) { return listen.Open("tcp", "127.0.0.1:0", o) },
+		"unix": func(o listen.Options) (*listen.Socket, error) { return listen.Open("unix", path, o) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := opened(listen.Options{Backlog: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			sa, err := unix.Getsockname(s.FD)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The kernel takes one more than it is told to.
+			var waiting int
+			for waiting < 20 && connects(t, sa) {
+				waiting++
+			}
+			if waiting != 4 {
+				t.Errorf("%d connections wait, want 4", waiting)
+			}
+		})
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the socket's file is left")
+	}
+}
+
+// connects reports whether a connection is made without waiting for long.
+func connects(t *testing.T, sa unix.Sockaddr) bool {
+	t.Helper()
+	family := unix.AF_UNIX
+	if _, tcp := sa.(*unix.SockaddrInet4); tcp {
+		family = unix.AF_INET
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Connect(fd, sa); err != unix.EINPROGRESS {
+		return err == nil
+	}
+	// On the loopback an answer comes at once, or not before the first
+	// repetition after a second.
+	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(ready, 300)
+	return err == nil && n == 1
+}
