@@ -11,9 +11,13 @@
 // hands over pointers outside its memory loses its instance or its connection,
 // and nothing else.
 //
+// Compiling is bounded by the size of a module and of its functions alone: it
+// takes what the engine's compiler takes for them, and is not charged.
+//
 // What is not bounded yet is time: a guest that loops keeps its goroutine, and
 // with it a loop of the host or, by stopping Go's collector, all of them. Nor
 // is the depth of its stack, below the engine's own ceiling of about 100 MB for
-// one exported function; the stack is given back when the instance is closed.
+// one exported function; the stack is given back when the instance is closed,
+// and reaching the ceiling takes about a second.
 // Both are the meter's, which rewrites modules before they are compiled.
 package plugins

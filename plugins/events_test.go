@@ -5,8 +5,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"bulkhead/abi"
 	"bulkhead/csa"
@@ -107,23 +109,125 @@ func TestCloseWithConnections(t *testing.T) {
 	}
 }
 
-// The callbacks of connections come in the legal order, whatever happens.
-func TestOrderOverSockets(t *testing.T) {
+// Every connection is opened, ended and closed once, as the guest hears it.
+func TestCallbacksOverSockets(t *testing.T) {
 	n := newTenant(t, 0)
 	l := newLoop(t)
 	i := n.start(callbacks(""), listener())
-	for range 50 {
+	counted := func(name string) int64 {
+		n.log.mu.Lock()
+		defer n.log.mu.Unlock()
+		return n.log.counts[name]
+	}
+	for k := range int64(50) {
 		peer, end := l.wire(i)
 		if _, err := peer.Write([]byte("some data")); err != nil {
 			t.Fatal(err)
 		}
 		peer.Close()
+		until(t, "csa_eof comes", func() bool { return counted("eof") == k+1 })
+		if k%2 == 0 {
+			l.on(func() { l.Each(func(c *csa.CSA) { c.ProducerFinished() }) })
+		} else {
+			l.on(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(csa.Orderly) }) })
+		}
 		end.wait(t)
 	}
-	l.on(func() { i.Stop() })
+	l.on(i.Stop)
 	l.on(i.Close)
-	c := n.log.counts
-	if c["open"] != 50 || c["closed"] != 50 || c["eof"] > 50 || c["stop"] != 1 {
-		t.Errorf("it counted %v", c)
+	if counted("open") != 50 || counted("data") != 50 || counted("eof") != 50 || counted("closed") != 50 || counted("stop") != 1 {
+		t.Errorf("it counted %v", n.log.counts)
 	}
+}
+
+// chronicle is a guest that logs every callback by its name, echoes, and does
+// one more thing with each piece of data: what its first byte says.
+func chronicle() *w.Module {
+	m, f := w.Handler([2]string{"log", "iii:i"}, [2]string{"send", "iii:i"}, [2]string{"control", "ii:i"}, [2]string{"timer", "iii:i"}, [2]string{"receive", "ii:i"})
+	at := 0
+	note := func(name string) []byte {
+		m.Data(at, name)
+		at += len(name)
+		return w.Cat(w.I32Const(1), w.I32Const(int32(at-len(name))), w.I32Const(int32(len(name))), w.Call(f[0]), w.Drop)
+	}
+	when := func(c byte, do ...[]byte) []byte {
+		return w.Cat(w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const(int32(c)), w.I32Eq, w.If(do...))
+	}
+	control := func(what int32) []byte { return w.Cat(w.LocalGet(0), w.I32Const(what), w.Call(f[2]), w.Drop) }
+	m.Func("csa_open", "i:i", "", note("csa_open"), w.I32Const(0))
+	m.Func("csa_data", "ii:i", "i", note("csa_data"),
+		when('p', control(abi.ProducerFinished)),
+		when('s', control(abi.ShutdownMicroprocess)),
+		when('f', control(abi.FinishSending)),
+		when('t', w.LocalGet(0), w.I32Const(1), w.I32Const(0), w.Call(f[3]), w.Drop),
+		when('r', w.LocalGet(0), w.I32Const(0), w.Call(f[4]), w.Drop, w.LocalGet(0), w.I32Const(2), w.I32Const(1), w.Call(f[3]), w.Drop),
+		when('n', w.I32Const(int32(abi.Denied)), w.Return),
+		when('k', w.I32Const(0), w.Return),
+		w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(f[1]), w.LocalTee(2),
+		w.I32Const(0), w.I32LtS, w.IfElse('i', w.I32Const(0), w.LocalGet(2)))
+	m.Func("csa_writable", "i:", "", note("csa_writable"))
+	m.Func("csa_timer", "ii:", "", note("csa_timer"), w.LocalGet(0), w.I32Const(1), w.Call(f[4]), w.Drop)
+	m.Func("csa_eof", "i:", "", note("csa_eof"), w.LocalGet(0), w.I32Const(3), w.I32Const(0), w.Call(f[3]), w.Drop,
+		w.LocalGet(0), w.I32Const(w.WindowAt), w.I32Const(9), w.Call(f[1]), w.Drop, control(abi.ProducerFinished))
+	m.Func("csa_closed", "ii:", "", note("csa_closed"))
+	return m
+}
+
+// The callbacks of a connection come in the legal order, whatever the guest
+// and the peer do.
+func TestLegalOrder(t *testing.T) {
+	n := newTenant(t, 0)
+	l := newLoop(t)
+	l.set.Inbox = 100
+	l.set.IdleTimeout, l.set.Linger = 20*time.Millisecond, 20*time.Millisecond
+	li := listener()
+	li.LogLines = 1 << 30
+	i := n.start(chronicle(), li)
+	r := rand.New(rand.NewPCG(3, 4))
+	for k := range 200 {
+		peer, end := l.wire(i)
+		for range r.IntN(4) {
+			p := make([]byte, 1+r.IntN(300))
+			p[0] = "psftrnkxxxxxx"[r.IntN(13)]
+			if _, err := peer.Write(p); err != nil {
+				break
+			}
+			if r.IntN(2) == 0 {
+				_ = peer.SetReadDeadline(time.Now().Add(time.Millisecond))
+				_, _ = peer.Read(make([]byte, 1000))
+			}
+		}
+		switch r.IntN(3) {
+		case 0:
+			peer.Close()
+		case 1:
+			closeWrite(t, peer)
+		}
+		end.wait(t)
+		var order abi.Order
+		var log []string
+		n.log.mu.Lock()
+		for _, line := range n.log.lines {
+			name, err := strconv.Unquote(line.Text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log = append(log, name)
+		}
+		n.log.lines = nil
+		n.log.mu.Unlock()
+		for _, name := range log {
+			for e := abi.EventOpen; e <= abi.EventClosed; e++ {
+				if e.String() == name {
+					if err := order.Step(e); err != nil {
+						t.Errorf("connection %d: %v in %v", k, err, log)
+					}
+				}
+			}
+		}
+		if !order.Done() {
+			t.Errorf("connection %d has no end: %v", k, log)
+		}
+	}
+	l.on(i.Close)
 }

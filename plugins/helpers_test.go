@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -74,12 +73,11 @@ func (j *journal) text() string {
 
 // fake is a connection without a socket.
 type fake struct {
-	room   int // what Send takes before AGAIN
-	code   abi.Code
-	sent   []byte
-	did    []string
-	ends   []csa.Reason
-	timers map[int32]time.Duration
+	room int // what Send takes before AGAIN
+	code abi.Code
+	sent []byte
+	did  []string
+	ends []csa.Reason
 }
 
 func (f *fake) Send(p []byte) (int, abi.Code) {
@@ -320,13 +318,4 @@ func noLeaks(t testing.TB) {
 	t.Cleanup(func() {
 		until(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 	})
-}
-
-func trapOf(t testing.TB, err error) *Trap {
-	t.Helper()
-	var trap *Trap
-	if !errors.As(err, &trap) {
-		t.Fatalf("%v is no trap", err)
-	}
-	return trap
 }

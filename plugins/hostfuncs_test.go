@@ -416,3 +416,46 @@ func FuzzHostFunctions(f *testing.F) {
 		}
 	})
 }
+
+// broken is a logger that fails.
+type broken struct{}
+
+func (broken) Log(l Line) {
+	if l.Guest {
+		var none []int
+		_ = none[len(l.Text)]
+	}
+}
+
+// A failure of the host inside a call ends the instance like a trap, and tells
+// the tenant nothing of the host.
+func TestHostFailure(t *testing.T) {
+	r, err := NewRuntime(RuntimeOptions{Log: broken{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, f := w.Handler([2]string{"log", "iii:i"})
+	m.Func("csa_data", "ii:i", "", w.I32Const(1), w.I32Const(0), w.I32Const(1), w.Call(f[0]))
+	mod, err := r.Load("x.wasm", m.Bytes(), Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trap *Trap
+	l := listener()
+	l.OnTrap = func(i *Instance, tr *Trap) { trap = tr; i.Close() }
+	i, err := mod.Instantiate(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &fake{}
+	i.data(open(i, c), c, 1)
+	if trap == nil || !trap.Bug || trap.Why != "the host failed" || !strings.Contains(trap.Err.Error(), "index out of range") {
+		t.Errorf("it trapped with %+v", trap)
+	}
+	if len(c.ends) == 0 || c.ends[0].Why != "its handler trapped: the host failed" {
+		t.Errorf("its connection ended with %v", c.ends)
+	}
+	mod.Close()
+	r.Close()
+	<-r.Done()
+}

@@ -141,7 +141,7 @@ func (i *Instance) instantiate() (err error) {
 	if err := m.join(); err != nil {
 		return err
 	}
-	if i.memory, err = newLinearMemory(m.runtime.options.Memory, m.min, m.max); err != nil {
+	if i.memory, err = newLinearMemory(m.runtime.options.Memory, m.min, m.max, m.extra); err != nil {
 		m.leave()
 		return fmt.Errorf("%s: making an instance: %w", m.name, err)
 	}

@@ -284,8 +284,7 @@ func TestStartOrder(t *testing.T) {
 // Closing from inside a call waits for its end.
 func TestCloseInACall(t *testing.T) {
 	n := newTenant(t, 0)
-	var i *Instance
-	i = n.start(callbacks(""), listener())
+	i := n.start(callbacks(""), listener())
 	f := &fake{}
 	h := open(i, f)
 	i.inCall = true

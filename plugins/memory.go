@@ -24,19 +24,24 @@ type linearMemory struct {
 	account MemoryAccount
 	space   []byte
 	b       []byte // space[:in use]
+	extra   int    // charged as well, until Free
 }
 
-// newLinearMemory reserves max pages and takes min of them.
-func newLinearMemory(account MemoryAccount, min, max uint32) (*linearMemory, error) {
+// newLinearMemory reserves max pages and takes min of them. It charges extra
+// bytes more.
+func newLinearMemory(account MemoryAccount, min, max uint32, extra int) (*linearMemory, error) {
 	space, err := unix.Mmap(-1, 0, int(max)*wasm.PageSize, unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("%w: reserving %d bytes of address space: %w", ErrMemory, int(max)*wasm.PageSize, err)
 	}
 	smallPages(space)
 	m := &linearMemory{account: account, space: space, b: space[:0:0]}
-	if m.Reallocate(uint64(min)*wasm.PageSize) == nil {
+	if account.Reserve(extra) {
+		m.extra = extra
+	}
+	if m.extra != extra || m.Reallocate(uint64(min)*wasm.PageSize) == nil {
 		m.Free()
-		return nil, fmt.Errorf("%w: it starts with %s", ErrMemory, size(int64(min)*wasm.PageSize))
+		return nil, fmt.Errorf("%w, which starts with %s; close some, or raise its tenant's memory", ErrMemory, size(int64(min)*wasm.PageSize+int64(extra)))
 	}
 	return m, nil
 }
@@ -71,7 +76,7 @@ func (m *linearMemory) Free() {
 	if m.space == nil {
 		return
 	}
-	m.account.Release(len(m.b))
+	m.account.Release(len(m.b) + m.extra)
 	_ = unix.Munmap(m.space)
 	m.space, m.b = nil, nil
 }

@@ -12,7 +12,7 @@ import (
 func TestLinearMemory(t *testing.T) {
 	acc := &account{}
 	acc.limit.Store(3 * wasm.PageSize)
-	m, err := newLinearMemory(acc, 1, 10)
+	m, err := newLinearMemory(acc, 1, 10, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestLinearMemory(t *testing.T) {
 		t.Errorf("%d bytes are held after Free", held)
 	}
 	acc.limit.Store(wasm.PageSize)
-	if _, err := newLinearMemory(acc, 2, 10); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
+	if _, err := newLinearMemory(acc, 2, 10, 0); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
 		t.Errorf("a memory that does not fit gives %v, and %d bytes are held", err, acc.held.Load())
 	}
 }
@@ -123,13 +123,38 @@ func TestTablesAreBounded(t *testing.T) {
 	m.Table(1)
 	m.Func("csa_timer", "ii:", "", w.RefNull(), w.LocalGet(1), w.TableGrow(0), w.I32Const(-1), w.I32Ne, w.If(w.Unreachable))
 	i := n.start(m, listener())
-	for _, k := range []int32{wasm.MaxElements, 1 << 30, -1} {
+	for _, k := range []int32{wasm.MaxGrowth + 1, 1 << 30, -1} {
 		if _, ok := i.call(callTimer, 0, uint64(uint32(k))); !ok {
 			t.Fatalf("a table grew by %d", uint32(k))
 		}
 	}
-	if _, ok := i.call(callTimer, 0, wasm.MaxElements-1); ok {
+	if _, ok := i.call(callTimer, 0, wasm.MaxGrowth); ok {
 		t.Error("a table does not grow to the bound")
+	}
+}
+
+// Tables that are worth it are charged like memory.
+func TestTablesAreCharged(t *testing.T) {
+	n := newTenant(t, 0)
+	small, large := grower(1), grower(1)
+	small.Table(1000, 1000)
+	large.Table(100000, 100000)
+	i := n.start(small, listener())
+	if held := n.acc.held.Load(); held != wasm.PageSize {
+		t.Errorf("a small table makes it %d bytes", held)
+	}
+	i.Close()
+	i = n.start(large, listener())
+	if held := n.acc.held.Load(); held < wasm.PageSize+800000 {
+		t.Errorf("a large table makes it %d bytes", held)
+	}
+	n.acc.limit.Store(n.acc.held.Load() + 2*wasm.PageSize)
+	if _, err := i.module.Instantiate(listener()); !errors.Is(err, ErrMemory) {
+		t.Errorf("a second one gives %v", err)
+	}
+	i.Close()
+	if held := n.acc.held.Load(); held != 0 {
+		t.Errorf("%d bytes are held", held)
 	}
 }
 

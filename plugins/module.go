@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"bulkhead/plugins/wasm"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/experimental"
 )
 
 // Module is checked and compiled code, from which instances are made. Its
@@ -22,10 +22,16 @@ type Module struct {
 	has     [calls]bool // the exports it has
 	min     uint32      // pages of memory
 	max     uint32
+	extra   int // bytes charged for an instance beyond its memory
 
 	users  int // instances, and 1 while it is open; guarded by runtime.mu
 	closed bool
 }
+
+// freeFootprint is how much an instance may take in the host, in bytes, before
+// that is charged as memory. It is above what small guests take, so that their
+// accounts hold whole pages.
+const freeFootprint = 64 << 10
 
 // LoadError is a module that is refused.
 type LoadError struct {
@@ -70,6 +76,9 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	if l := parsed.Memories[0]; l.HasMax {
 		m.max = min(m.max, l.Max)
 	}
+	if extra := parsed.Footprint(); extra > freeFootprint {
+		m.extra = extra
+	}
 	for c, export := range callNames {
 		m.has[c] = parsed.Export(export) != nil
 	}
@@ -95,22 +104,16 @@ func syntaxError(err error) string {
 	return err.Error()
 }
 
+// firstLine is the first line of an error of the engine's, which may hold names
+// from the module, without what is not for printing.
 func firstLine(err error) string {
 	s, _, _ := strings.Cut(err.Error(), "\n")
-	return s
-}
-
-// compileModule compiles with one worker, whose panics can be caught: the
-// compiler asserts by panicking.
-func (r *Runtime) compileModule(b []byte) (code wazero.CompiledModule, err error) {
-	r.compile.Lock()
-	defer r.compile.Unlock()
-	defer func() {
-		if p := recover(); p != nil {
-			code, err = nil, fmt.Errorf("the compiler gave up on it: %v", p)
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
 		}
-	}()
-	return r.engine.CompileModule(experimental.WithCompilationWorkers(context.Background(), 1), b)
+		return r
+	}, s)
 }
 
 // Name is the name the module was loaded by.

@@ -5,9 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"unicode"
 
 	"bulkhead/abi"
+	"bulkhead/csa"
 	"bulkhead/plugins/wasm"
 	w "bulkhead/plugins/wasmtest"
 )
@@ -228,6 +231,96 @@ func TestCacheDir(t *testing.T) {
 	}
 }
 
+// A cache that is damaged, or cannot be written, costs time and a line in the
+// log, not the module.
+func TestCacheFails(t *testing.T) {
+	for name, hurt := range map[string]func(file string) error{
+		"flipped": func(file string) error {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			b[len(b)/2] ^= 0xff
+			return os.WriteFile(file, b, 0o600)
+		},
+		"short": func(file string) error { return os.Truncate(file, 100) },
+		"empty": func(file string) error { return os.Truncate(file, 0) },
+		"gone":  func(file string) error { return os.RemoveAll(filepath.Dir(file)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "cache")
+			load := func(between func()) string {
+				log := &journal{}
+				r, err := NewRuntime(RuntimeOptions{CacheDir: dir, Log: log})
+				if err != nil {
+					t.Fatal(err)
+				}
+				between()
+				m, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
+				if err != nil {
+					t.Fatal(err)
+				}
+				i, err := m.Instantiate(listener())
+				if err != nil {
+					t.Fatal(err)
+				}
+				f := &fake{room: 100}
+				if i.data(open(i, f), f, 7) != 7 {
+					t.Error("it does not echo")
+				}
+				i.Close()
+				m.Close()
+				r.Close()
+				<-r.Done()
+				return log.text()
+			}
+			load(func() {})
+			log := load(func() {
+				files, _ := filepath.Glob(dir + "/*/*")
+				if len(files) != 1 {
+					t.Fatalf("the cache has %q", files)
+				}
+				if err := hurt(files[0]); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if !strings.Contains(log, "the compile cache "+dir) {
+				t.Errorf("the log is %q", log)
+			}
+			if log := load(func() {}); log != "" {
+				t.Errorf("afterwards the log is %q", log)
+			}
+		})
+	}
+}
+
+// Instances are made, used and closed by many goroutines at once.
+func TestManyAtOnce(t *testing.T) {
+	n := newTenant(t, 0)
+	m := n.load(callbacks("").Bytes(), Events)
+	l := listener()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 25 {
+				i, err := m.Instantiate(l)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				f := &fake{room: 100}
+				h := open(i, f)
+				if i.data(h, f, 7) != 7 {
+					t.Error("it does not answer")
+				}
+				i.ended(h, csa.Orderly)
+				i.Close()
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestInspect(t *testing.T) {
 	m := w.New()
 	m.Custom("producers", []byte("x"))
@@ -273,7 +366,7 @@ func FuzzLoad(f *testing.F) {
 		for _, s := range []Shape{Events, Stdio} {
 			m, err := n.r.Load("x.wasm", b, s)
 			if err != nil {
-				if s := err.Error(); strings.Contains(s, "\n") || strings.Contains(s, "gave up") {
+				if s := err.Error(); strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) || strings.Contains(s, "gave up") {
 					t.Errorf("%q", s)
 				}
 				continue

@@ -43,8 +43,9 @@ type RuntimeOptions struct {
 	// executed, so NewRuntime refuses a directory that others may enter or that
 	// is not ours. Empty: nothing is kept.
 	CacheDir string
-	// Memory is charged with the linear memory that instances have in use. Nil:
-	// nothing is charged.
+	// Memory is charged with the linear memory that instances have in use, by
+	// pages of 64 KiB, and with what their tables, globals and segments take in
+	// the host where that is above 64 KiB an instance. Nil: nothing is charged.
 	Memory MemoryAccount
 	// MemoryLimit is the greatest memory of one instance in bytes, rounded down
 	// to pages of 64 KiB, but at least one. Zero or less: DefaultMemoryLimit.

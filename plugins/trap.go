@@ -42,8 +42,7 @@ func newTrap(call string, err error) *Trap {
 		// Its text may hold the host's own call stack.
 		t.Why, t.Bug = "the host failed", true
 	default:
-		why, _, _ := strings.Cut(err.Error(), "\n")
-		t.Why = strings.TrimSuffix(strings.TrimPrefix(why, "wasm error: "), " (recovered by wazero)")
+		t.Why = strings.TrimSuffix(strings.TrimPrefix(firstLine(err), "wasm error: "), " (recovered by wazero)")
 	}
 	return t
 }

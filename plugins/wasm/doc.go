@@ -19,6 +19,7 @@ const (
 	MaxFunctions = 250_000
 	MaxTables    = 16
 	MaxElements  = 1 << 18 // elements of all tables, and of all element segments
+	MaxGrowth    = 4096    // elements that a table may grow by
 	MaxGlobals   = 10_000
 	MaxExports   = 10_000
 	MaxSegments  = 100_000 // of data, and of elements

@@ -136,14 +136,14 @@ type Module struct {
 	// Custom are the names of the custom sections, the first 64 of them.
 	Custom []string
 
-	types    []FuncType
-	funcs    []uint32 // the type of each function, imports first
-	refTypes []ValueType
-	imported [4]int // of each kind
-	globals  int    // all
-	data     int    // as the data count section says; -1 without one
-	kept     []byte // the sections but the custom ones
-	elements int    // of all segments
+	types      []FuncType
+	funcs      []uint32 // the type of each function, imports first
+	imported   [4]int   // of each kind
+	globals    int      // all
+	data       int      // as the data count section says; -1 without one
+	kept       []byte   // the sections but the custom ones
+	elements   int      // that its tables may have
+	inSegments int      // elements
 }
 
 // Export returns the export of that name, or nil.
@@ -156,8 +156,15 @@ func (m *Module) Export(name string) *Export {
 	return nil
 }
 
+// Footprint is about how many bytes an instance takes in the host, beyond its
+// memory and what every instance takes, for tables, globals and segments.
+func (m *Module) Footprint() int {
+	const reference, instance, global, segment, function = 8, 40, 88, 24, 40
+	return m.elements*reference + m.inSegments*instance + m.Globals*global + m.DataSegments*segment + len(m.Imports)*function
+}
+
 // Stripped returns the module as an engine should have it: without custom
 // sections, which hold counts of their own and nothing that runs, and with a
-// bound of MaxElements on every table. The bytes are the caller's to read
+// bound of MaxGrowth on what every table may grow by. The bytes are the caller's to read
 // only.
 func (m *Module) Stripped() []byte { return m.kept }

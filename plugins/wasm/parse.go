@@ -277,10 +277,11 @@ func (m *Module) tableSection(r *reader) {
 		if sum += uint64(l.Min); sum > MaxElements && r.err == nil {
 			r.fail("its tables have %d elements, and %d are the most", sum, MaxElements)
 		}
-		bound := uint32(MaxElements)
+		bound := uint32(min(uint64(l.Min)+MaxGrowth, 1<<32-1))
 		if l.HasMax {
 			bound = min(bound, l.Max)
 		}
+		m.elements += int(bound)
 		body = append(body, byte(t), 1)
 		body = binary.AppendUvarint(body, uint64(l.Min))
 		body = binary.AppendUvarint(body, uint64(bound))
@@ -394,20 +395,20 @@ func (m *Module) elementSection(r *reader) {
 		if expressions {
 			size = 2
 		}
-		for k := r.count(MaxElements-m.elements, size, "elements"); k > 0 && r.err == nil; k-- {
+		for k := r.count(MaxElements-m.inSegments, size, "elements"); k > 0 && r.err == nil; k-- {
 			if expressions {
 				r.constant("an element")
 			} else {
 				r.u32("an element")
 			}
-			m.elements++
+			m.inSegments++
 		}
 		m.ElementSegments++
 	}
 }
 
 func (m *Module) codeSection(r *reader) int {
-	n := r.count(MaxFunctions, 2, "functions")
+	n := r.count(MaxFunctions, 1, "functions")
 	for i := 0; i < n && r.err == nil; i++ {
 		const what = "the code of a function"
 		at := r.pos

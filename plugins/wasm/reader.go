@@ -114,8 +114,9 @@ func (r *reader) count(limit, size int, what string) int {
 		r.fail("it has %d %s, and %d are the most", n, what, limit)
 		return 0
 	case uint64(n)*uint64(size) > uint64(r.left()):
+		left := r.left()
 		r.pos = at
-		r.fail("it says that %d %s follow, in %d bytes", n, what, r.left())
+		r.fail("it says that %d %s follow, in %d bytes", n, what, left)
 		return 0
 	}
 	return int(n)

@@ -1,0 +1,96 @@
+package plugins
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"testing"
+)
+
+// shipped reads one of the examples.
+func shipped(t *testing.T, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../examples/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// The shipped handlers start and answer.
+func TestShippedHandlers(t *testing.T) {
+	for file, talk := range map[string][2]string{
+		"echo/echo.wasm": {"hello", "hello"},
+		"chat/chat.wasm": {"ann\r\n/who\r\n", ""},
+	} {
+		if underRace && file != "echo/echo.wasm" {
+			continue
+		}
+		n := newTenant(t, 0)
+		l := newLoop(t)
+		m, err := n.r.Load(file, shipped(t, file), Events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Close)
+		i, err := m.Instantiate(listener())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(i.Close)
+		peer, end := l.wire(i)
+		if _, err := io.WriteString(peer, talk[0]); err != nil {
+			t.Fatal(err)
+		}
+		closeWrite(t, peer)
+		got, err := io.ReadAll(peer)
+		if err != nil || len(got) == 0 || talk[1] != "" && string(got) != talk[1] {
+			t.Errorf("%s answers %q, %v", file, got, err)
+		}
+		end.wait(t)
+		l.on(i.Close)
+	}
+}
+
+// The shipped command is a real toolchain's: it uses most of WASI.
+func TestShippedCommand(t *testing.T) {
+	if underRace {
+		t.Skip("compiling it takes too long")
+	}
+	noLeaks(t)
+	n := newTenant(t, 0)
+	l := newLoop(t)
+	m, err := n.r.Load("rot13.wasm", shipped(t, "rot13-stdio/rot13.wasm"), Stdio)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	p, err := m.Stdio(listener())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, end := l.wire(p)
+	// It streams: the answer comes before the end.
+	if _, err := io.WriteString(peer, "Uryyb, jbeyq!\n"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 14)
+	if _, err := io.ReadFull(peer, got); err != nil || string(got) != "Hello, world!\n" {
+		t.Errorf("it answers %q, %v", got, err)
+	}
+	go func() {
+		_, _ = peer.Write(bytes.Repeat([]byte("nop"), 200_000))
+		closeWrite(t, peer)
+	}()
+	rest, err := io.ReadAll(peer)
+	if err != nil || !bytes.Equal(rest, bytes.Repeat([]byte("abc"), 200_000)) {
+		t.Errorf("then it answers %d bytes, %v", len(rest), err)
+	}
+	if r := end.wait(t); r.Code != 0 {
+		t.Errorf("it ended with %v", r)
+	}
+	p.awaitEnd(t)
+	if text := n.log.text(); text != "" {
+		t.Errorf("the log is %q", text)
+	}
+}
