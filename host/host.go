@@ -96,7 +96,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.loops, err = newLoops(n, h.clock); err != nil {
 		return nil, err
 	}
-	h.plugins = newLoader(cfg, h.tenants, h.log)
+	h.plugins = newLoader(cfg, h.tenants, h.log, h.clock)
 	if err := h.open(o.Native); err != nil {
 		h.shut()
 		return nil, err
@@ -172,7 +172,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 		},
 	}
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
-	s.noisy = newLimited(s.log, h.clock)
+	s.noisy = newLimited(s.log, listenerLines, h.clock)
 	for i := range s.books {
 		s.books[i] = books{s, i}
 	}
@@ -290,7 +290,7 @@ func Check(cfg *config.Config, o Options) error {
 	for _, t := range cfg.Tenants {
 		tenants[t.Name] = newTenant(t)
 	}
-	p := newLoader(cfg, tenants, log)
+	p := newLoader(cfg, tenants, log, selector.System)
 	var all config.Errors
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/host/config"
 	"bulkhead/plugins"
+	"bulkhead/selector"
 )
 
 // maxPlugin is the greatest file that is read as a plugin.
@@ -24,6 +24,7 @@ type loader struct {
 	state    string
 	tenants  map[string]*tenant
 	log      *slog.Logger
+	clock    selector.Clock
 	runtimes map[string]*plugins.Runtime
 	modules  map[moduleKey]*plugins.Module
 }
@@ -34,9 +35,9 @@ type moduleKey struct {
 	shape  string
 }
 
-func newLoader(cfg *config.Config, tenants map[string]*tenant, log *slog.Logger) *loader {
+func newLoader(cfg *config.Config, tenants map[string]*tenant, log *slog.Logger, clock selector.Clock) *loader {
 	return &loader{
-		state: cfg.Host.State, tenants: tenants, log: log,
+		state: cfg.Host.State, tenants: tenants, log: log, clock: clock,
 		runtimes: make(map[string]*plugins.Runtime),
 		modules:  make(map[moduleKey]*plugins.Module),
 	}
@@ -94,7 +95,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		CacheDir:    filepath.Join(p.state, "modules"),
 		Memory:      t.memory,
 		MemoryLimit: t.config.Memory,
-		Log:         guestLog{p.log.With("tenant", name)},
+		Log:         guestLog{newLimited(p.log.With("tenant", name), tenantLines, p.clock)},
 		Counter:     &t.metrics,
 	})
 	if err != nil {
@@ -159,7 +160,7 @@ func guestListener(l *config.Listener, onTrap func(*plugins.Instance, *plugins.T
 }
 
 // guestLog writes a tenant's lines to the host's log.
-type guestLog struct{ log *slog.Logger }
+type guestLog struct{ *limited }
 
 var logLevels = map[int32]slog.Level{
 	abi.LogDebug: slog.LevelDebug,
@@ -173,7 +174,7 @@ func (g guestLog) Log(l plugins.Line) {
 	if l.Guest {
 		what = "handler says"
 	}
-	g.log.Log(context.Background(), logLevels[l.Level], what, "listener", l.Listener, "text", l.Text)
+	g.event(logLevels[l.Level], what, "listener", l.Listener, "text", l.Text)
 }
 
 // Count adds to one of the tenant's metrics.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"bulkhead/host/budget"
 	"bulkhead/selector"
@@ -18,18 +19,21 @@ type limited struct {
 	skipped atomic.Int64
 }
 
-// linesPerSecond bounds each of a listener's logs of such events.
-const linesPerSecond = 5
+const (
+	// listenerLines bounds what a listener logs of such events in a second.
+	listenerLines = 5
+	// tenantLines bounds what all handlers of a tenant log in a second; each
+	// instance is bounded besides.
+	tenantLines = 200
+)
 
-func newLimited(log *slog.Logger, clock selector.Clock) *limited {
-	return &limited{log: log, clock: clock, rate: budget.NewRate(linesPerSecond, acceptBurst)}
+func newLimited(log *slog.Logger, perSecond float64, clock selector.Clock) *limited {
+	return &limited{log: log, clock: clock, rate: budget.NewRate(perSecond, time.Second)}
 }
 
 // event logs one line, with how many were left out before it, or nothing.
-// Who asks for the debug level gets all of it.
 func (l *limited) event(level slog.Level, what string, args ...any) {
-	if level < slog.LevelInfo {
-		l.log.Log(context.Background(), level, what, args...)
+	if !l.log.Enabled(context.Background(), level) {
 		return
 	}
 	if l.rate.Take(l.clock.Now()) > 0 {

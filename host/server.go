@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -310,11 +311,12 @@ func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
 	received, sent := c.Traffic()
 	s.counters.received.Add(received)
 	s.counters.sent.Add(sent)
-	level := slog.LevelDebug
-	if r.Code == abi.Invalid || r.Code == abi.Quota {
-		level = slog.LevelWarn // the handler's fault, or its tenant's limit
+	const line = "connection closed"
+	if r.Code == abi.Invalid || r.Code == abi.Quota { // the handler's fault, or its tenant's limit
+		s.noisy.event(slog.LevelWarn, line, "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
+	} else if s.log.Enabled(context.Background(), slog.LevelDebug) { // whoever asks for it gets all of them
+		s.log.Debug(line, "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
 	}
-	s.noisy.event(level, "connection closed", "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
 	s.crew.release(c.Handler())
 }
 
