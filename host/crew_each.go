@@ -17,13 +17,20 @@ const memoryPatience = 10 * time.Second
 // memoryRetry is how often it asks.
 const memoryRetry = 50 * time.Millisecond
 
-// eachCrew gives every connection an instance of its own. Instances are made
-// off the loops, a few at a time; connections wait their turn in a queue that
-// the ceiling on connections bounds.
+// quickStart is how long an instance may take to be made on a loop. Handing
+// over to a goroutine costs more than such an instance does, and where the
+// loops keep all CPUs busy it would wait for its turn.
+const quickStart = 300 * time.Microsecond
+
+// eachCrew gives every connection an instance of its own. Where that is quick
+// it is made on the connection's loop; else off the loops, a few at a time,
+// and connections wait their turn in a queue that the ceiling on connections
+// bounds.
 type eachCrew struct {
 	s      *server
 	module *plugins.Module
 	guests *plugins.Listener
+	quick  bool
 	starts sync.WaitGroup
 
 	// The rest is the home loop's.
@@ -49,12 +56,16 @@ func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 	e := &eachCrew{s: s, module: m}
 	e.guests = guestListener(&s.config, e.trapped)
 	// The first connection should not be the one to find out that the plugin
-	// does not start.
-	i, err := m.Instantiate(e.guests)
-	if err != nil {
-		return nil, err
+	// does not start, or how long it takes.
+	for range 3 {
+		began := time.Now()
+		i, err := m.Instantiate(e.guests)
+		if err != nil {
+			return nil, err
+		}
+		e.quick = e.quick || time.Since(began) < quickStart
+		i.Close()
 	}
-	i.Close()
 	s.home.call(func() {
 		e.pause = s.home.NewTimer(func() {
 			e.paused = false
@@ -79,8 +90,34 @@ func (e *eachCrew) place() int {
 }
 
 func (e *eachCrew) take(a arrival) {
-	e.queue = append(e.queue, waiting{a, e.s.home.Now()})
+	w := waiting{a, e.s.home.Now()}
+	if e.quick && len(e.queue) == 0 {
+		if !e.s.host.loops[a.at].Post(func() { e.startHere(w) }) {
+			e.s.drop(a)
+		}
+		return
+	}
+	e.queue = append(e.queue, w)
 	e.next()
+}
+
+// startHere makes the instance of one connection, on that connection's loop.
+func (e *eachCrew) startHere(w waiting) {
+	i, err := e.make()
+	if err == nil {
+		e.s.wire(w.arrival, i)
+	} else if !e.s.home.Post(func() { e.failed(w, err) }) {
+		e.s.drop(w.arrival)
+	}
+}
+
+func (e *eachCrew) make() (*plugins.Instance, error) {
+	i, err := e.module.Instantiate(e.guests)
+	if err == nil {
+		i.Owner = &ownInstance{}
+		e.s.counters.instances.Add(1)
+	}
+	return i, err
 }
 
 // next starts instances for those who wait, as many at once as there are
@@ -99,10 +136,8 @@ func (e *eachCrew) next() {
 
 // start makes the instance of one connection, on a goroutine of its own.
 func (e *eachCrew) start(w waiting) {
-	i, err := e.module.Instantiate(e.guests)
+	i, err := e.make()
 	if err == nil {
-		i.Owner = &ownInstance{}
-		e.s.counters.instances.Add(1)
 		e.s.handOver(w.arrival, func() csa.Handler { return i })
 	}
 	e.s.home.call(func() {

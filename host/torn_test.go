@@ -129,7 +129,8 @@ func TestResetsInMidMessage(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				go func() { _, _ = io.WriteString(conn, strings.Repeat("x", 1+rng.IntN(1<<17))) }()
+				message := strings.Repeat("x", 1+rng.IntN(1<<17))
+				go func() { _, _ = io.WriteString(conn, message) }()
 				if rng.IntN(2) == 0 {
 					_, _ = conn.Read(make([]byte, 100))
 				}

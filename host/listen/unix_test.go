@@ -246,10 +246,11 @@ func TestUnixPathsThatCannotBe(t *testing.T) {
 	}
 	refused(t, "unix", filepath.Join(plain, "sock"), listen.Options{}, ": not a directory; make the folder")
 	if os.Geteuid() != 0 {
-		if err := os.Chmod(dir, 0o500); err != nil {
+		closed := filepath.Join(dir, "closed")
+		if err := os.Mkdir(closed, 0o500); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, "unix", filepath.Join(dir, "sock"), listen.Options{}, "permission denied", "; ")
+		refused(t, "unix", filepath.Join(closed, "sock"), listen.Options{}, "permission denied", "; let the user who runs this process write to the folder")
 	}
 }
 
