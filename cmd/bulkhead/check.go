@@ -16,7 +16,7 @@ func checkCommand() *cobra.Command {
 its limits, and prints the limits in force. It opens no socket. The exit status
 is 1 when anything is wrong; every error found is printed as FILE:LINE: what,
 and the mend.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := load(c, args[0])
 			if err != nil {

@@ -48,6 +48,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 }
 
+// one wants just one argument, which is called what in the help.
+func one(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s takes one %s and nothing else; it was given %d", c.Name(), what, len(args))
+		}
+		return nil
+	}
+}
+
 // report writes an error; each of a configuration's on a line of its own,
 // which starts with the file so that editors can go there.
 func report(w io.Writer, err error) {

@@ -20,7 +20,7 @@ func inspectCommand() *cobra.Command {
 		Long: `Inspect reads a module without running it: its shape, what it imports and
 exports, its memory, and everything that a listener would refuse it for. The
 exit status is 1 when it would be refused.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
 			b, err := readModule(args[0])
 			if err != nil {
@@ -53,7 +53,7 @@ func readModule(path string) ([]byte, error) {
 func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 	fmt.Fprintf(w, "%s: %d bytes, sha256 %x\n", name, r.Size, r.SHA256)
 	if err != nil {
-		fmt.Fprintf(w, "refused   %s %v\n", name, err)
+		writeRefusals(w, name, r)
 		return
 	}
 	shape := string(r.Shape)
@@ -85,8 +85,12 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 	if len(r.Ignored) > 0 {
 		fmt.Fprintf(w, "ignored   custom sections %s\n", strings.Join(r.Ignored, ", "))
 	}
+	writeRefusals(w, name, r)
+}
+
+func writeRefusals(w io.Writer, name string, r *plugins.Report) {
 	for _, why := range r.Refused {
-		fmt.Fprintf(w, "refused   %s %s\n", name, why)
+		fmt.Fprintf(w, "refused   %s: %s\n", name, why)
 	}
 }
 

@@ -20,7 +20,7 @@ func runCommand() *cobra.Command {
 SIGTERM and SIGINT stop it: no more connections are accepted, the handlers are
 told, and what is open has until [host] drain to come to its end. A second
 signal closes everything now. Either way the exit status is 0.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := load(c, args[0])
 			if err != nil {
