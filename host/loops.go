@@ -49,8 +49,8 @@ func (l *loop) call(f func()) {
 	}
 }
 
-// leastLoaded is the loop with the fewest connections among those for which
-// usable answers true; nil when there is none.
+// leastLoaded is the index of the loop with the fewest connections among
+// those for which usable answers true; -1 when there is none.
 func leastLoaded(loops []*loop, usable func(i int) bool) (best int) {
 	best = -1
 	for i := range loops {

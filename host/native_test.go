@@ -1,6 +1,9 @@
 package host_test
 
 import (
+	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -94,6 +97,48 @@ func TestConnectionsCeiling(t *testing.T) {
 			hosttest.Hear(t, c, "waiting")
 		})
 	}
+}
+
+// Two listeners of one tenant share its only place: whichever is looking for a
+// connection when the other finds the place taken must not leave it waiting.
+func TestAPlaceLookedAtIsNotAPlaceTaken(t *testing.T) {
+	cfg := nativeConfig(anyPort)
+	cfg.Tenants[0].Connections = 1
+	second := cfg.Listeners[0]
+	second.Name = "other"
+	cfg.Listeners = append(cfg.Listeners, second)
+	h := serveConfigNatively(t, cfg)
+	for range 300 {
+		a, b := make(chan error, 1), make(chan error, 1)
+		go func() { a <- exchangeOnce(h.Addr("echo")) }()
+		go func() { b <- exchangeOnce(h.Addr("other")) }()
+		if err := errors.Join(<-a, <-b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func exchangeOnce(addr string) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, "x"); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(conn, make([]byte, 1))
+	return err
+}
+
+func serveConfigNatively(t *testing.T, cfg *config.Config) *host.Host {
+	t.Helper()
+	native := make(map[string]host.Native)
+	for _, l := range cfg.Listeners {
+		native[l.Name] = newNativeEcho
+	}
+	return hosttest.ServeConfig(t, cfg, host.Options{Native: native}, runtime.NumGoroutine())
 }
 
 func TestAcceptRate(t *testing.T) {

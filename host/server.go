@@ -176,11 +176,13 @@ func (s *server) accept() {
 	s.d.NewReader() // there may be more: a turn for the others first
 }
 
-// putBack gives the places back that were taken for a connection that did not
-// come.
+// putBack gives the places back that were taken for a connection, which has
+// ended or did not come. Either way another server may have found them taken
+// and parked. Any goroutine may call it.
 func (s *server) putBack() {
 	s.host.connections.Release()
 	s.tenant.connections.Release()
+	s.host.wake()
 }
 
 // acceptFailed deals with an error of accept. It reports whether to go on.
@@ -302,7 +304,6 @@ func (s *server) drop(a arrival) {
 func (s *server) gone(at int) {
 	s.host.loops[at].connections.Add(-1)
 	s.putBack()
-	s.host.wake()
 }
 
 // SocketShutdown is the box CreatorFeedback: it writes down how a connection
