@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestLogForms(t *testing.T) {
+	for form, isJSON := range map[string]bool{"auto": true, "json": true, "text": false} {
+		var b bytes.Buffer
+		newLog(&b, form, "info").Info("said", "key", "a value")
+		if got := json.Valid(b.Bytes()); got != isJSON {
+			t.Errorf("log = %q writes %s", form, &b)
+		}
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	for level, want := range map[string]string{
+		"debug": "debug info warn error",
+		"info":  "info warn error",
+		"warn":  "warn error",
+		"error": "error",
+	} {
+		var b bytes.Buffer
+		log := newLog(&b, "text", level)
+		log.Debug("debug")
+		log.Info("info")
+		log.Warn("warn")
+		log.Error("error")
+		var got []string
+		for line := range strings.Lines(b.String()) {
+			got = append(got, attr(line, "msg"))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("log_level = %q lets through %q, want %q", level, got, want)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	w "bulkhead/plugins/wasmtest"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// modules are what the script command wasm can write.
+var modules = map[string]func() []byte{
+	"good":      func() []byte { return w.Echo().Bytes() },
+	"text":      func() []byte { return []byte("#!/bin/sh\necho hello\n") },
+	"empty":     func() []byte { return nil },
+	"truncated": func() []byte { b := w.Echo().Bytes(); return b[:len(b)-7] },
+	// Well formed, and made for something else.
+	"wrong-import": func() []byte {
+		m := w.New()
+		m.Import("env", "emscripten_notify", "i:")
+		m.Memory(1)
+		return finishHandler(m)
+	},
+	"misspelt-import": func() []byte {
+		m := w.New()
+		m.Import("csa_v1", "sned", "iii:i")
+		m.Memory(1)
+		return finishHandler(m)
+	},
+	"wrong-signature": func() []byte {
+		m := w.New()
+		m.Import("csa_v1", "send", "ii:i")
+		m.Memory(1)
+		return finishHandler(m)
+	},
+	"no-data": func() []byte {
+		m := w.New()
+		m.Memory(1)
+		m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+		return m.Bytes()
+	},
+	"no-window": func() []byte {
+		m := w.New()
+		m.Memory(1)
+		m.Func("csa_data", "ii:i", "", w.LocalGet(1))
+		return m.Bytes()
+	},
+	"no-memory": func() []byte {
+		m := w.New()
+		return finishHandler(m)
+	},
+	"much-memory":     func() []byte { return handlerWithMemory(2000) }, // 125 MiB
+	"trap-in-start":   func() []byte { return starting(w.Unreachable, w.I32Const(0)) },
+	"refuse-to-start": func() []byte { return starting(w.I32Const(-5)) },
+	"say-why": func() []byte { // logs, and refuses to start
+		m, f := w.Handler([2]string{"log", "iii:i"})
+		m.Data(0, "the key is missing\nin my config")
+		m.Func("csa_data", "ii:i", "", w.LocalGet(1))
+		m.Func("csa_start", ":i", "", w.I32Const(3), w.I32Const(0), w.I32Const(32), w.Call(f[0]), w.Drop, w.I32Const(-1))
+		return m.Bytes()
+	},
+	"window-null":    func() []byte { return windowed(0) },
+	"window-small":   func() []byte { return windowed(w.Window(4096, 4095)) },
+	"window-large":   func() []byte { return windowed(w.Window(0, 1<<20+1)) },
+	"window-outside": func() []byte { return windowed(w.Window(60000, 8192)) },
+	"stdio": func() []byte {
+		m := w.New()
+		m.Memory(1)
+		m.Func("_start", ":", "", w.Nop)
+		return m.Bytes()
+	},
+	// Several things are wrong with it at once.
+	"all-wrong": func() []byte {
+		m := w.New()
+		m.Import("env", "first", "i:")
+		m.Import("csa_v1", "sned", "iii:i")
+		m.Memory(2000)
+		return m.Bytes()
+	},
+}
+
+func finishHandler(m *w.Module) []byte {
+	m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+	m.Func("csa_data", "ii:i", "", w.LocalGet(1))
+	return m.Bytes()
+}
+
+func handlerWithMemory(pages int) []byte {
+	m := w.New()
+	m.Memory(pages)
+	return finishHandler(m)
+}
+
+func starting(body ...[]byte) []byte {
+	m := w.Echo()
+	m.Func("csa_start", ":i", "", body...)
+	return m.Bytes()
+}
+
+func windowed(window int64) []byte {
+	m := w.New()
+	m.Memory(1)
+	m.Func("csa_window", ":I", "", w.I64Const(window))
+	m.Func("csa_data", "ii:i", "", w.LocalGet(1))
+	return m.Bytes()
+}
+
+func writeModule(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: wasm KIND FILE")
+	}
+	build := modules[args[0]]
+	if build == nil {
+		ts.Fatalf("there is no module %q; there are %s", args[0], strings.Join(slices.Sorted(maps.Keys(modules)), ", "))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), build(), 0o600))
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The test binary is also the command, and a stand-in for systemd.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"bulkhead": main,
+		"unit":     unit,
+	})
+}
+
+// TestScripts runs testdata/script/*.txtar. Besides testscript's own commands
+// they have:
+//
+//	wasm KIND FILE       writes a module; see modules
+//	exits N COMMAND...   runs a command, which has to end with status N
+//	refuses FILE REGEXP  wants that check and run alike end with status 1 and
+//	                     with one line, "FILE:LINE: ...", which matches
+//	serve FILE           runs the daemon and waits until it listens; the
+//	                     environment variable NAME then has the address of
+//	                     each listener
+//	serve-quietly FILE PATH   the same for a daemon that logs nothing: waits
+//	                     until PATH is there
+//	place FILE ADDRESS   puts the address into a configuration, for $ADDRESS
+//	activate FILE        serve, with two sockets inherited as from systemd
+//	dial PEER ADDRESS    connects; the commands below talk through PEER
+//	say PEER TEXT        writes the text, in which \n and the like mean what
+//	                     they do in Go
+//	hear PEER TEXT       reads, and wants just that
+//	finish PEER          says that no more comes
+//	heard-all PEER       wants the end of what the daemon has to say
+//	hangup PEER          closes
+//	refused ADDRESS      waits until nobody listens there
+//	signal NAME          sends TERM or INT to the daemon
+//	logged REGEXP        waits until the daemon's log matches
+//	ended N              waits for the daemon's end, with status N; its
+//	                     output is then in the file log
+//
+// ECHO is the path of the shipped echo.wasm.
+func TestScripts(t *testing.T) {
+	echo, err := filepath.Abs("../../examples/echo/echo.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ECHO", echo)
+			s := &session{dir: e.WorkDir}
+			e.Values[sessionKey{}] = s
+			e.Defer(s.close)
+			return os.Chmod(e.WorkDir, 0o700) // a state folder is refused where others may write
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"wasm":          writeModule,
+			"exits":         exits,
+			"refuses":       refuses,
+			"serve":         serve,
+			"serve-quietly": serveQuietly,
+			"place":         place,
+			"activate":      activate,
+			"dial":          dial,
+			"say":           say,
+			"hear":          hear,
+			"finish":        finish,
+			"heard-all":     heardAll,
+			"hangup":        hangup,
+			"refused":       refusedAt,
+			"signal":        sendSignal,
+			"logged":        logged,
+			"ended":         ended,
+		},
+	})
+}

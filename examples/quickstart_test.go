@@ -1,0 +1,105 @@
+package examples_test
+
+import (
+	"bufio"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+
+	"bulkhead/host"
+	"bulkhead/host/config"
+	"bulkhead/host/hosttest"
+)
+
+const quickstart = "quickstart.toml"
+
+// load reads the shipped file, with a state folder that tests share.
+func load(t *testing.T) *config.Config {
+	t.Helper()
+	cfg, err := config.Load(quickstart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range cfg.Warnings {
+		t.Errorf("a newcomer's first file should be without warnings: %v", w)
+	}
+	cfg.Host.State = hosttest.State()
+	return cfg
+}
+
+func TestQuickstartChecks(t *testing.T) {
+	if err := host.Check(load(t), host.Options{Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The ports are those that the file's own comments and the READMEs name, and
+// nobody but this machine can reach them.
+func TestQuickstartAddresses(t *testing.T) {
+	cfg := load(t)
+	for i, want := range []struct{ name, addr string }{
+		{"echo", "127.0.0.1:7001"}, {"chat", "127.0.0.1:7002"}, {"rot13", "127.0.0.1:7003"},
+	} {
+		if i >= len(cfg.Listeners) {
+			t.Fatalf("%s is not there", want.name)
+		}
+		l := &cfg.Listeners[i]
+		if l.Name != want.name || l.Address.Network != "tcp" || l.Address.Host != want.addr {
+			t.Errorf("%s listens on %s; want %s on %s", l.Name, l.Address, want.name, want.addr)
+		}
+		if addr, err := netip.ParseAddrPort(l.Address.Host); err != nil || !addr.Addr().IsLoopback() {
+			t.Errorf("%s can be reached from elsewhere: %s", l.Name, l.Address)
+		}
+	}
+}
+
+// All three serve: the conversations that the file's comments promise.
+func TestQuickstartServes(t *testing.T) {
+	before := runtime.NumGoroutine()
+	cfg := load(t)
+	for i := range cfg.Listeners {
+		cfg.Listeners[i].Address.Host = "127.0.0.1:0" // a daemon may have the others
+	}
+	h := hosttest.ServeConfig(t, cfg, host.Options{}, before)
+
+	echo := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, echo, "hello")
+	if err := echo.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Hear(t, echo, "hello")
+	hosttest.HearEnd(t, echo)
+
+	rot13 := hosttest.Dial(t, h.Addr("rot13"))
+	hosttest.Say(t, rot13, "Hello\n")
+	if err := rot13.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Hear(t, rot13, "Uryyb\n")
+	hosttest.HearEnd(t, rot13)
+
+	ann, bob := hosttest.Dial(t, h.Addr("chat")), hosttest.Dial(t, h.Addr("chat"))
+	hosttest.Say(t, ann, "ann\n")
+	lines := bufio.NewReader(ann)
+	hears(t, lines, "you are in lobby")
+	hosttest.Say(t, bob, "bob\n")
+	hears(t, lines, "bob joined")
+	hosttest.Say(t, bob, "hello, ann\n")
+	hears(t, lines, "bob: hello, ann")
+}
+
+// hears reads lines until one has the text.
+func hears(t *testing.T, lines *bufio.Reader, text string) {
+	t.Helper()
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("waiting for %q: %v", text, err)
+		}
+		if strings.Contains(line, text) {
+			return
+		}
+	}
+}
