@@ -211,8 +211,10 @@ func (c *CSA) FinishSending() {
 	}
 }
 
-// ShutdownMicroprocess closes now, without waiting for the inbox. r is the
-// reason that is told; the first reason stands.
+// ShutdownMicroprocess closes now, without waiting for the inbox. If that has
+// bytes in it, the peer sees the connection reset, so that it does not take
+// what it has got for all there is. r is the reason that is told; the first
+// reason stands.
 func (c *CSA) ShutdownMicroprocess(r Reason) {
 	if c.loop.depth == 0 {
 		c.loop.begin()
@@ -250,7 +252,11 @@ func (c *CSA) bury() {
 	c.stopTimers()
 	c.stopThrottle()
 	l.sel.Remove(&c.d)
-	closeSocket(int(c.fd))
+	if c.inbox.len() > 0 {
+		resetSocket(int(c.fd))
+	} else {
+		closeSocket(int(c.fd))
+	}
 	c.inbox.release(l, c.wiring.Budget)
 	c.rest.release(l, c.wiring.Budget)
 	l.unlink(c)

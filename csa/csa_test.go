@@ -3,6 +3,7 @@ package csa
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -651,9 +652,13 @@ func TestShutdownMicroprocessDoesNotWait(t *testing.T) {
 			t.Errorf("SetTimer after shutdownMicroprocess: %v", code)
 		}
 	}}
-	b.tcp(s)
+	_, peer := b.tcp(s)
 	b.ended(s, Reason{abi.Quota, "test"})
 	b.wantLog(s, "open", "closed")
+	// What the peer has got was cut off, and it must not look like the end.
+	if n, err := io.Copy(io.Discard, peer); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the peer read %d bytes, %v; want ECONNRESET", n, err)
+	}
 }
 
 func reset(t testing.TB, peer *net.TCPConn) {

@@ -31,6 +31,13 @@ func reasonOf(err error) Reason {
 
 func closeSocket(fd int) { _ = unix.Close(fd) }
 
+// resetSocket closes a socket and throws away what the kernel still holds of
+// it, on both ends.
+func resetSocket(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	closeSocket(fd)
+}
+
 func shutdownWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
 // socketError takes the error that waits on the socket, nil if there is none.

@@ -90,7 +90,7 @@ func refuseImport(i *wasm.Import, shape Shape) string {
 	case !known:
 		return fmt.Sprintf("imports function %s, which is not in %s or %s; build it without it", quoted(name), abi.Module, wasi.Module)
 	case !i.Type.Equal(want):
-		return fmt.Sprintf("imports function %s as %v, which is %v", name, i.Type, want)
+		return fmt.Sprintf("imports function %s as %v, which is %v; declare it so", name, i.Type, want)
 	case shape == Stdio && i.Module == abi.Module && !forCommands[i.Name]:
 		return fmt.Sprintf("imports function %s, which is for shape = \"events\"; a command reads standard input and writes standard output instead", name)
 	}
@@ -117,15 +117,15 @@ func refusals(m *wasm.Module, shape Shape, limit uint32) (why []string) {
 	memory := m.Export(abi.Memory)
 	switch {
 	case len(m.Memories) == 0:
-		why = append(why, "has no memory")
+		why = append(why, "has no memory; build it with one, exported as \"memory\"")
 	case memory == nil:
-		why = append(why, `does not export its memory as "memory"`)
+		why = append(why, `does not export its memory as "memory"; build it so that it does`)
 	case memory.Kind != wasm.Memory:
 		why = append(why, fmt.Sprintf(`exports a %v as "memory"`, memory.Kind))
 	}
 	if len(m.Memories) > 0 && m.Memories[0].Min > limit {
 		pages := m.Memories[0].Min
-		why = append(why, fmt.Sprintf("declares at least %d pages of memory = %s; its tenant's memory is %s", pages, size(int64(pages)*wasm.PageSize), size(int64(limit)*wasm.PageSize)))
+		why = append(why, fmt.Sprintf("declares at least %d pages of memory = %s; its tenant's memory is %s: build it with less, or give the tenant more", pages, size(int64(pages)*wasm.PageSize), size(int64(limit)*wasm.PageSize)))
 	}
 	if shape == Stdio {
 		return append(why, refuseCommand(m)...)

@@ -57,7 +57,7 @@ func TestRefusedModules(t *testing.T) {
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), Events, "unknown WebAssembly version 2"},
 		{"short header", []byte("\x00asm\x01"), Events, "the file ends inside its header (at byte 5): it is cut short, so copy or build it again"},
 		{"truncated", good[:len(good)-3], Events, "the file ends inside the code section"},
-		{"nothing in it", []byte("\x00asm\x01\x00\x00\x00"), Events, "has no memory; it also does not export csa_window, which the host calls as csa_window() -> i64; it also does not export csa_data"},
+		{"nothing in it", []byte("\x00asm\x01\x00\x00\x00"), Events, "has no memory; build it with one, exported as \"memory\"; it also does not export csa_window, which the host calls as csa_window() -> i64; it also does not export csa_data"},
 		{"foreign import", handler(imports("env", "abort", ":")), Events, "imports function env.abort, which is not in csa_v1 or wasi_snapshot_preview1; build it without it"},
 		{"misspelt import", handler(imports("csa_v1", "sned", ":")), Events, "imports function csa_v1.sned, which does not exist; did you mean send?"},
 		{"unknown WASI", handler(imports("wasi_snapshot_preview1", "fd_dance", ":")), Events, "wasi_snapshot_preview1.fd_dance, which is not in"},
