@@ -38,7 +38,7 @@ func TestTenThousandConnections(t *testing.T) {
 	open := p.holds("gc")
 	each := float64(open.rss-empty.rss) / float64(n)
 	t.Logf("%d idle connections: %.0f bytes of RSS each, %d goroutines (%d without)", n, each, open.goroutines, empty.goroutines)
-	if each > 2048 {
+	if each > 2048 && !raceEnabled { // the detector keeps a shadow of all memory
 		t.Errorf("an idle connection costs %.0f bytes of RSS; want 2048 at most", each)
 	}
 	if open.goroutines > empty.goroutines+10 {

@@ -40,11 +40,12 @@ func stopLoops(loops []*loop) {
 	}
 }
 
-// call runs f on the loop as one event and waits for it. It must not be
-// called from a loop. On a loop that has stopped it does nothing.
+// call runs f on the loop as one event and waits until that is over, with the
+// connections buried that f has ended. It must not be called from a loop. On a
+// loop that has stopped it does nothing.
 func (l *loop) call(f func()) {
 	done := make(chan struct{})
-	if l.Post(func() { f(); close(done) }) {
+	if l.Selector().Post(func() { l.Event(f); close(done) }) {
 		<-done
 	}
 }
