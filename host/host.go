@@ -216,7 +216,12 @@ func (h *Host) Run(ctx context.Context) error {
 // left, may be called from any goroutine and more than once, and makes Run
 // return.
 func (h *Host) Close() {
-	h.abortOnce.Do(func() { close(h.abort) })
+	h.abortOnce.Do(func() {
+		if open := h.connections.Used(); open > 0 {
+			h.log.Warn("stopping now; the connections left are closed", "open", open)
+		}
+		close(h.abort)
+	})
 	h.shut()
 }
 
@@ -235,7 +240,6 @@ func (h *Host) drain() {
 	case <-deadline.C:
 		h.log.Warn("the time to drain is over; the connections left are closed", "open", h.connections.Used())
 	case <-h.abort:
-		h.log.Warn("stopping now; the connections left are closed", "open", h.connections.Used())
 	}
 }
 
