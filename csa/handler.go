@@ -24,7 +24,8 @@ type Handler interface {
 	// before any other call to the handler, so that connections may share a
 	// window. It belongs to the handler; the CSA keeps no reference to it
 	// after Data has returned. A nil or empty window pauses reading until
-	// CSA.Receive(true).
+	// CSA.Receive(true). One that is shorter than what the handler has left
+	// unconsumed counts as full.
 	Window(c *CSA) []byte
 
 	// Data hands over received bytes: p is the filled start of the window.
