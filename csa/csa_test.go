@@ -845,6 +845,19 @@ func TestEndWhileThrottled(t *testing.T) {
 	b.ended(s, Reason{Code: abi.Reset})
 }
 
+func TestReasons(t *testing.T) {
+	for err, want := range map[error]abi.Code{
+		unix.ECONNRESET: abi.Reset, unix.EPIPE: abi.Reset, unix.ECONNABORTED: abi.Reset,
+		unix.ETIMEDOUT:    abi.Timeout,
+		unix.EHOSTUNREACH: abi.Unreachable, unix.ENETUNREACH: abi.Unreachable,
+		unix.ENOBUFS: abi.Quota, unix.EIO: abi.Reset,
+	} {
+		if have := reasonOf(err); have.Code != want || have.Why == "" {
+			t.Errorf("%v: %v, want %v and a word why", err, have, want)
+		}
+	}
+}
+
 type echoHandler struct{ window []byte }
 
 func (h *echoHandler) Open(*CSA)                 {}

@@ -61,6 +61,24 @@ type Host struct {
 	closed    chan struct{}
 }
 
+// complete finds what config.Load would not have let pass and a program that
+// makes its own configuration may have left out.
+func complete(cfg *config.Config) error {
+	tenants := make(map[string]bool, len(cfg.Tenants))
+	for _, t := range cfg.Tenants {
+		if t.Memory <= 0 || t.Connections <= 0 || t.AcceptRate <= 0 || t.Bandwidth <= 0 {
+			return fmt.Errorf("tenant %q has no memory, connections, accept rate or bandwidth at all; begin with config.DefaultTenant", t.Name)
+		}
+		tenants[t.Name] = true
+	}
+	for _, l := range cfg.Listeners {
+		if !tenants[l.Tenant] {
+			return fmt.Errorf("listener %q is of tenant %q, which the configuration does not have", l.Name, l.Tenant)
+		}
+	}
+	return nil
+}
+
 // descriptorReserve is how many descriptors are left to everything but
 // connections: listeners, loops, logs, the compile cache.
 const descriptorReserve = 64
@@ -70,6 +88,9 @@ const descriptorReserve = 64
 // config.Errors where a line of the configuration is to blame, and leaves
 // nothing open. The configuration must not be changed afterwards.
 func New(cfg *config.Config, o Options) (*Host, error) {
+	if err := complete(cfg); err != nil {
+		return nil, err
+	}
 	h := &Host{
 		config: cfg,
 		log:    o.Log,

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,15 +35,33 @@ func newNativeEcho(*csa.Loop) csa.Handler { return &nativeEcho{make([]byte, 64<<
 
 // nativeConfig is what a program writes that has no file and no plugin.
 func nativeConfig(address config.Address) *config.Config {
+	tenant := config.DefaultTenant("acme")
+	tenant.AcceptRate, tenant.Bandwidth = 1e5, 1<<40
+	listener := config.DefaultListener()
+	listener.Name, listener.Tenant, listener.Address = "echo", "acme", address
+	listener.Linger = time.Second
 	return &config.Config{
-		Host: config.Host{Loops: 2, Drain: time.Second},
-		Tenants: []config.Tenant{{
-			Name: "acme", Memory: 64 << 20, Connections: 1000, AcceptRate: 1e5, Bandwidth: 1 << 40,
-		}},
-		Listeners: []config.Listener{{
-			Name: "echo", Tenant: "acme", Address: address, Inbox: 64 << 10,
-			IdleTimeout: time.Minute, Linger: time.Second,
-		}},
+		Host:      config.Host{Loops: 2, Drain: time.Second},
+		Tenants:   []config.Tenant{tenant},
+		Listeners: []config.Listener{listener},
+	}
+}
+
+func TestAConfigurationThatIsNotComplete(t *testing.T) {
+	for what, spoil := range map[string]func(*config.Config){
+		"is of tenant":         func(c *config.Config) { c.Tenants = nil },
+		"config.DefaultTenant": func(c *config.Config) { c.Tenants[0] = config.Tenant{Name: "acme"} },
+		"plugin":               func(c *config.Config) { c.Listeners[0].Name = "no native handler" },
+	} {
+		cfg := nativeConfig(anyPort)
+		spoil(cfg)
+		h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": newNativeEcho}})
+		if err == nil {
+			h.Close()
+			t.Errorf("accepted, though it lacks something: %s", what)
+		} else if what != "plugin" && !strings.Contains(err.Error(), what) {
+			t.Errorf("%q does not speak of %q", err, what)
+		}
 	}
 }
 

@@ -197,7 +197,7 @@ func (d *decoder) tenants(m map[string]any, n *node) []Tenant {
 			d.fail(at.line, "write "+nameForm, "[tenant.%s] is no tenant's name", clip(quoteKey(name)))
 			// Its keys are looked at all the same.
 		}
-		t := newTenant(name)
+		t := DefaultTenant(name)
 		t.Line = at.line
 		t.lines = readTable(d, &t, tenantFields, table, at, "[tenant."+clip(quoteKey(name))+"]")
 		all = append(all, t)
@@ -242,7 +242,7 @@ func (d *decoder) listeners(m map[string]any, root *node, tenants map[string]any
 			break
 		}
 		at := n.item(i)
-		l := newListener()
+		l := DefaultListener()
 		l.Line = at.line
 		l.lines = readTable(d, &l, listenerFields, table, at, "[[listener]]")
 		d.checkListener(&l, table)

@@ -96,7 +96,7 @@ func TestDocs(t *testing.T) {
 		t.Fatalf("%s has %d tables of keys, want 3", docs, len(sections))
 	}
 	d := newDecoder("b.toml", "", nil)
-	host, tenant, listener := d.newHost(), newTenant("x"), newListener()
+	host, tenant, listener := d.newHost(), DefaultTenant("x"), DefaultListener()
 	// With this address every key is shown that one listener can have, save TCP's.
 	listener.Address = Address{"unix", "/x"}
 	checkDocs(t, "[host]", sections["[host]"], hostFields, &host)

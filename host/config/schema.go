@@ -39,8 +39,9 @@ var hostFields = []field[Host]{
 // maxConnections bounds every count of connections.
 const maxConnections = 10_000_000
 
-// newTenant gives the defaults of [tenant.NAME].
-func newTenant(name string) Tenant {
+// DefaultTenant gives the limits of a tenant of which a file says nothing, for
+// programs that make a Config themselves.
+func DefaultTenant(name string) Tenant {
 	return Tenant{
 		Name:        name,
 		Memory:      256 * mib,
@@ -79,8 +80,10 @@ var tenantFields = []field[Tenant]{
 	},
 }
 
-// newListener gives the defaults of [[listener]].
-func newListener() Listener {
+// DefaultListener gives the settings of a listener of which a file says
+// nothing, for programs that make a Config themselves: Name, Tenant, Address and
+// Plugin are left to them.
+func DefaultListener() Listener {
 	return Listener{
 		Instance:     "connection",
 		Shape:        "events",
