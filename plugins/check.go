@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"bulkhead/abi"
+	"bulkhead/plugins/nearest"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
 )
@@ -93,6 +94,15 @@ func refuseImport(i *wasm.Import, shape Shape) string {
 		return fmt.Sprintf("imports function %s as %v, which is %v; declare it so", name, i.Type, want)
 	case shape == Stdio && i.Module == abi.Module && !forCommands[i.Name]:
 		return fmt.Sprintf("imports function %s, which is for shape = \"events\"; a command reads standard input and writes standard output instead", name)
+	}
+	return ""
+}
+
+// didYouMean is "; did you mean X?" for the known name nearest to what was
+// written, or "" when none is near.
+func didYouMean(written string, known []string) string {
+	if w := nearest.Word(written, known); w != "" {
+		return "; did you mean " + w + "?"
 	}
 	return ""
 }

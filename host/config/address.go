@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"bulkhead/plugins/nearest"
 )
 
 // Address is where a listener listens.
@@ -64,7 +66,7 @@ func parseAddress(s, dir string) (Address, *fault) {
 		host, f = parseDescriptor(rest)
 	default:
 		mend := addressForms
-		if n := nearest(network, networks); n != "" {
+		if n := nearest.Word(network, networks); n != "" {
 			mend = fmt.Sprintf("did you mean %s? %s", quote(n+"://"+rest), addressForms)
 		}
 		return Address{}, &fault{fmt.Sprintf("has an unknown network %s", quote(network)), mend}

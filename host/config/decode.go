@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"bulkhead/plugins/nearest"
 )
 
 // maxErrors is how many problems one reading reports. A file with more is
@@ -151,7 +153,7 @@ func (d *decoder) unknown(key string, v any, line int, names []string, place str
 	case len(elsewhere) > 0:
 		mend = "it belongs in " + strings.Join(elsewhere, " or ")
 	default:
-		if meant = nearest(key, names); meant != "" {
+		if meant = nearest.Word(key, names); meant != "" {
 			mend = fmt.Sprintf("did you mean %q?", meant)
 			break
 		}
@@ -228,7 +230,7 @@ func (d *decoder) listeners(m map[string]any, root *node, tenants map[string]any
 	if len(tables) == 0 {
 		// A misspelt [[listener]] has been reported as an unknown table.
 		for key := range m {
-			if nearest(key, tableNames) == "listener" && key != "listener" {
+			if nearest.Word(key, tableNames) == "listener" && key != "listener" {
 				return nil
 			}
 		}
@@ -249,7 +251,7 @@ func (d *decoder) listeners(m map[string]any, root *node, tenants map[string]any
 		if tenant := l.Tenant; tenant != "" && tenantsKnown {
 			if _, ok := tenants[tenant]; !ok {
 				mend := fmt.Sprintf("add a [tenant.%s] table; it may be empty", clip(quoteKey(tenant)))
-				if near := nearest(tenant, names[:min(len(names), maxErrors)]); near != "" {
+				if near := nearest.Word(tenant, names[:min(len(names), maxErrors)]); near != "" {
 					mend = fmt.Sprintf("did you mean %q?", near)
 				}
 				d.fail(l.LineOf("tenant"), mend, "tenant %s is not defined", quote(tenant))

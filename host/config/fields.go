@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"bulkhead/plugins/nearest"
 )
 
 // field is one key of a table: how it is read into a T and shown again. All
@@ -236,7 +238,7 @@ func choiceField[T any](name string, words []string, at func(*T) *string) field[
 				*at(t) = s
 			default:
 				mend := "write " + want
-				if n := nearest(s, words); n != "" {
+				if n := nearest.Word(s, words); n != "" {
 					mend = fmt.Sprintf("did you mean %q? Write %s", n, want)
 				}
 				v.fault(&fault{"is not one of its words", mend})

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bulkhead/plugins/nearest"
 )
 
 func TestParseSize(t *testing.T) {
@@ -270,7 +272,7 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
+func TestNearestKey(t *testing.T) {
 	names := fieldNames(listenerFields)
 	for word, want := range map[string]string{
 		"tennant": "tenant", "tenat": "tenant", "idle_timout": "idle_timeout", "IdleTimeout": "idle_timeout", "adress": "address",
@@ -278,20 +280,9 @@ func TestNearest(t *testing.T) {
 		"keep-alive": "keepalive", "user_timeouts": "user_timeout", "instances": "instance", "bäcklog": "backlog",
 		strings.Repeat("name", 20): "",
 	} {
-		if got := nearest(word, names); got != want {
+		if got := nearest.Word(word, names); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
 		}
-	}
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"ab", "ba", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3}, {"é", "e", 1}} {
-		if got := editDistance(test.a, test.b); got != test.want {
-			t.Errorf("editDistance(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-	if got := nearest("a", nil); got != "" {
-		t.Errorf("nearest of nothing: %q", got)
 	}
 }
 

@@ -1,13 +1,15 @@
-package config
+// Package nearest finds the word that was meant by one that is not known.
+package nearest
 
 import (
 	"strings"
 	"unicode"
 )
 
-// nearest returns the word of words that word was most likely meant to be, or
-// "" when none is near. On a tie the earlier of words wins.
-func nearest(word string, words []string) string {
+// Word returns the one of words that word was most likely meant to be, or ""
+// when none is near. On a tie the earlier of words wins. Any goroutine may call
+// it, with bytes from anywhere.
+func Word(word string, words []string) string {
 	// A word this long is no slip of the finger, and comparing it is not free.
 	if len(word) > 64 {
 		return ""
