@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,9 +13,6 @@ import (
 	"bulkhead/plugins"
 	"bulkhead/selector"
 )
-
-// maxPlugin is the greatest file that is read as a plugin.
-const maxPlugin = 64 << 20
 
 // loader has one runtime for each tenant that has a plugin, and each plugin
 // of a tenant compiled once.
@@ -46,7 +42,7 @@ func newLoader(cfg *config.Config, tenants map[string]*tenant, log *slog.Logger,
 // load compiles a listener's plugin, unless its tenant has it already. What
 // is compiled is what was hashed: the file is read once.
 func (p *loader) load(l *config.Listener) (*plugins.Module, error) {
-	code, err := readPlugin(l.Plugin)
+	code, err := plugins.ReadFile(l.Plugin)
 	if err != nil {
 		return nil, err
 	}
@@ -68,19 +64,6 @@ func (p *loader) load(l *config.Listener) (*plugins.Module, error) {
 	}
 	p.modules[key] = m
 	return m, nil
-}
-
-func readPlugin(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	code, err := io.ReadAll(io.LimitReader(f, maxPlugin+1))
-	if err == nil && len(code) > maxPlugin {
-		err = fmt.Errorf("%s is larger than %d MiB, which is the most a plugin may have", path, maxPlugin>>20)
-	}
-	return code, err
 }
 
 func (p *loader) runtime(name string) (*plugins.Runtime, error) {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"bulkhead/abi"
@@ -22,7 +21,7 @@ exports, its memory, and everything that a listener would refuse it for. The
 exit status is 1 when it would be refused.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
-			b, err := readModule(args[0])
+			b, err := plugins.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
@@ -34,20 +33,6 @@ exit status is 1 when it would be refused.`,
 			return nil
 		},
 	}
-}
-
-// readModule reads a file that is no longer than any module may be.
-func readModule(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, wasm.MaxModule+1))
-	if err == nil && len(b) > wasm.MaxModule {
-		err = fmt.Errorf("%s is larger than %d MiB, which is the most a module may have", path, wasm.MaxModule>>20)
-	}
-	return b, err
 }
 
 func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
