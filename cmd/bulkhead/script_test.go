@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -42,6 +43,7 @@ func TestMain(m *testing.M) {
 //	logged REGEXP        waits until the daemon's log matches
 //	ended N              waits for the daemon's end, with status N; its
 //	                     output is then in the file log
+//	mode OCTAL PATH...   wants the permissions of files
 //
 // ECHO is the path of the shipped echo.wasm.
 func TestScripts(t *testing.T) {
@@ -78,6 +80,21 @@ func TestScripts(t *testing.T) {
 			"signal":        sendSignal,
 			"logged":        logged,
 			"ended":         ended,
+			"mode":          mode,
 		},
 	})
+}
+
+// mode wants files to have the permissions given.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mode OCTAL PATH...")
+	}
+	for _, path := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(path))
+		ts.Check(err)
+		if have := fmt.Sprintf("%o", info.Mode().Perm()); have != args[0] {
+			ts.Fatalf("%s has mode %s, not %s", path, have, args[0])
+		}
+	}
 }
