@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bulkhead/host/config/keylines"
 	"bulkhead/plugins/nearest"
 )
 
@@ -67,24 +68,24 @@ func (d *decoder) decode(src []byte) *Config {
 	var tenants map[string]any
 	tenantsKnown := true
 	for _, key := range documentOrder(m, root) {
-		n := root.at(key)
+		n := root.At(key)
 		switch key {
 		case "host":
 			if t, ok := m[key].(map[string]any); ok {
 				c.Host.lines = readTable(d, &c.Host, hostFields, t, n, "[host]")
 			} else {
-				d.fail(n.line, "write [host] on a line of its own, and its keys below", "host is %s, not a table", kind(m[key]))
+				d.fail(n.Line, "write [host] on a line of its own, and its keys below", "host is %s, not a table", kind(m[key]))
 			}
 		case "tenant":
 			if tenants, tenantsKnown = m[key].(map[string]any); !tenantsKnown {
-				d.fail(n.line, "write [tenant.NAME] on a line of its own, and its keys below", "tenant is %s, not a table", kind(m[key]))
+				d.fail(n.Line, "write [tenant.NAME] on a line of its own, and its keys below", "tenant is %s, not a table", kind(m[key]))
 			}
 		case "listener":
 		default:
-			d.unknown(key, m[key], n.line, tableNames, "")
+			d.unknown(key, m[key], n.Line, tableNames, "")
 		}
 	}
-	c.Tenants = d.tenants(tenants, root.at("tenant"))
+	c.Tenants = d.tenants(tenants, root.At("tenant"))
 	c.Listeners = d.listeners(m, root, tenants, tenantsKnown)
 	d.checkClashes(c.Listeners)
 	d.checkUnused(c)
@@ -95,38 +96,38 @@ func (d *decoder) decode(src []byte) *Config {
 var tableNames = []string{"host", "tenant", "listener"}
 
 // documentOrder gives a table's keys in the order of their lines.
-func documentOrder(m map[string]any, n *node) []string {
+func documentOrder(m map[string]any, n *keylines.Node) []string {
 	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
-		return cmp.Or(cmp.Compare(n.at(a).line, n.at(b).line), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(n.At(a).Line, n.At(b).Line), cmp.Compare(a, b))
 	})
 }
 
 // readTable reads a table's keys into t. place is how the table is written in
 // the file. It returns the lines of the known keys.
-func readTable[T any](d *decoder, t *T, fields []field[T], m map[string]any, n *node, place string) map[string]int {
+func readTable[T any](d *decoder, t *T, fields []field[T], m map[string]any, n *keylines.Node, place string) map[string]int {
 	lines := make(map[string]int, len(m))
 	meant := make(map[string]bool)
 	for _, key := range documentOrder(m, n) {
 		if d.full() {
 			break
 		}
-		at := n.at(key)
+		at := n.At(key)
 		i := slices.IndexFunc(fields, func(f field[T]) bool { return f.name == key })
 		if i < 0 {
-			meant[d.unknown(key, m[key], at.line, fieldNames(fields), place)] = true
+			meant[d.unknown(key, m[key], at.Line, fieldNames(fields), place)] = true
 			continue
 		}
 		f := fields[i]
-		lines[key] = at.line
+		lines[key] = at.Line
 		f.read(t, &value{d: d, key: key, want: f.want, v: m[key], n: at})
 		if f.unenforced != "" {
-			d.warn(at.line, "do not rely on it yet", "%s is accepted but not enforced by this version: %s", key, f.unenforced)
+			d.warn(at.Line, "do not rely on it yet", "%s is accepted but not enforced by this version: %s", key, f.unenforced)
 		}
 	}
 	for _, f := range fields {
 		// A key that was only misspelt has been reported, under its own name.
 		if _, given := m[f.name]; f.required != "" && !given && !meant[f.name] {
-			d.fail(n.line, "add "+f.required, "%s has no %s", place, f.name)
+			d.fail(n.Line, "add "+f.required, "%s has no %s", place, f.name)
 		}
 	}
 	return lines
@@ -186,21 +187,21 @@ func placesOf(key string) []string {
 }
 
 // tenants reads every [tenant.NAME], sorted by name.
-func (d *decoder) tenants(m map[string]any, n *node) []Tenant {
+func (d *decoder) tenants(m map[string]any, n *keylines.Node) []Tenant {
 	var all []Tenant
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		at := n.at(name)
+		at := n.At(name)
 		table, ok := m[name].(map[string]any)
 		if !ok {
-			d.fail(at.line, "write [tenant.NAME] on a line of its own, and its keys below", "tenant.%s is %s, not a table", clip(name), kind(m[name]))
+			d.fail(at.Line, "write [tenant.NAME] on a line of its own, and its keys below", "tenant.%s is %s, not a table", clip(name), kind(m[name]))
 			continue
 		}
 		if !goodName(name) {
-			d.fail(at.line, "write "+nameForm, "[tenant.%s] is no tenant's name", clip(quoteKey(name)))
+			d.fail(at.Line, "write "+nameForm, "[tenant.%s] is no tenant's name", clip(quoteKey(name)))
 			// Its keys are looked at all the same.
 		}
 		t := DefaultTenant(name)
-		t.Line = at.line
+		t.Line = at.Line
 		t.lines = readTable(d, &t, tenantFields, table, at, "[tenant."+clip(quoteKey(name))+"]")
 		all = append(all, t)
 	}
@@ -217,14 +218,14 @@ func quoteKey(name string) string {
 
 // listeners reads every [[listener]]. tenants are those a listener may name;
 // when they are not known, because [tenant] itself is wrong, any name will do.
-func (d *decoder) listeners(m map[string]any, root *node, tenants map[string]any, tenantsKnown bool) []Listener {
-	n := root.at("listener")
+func (d *decoder) listeners(m map[string]any, root *keylines.Node, tenants map[string]any, tenantsKnown bool) []Listener {
+	n := root.At("listener")
 	tables, ok := tablesOf(m["listener"])
 	if one, single := m["listener"].(map[string]any); single {
-		d.fail(n.line, "write [[listener]], with two brackets, above each listener's keys", "listener is a single table")
-		tables, n = []map[string]any{one}, &node{line: n.line, items: []*node{n}}
+		d.fail(n.Line, "write [[listener]], with two brackets, above each listener's keys", "listener is a single table")
+		tables, n = []map[string]any{one}, keylines.ListOf(n)
 	} else if _, given := m["listener"]; given && !ok {
-		d.fail(n.line, "write [[listener]] on a line of its own, and its keys below", "listener is %s, not tables", kind(m["listener"]))
+		d.fail(n.Line, "write [[listener]] on a line of its own, and its keys below", "listener is %s, not tables", kind(m["listener"]))
 		return nil
 	}
 	if len(tables) == 0 {
@@ -243,9 +244,9 @@ func (d *decoder) listeners(m map[string]any, root *node, tenants map[string]any
 		if d.full() {
 			break
 		}
-		at := n.item(i)
+		at := n.Item(i)
 		l := DefaultListener()
-		l.Line = at.line
+		l.Line = at.Line
 		l.lines = readTable(d, &l, listenerFields, table, at, "[[listener]]")
 		d.checkListener(&l, table)
 		if tenant := l.Tenant; tenant != "" && tenantsKnown {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"bulkhead/host/config/keylines"
 	"bulkhead/plugins/nearest"
 )
 
@@ -34,7 +35,7 @@ type value struct {
 	key  string
 	want string
 	v    any
-	n    *node
+	n    *keylines.Node
 }
 
 // bad reports the value; problem completes the sentence "key = value ...".
@@ -44,7 +45,7 @@ func (v *value) bad(problem string) {
 
 // fault reports the value with a mend of its own.
 func (v *value) fault(f *fault) {
-	v.d.fail(v.n.line, f.mend, "%s = %s %s", v.key, shown(v.v), f.problem)
+	v.d.fail(v.n.Line, f.mend, "%s = %s %s", v.key, shown(v.v), f.problem)
 }
 
 // wrongType reports a value of another type than the key takes.

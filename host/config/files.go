@@ -57,7 +57,7 @@ func readPlugin(l *Listener, v *value) {
 		if perm&0o002 != 0 {
 			who = "every user of the machine"
 		}
-		v.d.warn(v.n.line, "take that away with chmod go-w, or pin the content with plugin_sha256", "the plugin %s can be changed by %s", quote(path), who)
+		v.d.warn(v.n.Line, "take that away with chmod go-w, or pin the content with plugin_sha256", "the plugin %s can be changed by %s", quote(path), who)
 	}
 	l.Plugin = path
 }

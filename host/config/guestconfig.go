@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"bulkhead/host/config/keylines"
 )
 
 // maxGuestConfig is the most bytes of JSON a plugin's configuration may be.
@@ -39,13 +41,13 @@ func readGuestConfig(l *Listener, v *value) {
 }
 
 // jsonValue gives x in the types that JSON has; path is its place in the
-// table. It goes no deeper than maxDepth, since the scanner let x through.
-func (v *value) jsonValue(path string, x any, n *node) (any, bool) {
+// table. It goes no deeper than keylines.MaxDepth, since the scanner let x through.
+func (v *value) jsonValue(path string, x any, n *keylines.Node) (any, bool) {
 	good := true
 	switch x := x.(type) {
 	case float64:
 		if math.IsInf(x, 0) || math.IsNaN(x) {
-			v.d.fail(n.line, "write a finite number", "%s = %s cannot be said in JSON", clip(path), shown(x))
+			v.d.fail(n.Line, "write a finite number", "%s = %s cannot be said in JSON", clip(path), shown(x))
 			return nil, false
 		}
 		return x, true
@@ -54,7 +56,7 @@ func (v *value) jsonValue(path string, x any, n *node) (any, bool) {
 	case map[string]any:
 		out := make(map[string]any, len(x))
 		for _, key := range documentOrder(x, n) {
-			item, ok := v.jsonValue(path+"."+key, x[key], n.at(key))
+			item, ok := v.jsonValue(path+"."+key, x[key], n.At(key))
 			out[key] = item
 			good = good && ok
 		}
@@ -62,7 +64,7 @@ func (v *value) jsonValue(path string, x any, n *node) (any, bool) {
 	case []map[string]any:
 		out := make([]any, len(x))
 		for i := range x {
-			item, ok := v.jsonValue(fmt.Sprintf("%s[%d]", path, i), x[i], n.item(i))
+			item, ok := v.jsonValue(fmt.Sprintf("%s[%d]", path, i), x[i], n.Item(i))
 			out[i] = item
 			good = good && ok
 		}
@@ -70,7 +72,7 @@ func (v *value) jsonValue(path string, x any, n *node) (any, bool) {
 	case []any:
 		out := make([]any, len(x))
 		for i := range x {
-			item, ok := v.jsonValue(fmt.Sprintf("%s[%d]", path, i), x[i], n.item(i))
+			item, ok := v.jsonValue(fmt.Sprintf("%s[%d]", path, i), x[i], n.Item(i))
 			out[i] = item
 			good = good && ok
 		}

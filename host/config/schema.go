@@ -255,7 +255,7 @@ func readConnect(t *Tenant, v *value) {
 	}
 	seen := make(map[string]bool, len(list))
 	for i, item := range list {
-		entry := &value{d: v.d, key: fmt.Sprintf("connect[%d]", i), want: strings.TrimPrefix(dialForms, "write "), v: item, n: v.n.item(i)}
+		entry := &value{d: v.d, key: fmt.Sprintf("connect[%d]", i), want: strings.TrimPrefix(dialForms, "write "), v: item, n: v.n.Item(i)}
 		s, ok := entry.str()
 		if !ok {
 			continue

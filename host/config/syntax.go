@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"bulkhead/host/config/keylines"
+
 	"github.com/BurntSushi/toml"
 )
 
@@ -16,32 +18,31 @@ const maxFile = 1 * mib
 // read turns the file's bytes into the values of its keys and the places where
 // they stand. What is wrong is added to d; ok is false when there is nothing
 // to go on with.
-func (d *decoder) read(src []byte) (m map[string]any, root *node, ok bool) {
+func (d *decoder) read(src []byte) (m map[string]any, root *keylines.Node, ok bool) {
 	if !d.checkBytes(src) {
 		return nil, nil, false
 	}
-	text := string(src)
-	s, whole := scanText(text, nil)
-	for _, dup := range s.duplicates {
-		mend := fmt.Sprintf("keep one of the two (the first is on line %d)", dup.first)
-		if dup.key != "" {
-			d.fail(dup.line, mend, "duplicate key %s", quote(dup.key))
+	s, whole := keylines.Text(string(src))
+	for _, dup := range s.Duplicates {
+		mend := fmt.Sprintf("keep one of the two (the first is on line %d)", dup.First)
+		if dup.Key != "" {
+			d.fail(dup.Line, mend, "duplicate key %s", quote(dup.Key))
 		} else {
-			d.fail(dup.line, mend, "duplicate table [%s]", clip(toml.Key(dup.path).String()))
+			d.fail(dup.Line, mend, "duplicate table [%s]", clip(toml.Key(dup.Path).String()))
 		}
 	}
-	if s.tooDeep {
-		d.fail(s.line, fmt.Sprintf("write at most %d levels, counting each part of a dotted key, each table and each array", maxDepth), "nested too deep")
+	if s.TooDeep {
+		d.fail(s.Line, fmt.Sprintf("write at most %d levels, counting each part of a dotted key, each table and each array", keylines.MaxDepth), "nested too deep")
 		return nil, nil, false
 	}
 	// Duplicates have been reported, and would stop the library: out of the
 	// text with them, so that what else is wrong is found too.
-	text = without(text, s.duplicates)
+	text := s.WithoutDuplicates()
 	if !whole {
 		// Nothing that the scanner has not been over goes to the library, as
 		// it would not have been checked for depth. The line's rest is enough
 		// for the library to say what is wrong with it.
-		text = text[:cutAfter(text, s.pos)]
+		text = text[:cutAfter(text, s.Pos)]
 	}
 	m, bad := parseTOML(text)
 	if bad != nil {
@@ -49,10 +50,10 @@ func (d *decoder) read(src []byte) (m map[string]any, root *node, ok bool) {
 		return nil, nil, false
 	}
 	if !whole {
-		d.fail(s.line, "correct the line", "not valid TOML")
+		d.fail(s.Line, "correct the line", "not valid TOML")
 		return nil, nil, false
 	}
-	return m, s.root, true
+	return m, s.Root, true
 }
 
 // checkBytes refuses what is no text before anything reads it as such.
@@ -81,26 +82,6 @@ func (d *decoder) checkBytes(src []byte) bool {
 }
 
 func lineAt(src []byte, offset int) int { return 1 + bytes.Count(src[:offset], []byte("\n")) }
-
-// without returns text with the duplicates' bytes made blanks, so that every
-// other byte stays on its line.
-func without(text string, dups []duplicate) string {
-	if len(dups) == 0 {
-		return text
-	}
-	b := []byte(text)
-	for _, dup := range dups {
-		if dup.comma > 0 {
-			b[dup.comma] = ' '
-		}
-		for i := dup.start; i < dup.end; i++ {
-			if b[i] != '\n' && b[i] != '\r' {
-				b[i] = ' '
-			}
-		}
-	}
-	return string(b)
-}
 
 // cutAfter returns where to end text so that it holds the line around pos, but
 // not much behind pos.

@@ -1,4 +1,4 @@
-package config
+package keylines
 
 import (
 	"strconv"
@@ -8,32 +8,32 @@ import (
 
 // key reads the parts of a dotted key and the blanks around them. depth is how
 // many parts lie above it.
-func (s *scan) key(depth int) ([]string, bool) {
+func (s *Scan) key(depth int) ([]string, bool) {
 	var parts []string
 	for {
 		s.spaces()
-		if s.pos >= len(s.src) {
+		if s.Pos >= len(s.src) {
 			return nil, false
 		}
-		if s.tooDeep = depth+len(parts) >= maxDepth; s.tooDeep {
+		if s.TooDeep = depth+len(parts) >= MaxDepth; s.TooDeep {
 			return nil, false
 		}
 		var part string
-		switch s.src[s.pos] {
+		switch s.src[s.Pos] {
 		case '"', '\'':
 			var ok bool
 			if part, ok = s.quotedKey(); !ok {
 				return nil, false
 			}
 		default:
-			start := s.pos
-			for s.pos < len(s.src) && bareKeyByte(s.src[s.pos]) {
-				s.pos++
+			start := s.Pos
+			for s.Pos < len(s.src) && bareKeyByte(s.src[s.Pos]) {
+				s.Pos++
 			}
-			if s.pos == start {
+			if s.Pos == start {
 				return nil, false
 			}
-			part = s.src[start:s.pos]
+			part = s.src[start:s.Pos]
 		}
 		parts = append(parts, part)
 		s.spaces()
@@ -49,13 +49,13 @@ func bareKeyByte(c byte) bool {
 
 // quotedKey reads a key in quotes of either kind, on one line, and gives what
 // it stands for.
-func (s *scan) quotedKey() (string, bool) {
-	quote := s.src[s.pos]
-	start := s.pos + 1
+func (s *Scan) quotedKey() (string, bool) {
+	quote := s.src[s.Pos]
+	start := s.Pos + 1
 	if !s.oneLine(quote) {
 		return "", false
 	}
-	inside := s.src[start : s.pos-1]
+	inside := s.src[start : s.Pos-1]
 	if quote == '\'' {
 		return inside, true
 	}
@@ -63,47 +63,47 @@ func (s *scan) quotedKey() (string, bool) {
 }
 
 // text skips a string of any of the four kinds.
-func (s *scan) text() bool {
-	quote := s.src[s.pos]
+func (s *Scan) text() bool {
+	quote := s.src[s.Pos]
 	three := strings.Repeat(string(rune(quote)), 3)
-	if !strings.HasPrefix(s.src[s.pos:], three) {
+	if !strings.HasPrefix(s.src[s.Pos:], three) {
 		return s.oneLine(quote)
 	}
-	for s.pos += 3; s.pos < len(s.src); {
-		switch c := s.src[s.pos]; {
+	for s.Pos += 3; s.Pos < len(s.src); {
+		switch c := s.src[s.Pos]; {
 		case c == '\n':
-			s.line++
-			s.pos++
+			s.Line++
+			s.Pos++
 		case c == '\\' && quote == '"':
 			// What is escaped cannot end the string. A line end is left, to be counted.
-			if s.pos++; s.pos < len(s.src) && s.src[s.pos] != '\n' {
-				s.pos++
+			if s.Pos++; s.Pos < len(s.src) && s.src[s.Pos] != '\n' {
+				s.Pos++
 			}
-		case strings.HasPrefix(s.src[s.pos:], three):
+		case strings.HasPrefix(s.src[s.Pos:], three):
 			// One or two quotes may stand right before the three that end it.
 			for s.accept(quote) {
 			}
 			return true
 		default:
-			s.pos++
+			s.Pos++
 		}
 	}
 	return false
 }
 
 // oneLine skips a string of one line, from its opening quote past its closing one.
-func (s *scan) oneLine(quote byte) bool {
-	for s.pos++; s.pos < len(s.src); {
-		c := s.src[s.pos]
+func (s *Scan) oneLine(quote byte) bool {
+	for s.Pos++; s.Pos < len(s.src); {
+		c := s.src[s.Pos]
 		if c == '\n' {
 			return false
 		}
-		s.pos++
+		s.Pos++
 		switch {
 		case c == quote:
 			return true
-		case c == '\\' && quote == '"' && s.pos < len(s.src) && s.src[s.pos] != '\n':
-			s.pos++
+		case c == '\\' && quote == '"' && s.Pos < len(s.src) && s.src[s.Pos] != '\n':
+			s.Pos++
 		}
 	}
 	return false
