@@ -709,6 +709,24 @@ func TestSendToAPeerThatIsGone(t *testing.T) {
 	b.ended(s, Reason{Code: abi.Reset})
 }
 
+// A send that finds out that the connection is broken says so. It used to
+// answer OK with nothing taken, which a guest could not tell from success.
+func TestSendThatFindsTheEnd(t *testing.T) {
+	b := newBench(t)
+	s := &script{data: func(c *CSA, p []byte) int {
+		if err := unix.Shutdown(int(c.fd), unix.SHUT_WR); err != nil {
+			t.Error(err)
+		}
+		if n, code := c.Send(make([]byte, direct)); n != 0 || code != abi.Closed {
+			t.Errorf("Send: %d, %v; want 0, CLOSED", n, code)
+		}
+		return len(p)
+	}}
+	_, peer := b.tcp(s)
+	send(t, peer, "x")
+	b.ended(s, Reason{Code: abi.Reset})
+}
+
 func TestIdleTimeout(t *testing.T) {
 	b := newBench(t)
 	b.set.IdleTimeout = time.Minute

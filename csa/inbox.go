@@ -24,8 +24,11 @@ func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
 	if len(p) >= direct || len(p) > limit-c.inbox.len() {
 		// Either it is long, or it would not fit: ask the socket now.
 		taken = c.sendNow(p)
-		if c.is(dying) {
-			return taken, abi.OK // the end is told by Closed
+		if c.is(dying) { // what went before it died counts
+			if taken == 0 {
+				return 0, abi.Closed
+			}
+			return taken, abi.OK
 		}
 	}
 	if queue := min(len(p)-taken, limit-c.inbox.len()); queue > 0 {
