@@ -70,8 +70,8 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	if r := p.runtimes[name]; r != nil {
 		return r, nil
 	}
-	if err := os.MkdirAll(p.state, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of [host] state: %w", err)
+	if err := makeState(p.state); err != nil {
+		return nil, err
 	}
 	t := p.tenants[name]
 	r, err := plugins.NewRuntime(plugins.RuntimeOptions{
@@ -86,6 +86,22 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	}
 	p.runtimes[name] = r
 	return r, nil
+}
+
+// makeState makes the state folder. Whoever may write to it could put a folder
+// of his own in the place of the compiled code, which is executed.
+func makeState(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("making the folder of [host] state: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("looking at the folder of [host] state: %w", err)
+	}
+	if mode := info.Mode(); mode.Perm()&0o022 != 0 && mode&os.ModeSticky == 0 {
+		return fmt.Errorf("the folder of [host] state, %s, can be written by others (mode %04o), and what is compiled there is executed; say chmod go-w %s", path, mode.Perm(), path)
+	}
+	return nil
 }
 
 // crew loads a server's plugin and starts what has to be there before the
