@@ -86,7 +86,7 @@ func (e *eachCrew) place() int {
 	if e.paused {
 		return -1
 	}
-	return leastLoaded(e.s.host.loops, func(int) bool { return true })
+	return leastLoaded(e.s.host.loops, anyLoop)
 }
 
 func (e *eachCrew) take(a arrival) {

@@ -22,7 +22,7 @@ func newNativeCrew(s *server, native Native) *nativeCrew {
 }
 
 func (n *nativeCrew) place() int {
-	return leastLoaded(n.s.host.loops, func(int) bool { return true })
+	return leastLoaded(n.s.host.loops, anyLoop)
 }
 
 func (n *nativeCrew) take(a arrival) {

@@ -28,7 +28,7 @@ func newStdioCrew(s *server, m *plugins.Module) *stdioCrew {
 }
 
 func (k *stdioCrew) place() int {
-	return leastLoaded(k.s.host.loops, func(int) bool { return true })
+	return leastLoaded(k.s.host.loops, anyLoop)
 }
 
 func (k *stdioCrew) take(a arrival) {

@@ -175,12 +175,3 @@ func (g guestLog) Log(l plugins.Line) {
 	}
 	g.event(logLevels[l.Level], what, "listener", l.Listener, "text", l.Text)
 }
-
-// Count adds to one of the tenant's metrics.
-func (m *metrics) Count(name string, n int64) abi.Code {
-	c, code := m.counter(name)
-	if code == abi.OK {
-		c.Add(n)
-	}
-	return code
-}

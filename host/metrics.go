@@ -1,46 +1,61 @@
 package host
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
 	"bulkhead/abi"
 )
 
-// maxMetrics is how many names a tenant's handlers may count under.
-const maxMetrics = 100
-
-// metrics are what a tenant's handlers have counted.
+// metrics are what a tenant's handlers have counted. Its methods may be called
+// from any goroutine. Counting under a name that is known takes no lock and
+// allocates nothing, since it happens on the loops.
 type metrics struct {
-	mu     sync.Mutex
-	counts map[string]*atomic.Int64
+	counts atomic.Pointer[map[string]*atomic.Int64] // replaced, never changed
+	adding sync.Mutex                               // held to replace it
 }
 
-// counter gives the counter of a name, made when it is new, or nil and
-// abi.Quota when there are too many names already. The caller keeps it: what
-// happens for every message is then one addition.
-func (m *metrics) counter(name string) (*atomic.Int64, abi.Code) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c := m.counts[name]; c != nil {
-		return c, abi.OK
+// Count adds to one of the tenant's metrics. It answers abi.Quota for a name
+// that is new when there are abi.MaxMetrics already.
+func (m *metrics) Count(name string, n int64) abi.Code {
+	c := m.known()[name]
+	if c == nil {
+		if c = m.add(name); c == nil {
+			return abi.Quota
+		}
 	}
-	if len(m.counts) >= maxMetrics {
-		return nil, abi.Quota
+	c.Add(n)
+	return abi.OK
+}
+
+func (m *metrics) known() map[string]*atomic.Int64 {
+	if counts := m.counts.Load(); counts != nil {
+		return *counts
 	}
-	if m.counts == nil {
-		m.counts = make(map[string]*atomic.Int64)
+	return nil
+}
+
+// add makes the counter of a new name; nil when there are too many.
+func (m *metrics) add(name string) *atomic.Int64 {
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	known := m.known()
+	if c := known[name]; c != nil || len(known) >= abi.MaxMetrics {
+		return c
 	}
+	counts := make(map[string]*atomic.Int64, len(known)+1)
+	maps.Copy(counts, known)
 	c := new(atomic.Int64)
-	m.counts[name] = c
-	return c, abi.OK
+	counts[name] = c
+	m.counts.Store(&counts)
+	return c
 }
 
 func (m *metrics) snapshot() map[string]int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	counts := make(map[string]int64, len(m.counts))
-	for name, c := range m.counts {
+	known := m.known()
+	counts := make(map[string]int64, len(known))
+	for name, c := range known {
 		counts[name] = c.Load()
 	}
 	return counts
