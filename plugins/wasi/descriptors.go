@@ -14,14 +14,10 @@ const (
 )
 
 func fdStat(p *Process, s []uint64) Errno {
-	out := at(p.System.Memory(), uint32(s[1]), 24)
-	switch {
-	case !p.open(uint32(s[0])):
-		return Badf
-	case out == nil:
-		return Fault
+	out, e := p.describe(s, 24)
+	if e != Success {
+		return e
 	}
-	clear(out)
 	out[0] = characterDevice
 	rights := uint64(rightWrite | rightPoll)
 	if uint32(s[0]) == 0 {
@@ -32,17 +28,27 @@ func fdStat(p *Process, s []uint64) Errno {
 }
 
 func fileStat(p *Process, s []uint64) Errno {
-	out := at(p.System.Memory(), uint32(s[1]), 64)
-	switch {
-	case !p.open(uint32(s[0])):
-		return Badf
-	case out == nil:
-		return Fault
+	out, e := p.describe(s, 64)
+	if e != Success {
+		return e
 	}
-	clear(out)
 	out[16] = characterDevice
 	le.PutUint64(out[24:], 1)
 	return Success
+}
+
+// describe gives the place, with zeros in it, for a description of an open
+// descriptor: s holds the descriptor and where the guest wants n bytes.
+func (p *Process) describe(s []uint64, n uint32) ([]byte, Errno) {
+	out := at(p.System.Memory(), uint32(s[1]), n)
+	switch {
+	case !p.open(uint32(s[0])):
+		return nil, Badf
+	case out == nil:
+		return nil, Fault
+	}
+	clear(out)
+	return out, Success
 }
 
 func fdClose(p *Process, s []uint64) Errno {
