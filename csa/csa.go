@@ -76,6 +76,7 @@ type CSA struct {
 
 	timer      selector.Timer // the idle timeout, later the linger bound
 	lastActive int64          // when a byte last moved
+	held       *dataCall      // a Data that is not over, whose loop was passed on
 	throttle   *throttle
 	timers     []*handlerTimer
 
@@ -112,7 +113,8 @@ func (c *CSA) clear(f flag)   { c.flags &^= f }
 
 // NewCSA wraps the connected, non-blocking socket fd, tells the handler that
 // it is open, and starts to read. The CSA owns fd from here on; on an error it
-// is closed, and nobody is told. peer may be the zero value.
+// is closed, and nobody is told. peer may be the zero value. NewCSA does not
+// return when the handler passes the loop on.
 func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
 	c := &CSA{fd: int32(fd), loop: l, wiring: w, peer: peer, lastActive: l.Now()}
 	if err := l.sel.Add(&c.d, fd, c); err != nil {
@@ -184,11 +186,7 @@ func (c *CSA) ProducerFinished() {
 	if linger := c.wiring.Settings.Linger; linger > 0 {
 		c.loop.sel.SetTimer(&c.timer, c, c.loop.Now()+int64(linger))
 	}
-	if c.loop.depth == 0 {
-		c.loop.begin()
-		defer c.loop.end()
-	}
-	c.loop.later(c)
+	c.loop.settleLater(c)
 }
 
 // FinishSending flushes the inbox and then tells the peer that no more
@@ -198,17 +196,13 @@ func (c *CSA) FinishSending() {
 	if c.is(sendFinished | dying | dead) {
 		return
 	}
-	if c.loop.depth == 0 {
-		c.loop.begin()
-		defer c.loop.end()
-	}
 	c.set(sendFinished)
-	c.loop.later(c)
 	if c.is(blocked) {
 		// No Writable will come; what waited for it goes on.
 		c.clear(blocked)
 		c.offerAgain()
 	}
+	c.loop.settleLater(c)
 }
 
 // ShutdownMicroprocess closes now, without waiting for the inbox. If that has
@@ -216,11 +210,9 @@ func (c *CSA) FinishSending() {
 // what it has got for all there is. r is the reason that is told; the first
 // reason stands.
 func (c *CSA) ShutdownMicroprocess(r Reason) {
-	if c.loop.depth == 0 {
-		c.loop.begin()
-		defer c.loop.end()
-	}
+	c.loop.begin()
 	c.kill(r)
+	c.loop.end()
 }
 
 // kill marks the connection as over; it is buried at the end of the event.
@@ -260,7 +252,14 @@ func (c *CSA) bury() {
 	c.inbox.release(l, c.wiring.Budget)
 	c.rest.release(l, c.wiring.Budget)
 	l.unlink(c)
+	l.calling = call{c: c, what: inClosed}
 	c.wiring.Handler.Closed(c, c.reason)
+	l.calling = call{}
+	c.tellOthers()
+}
+
+// tellOthers is the end of the connection for those who are not its handler.
+func (c *CSA) tellOthers() {
 	if c.wiring.Creator != nil {
 		c.wiring.Creator.SocketShutdown(c, c.reason)
 	}
@@ -286,7 +285,6 @@ func (c *CSA) Exceptional() {
 // may be over.
 func (c *CSA) Expired(*selector.Timer) {
 	c.loop.begin()
-	defer c.loop.end()
 	switch {
 	case c.is(finishing) && c.inbox.len() == 0:
 		c.kill(Orderly)
@@ -297,8 +295,12 @@ func (c *CSA) Expired(*selector.Timer) {
 		due := c.lastActive + int64(c.wiring.Settings.IdleTimeout)
 		if c.loop.Now() < due {
 			c.loop.sel.SetTimer(&c.timer, c, due)
-			return
+		} else {
+			c.kill(Reason{abi.Timeout, "idle for too long"})
 		}
-		c.kill(Reason{abi.Timeout, "idle for too long"})
 	}
+	c.loop.end()
 }
+
+// Over reports whether the connection has ended, or ends with this event.
+func (c *CSA) Over() bool { return c.is(dying | dead) }

@@ -13,7 +13,8 @@ import "bulkhead/abi"
 //	Open, then (Data | Writable | Timer) any number of times,
 //	then EOF at most once, then (Writable | Timer), then Closed exactly once.
 //
-// A method must not block. It acts on the connection through the methods of
+// A method must not block; one that needs long passes the loop on (Loop.Pass)
+// and goes on beside it. It acts on the connection through the methods of
 // the CSA; what it sends leaves when the method has returned.
 type Handler interface {
 	// Open says that the connection is up.

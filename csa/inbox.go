@@ -151,7 +151,9 @@ func (c *CSA) SendReady() {
 	if c.is(blocked) && !c.is(dying|dead|sendFinished) {
 		if c.inbox.len() <= c.wiring.Settings.inbox()/2 {
 			c.clear(blocked)
+			c.loop.calling = call{c: c, what: inWritable}
 			c.wiring.Handler.Writable(c)
+			c.loop.calling = call{}
 			c.offerAgain()
 		} else {
 			c.awaitRoom()

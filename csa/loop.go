@@ -14,6 +14,8 @@ type Loop struct {
 	buffers bufferPool
 	depth   int    // events entered and not yet left
 	todo    []*CSA // CSAs with work left to the end of the event
+	settled int    // how many of todo have been settled
+	calling call   // the handler's call that is under way
 	first   *CSA   // the list of the CSAs that live here
 	count   int
 	scratch []byte // for bytes that nobody wants
@@ -31,7 +33,8 @@ func (l *Loop) Post(f func()) bool { return l.sel.Post(func() { l.Event(f) }) }
 
 // Event runs f as one event: what handlers called by it send leaves in one
 // system call a connection when it returns, and connections that died have
-// their end told then.
+// their end told then. A handler may pass the loop on, and then f does not go
+// on behind its call: calling a handler should be the last thing f does.
 func (l *Loop) Event(f func()) {
 	l.begin()
 	f()
@@ -44,15 +47,16 @@ func (l *Loop) Now() int64 { return l.sel.Now() }
 // Len is how many CSAs live on the loop.
 func (l *Loop) Len() int { return l.count }
 
-// Each calls f for every CSA on the loop, as one event.
+// Each calls f for every CSA on the loop, as one event. f must not call a
+// handler, which could pass the loop on; it may post.
 func (l *Loop) Each(f func(c *CSA)) {
-	l.begin()
-	defer l.end() // nothing is unlinked before
+	l.begin() // so that nothing is unlinked before the end
 	for c := l.first; c != nil; {
 		next := c.next
 		f(c)
 		c = next
 	}
+	l.end()
 }
 
 func (l *Loop) begin() { l.depth++ }
@@ -61,16 +65,26 @@ func (l *Loop) begin() { l.depth++ }
 // any more, so this is where connections are flushed and buried.
 func (l *Loop) end() {
 	if l.depth == 1 {
-		for i := 0; i < len(l.todo); i++ {
-			l.todo[i].settle()
+		for l.settled < len(l.todo) {
+			c := l.todo[l.settled]
+			l.settled++ // before the call, which may pass the loop on
+			c.settle()
 		}
 		clear(l.todo)
-		l.todo = l.todo[:0]
+		l.todo, l.settled = l.todo[:0], 0
 	}
 	l.depth--
 }
 
-// later has c settled at the end of the event.
+// settleLater has c settled at the end of the event, which is now if none is
+// under way.
+func (l *Loop) settleLater(c *CSA) {
+	l.begin()
+	l.later(c)
+	l.end()
+}
+
+// later has c settled at the end of the event that is under way.
 func (l *Loop) later(c *CSA) {
 	if !c.is(listed) {
 		c.set(listed)

@@ -38,7 +38,7 @@ func (c *CSA) Want(n int) {
 
 // mayRead reports whether there is a use for more bytes.
 func (c *CSA) mayRead() bool {
-	if c.is(paused | full | slowIn | ended | finishing | dying | dead) {
+	if c.is(paused|full|slowIn|ended|finishing|dying|dead) || c.held != nil {
 		return false
 	}
 	// A handler that could not send and so did not consume is not given more.
@@ -81,6 +81,7 @@ func (c *CSA) readOnce() (more bool) {
 	case c.is(dying | dead):
 	case c.is(finishing):
 		c.readToDiscard()
+	case c.held != nil: // Consumed goes on
 	case c.is(ended):
 		c.tellEnd()
 	case c.is(paused | slowIn):
@@ -114,7 +115,7 @@ func (c *CSA) readToWindow() (more bool) {
 		more = n == len(room)
 	}
 	if n > 0 || (offer && old > 0 && !c.is(ended)) {
-		c.deliver(window, old, old+n)
+		c.deliver(dataCall{old: old, whole: old+n == len(window)}, window[:old+n])
 	} else if old == len(window) {
 		c.set(full)
 	}
@@ -134,10 +135,18 @@ func (c *CSA) worthReading(room []byte) []byte {
 	return room[:min(len(room), max(free, smallestBuffer))]
 }
 
-// deliver hands window[:filled] to the handler, whose first old bytes stand
-// in the rest as well, and keeps what it does not consume.
-func (c *CSA) deliver(window []byte, old, filled int) {
-	used := c.wiring.Handler.Data(c, window[:filled])
+// deliver hands p, which is the start of the window, to the handler, and keeps
+// what it does not consume.
+func (c *CSA) deliver(d dataCall, p []byte) {
+	c.loop.calling = call{c, inData, d}
+	used := c.wiring.Handler.Data(c, p)
+	c.loop.calling = call{}
+	c.keep(&d, p, used)
+}
+
+// keep keeps what the handler has not consumed of p.
+func (c *CSA) keep(d *dataCall, p []byte, used int) {
+	old, filled := d.old, len(p)
 	if c.is(dying) {
 		return // the window may be gone, with the handler's instance
 	}
@@ -153,14 +162,14 @@ func (c *CSA) deliver(window []byte, old, filled int) {
 	kept := true
 	if used < old {
 		c.rest.discard(l, budget, used)
-		kept = filled == old || c.rest.append(l, budget, window[old:filled])
+		kept = filled == old || c.rest.append(l, budget, p[old:])
 	} else {
 		c.rest.discard(l, budget, old)
-		kept = used == filled || c.rest.append(l, budget, window[used:filled])
+		kept = used == filled || c.rest.append(l, budget, p[used:])
 	}
 	if !kept {
 		c.kill(Reason{abi.Quota, "its tenant has no memory left for unconsumed bytes"})
-	} else if used == 0 && filled == len(window) {
+	} else if used == 0 && d.whole {
 		c.set(full)
 	} else if unseen > 0 {
 		c.set(offering)
@@ -247,27 +256,46 @@ func (c *CSA) tellEnd() {
 			c.set(full)
 			return
 		}
-		before := c.rest.len()
 		n := copy(window, c.rest.bytes())
-		c.deliver(window, n, n)
-		switch {
-		case c.is(dying | finishing):
-			return
-		case c.rest.len() == before && !c.is(blocked|paused):
-			c.set(lastOffered)
-		case c.rest.len() > 0:
-			if !c.is(blocked | paused) {
-				c.d.ReadAgain() // a turn for the others, then go on
-			}
-			return
+		d := dataCall{old: n, whole: n == len(window), atEnd: true, before: c.rest.len()}
+		c.deliver(d, window[:n])
+		if !c.is(dying | finishing) {
+			c.restWasOffered(&d)
 		}
+		return
 	}
+	c.sayEOF()
+}
+
+// restWasOffered goes on when the rest has been offered after the end.
+func (c *CSA) restWasOffered(d *dataCall) {
+	switch {
+	case c.rest.len() == d.before && !c.is(blocked|paused):
+		c.set(lastOffered)
+	case c.rest.len() > 0:
+		if !c.is(blocked | paused) {
+			c.d.ReadAgain() // a turn for the others, then go on
+		}
+		return
+	}
+	c.sayEOF()
+}
+
+// sayEOF tells the handler that nothing more comes, unless it has paused.
+func (c *CSA) sayEOF() {
 	if c.is(paused) {
 		return
 	}
 	c.rest.release(c.loop, c.wiring.Budget)
 	c.set(endTold)
+	c.loop.calling = call{c: c, what: inEOF}
 	c.wiring.Handler.EOF(c)
+	c.loop.calling = call{}
+	c.endWasTold()
+}
+
+// endWasTold closes the connection when both sides have finished.
+func (c *CSA) endWasTold() {
 	if c.is(writeShut) {
 		c.kill(Orderly)
 	}

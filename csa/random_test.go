@@ -96,12 +96,17 @@ func TestHandlersAsTheyPlease(t *testing.T) {
 	if testing.Short() {
 		seeds = 40
 	}
+	asTheyPlease(t, seeds, func(w *whim) Handler { return w })
+}
+
+// asTheyPlease runs a whim a seed, each as the handler that wire makes of it.
+func asTheyPlease(t *testing.T, seeds int, wire func(*whim) Handler) {
 	for seed := range uint64(seeds) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		b := newBench(t)
 		b.set.Inbox = 1 << (8 + rng.IntN(9))
 		w := &whim{rng: rand.New(rand.NewPCG(seed, 12)), window: make([]byte, 64+rng.IntN(20_000))}
-		conn, peer := b.tcp(w)
+		conn, peer := b.tcp(wire(w))
 		stop := make(chan struct{})
 		go func() { // time goes by
 			for {

@@ -34,7 +34,12 @@ func (c *CSA) stopThrottle() {
 func (t *throttle) Expired(timer *selector.Timer) {
 	c := t.c
 	c.loop.begin()
-	defer c.loop.end()
+	t.expired(timer)
+	c.loop.end()
+}
+
+func (t *throttle) expired(timer *selector.Timer) {
+	c := t.c
 	if timer == &t.in {
 		if wait := c.wiring.Budget.Received(0, c.loop.Now()); wait > 0 {
 			c.slowDown(slowIn, wait)

@@ -12,7 +12,7 @@
 // # Who may call what
 //
 // A selector has one owner at a time: the goroutine that holds its baton,
-// which is the one inside [Selector.Run]. All notices, timers and posted
+// which [Selector.Run] starts. All notices, timers and posted
 // functions are called there, and everything but [Selector.Post],
 // [Selector.Stop] and [Selector.Done] may be called only there (or before Run
 // has been called). Nothing takes a lock. In the middle of a notice the owner
@@ -89,13 +89,13 @@ func New(o Options) (*Selector, error) {
 // clock: monotonic, with an arbitrary start. It does not move within a turn.
 func (s *Selector) Now() int64 { return s.now }
 
-// Run makes the calling goroutine the owner and serves until Stop. It returns
-// when the selector has stopped and its descriptors are closed, also when the
-// baton has been passed to other goroutines on the way. Run may be called
-// once.
+// Run serves until Stop, on a goroutine of the selector's own, since one that
+// has passed the baton on may have to end in the middle of a notice. It
+// returns when the selector has stopped and its descriptors are closed. Run
+// may be called once.
 func (s *Selector) Run() {
 	s.holder = &baton{}
-	s.run(s.holder)
+	go s.run(s.holder, nil)
 	<-s.done
 }
 
@@ -111,19 +111,26 @@ func (s *Selector) Stop() {
 }
 
 // Pass hands the baton to a new goroutine in mid-notice: from here on that
-// one runs the loop, and the caller may finish what it is doing but may not
-// touch the selector, or anything else that belongs to the loop, except by
-// Post. Only the owner may call it, from within a notice, a timer or a posted
-// function.
-func (s *Selector) Pass() {
+// one runs the loop, beginning with resume (nil: nothing), which is called as
+// a notice is. The caller may finish what it is doing but may not touch the
+// selector, or anything else that belongs to the loop, except by Post; then it
+// returns to the selector or ends with runtime.Goexit. Only the owner may call
+// it, from within a notice, a timer or a posted function.
+func (s *Selector) Pass(resume func()) {
 	s.holder.passed = true
 	next := &baton{}
 	s.holder = next
-	go s.run(next)
+	go s.run(next, resume)
 }
 
 // run serves until the baton is passed or the selector stops.
-func (s *Selector) run(mine *baton) {
+func (s *Selector) run(mine *baton, resume func()) {
+	if resume != nil {
+		resume()
+		if mine.passed {
+			return
+		}
+	}
 	for {
 		if s.stopping.Load() {
 			if s.finish(mine) {

@@ -447,7 +447,7 @@ func TestPassTheBaton(t *testing.T) {
 		probes[i] = p
 		p.onRead = func() {
 			if told.Add(1) == 3 {
-				s.Pass()
+				s.Pass(nil)
 				<-slow // a long call, in the background by now
 				close(finished)
 			}
@@ -487,7 +487,7 @@ func TestPassTheBatonAlways(t *testing.T) {
 		if reads < 500 {
 			p.NewReader() // the byte is never read: ready at once
 		}
-		s.Pass()
+		s.Pass(nil)
 	}
 	var timer Timer
 	var e expirer
@@ -496,7 +496,7 @@ func TestPassTheBatonAlways(t *testing.T) {
 		if fires < 500 {
 			s.SetTimer(tm, e, s.Now())
 		}
-		s.Pass()
+		s.Pass(nil)
 	}
 	if err := s.Add(&p.Descriptor, a, p); err != nil {
 		t.Fatal(err)
@@ -506,7 +506,7 @@ func TestPassTheBatonAlways(t *testing.T) {
 	write(t, b, "x")
 	go s.Run()
 	for range 500 {
-		s.Post(func() { posts++; s.Pass() })
+		s.Post(func() { posts++; s.Pass(nil) })
 	}
 	waitFor(t, s, func() bool { return reads == 500 && fires == 500 && posts == 500 })
 	s.Stop()

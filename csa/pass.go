@@ -1,0 +1,102 @@
+package csa
+
+// call is a call of a handler after which the CSA has something left to do.
+// It is written down before, so that it can be done on another goroutine if
+// the handler passes the loop on.
+type call struct {
+	c    *CSA
+	what callKind
+	data dataCall // of inData
+}
+
+type callKind byte
+
+const (
+	inNone callKind = iota
+	inData
+	inWritable
+	inEOF
+	inClosed
+)
+
+// dataCall is what Data was given: some bytes, the first old of which stand in
+// the rest as well.
+type dataCall struct {
+	old   int
+	whole bool // they fill the window
+	// atEnd says that the peer has finished, and it is the rest, of before
+	// bytes, that is offered.
+	atEnd  bool
+	before int
+}
+
+// Pass gives the loop to another goroutine in the middle of an event, which
+// ends there for everybody but the caller: what was sent leaves, connections
+// that died are buried, the next notices are given. It is for a handler whose
+// call takes long, and is called with the baton held, inside a method of
+// Handler or a function that Event, Post or a Timer has called.
+//
+// From then on the caller owns nothing of the loop and reaches it by Post
+// alone. It must not return to its caller, whose business it would disturb,
+// but end with runtime.Goexit; so no function on its way may have deferred
+// anything that touches the loop. If it passed the loop on in Data, it has to
+// have CSA.Consumed called on the loop; no more is read for that connection until
+// then. Other calls of the handler keep coming, for all its connections, and
+// it is up to the handler to put them off: it answers Window with nothing, and
+// says CSA.Offer when it has one again.
+func (l *Loop) Pass() { l.sel.Pass(l.takeOver) }
+
+// takeOver ends the event in which the loop was passed on, on behalf of those
+// who wait for a call that is still under way.
+func (l *Loop) takeOver() {
+	l.depth = 1
+	at := l.calling
+	l.calling = call{}
+	switch at.what {
+	case inData:
+		held := at.data
+		at.c.held = &held
+	case inWritable:
+		at.c.offerAgain()
+	case inEOF:
+		at.c.endWasTold()
+	case inClosed:
+		at.c.tellOthers()
+	}
+	l.end()
+}
+
+// Consumed says what Data would have returned, had its handler not passed the
+// loop on in it: that it has consumed used bytes of p, which has to be what
+// Data was given. It does nothing where no Data waits for it.
+func (c *CSA) Consumed(p []byte, used int) {
+	d := c.held
+	if d == nil {
+		return
+	}
+	c.held = nil
+	c.loop.begin()
+	if !c.is(dead) {
+		c.keep(d, p, used)
+		switch {
+		case c.is(dying | finishing):
+		case d.atEnd:
+			c.restWasOffered(d)
+		case c.is(ended):
+			c.tellEnd()
+		case c.is(offering):
+			c.d.ReadAgain()
+		default:
+			c.resumeReading()
+		}
+	}
+	c.loop.end()
+}
+
+// Offer says that the handler has a window again, after it had none. The rest
+// is offered again then, and reading goes on.
+func (c *CSA) Offer() {
+	c.loop.begin()
+	c.offerAgain()
+	c.loop.end()
+}
