@@ -1,0 +1,205 @@
+package cores
+
+import (
+	"sync/atomic"
+	"time"
+
+	"bulkhead/host/budget"
+)
+
+const (
+	leastCPU = 0.01
+	mostCPU  = 1024
+	million  = 1e6
+
+	// burst is for how long a tenant that was at rest may use twice its cpu,
+	// or how much of the time in which it slept too long it may make up for. It
+	// is longer than what delays a timer on a busy machine (a scheduler's turn,
+	// a collection: a few ms), so that nothing is lost by that, and short
+	// enough that over ten seconds it adds one per cent.
+	burst = 100 * time.Millisecond
+
+	// pause is for how long a tenant that is over its quota rests at least. It
+	// loses nothing by resting longer than it must, as long as that is well
+	// within the burst; and there are few timers, however many tenants rest.
+	pause = 5 * time.Millisecond
+
+	// grain is how much inline time is gathered, in nanoseconds, before the
+	// clock is read and the quota told.
+	grain = 10_000
+
+	// longest is the most that is booked at once. It only keeps sums small.
+	longest = int64(time.Hour)
+)
+
+// Share is what one tenant may use, and what it uses. Any goroutine may call
+// its methods. They are of three kinds: Admit and Book are for events on loops
+// and never block; Begin, Slice, Pause, Resume and End are for background calls,
+// each called by the goroutine that the call runs on; the rest are counters.
+type Share struct {
+	// shut says that Admit has to look closer. That it is false is a promise
+	// of nothing: it is a little late.
+	shut   atomic.Bool
+	calls  atomic.Int32 // background calls now; written under the lock
+	cores  *Cores
+	used   atomic.Int64
+	booked atomic.Int64 // of used: what the quota has been told
+	held   atomic.Int64
+
+	quota *budget.Rate
+	micro int64 // millionths of a core
+	most  int   // slots at a time
+
+	// The rest is under the lock of cores.
+
+	ever int64
+
+	over  bool  // rests: over the quota when last looked at
+	until int64 // if over: not before then is there anything to look at
+
+	clock   int64 // virtual time: slots' time used, over cpu
+	running int   // slots taken
+	index   int   // in cores.ready; -1: not there
+	order   int64 // when it came there
+	waiting queue[*waiter]
+
+	first, then queue[func()] // held events; those in first had their turn once and missed it
+	asked       int           // of the agains that were called: how many have not been answered
+	lost        int           // of those: how many took too long and may never be
+	heard       int64         // if asked: when one was called, or answered, or given up last
+	listed      bool          // in cores.blocked
+
+	alarm int         // which timer is the right one
+	due   int64       // when it fires
+	stop  func() bool // nil: there is none
+}
+
+func newShare(c *Cores, micro int64) *Share {
+	return &Share{
+		cores: c,
+		quota: budget.NewRate(float64(micro)/million*float64(time.Second), burst),
+		micro: micro,
+		most:  ceil(micro),
+		index: -1,
+	}
+}
+
+func ceil(micro int64) int { return int((micro + million - 1) / million) }
+
+// Book tells of processor time that the tenant used inline, in nanoseconds; zero
+// and less are nothing. It never blocks. Whether the tenant may go on the next
+// Admit says.
+func (s *Share) Book(ns int64) {
+	if ns <= 0 {
+		return
+	}
+	if s.used.Add(min(ns, longest))-s.booked.Load() < grain {
+		return
+	}
+	if s.pay(s.cores.options.Clock()) > 0 && !s.shut.Load() {
+		s.shut.Store(true)
+	}
+}
+
+// Used is how much processor time was told, inline and in the background, in
+// nanoseconds.
+func (s *Share) Used() int64 { return s.used.Load() }
+
+// Held is how often an event had to wait. One that is held again when it asks
+// again counts once.
+func (s *Share) Held() int64 { return s.held.Load() }
+
+// Background is how many calls of the tenant are in the background now, and how
+// many have ever been.
+func (s *Share) Background() (now int, ever int64) {
+	s.cores.mu.Lock()
+	defer s.cores.mu.Unlock()
+	return int(s.calls.Load()), s.ever
+}
+
+// pay tells the quota what was used since it was told last. It returns for how
+// many nanoseconds to use no more; zero or less: not at all. It needs no lock.
+func (s *Share) pay(now int64) (wait int64) {
+	for {
+		booked := s.booked.Load()
+		used := s.used.Load()
+		if used <= booked {
+			return s.quota.Spend(0, now)
+		}
+		if s.booked.CompareAndSwap(booked, used) {
+			return s.quota.Spend(int(used-booked), now)
+		}
+	}
+}
+
+// look finds out whether the tenant is over its quota. Once it is, it stays so
+// for the pause.
+func (s *Share) look(now int64) {
+	over := s.over && now < s.until
+	if !over {
+		if wait := s.pay(now); wait > 0 {
+			over, s.until = true, now+max(wait, int64(pause))
+		}
+	}
+	if over != s.over {
+		s.over = over
+		s.place()
+		s.cores.dispatch()
+	}
+}
+
+// watch sees to it that somebody looks again when time alone changes something.
+func (s *Share) watch(now int64) {
+	if s.over && (s.waiting.len() > 0 || s.holds() > 0) {
+		s.wake(now, s.until)
+	}
+	if s.holds() > 0 && s.asked > s.lost {
+		s.wake(now, s.heard+int64(patience))
+	} else if s.asked > 0 {
+		s.wake(now, s.heard+int64(oblivion))
+	}
+}
+
+// wake has timeout called at due, or before.
+func (s *Share) wake(now, due int64) {
+	if s.stop != nil {
+		if s.due <= due {
+			return
+		}
+		s.stop()
+	}
+	s.alarm++
+	alarm := s.alarm
+	s.due = due
+	s.stop = s.cores.options.After(time.Duration(due-now), func() { s.timeout(alarm) })
+}
+
+func (s *Share) timeout(alarm int) {
+	c := s.cores
+	c.mu.Lock()
+	if c.stopped || alarm != s.alarm {
+		c.mu.Unlock()
+		return
+	}
+	s.stop = nil
+	now := c.options.Clock()
+	s.look(now)
+	s.giveUp(now)
+	s.callBack(now)
+	c.unlock()
+}
+
+// letGo ends all waiting of this tenant, for good.
+func (s *Share) letGo() {
+	if s.stop != nil {
+		s.stop()
+		s.stop = nil
+	}
+	for s.waiting.len() > 0 {
+		s.waiting.pop().slot <- struct{}{}
+	}
+	for s.holds() > 0 {
+		s.cores.agains.push(s.nextHeld())
+	}
+	s.shut.Store(false)
+}

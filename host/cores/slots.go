@@ -1,0 +1,281 @@
+package cores
+
+import (
+	"container/heap"
+	"runtime"
+	"time"
+)
+
+// lead bounds by how much virtual time a tenant can be ahead of the one that is
+// last. It gets ahead when it uses what nobody else wants; that is not to be
+// held against it when they want it.
+const lead = int64(10 * time.Millisecond)
+
+// waiter is a call that waits for a slot.
+type waiter struct {
+	slot chan struct{} // one is sent when it has it, or on Stop
+}
+
+// Begin says that a call of the tenant goes to the background. It counts it, and
+// returns when the call has a slot, or after Stop. A call that has begun has to
+// End, on all ways.
+func (s *Share) Begin() {
+	c := s.cores
+	c.mu.Lock()
+	c.calls++
+	c.ever++
+	s.ever++
+	if s.calls.Add(1) == 1 {
+		c.wanted += s.micro
+	}
+	c.count(s)
+	s.take(c.options.Clock())
+}
+
+// Slice is called by a background call every so often (each 100 µs or so of
+// running), having run for ns nanoseconds since it got its slot or called Slice
+// last. It books them. Then it returns at once, after the loops have had their
+// turn; or it gives the slot back and returns when it has one again, which is
+// after the tenant's quota allows it, and after calls of others that have waited
+// with a better claim; or after Stop.
+func (s *Share) Slice(ns int64) {
+	c := s.cores
+	c.mu.Lock()
+	if c.stopped {
+		s.use(ns)
+		c.mu.Unlock()
+		runtime.Gosched()
+		return
+	}
+	now := s.charge(ns)
+	if !s.over && !s.outdone() {
+		c.mu.Unlock()
+		runtime.Gosched()
+		return
+	}
+	s.leave()
+	s.take(now)
+}
+
+// Pause gives a background call's slot back, when it has run for ns nanoseconds
+// since it got it or called Slice last: it is about to wait for something else,
+// such as its loop. It stays counted. Only Resume may follow.
+func (s *Share) Pause(ns int64) {
+	c := s.cores
+	c.mu.Lock()
+	if c.stopped {
+		s.use(ns)
+		c.mu.Unlock()
+		return
+	}
+	now := s.charge(ns)
+	s.leave()
+	c.dispatch()
+	s.watch(now)
+	c.mu.Unlock()
+}
+
+// Resume takes a slot again after Pause, and returns when it has it, or after
+// Stop.
+func (s *Share) Resume() {
+	s.cores.mu.Lock()
+	s.take(s.cores.options.Clock())
+}
+
+// End says that a background call is over, having run for ns nanoseconds since
+// it got its slot or called Slice last. The call must have a slot: it does not
+// follow Pause.
+func (s *Share) End(ns int64) {
+	c := s.cores
+	c.mu.Lock()
+	if c.stopped {
+		s.use(ns)
+	} else {
+		s.charge(ns)
+		s.leave()
+	}
+	c.calls--
+	if s.calls.Add(-1) == 0 {
+		c.wanted -= s.micro
+	}
+	if c.calls == 0 {
+		c.none.Broadcast()
+	}
+	if c.stopped {
+		c.mu.Unlock()
+		return
+	}
+	c.count(s)
+	c.dispatch()
+	s.callBack(c.options.Clock())
+	c.unlock()
+}
+
+// count follows a change of how many background calls there are.
+func (c *Cores) count(s *Share) {
+	if c.stopped {
+		return
+	}
+	if full := c.calls >= c.options.Calls; full != c.full.Load() {
+		c.full.Store(full)
+	}
+	if int(s.calls.Load()) >= c.options.TenantCalls {
+		s.shut.Store(true)
+	}
+}
+
+// take waits for a slot. It is called with the lock and returns without.
+func (s *Share) take(now int64) {
+	c := s.cores
+	if c.stopped {
+		c.mu.Unlock()
+		return
+	}
+	w := c.waiters.Get().(*waiter)
+	s.waiting.push(w)
+	s.look(now)
+	s.place()
+	c.dispatch()
+	s.watch(now)
+	c.mu.Unlock()
+	<-w.slot
+	c.waiters.Put(w)
+}
+
+// use counts time.
+func (s *Share) use(ns int64) {
+	if ns > 0 {
+		s.used.Add(min(ns, longest))
+	}
+}
+
+// charge books time that was run in a slot and looks at the quota.
+func (s *Share) charge(ns int64) (now int64) {
+	c := s.cores
+	s.use(ns)
+	s.clock = min(s.clock, c.floor+lead) + max(0, min(ns, longest))*million/s.micro
+	s.place()
+	c.raise()
+	now = c.options.Clock()
+	s.look(now)
+	return now
+}
+
+// outdone reports whether a call of s that runs has to give way.
+func (s *Share) outdone() bool {
+	c := s.cores
+	switch {
+	case c.running > c.slots():
+		return true // those whose cores were counted on have gone
+	case s.waiting.len() > 0:
+		return true // its own fellows take turns with it
+	}
+	return len(c.ready) > 0 && c.ready[0].clock < s.clock
+}
+
+// leave gives a slot back.
+func (s *Share) leave() {
+	c := s.cores
+	c.running--
+	s.running--
+	if s.running == 0 {
+		for i, b := range c.busy {
+			if b == s {
+				last := len(c.busy) - 1
+				c.busy[i], c.busy[last] = c.busy[last], nil
+				c.busy = c.busy[:last]
+				break
+			}
+		}
+	}
+	s.place()
+}
+
+// slots is how many calls may run now.
+func (c *Cores) slots() int { return min(c.options.Slots, ceil(c.wanted)) }
+
+// dispatch gives out the slots that are free.
+func (c *Cores) dispatch() {
+	for len(c.ready) > 0 && c.running < c.slots() {
+		s := c.ready[0]
+		w := s.waiting.pop()
+		c.running++
+		s.running++
+		if s.running == 1 {
+			c.busy = append(c.busy, s)
+		}
+		s.place()
+		w.slot <- struct{}{}
+	}
+}
+
+// place puts s among the ready, or where it belongs there, or takes it out. It is
+// called when anything has changed that this depends on.
+func (s *Share) place() {
+	c := s.cores
+	ready := s.waiting.len() > 0 && !s.over && s.running < s.most
+	switch {
+	case ready && s.index < 0:
+		if s.running == 0 {
+			// It was away, and the time that passed is nothing to live on.
+			s.clock = max(s.clock, c.floor)
+		}
+		c.joined++
+		s.order = c.joined
+		heap.Push(&c.ready, s)
+	case ready:
+		heap.Fix(&c.ready, s.index)
+	case s.index >= 0:
+		heap.Remove(&c.ready, s.index)
+	}
+}
+
+// raise lifts the floor to the least virtual time of those that run or could.
+func (c *Cores) raise() {
+	if len(c.busy) == 0 {
+		return
+	}
+	least := c.busy[0].clock
+	for _, s := range c.busy[1:] {
+		least = min(least, s.clock)
+	}
+	if len(c.ready) > 0 {
+		least = min(least, c.ready[0].clock)
+	}
+	c.floor = max(c.floor, least)
+}
+
+// shareHeap are the shares that could use one more slot, the best claim first.
+type shareHeap []*Share
+
+func (h shareHeap) Len() int { return len(h) }
+
+func (h shareHeap) Less(i, j int) bool {
+	if h[i].clock != h[j].clock {
+		return h[i].clock < h[j].clock
+	}
+	return h[i].order < h[j].order
+}
+
+func (h shareHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push is for container/heap.
+func (h *shareHeap) Push(x any) {
+	s := x.(*Share)
+	s.index = len(*h)
+	*h = append(*h, s)
+}
+
+// Pop is for container/heap.
+func (h *shareHeap) Pop() any {
+	old := *h
+	last := len(old) - 1
+	s := old[last]
+	old[last] = nil
+	*h = old[:last]
+	s.index = -1
+	return s
+}
