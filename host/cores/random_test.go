@@ -37,13 +37,7 @@ func tenantAtRandom(s *Share, seed uint64, instances, events int, rest func(time
 				for range random.IntN(20) {
 					step := time.Duration(1 + random.IntN(int(2*slice)))
 					rest(step)
-					if random.IntN(10) == 0 {
-						s.Pause(int64(step))
-						rest(slice)
-						s.Resume()
-					} else {
-						s.Slice(int64(step))
-					}
+					s.Slice(int64(step))
 				}
 				rest(slice)
 				s.End(int64(slice))

@@ -34,7 +34,7 @@ const (
 
 // Share is what one tenant may use, and what it uses. Any goroutine may call
 // its methods. They are of three kinds: Admit and Book are for events on loops
-// and never block; Begin, Slice, Pause, Resume and End are for background calls,
+// and never block; Begin, Slice and End are for background calls,
 // each called by the goroutine that the call runs on; the rest are counters.
 type Share struct {
 	// shut says that Admit has to look closer. That it is false is a promise

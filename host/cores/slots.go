@@ -57,34 +57,8 @@ func (s *Share) Slice(ns int64) {
 	s.take(now)
 }
 
-// Pause gives a background call's slot back, when it has run for ns nanoseconds
-// since it got it or called Slice last: it is about to wait for something else,
-// such as its loop. It stays counted. Only Resume may follow.
-func (s *Share) Pause(ns int64) {
-	c := s.cores
-	c.mu.Lock()
-	if c.stopped {
-		s.use(ns)
-		c.mu.Unlock()
-		return
-	}
-	now := s.charge(ns)
-	s.leave()
-	c.dispatch()
-	s.watch(now)
-	c.mu.Unlock()
-}
-
-// Resume takes a slot again after Pause, and returns when it has it, or after
-// Stop.
-func (s *Share) Resume() {
-	s.cores.mu.Lock()
-	s.take(s.cores.options.Clock())
-}
-
 // End says that a background call is over, having run for ns nanoseconds since
-// it got its slot or called Slice last. The call must have a slot: it does not
-// follow Pause.
+// it got its slot or called Slice last.
 func (s *Share) End(ns int64) {
 	c := s.cores
 	c.mu.Lock()

@@ -267,33 +267,6 @@ func TestUsingIdleCapacityIsNotHeldAgainstOne(t *testing.T) {
 	})
 }
 
-// A call that waits for something else keeps no slot from others, and gets one
-// again.
-func TestPause(t *testing.T) {
-	virtual(t, Options{Slots: 1}, func(b *bench) {
-		a, other := b.Share(1), b.client(1)
-		a.Begin()
-		b.spin(other, 1, slice)
-		time.Sleep(slice)
-		if other.now.Load() != 0 {
-			t.Fatal("two calls run on one slot")
-		}
-		a.Pause(int64(slice))
-		time.Sleep(10*slice + slice/2)
-		if other.now.Load() != 1 {
-			t.Error("the slot of a call that pauses is used by nobody")
-		}
-		if now, _ := a.Background(); now != 1 {
-			t.Errorf("%d calls in the background; want the one that pauses", now)
-		}
-		a.Resume()
-		if other.now.Load() != 0 {
-			t.Error("two calls run on one slot")
-		}
-		a.End(0)
-	})
-}
-
 // Many tenants of all sizes with many calls of all lengths: each gets its
 // proportion, and none of their calls is left out for long.
 func TestManyTenants(t *testing.T) {
