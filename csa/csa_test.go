@@ -93,6 +93,7 @@ func (s *script) ShutdownCSA(c *CSA)              { s.ends[2]++ }
 type account struct {
 	held, limit     atomic.Int64
 	waitIn, waitOut atomic.Int64
+	timers          atomic.Int64
 }
 
 func (a *account) Reserve(n int) bool {
@@ -103,6 +104,8 @@ func (a *account) Reserve(n int) bool {
 	return true
 }
 func (a *account) Release(n int)                 { a.held.Add(-int64(n)) }
+func (a *account) ReserveTimer() bool            { return a.timers.Add(1) <= 1000 }
+func (a *account) ReleaseTimers(n int)           { a.timers.Add(-int64(n)) }
 func (a *account) Received(n int, _ int64) int64 { return a.waitIn.Load() }
 func (a *account) Sent(n int, _ int64) int64     { return a.waitOut.Load() }
 
@@ -133,6 +136,9 @@ func newBench(t testing.TB) *bench {
 		})
 		if held := b.acct.held.Load(); held != 0 {
 			t.Errorf("%d bytes of buffers are still held", held)
+		}
+		if n := b.acct.timers.Load(); n != 0 {
+			t.Errorf("%d timers are still held", n)
 		}
 		sel.Stop()
 		<-sel.Done()

@@ -88,6 +88,11 @@ type Budget interface {
 	Reserve(n int) bool
 	Release(n int)
 
+	// ReserveTimer takes one of the tenant's timers, or reports false when it
+	// has no more; ReleaseTimers gives n back.
+	ReserveTimer() bool
+	ReleaseTimers(n int)
+
 	// Received and Sent book n bytes moved at the time now, which is the
 	// loop's (Loop.Now). They return for how many nanoseconds the connection
 	// has to keep still in that direction before it moves more; zero or less:
@@ -104,6 +109,12 @@ func (Unlimited) Reserve(int) bool { return true }
 
 // Release takes everything back.
 func (Unlimited) Release(int) {}
+
+// ReserveTimer grants every timer.
+func (Unlimited) ReserveTimer() bool { return true }
+
+// ReleaseTimers takes them back.
+func (Unlimited) ReleaseTimers(int) {}
 
 // Received never asks to wait.
 func (Unlimited) Received(int, int64) int64 { return 0 }

@@ -16,8 +16,8 @@ type handlerTimer struct {
 
 // SetTimer has the handler's Timer called once with token, d from now; zero
 // or less is the next turn. There is one timer for a token: setting it again
-// moves it. It answers abi.OK, abi.Quota when abi.MaxTimers are set already,
-// or abi.Closed.
+// moves it. It answers abi.OK, abi.Quota when abi.MaxTimers are set already, or
+// the tenant has no timer left, or abi.Closed.
 func (c *CSA) SetTimer(token int32, d time.Duration) abi.Code {
 	if c.is(finishing | dying | dead) {
 		return abi.Closed
@@ -33,7 +33,7 @@ func (c *CSA) SetTimer(token int32, d time.Duration) abi.Code {
 		}
 	}
 	if at == nil {
-		if len(c.timers) == abi.MaxTimers {
+		if len(c.timers) == abi.MaxTimers || !c.wiring.Budget.ReserveTimer() {
 			return abi.Quota
 		}
 		at = &handlerTimer{c: c}
@@ -56,6 +56,9 @@ func (c *CSA) StopTimer(token int32) {
 func (c *CSA) stopTimers() {
 	for _, t := range c.timers {
 		c.loop.sel.StopTimer(&t.t)
+	}
+	if n := len(c.timers); n > 0 {
+		c.wiring.Budget.ReleaseTimers(n) // kept for the next until now
 	}
 	c.timers = nil
 }

@@ -11,7 +11,8 @@ import (
 	"bulkhead/plugins"
 )
 
-// memoryPatience is how long a connection waits for memory for its instance.
+// memoryPatience is how long a connection waits for memory for its instance, or
+// for a place among its tenant's instances.
 const memoryPatience = 10 * time.Second
 
 // memoryRetry is how often it asks.
@@ -30,10 +31,10 @@ type eachCrew struct {
 	s      *server
 	module *plugins.Module
 	guests *plugins.Listener
-	quick  bool
 	starts sync.WaitGroup
 
 	// The rest is the home loop's.
+	quick   bool
 	queue   []waiting
 	running int        // starts under way
 	pause   *csa.Timer // no start until it fires
@@ -54,7 +55,7 @@ type waiting struct {
 
 func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 	e := &eachCrew{s: s, module: m}
-	e.guests = guestListener(&s.config, e.trapped)
+	e.guests = guestListener(&s.config, s.tenant.config.Stack, e.trapped)
 	// The first connection should not be the one to find out that the plugin
 	// does not start, or how long it takes.
 	for range 3 {
@@ -78,8 +79,7 @@ func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 
 // trapped is told on the instance's loop; its connection is being closed.
 func (e *eachCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
-	e.s.counters.traps.Add(1)
-	e.s.noisy.event(slog.LevelError, "a handler trapped; its connection is closed", "call", t.Call, "why", t.Why)
+	e.s.died(t, "a handler", "its connection is closed")
 }
 
 func (e *eachCrew) place() int {
@@ -103,16 +103,29 @@ func (e *eachCrew) take(a arrival) {
 
 // startHere makes the instance of one connection, on that connection's loop.
 func (e *eachCrew) startHere(w waiting) {
-	i, err := e.make()
+	i, err := e.made(e.module.InstantiateHere(e.guests))
 	if err == nil {
-		e.s.wire(w.arrival, i)
-	} else if !e.s.home.Post(func() { e.failed(w, err) }) {
+		e.s.wire(w.arrival, i) // last, since it may not return
+	} else if !e.s.home.Post(func() { e.failedHere(w, err) }) {
 		e.s.drop(w.arrival)
 	}
 }
 
-func (e *eachCrew) make() (*plugins.Instance, error) {
-	i, err := e.module.Instantiate(e.guests)
+// failedHere deals with an instance that could not be made on a loop, on the
+// home loop.
+func (e *eachCrew) failedHere(w waiting, err error) {
+	if !errors.Is(err, plugins.ErrSlow) || e.closed {
+		e.failed(w, err)
+		return
+	}
+	// It was quick when it was tried, and is not now. From here on they are
+	// made off the loops.
+	e.quick = false
+	e.queue = append(e.queue, w)
+	e.next()
+}
+
+func (e *eachCrew) made(i *plugins.Instance, err error) (*plugins.Instance, error) {
 	if err == nil {
 		i.Owner = &ownInstance{}
 		e.s.counters.instances.Add(1)
@@ -136,7 +149,7 @@ func (e *eachCrew) next() {
 
 // start makes the instance of one connection, on a goroutine of its own.
 func (e *eachCrew) start(w waiting) {
-	i, err := e.make()
+	i, err := e.made(e.module.Instantiate(e.guests))
 	if err == nil {
 		e.s.handOver(w.arrival, func() csa.Handler { return i })
 	}
@@ -151,13 +164,18 @@ func (e *eachCrew) start(w waiting) {
 
 // failed deals with an instance that could not be made, on the home loop.
 func (e *eachCrew) failed(w waiting, err error) {
+	if errors.Is(err, plugins.ErrClosed) { // the host stops
+		e.s.drop(w.arrival)
+		return
+	}
 	now := e.s.home.Now()
 	wait := memoryRetry
-	if errors.Is(err, plugins.ErrMemory) && now-w.since < int64(memoryPatience) && !e.closed {
+	full := errors.Is(err, plugins.ErrMemory) || errors.Is(err, plugins.ErrInstances)
+	if full && now-w.since < int64(memoryPatience) && !e.closed {
 		// Another connection's end may make room: this one waits on, first.
 		e.queue = append([]waiting{w}, e.queue...)
 	} else {
-		if !errors.Is(err, plugins.ErrMemory) {
+		if !full {
 			e.s.counters.failed.Add(1)
 			wait = e.backoff.failed(now)
 		}

@@ -34,7 +34,7 @@ type seat struct {
 
 func newSharedCrew(s *server, m *plugins.Module) (*sharedCrew, error) {
 	k := &sharedCrew{s: s, module: m, seats: make([]*seat, len(s.host.loops))}
-	k.guests = guestListener(&s.config, k.trapped)
+	k.guests = guestListener(&s.config, s.tenant.config.Stack, k.trapped)
 	for at, l := range s.host.loops {
 		if s.config.Instance == "listener" && l != s.home {
 			continue
@@ -65,7 +65,6 @@ func (k *sharedCrew) seatWith(seat *seat, i *plugins.Instance) {
 
 // trapped empties the seat of an instance that has trapped, on its loop.
 func (k *sharedCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
-	k.s.counters.traps.Add(1)
 	seat, ok := i.Owner.(*seat)
 	if !ok || seat.instance != i {
 		return // it trapped while it was starting, which Instantiate reports
@@ -76,7 +75,7 @@ func (k *sharedCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
 	i.Close()
 	l := k.s.host.loops[seat.at]
 	wait := seat.backoff.failed(l.Now())
-	k.s.log.Error("a handler trapped; its connections are closed", "call", t.Call, "why", t.Why, "next_start_in", wait.String())
+	k.s.died(t, "a handler", "its connections are closed", "next_start_in", wait.String())
 	if !seat.closed {
 		seat.again.Reset(wait)
 	}

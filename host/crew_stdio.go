@@ -20,9 +20,8 @@ type stdioCrew struct {
 
 func newStdioCrew(s *server, m *plugins.Module) *stdioCrew {
 	k := &stdioCrew{s: s, module: m}
-	k.guests = guestListener(&s.config, func(_ *plugins.Instance, t *plugins.Trap) {
-		s.counters.traps.Add(1)
-		s.noisy.event(slog.LevelError, "a command trapped; its connection is closed", "call", t.Call, "why", t.Why)
+	k.guests = guestListener(&s.config, s.tenant.config.Stack, func(_ *plugins.Instance, t *plugins.Trap) {
+		s.died(t, "a command", "its connection is closed")
 	})
 	return k
 }

@@ -20,6 +20,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
+	"bulkhead/host/cores"
 	"bulkhead/host/listen"
 	"bulkhead/selector"
 
@@ -34,6 +35,12 @@ type Options struct {
 	// Clock tells the time for timers and rates. Nil is the system's; tests
 	// pass a *selector.Manual.
 	Clock selector.Clock
+	// Compiler is the command line of a program that calls compiler.Main of
+	// package plugins/compiler with what is added behind it. Each module is
+	// compiled by such a process, within limits, so that one which breaks the
+	// compiler or takes too much of the machine is refused and nothing else
+	// happens. Empty: modules are compiled in this process.
+	Compiler []string
 	// Native has handlers written in Go, by the name of the listener they
 	// serve instead of its plugin.
 	Native map[string]Native
@@ -48,6 +55,7 @@ type Host struct {
 	tenants     map[string]*tenant
 	servers     []*server
 	plugins     *loader
+	cores       *cores.Cores
 	connections *budget.Count
 	parked      atomic.Int32 // servers that wait for a place
 
@@ -66,8 +74,8 @@ type Host struct {
 func complete(cfg *config.Config) error {
 	tenants := make(map[string]bool, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
-		if t.Memory <= 0 || t.Connections <= 0 || t.AcceptRate <= 0 || t.Bandwidth <= 0 {
-			return fmt.Errorf("tenant %q has no memory, connections, accept rate or bandwidth at all; begin with config.DefaultTenant", t.Name)
+		if t.Memory <= 0 || t.Connections <= 0 || t.AcceptRate <= 0 || t.Bandwidth <= 0 || t.CPU <= 0 || t.LogLines <= 0 {
+			return fmt.Errorf("tenant %q has no memory, cpu, connections, accept rate, bandwidth or log lines at all; begin with config.DefaultTenant", t.Name)
 		}
 		tenants[t.Name] = true
 	}
@@ -105,9 +113,10 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		h.clock = selector.System
 	}
 	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
+	h.cores = cores.New(cores.Options{})
 	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
-		h.tenants[t.Name] = newTenant(t)
+		h.tenants[t.Name] = newTenant(t, h.cores)
 	}
 	n := cfg.Host.Loops
 	if n <= 0 {
@@ -117,7 +126,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.loops, err = newLoops(n, h.clock); err != nil {
 		return nil, err
 	}
-	h.plugins = newLoader(cfg, h.tenants, h.log, h.clock)
+	h.plugins = newLoader(cfg, h.tenants, o.Compiler, h.log, h.clock)
 	if err := h.open(o.Native); err != nil {
 		h.shut()
 		return nil, err
@@ -152,17 +161,24 @@ func (h *Host) open(native map[string]Native) error {
 	fail := func(l *config.Listener, key string, err error) {
 		all = append(all, listenerError(h.config, l, key, err))
 	}
-	for i := range h.config.Listeners {
+	servers := make([]*server, len(h.config.Listeners))
+	errs := make([]error, len(servers))
+	byTenant(h.config.Listeners, func(i int) {
 		l := &h.config.Listeners[i]
 		s := h.newServer(l, h.loops[i%len(h.loops)])
-		var err error
 		if make := native[l.Name]; make != nil {
 			s.crew = newNativeCrew(s, make)
-		} else if s.crew, err = h.plugins.crew(s); err != nil {
-			fail(l, "plugin", err)
-			continue
+		} else if s.crew, errs[i] = h.plugins.crew(s); errs[i] != nil {
+			return
 		}
-		h.servers = append(h.servers, s)
+		servers[i] = s
+	})
+	for i, s := range servers {
+		if s != nil {
+			h.servers = append(h.servers, s)
+		} else {
+			fail(&h.config.Listeners[i], "plugin", errs[i])
+		}
 	}
 	if len(all) > 0 {
 		return all
@@ -280,6 +296,8 @@ func (h *Host) wake() {
 func (h *Host) shut() {
 	h.closeOnce.Do(func() {
 		h.stopping.Store(true)
+		h.plugins.stop()
+		h.cores.Stop()
 		for _, s := range h.servers {
 			if s.socket != nil {
 				s.home.call(s.stopAccepting)
@@ -296,6 +314,7 @@ func (h *Host) shut() {
 		for _, s := range h.servers {
 			s.crew.close()
 		}
+		h.cores.Wait() // calls in the background end on their loops
 		stopLoops(h.loops)
 		h.plugins.close()
 		close(h.closed)
@@ -311,21 +330,23 @@ func Check(cfg *config.Config, o Options) error {
 	if log == nil {
 		log = slog.Default()
 	}
+	all := cores.New(cores.Options{})
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
-		tenants[t.Name] = newTenant(t)
+		tenants[t.Name] = newTenant(t, all)
 	}
-	p := newLoader(cfg, tenants, log, selector.System)
-	var all config.Errors
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		if err := p.try(l); err != nil {
-			all = append(all, listenerError(cfg, l, "plugin", err))
+	p := newLoader(cfg, tenants, o.Compiler, log, selector.System)
+	failed := make([]error, len(cfg.Listeners))
+	byTenant(cfg.Listeners, func(i int) { failed[i] = p.try(&cfg.Listeners[i]) })
+	p.close()
+	var errs config.Errors
+	for i, err := range failed {
+		if err != nil {
+			errs = append(errs, listenerError(cfg, &cfg.Listeners[i], "plugin", err))
 		}
 	}
-	p.close()
-	if len(all) > 0 {
-		return all
+	if len(errs) > 0 {
+		return errs
 	}
 	return nil
 }

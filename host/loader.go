@@ -7,22 +7,59 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 
 	"bulkhead/abi"
 	"bulkhead/host/config"
 	"bulkhead/plugins"
+	"bulkhead/plugins/compiler"
 	"bulkhead/selector"
 )
 
 // loader has one runtime for each tenant that has a plugin, and each plugin
 // of a tenant compiled once.
 type loader struct {
-	state    string
-	tenants  map[string]*tenant
-	log      *slog.Logger
-	clock    selector.Clock
+	state   string
+	tenants map[string]*tenant
+	compile []string // Options.Compiler
+	log     *slog.Logger
+	clock   selector.Clock
+
+	mu       sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
 	runtimes map[string]*plugins.Runtime
 	modules  map[moduleKey]*plugins.Module
+}
+
+// byTenant calls f for every listener, for those of different tenants at the
+// same time, as many as there are CPUs, so that a tenant whose modules take
+// long to compile holds up few others.
+func byTenant(listeners []config.Listener, f func(i int)) {
+	of := make(map[string][]int)
+	var tenants []string
+	for i := range listeners {
+		name := listeners[i].Tenant
+		if of[name] == nil {
+			tenants = append(tenants, name)
+		}
+		of[name] = append(of[name], i)
+	}
+	next := make(chan string)
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(tenants)) {
+		workers.Go(func() {
+			for name := range next {
+				for _, i := range of[name] {
+					f(i)
+				}
+			}
+		})
+	}
+	for _, name := range tenants {
+		next <- name
+	}
+	close(next)
+	workers.Wait()
 }
 
 type moduleKey struct {
@@ -31,9 +68,9 @@ type moduleKey struct {
 	shape  string
 }
 
-func newLoader(cfg *config.Config, tenants map[string]*tenant, log *slog.Logger, clock selector.Clock) *loader {
+func newLoader(cfg *config.Config, tenants map[string]*tenant, compile []string, log *slog.Logger, clock selector.Clock) *loader {
 	return &loader{
-		state: cfg.Host.State, tenants: tenants, log: log, clock: clock,
+		state: cfg.Host.State, tenants: tenants, compile: compile, log: log, clock: clock,
 		runtimes: make(map[string]*plugins.Runtime),
 		modules:  make(map[moduleKey]*plugins.Module),
 	}
@@ -51,40 +88,56 @@ func (p *loader) load(l *config.Listener) (*plugins.Module, error) {
 		return nil, fmt.Errorf("%s has the SHA-256 %x, and plugin_sha256 asks for %s; put the right file there, or the new sum into the configuration", l.Plugin, sum, want)
 	}
 	key := moduleKey{l.Tenant, sum, l.Shape}
-	if m := p.modules[key]; m != nil {
+	p.mu.Lock()
+	m := p.modules[key]
+	p.mu.Unlock()
+	if m != nil {
 		return m, nil
 	}
 	r, err := p.runtime(l.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	m, err := r.Load(filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
+	m, err = r.Load(filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
 	p.modules[key] = m
+	p.mu.Unlock()
 	return m, nil
 }
 
 func (p *loader) runtime(name string) (*plugins.Runtime, error) {
-	if r := p.runtimes[name]; r != nil {
-		return r, nil
+	p.mu.Lock()
+	known := p.runtimes[name]
+	p.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
 	if err := makeState(p.state); err != nil {
 		return nil, err
 	}
 	t := p.tenants[name]
+	t.log.Store(newLimited(p.log.With("tenant", name), t.config.LogLines, p.clock))
 	r, err := plugins.NewRuntime(plugins.RuntimeOptions{
 		CacheDir:    filepath.Join(p.state, "modules"),
+		Compiler:    compiler.Command{Args: p.compile},
 		Memory:      t.memory,
 		MemoryLimit: t.config.Memory,
-		Log:         guestLog{newLimited(p.log.With("tenant", name), tenantLines, p.clock)},
+		Instances:   t.config.Instances,
+		Timers:      t,
+		CPU:         t.cpu,
+		Log:         guestLog{t.log.Load()},
 		Counter:     &t.metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
 	p.runtimes[name] = r
+	p.mu.Unlock()
+	t.runtime.Store(r)
 	return r, nil
 }
 
@@ -128,20 +181,25 @@ func (p *loader) try(l *config.Listener) error {
 	if err != nil || l.Shape == "stdio" {
 		return err
 	}
-	i, err := m.Instantiate(guestListener(l, nil))
+	i, err := m.Instantiate(guestListener(l, p.tenants[l.Tenant].config.Stack, nil))
 	if err == nil {
 		i.Close()
 	}
 	return err
 }
 
-// close ends the runtimes and waits for them. No instance is in use any more.
-func (p *loader) close() {
-	for _, m := range p.modules {
-		m.Close()
-	}
+// stop has calls that run stopped at their next refill.
+func (p *loader) stop() {
 	for _, r := range p.runtimes {
 		r.Close()
+	}
+}
+
+// close ends the runtimes and waits for them. No instance is in use any more.
+func (p *loader) close() {
+	p.stop()
+	for _, m := range p.modules {
+		m.Close()
 	}
 	for _, r := range p.runtimes {
 		<-r.Done()
@@ -149,9 +207,10 @@ func (p *loader) close() {
 }
 
 // guestListener is what the guests of a listener are told and held to.
-func guestListener(l *config.Listener, onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
+func guestListener(l *config.Listener, stack int, onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	return &plugins.Listener{
 		Name: l.Name, Tenant: l.Tenant, Config: l.Config,
+		EventTimeout: l.EventTimeout, Stack: stack,
 		LogBadData:    l.OnBadData == "log",
 		OneConnection: l.Instance == "connection",
 		OnTrap:        onTrap,

@@ -16,15 +16,13 @@ type limited struct {
 	log     *slog.Logger
 	rate    *budget.Rate
 	clock   selector.Clock
-	skipped atomic.Int64
+	skipped atomic.Int64 // since the last line
+	dropped atomic.Int64 // ever
 }
 
 const (
 	// listenerLines bounds what a listener logs of such events in a second.
 	listenerLines = 5
-	// tenantLines bounds what all handlers of a tenant log in a second; each
-	// instance is bounded besides.
-	tenantLines = 200
 )
 
 func newLimited(log *slog.Logger, perSecond float64, clock selector.Clock) *limited {
@@ -38,6 +36,7 @@ func (l *limited) event(level slog.Level, what string, args ...any) {
 	}
 	if l.rate.Take(l.clock.Now()) > 0 {
 		l.skipped.Add(1)
+		l.dropped.Add(1)
 		return
 	}
 	if n := l.skipped.Swap(0); n > 0 {

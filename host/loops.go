@@ -45,7 +45,9 @@ func stopLoops(loops []*loop) {
 // loop that has stopped it does nothing.
 func (l *loop) call(f func()) {
 	done := make(chan struct{})
-	if l.Selector().Post(func() { l.Event(f); close(done) }) {
+	// The second post runs when the event of the first is over, also if a
+	// handler has passed the loop on in it.
+	if l.Post(f) && l.Post(func() { close(done) }) {
 		<-done
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/config"
 	"bulkhead/host/listen"
+	"bulkhead/plugins"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"
@@ -81,9 +82,9 @@ type arrival struct {
 
 // counters are what Stats tells of a listener.
 type counters struct {
-	accepted, refused, shortages, failed, traps atomic.Int64
-	received, sent                              atomic.Int64
-	instances                                   atomic.Int64
+	accepted, refused, shortages, failed, traps, stopped atomic.Int64
+	received, sent                                       atomic.Int64
+	instances                                            atomic.Int64
 }
 
 const (
@@ -257,6 +258,11 @@ func (s *server) wire(a arrival, h csa.Handler) {
 		s.drop(a)
 		return
 	}
+	if s.host.draining.Load() {
+		// It was accepted before, and came too late to be told. Posted, since its
+		// handler may pass the loop on when it is opened.
+		s.host.loops[a.at].Post(func() { s.crew.stopOne(h) })
+	}
 	_, err := s.host.loops[a.at].NewCSA(a.fd, a.peer, csa.Wiring{
 		Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[a.at],
 	})
@@ -265,10 +271,6 @@ func (s *server) wire(a arrival, h csa.Handler) {
 		s.counters.refused.Add(1)
 		s.crew.release(h)
 		s.gone(a.at)
-		return
-	}
-	if s.host.draining.Load() {
-		s.crew.stopOne(h) // it was accepted before, and came too late to be told
 	}
 }
 
@@ -276,17 +278,12 @@ func (s *server) wire(a arrival, h csa.Handler) {
 func (s *server) drain() {
 	s.home.call(s.stopAccepting)
 	s.crew.stop()
-	s.eachConnection(func(c *csa.CSA) { s.crew.stopOne(c.Handler()) })
-}
-
-// eachConnection calls f for every connection of the server, on its loop, and
-// returns when that is done. It is not called on a loop.
-func (s *server) eachConnection(f func(c *csa.CSA)) {
 	for _, l := range s.host.loops {
 		l.call(func() {
 			l.Each(func(c *csa.CSA) {
 				if c.Creator() == csa.Creator(s) {
-					f(c)
+					h := c.Handler()
+					l.Post(func() { s.crew.stopOne(h) })
 				}
 			})
 		})
@@ -319,6 +316,22 @@ func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
 		s.log.Debug(line, "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
 	}
 	s.crew.release(c.Handler())
+}
+
+// died counts and logs that a handler has trapped, or was stopped by a limit,
+// and what follows from it. What ends with the host is nobody's fault.
+func (s *server) died(t *plugins.Trap, who, then string, args ...any) {
+	how := " was stopped; "
+	switch t.Stop {
+	case plugins.StopNot:
+		s.counters.traps.Add(1)
+		how = " trapped; "
+	case plugins.StopHost:
+		return
+	default:
+		s.counters.stopped.Add(1)
+	}
+	s.noisy.event(slog.LevelError, who+how+then, append(args, "call", t.Call, "why", t.Why)...)
 }
 
 // books is the box signal of the connections that a server has on one loop.

@@ -1,5 +1,7 @@
 package host
 
+import "time"
+
 // Stats is what a host has done so far and holds now.
 type Stats struct {
 	Connections int // open, in all
@@ -11,8 +13,18 @@ type Stats struct {
 type TenantStats struct {
 	Name        string
 	Connections int              // open
-	Memory      int64            // bytes of linear memory and buffers in use
+	Memory      int64            // bytes of linear memory, stacks and buffers in use
 	Refused     int64            // how often memory was asked for and not there
+	CPU         time.Duration    // CPU time used
+	Held        int64            // events that had to wait for CPU time
+	Background  int              // calls that run in the background now
+	Passed      int64            // calls that have ever
+	Fuel        int64            // units of fuel used: docs/METER.md
+	Instances   int              // alive
+	NoInstance  int64            // how often another instance was wanted and not allowed
+	Timers      int64            // timers in use
+	NoTimer     int64            // how often another timer was wanted and not allowed
+	LogDropped  int64            // log lines of its handlers that came too fast
 	Counts      map[string]int64 // what its handlers have counted
 }
 
@@ -25,6 +37,7 @@ type ListenerStats struct {
 	Shortages int64 // accepts that failed for want of descriptors or memory
 	Failed    int64 // instances that did not start
 	Traps     int64 // instances that trapped
+	Stopped   int64 // instances that a limit has stopped: event_timeout, stack
 	Instances int64 // alive
 	Received  int64
 	Sent      int64
@@ -35,13 +48,7 @@ func (h *Host) Stats() Stats {
 	st := Stats{Connections: h.connections.Used()}
 	for _, c := range h.config.Tenants {
 		t := h.tenants[c.Name]
-		st.Tenants = append(st.Tenants, TenantStats{
-			Name:        c.Name,
-			Connections: t.connections.Used(),
-			Memory:      t.memory.Used(),
-			Refused:     t.memory.Refused(),
-			Counts:      t.metrics.snapshot(),
-		})
+		st.Tenants = append(st.Tenants, t.stats())
 	}
 	for _, s := range h.servers {
 		c := &s.counters
@@ -52,10 +59,34 @@ func (h *Host) Stats() Stats {
 			Shortages: c.shortages.Load(),
 			Failed:    c.failed.Load(),
 			Traps:     c.traps.Load(),
+			Stopped:   c.stopped.Load(),
 			Instances: c.instances.Load(),
 			Received:  c.received.Load(),
 			Sent:      c.sent.Load(),
 		})
+	}
+	return st
+}
+
+func (t *tenant) stats() TenantStats {
+	st := TenantStats{
+		Name:        t.config.Name,
+		Connections: t.connections.Used(),
+		Memory:      t.memory.Used(),
+		Refused:     t.memory.Refused(),
+		CPU:         time.Duration(t.cpu.Used()),
+		Held:        t.cpu.Held(),
+		Timers:      t.timers.Used(),
+		NoTimer:     t.timers.Refused(),
+		Counts:      t.metrics.snapshot(),
+	}
+	st.Background, st.Passed = t.cpu.Background()
+	if r := t.runtime.Load(); r != nil {
+		st.Fuel = r.Fuel()
+		st.Instances, st.NoInstance = r.Instances()
+	}
+	if l := t.log.Load(); l != nil {
+		st.LogDropped = l.dropped.Load()
 	}
 	return st
 }

@@ -1,11 +1,14 @@
 package host
 
 import (
+	"sync/atomic"
 	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
+	"bulkhead/host/cores"
+	"bulkhead/plugins"
 )
 
 // bandwidthBurst is how far a tenant may run ahead of its bandwidth.
@@ -22,12 +25,16 @@ type tenant struct {
 	connections *budget.Count
 	accepts     *budget.Rate
 	in, out     *budget.Rate
+	timers      *budget.Memory
+	cpu         *cores.Share
 	metrics     metrics
+	runtime     atomic.Pointer[plugins.Runtime] // nil until it has a plugin
+	log         atomic.Pointer[limited]         // of its handlers; nil as long
 }
 
 var _ csa.Budget = (*tenant)(nil)
 
-func newTenant(c config.Tenant) *tenant {
+func newTenant(c config.Tenant, all *cores.Cores) *tenant {
 	return &tenant{
 		config:      c,
 		memory:      budget.NewMemory(c.Memory),
@@ -35,6 +42,8 @@ func newTenant(c config.Tenant) *tenant {
 		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),
 		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
+		timers:      budget.NewMemory(int64(c.Timers)),
+		cpu:         all.Share(c.CPU),
 	}
 }
 
@@ -43,6 +52,12 @@ func (t *tenant) Reserve(n int) bool { return t.memory.Reserve(n) }
 
 // Release gives n bytes back.
 func (t *tenant) Release(n int) { t.memory.Release(n) }
+
+// ReserveTimer takes one of the tenant's timers.
+func (t *tenant) ReserveTimer() bool { return t.timers.Reserve(1) }
+
+// ReleaseTimers gives n back.
+func (t *tenant) ReleaseTimers(n int) { t.timers.Release(n) }
 
 // Received books bytes from a peer.
 func (t *tenant) Received(n int, now int64) (wait int64) { return t.in.Spend(n, now) }

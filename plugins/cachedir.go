@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"bulkhead/plugins/compiler"
 )
 
 // prepareCacheDir makes the directory of compiled code, or makes sure that
-// nobody else can put code there.
+// nobody else can put code there. What a crash left there is removed.
 func prepareCacheDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("making the compile cache: %w", err)
@@ -27,5 +29,6 @@ func prepareCacheDir(dir string) error {
 	case !ok || int(stat.Uid) != os.Geteuid():
 		return fmt.Errorf("the compile cache %s belongs to another user, and what lies there is executed; name another one", dir)
 	}
+	compiler.Clean(dir)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"bulkhead/abi"
+	"bulkhead/plugins/meter"
 	"bulkhead/plugins/nearest"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
@@ -42,11 +43,20 @@ const (
 	callStop
 	callInitialize
 	callCommand
+	callBegin // WebAssembly's start function, by the meter's name for it
 	calls
 )
 
 var callNames = [calls]string{"csa_window", "csa_start", "csa_reseed", "csa_open", "csa_data", "csa_writable", "csa_secured",
-	"csa_eof", "csa_closed", "csa_timer", "csa_message", "csa_stop", "_initialize", "_start"}
+	"csa_eof", "csa_closed", "csa_timer", "csa_message", "csa_stop", "_initialize", "_start", meter.StartExport}
+
+// String is the name of the export, or what it is where that is the meter's.
+func (c call) String() string {
+	if c == callBegin {
+		return "the start function"
+	}
+	return callNames[c]
+}
 
 // forCommands are the host functions that need no connection, which is what a
 // command of shape stdio may import.

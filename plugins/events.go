@@ -16,26 +16,71 @@ func (i *Instance) Attach(l *csa.Loop) {
 	if i.loop != nil || i.state == closed {
 		return
 	}
-	i.loop = l
+	i.loop, i.turn = l, i.module.runtime.turnOf(l)
+	i.goOnLater = func() { l.Post(i.drain) }
 	for n := range i.timers {
 		i.arm(&i.timers[n])
 	}
 }
 
-// event calls an export about a connection.
-func (i *Instance) event(c call, handle int32, about conn, b uint64) (uint64, bool) {
-	i.serving = about
-	r, ok := i.call(c, uint64(uint32(handle)), b)
-	i.serving = nil
-	return r, ok
+// event is a call of the guest that is due, about a connection if it has one.
+type event struct {
+	call   call // callWindow: no call, but the window is to be offered
+	handle int32
+	arg    uint64
+	conn   conn // nil where there is none, or none any more
 }
 
-// tell is event for the exports that make a handle known to the guest.
-func (i *Instance) tell(c call, handle int32, about conn, b uint64) (uint64, bool) {
-	if s := i.handles.get(handle); s != nil && i.state == running {
-		s.told = true
+// run calls the guest, and does what its answer says. ok is false when the
+// guest did not run, or not to its end.
+func (i *Instance) run(e event) (result uint64, ok bool) {
+	switch e.call {
+	case callWindow:
+		if s := i.handles.get(e.handle); s != nil {
+			s.starved = false
+		}
+		e.conn.Offer()
+		return 0, true
+	case callClosed:
+		s := i.handles.get(e.handle)
+		if s == nil {
+			return 0, false
+		}
+		told := s.told
+		i.handles.remove(e.handle)
+		if !told || !i.module.has[callClosed] {
+			return 0, false
+		}
+	case callOpen, callData, callEOF:
+		// From here on the guest knows the handle.
+		if s := i.handles.get(e.handle); s != nil && i.state == running {
+			s.told = true
+		}
 	}
-	return i.event(c, handle, about, b)
+	i.serving, i.current = e.conn, e
+	result, ok = i.call(e.call, uint64(uint32(e.handle)), e.arg)
+	i.serving, i.current = nil, event{}
+	if ok {
+		result = uint64(i.after(e, result))
+	}
+	return result, ok
+}
+
+// after does what the guest's answer to an event says, and returns how many
+// bytes it has consumed.
+func (i *Instance) after(e event, result uint64) (used int) {
+	r := int(int32(result))
+	switch {
+	case e.call == callOpen && r < 0:
+		e.conn.ShutdownMicroprocess(csa.Reason{Code: guestCode(result), Why: fmt.Sprintf("its handler refused it from csa_open with %d", r)})
+	case e.call == callData && r < 0:
+		e.conn.ShutdownMicroprocess(csa.Reason{Code: guestCode(result), Why: fmt.Sprintf("its handler closed it from csa_data with %d", r)})
+	case e.call == callData && uint64(r) > e.arg:
+		e.conn.ShutdownMicroprocess(csa.Reason{Code: abi.Invalid, Why: fmt.Sprintf("its handler says that it consumed %d bytes of %d", r, e.arg)})
+	case e.call == callData:
+		return r
+	}
+	return 0
 }
 
 // Open takes a connection in. When the instance is not running, or the guest
@@ -60,13 +105,8 @@ func (i *Instance) admit(c conn) int32 {
 }
 
 func (i *Instance) opened(handle int32, c conn) {
-	if handle == 0 || !i.module.has[callOpen] {
-		return
-	}
-	r, ok := i.tell(callOpen, handle, c, 0)
-	if ok && int32(r) < 0 {
-		code := guestCode(r)
-		c.ShutdownMicroprocess(csa.Reason{Code: code, Why: fmt.Sprintf("its handler refused it from csa_open with %d", int32(r))})
+	if handle != 0 && i.module.has[callOpen] {
+		i.deliver(event{call: callOpen, handle: handle, conn: c})
 	}
 }
 
@@ -78,10 +118,20 @@ func guestCode(r uint64) abi.Code {
 	return abi.Invalid
 }
 
-// Window is the guest's, or nil when the instance is gone.
-func (i *Instance) Window(*csa.CSA) []byte {
+// Window is the guest's, or nil when the instance is gone, or off for now.
+func (i *Instance) Window(c *csa.CSA) []byte {
+	if i.state != running {
+		return nil
+	}
+	if !i.free() {
+		if s := i.handles.get(c.Tag); s != nil && !s.starved {
+			s.starved = true
+			i.queue = append(i.queue, event{call: callWindow, handle: c.Tag, conn: c})
+		}
+		return nil
+	}
 	end := uint64(i.window) + uint64(i.length)
-	if i.state != running || end > uint64(len(i.memory.b)) {
+	if end > uint64(len(i.memory.b)) {
 		return nil
 	}
 	return i.memory.b[i.window:end:end]
@@ -91,26 +141,15 @@ func (i *Instance) Window(*csa.CSA) []byte {
 func (i *Instance) Data(c *csa.CSA, p []byte) int { return i.data(c.Tag, c, len(p)) }
 
 func (i *Instance) data(handle int32, c conn, n int) int {
-	r, ok := i.tell(callData, handle, c, uint64(n))
-	if !ok {
-		return 0 // the connection is being shut down
-	}
-	used := int(int32(r))
-	switch {
-	case used < 0:
-		c.ShutdownMicroprocess(csa.Reason{Code: guestCode(r), Why: fmt.Sprintf("its handler closed it from csa_data with %d", used)})
-		return 0
-	case used > n:
-		c.ShutdownMicroprocess(csa.Reason{Code: abi.Invalid, Why: fmt.Sprintf("its handler says that it consumed %d bytes of %d", used, n)})
-		return 0
-	}
-	return used
+	// Not in the line: it follows Window, which has asked.
+	used, _ := i.run(event{call: callData, handle: handle, arg: uint64(n), conn: c})
+	return int(used)
 }
 
 // Writable tells the guest that it can send again.
 func (i *Instance) Writable(c *csa.CSA) {
 	if i.module.has[callWritable] {
-		i.event(callWritable, c.Tag, c, 0)
+		i.deliver(event{call: callWritable, handle: c.Tag, conn: c})
 	}
 }
 
@@ -120,7 +159,7 @@ func (i *Instance) EOF(c *csa.CSA) { i.eof(c.Tag, c) }
 
 func (i *Instance) eof(handle int32, c conn) {
 	if i.module.has[callEOF] {
-		i.tell(callEOF, handle, c, 0)
+		i.deliver(event{call: callEOF, handle: handle, conn: c})
 	} else {
 		c.ProducerFinished()
 	}
@@ -129,7 +168,7 @@ func (i *Instance) eof(handle int32, c conn) {
 // Timer tells the guest that a connection's timer has fired.
 func (i *Instance) Timer(c *csa.CSA, token int32) {
 	if i.module.has[callTimer] {
-		i.event(callTimer, c.Tag, c, uint64(uint32(token)))
+		i.deliver(event{call: callTimer, handle: c.Tag, arg: uint64(uint32(token)), conn: c})
 	}
 }
 
@@ -138,15 +177,7 @@ func (i *Instance) Timer(c *csa.CSA, token int32) {
 func (i *Instance) Closed(c *csa.CSA, r csa.Reason) { i.ended(c.Tag, r) }
 
 func (i *Instance) ended(handle int32, r csa.Reason) {
-	s := i.handles.get(handle)
-	if s == nil {
-		return
-	}
-	told := s.told
-	i.handles.remove(handle)
-	if told && i.module.has[callClosed] {
-		i.event(callClosed, handle, nil, uint64(uint32(r.Code)))
-	}
+	i.deliver(event{call: callClosed, handle: handle, arg: uint64(uint32(r.Code))})
 }
 
 // Stop tells the guest that the host drains. It is to be called once.
@@ -154,7 +185,7 @@ func (i *Instance) Stop() {
 	if !i.module.has[callStop] {
 		return
 	}
-	stop := func() { i.event(callStop, 0, nil, 0) }
+	stop := func() { i.deliver(event{call: callStop}) }
 	if i.loop == nil {
 		stop()
 	} else {

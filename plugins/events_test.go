@@ -204,6 +204,8 @@ func TestLegalOrder(t *testing.T) {
 			closeWrite(t, peer)
 		}
 		end.wait(t)
+		// The guest may hear of it later than everybody else.
+		until(t, "nothing waits", func() (ok bool) { l.on(func() { ok = !i.off }); return ok })
 		var order abi.Order
 		var log []string
 		n.log.mu.Lock()

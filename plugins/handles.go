@@ -20,6 +20,9 @@ type conn interface {
 	Peer() string
 	Local() string
 	Transport() string
+	Consumed(p []byte, used int)
+	Offer()
+	Over() bool
 }
 
 // A handle is a positive number: 20 bits say which slot, counted from 1, and
@@ -37,6 +40,8 @@ type slot struct {
 	next int32
 	gen  uint16
 	told bool // the guest has heard of it
+	// starved says that it waits to be offered the window.
+	starved bool
 }
 
 // handles is the table of the connections of one instance.
@@ -61,7 +66,7 @@ func (h *handles) add(c conn) int32 {
 		}
 	}
 	s := &h.slots[n-1]
-	s.conn, s.told, s.next = c, false, 0
+	s.conn, s.told, s.starved, s.next = c, false, false, 0
 	return int32(s.gen)<<slotBits | n
 }
 

@@ -21,7 +21,7 @@ import (
 )
 
 // account is a budget that counts; limit 0 is none.
-type account struct{ held, limit atomic.Int64 }
+type account struct{ held, limit, timers atomic.Int64 }
 
 func (a *account) Reserve(n int) bool {
 	if l := a.limit.Load(); l != 0 && a.held.Load()+int64(n) > l {
@@ -31,6 +31,8 @@ func (a *account) Reserve(n int) bool {
 	return true
 }
 func (a *account) Release(n int)                 { a.held.Add(-int64(n)) }
+func (a *account) ReserveTimer() bool            { a.timers.Add(1); return true }
+func (a *account) ReleaseTimers(n int)           { a.timers.Add(-int64(n)) }
 func (a *account) Received(_ int, _ int64) int64 { return 0 }
 func (a *account) Sent(_ int, _ int64) int64     { return 0 }
 
@@ -101,6 +103,9 @@ func (f *fake) Want(n int)                        { f.say("want %d", n) }
 func (f *fake) Peer() string                      { return "192.0.2.1:7" }
 func (f *fake) Local() string                     { return "192.0.2.2:8" }
 func (f *fake) Transport() string                 { return "tcp" }
+func (f *fake) Consumed(p []byte, used int)       { f.say("consumed %d of %d", used, len(p)) }
+func (f *fake) Offer()                            { f.say("offer") }
+func (f *fake) Over() bool                        { return len(f.ends) > 0 }
 func (f *fake) StopTimer(t int32)                 { f.say("stop %d", t) }
 func (f *fake) SetTimer(t int32, d time.Duration) abi.Code {
 	f.say("set %d %v", t, d)
@@ -119,7 +124,7 @@ func newTenant(t testing.TB, memory int64) *tenant {
 	t.Helper()
 	n := &tenant{t: t, acc: &account{}, log: &journal{}}
 	var err error
-	n.r, err = NewRuntime(RuntimeOptions{Memory: n.acc, MemoryLimit: memory, Log: n.log, Counter: n.log})
+	n.r, err = NewRuntime(RuntimeOptions{Memory: n.acc, Timers: n.acc, MemoryLimit: memory, Log: n.log, Counter: n.log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +137,9 @@ func newTenant(t testing.TB, memory int64) *tenant {
 		}
 		if held := n.acc.held.Load(); held != 0 {
 			t.Errorf("%d bytes of memory are still held", held)
+		}
+		if n := n.acc.timers.Load(); n != 0 {
+			t.Errorf("%d timers are still held", n)
 		}
 	})
 	return n
@@ -252,7 +260,8 @@ func newLoop(t testing.TB) *loop {
 func (l *loop) on(f func()) {
 	l.t.Helper()
 	done := make(chan struct{})
-	if !l.Post(func() { defer close(done); f() }) {
+	// In a post of its own: a handler that f calls may pass the loop on.
+	if !l.Post(f) || !l.Post(func() { close(done) }) {
 		l.t.Fatal("the loop has stopped")
 	}
 	<-done

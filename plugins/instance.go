@@ -8,6 +8,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
 
 	"github.com/tetratelabs/wazero/api"
@@ -27,6 +28,13 @@ type Listener struct {
 	// LogLines is how many lines a second one instance may log. Zero: 100.
 	// Less: none.
 	LogLines int
+	// EventTimeout is how much CPU time one event may use before its call is
+	// stopped; for a command it is the time between two waits. Zero or less:
+	// DefaultEventTimeout.
+	EventTimeout time.Duration
+	// Stack is how large the stack of a call may become, in bytes, give or take
+	// what one slice adds. Zero or less: DefaultStack.
+	Stack int
 	// OneConnection says that each instance serves one connection only, so that
 	// what is called once a connection need not be kept ready.
 	OneConnection bool
@@ -51,14 +59,23 @@ type Instance struct {
 	stack    [2]uint64 // parameters and result of the call that runs
 	state    state
 	inCall   bool
-	closing  bool // Close was called in a call
+	closing  bool // Close was called in a call, or with events in the line
 	window   uint32
 	length   uint32 // of the window
 
-	loop    *csa.Loop
-	handles handles
-	serving conn // whose event the call that runs is, or nil
-	timers  []instanceTimer
+	running api.Function // the call that runs
+	use     usage
+	answer  chan any // of what is done on the loop for the background
+
+	loop      *csa.Loop
+	handles   handles
+	serving   conn // whose event the call that runs is, or nil
+	timers    []instanceTimer
+	current   event // that runs
+	off       bool  // no event runs at once: see background.go
+	queue     []event
+	goOnLater func() // posts drain
+	turn      *turn
 
 	process *Process // of a command
 	wasi    wasi.Process
@@ -92,8 +109,16 @@ func (e *StartError) Error() string {
 // that has a *Trap or ErrMemory or ErrClosed inside, or a bad window. It runs
 // guest code, and blocks for as long as that takes; so it is better not called
 // on a loop.
-func (m *Module) Instantiate(l *Listener) (*Instance, error) {
+func (m *Module) Instantiate(l *Listener) (*Instance, error) { return m.make(l, ownPlace) }
+
+// InstantiateHere is Instantiate for a loop. It fails with ErrSlow when the
+// guest takes too long to start for that; what it has done so far leaves no
+// trace but its log.
+func (m *Module) InstantiateHere(l *Listener) (*Instance, error) { return m.make(l, onLoop) }
+
+func (m *Module) make(l *Listener, at place) (*Instance, error) {
 	i := &Instance{module: m, listener: l}
+	i.use.place = at
 	i.wasi.System = (*handlerSystem)(i)
 	if m.shape != Events {
 		return nil, fmt.Errorf("%s: making an instance of shape %q of a module of shape %q", m.name, Events, m.shape)
@@ -165,15 +190,24 @@ func (i *Instance) instantiate() (err error) {
 		return newTrap("instantiation", err)
 	}
 	i.guest = guest
+	fuel, ok := guest.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
+	if !ok {
+		_ = guest.Close(ctx)
+		return errors.New("it has no fuel")
+	}
+	i.use.fuel, i.use.next = fuel, min(m.pace.Load(), firstFuel)
+	i.use.grant(i.use.next)
 	return nil
 }
 
 // start runs what an instance runs once.
 func (i *Instance) start() error {
 	name := i.module.name
-	if i.module.has[callInitialize] {
-		if _, err := i.once(callInitialize); err != nil {
-			return err
+	for _, c := range []call{callBegin, callInitialize} {
+		if i.module.has[c] {
+			if _, err := i.once(c); err != nil {
+				return err
+			}
 		}
 	}
 	if i.module.has[callStart] {
@@ -202,12 +236,17 @@ func (i *Instance) start() error {
 // once calls an export while the instance starts, and does not keep it.
 func (i *Instance) once(c call) (uint64, error) {
 	f := i.guest.ExportedFunction(callNames[c])
+	if err := findStackField(f); err != nil {
+		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, err)
+	}
 	i.stack = [2]uint64{}
 	i.inCall = true
+	i.begin(f, i.use.place)
 	err := f.CallWithStack((*guestContext)(i), i.stack[:])
+	i.finish()
 	i.inCall = false
 	if err != nil {
-		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, newTrap(callNames[c], err))
+		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, newTrap(c.String(), err))
 	}
 	return i.stack[0], nil
 }
@@ -231,13 +270,27 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 	}
 	i.stack = [2]uint64{a, b}
 	i.inCall = true
+	at := onLoop
+	if i.loop == nil {
+		at = ownPlace
+	}
+	i.begin(f, at)
 	err := f.CallWithStack((*guestContext)(i), i.stack[:])
+	if i.use.place == background {
+		i.comeBack(err) // and does not return
+	}
+	i.finish()
+	return i.returned(c, err)
+}
+
+// returned is the end of a call, on the loop.
+func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 	i.inCall = false
 	if err != nil {
-		i.trapped(newTrap(callNames[c], err))
+		i.trapped(newTrap(c.String(), err))
 		return 0, false
 	}
-	if i.closing {
+	if i.closing && !i.off {
 		i.Close()
 		return 0, false
 	}
@@ -258,11 +311,11 @@ func (i *Instance) trapped(t *Trap) {
 	if t.Bug {
 		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: %v", t.Err)})
 	}
-	i.shutAll(csa.Reason{Code: abi.Invalid, Why: "its handler trapped: " + t.Why})
+	i.shutAll(t.reason())
 	if i.listener.OnTrap != nil {
 		i.listener.OnTrap(i, t)
 	}
-	if i.closing {
+	if i.closing && !i.off {
 		i.Close()
 	}
 }
@@ -295,10 +348,10 @@ func (i *Instance) Memory() int { return len(i.memory.b) }
 
 // Close ends the instance and frees its memory. Connections that it still
 // serves are shut down; the guest hears nothing of that. Called while the
-// guest runs, it takes effect when the call is over. Calling it again does
+// guest runs, or events wait for it to, it takes effect when they are over. Calling it again does
 // nothing. An instance that was never attached may be closed by any goroutine.
 func (i *Instance) Close() {
-	if i.inCall {
+	if i.inCall || i.off {
 		i.closing = true
 		return
 	}
@@ -311,6 +364,7 @@ func (i *Instance) Close() {
 	i.finishLog()
 	i.calls = [calls]api.Function{}
 	i.serving = nil
+	i.book()
 	_ = i.guest.Close(context.Background()) // frees the memory
 	i.memory.Free()
 	i.guest = nil
@@ -330,6 +384,7 @@ type handlerSystem Instance
 
 func (s *handlerSystem) Memory() []byte { return s.memory.b }
 func (s *handlerSystem) Enter()         {}
+func (s *handlerSystem) Breathe()       { (*Instance)(s).breathe() }
 func (s *handlerSystem) Yield()         {}
 func (s *handlerSystem) Close(int)      {}
 
@@ -342,9 +397,14 @@ func (s *handlerSystem) Write(fd int, p [][]byte) (n int, e wasi.Errno) {
 	return (*Instance)(s).printAll(fd, p), wasi.Success
 }
 
-// printAll logs what is written to descriptor 1 or 2.
+// mostPrinted is how many bytes are taken of one write for the log: a write may
+// name the same memory many times.
+const mostPrinted = 16 << 10
+
+// printAll logs what is written to descriptor 1 or 2, as far as it goes.
 func (i *Instance) printAll(fd int, p [][]byte) (n int) {
 	for _, b := range p {
+		b = b[:min(len(b), mostPrinted-n)]
 		if fd == 1 {
 			i.print(&i.out[0], abi.LogInfo, b)
 		} else {

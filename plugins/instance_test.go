@@ -73,9 +73,9 @@ func callbacks(special string, body ...[]byte) *w.Module {
 var events = map[string]func(i *Instance, h int32, f *fake){
 	"open":     func(i *Instance, h int32, f *fake) { i.opened(h, f) },
 	"data":     func(i *Instance, h int32, f *fake) { i.data(h, f, 10) },
-	"writable": func(i *Instance, h int32, f *fake) { i.event(callWritable, h, f, 0) },
+	"writable": func(i *Instance, h int32, f *fake) { i.deliver(event{call: callWritable, handle: h, conn: f}) },
 	"eof":      func(i *Instance, h int32, f *fake) { i.eof(h, f) },
-	"timer":    func(i *Instance, h int32, f *fake) { i.event(callTimer, h, f, 3) },
+	"timer":    func(i *Instance, h int32, f *fake) { i.deliver(event{call: callTimer, handle: h, arg: 3, conn: f}) },
 	"closed":   func(i *Instance, h int32, f *fake) { i.data(h, f, 1); i.ended(h, csa.Orderly) },
 	"stop":     func(i *Instance, h int32, f *fake) { i.Stop() },
 }
@@ -224,13 +224,13 @@ func TestStartFailures(t *testing.T) {
 		{"odd refusal", with("csa_start", ":i", w.I32Const(-500)), "refused with Code(-500) (-500)"},
 		{"trap in csa_start", with("csa_start", ":i", w.Unreachable), "starting it: csa_start trapped: unreachable"},
 		{"trap in _initialize", with("_initialize", ":", w.Unreachable), "_initialize trapped: unreachable"},
-		{"trap in start", start, "instantiation trapped: "},
+		{"trap in start", start, "the start function trapped: "},
 		{"data outside", data, "instantiation trapped: "},
 		{"endless recursion", func() *w.Module {
 			m := w.Echo()
 			m.Func("csa_start", ":i", "", w.Call(3))
 			return m
-		}(), "stack overflow"},
+		}(), "csa_start was stopped: its stack grew to more than 4194304 bytes (stack)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := newTenant(t, 0)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"unicode"
 
+	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
 
 	"github.com/tetratelabs/wazero"
@@ -22,7 +24,8 @@ type Module struct {
 	has     [calls]bool // the exports it has
 	min     uint32      // pages of memory
 	max     uint32
-	extra   int // bytes charged for an instance beyond its memory
+	pace    atomic.Int64 // fuel that lasts its guests for about refillTime
+	extra   int          // bytes charged for an instance beyond its memory
 
 	users  int // instances, and 1 while it is open; guarded by runtime.mu
 	closed bool
@@ -82,10 +85,16 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	for c, export := range callNames {
 		m.has[c] = parsed.Export(export) != nil
 	}
+	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: r.pages, MaxTableGrowth: wasm.MaxGrowth})
+	if err != nil {
+		return nil, &LoadError{name, []string{err.Error()}}
+	}
+	m.has[callBegin] = metered.Start
+	m.pace.Store(firstFuel)
 	if !r.acquire() {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)
 	}
-	if m.code, err = r.compileModule(parsed.Stripped()); err != nil {
+	if m.code, err = r.compileModule(metered.Code); err != nil {
 		r.release(1)
 		return nil, refused(name, "does not compile: %s", firstLine(err))
 	}
@@ -133,7 +142,7 @@ func (m *Module) Close() {
 	m.closed = true
 	m.runtime.mu.Unlock()
 	if !again {
-		m.leave()
+		m.drop(0)
 	}
 }
 
@@ -144,14 +153,24 @@ func (m *Module) join() error {
 	if m.closed || m.runtime.closing {
 		return fmt.Errorf("%s: making an instance: %w", m.name, ErrClosed)
 	}
+	if r := m.runtime; r.options.Instances > 0 && r.living >= r.options.Instances {
+		r.refused++
+		return fmt.Errorf("%s: making an instance: %w", m.name, ErrInstances)
+	}
 	m.users++
+	m.runtime.living++
 	return nil
 }
 
-// leave undoes join, and closes the code with the last.
-func (m *Module) leave() {
+// leave undoes join.
+func (m *Module) leave() { m.drop(1) }
+
+// drop takes a user off, which may be so many instances, and closes the code
+// with the last.
+func (m *Module) drop(instances int) {
 	m.runtime.mu.Lock()
 	m.users--
+	m.runtime.living -= instances
 	last := m.users == 0
 	m.runtime.mu.Unlock()
 	if last {

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/plugins/compiler"
+	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
 
@@ -28,6 +32,13 @@ type MemoryAccount interface {
 	Release(n int)
 }
 
+// Timers is the tenant's budget of timers, as in csa.Budget. Its methods are
+// called from any goroutine and must not block.
+type Timers interface {
+	ReserveTimer() bool
+	ReleaseTimers(n int)
+}
+
 // Counter keeps the tenant's metrics. It is called from any goroutine and must
 // not block.
 type Counter interface {
@@ -43,6 +54,12 @@ type RuntimeOptions struct {
 	// executed, so NewRuntime refuses a directory that others may enter or that
 	// is not ours. Empty: nothing is kept.
 	CacheDir string
+	// Compiler is the program that compiles modules in a process of its own and
+	// what it may take; see package compiler. It is used when there is a
+	// CacheDir, through which the code comes here. Without Args: modules are
+	// compiled in this process, which a module that makes the compiler run out
+	// of memory then ends.
+	Compiler compiler.Command
 	// Memory is charged with the linear memory that instances have in use, by
 	// pages of 64 KiB, and with what their tables, globals and segments take in
 	// the host where that is above 64 KiB an instance. Nil: nothing is charged.
@@ -53,6 +70,13 @@ type RuntimeOptions struct {
 	// Log takes the lines of guests, and what the host has to say about them.
 	// Nil: they are dropped.
 	Log Logger
+	// Instances is how many may live at once. Zero or less: any number.
+	Instances int
+	// Timers is charged with the timers of instances. Nil: nothing is charged.
+	Timers Timers
+	// CPU is the tenant's share of the cores. Nil: nothing is bounded but by
+	// Listener.EventTimeout.
+	CPU CPU
 	// Counter keeps the tenant's metrics. Nil: count answers QUOTA.
 	Counter Counter
 }
@@ -67,10 +91,15 @@ type Runtime struct {
 	cache   wazero.CompilationCache
 	config  wazero.ModuleConfig
 	compile sync.Mutex // one compilation at a time bounds what it takes
+	fuel    atomic.Int64
+	stopped atomic.Bool // closing, for those who must not lock
 
 	mu      sync.Mutex
 	live    int // modules open and instances living
 	closing bool
+	living  int // instances
+	refused int64
+	turns   map[*csa.Loop]*turn
 	stop    chan struct{} // closed when closing
 	done    chan struct{} // closed when closed
 }
@@ -78,6 +107,10 @@ type Runtime struct {
 // versionLock is held while a cache and an engine are made: both ask for the
 // engine's version, which wazero 1.12 keeps in an unguarded variable.
 var versionLock sync.Mutex
+
+// ErrInstances is the error of an instance that its tenant may not have beside
+// those it has.
+var ErrInstances = errors.New("its tenant has as many instances as it may (instances)")
 
 // ErrClosed is the error of a runtime or module that is closing.
 var ErrClosed = errors.New("it is closed")
@@ -98,8 +131,15 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	if o.Counter == nil {
 		o.Counter = uncounted{}
 	}
+	if o.Timers == nil {
+		o.Timers = csa.Unlimited{}
+	}
+	if o.CPU == nil {
+		o.CPU = allCores{}
+	}
 	r = &Runtime{
 		options: o,
+		turns:   make(map[*csa.Loop]*turn),
 		pages:   uint32(min(max(o.MemoryLimit/wasm.PageSize, 1), wasm.MaxPages)),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
@@ -128,11 +168,8 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		r.cache = wazero.NewCompilationCache()
 	}
 	ctx := context.Background()
-	r.engine = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().
-		WithCoreFeatures(api.CoreFeaturesV2).
+	r.engine = wazero.NewRuntimeWithConfig(ctx, compiler.EngineConfig().
 		WithMemoryLimitPages(r.pages).
-		WithDebugInfoEnabled(false).
-		WithCloseOnContextDone(false).
 		WithCompilationCache(r.cache))
 	if err := r.registerHostFunctions(ctx); err != nil {
 		_ = r.engine.Close(ctx)
@@ -143,13 +180,15 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 }
 
 // Close has the runtime end as soon as its modules are closed and its last
-// instance is gone. It tells commands of shape stdio to end; it does not wait.
+// instance is gone. It tells commands of shape stdio to end, and calls that
+// run are stopped at their next refill; it does not wait.
 // Nothing can be loaded or instantiated any more. Calling it again does
 // nothing.
 func (r *Runtime) Close() {
 	r.mu.Lock()
 	if !r.closing {
 		r.closing = true
+		r.stopped.Store(true)
 		close(r.stop)
 	}
 	r.mu.Unlock()
@@ -158,6 +197,14 @@ func (r *Runtime) Close() {
 
 // Done is closed when the runtime has ended and given everything back.
 func (r *Runtime) Done() <-chan struct{} { return r.done }
+
+// Instances is how many instances live now, and how many were refused since
+// there were too many.
+func (r *Runtime) Instances() (living int, refused int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.living, r.refused
+}
 
 // acquire books a module or an instance, unless the runtime is closing.
 func (r *Runtime) acquire() bool {
@@ -199,12 +246,20 @@ func (r *Runtime) registerHostFunctions(ctx context.Context) error {
 		if do == nil {
 			return fmt.Errorf("%s.%s is in the table and has no implementation", abi.Module, f.Name)
 		}
+		onLoop, long := needsLoop[f.Name], takesLong[f.Name]
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
 			if i.process != nil {
 				i.process.enter()
 			}
-			do(i, stack)
+			if onLoop && i.use.place == background {
+				i.onLoop(func() { do(i, stack) })
+			} else {
+				do(i, stack)
+			}
+			if long {
+				i.breathe()
+			}
 		}), engineTypes(paramTypes(f)), engineTypes(abiTypes(f.Results))).Export(f.Name)
 	}
 	if _, err := b.Instantiate(ctx); err != nil {
@@ -216,6 +271,13 @@ func (r *Runtime) registerHostFunctions(ctx context.Context) error {
 			f.Call(&instanceOf(ctx).wasi, stack)
 		}), engineTypes(wasiTypes(f.Params)), engineTypes(wasiTypes(f.Results))).Export(f.Name)
 	}
+	if _, err := b.Instantiate(ctx); err != nil {
+		return err
+	}
+	b = r.engine.NewHostModuleBuilder(meter.ImportModule)
+	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, _ []uint64) {
+		instanceOf(ctx).refill()
+	}), nil, nil).Export(meter.Refill)
 	_, err := b.Instantiate(ctx)
 	return err
 }

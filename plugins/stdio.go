@@ -215,17 +215,18 @@ func (p *Process) run() {
 func (p *Process) command() (reason *csa.Reason, trap *Trap) {
 	i := &Instance{module: p.module, listener: p.listener, process: p}
 	i.wasi.System = (*commandSystem)(p)
+	i.use.place = ownPlace
 	p.instance = i
 	if err := i.instantiate(); err != nil {
 		return p.failed(err)
 	}
 	defer i.Close()
-	f := i.guest.ExportedFunction(callNames[callCommand])
-	i.inCall = true
-	err := f.CallWithStack((*guestContext)(i), i.stack[:])
-	i.inCall = false
-	if err != nil {
-		return p.failed(newTrap(callNames[callCommand], err))
+	for _, c := range []call{callBegin, callCommand} {
+		if i.module.has[c] {
+			if _, err := i.once(c); err != nil {
+				return p.failed(err)
+			}
+		}
 	}
 	return nil, nil
 }
@@ -248,7 +249,8 @@ func (p *Process) failed(err error) (*csa.Reason, *Trap) {
 		if trap.Bug {
 			p.instance.log(Line{abi.LogError, p.listener.Name, false, fmt.Sprintf("a bug in the host: %v", trap.Err)})
 		}
-		return &csa.Reason{Code: abi.Invalid, Why: "its handler trapped: " + trap.Why}, trap
+		r := trap.reason()
+		return &r, trap
 	}
 	return &csa.Reason{Code: abi.Refused, Why: err.Error()}, nil
 }

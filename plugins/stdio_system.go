@@ -33,6 +33,8 @@ func (p *Process) enter() {
 // loop has heard of the end or has stopped, the loop may touch the command's
 // memory.
 func (p *Process) wait() (int, wasi.Errno) {
+	p.instance.pause()
+	defer p.instance.resume()
 	stop := p.module.runtime.stop
 	for {
 		select {
@@ -62,6 +64,9 @@ func (p *Process) wait() (int, wasi.Errno) {
 type commandSystem Process
 
 func (p *commandSystem) Enter() { (*Process)(p).enter() }
+
+// Breathe lets others run.
+func (p *commandSystem) Breathe() { p.instance.breathe() }
 
 func (p *commandSystem) Memory() []byte { return p.instance.memory.b }
 
@@ -96,6 +101,8 @@ func (p *commandSystem) Close(fd int) {
 
 // Sleep lets d pass, unless the command is to end.
 func (p *commandSystem) Sleep(d time.Duration) {
+	p.instance.pause()
+	defer p.instance.resume()
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -30,7 +30,7 @@ func (i *Instance) setTimer(token int32, d time.Duration) abi.Code {
 		}
 	}
 	if free == nil {
-		if len(i.timers) == abi.MaxTimers {
+		if len(i.timers) == abi.MaxTimers || !i.module.runtime.options.Timers.ReserveTimer() {
 			return abi.Quota
 		}
 		if i.timers == nil {
@@ -40,12 +40,14 @@ func (i *Instance) setTimer(token int32, d time.Duration) abi.Code {
 		i.timers = append(i.timers, instanceTimer{})
 		free = &i.timers[len(i.timers)-1]
 	}
+	i.forget(callTimer, -1, uint64(uint32(token)))
 	free.token, free.set, free.delay = token, true, d
 	i.arm(free)
 	return abi.OK
 }
 
 func (i *Instance) stopTimer(token int32) {
+	i.forget(callTimer, -1, uint64(uint32(token)))
 	for n := range i.timers {
 		if t := &i.timers[n]; t.token == token && t.set {
 			t.disarm()
@@ -53,9 +55,14 @@ func (i *Instance) stopTimer(token int32) {
 	}
 }
 
+// stopTimers stops them for good.
 func (i *Instance) stopTimers() {
 	for n := range i.timers {
 		i.timers[n].disarm()
+	}
+	if n := len(i.timers); n > 0 {
+		i.module.runtime.options.Timers.ReleaseTimers(n)
+		i.timers = i.timers[:0]
 	}
 }
 
@@ -83,6 +90,6 @@ func (i *Instance) fired(t *instanceTimer) {
 	}
 	t.set = false // so that the guest may set it again
 	if i.module.has[callTimer] {
-		i.event(callTimer, -1, nil, uint64(uint32(t.token)))
+		i.deliver(event{call: callTimer, handle: -1, arg: uint64(uint32(t.token))})
 	}
 }

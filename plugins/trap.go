@@ -6,6 +6,9 @@ import (
 	"runtime"
 	"strings"
 
+	"bulkhead/abi"
+	"bulkhead/csa"
+
 	"github.com/tetratelabs/wazero/sys"
 )
 
@@ -16,14 +19,29 @@ type Trap struct {
 	Call string
 	// Why is one clause, such as "unreachable", safe to be shown to the tenant.
 	Why string
+	// Stop is why the host stopped the call; StopNot when it trapped by itself.
+	Stop Stop
 	// Bug reports that the host failed, not the guest.
 	Bug bool
 	// Err is what the engine said, with the guest's call stack.
 	Err error
 }
 
-// Error says what trapped and why, in one line.
-func (t *Trap) Error() string { return fmt.Sprintf("%s trapped: %s", t.Call, t.Why) }
+// Error says what trapped, or was stopped, and why, in one line.
+func (t *Trap) Error() string {
+	if t.Stop != StopNot {
+		return fmt.Sprintf("%s was stopped: %s", t.Call, t.Why)
+	}
+	return fmt.Sprintf("%s trapped: %s", t.Call, t.Why)
+}
+
+// reason is what the connections of the instance are closed for.
+func (t *Trap) reason() csa.Reason {
+	if t.Stop != StopNot {
+		return csa.Reason{Code: t.Stop.code(), Why: "its handler was stopped: " + t.Why}
+	}
+	return csa.Reason{Code: abi.Invalid, Why: "its handler trapped: " + t.Why}
+}
 
 // Unwrap returns Err.
 func (t *Trap) Unwrap() error { return t.Err }
@@ -33,7 +51,10 @@ func newTrap(call string, err error) *Trap {
 	var bad *rangeError
 	var exit *sys.ExitError
 	var bug runtime.Error
+	var stop *stopped
 	switch {
+	case errors.As(err, &stop):
+		t.Why, t.Stop = stop.why, stop.stop
 	case errors.As(err, &bad):
 		t.Why = bad.Error()
 	case errors.As(err, &exit):

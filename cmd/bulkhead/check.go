@@ -24,7 +24,7 @@ and the mend.`,
 			}
 			// What a handler logs while it starts is for its author to see.
 			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-			if err := host.Check(cfg, host.Options{Log: log}); err != nil {
+			if err := host.Check(cfg, host.Options{Log: log, Compiler: compileWith}); err != nil {
 				return err
 			}
 			return cfg.WriteLimits(c.OutOrStdout())

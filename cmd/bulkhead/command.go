@@ -33,7 +33,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), checkCommand(), inspectCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), inspectCommand(), versionCommand(), compileCommand())
 	switch err := root.Execute(); {
 	case err == nil:
 		return 0

@@ -5,4 +5,7 @@ package main
 
 import "os"
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	compileWith = selfCompiler()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}

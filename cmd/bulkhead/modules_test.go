@@ -72,6 +72,29 @@ var modules = map[string]func() []byte{
 		m.Func("_start", ":", "", w.Nop)
 		return m.Bytes()
 	},
+	// Hostile ones.
+	"locals-bomb": func() []byte {
+		m := w.New()
+		m.Import("csa_v1", "send", "iii:i")
+		m.Memory(1)
+		m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+		m.FuncRaw("", ":", []byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7e, 0x0b}) // i64s
+		return m.Bytes()
+	},
+	"count-bomb":     func() []byte { return append(w.New().Bytes(), w.Section(1, []byte{0xf0, 0xff, 0xff, 0xff, 0x0f})...) },
+	"table-bomb":     func() []byte { m := w.Echo(); m.Table(1<<31 - 1); return m.Bytes() },
+	"deep-nesting":   func() []byte { return doing(slices.Repeat([]byte{0x02, 0x40}, 2000), slices.Repeat(w.End, 2000)) },
+	"giant-function": func() []byte { return doing(slices.Repeat(w.Nop, 1<<20)) },
+	"giant-br-table": func() []byte { return doing(w.I32Const(0), w.BrTable(make([]int, 100_000)...)) },
+	"shared-memory":  func() []byte { m := w.Echo(); m.Raw(5, []byte{1, 3, 1, 2}); return m.Bytes() },
+	"fuel-name": func() []byte {
+		m := w.Echo()
+		m.Export("bulkhead.fuel", 3, m.Global('I', true, w.I64Const(0)))
+		return m.Bytes()
+	},
+	"fuel-index":     func() []byte { return doing(w.I64Const(1<<62), w.GlobalSet(0)) },
+	"busy-start":     func() []byte { m := w.Echo(); m.Start(m.Func("", ":", "", w.Forever())); return m.Bytes() },
+	"busy-csa-start": func() []byte { return starting(w.Forever(), w.I32Const(0)) },
 	// Several things are wrong with it at once.
 	"all-wrong": func() []byte {
 		m := w.New()
@@ -92,6 +115,13 @@ func handlerWithMemory(pages int) []byte {
 	m := w.New()
 	m.Memory(pages)
 	return finishHandler(m)
+}
+
+// doing is an echo with one more function.
+func doing(body ...[]byte) []byte {
+	m := w.Echo()
+	m.Func("", ":", "", body...)
+	return m.Bytes()
 }
 
 func starting(body ...[]byte) []byte {

@@ -68,9 +68,17 @@ type Tenant struct {
 	Name string
 	// Memory is the most bytes of linear memory and buffers.
 	Memory int64
-	// CPU is the CPU time it may use in the long run, in cores. This version
-	// does not enforce it.
+	// CPU is the CPU time it may use in the long run, in cores.
 	CPU float64
+	// Stack is how large the stack of one call may become, in bytes.
+	Stack int
+	// Instances is the most instances it may have at once. 0 is as many as its
+	// connections and shared handlers need.
+	Instances int
+	// Timers is the most timers that its handlers may have set at once.
+	Timers int
+	// LogLines is the most lines a second that its handlers may log.
+	LogLines float64
 	// Connections is the most connections it may hold at once.
 	Connections int
 	// AcceptRate is the most new connections a second.
@@ -110,8 +118,7 @@ type Listener struct {
 	// IdleTimeout closes a connection on which no byte moves for so long. It
 	// is never 0.
 	IdleTimeout time.Duration
-	// EventTimeout is the CPU time that one event may use. It is never 0. This
-	// version does not enforce it.
+	// EventTimeout is the CPU time that one event may use. It is never 0.
 	EventTimeout time.Duration
 	// Linger is how long the bytes a connection has left to send may take
 	// after producerFinished. 0 closes at once.

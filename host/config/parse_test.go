@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 		File: "b.toml",
 		Host: Host{State: filepath.Join(dir, "state"), Drain: 10 * time.Second, Log: "auto", LogLevel: "info"},
 		Tenants: []Tenant{{
-			Name: "acme", Memory: 256 << 20, CPU: 1, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20,
+			Name: "acme", Memory: 256 << 20, CPU: 1, Stack: 4 << 20, Timers: 100_000, LogLines: 200, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20,
 			Line: 1, lines: map[string]int{},
 		}},
 		Listeners: []Listener{{
@@ -80,6 +80,10 @@ log_level = "warn"
 [tenant.acme]
 memory = "64MiB"
 cpu = 0.5
+stack = "1MiB"
+instances = 11
+timers = 12
+log_lines = 0.5
 connections = 10
 accept_rate = 0.5
 bandwidth = "10MiB/s"
@@ -134,7 +138,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	acme := c.Tenants[0]
 	acme.lines = nil
-	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Line: 11}); !reflect.DeepEqual(acme, want) {
+	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Timers: 12, LogLines: 0.5, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Line: 11}); !reflect.DeepEqual(acme, want) {
 		t.Errorf("tenant: got %+v, want %+v", acme, want)
 	}
 	a := c.Listeners[0]
@@ -145,22 +149,22 @@ func TestEveryKey(t *testing.T) {
 		PluginSHA256: "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476",
 		Instance:     "listener", Shape: "events", IdleTimeout: time.Hour, EventTimeout: 250 * time.Millisecond,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
-		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: 22,
+		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: 26,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
 	}
 	if !reflect.DeepEqual(a, want) {
 		t.Errorf("listener a:\ngot  %+v\nwant %+v\nconfig %s", a, want, a.Config)
 	}
 	a.lines = lines
-	for key, line := range map[string]int{"name": 23, "plugin_sha256": 27, "owner": 36, "config": 37, "shape": 22, "no such key": 22} {
+	for key, line := range map[string]int{"name": 27, "plugin_sha256": 31, "owner": 40, "config": 41, "shape": 26, "no such key": 26} {
 		if got := a.LineOf(key); got != line {
 			t.Errorf("LineOf(%q) = %d, want %d", key, got, line)
 		}
 	}
-	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != 51 {
+	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != 55 {
 		t.Errorf("listener b: %+v", b)
 	}
-	if got := c.Tenants[0].LineOf("connect"); got != 17 {
+	if got := c.Tenants[0].LineOf("connect"); got != 21 {
 		t.Errorf("line of connect: %d", got)
 	}
 	if got := c.Host.LineOf("log"); got != 7 || c.Host.LineOf("nothing") != 0 {
@@ -200,9 +204,7 @@ on_bad_data = "close"
 	if got := string(c.Listeners[0].Config); got != `{"greeting":"hello"}` {
 		t.Errorf("config: %s", got)
 	}
-	want := `b.toml:8: cpu is accepted but not enforced by this version: nothing limits the tenant's CPU time; do not rely on it yet
-b.toml:12: connect is accepted but not enforced by this version: handlers cannot dial anyone; do not rely on it yet
-b.toml:22: event_timeout is accepted but not enforced by this version: an event may run for any time; do not rely on it yet`
+	want := `b.toml:12: connect is accepted but not enforced by this version: handlers cannot dial anyone; do not rely on it yet`
 	if got := Errors(c.Warnings).Error(); got != want {
 		t.Errorf("warnings:\n%s\nwant:\n%s", got, want)
 	}

@@ -39,6 +39,9 @@ var hostFields = []field[Host]{
 // maxConnections bounds every count of connections.
 const maxConnections = 10_000_000
 
+// maxTimers bounds a tenant's timers.
+const maxTimers = 100_000_000
+
 // DefaultTenant gives the limits of a tenant of which a file says nothing, for
 // programs that make a Config themselves.
 func DefaultTenant(name string) Tenant {
@@ -46,6 +49,9 @@ func DefaultTenant(name string) Tenant {
 		Name:        name,
 		Memory:      256 * mib,
 		CPU:         1,
+		Stack:       4 * mib,
+		Timers:      100_000,
+		LogLines:    200,
 		Connections: 1000,
 		AcceptRate:  200,
 		Bandwidth:   64 * mib,
@@ -56,7 +62,14 @@ var tenantFields = []field[Tenant]{
 	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }),
 	numberField("cpu", 0.01, 1024, func(t *Tenant) *float64 { return &t.CPU }).with(func(f *field[Tenant]) {
 		f.note = "cores"
-		f.unenforced = "nothing limits the tenant's CPU time"
+	}),
+	sizeField("stack", 64*kib, 64*mib, "4MiB", func(t *Tenant) *int { return &t.Stack }).with(func(f *field[Tenant]) {
+		f.note = "of one call"
+	}),
+	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }),
+	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }),
+	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).with(func(f *field[Tenant]) {
+		f.note = "a second"
 	}),
 	intField("connections", 1, maxConnections, "", func(t *Tenant) *int { return &t.Connections }),
 	numberField("accept_rate", 0.1, 1_000_000, func(t *Tenant) *float64 { return &t.AcceptRate }).with(func(f *field[Tenant]) {
@@ -178,7 +191,6 @@ var listenerFields = []field[Listener]{
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
 	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {
 		f.note = "of CPU time"
-		f.unenforced = "an event may run for any time"
 	}),
 	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }),
 	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }),

@@ -121,6 +121,7 @@ func fdWrite(p *Process, s []uint64) Errno {
 	n := 0
 	if len(iov) > 0 {
 		n, e = p.System.Write(int(fd), iov)
+		p.System.Breathe()
 	}
 	clear(iov)
 	if e == Success {

@@ -63,12 +63,20 @@ func clockTime(p *Process, s []uint64) Errno {
 	return Success
 }
 
+// randomPart is how many random bytes are made at a time.
+const randomPart = 16 << 10
+
 func randomGet(p *Process, s []uint64) Errno {
 	b := at(p.System.Memory(), uint32(s[0]), uint32(s[1]))
 	if b == nil {
 		return Fault
 	}
-	_, _ = rand.Read(b) // it never fails
+	for len(b) > 0 {
+		part := b[:min(len(b), randomPart)]
+		_, _ = rand.Read(part) // it never fails
+		b = b[len(part):]
+		p.System.Breathe()
+	}
 	return Success
 }
 

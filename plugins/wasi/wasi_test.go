@@ -25,6 +25,7 @@ type fake struct {
 
 func (f *fake) Memory() []byte { return f.memory }
 func (f *fake) Enter()         { f.entered++ }
+func (f *fake) Breathe()       {}
 func (f *fake) Yield()         { f.did = append(f.did, "yield") }
 func (f *fake) Close(fd int)   { f.did = append(f.did, fmt.Sprint("close ", fd)) }
 func (f *fake) Sleep(d time.Duration) {

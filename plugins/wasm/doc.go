@@ -5,9 +5,10 @@
 // and asks for nothing above the Max constants.
 //
 // It reads WebAssembly 2.0 as core modules have it, without threads, exception
-// handling, multiple memories and the proposals after them. It does not look
-// at instructions: bodies are bounded in size and left to the engine's
-// validation.
+// handling, multiple memories and the proposals after them. It decodes every
+// instruction and checks every index, so that what names a thing names one that the
+// module itself has, whatever a rewriter adds behind. Types of operands are left to
+// the engine's validation.
 package wasm
 
 // What a module may ask for at most. They are far above what compilers
@@ -25,10 +26,20 @@ const (
 	MaxSegments  = 100_000 // of data, and of elements
 	MaxParams    = 1_000   // and results, of one function type
 	MaxLocals    = 50_000  // of one function
+	MaxAllLocals = 1 << 20 // of all functions: the engine keeps a list of them
 	MaxBody      = 1 << 20 // bytes of one function
+	MaxNesting   = 1_000   // blocks inside one another, the function's own not counted
+	MaxBranches  = 65_536  // labels of one br_table
 	MaxName      = 1_000   // bytes of the name of an import or export
 	MaxPages     = 65_536  // of memory
 )
 
 // PageSize is the size in bytes of a page of memory.
 const PageSize = 64 << 10
+
+// What the host adds to modules has these names, which no module may use: the
+// start of the names of exports, and the module of imports.
+const (
+	ReservedPrefix = "bulkhead."
+	ReservedModule = "bulkhead"
+)

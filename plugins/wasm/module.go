@@ -104,7 +104,9 @@ func (k Kind) String() string {
 type Import struct {
 	Module, Name string
 	Kind         Kind
-	Type         FuncType // of a function
+	Type         FuncType  // of a function
+	Value        ValueType // of a global, or of a table's elements
+	Limits       Limits    // of a table or memory
 }
 
 // Export is one thing that a module shows.
@@ -121,7 +123,26 @@ type Limits struct {
 	HasMax   bool // else Max is zero, and the size is not bounded
 }
 
-// Module is what [Parse] found in a file. It belongs to the caller.
+// bound is the greatest size of what may grow by growth at most.
+func (l Limits) bound(growth uint64) uint32 {
+	n := uint32(min(uint64(l.Min)+growth, 1<<32-1))
+	if l.HasMax {
+		n = min(n, l.Max)
+	}
+	return n
+}
+
+// Section is one section of the file, by its number in the format. Content are
+// the file's bytes, behind the section's length, and begin at Offset of the file.
+type Section struct {
+	ID      byte
+	Offset  int
+	Content []byte
+}
+
+// Module is what [Parse] found in a file. It belongs to the caller, and refers to
+// the bytes of the file. What only reads it may be called by many goroutines at
+// a time.
 type Module struct {
 	Imports  []Import
 	Exports  []Export
@@ -131,20 +152,53 @@ type Module struct {
 	// module itself has, imports not counted.
 	Functions, Globals            int
 	DataSegments, ElementSegments int
-	// Start reports whether a function runs at instantiation.
-	Start bool
+	// Start reports whether a function runs at instantiation, and StartFunction
+	// which one, imports counted.
+	Start         bool
+	StartFunction uint32
 	// Custom are the names of the custom sections, the first 64 of them.
 	Custom []string
 
-	types      []FuncType
-	funcs      []uint32 // the type of each function, imports first
-	imported   [4]int   // of each kind
-	globals    int      // all
-	data       int      // as the data count section says; -1 without one
-	kept       []byte   // the sections but the custom ones
-	elements   int      // that its tables may have
-	inSegments int      // elements
+	types       []FuncType
+	funcs       []uint32 // the type of each function, imports first
+	tableTypes  []ValueType
+	tableLimits []Limits
+	imported    [4]int // of each kind
+	globals     int    // all
+	data        int    // as the data count section says; -1 without one
+	sections    []Section
+	elements    int // that its tables may have
+	inSegments  int // elements
+	names       []byte
+	declared    []bool // of each function; nil when none is, and behind the code
+
+	dataLengths, elementLengths []uint32 // of each segment
 }
+
+// Sections are the module's sections but the custom ones, in the order of the
+// file. They are to be read only.
+func (m *Module) Sections() []Section { return m.sections }
+
+// Imported is how many things of a kind the module imports.
+func (m *Module) Imported(k Kind) int { return m.imported[k] }
+
+// Types is how many signatures the module lists.
+func (m *Module) Types() int { return len(m.types) }
+
+// Type is the signature of that number, which has to be below Types.
+func (m *Module) Type(i uint32) FuncType { return m.types[i] }
+
+// FunctionType is the signature of a function, imports counted.
+func (m *Module) FunctionType(i uint32) FuncType { return m.types[m.funcs[i]] }
+
+// Table is the type of the elements of a table and its sizes, imports counted.
+func (m *Module) Table(i uint32) (ValueType, Limits) { return m.tableTypes[i], m.tableLimits[i] }
+
+// DataLength is how many bytes a data segment has.
+func (m *Module) DataLength(i uint32) uint32 { return m.dataLengths[i] }
+
+// ElementLength is how many elements an element segment has.
+func (m *Module) ElementLength(i uint32) uint32 { return m.elementLengths[i] }
 
 // Export returns the export of that name, or nil.
 func (m *Module) Export(name string) *Export {
@@ -162,9 +216,3 @@ func (m *Module) Footprint() int {
 	const reference, instance, global, segment, function = 8, 40, 88, 24, 40
 	return m.elements*reference + m.inSegments*instance + m.Globals*global + m.DataSegments*segment + len(m.Imports)*function
 }
-
-// Stripped returns the module as an engine should have it: without custom
-// sections, which hold counts of their own and nothing that runs, and with a
-// bound of MaxGrowth on what every table may grow by. The bytes are the caller's to read
-// only.
-func (m *Module) Stripped() []byte { return m.kept }

@@ -3,6 +3,7 @@ package wasm
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 )
 
 // The numbers of the sections.
@@ -34,13 +35,12 @@ func place(id byte) int {
 	}
 }
 
-// Parse reads a module. It keeps no reference to b. The error is a
-// *SyntaxError and says what is wrong as one clause that goes on from the name
-// of the file.
+// Parse reads a module. The result refers to b, which must not be written to as
+// long as the result is in use. The error is a *SyntaxError and says what is wrong as
+// one clause that goes on from the name of the file.
 func Parse(b []byte) (*Module, error) {
 	m, r := &Module{data: -1}, &reader{b: b, file: len(b)}
 	m.header(r)
-	m.kept = append(m.kept, b[:r.pos]...)
 	code, last := -1, 0
 	for r.left() > 0 {
 		start := r.pos
@@ -84,8 +84,7 @@ func Parse(b []byte) (*Module, error) {
 		case exportSection:
 			m.exportSection(s)
 		case startSection:
-			m.Start = true
-			s.u32("the start function")
+			m.startSection(s)
 		case elementSection:
 			m.elementSection(s)
 		case codeSection:
@@ -101,8 +100,8 @@ func Parse(b []byte) (*Module, error) {
 		if s.err != nil {
 			return nil, s.err
 		}
-		if id != customSection && id != tableSection {
-			m.kept = append(m.kept, b[start:r.pos]...)
+		if id != customSection {
+			m.sections = append(m.sections, Section{ID: id, Offset: body, Content: b[body:r.pos]})
 		}
 	}
 	if r.err == nil {
@@ -143,6 +142,9 @@ func (m *Module) custom(r *reader) {
 	name := r.name("the name of a custom section")
 	if len(m.Custom) < 64 && r.err == nil {
 		m.Custom = append(m.Custom, name)
+	}
+	if name == "name" && r.err == nil && m.names == nil {
+		m.nameSection(r.b[r.pos:])
 	}
 	r.pos += r.left()
 }
@@ -194,7 +196,13 @@ func (m *Module) typeIndex(r *reader) uint32 {
 
 func (m *Module) importSection(r *reader) {
 	for n := r.count(MaxImports, 4, "imports"); n > 0 && r.err == nil; n-- {
+		at := r.pos
 		i := Import{Module: r.name("the module of an import"), Name: r.name("the name of an import")}
+		if i.Module == ReservedModule {
+			r.pos = at
+			r.fail("it imports %q of the module %q, which is the host's own: call it something else", i.Name, i.Module)
+			return
+		}
 		i.Kind = Kind(r.byte("an import"))
 		switch i.Kind {
 		case Function:
@@ -205,12 +213,17 @@ func (m *Module) importSection(r *reader) {
 			m.funcs = append(m.funcs, t)
 			i.Type = m.types[t]
 		case Table:
-			r.refType("a table")
-			r.limits("a table", 1<<32-1)
+			i.Value = r.refType("a table")
+			i.Limits = r.limits("a table", 1<<32-1)
+			m.tableTypes = append(m.tableTypes, i.Value)
+			m.tableLimits = append(m.tableLimits, i.Limits)
 		case Memory:
-			r.limits("a memory", MaxPages)
+			i.Limits = r.limits("a memory", MaxPages)
+			if m.imported[Memory] > 0 {
+				r.fail("it imports a second memory, and one is the most")
+			}
 		case Global:
-			r.valueType("a global")
+			i.Value = r.valueType("a global")
 			r.mutability()
 			m.globals++
 		default:
@@ -266,35 +279,27 @@ func (m *Module) functionSection(r *reader) {
 	}
 }
 
-// tableSection also writes the section anew, with a bound on what the tables
-// may grow to: the engine accounts them to nobody.
 func (m *Module) tableSection(r *reader) {
 	n := r.count(MaxTables, 3, "tables")
-	body := binary.AppendUvarint(nil, uint64(n))
 	for sum := uint64(0); n > 0 && r.err == nil; n-- {
 		t := r.refType("a table")
 		l := r.limits("a table", 1<<32-1)
 		if sum += uint64(l.Min); sum > MaxElements && r.err == nil {
 			r.fail("its tables have %d elements, and %d are the most", sum, MaxElements)
 		}
-		bound := uint32(min(uint64(l.Min)+MaxGrowth, 1<<32-1))
-		if l.HasMax {
-			bound = min(bound, l.Max)
-		}
-		m.elements += int(bound)
-		body = append(body, byte(t), 1)
-		body = binary.AppendUvarint(body, uint64(l.Min))
-		body = binary.AppendUvarint(body, uint64(bound))
+		m.elements += int(l.bound(MaxGrowth))
 		m.Tables = append(m.Tables, l)
+		m.tableTypes = append(m.tableTypes, t)
+		m.tableLimits = append(m.tableLimits, l)
 	}
-	m.kept = append(m.kept, tableSection)
-	m.kept = binary.AppendUvarint(m.kept, uint64(len(body)))
-	m.kept = append(m.kept, body...)
 }
 
 func (m *Module) memorySection(r *reader) {
 	for n := r.count(1, 2, "memories"); n > 0 && r.err == nil; n-- {
 		m.Memories = append(m.Memories, r.limits("a memory", MaxPages))
+		if m.imported[Memory] > 0 {
+			r.fail("it has a memory beside the one that it imports, and one is the most")
+		}
 	}
 }
 
@@ -303,38 +308,68 @@ func (m *Module) globalSection(r *reader) {
 	for m.Globals < n && r.err == nil {
 		r.valueType("a global")
 		r.mutability()
-		r.constant("the value of a global")
+		m.constant(r, "the value of a global")
 		m.Globals++
 		m.globals++
 	}
 }
 
-// constant passes a constant expression.
-func (r *reader) constant(what string) {
-	for r.err == nil {
-		switch op := r.byte(what); op {
-		case 0x0b:
-			return
-		case 0x41:
-			r.skipSigned(5, what)
-		case 0x42:
-			r.skipSigned(10, what)
-		case 0x43:
-			r.bytes(4, what)
-		case 0x44:
-			r.bytes(8, what)
-		case 0x23, 0xd2:
-			r.u32(what)
-		case 0xd0:
-			r.refType(what)
-		case 0xfd:
-			if b := r.byte(what); b != 0x0c {
-				r.fail("%s is made by the instruction 0xfd %#x, which is not constant", what, b)
-			}
-			r.bytes(16, what)
-		default:
+// declare notes that a function is named outside of code, so that code may take
+// a reference to it. A function that there is not is not noted.
+func (m *Module) declare(i uint32) {
+	if int(i) >= len(m.funcs) {
+		return
+	}
+	if m.declared == nil {
+		m.declared = make([]bool, len(m.funcs))
+	}
+	m.declared[i] = true
+}
+
+// constant passes a constant expression: one instruction, and an end.
+func (m *Module) constant(r *reader, what string) {
+	at := r.pos
+	switch op := r.byte(what); Opcode(op) {
+	case OpEnd:
+		r.pos = at
+		r.fail("%s is made by no instruction", what)
+	case OpI32Const:
+		r.signed(32, what)
+	case OpI64Const:
+		r.signed(64, what)
+	case OpF32Const:
+		r.bytes(4, what)
+	case OpF64Const:
+		r.bytes(8, what)
+	case OpGlobalGet:
+		if i := r.u32(what); r.err == nil && int(i) >= m.imported[Global] {
+			r.pos = at
+			r.fail("%s is the global %d, and only the %d that are imported may be used there", what, i, m.imported[Global])
+		}
+	case OpRefFunc:
+		i := r.u32(what)
+		if r.err == nil && int(i) >= len(m.funcs) {
+			r.pos = at
+			r.fail("%s is the function %d of %d", what, i, len(m.funcs))
+		}
+		m.declare(i)
+	case OpRefNull:
+		r.refType(what)
+	case prefixVector:
+		if b := r.byte(what); b != 0x0c && r.err == nil {
+			r.pos = at
+			r.fail("%s is made by the instruction 0xfd %#x, which is not constant", what, b)
+		}
+		r.bytes(16, what)
+	default:
+		if r.err == nil {
+			r.pos = at
 			r.fail("%s is made by the instruction %#x, which is not constant", what, op)
 		}
+	}
+	if end := r.byte(what); Opcode(end) != OpEnd && r.err == nil {
+		r.pos--
+		r.fail("%s is made by more than one instruction", what)
 	}
 }
 
@@ -343,6 +378,7 @@ func (m *Module) exportSection(r *reader) {
 	seen := make(map[string]bool)
 	totals := [4]int{len(m.funcs), m.imported[Table] + len(m.Tables), m.imported[Memory] + len(m.Memories), m.globals}
 	for ; n > 0 && r.err == nil; n-- {
+		at := r.pos
 		e := Export{Name: r.name("the name of an export")}
 		e.Kind = Kind(r.byte("an export"))
 		e.Index = r.u32("an export")
@@ -351,6 +387,10 @@ func (m *Module) exportSection(r *reader) {
 			return
 		case e.Kind > Global:
 			r.fail("the export %q is of the unknown kind %d", e.Name, e.Kind)
+			return
+		case strings.HasPrefix(e.Name, ReservedPrefix):
+			r.pos = at
+			r.fail("the export %q has a name that is the host's own: call it something that does not start with %q", e.Name, ReservedPrefix)
 			return
 		case seen[e.Name]:
 			r.fail("the export %q is there twice", e.Name)
@@ -361,10 +401,31 @@ func (m *Module) exportSection(r *reader) {
 		}
 		if e.Kind == Function {
 			e.Type = m.types[m.funcs[e.Index]]
+			m.declare(e.Index)
 		}
 		seen[e.Name] = true
 		m.Exports = append(m.Exports, e)
 	}
+}
+
+func (m *Module) startSection(r *reader) {
+	const what = "the start function"
+	at := r.pos
+	i := r.u32(what)
+	switch {
+	case r.err != nil:
+		return
+	case int(i) >= len(m.funcs):
+		r.pos = at
+		r.fail("%s is the function %d of %d", what, i, len(m.funcs))
+		return
+	}
+	if t := m.types[m.funcs[i]]; len(t.Params)+len(t.Results) > 0 {
+		r.pos = at
+		r.fail("%s %d has the type %v, and it can only be ()", what, i, t)
+		return
+	}
+	m.Start, m.StartFunction = true, i
 }
 
 func (m *Module) elementSection(r *reader) {
@@ -377,12 +438,18 @@ func (m *Module) elementSection(r *reader) {
 			r.pos = at
 			r.fail("%s is of the unknown kind %d", what, flags)
 		}
+		// The lowest bit means passive, or declarative with the next one.
 		passive, explicit, expressions := flags&1 != 0, flags&2 != 0, flags&4 != 0
 		if !passive {
+			i := uint32(0)
 			if explicit {
-				r.u32(what)
+				i = r.u32(what)
 			}
-			r.constant("the offset of " + what)
+			if int(i) >= len(m.tableTypes) && r.err == nil {
+				r.pos = at
+				r.fail("%s is for the table %d of %d", what, i, len(m.tableTypes))
+			}
+			m.constant(r, "the offset of "+what)
 		}
 		if passive || explicit {
 			if expressions {
@@ -395,11 +462,19 @@ func (m *Module) elementSection(r *reader) {
 		if expressions {
 			size = 2
 		}
-		for k := r.count(MaxElements-m.inSegments, size, "elements"); k > 0 && r.err == nil; k-- {
+		k := r.count(MaxElements-m.inSegments, size, "elements")
+		m.elementLengths = append(m.elementLengths, uint32(k))
+		for ; k > 0 && r.err == nil; k-- {
 			if expressions {
-				r.constant("an element")
+				m.constant(r, "an element")
 			} else {
-				r.u32("an element")
+				at := r.pos
+				i := r.u32("an element")
+				if int(i) >= len(m.funcs) && r.err == nil {
+					r.pos = at
+					r.fail("an element is the function %d of %d", i, len(m.funcs))
+				}
+				m.declare(i)
 			}
 			m.inSegments++
 		}
@@ -408,7 +483,9 @@ func (m *Module) elementSection(r *reader) {
 }
 
 func (m *Module) codeSection(r *reader) int {
+	defer func() { m.declared = nil }()
 	n := r.count(MaxFunctions, 1, "functions")
+	c := checker{m: m, tables: uint32(len(m.tableTypes)), memory: m.imported[Memory]+len(m.Memories) > 0}
 	for i := 0; i < n && r.err == nil; i++ {
 		const what = "the code of a function"
 		at := r.pos
@@ -419,23 +496,15 @@ func (m *Module) codeSection(r *reader) int {
 		}
 		start := r.pos
 		r.bytes(size, what)
-		f := &reader{b: r.b[:r.pos], pos: start, file: -1, err: r.err}
-		sum := uint64(0)
-		for k := f.count(MaxLocals, 2, "groups of locals"); k > 0 && f.err == nil; k-- {
-			sum += uint64(f.u32("the number of locals"))
-			f.valueType("a local")
-			if sum > MaxLocals {
-				f.fail("%s has %d locals, and %d are the most", what, sum, MaxLocals)
-			}
-		}
-		if f.err == nil && (f.left() == 0 || f.b[len(f.b)-1] != 0x0b) {
-			f.fail("%s has no end", what)
-		}
-		if f.err != nil {
-			r.err = f.err
-		}
-		if r.err != nil {
-			r.err.What = fmt.Sprintf("function %d: %s", m.imported[Function]+i, r.err.What)
+		index := m.imported[Function] + i
+		switch {
+		case r.err != nil:
+			r.err.What = fmt.Sprintf("function %d: %s", index, r.err.What)
+		case index >= len(m.funcs):
+			r.pos = at
+			r.fail("it declares %d functions and has the code of %d", m.Functions, n)
+		default:
+			r.err = c.functionBody(r.b[:r.pos], start, index)
 		}
 	}
 	return n
@@ -450,12 +519,19 @@ func (m *Module) dataSection(r *reader) {
 			r.fail("%s is of the unknown kind %d", what, flags)
 		}
 		if flags == 2 {
-			r.u32(what)
+			if i := r.u32(what); i != 0 && r.err == nil {
+				r.fail("%s is for the memory %d: the proposal %q, which is not supported", what, i, "multi-memory")
+			}
+		}
+		if flags != 1 && m.imported[Memory]+len(m.Memories) == 0 && r.err == nil {
+			r.fail("%s is for the memory 0 of 0", what)
 		}
 		if flags != 1 {
-			r.constant("the offset of " + what)
+			m.constant(r, "the offset of "+what)
 		}
-		r.bytes(r.u32("the length of "+what), what)
+		n := r.u32("the length of " + what)
+		r.bytes(n, what)
+		m.dataLengths = append(m.dataLengths, n)
 		m.DataSegments++
 	}
 }

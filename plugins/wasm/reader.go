@@ -88,15 +88,33 @@ func (r *reader) u32(what string) uint32 {
 	}
 }
 
-// skipSigned passes a signed number of at most n bytes.
-func (r *reader) skipSigned(n int, what string) {
-	for i := 0; r.err == nil; i++ {
-		if i == n {
-			r.fail("%s is too long a number", what)
-			return
+// signed reads a signed number of at most that many bits. In its last byte the
+// bits that it does not need have to repeat its sign.
+func (r *reader) signed(bits uint, what string) int64 {
+	if r.err == nil && r.pos < len(r.b) && r.b[r.pos] < 0x80 {
+		r.pos++
+		return int64(int8(r.b[r.pos-1]<<1)) >> 1
+	}
+	var v int64
+	for shift := uint(0); ; shift += 7 {
+		b := r.byte(what)
+		if r.err != nil {
+			return 0
 		}
-		if r.byte(what) < 0x80 {
-			return
+		if shift+7 >= bits {
+			// The sign and what is above it.
+			if high := int8(b<<1) >> (bits - shift); b >= 0x80 || high != 0 && high != -1 {
+				r.pos--
+				r.fail("%s is a number of more than %d bits", what, bits)
+				return 0
+			}
+		}
+		v |= int64(b&0x7f) << shift
+		if b < 0x80 {
+			if shift+7 < 64 {
+				v = v << (64 - shift - 7) >> (64 - shift - 7)
+			}
+			return v
 		}
 	}
 }

@@ -2,7 +2,6 @@ package wasm_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,8 +13,6 @@ import (
 
 	"bulkhead/plugins/wasm"
 	w "bulkhead/plugins/wasmtest"
-
-	"github.com/tetratelabs/wazero"
 )
 
 // full is a module with every section.
@@ -52,7 +49,7 @@ func TestParse(t *testing.T) {
 	}
 	got := fmt.Sprintf("%v %v %v %v functions %d, globals %d, data %d, elements %d, start %v, %q",
 		m.Imports, m.Exports, m.Memories, m.Tables, m.Functions, m.Globals, m.DataSegments, m.ElementSegments, m.Start, m.Custom)
-	const want = "[{csa_v1 send function (i32, i32, i32) -> i32} {csa_v1 clock function (i32) -> i64}] " +
+	const want = "[{csa_v1 send function (i32, i32, i32) -> i32 unknown {0 0 false}} {csa_v1 clock function (i32) -> i64 unknown {0 0 false}}] " +
 		"[{memory memory 0 ()} {f function 2 (i32, i32) -> i32} {mem memory 0 ()} {tab table 2 ()} {glob global 4 ()}] " +
 		"[{2 5 true}] [{10 0 false} {1 2147483648 true} {1 4 true}] functions 2, globals 5, data 1, elements 1, start true, [\"name\"]"
 	if got != want {
@@ -63,35 +60,35 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// What is stripped is the same module to us and to the engine, but for the
-// custom sections and the bounds of the tables.
-func TestStripped(t *testing.T) {
+// The sections are the module, but for the custom ones.
+func TestSections(t *testing.T) {
 	m, err := wasm.Parse(full().Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := wasm.Parse(m.Stripped())
+	again, err := wasm.Parse(uncustomed(m))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(again.Custom) != 0 || fmt.Sprint(again.Tables) != "[{10 4106 true} {1 4097 true} {1 4 true}]" {
-		t.Errorf("stripped, it has the custom sections %q and the tables %v", again.Custom, again.Tables)
+	if len(again.Custom) != 0 {
+		t.Errorf("the sections hold the custom sections %q", again.Custom)
 	}
-	if fmt.Sprint(m.Imports, m.Exports, m.Memories, m.Functions, m.Globals) != fmt.Sprint(again.Imports, again.Exports, again.Memories, again.Functions, again.Globals) {
-		t.Error("stripping changed something else")
-	}
-	if !bytes.Equal(again.Stripped(), m.Stripped()) {
-		t.Error("stripping twice is not stripping once")
+	if fmt.Sprint(m.Imports, m.Exports, m.Memories, m.Tables, m.Functions, m.Globals) != fmt.Sprint(again.Imports, again.Exports, again.Memories, again.Tables, again.Functions, again.Globals) {
+		t.Error("they are another module")
 	}
 	if got, want := m.Footprint(), (4106+4097+4)*8+2*40+5*88+24+2*40; got != want {
 		t.Errorf("its footprint is %d, not %d", got, want)
 	}
-	ctx := context.Background()
-	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
-	defer r.Close(ctx)
-	if _, err := r.CompileModule(ctx, m.Stripped()); err != nil {
-		t.Errorf("the engine says of it: %v", err)
+}
+
+// uncustomed is the module without its custom sections, which the engine's decoder
+// would believe.
+func uncustomed(m *wasm.Module) []byte {
+	b := []byte("\x00asm\x01\x00\x00\x00")
+	for _, s := range m.Sections() {
+		b = append(b, w.Section(s.ID, s.Content)...)
 	}
+	return b
 }
 
 // The modules that compilers make are accepted.
@@ -105,9 +102,12 @@ func TestRealModules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := wasm.Parse(b); err != nil {
+		m, err := wasm.Parse(b)
+		if err != nil {
 			t.Errorf("%s: %v", f, err)
+			continue
 		}
+		stepThrough(t, m)
 	}
 }
 
@@ -174,7 +174,7 @@ func TestRefused(t *testing.T) {
 		{"memory that may be large", raw(5, []byte{1, 1, 0}, leb(65537)), "65537"},
 		{"globals", raw(6, many), "4294967295 globals, and 10000"},
 		{"value of a global", raw(6, []byte{1, 0x7f, 0, 0x20, 0, 0x0b}), "made by the instruction 0x20, which is not constant"},
-		{"endless value", raw(6, []byte{1, 0x7f, 0, 0x41, 1, 0x41, 1}), "does not fit into its section"},
+		{"endless value", raw(6, []byte{1, 0x7f, 0, 0x41, 1, 0x41, 1}), "is made by more than one instruction"},
 		{"mutability", raw(6, []byte{1, 0x7f, 2, 0x41, 1, 0x0b}), "the unknown mutability 2"},
 		{"exports", raw(7, many), "4294967295 exports, and 10000"},
 		{"export of nothing", raw(7, []byte{1, 1, 'x', 0, 4}), `the export "x" is the function 4 of 4`},
@@ -188,6 +188,13 @@ func TestRefused(t *testing.T) {
 		{"code", raw(10, many), "4294967295 functions"},
 		{"locals", body(append(append([]byte{1}, many...), 0x7f, 0x0b)), "function 0: the code of a function has 4294967295 locals, and 50000"},
 		{"more locals", body(append(append([]byte{2, 1, 0x7f}, many...), 0x7f, 0x0b)), "4294967296 locals"},
+		{"locals of all", func() []byte {
+			m := w.New()
+			for range wasm.MaxAllLocals/wasm.MaxLocals + 1 {
+				m.FuncRaw("", ":", append(append([]byte{1}, leb(wasm.MaxLocals)...), 0x7f, 0x0b))
+			}
+			return m.Bytes()
+		}(), "function 20: its functions have 1050000 locals up to here, and 1048576 are the most"},
 		{"groups of locals", body(append(leb(1<<30), 0x0b)), "1073741824 groups of locals"},
 		{"type of a local", body([]byte{1, 1, 0x40, 0x0b}), "the unknown type 0x40"},
 		{"no end", body([]byte{0, 0x01}), "has no end"},
@@ -218,6 +225,235 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// code is a module with one function of those instructions, which has two
+// parameters, two locals, and one of everything to name.
+func code(b ...[]byte) []byte {
+	m := w.New()
+	m.Import("host", "f", ":")
+	m.Memory(1)
+	m.Table(1)
+	m.Global('i', true, w.I32Const(0))
+	m.Raw(9, []byte{1, 1, 0, 1, 0})
+	m.Raw(12, []byte{1})
+	m.Raw(11, []byte{1, 1, 0})
+	m.Func("f", "ii:", "iI", b...)
+	return m.Bytes()
+}
+
+// bare is code without anything to name.
+func bare(b ...[]byte) []byte {
+	m := w.New()
+	m.Func("f", ":", "", b...)
+	return m.Bytes()
+}
+
+// Every instruction that WebAssembly 2.0 has is known, with what follows it, and no other.
+func TestInstructions(t *testing.T) {
+	for b := range 256 {
+		op := byte(b)
+		if op == 0xfc || op == 0xfd {
+			continue
+		}
+		known := op <= 5 || op >= 0x0b && op <= 0x11 || op >= 0x1a && op <= 0x1c || op >= 0x20 && op <= 0x26 || op >= 0x28 && op <= 0xc4 || op >= 0xd0 && op <= 0xd2
+		_, err := wasm.Parse(code([]byte{op}))
+		if unknown := err != nil && (strings.Contains(err.Error(), "unknown instruction") || strings.Contains(err.Error(), "of the proposal")); unknown == known {
+			t.Errorf("of the instruction %#x it says %v", op, err)
+		}
+	}
+	vectors := 0
+	for n := range uint64(400) {
+		for _, tail := range [][]byte{nil, {0}, {0, 0}, {0, 0, 0}, make([]byte, 16)} {
+			if _, err := wasm.Parse(code([]byte{0xfd}, leb(n), tail)); err == nil {
+				vectors++
+				break
+			}
+		}
+	}
+	if vectors != 236 {
+		t.Errorf("it knows %d vector instructions, and there are 236", vectors)
+	}
+}
+
+// Code that names what there is is accepted, in whatever encoding the format
+// allows.
+func TestAccepted(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"long numbers":      code(w.Cat([]byte{0x20, 0x83, 0x80, 0x80, 0x80, 0}, w.Drop, []byte{0x41, 0xff, 0xff, 0xff, 0xff, 0x7f}, w.Drop, []byte{0x42, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f}, w.Drop)),
+		"long instruction":  code(w.F64Const(1), []byte{0xfc, 0x83, 0}, w.Drop),
+		"type of a block":   code([]byte{2, 0x81, 0}, w.End),
+		"select of a type":  code(w.I32Const(1), w.I32Const(1), w.I32Const(1), []byte{0x1c, 1, 0x7f}, w.Drop),
+		"reference":         code([]byte{0xd2, 0}, w.Drop),
+		"behind a return":   code(w.Return, []byte{0x0c, 0}),
+		"branches outwards": code(w.Block(w.Loop(w.Br(2)))),
+		"largest alignment": code(w.I32Const(0), []byte{0x29, 3, 0xff, 0xff, 0xff, 0xff, 0x0f}, w.Drop),
+		"vector":            code(w.I32Const(0), []byte{0xfd, 0x5b, 3, 0}, []byte{0}),
+	} {
+		if _, err := wasm.Parse(b); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Code that is refused, with the place of the instruction, counted from the first one.
+func TestRefusedCode(t *testing.T) {
+	nop := w.Nop
+	for _, c := range []struct {
+		name string
+		b    []byte
+		at   int
+		want string
+	}{
+		{"function", code(nop, w.Call(2)), 1, "function 1: it uses the function 2, and there are 2"},
+		{"reference", code(nop, []byte{0xd2, 2}), 1, "it uses the function 2, and there are 2"},
+		{"type", code(nop, []byte{0x11, 2, 0}), 1, "it uses the type 2, and there are 2"},
+		{"table of a call", code([]byte{0x11, 0, 1}), 0, "it uses the table 1, and there are 1"},
+		{"table", code([]byte{0x25, 1}), 0, "it uses the table 1, and there are 1"},
+		{"local", code(nop, w.LocalGet(4)), 1, "it uses the local 4, and there are 4"},
+		{"global", code(w.GlobalSet(1)), 0, "it uses the global 1, and there are 1"},
+		{"label", code(nop, w.Block(nop, w.Br(2))), 4, "it uses the label 2, and there are 2"},
+		{"label of a br_if", code(w.BrIf(1)), 0, "it uses the label 1, and there are 1"},
+		{"label of a br_table", code([]byte{0x0e, 2, 0, 1, 0}), 0, "it uses the label 1, and there are 1"},
+		{"last label of a br_table", code([]byte{0x0e, 0, 1}), 0, "it uses the label 1, and there are 1"},
+		{"element segment", code([]byte{0xfc, 13, 1}), 0, "it uses the element segment 1, and there are 1"},
+		{"element segment of a table", code([]byte{0xfc, 12, 1, 0}), 0, "it uses the element segment 1, and there are 1"},
+		{"table of elements", code([]byte{0xfc, 12, 0, 1}), 0, "it uses the table 1"},
+		{"tables", code([]byte{0xfc, 14, 0, 1}), 0, "it uses the table 1"},
+		{"data segment", code([]byte{0xfc, 8, 1, 0}), 0, "it uses the data segment 1, and there are 1"},
+		{"data segment without a count", bare([]byte{0xfc, 9, 0}), 0, "no data count section"},
+		{"load without a memory", bare(nop, w.I32Load(0)), 1, "function 0: it uses the memory 0, and there are 0"},
+		{"size without a memory", bare(w.MemorySize), 0, "it uses the memory 0"},
+		{"fill without a memory", bare(w.MemoryFill), 0, "it uses the memory 0"},
+		{"vector without a memory", bare([]byte{0xfd, 0, 0, 0}), 0, "it uses the memory 0"},
+		{"another memory", code([]byte{0x3f, 1}), 0, `another index than 0: the proposal "multi-memory"`},
+		{"another memory in a load", code([]byte{0x28, 0x42, 1, 0}), 0, `the proposal "multi-memory"`},
+		{"alignment", code(nop, []byte{0x28, 3, 0}), 1, "the alignment 2^3, and 2^2 is the most"},
+		{"alignment of a byte", code([]byte{0x3a, 1, 0}), 0, "the alignment 2^1, and 2^0 is the most"},
+		{"alignment of a vector", code([]byte{0xfd, 0, 5, 0}), 0, "the alignment 2^5, and 2^4 is the most"},
+		{"alignment of a lane", code([]byte{0xfd, 0x55, 2, 0, 0}), 0, "the alignment 2^2, and 2^1 is the most"},
+		{"lane", code([]byte{0xfd, 29, 2}), 0, "it uses the lane 2, and there are 2"},
+		{"lane of a load", code([]byte{0xfd, 0x54, 0, 0, 16}), 0, "it uses the lane 16, and there are 16"},
+		{"lanes of a shuffle", code([]byte{0xfd, 13}, make([]byte, 15), []byte{32}), 0, "it uses the lane 32, and there are 32"},
+		{"vector with a long number", code([]byte{0xfd, 0x8c, 0}, make([]byte, 16)), 0, "with its number in 2 bytes instead of 1"},
+		{"relaxed SIMD", code([]byte{0xfd, 0x80, 2}), 0, `the instruction 0xfd 0x100 of the proposal "relaxed SIMD"`},
+		{"unknown vector", code([]byte{0xfd, 0x9a, 1}), 0, "the unknown instruction 0xfd 0x9a"},
+		{"unknown", code(nop, []byte{0xfc, 18}), 1, "the unknown instruction 0xfc 18"},
+		{"tail call", code(nop, []byte{0x12, 0}), 1, `it uses the instruction return_call of the proposal "tail calls", which is not supported`},
+		{"exception", code([]byte{0x08, 0}), 0, `throw of the proposal "exception handling"`},
+		{"thread", code([]byte{0xfe, 0}), 0, `the proposal "threads"`},
+		{"garbage collection", code([]byte{0xfb, 0}), 0, `the proposal "garbage collection"`},
+		{"typed reference", code([]byte{0x14, 0}), 0, `call_ref of the proposal "typed function references"`},
+		{"unknown byte", code([]byte{0x27}), 0, "the unknown instruction 0x27"},
+		{"select of two", code([]byte{0x1c, 2, 0x7f, 0x7f}), 0, "a select of 2 types"},
+		{"select of no type", code([]byte{0x1c, 1, 0x40}), 2, "the unknown type 0x40"},
+		{"block of no type", code([]byte{2, 0x41, 0x0b}), 1, "the unknown type 0x41"},
+		{"block of a type", code([]byte{2, 2, 0x0b}), 0, "it uses the type 2, and there are 2"},
+		{"block of a long type", code([]byte{2, 0xc0, 0x7f, 0x0b}), 0, "a block of the unknown type -64"},
+		{"else", code(nop, []byte{5}), 1, "an else outside of an if"},
+		{"two elses", code([]byte{4, 0x40, 5, 5, 0x0b}), 3, "an else outside of an if"},
+		{"end", code(nop, w.End, nop), 2, "goes on for 2 bytes behind its end"},
+		{"no end", code(w.Block(), []byte{2, 0x40}), 6, "has no end"},
+		{"i32 of many bits", code([]byte{0x41, 0xff, 0xff, 0xff, 0xff, 0x0f}), 5, "a number of more than 32 bits"},
+		{"i32 of many bytes", code([]byte{0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0}), 5, "a number of more than 32 bits"},
+		{"i64 of many bits", code([]byte{0x42, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01}), 10, "a number of more than 64 bits"},
+		{"nesting", code(bytes.Repeat([]byte{2, 0x40}, 1001), bytes.Repeat(w.End, 1001)), 2000, "1001 deep, and 1000 are the most"},
+		{"branches", code([]byte{0x0e}, leb(65537), make([]byte, 65538)), 1, "65537 labels of a br_table, and 65536 are the most"},
+		{"few branches", code([]byte{0x0e}, leb(60000)), 1, "60000 labels of a br_table follow, in 1 bytes"},
+		{"short constant", code([]byte{0x44, 0}), 1, "does not fit"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			first := bytes.Index(c.b, []byte{2, 1, 0x7f, 1, 0x7e}) + 5
+			if first < 5 {
+				first = bodyStart(c.b)
+			}
+			_, err := wasm.Parse(c.b)
+			var bad *wasm.SyntaxError
+			if !errors.As(err, &bad) || !strings.Contains(err.Error(), c.want) || bad.Offset != first+c.at {
+				t.Errorf("it says %v, not %q at byte %d", err, c.want, first+c.at)
+			}
+		})
+	}
+}
+
+// bodyStart is where the instructions of the only function of bare begin: behind
+// the section's number and length, the count, the body's length and the locals.
+func bodyStart(b []byte) int {
+	at := 8
+	for b[at] != 10 {
+		at += 2 + int(b[at+1])
+	}
+	return at + 5
+}
+
+// What the host adds has names that no module may use, and constants name what there is.
+func TestRefusedNames(t *testing.T) {
+	imports := func(module string) []byte {
+		m := w.New()
+		m.Import(module, "refill", ":")
+		return m.Bytes()
+	}
+	exports := func(name string) []byte {
+		m := w.New()
+		m.Func(name, ":", "")
+		return m.Bytes()
+	}
+	with := func(section byte, content ...byte) []byte {
+		m := full()
+		m.Raw(section, content)
+		return m.Bytes()
+	}
+	data := w.New()
+	data.Data(0, "x")
+	for _, c := range []struct {
+		b    []byte
+		want string
+	}{
+		{imports("bulkhead"), "it imports \"refill\" of the module \"bulkhead\", which is the host's own"},
+		{exports("bulkhead.fuel"), "the export \"bulkhead.fuel\" has a name that is the host's own"},
+		{exports("bulkhead."), "is the host's own"},
+		{with(8, 4), "the start function is the function 4 of 4"},
+		{with(8, 2), "the start function 2 has the type (i32, i32) -> i32, and it can only be ()"},
+		{with(6, 1, 0x7f, 0, 0x0b, 0x0b), "made by no instruction"},
+		{with(6, 1, 0x7f, 0, 0x23, 0, 0x0b), "is the global 0, and only the 0 that are imported"},
+		{with(6, 1, 0x70, 0, 0xd2, 4, 0x0b), "is the function 4 of 4"},
+		{with(9, 1, 0, 0x41, 0, 0x0b, 1, 4), "an element is the function 4 of 4"},
+		{with(9, 1, 2, 3, 0x41, 0, 0x0b, 0, 0), "is for the table 3 of 3"},
+		{with(11, 1, 2, 1, 0x41, 0, 0x0b, 0), "is for the memory 1"},
+		{data.Bytes(), "is for the memory 0 of 0"},
+		{with(2, 1, 0, 0, 2, 0, 1), "a memory beside the one that it imports"},
+	} {
+		if _, err := wasm.Parse(c.b); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("it says %v, not %q", err, c.want)
+		}
+	}
+	for _, name := range []string{"bulkhead", "Bulkhead.fuel", "my.bulkhead.fuel"} {
+		if _, err := wasm.Parse(exports(name)); err != nil {
+			t.Errorf("the export %q: %v", name, err)
+		}
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	files, _ := filepath.Glob("../../examples/*/*.wasm")
+	for _, f := range files {
+		code, err := os.ReadFile(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(code) < 10_000 {
+			continue
+		}
+		b.Run(filepath.Base(f), func(b *testing.B) {
+			b.SetBytes(int64(len(code)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := wasm.Parse(code); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // A count costs nothing before its bytes are there.
 func TestCountsAreNotBelieved(t *testing.T) {
 	var before, after runtime.MemStats
@@ -236,6 +472,52 @@ func TestCountsAreNotBelieved(t *testing.T) {
 	}
 }
 
+// stepThrough wants every function to step from instruction to instruction to its
+// very end.
+func stepThrough(t *testing.T, m *wasm.Module) {
+	t.Helper()
+	for _, s := range m.Sections() {
+		if s.ID != 10 {
+			continue
+		}
+		b := s.Content
+		number := func() uint64 {
+			n, k := binary.Uvarint(b)
+			b = b[k:]
+			return n
+		}
+		for n := number(); n > 0; n-- {
+			size := number()
+			rest := b[size:]
+			b = b[:size]
+			for groups := number(); groups > 0; groups-- {
+				number()
+				b = b[1:]
+			}
+			depth := 1
+			s := wasm.Instructions{Code: b}
+			for s.Step() {
+				switch s.Op {
+				case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
+					depth++
+				case wasm.OpEnd:
+					depth--
+				case wasm.OpBrTable:
+					s.Labels(func(l uint32) {
+						if int(l) >= depth {
+							t.Errorf("a br_table in %d blocks has the label %d", depth, l)
+						}
+					})
+				}
+			}
+			if s.Next != len(b) || depth != 0 {
+				t.Errorf("the steps end at %d of %d bytes, in %d blocks", s.Next, len(b), depth)
+			}
+			b = rest
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(full().Bytes())
 	f.Add(w.Echo().Bytes())
@@ -247,6 +529,9 @@ func FuzzParse(f *testing.F) {
 	passive.Raw(11, []byte{2, 1, 1, 'x', 2, 0, 0x41, 0, 0x0b, 0})
 	passive.Func("f", ":", "")
 	f.Add(passive.Bytes())
+	f.Add(code(w.Block(w.Loop(w.I32Const(1), w.BrIf(1), []byte{0x0e, 1, 0, 1})), []byte{0xd2, 0}, w.Drop))
+	f.Add(code(w.I32Const(0), []byte{0xfd, 0, 4, 0}, []byte{0xfd, 12}, make([]byte, 16), []byte{0xfd, 13}, make([]byte, 16), w.Drop))
+	f.Add(code([]byte{0xfc, 8, 0, 0, 0xfc, 9, 0, 0xfc, 12, 0, 0, 0x1c, 1, 0x7f}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := wasm.Parse(b)
 		if err != nil {
@@ -255,12 +540,14 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		again, err := wasm.Parse(m.Stripped())
+		stepThrough(t, m)
+		m.FunctionNames(func(i uint32, name []byte) bool { return true })
+		again, err := wasm.Parse(uncustomed(m))
 		if err != nil {
-			t.Fatalf("stripped, it is refused: %v", err)
+			t.Fatalf("without custom sections, it is refused: %v", err)
 		}
 		if again.Functions != m.Functions || len(again.Imports) != len(m.Imports) || len(again.Exports) != len(m.Exports) {
-			t.Error("stripping changed it")
+			t.Error("without custom sections it is another module")
 		}
 	})
 }

@@ -172,6 +172,13 @@ func (m *Module) Data(offset int, p string) {
 	m.data = append(m.data, cat(code{0}, I32Const(int32(offset)), code{0x0b}, str(p)))
 }
 
+// PassiveData adds bytes for MemoryInit and returns the number of their segment.
+func (m *Module) PassiveData(p string) int {
+	m.data = append(m.data, cat(code{1}, str(p)))
+	m.raw[12] = uleb(uint64(len(m.data)))
+	return len(m.data) - 1
+}
+
 // Start has f run at instantiation.
 func (m *Module) Start(f Func) { m.start = uleb(uint64(f)) }
 

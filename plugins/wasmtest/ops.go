@@ -84,6 +84,20 @@ func CallIndirect(typ int) []byte { return cat(code{0x11}, uleb(uint64(typ)), co
 // TableGrow grows a table: the value and the number are on the stack.
 func TableGrow(table int) []byte { return cat(code{0xfc, 15}, uleb(uint64(table))) }
 
+// TableFill sets elements of a table: where, the value and the number are on the
+// stack.
+func TableFill(table int) []byte { return cat(code{0xfc, 17}, uleb(uint64(table))) }
+
+// TableCopy copies elements of one table to another: where to, where from and
+// the number are on the stack.
+func TableCopy(to, from int) []byte {
+	return cat(code{0xfc, 14}, uleb(uint64(to)), uleb(uint64(from)))
+}
+
+// MemoryInit copies bytes of a passive data segment to the memory: where to,
+// where from and the number are on the stack.
+func MemoryInit(segment int) []byte { return cat(code{0xfc, 8}, uleb(uint64(segment)), code{0}) }
+
 // RefNull pushes a null funcref.
 func RefNull() []byte { return code{0xd0, 0x70} }
 
@@ -106,6 +120,16 @@ func Br(n int) []byte { return cat(code{0x0c}, uleb(uint64(n))) }
 
 // BrIf is Br when the top of the stack is not zero.
 func BrIf(n int) []byte { return cat(code{0x0d}, uleb(uint64(n))) }
+
+// BrTable is Br to the label whose place the top of the stack names, or to the
+// last one.
+func BrTable(labels ...int) []byte {
+	b := cat(code{0x0e}, uleb(uint64(len(labels)-1)))
+	for _, l := range labels {
+		b = append(b, uleb(uint64(l))...)
+	}
+	return b
+}
 
 // I32Load reads at the address on the stack plus offset.
 func I32Load(offset int) []byte { return cat(code{0x28, 0}, uleb(uint64(offset))) }

@@ -1,0 +1,146 @@
+package plugins
+
+import (
+	"runtime"
+	"time"
+)
+
+// An instance is off when it takes no event at once: a call of it goes on in
+// the background, or its tenant has used up its share, or events that came
+// meanwhile still wait. Whatever happens then waits in line. All of this is
+// the loop's; what runs in the background reaches it by posts.
+
+// deliver runs an event now, or when the instance is free and those before it
+// are done.
+func (i *Instance) deliver(e event) {
+	if i.free() {
+		i.run(e)
+	} else {
+		i.queue = append(i.queue, e)
+	}
+}
+
+// free reports whether an event may run now. If not, the instance is off, and
+// drain will be called.
+func (i *Instance) free() bool {
+	if i.off || i.loop == nil || i.state != running {
+		return !i.off
+	}
+	if t := i.turn; t.at != i.loop.Now() {
+		t.at, t.spent = i.loop.Now(), 0
+	} else if t.spent >= turnSlice {
+		i.off = true
+		i.goOnLater() // in the next turn; the tenant has had its part of this
+		return false
+	}
+	if i.cpu().Admit(i.goOnLater) {
+		return true
+	}
+	i.off = true
+	return false
+}
+
+// drain runs events that wait, for as long as the instance may run. Calling it
+// too often does no harm.
+func (i *Instance) drain() {
+	if i.inCall {
+		return
+	}
+	for len(i.queue) > 0 {
+		i.off = false
+		if !i.free() {
+			return
+		}
+		e := i.queue[0]
+		i.queue = i.queue[1:]
+		i.off = true // the others stay behind it
+		if e.conn == nil || !e.conn.Over() {
+			i.run(e)
+		}
+	}
+	i.queue = nil
+	i.off = false
+	if i.closing {
+		i.Close()
+	}
+}
+
+// forget takes events out of the line that have been withdrawn.
+func (i *Instance) forget(c call, handle int32, arg uint64) {
+	kept := i.queue[:0]
+	for _, e := range i.queue {
+		if e.call != c || e.handle != handle || e.arg != arg {
+			kept = append(kept, e)
+		}
+	}
+	i.queue = kept
+}
+
+// comeBack brings the result of a call that ran in the background to the loop,
+// and ends the goroutine, which stands in frames that are not its own any
+// more.
+func (i *Instance) comeBack(err error) {
+	u := &i.use
+	i.lap()
+	u.place, u.slotted = onLoop, false
+	i.countFuel()
+	e, cpu, ns := i.current, i.cpu(), u.take()
+	if !i.loop.Post(func() { i.back(e, err) }) {
+		// Nobody is left on the loop who could use it.
+		i.inCall, i.off = false, false
+		i.dropStack()
+		i.Close()
+	}
+	cpu.End(ns) // last: who waits for it finds the rest done
+	runtime.Goexit()
+}
+
+// back goes on with an event when its call has come back.
+func (i *Instance) back(e event, err error) {
+	i.dropStack()
+	i.serving, i.current = nil, event{}
+	r, ok := i.returned(e.call, err)
+	if ok {
+		used := i.after(e, r)
+		if e.call == callData {
+			end := uint64(i.window) + e.arg
+			e.conn.Consumed(i.memory.b[i.window:end:end], used)
+		}
+	}
+	i.drain()
+}
+
+// tripTime is about what it costs to have something done on the loop: to wake
+// it, a turn of it, and to come back.
+const tripTime = int64(5 * time.Microsecond)
+
+// onLoop has f run on the loop, as an event, and waits for it. A panic of f's
+// is the caller's. What it costs is the guest's, which could keep the loop busy
+// for nothing otherwise.
+func (i *Instance) onLoop(f func()) {
+	i.lap()
+	if i.answer == nil {
+		i.answer = make(chan any, 1)
+	}
+	var ns int64
+	if !i.loop.Post(func() {
+		began := nanotime()
+		defer func() {
+			ns = nanotime() - began
+			i.answer <- recover()
+		}()
+		f()
+	}) {
+		panic(&stopped{StopHost, "the host stops"})
+	}
+	p := <-i.answer
+	i.use.ran += ns + tripTime
+	i.use.unbooked += ns + tripTime
+	i.use.start()
+	if p != nil {
+		panic(p)
+	}
+}
+
+// needsLoop are the host functions that touch what is the loop's.
+var needsLoop = map[string]bool{"send": true, "control": true, "receive": true, "want": true, "info": true, "timer": true}

@@ -1,0 +1,82 @@
+package compiler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"bulkhead/plugins/wasm"
+
+	"github.com/tetratelabs/wazero"
+)
+
+// The exit statuses of Main. Go itself ends with 2 after a fatal error, and a
+// program that does not know the arguments with some status of its own.
+const (
+	statusDone    = 0
+	statusRefused = 1 // why is the first line of standard output
+)
+
+// maxInput is the longest module that is read; what the meter adds is within it.
+const maxInput = 8 * wasm.MaxModule
+
+// Main is the whole life of the process that compiles: args are the arguments
+// that Command added to its own, and the result is the process's exit status.
+// It limits the process and gives its privileges away for good, so it is
+// called first thing by a program that does nothing else afterwards. It reads
+// the module from standard input, leaves its code in the working directory and
+// writes why it could not to standard output.
+func Main(args []string) int {
+	limits, err := parseArgs(args)
+	if err == nil {
+		err = compileHere(limits)
+	}
+	if err != nil {
+		fmt.Println(firstLine(err.Error()))
+		return statusRefused
+	}
+	return statusDone
+}
+
+// compileHere confines the process and compiles.
+func compileHere(limits Limits) error {
+	dir, err := confine(limits)
+	if err != nil {
+		return fmt.Errorf("the compiler could not be confined: %w", err)
+	}
+	module, err := io.ReadAll(io.LimitReader(os.Stdin, maxInput))
+	if err != nil {
+		return fmt.Errorf("the compiler could not read the module: %w", err)
+	}
+	err = compile(dir, module)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EFBIG) || strings.Contains(err.Error(), syscall.EFBIG.Error()):
+		return errors.New(limits.tooMuchCode())
+	case errors.Is(err, syscall.ENOMEM) || strings.Contains(err.Error(), syscall.ENOMEM.Error()):
+		return errors.New(limits.tooMuchMemory())
+	}
+	return err
+}
+
+// compile compiles into the directory. The compiler asserts by panicking.
+func compile(dir string, module []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the compiler gave up on it: %v", p)
+		}
+	}()
+	cache, err := wazero.NewCompilationCacheWithDir(dir)
+	if err != nil {
+		return fmt.Errorf("the compiler has nowhere to put the code: %w", err)
+	}
+	ctx := context.Background()
+	_, err = wazero.NewRuntimeWithConfig(ctx, EngineConfig().WithMemoryLimitPages(wasm.MaxPages).WithCompilationCache(cache)).
+		CompileModule(ctx, module)
+	return err
+}

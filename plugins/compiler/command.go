@@ -1,0 +1,133 @@
+package compiler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// Command is the program that compiles, and what it may take. The zero value
+// is none.
+type Command struct {
+	// Args is the command line: the absolute path of the program, and arguments
+	// that have it call Main with what is added behind them. Empty: there is
+	// none.
+	Args []string
+	// Limits are what compiling one module may take. Zero: the defaults.
+	Limits Limits
+}
+
+// Failure is a module that could not be compiled.
+type Failure struct {
+	// Why is one clause that goes on from "does not compile: ". Nothing of what
+	// a crash writes is in it.
+	Why string
+	// Detail is for the operator's log: a line of what a crash wrote. It is
+	// empty when Why says everything.
+	Detail string
+}
+
+// Error is Why.
+func (f *Failure) Error() string { return f.Why }
+
+// marker is in the environment of the child. A program that does not call Main
+// would start itself again, and so on.
+const marker = "BULKHEAD_COMPILES"
+
+// slots are the children that may run at once.
+var slots = make(chan struct{}, runtime.NumCPU())
+
+const (
+	maxStdout = 4 << 10
+	maxStderr = 64 << 10
+
+	// waitDelay is how long pipes may stay open when the child is dead.
+	waitDelay = 5 * time.Second
+)
+
+// Compile compiles a module in a child process into cache, which is a compile
+// cache of the engine's: a directory that nobody but us may enter. It waits for
+// its turn when as many children run as there are processors. When ctx is over
+// the child is killed. The error is a *Failure when the child was started and
+// gave no code, that of ctx when it is over, or says what could not be started
+// or kept. The module is not kept. It blocks, and may be called from any
+// goroutine.
+func (c Command) Compile(ctx context.Context, module []byte, cache string) error {
+	switch {
+	case len(c.Args) == 0:
+		return errors.New("starting the compiler: there is no command line")
+	case !filepath.IsAbs(c.Args[0]):
+		return fmt.Errorf("starting the compiler %s: it is started in another directory, so give an absolute path", c.Args[0])
+	case os.Getenv(marker) != "":
+		return fmt.Errorf("starting the compiler %s: this process is one already, so its program does not act on the arguments %q", c.Args[0], c.Args[1:])
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w, err := newWorkdir(cache)
+	if err != nil {
+		return fmt.Errorf("making a directory to compile in: %w", err)
+	}
+	defer w.remove()
+	limits := c.Limits.filled()
+	if err := c.run(ctx, limits, module, w.output()); err != nil {
+		return err
+	}
+	code, err := readCode(w.output(), limits.Code)
+	if err != nil {
+		return err
+	}
+	return code.install(w, cache, module)
+}
+
+// run runs the child and explains its end.
+func (c Command) run(ctx context.Context, limits Limits, module []byte, dir string) error {
+	running, cancel := context.WithTimeout(ctx, limits.Wall)
+	defer cancel()
+	stdout, stderr := &head{max: maxStdout}, &head{max: maxStderr}
+	cmd := exec.CommandContext(running, programPath(c.Args[0]))
+	cmd.Args = append(append([]string{}, c.Args...), limits.args()...)
+	cmd.Dir, cmd.Env = dir, childEnvironment()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(module), stdout, stderr
+	cmd.SysProcAttr = childAttributes()
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = waitDelay
+	// The child dies with the thread that starts it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting the compiler %s: %w", c.Args[0], err)
+	}
+	err := cmd.Wait()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case running.Err() != nil:
+		return &Failure{Why: limits.tooMuchTime()}
+	case errors.Is(err, exec.ErrWaitDelay):
+		return &Failure{Why: "the compiler left something running"}
+	}
+	return explain(limits, cmd.ProcessState, stdout.b, stderr.b)
+}
+
+// childEnvironment is all that the child needs. GODEBUG can turn features of
+// the processor off, on which the code and its name depend.
+func childEnvironment() []string {
+	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", marker + "=1"}
+	if v, ok := os.LookupEnv("GODEBUG"); ok {
+		env = append(env, "GODEBUG="+v)
+	}
+	return env
+}

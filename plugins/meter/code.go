@@ -1,0 +1,138 @@
+package meter
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"bulkhead/plugins/wasm"
+)
+
+// codeSection writes the code of all functions, and of the helpers that they turn
+// out to need, into w.code.
+func (w *writer) codeSection(s *wasm.Section) error {
+	r := source{b: s.Content}
+	n := r.u32()
+	const count = 5 // bytes left free for the number of functions
+	w.code = make([]byte, count, len(s.Content)+len(s.Content)/2+1024)
+	for i := range n {
+		index := w.imported + i
+		size := int(r.u32())
+		at := r.pos
+		err := w.rewriteFunction(index, r.bytes(size))
+		if err == nil && len(w.code) > w.limit {
+			err = fmt.Errorf("metered, the code up to here has %d bytes, and %d are the most: it consists of loops and branches with little between", len(w.code), w.limit)
+		}
+		if err != nil {
+			return &wasm.SyntaxError{Offset: s.Offset + at, What: fmt.Sprintf("function %d: %v", index, err)}
+		}
+	}
+	for _, h := range w.helpers {
+		w.appendBody(h.body(w))
+	}
+	var number [10]byte
+	k := binary.PutUvarint(number[:], uint64(n)+uint64(len(w.helpers)))
+	w.code = w.code[count-k:]
+	copy(w.code, number[:k])
+	return nil
+}
+
+func (w *writer) appendBody(b []byte) {
+	w.code = binary.AppendUvarint(w.code, uint64(len(b)))
+	w.code = append(w.code, b...)
+}
+
+// splitBody is the locals of a function, and its instructions.
+func splitBody(body []byte) (locals, code []byte) {
+	r := source{b: body}
+	for n := r.u32(); n > 0; n-- {
+		r.u32()
+		r.pos++
+	}
+	return body[:r.pos], body[r.pos:]
+}
+
+// localSlots is how many slots the parameters and locals of a function take.
+func (w *writer) localSlots(index uint32, locals []byte) uint32 {
+	slots := valueSlots(w.m.FunctionType(index).Params)
+	r := source{b: locals}
+	for n := r.u32(); n > 0; n-- {
+		k := r.u32()
+		if wasm.ValueType(r.bytes(1)[0]) == wasm.V128 {
+			k *= 2
+		}
+		slots += k
+	}
+	return slots
+}
+
+// rewriteFunction appends the code of a function, of which its body is given.
+func (w *writer) rewriteFunction(index uint32, body []byte) error {
+	locals, code := splitBody(body)
+	a := &w.analysis
+	if err := a.function(code, w.localSlots(index, locals), valueSlots(w.m.FunctionType(index).Results)); err != nil {
+		return err
+	}
+	b := append(w.body[:0], locals...)
+	b = w.charge(b, a.charged(0)+uint64(a.frame()))
+	b = append(b, w.check...)
+	done := 0
+	for _, m := range a.marks {
+		b = append(b, code[done:m.at]...)
+		done = int(m.end)
+		switch m.kind {
+		case chargeLoop:
+			b = append(b, w.loopCheck...)
+			b = w.charge(b, a.charged(m.arg))
+		case chargeNode:
+			units := a.charged(m.arg)
+			if units > 0 {
+				b = w.charge(b, units)
+			}
+			if a.nodes[m.arg].checks {
+				b = append(b, w.check...)
+			}
+		case renumberedCall:
+			b = binary.AppendUvarint(append(b, opCall), uint64(m.arg))
+		case renumberedRef:
+			b = binary.AppendUvarint(append(b, byte(wasm.OpRefFunc)), uint64(m.arg))
+		case helperCall:
+			b = binary.AppendUvarint(append(b, opCall), w.helperIndex(m.arg))
+		}
+		if len(b) > MaxBody {
+			return fmt.Errorf("metered, it has more than %d bytes: it consists of loops and branches with little between", MaxBody)
+		}
+	}
+	b = append(b, code[done:]...)
+	w.body = b
+	if len(b) > MaxBody {
+		return fmt.Errorf("metered, it has %d bytes, and %d are the most: it consists of loops and branches with little between", len(b), MaxBody)
+	}
+	w.appendBody(b)
+	return nil
+}
+
+// takesValues reports whether the block in hand has parameters.
+func (w *writer) takesValues(s *wasm.Instructions) bool {
+	r := source{b: s.Code, pos: s.Start + 1}
+	if b := s.Code[r.pos]; b&0xc0 == 0x40 {
+		return false
+	}
+	return len(w.m.Type(r.u32()).Params) > 0
+}
+
+// blockSlots is how many slots the values take that meet at the end of a block, or
+// at the head of a loop.
+func (w *writer) blockSlots(s *wasm.Instructions) uint32 {
+	r := source{b: s.Code, pos: s.Start + 1}
+	switch b := s.Code[r.pos]; {
+	case b == emptyBlock:
+		return 0
+	case b&0xc0 == 0x40:
+		if wasm.ValueType(b) == wasm.V128 {
+			return 2
+		}
+		return 1
+	}
+	t := w.m.Type(r.u32())
+	return valueSlots(t.Params) + valueSlots(t.Results)
+}

@@ -1,0 +1,46 @@
+// Package meter rewrites WebAssembly modules so that they pay for what they
+// execute. The module that comes out behaves as the one that went in, and
+// counts down a global of its own, its fuel: at the head of each function and of
+// each loop, and before work whose length is an operand. Where the fuel is found to
+// be below zero, a function of the host is called, which can give the module more,
+// let others run, or stop the call for good by a trap. There is no path on which
+// more than a bounded number of instructions run between two such places.
+//
+// What instructions cost, and why the sums are right, is in docs/METER.md. The count
+// depends on nothing but the module and its input.
+package meter
+
+// What the host and a rewritten module agree on. No module that [wasm.Parse]
+// accepts has these names of its own.
+const (
+	// ImportModule and Refill name the function () -> () that a rewritten module
+	// imports. It is called when FuelExport is below zero: what is there is the debt,
+	// and the function sets it to what the module may use up next, less the debt. When
+	// it leaves it below zero, it is called again at the next check.
+	ImportModule = "bulkhead"
+	Refill       = "refill"
+	// FuelExport is the mutable i64 global with the fuel. It is zero at first.
+	FuelExport = "bulkhead.fuel"
+	// StartExport is the function () -> () that was the module's start function, if
+	// it had one. The engine no longer calls it: the host does, once, before
+	// anything else of the instance.
+	StartExport = "bulkhead.start"
+)
+
+// Options bound what a rewritten module may grow to.
+type Options struct {
+	// MaxPages is the most pages of memory. What the module declares holds when it is
+	// less. Zero is the format's own bound, 65,536.
+	MaxPages uint32
+	// MaxTableGrowth is how many elements each table may grow by. What the module
+	// declares holds when it is less. Zero is no bound.
+	MaxTableGrowth uint32
+}
+
+// Metered is a rewritten module.
+type Metered struct {
+	// Code is the module for the engine. It belongs to the caller.
+	Code []byte
+	// Start reports whether it exports StartExport.
+	Start bool
+}

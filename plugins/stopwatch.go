@@ -1,0 +1,58 @@
+package plugins
+
+import (
+	"sync"
+	"time"
+)
+
+// stopwatch tells how long a guest has run. On a loop that is the time on the
+// clock, which costs least. Beside the loops it is the time of the thread,
+// where the system tells it: what other processes have taken meanwhile must
+// not count against event_timeout and cpu. Between start and elapsed a guest
+// does not give its thread away, but for what a host function may do.
+type stopwatch struct {
+	threads bool // go by the thread's time
+	wall    int64
+	thread  int64
+}
+
+// start sets the stopwatch going from zero.
+func (w *stopwatch) start() {
+	w.wall = nanotime()
+	if w.threads {
+		w.thread = threadTime()
+	}
+}
+
+// elapsed is how many nanoseconds the guest has run since start, and what time
+// it is.
+func (w *stopwatch) elapsed() (now, ns int64) {
+	now = nanotime()
+	ns = now - w.wall
+	if w.threads {
+		// Another thread may have taken over in a host function; then the
+		// difference means nothing, and mostly is not in between.
+		if d := threadTime() - w.thread; 0 <= d && d < ns {
+			return now, d
+		}
+	}
+	return now, ns
+}
+
+// cost is about how many nanoseconds it takes to look at the watch, which it
+// does not see itself.
+func (w *stopwatch) cost() int64 { return readingCost() }
+
+// readingCost is that of a thread's time: from a tenth of a microsecond to
+// several, on virtual machines.
+var readingCost = sync.OnceValue(func() int64 {
+	const times = 16
+	began := nanotime()
+	for range times {
+		threadTime()
+	}
+	return 2 * (nanotime() - began) / times
+})
+
+// nanotime is a monotonic clock.
+func nanotime() int64 { return int64(time.Since(started)) }

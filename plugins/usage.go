@@ -1,0 +1,334 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+
+	"github.com/tetratelabs/wazero/api"
+)
+
+// DefaultEventTimeout is how much CPU time one event may use where nothing
+// else is said.
+const DefaultEventTimeout = time.Second
+
+const (
+	// inlineSlice is for how long a call may keep its loop, and for how long one
+	// beside the loops runs before it has to ask whether it may go on.
+	inlineSlice = int64(100 * time.Microsecond)
+	// turnSlice is for how long the guests of one tenant may keep a loop in one
+	// of its turns, all together.
+	turnSlice = 2 * inlineSlice
+	// refillTime is what is aimed at from one refill to the next, by giving as
+	// much fuel as the guest's mix of instructions uses up in that time. Most is
+	// not so much that a mix of the dearest instructions could hold up the
+	// collector for long, before that is seen.
+	refillTime = inlineSlice / 4
+	firstFuel  = 100_000
+	leastFuel  = 1_000
+	mostFuel   = 200_000
+	// bookEvery is how much time is booked at once.
+	bookEvery = int64(20 * time.Microsecond)
+)
+
+// place is where a call runs.
+type place byte
+
+const (
+	onLoop     place = iota // inline, as the loop's owner
+	background              // on the goroutine that was the loop's, which has passed the loop on
+	ownPlace                // on a goroutine that was never a loop's
+)
+
+// usage is what an instance uses of its tenant's fuel, time and stack. It
+// belongs to whoever runs the guest.
+type usage struct {
+	fuel    api.MutableGlobal // left in this slice; the guest's
+	granted int64             // fuel granted so far
+	counted int64             // fuel that the runtime knows to be used
+	next    int64             // fuel for the next slice
+
+	place    place
+	slotted  bool      // the call runs by leave of CPU.Begin
+	watch    stopwatch // since the guest began to run, or was last asked for its time
+	ran      int64     // ns of this event before that
+	unbooked int64     // ns before that of which the accounts do not know
+	burning  int64     // ns in which the fuel of this refill burned, up to mark
+	mark     int64     // nanotime when it was granted, or the guest went on
+	stack    int       // bytes of stack that are charged
+}
+
+// turn is what a tenant's guests have used of a loop's turn. It is the loop's.
+type turn struct {
+	at    int64 // the loop's time, which names the turn
+	spent int64
+}
+
+// stopped unwinds a guest that the host stops.
+type stopped struct {
+	stop Stop
+	why  string
+}
+
+func (s *stopped) Error() string { return s.why }
+
+// Stop is why the host stopped a call. It is a tenant's limit, but for
+// StopHost.
+type Stop byte
+
+// The reasons.
+const (
+	StopNot     Stop = iota // it was not stopped
+	StopTimeout             // the event used more CPU time than event_timeout
+	StopStack               // its stack became too large
+	StopMemory              // its tenant had no memory for its stack
+	StopHost                // the host stops
+)
+
+// code is what the connections of a stopped instance are closed with.
+func (s Stop) code() abi.Code {
+	switch s {
+	case StopNot:
+		return abi.Invalid
+	case StopTimeout:
+		return abi.Timeout
+	case StopHost:
+		return abi.Closed
+	}
+	return abi.Quota
+}
+
+// ErrSlow is the error of an instance that takes too long to start for a loop.
+var ErrSlow = errors.New("it takes too long to start for a loop")
+
+// begin starts the clock of a call.
+func (i *Instance) begin(f api.Function, at place) {
+	i.running = f
+	i.use.place = at
+	i.use.ran = 0
+	i.use.watch.threads = at != onLoop
+	i.use.start()
+}
+
+// start sets the clocks going.
+func (u *usage) start() {
+	u.watch.start()
+	u.mark = u.watch.wall
+}
+
+// lap counts what the guest has run since its watch was started.
+func (i *Instance) lap() {
+	u := &i.use
+	now, ns := u.watch.elapsed()
+	u.burning += now - u.mark
+	u.unbooked += ns
+	if u.place != onLoop {
+		u.ran += ns
+		return
+	}
+	// On a loop it is one slice at most. Had the machine been busy elsewhere for
+	// longer, that should not count against event_timeout.
+	u.ran += min(ns, 2*inlineSlice)
+	if i.turn != nil {
+		i.turn.spent += ns
+	}
+}
+
+// take is what is not booked yet.
+func (u *usage) take() (ns int64) {
+	ns, u.unbooked = u.unbooked, 0
+	return ns
+}
+
+// finish ends the clock of a call that did not leave its place, and lets go of
+// a stack that has grown.
+func (i *Instance) finish() {
+	i.pause()
+	i.dropStack()
+}
+
+// pause gives the place of a guest back, which has run to its end, or waits on
+// a goroutine of its own. What follows resume is another event.
+func (i *Instance) pause() {
+	u := &i.use
+	i.lap()
+	switch {
+	case u.slotted:
+		u.slotted = false
+		i.countFuel()
+		i.cpu().End(u.take())
+	case u.unbooked >= bookEvery:
+		i.book()
+	}
+}
+
+func (i *Instance) resume() {
+	i.use.ran = 0
+	i.use.start()
+}
+
+// book tells the tenant's accounts what was used since the last time.
+func (i *Instance) book() {
+	i.countFuel()
+	i.cpu().Book(i.use.take())
+}
+
+func (i *Instance) cpu() CPU { return i.module.runtime.options.CPU }
+
+// countFuel tells the runtime how much fuel was used since the last time.
+func (i *Instance) countFuel() {
+	u := &i.use
+	used := u.granted - int64(u.fuel.Get())
+	i.module.runtime.fuel.Add(used - u.counted)
+	u.counted = used
+}
+
+// grant lets the guest use up so much fuel until the next refill. What it owes
+// it has used: that is counted, and not taken off again.
+func (u *usage) grant(fuel int64) {
+	u.granted += fuel - int64(u.fuel.Get())
+	u.fuel.Set(uint64(fuel))
+	u.burning = 0
+}
+
+// refill is what the guest calls when its fuel is used up, and host functions
+// that take long when time is. Being in Go, it lets the collector run. It is
+// where the loop is passed on, where budgets are enforced, and where a guest is
+// stopped.
+func (i *Instance) refill() {
+	u := &i.use
+	now := nanotime()
+	ns := now - u.watch.wall
+	u.adapt(u.burning + now - u.mark)
+	i.module.pace.Store(u.next) // so that new instances do not begin from nothing
+	i.countFuel()
+	if s := i.mustStop(u.ran + ns); s != nil {
+		panic(s)
+	}
+	if u.place == onLoop {
+		ns += u.ran // a call has one slice there
+	}
+	if ns < inlineSlice*7/8 {
+		u.mark = now
+	} else {
+		i.lap()
+		u.start() // should it be unwound here
+		i.giveWay()
+		u.start()
+	}
+	u.grant(u.next)
+}
+
+// breathe is refill if it is time for that. Host functions call it that may do
+// much for one call.
+func (i *Instance) breathe() {
+	if i.running != nil && nanotime()-i.use.mark >= inlineSlice {
+		i.refill()
+	}
+}
+
+// giveWay ends a slice: on a loop by passing the loop on, beside the loops by
+// asking whether the call may go on.
+func (i *Instance) giveWay() {
+	u := &i.use
+	if u.slotted {
+		u.unbooked += u.watch.cost()
+		i.cpu().Slice(u.take())
+		return
+	}
+	if u.place == onLoop {
+		if i.state == starting || i.loop == nil {
+			panic(ErrSlow)
+		}
+		u.place, u.watch.threads = background, true
+		i.off = true
+		i.loop.Pass()
+	}
+	i.cpu().Book(u.take())
+	u.slotted = true
+	i.cpu().Begin()
+}
+
+// adapt finds how much fuel to give next, ns being how long the last lasted. It
+// follows at once when that is less than it was, and by and by when it is more,
+// so that a guest that changes its pace seldom gets hold of a long slice.
+func (u *usage) adapt(ns int64) {
+	fit := int64(float64(u.next) * float64(refillTime) / float64(max(ns, 1)))
+	u.next = min(max(fit, leastFuel), u.next+u.next/4, mostFuel)
+}
+
+// mustStop says why the call that runs, and has for ran nanoseconds, has to
+// end; nil when it may go on.
+func (i *Instance) mustStop(ran int64) *stopped {
+	r := i.module.runtime
+	if r.stopped.Load() {
+		return &stopped{StopHost, "the host stops"}
+	}
+	if i.process != nil {
+		i.process.enter()
+	}
+	if limit := i.listener.eventTimeout(); i.use.place != onLoop && ran > int64(limit) {
+		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)", limit)}
+	}
+	size := stackSize(i.running)
+	if limit := i.listener.stack(); size > limit {
+		return &stopped{StopStack, fmt.Sprintf("its stack grew to more than %d bytes (stack)", limit)}
+	}
+	if more := size - i.use.stack; size > keptStack && more > 0 {
+		if !r.options.Memory.Reserve(more) {
+			return &stopped{StopMemory, "its tenant has no memory left for its stack"}
+		}
+		i.use.stack += more
+	}
+	return nil
+}
+
+// dropStack lets go of the stack of the call that ran, if it has grown.
+func (i *Instance) dropStack() {
+	if stackSize(i.running) > keptStack {
+		for c, f := range i.calls {
+			if f == i.running {
+				i.calls[c] = nil
+			}
+		}
+	}
+	if i.use.stack > 0 {
+		i.module.runtime.options.Memory.Release(i.use.stack)
+		i.use.stack = 0
+	}
+	i.running = nil
+}
+
+// Fuel is how much fuel the runtime's guests have used so far, in units of
+// docs/METER.md. What a call has used is counted at its refills and, every
+// 20 µs of guests' time, when it ends.
+func (r *Runtime) Fuel() int64 { return r.fuel.Load() }
+
+// turnOf is what the tenant's guests have used of a loop's turn.
+func (r *Runtime) turnOf(l *csa.Loop) *turn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.turns[l]
+	if t == nil {
+		t = &turn{}
+		r.turns[l] = t
+	}
+	return t
+}
+
+func (l *Listener) eventTimeout() time.Duration {
+	if l.EventTimeout <= 0 {
+		return DefaultEventTimeout
+	}
+	return l.EventTimeout
+}
+
+func (l *Listener) stack() int {
+	if l.Stack <= 0 {
+		return DefaultStack
+	}
+	return l.Stack
+}

@@ -1,0 +1,308 @@
+package wasm
+
+import "fmt"
+
+// checker checks the bodies of a module's functions one after the other. What
+// it has passed can be decoded without looking at an error again, and names
+// nothing that the original module does not have. Types of operands are the
+// engine's to check.
+type checker struct {
+	m      *Module
+	r      reader
+	start  int // where the instruction in hand begins
+	nest   []byte
+	locals uint32 // of the function, its parameters included
+	all    uint64 // locals of the functions so far
+	tables uint32
+	memory bool
+}
+
+// functionBody checks the code that b[pos:] is, of function i of all. It returns the
+// first thing that is wrong.
+func (c *checker) functionBody(b []byte, pos int, i int) *SyntaxError {
+	c.r = reader{b: b, pos: pos, file: -1}
+	r := &c.r
+	const what = "the code of a function"
+	sum := uint64(len(c.m.types[c.m.funcs[i]].Params))
+	declared := uint64(0)
+	for k := r.count(MaxLocals, 2, "groups of locals"); k > 0 && r.err == nil; k-- {
+		declared += uint64(r.u32("the number of locals"))
+		r.valueType("a local")
+		if declared > MaxLocals {
+			r.fail("%s has %d locals, and %d are the most", what, declared, MaxLocals)
+		}
+	}
+	if r.err == nil && (r.left() == 0 || b[len(b)-1] != byte(OpEnd)) {
+		r.fail("%s has no end", what)
+	}
+	if c.all += declared; c.all > MaxAllLocals && r.err == nil {
+		r.fail("its functions have %d locals up to here, and %d are the most", c.all, MaxAllLocals)
+	}
+	c.locals = uint32(sum + declared)
+	c.nest = append(c.nest[:0], byte(OpBlock))
+	for r.err == nil && len(c.nest) > 0 {
+		if r.pos == len(b) {
+			r.fail("%s has no end", what)
+			break
+		}
+		c.instruction()
+	}
+	if r.err == nil && r.pos < len(b) {
+		r.fail("%s goes on for %d bytes behind its end", what, len(b)-r.pos)
+	}
+	if r.err != nil {
+		r.err.What = fmt.Sprintf("function %d: %s", i, r.err.What)
+	}
+	return r.err
+}
+
+// fail is an error at the start of the instruction in hand.
+func (c *checker) fail(format string, args ...any) {
+	c.r.pos = c.start
+	c.r.fail(format, args...)
+}
+
+// index reads an index that has to be below n. This is the hot path, so that
+// indices of one byte are read here.
+func (c *checker) index(n uint32, what string) uint32 {
+	r := &c.r
+	var i uint32
+	if r.pos < len(r.b) && r.b[r.pos] < 0x80 {
+		i = uint32(r.b[r.pos])
+		r.pos++
+	} else {
+		i = r.u32(what)
+	}
+	if i >= n && r.err == nil {
+		c.fail("it uses the %s %d, and there are %d", what, i, n)
+	}
+	return i
+}
+
+func (c *checker) instruction() {
+	r := &c.r
+	c.start = r.pos
+	b := r.b[r.pos]
+	r.pos++
+	switch operands[b] {
+	case nothing:
+		switch Opcode(b) {
+		case OpElse:
+			if top := len(c.nest) - 1; c.nest[top] != byte(OpIf) {
+				c.fail("it has an else outside of an if")
+			} else {
+				c.nest[top] = byte(OpElse)
+			}
+		case OpEnd:
+			c.nest = c.nest[:len(c.nest)-1]
+		}
+	case local:
+		c.index(c.locals, "local")
+	case number32:
+		r.signed(32, "a constant")
+	case number64:
+		r.signed(64, "a constant")
+	case access:
+		c.access(accessSizes[b-0x28])
+	case label:
+		c.index(uint32(len(c.nest)), "label")
+	case labels:
+		n := r.count(MaxBranches, 1, "labels of a br_table")
+		for ; n >= 0 && r.err == nil; n-- {
+			c.index(uint32(len(c.nest)), "label")
+		}
+	case blockType:
+		c.blockType()
+		if len(c.nest) > MaxNesting {
+			c.fail("it nests blocks %d deep, and %d are the most", len(c.nest), MaxNesting)
+		}
+		c.nest = append(c.nest, b)
+	case function:
+		i := c.index(uint32(len(c.m.funcs)), "function")
+		if Opcode(b) == OpRefFunc && r.err == nil && (c.m.declared == nil || !c.m.declared[i]) {
+			c.fail("it takes a reference to the function %d, which no export, element or global names", i)
+		}
+	case indirect:
+		c.index(uint32(len(c.m.types)), "type")
+		c.index(c.tables, "table")
+	case global:
+		c.index(uint32(c.m.globals), "global")
+	case table:
+		c.index(c.tables, "table")
+	case memory:
+		c.oneMemory()
+	case bytes4:
+		r.bytes(4, "a constant")
+	case bytes8:
+		r.bytes(8, "a constant")
+	case valueTypes:
+		if n := r.u32("the number of types of a select"); n != 1 {
+			c.fail("it has a select of %d types, which is not one", n)
+		}
+		r.valueType("a select")
+	case referenceType:
+		r.refType("a null reference")
+	case prefix:
+		if b == prefixMisc {
+			c.misc()
+		} else {
+			c.vector()
+		}
+	default:
+		if s := unsupported(b); s != "" {
+			c.fail("it %s", s)
+		} else {
+			c.fail("it has the unknown instruction %#x", b)
+		}
+	}
+}
+
+func (c *checker) blockType() {
+	r := &c.r
+	if r.left() == 0 {
+		r.short("the type of a block")
+		return
+	}
+	switch b := r.b[r.pos]; {
+	case b == 0x40:
+		r.pos++
+	case b&0xc0 == 0x40: // a negative number of one byte
+		r.valueType("a block")
+	default:
+		i := r.signed(33, "the type of a block")
+		if r.err != nil {
+			return
+		}
+		if i < 0 {
+			c.fail("it has a block of the unknown type %d", i)
+		} else if i >= int64(len(c.m.types)) {
+			c.fail("it uses the type %d, and there are %d", i, len(c.m.types))
+		}
+	}
+}
+
+func (c *checker) oneMemory() {
+	r := &c.r
+	if r.byte("the index of a memory") != 0 && r.err == nil {
+		c.fail("it uses a memory by another index than 0: the proposal %q, which is not supported", "multi-memory")
+	}
+	c.needMemory()
+}
+
+func (c *checker) needMemory() {
+	if !c.memory {
+		c.fail("it uses the memory 0, and there are 0")
+	}
+}
+
+func (c *checker) access(size byte) {
+	r := &c.r
+	align := c.small("the alignment of an access")
+	if align > uint32(size) && r.err == nil {
+		if align&0x40 != 0 && align < 0x80 {
+			c.fail("it uses a memory by its index: the proposal %q, which is not supported", "multi-memory")
+		} else {
+			c.fail("it has an access to the memory with the alignment 2^%d, and 2^%d is the most", align, size)
+		}
+	}
+	c.small("the offset of an access")
+	if !c.memory {
+		c.needMemory()
+	}
+}
+
+// small is a u32 that mostly has one byte.
+func (c *checker) small(what string) uint32 {
+	r := &c.r
+	if r.pos < len(r.b) && r.b[r.pos] < 0x80 {
+		r.pos++
+		return uint32(r.b[r.pos-1])
+	}
+	return r.u32(what)
+}
+
+func (c *checker) data(what string) {
+	if c.m.data < 0 {
+		c.fail("it uses a data segment, and the module has no data count section")
+		return
+	}
+	c.index(uint32(c.m.data), what)
+}
+
+func (c *checker) misc() {
+	r := &c.r
+	n := r.u32("an instruction")
+	if n >= uint32(len(miscOperands)) {
+		c.fail("it has the unknown instruction 0xfc %d", n)
+		return
+	}
+	switch miscOperands[n] {
+	case dataMemory:
+		c.data("data segment")
+		c.oneMemory()
+	case data:
+		c.data("data segment")
+	case memories:
+		c.oneMemory()
+		c.oneMemory()
+	case memory:
+		c.oneMemory()
+	case elementTable:
+		c.index(uint32(c.m.ElementSegments), "element segment")
+		c.index(c.tables, "table")
+	case element:
+		c.index(uint32(c.m.ElementSegments), "element segment")
+	case tables:
+		c.index(c.tables, "table")
+		c.index(c.tables, "table")
+	case table:
+		c.index(c.tables, "table")
+	}
+}
+
+func (c *checker) vector() {
+	r := &c.r
+	at := r.pos
+	n := r.u32("an instruction")
+	if r.err != nil {
+		return
+	}
+	if n > 0xff {
+		if n < 0x114 {
+			c.fail("it %s", instruction(fmt.Sprintf("0xfd %#x", n), "relaxed SIMD"))
+		} else {
+			c.fail("it has the unknown instruction 0xfd %#x", n)
+		}
+		return
+	}
+	// The engine takes the first byte for the whole number.
+	if shortest := 1 + int(n>>7); r.pos-at != shortest {
+		c.fail("it has the instruction 0xfd %#x with its number in %d bytes instead of %d", n, r.pos-at, shortest)
+		return
+	}
+	switch vectorOperands[n] {
+	case access:
+		c.access(vectorSize(byte(n)))
+	case bytes16:
+		r.bytes(16, "a constant")
+	case lanes:
+		for _, l := range r.bytes(16, "the lanes of a shuffle") {
+			if l >= 32 {
+				c.fail("it uses the lane %d, and there are 32", l)
+			}
+		}
+	case accessLane:
+		c.access(vectorSize(byte(n)))
+		c.lane(byte(n))
+	case lane:
+		c.lane(byte(n))
+	case unknown:
+		c.fail("it has the unknown instruction 0xfd %#x", n)
+	}
+}
+
+func (c *checker) lane(n byte) {
+	if l := c.r.byte("a lane"); l >= laneCount(n) {
+		c.fail("it uses the lane %d, and there are %d", l, laneCount(n))
+	}
+}
