@@ -15,8 +15,8 @@ package meter
 const (
 	// ImportModule and Refill name the function () -> () that a rewritten module
 	// imports. It is called when FuelExport is below zero: what is there is the debt,
-	// and the function sets it to what the module may use up next, less the debt. When
-	// it leaves it below zero, it is called again at the next check.
+	// and the function sets it to what the module may use up next, having taken note of
+	// the debt. When it leaves it below zero, it is called again at the next check.
 	ImportModule = "bulkhead"
 	Refill       = "refill"
 	// FuelExport is the mutable i64 global with the fuel. It is zero at first.
