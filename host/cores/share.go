@@ -58,6 +58,7 @@ type Share struct {
 	until int64 // if over: not before then is there anything to look at
 
 	clock   int64 // virtual time: slots' time used, over cpu
+	since   int64 // what it was when a call last gave its slot to a fellow
 	running int   // slots taken
 	index   int   // in cores.ready; -1: not there
 	order   int64 // when it came there

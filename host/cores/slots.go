@@ -11,6 +11,11 @@ import (
 // held against it when they want it.
 const lead = int64(10 * time.Millisecond)
 
+// turn is for how long a slot is kept, in virtual time, while others with as
+// good a claim wait: handing it over costs as much as a slice of some tens of
+// microseconds, where waking a thread is dear.
+const turn = int64(500 * time.Microsecond)
+
 // waiter is a call that waits for a slot.
 type waiter struct {
 	slot chan struct{} // one is sent when it has it, or on Stop
@@ -141,10 +146,11 @@ func (s *Share) outdone() bool {
 	switch {
 	case c.running > c.slots():
 		return true // those whose cores were counted on have gone
-	case s.waiting.len() > 0:
+	case s.waiting.len() > 0 && s.clock-s.since >= turn*int64(s.running):
+		s.since = s.clock
 		return true // its own fellows take turns with it
 	}
-	return len(c.ready) > 0 && c.ready[0].clock < s.clock
+	return len(c.ready) > 0 && c.ready[0].clock < s.clock-turn
 }
 
 // leave gives a slot back.
