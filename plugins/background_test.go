@@ -280,6 +280,8 @@ func TestEveryCallbackMayTakeLong(t *testing.T) {
 		t.Errorf("it ended with %v", r)
 	}
 	until(t, "the last word", func() bool { return strings.Contains(g.log.text(), "closed") })
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.passed < 6 {
 		t.Errorf("%d calls went to the background, of 6", g.passed)
 	}
