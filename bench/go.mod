@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	bulkhead v0.0.0-00010101000000-000000000000
 	github.com/cloudwego/netpoll v0.7.2
+	github.com/tetratelabs/wazero v1.12.0
 	golang.org/x/sys v0.49.0
 )
 
@@ -12,7 +13,6 @@ require (
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/bytedance/gopkg v0.1.1 // indirect
 	github.com/cloudwego/gopkg v0.1.4 // indirect
-	github.com/tetratelabs/wazero v1.12.0 // indirect
 )
 
 replace bulkhead => ../

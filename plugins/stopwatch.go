@@ -39,19 +39,17 @@ func (w *stopwatch) elapsed() (now, ns int64) {
 	return now, ns
 }
 
-// cost is about how many nanoseconds it takes to look at the watch, which it
-// does not see itself.
-func (w *stopwatch) cost() int64 { return readingCost() }
-
-// readingCost is that of a thread's time: from a tenth of a microsecond to
-// several, on virtual machines.
-var readingCost = sync.OnceValue(func() int64 {
-	const times = 16
+// sliceCost is about how many nanoseconds go by at the end of a slice that no
+// watch sees: two readings, and the system calls of giving way, which cost about
+// as much each. A reading takes from a tenth of a microsecond to several, on
+// virtual machines.
+var sliceCost = sync.OnceValue(func() int64 {
+	const times, calls = 16, 6
 	began := nanotime()
 	for range times {
 		threadTime()
 	}
-	return 2 * (nanotime() - began) / times
+	return calls * (nanotime() - began) / times
 })
 
 // nanotime is a monotonic clock.

@@ -235,7 +235,7 @@ func (i *Instance) breathe() {
 func (i *Instance) giveWay() {
 	u := &i.use
 	if u.slotted {
-		u.unbooked += u.watch.cost()
+		u.unbooked += sliceCost()
 		i.cpu().Slice(u.take())
 		return
 	}
