@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// stopwatch tells how long a guest has run. On a loop that is the time on the
-// clock, which costs least. Beside the loops it is the time of the thread,
+// stopwatch tells how long a guest has run. For short calls that is the time on
+// the clock, which costs least. Beside the loops it is the time of the thread,
 // where the system tells it: what other processes have taken meanwhile must
 // not count against event_timeout and cpu. Between start and elapsed a guest
 // does not give its thread away, but for what a host function may do.

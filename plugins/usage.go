@@ -109,7 +109,7 @@ func (i *Instance) begin(f api.Function, at place) {
 	i.running = f
 	i.use.place = at
 	i.use.ran = 0
-	i.use.watch.threads = at != onLoop
+	i.use.watch.threads = false // until it is known to be long
 	i.use.start()
 }
 
@@ -125,14 +125,14 @@ func (i *Instance) lap() {
 	now, ns := u.watch.elapsed()
 	u.burning += now - u.mark
 	u.unbooked += ns
-	if u.place != onLoop {
+	if u.slotted {
 		u.ran += ns
 		return
 	}
-	// On a loop it is one slice at most. Had the machine been busy elsewhere for
-	// longer, that should not count against event_timeout.
+	// It is one slice at most. Had the machine been busy elsewhere for longer,
+	// that should not count against event_timeout.
 	u.ran += min(ns, 2*inlineSlice)
-	if i.turn != nil {
+	if i.turn != nil && u.place == onLoop {
 		i.turn.spent += ns
 	}
 }
@@ -236,6 +236,7 @@ func (i *Instance) giveWay() {
 	u := &i.use
 	if u.slotted {
 		u.unbooked += sliceCost()
+		yieldThread()
 		i.cpu().Slice(u.take())
 		return
 	}
@@ -243,10 +244,11 @@ func (i *Instance) giveWay() {
 		if i.state == starting || i.loop == nil {
 			panic(ErrSlow)
 		}
-		u.place, u.watch.threads = background, true
+		u.place = background
 		i.off = true
 		i.loop.Pass()
 	}
+	u.watch.threads = true
 	i.cpu().Book(u.take())
 	u.slotted = true
 	i.cpu().Begin()
@@ -270,7 +272,7 @@ func (i *Instance) mustStop(ran int64) *stopped {
 	if i.process != nil {
 		i.process.enter()
 	}
-	if limit := i.listener.eventTimeout(); i.use.place != onLoop && ran > int64(limit) {
+	if limit := i.listener.eventTimeout(); i.use.slotted && ran > int64(limit) {
 		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)", limit)}
 	}
 	size := stackSize(i.running)
