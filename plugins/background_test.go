@@ -67,7 +67,6 @@ func cat(parts ...[]byte) (b []byte) {
 // gate is a CPU that has calls wait where they would go on in the background,
 // while it is shut. On a busy machine any call may come to it.
 type gate struct {
-	allCores
 	mu      sync.Mutex
 	opened  sync.Cond
 	shut    bool
