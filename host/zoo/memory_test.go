@@ -27,7 +27,9 @@ var bulky = []animal{
 				return times(5000, w.I32Const(65536), w.I32Const(0), w.I32Const(size), w.MemoryInit(0))
 			}).Bytes()
 		},
-		modes: ownOnly, said: timedOut, counted: stopped,
+		// Two of its instances: the next may be there before the last is gone.
+		tenant: `memory = "8MiB"`,
+		modes:  ownOnly, said: timedOut, counted: stopped,
 	},
 	{
 		name: "table.fill and table.copy in a straight line",
