@@ -69,7 +69,7 @@ func (l *lineup) add(a *animal, name, mode string) {
 	}
 	listener := a.listener
 	if !strings.Contains(listener, "event_timeout =") {
-		listener += "\nevent_timeout = \"50ms\""
+		listener += "\nevent_timeout = \"20ms\""
 	}
 	fmt.Fprintf(&l.toml, `
 [tenant.%s]
@@ -125,7 +125,7 @@ func (c *cage) dial() *net.TCPConn {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(120 * time.Second))
 	c.open = append(c.open, conn)
 	return conn.(*net.TCPConn)
 }
@@ -153,7 +153,7 @@ func (c *cage) ends(conn net.Conn) int64 {
 // until waits for the animal's state to be as cond wants it.
 func (c *cage) until(what string, cond func(now state) bool) {
 	c.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(120 * time.Second) // all animals share the cores
 	for {
 		now := c.now()
 		if cond(now) {
