@@ -68,7 +68,8 @@ var Orderly = Reason{abi.OK, "finished"}
 // Creator made the CSA and is told of its end: the box CreatorFeedback.
 type Creator interface {
 	// SocketShutdown is called once for every CSA, on its loop, after the
-	// descriptor is closed and the handler has had its Closed.
+	// descriptor is closed and the handler has had its Closed, which a handler
+	// that has passed the loop on may have put off.
 	SocketShutdown(c *CSA, r Reason)
 }
 
