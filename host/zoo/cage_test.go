@@ -69,7 +69,7 @@ func (l *lineup) add(a *animal, name, mode string) {
 	}
 	listener := a.listener
 	if !strings.Contains(listener, "event_timeout =") {
-		listener += "\nevent_timeout = \"20ms\""
+		listener += "\nevent_timeout = \"50ms\""
 	}
 	fmt.Fprintf(&l.toml, `
 [tenant.%s]

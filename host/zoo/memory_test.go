@@ -89,7 +89,8 @@ var growers = []animal{
 		guest: func() []byte {
 			return echo(just(times(1000, w.I32Const(65535), w.MemoryGrow, w.Drop, w.I32Const(-1), w.MemoryGrow, w.Drop))).Bytes()
 		},
-		modes: handlers,
+		listener: `event_timeout = "1s"`,
+		modes:    handlers,
 		provoke: func(c *cage) {
 			conn := c.tame()
 			hosttest.Say(c.t, conn, "!")

@@ -153,7 +153,7 @@ func TestFailures(t *testing.T) {
 		{"late", "compile", quick, slow(), "the compiler took longer than 100ms", ""},
 
 		{"panics", "panic", low, nil, "the compiler crashed with exit status 2 after", "panic: first line"},
-		{"throws", "throw", low, nil, "the compiler crashed with exit status 2 after", "fatal error: concurrent map"},
+		{"throws", "throw", low, nil, "the compiler crashed with exit status 2 after", "fatal error: sync: unlock of unlocked mutex"},
 		{"dereferences nil", "nil", low, nil, "the compiler crashed with exit status 2 after", "nil pointer"},
 		{"overflows", "overflow", low, nil, "the compiler needed more than 32 MiB of stack", "stack"},
 		{"eats", "eat", roomy, nil, "the compiler needed more than 256 MiB of memory", some},
