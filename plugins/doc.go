@@ -6,18 +6,18 @@
 //	Process   a running command of shape stdio; a [csa.Handler] for one CSA
 //
 // A module passes three gates before it runs: package wasm, which bounds every
-// count a file states; the list of what may be imported and has to be exported;
+// count a file states and checks every instruction; the list of what may be imported and has to be exported;
 // and the engine's own validation. A guest that then traps, returns nonsense or
 // hands over pointers outside its memory loses its instance or its connection,
 // and nothing else.
 //
-// Compiling is bounded by the size of a module and of its functions alone: it
-// takes what the engine's compiler takes for them, and is not charged.
+// Every module is rewritten by package meter before it is compiled, so that its
+// guests pay for what they execute with fuel, and call the host when that is used up:
+// usage.go is what happens then. A call begins on its loop and has it for a slice of
+// 100 µs; one that takes longer passes the loop on and goes on in the background
+// (background.go), by leave of its tenant's [CPU]. The CPU time of an event and the stack
+// of a call are bounded, and a call that is over is stopped as by a trap.
 //
-// What is not bounded yet is time: a guest that loops keeps its goroutine, and
-// with it a loop of the host or, by stopping Go's collector, all of them. Nor
-// is the depth of its stack, below the engine's own ceiling of about 100 MB for
-// one exported function; the stack is given back when the instance is closed,
-// and reaching the ceiling takes about a second.
-// Both are the meter's, which rewrites modules before they are compiled.
+// Compiling takes what the engine's compiler takes; with RuntimeOptions.Compiler
+// that is bounded, in a process of its own (package compiler).
 package plugins

@@ -62,7 +62,7 @@ func refused(name, format string, args ...any) error {
 
 // Load checks and compiles a module. name is what errors call it, such as the
 // name of its file. Errors are one line: a *LoadError when the module is at
-// fault, or ErrClosed. It may take a second for a large module that is not in
+// fault, or ErrClosed. It may take seconds for a large module that is not in
 // the cache, and must not be called on a loop. b is not kept.
 func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	if shape != Events && shape != Stdio {
