@@ -114,10 +114,10 @@ func (i *Instance) back(e event, err error) {
 // it, a turn of it, and to come back.
 const tripTime = int64(5 * time.Microsecond)
 
-// onLoop has f run on the loop, as an event, and waits for it. A panic of f's
+// askLoop has f run on the loop, as an event, and waits for it. A panic of f's
 // is the caller's. What it costs is the guest's, which could keep the loop busy
 // for nothing otherwise.
-func (i *Instance) onLoop(f func()) {
+func (i *Instance) askLoop(f func()) {
 	i.lap()
 	if i.answer == nil {
 		i.answer = make(chan any, 1)

@@ -1,11 +1,11 @@
 package plugins
 
 import (
-	"crypto/rand"
 	"time"
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/wasi"
 )
 
 // hostFunctions are the functions of package abi's table that are built, by
@@ -202,19 +202,11 @@ func clock(which int32) int64 {
 	return int64(abi.Invalid)
 }
 
-// randomPart is how many random bytes are made at a time.
-const randomPart = 16 << 10
-
 func (i *Instance) random(ptr uint32, n int32) abi.Code {
 	if n < 0 {
 		return abi.Invalid
 	}
-	for b := i.at("random", ptr, n); len(b) > 0; {
-		part := b[:min(len(b), randomPart)]
-		_, _ = rand.Read(part) // it never fails
-		b = b[len(part):]
-		i.breathe()
-	}
+	wasi.Random(i.wasi.System, i.at("random", ptr, n))
 	return abi.OK
 }
 

@@ -246,14 +246,14 @@ func (r *Runtime) registerHostFunctions(ctx context.Context) error {
 		if do == nil {
 			return fmt.Errorf("%s.%s is in the table and has no implementation", abi.Module, f.Name)
 		}
-		onLoop, long := needsLoop[f.Name], takesLong[f.Name]
+		needs, long := needsLoop[f.Name], takesLong[f.Name]
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
 			if i.process != nil {
 				i.process.enter()
 			}
-			if onLoop && i.use.place == background {
-				i.onLoop(func() { do(i, stack) })
+			if needs && i.use.place == background {
+				i.askLoop(func() { do(i, stack) })
 			} else {
 				do(i, stack)
 			}

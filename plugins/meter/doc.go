@@ -10,6 +10,8 @@
 // depends on nothing but the module and its input.
 package meter
 
+import "bulkhead/plugins/wasm"
+
 // What the host and a rewritten module agree on. No module that [wasm.Parse]
 // accepts has these names of its own.
 const (
@@ -17,14 +19,14 @@ const (
 	// imports. It is called when FuelExport is below zero: what is there is the debt,
 	// and the function sets it to what the module may use up next, having taken note of
 	// the debt. When it leaves it below zero, it is called again at the next check.
-	ImportModule = "bulkhead"
+	ImportModule = wasm.ReservedModule
 	Refill       = "refill"
 	// FuelExport is the mutable i64 global with the fuel. It is zero at first.
-	FuelExport = "bulkhead.fuel"
+	FuelExport = wasm.ReservedPrefix + "fuel"
 	// StartExport is the function () -> () that was the module's start function, if
 	// it had one. The engine no longer calls it: the host does, once, before
 	// anything else of the instance.
-	StartExport = "bulkhead.start"
+	StartExport = wasm.ReservedPrefix + "start"
 )
 
 // Options bound what a rewritten module may grow to.

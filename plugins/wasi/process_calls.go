@@ -66,17 +66,23 @@ func clockTime(p *Process, s []uint64) Errno {
 // randomPart is how many random bytes are made at a time.
 const randomPart = 16 << 10
 
+// Random fills b, which may be all of a guest's memory, with random bytes, and
+// has s breathe between parts of it.
+func Random(s System, b []byte) {
+	for len(b) > 0 {
+		part := b[:min(len(b), randomPart)]
+		_, _ = rand.Read(part) // it never fails
+		b = b[len(part):]
+		s.Breathe()
+	}
+}
+
 func randomGet(p *Process, s []uint64) Errno {
 	b := at(p.System.Memory(), uint32(s[0]), uint32(s[1]))
 	if b == nil {
 		return Fault
 	}
-	for len(b) > 0 {
-		part := b[:min(len(b), randomPart)]
-		_, _ = rand.Read(part) // it never fails
-		b = b[len(part):]
-		p.System.Breathe()
-	}
+	Random(p.System, b)
 	return Success
 }
 
