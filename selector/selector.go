@@ -198,6 +198,16 @@ func (s *Selector) wait() {
 	n := s.poll.wait(timeout)
 	s.sleeping.Store(false)
 	s.now = s.clock.Now()
+	s.take(n)
+	if at, ok := s.timers.next(); ok && at <= s.now {
+		// The goroutine may have waited for a CPU since the poll: what became
+		// ready meanwhile comes before the timers.
+		s.take(s.poll.wait(0))
+	}
+}
+
+// take queues what the last poll has found.
+func (s *Selector) take(n int) {
 	for i := range n {
 		index, gen, ready := s.poll.event(i)
 		if index == 0 || int(index) >= len(s.slots) {

@@ -563,3 +563,56 @@ func BenchmarkMoveOneOf10kTimers(b *testing.B) {
 	s.Stop()
 	s.Run()
 }
+
+// lateClock lets something happen between the poll and the look at the clock, as
+// when the loop's goroutine waits for a CPU there.
+type lateClock struct {
+	Clock
+	between func()
+}
+
+func (c *lateClock) Now() int64 {
+	if c.between != nil {
+		c.between()
+	}
+	return c.Clock.Now()
+}
+
+// A loop that came late to its clock took a connection for idle whose bytes had
+// come in time.
+func TestReadinessComesBeforeTimersThatAreLate(t *testing.T) {
+	manual := &Manual{}
+	clock := &lateClock{Clock: manual}
+	s := running(t, Options{Clock: clock})
+	a, b := pair(t)
+	var order []string
+	var d Descriptor
+	var timer Timer
+	on(t, s, func() {
+		if err := s.Add(&d, a, &teller{&order}); err != nil {
+			t.Error(err)
+		}
+		d.NewReader()
+		s.SetTimer(&timer, expirer(func(*Timer) { order = append(order, "timer") }), s.Now()+int64(time.Second))
+	})
+	turns(t, s)
+	on(t, s, func() {
+		clock.between = func() {
+			clock.between = nil
+			write(t, b, "x")
+			manual.Advance(2 * time.Second)
+		}
+	})
+	turns(t, s)
+	on(t, s, func() { s.Remove(&d) })
+	if len(order) != 2 || order[0] != "read" {
+		t.Errorf("it was told of %v", order)
+	}
+}
+
+// teller notes what it is told.
+type teller struct{ order *[]string }
+
+func (r *teller) ReadReady()   { *r.order = append(*r.order, "read") }
+func (r *teller) SendReady()   {}
+func (r *teller) Exceptional() {}
