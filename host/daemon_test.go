@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -65,17 +67,47 @@ func daemon(path string) error {
 	go func() {
 		lines := bufio.NewScanner(os.Stdin)
 		for lines.Scan() {
-			if lines.Text() == "gc" {
+			switch lines.Text() {
+			case "gc":
 				runtime.GC()
+			case "all":
+				tellAll(os.Stderr)
 			}
-			fds, _ := os.ReadDir("/proc/self/fd")
+			// In this order: a connection's descriptor is closed before it is counted
+			// out, and a goroutine that is not there yet is made by one that runs.
 			st := h.Stats()
 			l := st.Listeners[0]
-			fmt.Printf("goroutines %d fds %d rss %d connections %d instances %d accepted %d shortages %d\n",
-				runtime.NumGoroutine(), len(fds), rss("self"), st.Connections, l.Instances, l.Accepted, l.Shortages)
+			busy := busyGoroutines()
+			fds, _ := os.ReadDir("/proc/self/fd")
+			fmt.Printf("goroutines %d busy %d fds %d rss %d connections %d instances %d accepted %d shortages %d\n",
+				runtime.NumGoroutine(), busy, len(fds), rss("self"), st.Connections, l.Instances, l.Accepted, l.Shortages)
 		}
 	}()
 	return h.Run(ctx)
+}
+
+// busyGoroutines is how many goroutines run or could, but for the caller's.
+func busyGoroutines() int {
+	s := []metrics.Sample{{Name: "/sched/goroutines/running:goroutines"}, {Name: "/sched/goroutines/runnable:goroutines"}}
+	metrics.Read(s)
+	return int(s[0].Value.Uint64()+s[1].Value.Uint64()) - 1
+}
+
+// toldAll is the last line of tellAll.
+const toldAll = "that is all it holds"
+
+// tellAll writes what each goroutine of this process does and what each
+// descriptor is.
+func tellAll(w io.Writer) {
+	_ = pprof.Lookup("goroutine").WriteTo(w, 2)
+	fds, _ := os.ReadDir("/proc/self/fd")
+	for _, fd := range fds {
+		what, err := os.Readlink("/proc/self/fd/" + fd.Name())
+		if err == nil { // the one that read the folder is closed
+			fmt.Fprintf(w, "descriptor %s: %s\n", fd.Name(), what)
+		}
+	}
+	fmt.Fprintln(w, toldAll)
 }
 
 // rss is the resident set of a process in bytes.
@@ -148,9 +180,10 @@ func startProcess(t *testing.T, toml string, env ...string) *process {
 	return p
 }
 
-// holds is what a daemon holds now.
+// holds is what a daemon holds now. Of its goroutines, busy run or could, beside
+// the one that answers: when there are none, the others are those that stay.
 type holds struct {
-	goroutines, fds, rss, connections, instances, accepted, shortages int
+	goroutines, busy, fds, rss, connections, instances, accepted, shortages int
 }
 
 func (p *process) holds(ask string) (h holds) {
@@ -159,14 +192,15 @@ func (p *process) holds(ask string) (h holds) {
 	if !p.stdout.Scan() {
 		p.t.Fatalf("the daemon is gone:\n%s", p.stderr)
 	}
-	if _, err := fmt.Sscanf(p.stdout.Text(), "goroutines %d fds %d rss %d connections %d instances %d accepted %d shortages %d",
-		&h.goroutines, &h.fds, &h.rss, &h.connections, &h.instances, &h.accepted, &h.shortages); err != nil {
+	if _, err := fmt.Sscanf(p.stdout.Text(), "goroutines %d busy %d fds %d rss %d connections %d instances %d accepted %d shortages %d",
+		&h.goroutines, &h.busy, &h.fds, &h.rss, &h.connections, &h.instances, &h.accepted, &h.shortages); err != nil {
 		p.t.Fatalf("%q: %v", p.stdout.Text(), err)
 	}
 	return h
 }
 
-// until waits for the daemon to hold what cond says.
+// until waits for the daemon to hold what cond says. After a minute it fails the
+// test with all that the daemon holds.
 func (p *process) until(what string, cond func(holds) bool) holds {
 	p.t.Helper()
 	deadline := time.Now().Add(60 * time.Second)
@@ -176,6 +210,8 @@ func (p *process) until(what string, cond func(holds) bool) holds {
 			return h
 		}
 		if time.Now().After(deadline) {
+			p.holds("all")
+			hosttest.Eventually(p.t, "the daemon tells all it holds", func() bool { return strings.Contains(p.stderr.String(), toldAll) })
 			p.t.Fatalf("never: %s; it holds %+v\n%s", what, h, p.stderr)
 		}
 		time.Sleep(5 * time.Millisecond)
