@@ -37,6 +37,13 @@ type Options struct {
 	// MaxTableGrowth is how many elements each table may grow by. What the module
 	// declares holds when it is less. Zero is no bound.
 	MaxTableGrowth uint32
+	// Detach makes the module one whose instances can be given another's state: what
+	// State.Globals lists is exported, the active data segments are empty, which
+	// whoever makes an instance has to write to its memory, and the memory declares
+	// one page more than it may have, which whoever provides it has to refuse the
+	// guest. MaxPages has to be below 65,536 then, and no data segment may depend on an
+	// import.
+	Detach bool
 }
 
 // Metered is a rewritten module.
@@ -45,4 +52,9 @@ type Metered struct {
 	Code []byte
 	// Start reports whether it exports StartExport.
 	Start bool
+	// State and Data are what an instance changes, and what stands in its memory at
+	// first. Both are empty without Options.Detach. Data refers to the bytes of the
+	// module that was given.
+	State State
+	Data  []Segment
 }

@@ -407,12 +407,15 @@ func FuzzRewrite(f *testing.F) {
 			return
 		}
 		plain := compile(t, bare(m))
-		metered, err := meter.Rewrite(m, meter.Options{MaxTableGrowth: wasm.MaxGrowth})
-		if err != nil {
-			return
-		}
-		if err := compile(t, metered.Code); (err == nil) != (plain == nil) {
-			t.Errorf("plain, the engine says %v, and rewritten %v", plain, err)
+		for _, o := range []meter.Options{{}, {Detach: true, MaxPages: wasm.MaxPages - 1}} {
+			o.MaxTableGrowth = wasm.MaxGrowth
+			metered, err := meter.Rewrite(m, o)
+			if err != nil {
+				continue
+			}
+			if err := compile(t, metered.Code); (err == nil) != (plain == nil) {
+				t.Errorf("plain, the engine says %v, and rewritten %v (detached: %v)", plain, err, o.Detach)
+			}
 		}
 	})
 }

@@ -60,6 +60,8 @@ type writer struct {
 	loopCheck []byte // goes in front of the charge of a loop without parameters
 	analysis  analysis
 	body      []byte
+	state     State // with Options.Detach
+	data      []Segment
 }
 
 // Rewrite makes a module pay for what it executes; how is in docs/METER.md. m is
@@ -67,10 +69,22 @@ type writer struct {
 // *wasm.SyntaxError, of a module that would become too large.
 func Rewrite(m *wasm.Module, o Options) (*Metered, error) {
 	w := newWriter(m, o)
+	if o.Detach {
+		var ok bool
+		if w.data, ok = ActiveData(m); !ok || o.MaxPages == 0 || o.MaxPages == wasm.MaxPages {
+			return nil, &wasm.SyntaxError{What: "it has a memory whose first content is not known from the module alone, or has no bound"}
+		}
+		for _, l := range m.Memories {
+			if l.Min > o.MaxPages {
+				return nil, &wasm.SyntaxError{What: fmt.Sprintf("its memory has %d pages from the start, and %d are the most", l.Min, o.MaxPages)}
+			}
+		}
+		w.state = StateOf(m)
+	}
 	if err := w.module(); err != nil {
 		return nil, err
 	}
-	return &Metered{Code: w.out, Start: m.Start}, nil
+	return &Metered{Code: w.out, Start: m.Start, State: w.state, Data: w.data}, nil
 }
 
 func newWriter(m *wasm.Module, o Options) *writer {
@@ -143,7 +157,11 @@ func (w *writer) module() error {
 		w.section(codeSection, w.code)
 	}
 	if s := given[dataSection]; s != nil {
-		w.section(dataSection, s.Content)
+		data := s.Content
+		if w.o.Detach {
+			data = emptiedData(data)
+		}
+		w.section(dataSection, data)
 	}
 	w.names()
 	if len(w.out) > w.limit {
@@ -281,6 +299,9 @@ func (w *writer) memories() []byte {
 			// Less than the memory has from the start is the engine's to refuse.
 			l.HasMax, l.Max = true, max(l.Min, w.maxPages())
 		}
+		if w.o.Detach {
+			l.Max++
+		}
 		b = appendLimits(b, l)
 	}
 	return b
@@ -321,7 +342,7 @@ func (w *writer) constant(r *source, b []byte) []byte {
 }
 
 func (w *writer) exports() []byte {
-	n := len(w.m.Exports) + 1
+	n := len(w.m.Exports) + 1 + len(w.state.Globals)
 	if w.m.Start {
 		n++
 	}
@@ -341,6 +362,9 @@ func (w *writer) exports() []byte {
 	one(FuelExport, wasm.Global, uint64(w.m.Imported(wasm.Global)+w.m.Globals))
 	if w.m.Start {
 		one(StartExport, wasm.Function, w.function(w.m.StartFunction))
+	}
+	for _, i := range w.state.Globals {
+		one(GlobalExport(i), wasm.Global, uint64(i))
 	}
 	return b
 }

@@ -36,7 +36,8 @@ type Module struct {
 	data    []code
 	customs []code
 
-	imported int // functions
+	imported int  // functions
+	passive  bool // some of data are
 	raw      map[byte]code
 }
 
@@ -175,7 +176,7 @@ func (m *Module) Data(offset int, p string) {
 // PassiveData adds bytes for MemoryInit and returns the number of their segment.
 func (m *Module) PassiveData(p string) int {
 	m.data = append(m.data, cat(code{1}, str(p)))
-	m.raw[12] = uleb(uint64(len(m.data)))
+	m.passive = true
 	return len(m.data) - 1
 }
 
@@ -205,6 +206,10 @@ func (m *Module) Bytes() []byte {
 	if m.memory != nil {
 		memory = []code{m.memory}
 	}
+	var count code
+	if m.passive {
+		count = uleb(uint64(len(m.data)))
+	}
 	b := code("\x00asm\x01\x00\x00\x00")
 	for _, c := range m.customs {
 		b = append(b, Section(0, c)...)
@@ -222,7 +227,7 @@ func (m *Module) Bytes() []byte {
 		{7, vector(m.exports)},
 		{8, m.start},
 		{9, vector(m.elems)},
-		{12, nil},
+		{12, count},
 		{10, vector(bodies)},
 		{11, vector(m.data)},
 	} {

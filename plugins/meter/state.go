@@ -1,0 +1,223 @@
+package meter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	"bulkhead/plugins/wasm"
+)
+
+// MaxStateGlobals is how many globals a module may write to for its state to be
+// taken and put back: each costs some nanoseconds whenever an engine's instance
+// goes over from one guest to another.
+const MaxStateGlobals = 64
+
+// State is what an instance of a module changes while it runs, beside its memory.
+type State struct {
+	// Globals are the globals that the code writes to, by index, in order. All of
+	// them are numbers of at most 64 bits, and the module that Rewrite makes exports
+	// each under the name of GlobalExport.
+	Globals []uint32
+	// Hidden says why an instance cannot be copied, since what it changes cannot be
+	// read or written from outside: each as one clause that goes on from "it". Then
+	// Globals is empty.
+	Hidden []string
+}
+
+// GlobalExport is the name under which a rewritten module exports a global that
+// it writes to.
+func GlobalExport(index uint32) string {
+	return wasm.ReservedPrefix + "global." + strconv.FormatUint(uint64(index), 10)
+}
+
+// StateOf finds what a module's code can change. It reads all of the code.
+func StateOf(m *wasm.Module) State {
+	var written map[uint32]bool
+	var hidden [len(hiddenChanges)]bool
+	eachInstruction(m, func(s *wasm.Instructions) {
+		switch s.Op {
+		case wasm.OpGlobalSet:
+			if written == nil {
+				written = make(map[uint32]bool)
+			}
+			written[s.X] = true
+		case wasm.OpTableSet, wasm.OpTableInit, wasm.OpTableCopy, wasm.OpTableGrow, wasm.OpTableFill:
+			hidden[writesTables] = true
+		case wasm.OpDataDrop, wasm.OpElemDrop:
+			hidden[dropsSegments] = true
+		}
+	})
+	var state State
+	types := globalTypes(m)
+	for i, t := range types {
+		index := uint32(i)
+		if !written[index] {
+			continue
+		}
+		switch t {
+		case wasm.V128:
+			hidden[writesVectors] = true
+		case wasm.FuncRef, wasm.ExternRef:
+			hidden[writesReferences] = true
+		}
+		state.Globals = append(state.Globals, index)
+	}
+	for i, is := range hidden {
+		if is {
+			state.Hidden = append(state.Hidden, hiddenChanges[i])
+		}
+	}
+	if n := len(state.Globals); n > MaxStateGlobals {
+		state.Hidden = append(state.Hidden, fmt.Sprintf("writes to %d globals, and %d are the most", n, MaxStateGlobals))
+	}
+	if state.Hidden != nil {
+		state.Globals = nil
+	}
+	return state
+}
+
+// The places in hiddenChanges.
+const (
+	writesTables = iota
+	dropsSegments
+	writesVectors
+	writesReferences
+)
+
+var hiddenChanges = [...]string{
+	writesTables:     "writes to a table",
+	dropsSegments:    "drops segments",
+	writesVectors:    "writes to a global of type v128",
+	writesReferences: "writes to a global that holds a reference",
+}
+
+// eachInstruction calls f for every instruction of a module.
+func eachInstruction(m *wasm.Module, f func(*wasm.Instructions)) {
+	s := sectionOf(m, codeSection)
+	if s == nil {
+		return
+	}
+	r := source{b: s.Content}
+	for n := r.u32(); n > 0; n-- {
+		_, code := splitBody(r.bytes(int(r.u32())))
+		for i := (wasm.Instructions{Code: code}); i.Step(); {
+			f(&i)
+		}
+	}
+}
+
+// globalTypes are the types of a module's own globals, by index; what is imported
+// has none.
+func globalTypes(m *wasm.Module) []wasm.ValueType {
+	types := make([]wasm.ValueType, m.Imported(wasm.Global), m.Imported(wasm.Global)+m.Globals)
+	s := sectionOf(m, globalSection)
+	if s == nil {
+		return types
+	}
+	r := source{b: s.Content}
+	for n := r.u32(); n > 0; n-- {
+		types = append(types, wasm.ValueType(r.bytes(2)[0]))
+		r.skipConstant()
+	}
+	return types
+}
+
+// Segment is what stands in the memory of a new instance.
+type Segment struct {
+	Offset uint32
+	Bytes  []byte // the module's
+}
+
+// ActiveData are the active data segments of a module, in order. ok is false when
+// where one goes depends on an import.
+func ActiveData(m *wasm.Module) (data []Segment, ok bool) {
+	s := sectionOf(m, dataSection)
+	if s == nil {
+		return nil, true
+	}
+	r := source{b: s.Content}
+	for n := r.u32(); n > 0; n-- {
+		flags := r.u32()
+		if flags&1 != 0 {
+			r.bytes(int(r.u32()))
+			continue
+		}
+		if flags&2 != 0 {
+			r.u32() // the memory
+		}
+		offset, constant := r.i32Constant()
+		if !constant {
+			return nil, false
+		}
+		data = append(data, Segment{offset, r.bytes(int(r.u32()))})
+	}
+	return data, true
+}
+
+// emptiedData is the content of the data section with nothing in its active
+// segments.
+func emptiedData(content []byte) []byte {
+	r := source{b: content}
+	n := r.u32()
+	b := binary.AppendUvarint(nil, uint64(n))
+	for ; n > 0; n-- {
+		at := r.pos
+		flags := r.u32()
+		if flags&1 != 0 {
+			r.bytes(int(r.u32()))
+			b = append(b, r.b[at:r.pos]...)
+			continue
+		}
+		if flags&2 != 0 {
+			r.u32()
+		}
+		r.skipConstant()
+		b = append(append(b, r.b[at:r.pos]...), 0)
+		r.bytes(int(r.u32()))
+	}
+	return b
+}
+
+func sectionOf(m *wasm.Module, id byte) *wasm.Section {
+	for i := range m.Sections() {
+		if s := &m.Sections()[i]; s.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// skipConstant goes behind a constant expression.
+func (r *source) skipConstant() {
+	s := wasm.Instructions{Code: r.b, Next: r.pos}
+	s.Step()
+	r.pos = s.Next + 1
+}
+
+// i32Constant reads a constant expression, if it is an i32.const.
+func (r *source) i32Constant() (v uint32, ok bool) {
+	s := wasm.Instructions{Code: r.b, Next: r.pos}
+	s.Step()
+	if s.Op == wasm.OpI32Const {
+		v, ok = uint32(signed(r.b[s.Start+1:s.Next])), true
+	}
+	r.pos = s.Next + 1
+	return v, ok
+}
+
+// signed reads a number as the format writes signed ones.
+func signed(b []byte) (v int64) {
+	shift := 0
+	for _, c := range b {
+		v |= int64(c&0x7f) << shift
+		shift += 7
+		if c&0x80 == 0 {
+			if c&0x40 != 0 && shift < 64 {
+				v |= -1 << shift
+			}
+			break
+		}
+	}
+	return v
+}
