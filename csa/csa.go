@@ -142,6 +142,12 @@ func (c *CSA) Creator() Creator { return c.wiring.Creator }
 // Handler is what the CSA is wired to.
 func (c *CSA) Handler() Handler { return c.wiring.Handler }
 
+// Rewire links the CSA to another handler, which is told nothing of what was
+// before, not even Open: whoever rewires sees to that. The old handler hears no
+// more. It may be called by the old handler's methods, but not for a connection that
+// it has passed the loop on in.
+func (c *CSA) Rewire(h Handler) { c.wiring.Handler = h }
+
 // Peer is the address of the other end, "" when it has none.
 func (c *CSA) Peer() string {
 	if !c.peer.IsValid() {
