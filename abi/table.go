@@ -235,9 +235,10 @@ var GuestExports = []Export{
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
-		Name:  "csa_reseed",
-		Doc:   "Called in an instance that was copied from a snapshot of one that had started, before its first event; the place to take new random seeds, as all copies have the same memory.",
-		Since: "v1",
+		Name: "csa_reseed",
+		Doc: "Called in an instance that was copied from a snapshot of one that had started, before its first event. All copies have the same memory, so what was drawn at random in `csa_start` or before is the same in all of them: " +
+			"this is the place to draw seeds again. It is not called in an instance that has started by itself.",
+		Since: "v1", Built: true,
 	}, false},
 	{Function{
 		Name:    "csa_open",

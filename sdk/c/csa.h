@@ -345,10 +345,10 @@ int32_t csa_start(void);
 
 /*
  * Called in an instance that was copied from a snapshot of one that had
- * started, before its first event; the place to take new random seeds, as all
- * copies have the same memory.
- *
- * Not called yet.
+ * started, before its first event. All copies have the same memory, so what
+ * was drawn at random in `csa_start` or before is the same in all of them:
+ * this is the place to draw seeds again. It is not called in an instance that
+ * has started by itself.
  */
 CSA_EXPORT(csa_reseed)
 void csa_reseed(void);

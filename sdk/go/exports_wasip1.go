@@ -2,10 +2,8 @@ package csa
 
 import "unsafe"
 
-// The callbacks of the ABI. csa_reseed is missing on purpose: what a Go program
-// seeds at its start (the hashes of its maps, math/rand) it cannot seed anew,
-// and crypto/rand asks the host each time. csa_secured and csa_message come
-// with what causes them.
+// The callbacks of the ABI. csa_secured and csa_message come with what causes
+// them.
 
 //go:wasmexport csa_start
 func exportStart() int32 { return g.start() }
@@ -14,6 +12,9 @@ func exportStart() int32 { return g.start() }
 func exportWindow() int64 {
 	return int64(uintptr(unsafe.Pointer(unsafe.SliceData(g.window))))<<32 | int64(len(g.window))
 }
+
+//go:wasmexport csa_reseed
+func exportReseed() { g.reseed() }
 
 //go:wasmexport csa_open
 func exportOpen(conn int32) int32 { return g.open(conn) }

@@ -1,6 +1,9 @@
 package csa
 
-import "strconv"
+import (
+	"math/rand/v2"
+	"strconv"
+)
 
 // DefaultWindow is the length of the window when SetWindow was not called, in
 // bytes.
@@ -16,6 +19,9 @@ type guest struct {
 
 	conns map[int32]*Conn
 	last  *Conn // the one that was looked up last: most events come in runs
+
+	rand   *rand.Rand // nil until Rand
+	source *rand.ChaCha8
 }
 
 var g guest

@@ -10,6 +10,7 @@ import "bulkhead/sdk/go/internal/seam"
 func init() {
 	seam.Start = func() int32 { return g.start() }
 	seam.Window = func() []byte { return g.window }
+	seam.Reseed = func() { g.reseed() }
 	seam.Open = func(conn int32) int32 { return g.open(conn) }
 	seam.Data = func(conn, n int32) int32 { return g.data(conn, n) }
 	seam.Writable = func(conn int32) { g.writable(conn) }

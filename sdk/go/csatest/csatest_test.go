@@ -653,3 +653,32 @@ func TestCodes(t *testing.T) {
 		t.Error("codes do not match with errors.Is")
 	}
 }
+
+type reseeded struct {
+	script
+	times int
+}
+
+func (r *reseeded) Reseed() { r.times++ }
+
+// A copy of an instance does not go on with the numbers of the one it was copied
+// from.
+func TestReseed(t *testing.T) {
+	draw := func(copied bool) (first, second uint64) {
+		h := &reseeded{}
+		host := csatest.New(t, h, csatest.Options{})
+		first = csa.Rand().Uint64()
+		if copied {
+			host.Reseed()
+		}
+		if h.times > 0 != copied {
+			t.Errorf("it was told %d times", h.times)
+		}
+		return first, csa.Rand().Uint64()
+	}
+	a, b := draw(false)
+	c, d := draw(true)
+	if a != c || b == d {
+		t.Errorf("it draws %d and %d, and reseeded %d and %d", a, b, c, d)
+	}
+}

@@ -133,6 +133,14 @@ func (h *Host) Advance(d csa.Duration) {
 	h.settle()
 }
 
+// Reseed tells the instance that it is a copy of the one that has started. The host
+// does so before anything else.
+func (h *Host) Reseed() {
+	h.t.Helper()
+	h.call(seam.Reseed)
+	h.settle()
+}
+
 // Stop tells the instance that the host drains.
 func (h *Host) Stop() {
 	h.t.Helper()

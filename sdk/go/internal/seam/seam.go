@@ -22,6 +22,7 @@ var Host interface {
 var (
 	Start    func() int32
 	Window   func() []byte
+	Reseed   func()
 	Open     func(conn int32) int32
 	Data     func(conn, n int32) int32
 	Writable func(conn int32)
