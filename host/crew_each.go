@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/plugins"
 )
@@ -23,18 +25,23 @@ const memoryRetry = 50 * time.Millisecond
 // loops keep all CPUs busy it would wait for its turn.
 const quickStart = 300 * time.Microsecond
 
-// eachCrew gives every connection an instance of its own. Where that is quick
-// it is made on the connection's loop; else off the loops, a few at a time,
-// and connections wait their turn in a queue that the ceiling on connections
-// bounds.
+// eachCrew gives every connection an instance of its own, when it needs one: at
+// its first byte, or at once for a handler that hears of connections being opened.
+// Instances are copies of a snapshot, from a pool that each loop has. Where there can
+// be no snapshot they are made the plain way: on the connection's loop where that is
+// quick; else off the loops, a few at a time, and connections wait their turn in a
+// queue that the ceiling on connections bounds.
 type eachCrew struct {
-	s      *server
-	module *plugins.Module
-	guests *plugins.Listener
-	starts sync.WaitGroup
+	s        *server
+	module   *plugins.Module
+	guests   *plugins.Listener
+	snapshot *plugins.Snapshot // nil: there is none
+	doors    []*door           // by loop
+	starts   sync.WaitGroup
+	quick    atomic.Bool // without a snapshot: instances are made on the loops
+	queued   atomic.Int64
 
 	// The rest is the home loop's.
-	quick   bool
 	queue   []waiting
 	running int        // starts under way
 	pause   *csa.Timer // no start until it fires
@@ -47,25 +54,25 @@ type eachCrew struct {
 type ownInstance struct{ stopped bool }
 
 // waiting is a connection that waits for its instance, since a time on the
-// home loop.
+// home loop. The connection is its own loop's.
 type waiting struct {
-	arrival
+	c     *csa.CSA
+	door  *door
 	since int64
 }
 
 func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 	e := &eachCrew{s: s, module: m}
 	e.guests = guestListener(&s.config, s.tenant.config.Stack, e.trapped)
-	// The first connection should not be the one to find out that the plugin
-	// does not start, or how long it takes.
-	for range 3 {
-		began := time.Now()
-		i, err := m.Instantiate(e.guests)
-		if err != nil {
-			return nil, err
+	if err := e.prepare(); err != nil {
+		return nil, err
+	}
+	for at, l := range s.host.loops {
+		d := &door{crew: e, at: at}
+		e.doors = append(e.doors, d)
+		if e.snapshot != nil {
+			l.call(func() { d.pool = e.snapshot.Pool(l.Loop) })
 		}
-		e.quick = e.quick || time.Since(began) < quickStart
-		i.Close()
 	}
 	s.home.call(func() {
 		e.pause = s.home.NewTimer(func() {
@@ -76,6 +83,36 @@ func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 	})
 	return e, nil
 }
+
+// prepare starts an instance, since the first connection should not be the one to
+// find out that the plugin does not start, and takes the snapshot.
+func (e *eachCrew) prepare() error {
+	if e.s.config.Snapshot {
+		var err error
+		if e.snapshot, err = e.module.Snapshot(e.guests); err == nil {
+			return nil
+		}
+		var cannot *plugins.SnapshotError
+		if !errors.As(err, &cannot) {
+			return err
+		}
+		e.s.log.Warn(noSnapshot, "why", cannot)
+	}
+	for range 3 {
+		began := time.Now()
+		i, err := e.module.Instantiate(e.guests)
+		if err != nil {
+			return err
+		}
+		if time.Since(began) < quickStart {
+			e.quick.Store(true)
+		}
+		i.Close()
+	}
+	return nil
+}
+
+const noSnapshot = "every connection starts its handler from nothing, which costs more; snapshot = false says so without this line"
 
 // trapped is told on the instance's loop; its connection is being closed.
 func (e *eachCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
@@ -90,97 +127,224 @@ func (e *eachCrew) place() int {
 }
 
 func (e *eachCrew) take(a arrival) {
-	w := waiting{a, e.s.home.Now()}
-	if e.quick && len(e.queue) == 0 {
-		if !e.s.host.loops[a.at].Post(func() { e.startHere(w) }) {
-			e.s.drop(a)
+	e.s.handOver(a, func() csa.Handler { return e.doors[a.at] })
+}
+
+// door is the handler of a loop's connections that have no instance yet.
+type door struct {
+	crew *eachCrew
+	at   int
+	pool *plugins.Pool // nil: there is no snapshot
+}
+
+var _ csa.Handler = (*door)(nil)
+
+// Open asks for an instance if the guest is to hear of it.
+func (d *door) Open(c *csa.CSA) {
+	if d.crew.module.HearsOpen() {
+		if i := d.instance(c); i != nil {
+			d.enter(c, i)
 		}
+	}
+}
+
+// Window is where the first bytes would go: an instance's. While there is none,
+// reading is paused.
+func (d *door) Window(c *csa.CSA) []byte {
+	if c.Tag == waits {
+		return nil
+	}
+	i := d.instance(c)
+	if i == nil {
+		return nil
+	}
+	d.enter(c, i)
+	return i.Window(c)
+}
+
+// Data is never called, as nothing is read without a window.
+func (d *door) Data(*csa.CSA, []byte) int { return 0 }
+
+// Writable has nobody to tell.
+func (d *door) Writable(*csa.CSA) {}
+
+// EOF is the end of a connection that has sent nothing. Some protocols answer that.
+func (d *door) EOF(c *csa.CSA) {
+	switch {
+	case !d.crew.module.HearsEOF():
+		c.ProducerFinished()
+	case c.Tag == waits:
+		c.Tag = waitsAtEnd
+	default:
+		c.Tag = waitsAtEnd
+		if i := d.instance(c); i != nil {
+			d.enter(c, i)
+			i.EOF(c)
+		}
+	}
+}
+
+// Timer has nobody to tell.
+func (d *door) Timer(*csa.CSA, int32) {}
+
+// Closed has nobody to tell.
+func (d *door) Closed(*csa.CSA, csa.Reason) {}
+
+// The tags of connections that wait for an instance. One that has an instance has a
+// handle for a tag, which is positive.
+const (
+	waits      = -1
+	waitsAtEnd = -2 // and has heard that the peer has finished
+)
+
+// instance provides a connection with an instance, or has it wait for one.
+func (d *door) instance(c *csa.CSA) *plugins.Instance {
+	e := d.crew
+	var i *plugins.Instance
+	var err error
+	switch {
+	case d.pool != nil && e.queued.Load() == 0:
+		i, err = d.pool.Get()
+	case d.pool == nil && e.quick.Load() && e.queued.Load() == 0:
+		if i, err = e.module.InstantiateHere(e.guests); errors.Is(err, plugins.ErrSlow) {
+			// It was quick when it was tried, and is not now. From here on they
+			// are made off the loops.
+			e.quick.Store(false)
+			err = nil
+		}
+	}
+	if i != nil {
+		return i
+	}
+	if c.Tag != waitsAtEnd {
+		c.Tag = waits
+	}
+	e.queued.Add(1)
+	e.s.home.Post(func() {
+		w := waiting{c, d, e.s.home.Now()}
+		switch {
+		case e.closed:
+			e.queued.Add(-1)
+		case err != nil:
+			e.failed(w, err)
+		default:
+			e.queue = append(e.queue, w)
+			e.next()
+		}
+	})
+	return nil
+}
+
+// enter wires a connection to its instance, which does not hear of it by that.
+func (d *door) enter(c *csa.CSA, i *plugins.Instance) {
+	e := d.crew
+	i.Owner = &ownInstance{}
+	e.s.counters.instances.Add(1)
+	c.Rewire(i)
+	if e.s.host.draining.Load() {
+		// It came too late to be told with the others.
+		c.Loop().Post(func() { e.stopOne(i) })
+	}
+	i.Open(c)
+}
+
+// arrive gives a connection the instance that it has waited for.
+func (d *door) arrive(c *csa.CSA, i *plugins.Instance) {
+	if c.Over() {
+		i.Close()
 		return
 	}
-	e.queue = append(e.queue, w)
-	e.next()
-}
-
-// startHere makes the instance of one connection, on that connection's loop.
-func (e *eachCrew) startHere(w waiting) {
-	i, err := e.made(e.module.InstantiateHere(e.guests))
-	if err == nil {
-		e.s.wire(w.arrival, i) // last, since it may not return
-	} else if !e.s.home.Post(func() { e.failedHere(w, err) }) {
-		e.s.drop(w.arrival)
+	if c.Tag == waitsAtEnd {
+		c.Loop().Post(func() {
+			if !c.Over() {
+				i.EOF(c)
+			}
+		})
 	}
+	c.Tag = 0
+	c.Offer()
+	d.enter(c, i) // last, since it may not return
 }
 
-// failedHere deals with an instance that could not be made on a loop, on the
-// home loop.
-func (e *eachCrew) failedHere(w waiting, err error) {
-	if !errors.Is(err, plugins.ErrSlow) || e.closed {
-		e.failed(w, err)
-		return
-	}
-	// It was quick when it was tried, and is not now. From here on they are
-	// made off the loops.
-	e.quick = false
-	e.queue = append(e.queue, w)
-	e.next()
-}
-
-func (e *eachCrew) made(i *plugins.Instance, err error) (*plugins.Instance, error) {
-	if err == nil {
-		i.Owner = &ownInstance{}
-		e.s.counters.instances.Add(1)
-	}
-	return i, err
-}
-
-// next starts instances for those who wait, as many at once as there are
-// CPUs.
+// next makes instances for those who wait, as many at once as there are CPUs.
 func (e *eachCrew) next() {
 	for len(e.queue) > 0 && e.running < runtime.GOMAXPROCS(0) && !e.paused && !e.closed {
 		w := e.queue[0]
 		e.queue = e.queue[1:]
 		e.running++
-		e.starts.Go(func() { e.start(w) })
+		if e.snapshot != nil {
+			w.c.Loop().Post(func() { e.copyFor(w) })
+		} else {
+			e.starts.Go(func() { e.startFor(w) })
+		}
 	}
 	if len(e.queue) == 0 {
 		e.queue = nil
 	}
 }
 
-// start makes the instance of one connection, on a goroutine of its own.
-func (e *eachCrew) start(w waiting) {
-	i, err := e.made(e.module.Instantiate(e.guests))
-	if err == nil {
-		e.s.handOver(w.arrival, func() csa.Handler { return i })
+// copyFor provides a connection that waits with an instance, on its loop.
+func (e *eachCrew) copyFor(w waiting) {
+	if w.c.Over() {
+		e.s.home.Post(func() { e.finished(w, nil) })
+		return
 	}
-	e.s.home.call(func() {
-		e.running--
-		if err != nil {
-			e.failed(w, err)
+	i, err := w.door.pool.Get()
+	e.s.home.Post(func() { e.finished(w, err) })
+	if err == nil {
+		w.door.arrive(w.c, i)
+	}
+}
+
+// startFor does the same with a plain instance, on a goroutine of its own.
+func (e *eachCrew) startFor(w waiting) {
+	var err error
+	over := true
+	l := e.s.host.loops[w.door.at]
+	l.call(func() { over = w.c.Over() })
+	if !over {
+		var i *plugins.Instance
+		if i, err = e.module.Instantiate(e.guests); err == nil && !l.Post(func() { w.door.arrive(w.c, i) }) {
+			i.Close()
 		}
-		e.next()
-	})
+	}
+	e.s.home.call(func() { e.finished(w, err) })
+}
+
+// finished goes on with the others who wait, on the home loop.
+func (e *eachCrew) finished(w waiting, err error) {
+	e.running--
+	if err == nil {
+		e.queued.Add(-1)
+	} else {
+		e.failed(w, err)
+	}
+	e.next()
 }
 
 // failed deals with an instance that could not be made, on the home loop.
 func (e *eachCrew) failed(w waiting, err error) {
 	if errors.Is(err, plugins.ErrClosed) { // the host stops
-		e.s.drop(w.arrival)
+		e.queued.Add(-1)
 		return
 	}
 	now := e.s.home.Now()
 	wait := memoryRetry
-	full := errors.Is(err, plugins.ErrMemory) || errors.Is(err, plugins.ErrInstances)
+	full := errors.Is(err, plugins.ErrMemory) || errors.Is(err, plugins.ErrInstances) || errors.Is(err, plugins.ErrTimers)
 	if full && now-w.since < int64(memoryPatience) && !e.closed {
 		// Another connection's end may make room: this one waits on, first.
 		e.queue = append([]waiting{w}, e.queue...)
 	} else {
+		e.queued.Add(-1)
 		if !full {
 			e.s.counters.failed.Add(1)
 			wait = e.backoff.failed(now)
 		}
+		e.s.counters.refused.Add(1)
 		e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
-		e.s.drop(w.arrival)
+		w.c.Loop().Post(func() {
+			w.c.ShutdownMicroprocess(csa.Reason{Code: abi.Refused, Why: "its handler did not start"})
+		})
 	}
 	if !e.closed {
 		e.paused = true
@@ -189,15 +353,19 @@ func (e *eachCrew) failed(w waiting, err error) {
 }
 
 func (e *eachCrew) release(h csa.Handler) {
-	i := h.(*plugins.Instance)
-	i.Close()
-	e.s.counters.instances.Add(-1)
+	if i, ok := h.(*plugins.Instance); ok {
+		i.Close()
+		e.s.counters.instances.Add(-1)
+	}
 }
 
 func (e *eachCrew) stop() {}
 
 func (e *eachCrew) stopOne(h csa.Handler) {
-	i := h.(*plugins.Instance)
+	i, ok := h.(*plugins.Instance)
+	if !ok {
+		return // it will be told when it has come
+	}
 	if own := i.Owner.(*ownInstance); !own.stopped {
 		own.stopped = true
 		i.Stop()
@@ -210,10 +378,13 @@ func (e *eachCrew) close() {
 		if e.pause != nil {
 			e.pause.Stop()
 		}
-		for _, w := range e.queue {
-			e.s.drop(w.arrival)
-		}
 		e.queue = nil
 	})
 	e.starts.Wait()
+	if e.snapshot != nil {
+		for at, l := range e.s.host.loops {
+			l.call(func() { e.doors[at].pool.Close() })
+		}
+		e.snapshot.Close()
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -200,27 +201,36 @@ func TestASharedInstanceComesBackAfterATrap(t *testing.T) {
 // in the guest, and the neighbour has all of its own.
 func TestMemoryIsTheTenants(t *testing.T) {
 	m, _ := w.Handler([2]string{"send", "iii:i"})
-	m.Raw(5, []byte{1, 0, 17}) // one page more than what growing by 16 leaves
-	grow := w.Loop(w.I32Const(16), w.MemoryGrow, w.I32Const(0), w.I32GeS, w.BrIf(0))
-	h, _ := twoTenants(t, echoBut(m, grow).Bytes(), "connection")
+	grow := func(pages int32) []byte {
+		return w.Loop(w.I32Const(pages), w.MemoryGrow, w.I32Const(0), w.I32GeS, w.BrIf(0))
+	}
+	h, _ := twoTenants(t, echoBut(m, grow(16), grow(1)).Bytes(), "connection")
+	idle := h.Stats().Tenants[1].Memory // the snapshot's
 	a := hosttest.Dial(t, h.Addr("faulty"))
 	hosttest.Say(t, a, "!")
 	hosttest.Hear(t, a, "!")
 	if held := h.Stats().Tenants[1].Memory; held > 256<<20 || held < 255<<20 {
 		t.Errorf("the tenant holds %d bytes; want nearly 256 MiB", held)
 	}
-	// Another connection of the tenant waits for memory, and gets it when the
-	// first one ends.
-	b := hosttest.Dial(t, h.Addr("faulty"))
-	hosttest.Say(t, b, "x")
+	// There is less than a page of memory left. Some connections of the tenant may
+	// have use for that; the others wait, and get theirs when the first one ends.
+	others := make([]net.Conn, 4)
+	for i := range others {
+		others[i] = hosttest.Dial(t, h.Addr("faulty"))
+		hosttest.Say(t, others[i], "x")
+	}
 	hosttest.Eventually(t, "it is refused memory", func() bool { return h.Stats().Tenants[1].Refused > 0 })
 	n := hosttest.Dial(t, h.Addr("echo"))
 	hosttest.Say(t, n, "neighbour")
 	hosttest.Hear(t, n, "neighbour")
 	a.Close()
-	hosttest.Hear(t, b, "x")
-	b.Close()
-	hosttest.Eventually(t, "all of it is given back", func() bool { return h.Stats().Tenants[1].Memory == 0 })
+	for _, b := range others {
+		hosttest.Hear(t, b, "x")
+		b.Close()
+	}
+	hosttest.Eventually(t, "it is given back but for what a few memories keep", func() bool {
+		return h.Stats().Tenants[1].Memory <= idle+4*(64<<10)
+	})
 }
 
 // No allocation for a message in the steady state, through the guest and back.

@@ -3,6 +3,7 @@ package host
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -181,7 +182,21 @@ func (p *loader) try(l *config.Listener) error {
 	if err != nil || l.Shape == "stdio" {
 		return err
 	}
-	i, err := m.Instantiate(guestListener(l, p.tenants[l.Tenant].config.Stack, nil))
+	guests := guestListener(l, p.tenants[l.Tenant].config.Stack, nil)
+	if l.Instance == "connection" && l.Snapshot {
+		s, err := m.Snapshot(guests)
+		var cannot *plugins.SnapshotError
+		switch {
+		case err == nil:
+			s.Close()
+			return nil
+		case !errors.As(err, &cannot):
+			return err
+		}
+		p.log.Warn(noSnapshot, "listener", l.Name, "tenant", l.Tenant, "why", cannot)
+		return nil
+	}
+	i, err := m.Instantiate(guests)
 	if err == nil {
 		i.Close()
 	}

@@ -13,6 +13,12 @@ import (
 // deliver runs an event now, or when the instance is free and those before it
 // are done.
 func (i *Instance) deliver(e event) {
+	if i.unseeded && e.call != callClosed {
+		i.unseeded = false
+		i.queue = append(i.queue, event{call: callReseed}, e)
+		i.drain()
+		return
+	}
 	if i.free() {
 		i.run(e)
 	} else {
@@ -33,7 +39,7 @@ func (i *Instance) free() bool {
 		i.goOnLater() // in the next turn; the tenant has had its part of this
 		return false
 	}
-	if i.cpu().Admit(i.goOnLater) {
+	if i.cpu().Admit(i.goOnLater) && (i.pool == nil || i.pool.ready(i)) {
 		return true
 	}
 	i.off = true
@@ -45,6 +51,10 @@ func (i *Instance) free() bool {
 func (i *Instance) drain() {
 	if i.inCall {
 		return
+	}
+	if i.stranded {
+		i.stranded = false
+		i.trapped(newTrap("its start", &stopped{StopMemory, "its tenant has no memory left for what it runs on"}))
 	}
 	for len(i.queue) > 0 {
 		i.off = false
@@ -80,7 +90,7 @@ func (i *Instance) forget(c call, handle int32, arg uint64) {
 // and ends the goroutine, which stands in frames that are not its own any
 // more.
 func (i *Instance) comeBack(err error) {
-	u := &i.use
+	u := &i.exec.use
 	i.lap()
 	u.place, u.slotted = onLoop, false
 	i.countFuel()
@@ -89,6 +99,9 @@ func (i *Instance) comeBack(err error) {
 		// Nobody is left on the loop who could use it.
 		i.inCall, i.off = false, false
 		i.dropStack()
+		if i.pool != nil {
+			i.pool = nil // which was the loop's
+		}
 		i.Close()
 	}
 	cpu.End(ns) // last: who waits for it finds the rest done
@@ -102,12 +115,24 @@ func (i *Instance) back(e event, err error) {
 	r, ok := i.returned(e.call, err)
 	if ok {
 		used := i.after(e, r)
-		if e.call == callData {
+		switch e.call {
+		case callReseed:
+			i.offerAll() // Window may have been asked for and did not come back
+		case callData:
 			end := uint64(i.window) + e.arg
 			e.conn.Consumed(i.memory.b[i.window:end:end], used)
 		}
 	}
 	i.drain()
+}
+
+// offerAll has every connection ask for the window again.
+func (i *Instance) offerAll() {
+	for n := range i.handles.slots {
+		if c := i.handles.slots[n].conn; c != nil {
+			c.Offer()
+		}
+	}
 }
 
 // tripTime is about what it costs to have something done on the loop: to wake
@@ -134,9 +159,9 @@ func (i *Instance) askLoop(f func()) {
 		panic(&stopped{StopHost, "the host stops"})
 	}
 	p := <-i.answer
-	i.use.ran += ns + tripTime
-	i.use.unbooked += ns + tripTime
-	i.use.start()
+	i.exec.use.ran += ns + tripTime
+	i.exec.use.unbooked += ns + tripTime
+	i.exec.use.start()
 	if p != nil {
 		panic(p)
 	}

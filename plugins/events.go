@@ -123,6 +123,11 @@ func (i *Instance) Window(c *csa.CSA) []byte {
 	if i.state != running {
 		return nil
 	}
+	if i.unseeded {
+		i.unseeded = false
+		i.queue = append(i.queue, event{call: callReseed})
+		i.drain()
+	}
 	if !i.free() {
 		if s := i.handles.get(c.Tag); s != nil && !s.starved {
 			s.starved = true
@@ -141,6 +146,9 @@ func (i *Instance) Window(c *csa.CSA) []byte {
 func (i *Instance) Data(c *csa.CSA, p []byte) int { return i.data(c.Tag, c, len(p)) }
 
 func (i *Instance) data(handle int32, c conn, n int) int {
+	if !i.memory.fill(n) {
+		i.poor = true
+	}
 	// Not in the line: it follows Window, which has asked.
 	used, _ := i.run(event{call: callData, handle: handle, arg: uint64(n), conn: c})
 	return int(used)

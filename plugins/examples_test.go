@@ -8,7 +8,7 @@ import (
 )
 
 // shipped reads one of the examples.
-func shipped(t *testing.T, file string) []byte {
+func shipped(t testing.TB, file string) []byte {
 	t.Helper()
 	b, err := os.ReadFile("../examples/" + file)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 
 	"bulkhead/abi"
+	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
 )
 
@@ -26,6 +27,9 @@ type Report struct {
 	Start bool
 	// Ignored are the names of custom sections, which the host drops.
 	Ignored []string
+	// Unsnapshotable is why no Snapshot can be made of it, each reason as one clause
+	// that goes on from "it". It is empty where one can be.
+	Unsnapshotable []string
 	// Refused is what it would be refused for, each as one clause that goes on
 	// from the name of the file. It is empty for a module that would be
 	// compiled.
@@ -76,6 +80,7 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	rep.Exports, rep.Tables = m.Exports, m.Tables
 	rep.Functions, rep.Globals = m.Functions, m.Globals
 	rep.Start, rep.Ignored = m.Start, m.Custom
-	rep.Refused = refusals(m, shape, uint32(min(max(memory/wasm.PageSize, 1), wasm.MaxPages)))
+	rep.Unsnapshotable = meter.StateOf(m).Hidden
+	rep.Refused = refusals(m, shape, uint32(min(max(memory/wasm.PageSize, 1), mostPages)))
 	return rep, nil
 }

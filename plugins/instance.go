@@ -8,11 +8,9 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
 
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 )
 
 // Listener is what the instances of one listener have in common. It must not
@@ -53,19 +51,20 @@ type Instance struct {
 
 	module   *Module
 	listener *Listener
-	guest    api.Module
 	memory   *linearMemory
-	calls    [calls]api.Function
-	stack    [2]uint64 // parameters and result of the call that runs
+	exec     *executor // has its state; nil where that is in globals
+	pool     *Pool     // whose it is; nil: it has an executor for itself
+	globals  []uint64
 	state    state
 	inCall   bool
 	closing  bool // Close was called in a call, or with events in the line
 	window   uint32
 	length   uint32 // of the window
 
-	running api.Function // the call that runs
-	use     usage
-	answer  chan any // of what is done on the loop for the background
+	answer   chan any // of what is done on the loop for the background
+	poor     bool     // its tenant had no memory for what it has written to
+	unseeded bool     // csa_reseed is to be called before anything else
+	stranded bool     // its pool could not make an executor for it
 
 	loop      *csa.Loop
 	handles   handles
@@ -118,12 +117,11 @@ func (m *Module) InstantiateHere(l *Listener) (*Instance, error) { return m.make
 
 func (m *Module) make(l *Listener, at place) (*Instance, error) {
 	i := &Instance{module: m, listener: l}
-	i.use.place = at
 	i.wasi.System = (*handlerSystem)(i)
 	if m.shape != Events {
 		return nil, fmt.Errorf("%s: making an instance of shape %q of a module of shape %q", m.name, Events, m.shape)
 	}
-	if err := i.instantiate(); err != nil {
+	if err := i.instantiate(at); err != nil {
 		return nil, err
 	}
 	if err := i.start(); err != nil {
@@ -160,43 +158,39 @@ func instanceOf(ctx context.Context) *Instance {
 	panic(errors.New("a host function was called outside an instance"))
 }
 
-// instantiate makes the engine's part. On an error nothing is left of it.
-func (i *Instance) instantiate() (err error) {
+// instantiate makes the engine's part, with nothing shared. On an error nothing is
+// left of it.
+func (i *Instance) instantiate(at place) (err error) {
 	m := i.module
 	if err := m.join(); err != nil {
 		return err
 	}
-	if i.memory, err = newLinearMemory(m.runtime.options.Memory, m.min, m.max, m.extra); err != nil {
-		m.leave()
-		return fmt.Errorf("%s: making an instance: %w", m.name, err)
-	}
 	defer func() {
-		if p := recover(); p != nil {
-			err = &Trap{Call: "instantiation", Why: "the host failed", Bug: true, Err: fmt.Errorf("%v", p)}
+		if err == nil {
+			return
 		}
-		i.inCall = false
-		if err != nil {
-			i.memory.Free() // the engine does not, when it fails
-			i.state = closed
-			i.finishLog()
-			m.leave()
-			err = fmt.Errorf("%s: making an instance: %w", m.name, err)
+		if i.memory != nil {
+			i.memory.Free() // the engine does not
 		}
+		i.state = closed
+		i.finishLog()
+		m.leave()
+		err = fmt.Errorf("%s: making an instance: %w", m.name, err)
 	}()
-	i.inCall = true
-	ctx := &startContext{experimental.WithMemoryAllocator(context.Background(), i.memory), i}
-	guest, err := m.runtime.engine.InstantiateModule(ctx, m.code, m.runtime.config)
-	if err != nil {
-		return newTrap("instantiation", err)
+	if i.memory, err = newLinearMemory(m.runtime.options.Memory, m.min, m.max); err != nil {
+		return err
 	}
-	i.guest = guest
-	fuel, ok := guest.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
-	if !ok {
-		_ = guest.Close(ctx)
-		return errors.New("it has no fuel")
+	if i.exec, err = m.newExecutor(i.memory, &startContext{context.Background(), i}); err != nil {
+		return err
 	}
-	i.use.fuel, i.use.next = fuel, min(m.pace.Load(), firstFuel)
-	i.use.grant(i.use.next)
+	i.exec.use.place = at
+	for _, d := range m.data {
+		if end := uint64(d.Offset) + uint64(len(d.Bytes)); end > uint64(len(i.memory.b)) {
+			i.exec.close(m.runtime.options.Memory)
+			return &Trap{Call: "instantiation", Why: fmt.Sprintf("its data goes up to byte %d of a memory of %d", end, len(i.memory.b))}
+		}
+		copy(i.memory.b[d.Offset:], d.Bytes)
+	}
 	return nil
 }
 
@@ -235,20 +229,20 @@ func (i *Instance) start() error {
 
 // once calls an export while the instance starts, and does not keep it.
 func (i *Instance) once(c call) (uint64, error) {
-	f := i.guest.ExportedFunction(callNames[c])
+	f := i.exec.guest.ExportedFunction(callNames[c])
 	if err := findStackField(f); err != nil {
 		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, err)
 	}
-	i.stack = [2]uint64{}
+	i.exec.stack = [2]uint64{}
 	i.inCall = true
-	i.begin(f, i.use.place)
-	err := f.CallWithStack((*guestContext)(i), i.stack[:])
+	i.begin(f, i.exec.use.place)
+	err := f.CallWithStack((*guestContext)(i), i.exec.stack[:])
 	i.finish()
 	i.inCall = false
 	if err != nil {
 		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, newTrap(c.String(), err))
 	}
-	return i.stack[0], nil
+	return i.exec.stack[0], nil
 }
 
 // call runs an export of the running instance. ok is false when it did not
@@ -261,22 +255,27 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: it would call %s while the instance runs; the call is left out", callNames[c])})
 		return 0, false
 	}
-	f := i.calls[c]
+	if i.pool != nil && !i.pool.take(i) {
+		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: it would call %s with nothing to run it on; the call is left out", callNames[c])})
+		return 0, false
+	}
+	e := i.exec
+	f := e.calls[c]
 	if f == nil {
-		f = i.guest.ExportedFunction(callNames[c])
-		if !i.listener.OneConnection || !oncePerConnection[c] {
-			i.calls[c] = f
+		f = e.guest.ExportedFunction(callNames[c])
+		if i.pool != nil || !i.listener.OneConnection || !oncePerConnection[c] {
+			e.calls[c] = f
 		}
 	}
-	i.stack = [2]uint64{a, b}
+	e.stack = [2]uint64{a, b}
 	i.inCall = true
 	at := onLoop
 	if i.loop == nil {
 		at = ownPlace
 	}
 	i.begin(f, at)
-	err := f.CallWithStack((*guestContext)(i), i.stack[:])
-	if i.use.place == background {
+	err := f.CallWithStack((*guestContext)(i), e.stack[:])
+	if e.use.place == background {
 		i.comeBack(err) // and does not return
 	}
 	i.finish()
@@ -286,6 +285,16 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 // returned is the end of a call, on the loop.
 func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 	i.inCall = false
+	result = i.exec.stack[0]
+	if err == nil && i.poor {
+		err = i.stopForMemory()
+	}
+	if err != nil {
+		i.exec.calls = [calls]api.Function{} // whatever their stacks hold
+	}
+	if i.pool != nil {
+		i.pool.give(i.exec)
+	}
 	if err != nil {
 		i.trapped(newTrap(c.String(), err))
 		return 0, false
@@ -294,17 +303,17 @@ func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 		i.Close()
 		return 0, false
 	}
-	return i.stack[0], true
+	return result, true
 }
 
 // oncePerConnection are the exports of which the engine's 12 KB of state are
-// not worth keeping for an instance with one connection.
+// not worth keeping for an instance with one connection and an executor for it
+// alone.
 var oncePerConnection = [calls]bool{callOpen: true, callSecured: true, callEOF: true, callClosed: true, callStop: true}
 
 // trapped makes the instance dead, and ends the connections it serves.
 func (i *Instance) trapped(t *Trap) {
 	i.state = dead
-	i.calls = [calls]api.Function{}
 	i.serving = nil
 	i.stopTimers()
 	i.finishLog()
@@ -358,16 +367,20 @@ func (i *Instance) Close() {
 	if i.state == closed {
 		return
 	}
+	trapped := i.state == dead
 	i.state, i.closing = closed, false
 	i.shutAll(csa.Reason{Code: abi.Closed, Why: "its handler's instance was closed"})
 	i.stopTimers()
 	i.finishLog()
-	i.calls = [calls]api.Function{}
 	i.serving = nil
-	i.book()
-	_ = i.guest.Close(context.Background()) // frees the memory
-	i.memory.Free()
-	i.guest = nil
+	if i.pool != nil {
+		i.pool.recycle(i, trapped)
+	} else {
+		i.book()
+		i.exec.close(i.module.runtime.options.Memory)
+		i.memory.Free()
+	}
+	i.exec = nil
 	i.module.leave()
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"bulkhead/plugins/wasm"
 
-	"github.com/tetratelabs/wazero/experimental"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,54 +18,82 @@ var ErrMemory = errors.New("there is no memory left for another instance")
 // reserved, it never moves, so that a window stays where it is; and what is
 // above it faults instead of being another instance's.
 //
+// Its first bytes may be a private copy of an image, of which only those pages
+// take memory, and are charged, that were written to: see copy.go.
+//
 // Its methods are called by whoever runs the instance.
 type linearMemory struct {
 	account MemoryAccount
 	space   []byte
 	b       []byte // space[:in use]
-	extra   int    // charged as well, until Free
+	charged int    // bytes of the account, until Free
+
+	image   *image // nil: none
+	written written
 }
 
-// newLinearMemory reserves max pages and takes min of them. It charges extra
-// bytes more.
-func newLinearMemory(account MemoryAccount, min, max uint32, extra int) (*linearMemory, error) {
-	space, err := unix.Mmap(-1, 0, int(max)*wasm.PageSize, unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
+// newLinearMemory reserves max pages and takes min of them.
+func newLinearMemory(account MemoryAccount, min, max uint32) (*linearMemory, error) {
+	space, err := reserveSpace(max)
 	if err != nil {
-		return nil, fmt.Errorf("%w: reserving %d bytes of address space: %w", ErrMemory, int(max)*wasm.PageSize, err)
+		return nil, err
 	}
-	smallPages(space)
 	m := &linearMemory{account: account, space: space, b: space[:0:0]}
-	if account.Reserve(extra) {
-		m.extra = extra
-	}
-	if m.extra != extra || m.Reallocate(uint64(min)*wasm.PageSize) == nil {
+	if m.grow(uint64(min)*wasm.PageSize) == nil {
 		m.Free()
-		return nil, fmt.Errorf("%w, which starts with %s; close some, or raise its tenant's memory", ErrMemory, size(int64(min)*wasm.PageSize+int64(extra)))
+		return nil, noRoom(int64(min) * wasm.PageSize)
 	}
 	return m, nil
 }
 
-// Allocate hands the memory to the engine; it is the one memory there is.
-func (m *linearMemory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
+func noRoom(n int64) error {
+	return fmt.Errorf("%w, which starts with %s; close some, or raise its tenant's memory", ErrMemory, size(n))
+}
 
-// Reallocate grows the memory to size bytes in place. It returns nil, and the
-// guest's memory.grow fails, when the account or the machine has no more.
-func (m *linearMemory) Reallocate(size uint64) []byte {
-	if size > uint64(len(m.space)) {
+// reserveSpace takes address space and nothing else.
+func reserveSpace(pages uint32) ([]byte, error) {
+	space, err := unix.Mmap(-1, 0, int(pages)*wasm.PageSize, unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("%w: reserving %s of address space: %w (an instance takes two mappings: see vm.max_map_count)", ErrMemory, size(int64(pages)*wasm.PageSize), err)
+	}
+	return space, nil
+}
+
+// charge has the account know of more bytes, or reports false.
+func (m *linearMemory) charge(more int) bool {
+	if !m.account.Reserve(more) {
+		return false
+	}
+	m.charged += more
+	return true
+}
+
+func (m *linearMemory) discharge(less int) {
+	m.charged -= less
+	m.account.Release(less)
+}
+
+// grow makes the memory size bytes large, in place, if it is smaller. It returns
+// nil, and the guest's memory.grow fails, when the account or the machine has no
+// more.
+func (m *linearMemory) grow(size uint64) []byte {
+	used := len(m.b)
+	switch {
+	case size <= uint64(used):
+		return m.b
+	case size > uint64(len(m.space)):
 		return nil
 	}
-	used := len(m.b)
 	more := int(size) - used
-	if more > 0 {
-		if !m.account.Reserve(more) {
-			return nil
-		}
-		if err := unix.Mprotect(m.space[used:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
-			m.account.Release(more)
-			return nil
-		}
-		m.b = m.space[:size:size]
+	if !m.charge(more) {
+		return nil
 	}
+	smallPages(m.space[used:size])
+	if err := unix.Mprotect(m.space[used:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		m.discharge(more)
+		return nil
+	}
+	m.b = m.space[:size:size]
 	return m.b
 }
 
@@ -76,7 +103,7 @@ func (m *linearMemory) Free() {
 	if m.space == nil {
 		return
 	}
-	m.account.Release(len(m.b) + m.extra)
+	m.discharge(m.charged)
 	_ = unix.Munmap(m.space)
 	m.space, m.b = nil, nil
 }

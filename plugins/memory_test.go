@@ -12,13 +12,13 @@ import (
 func TestLinearMemory(t *testing.T) {
 	acc := &account{}
 	acc.limit.Store(3 * wasm.PageSize)
-	m, err := newLinearMemory(acc, 1, 10, 0)
+	m, err := newLinearMemory(acc, 1, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := &m.b[0]
 	m.b[0], m.b[wasm.PageSize-1] = 1, 2
-	b := m.Reallocate(3 * wasm.PageSize)
+	b := m.grow(3 * wasm.PageSize)
 	if len(b) != 3*wasm.PageSize || &b[0] != start || b[0] != 1 || b[wasm.PageSize-1] != 2 {
 		t.Fatal("growing moved it, or lost something")
 	}
@@ -28,11 +28,11 @@ func TestLinearMemory(t *testing.T) {
 		}
 	}
 	b[len(b)-1] = 1
-	if m.Reallocate(4*wasm.PageSize) != nil || acc.held.Load() != 3*wasm.PageSize {
+	if m.grow(4*wasm.PageSize) != nil || acc.held.Load() != 3*wasm.PageSize {
 		t.Error("it grew beyond the account")
 	}
 	acc.limit.Store(0)
-	if m.Reallocate(10*wasm.PageSize) == nil || m.Reallocate(11*wasm.PageSize) != nil {
+	if m.grow(10*wasm.PageSize) == nil || m.grow(11*wasm.PageSize) != nil {
 		t.Error("it does not grow to its limit, or grows beyond")
 	}
 	m.Free()
@@ -41,7 +41,7 @@ func TestLinearMemory(t *testing.T) {
 		t.Errorf("%d bytes are held after Free", held)
 	}
 	acc.limit.Store(wasm.PageSize)
-	if _, err := newLinearMemory(acc, 2, 10, 0); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
+	if _, err := newLinearMemory(acc, 2, 10); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
 		t.Errorf("a memory that does not fit gives %v, and %d bytes are held", err, acc.held.Load())
 	}
 }

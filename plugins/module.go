@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,10 +26,12 @@ type Module struct {
 	min     uint32      // pages of memory
 	max     uint32
 	pace    atomic.Int64 // fuel that lasts its guests for about refillTime
-	extra   int          // bytes charged for an instance beyond its memory
+	extra   int          // bytes charged for an executor beyond its memory
+	state   meter.State
+	data    []meter.Segment
 
-	users  int // instances, and 1 while it is open; guarded by runtime.mu
-	closed bool
+	users  atomic.Int64 // instances and snapshots, and 1 while it is open
+	closed atomic.Bool
 }
 
 // freeFootprint is how much an instance may take in the host, in bytes, before
@@ -75,7 +78,8 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	if why := refusals(parsed, shape, r.pages); why != nil {
 		return nil, &LoadError{name, why}
 	}
-	m := &Module{name: name, shape: shape, runtime: r, users: 1, min: parsed.Memories[0].Min, max: r.pages}
+	m := &Module{name: name, shape: shape, runtime: r, min: parsed.Memories[0].Min, max: r.pages}
+	m.users.Store(1)
 	if l := parsed.Memories[0]; l.HasMax {
 		m.max = min(m.max, l.Max)
 	}
@@ -85,11 +89,15 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	for c, export := range callNames {
 		m.has[c] = parsed.Export(export) != nil
 	}
-	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: r.pages, MaxTableGrowth: wasm.MaxGrowth})
+	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: r.pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true})
 	if err != nil {
 		return nil, &LoadError{name, []string{err.Error()}}
 	}
 	m.has[callBegin] = metered.Start
+	m.state = metered.State
+	for _, d := range metered.Data {
+		m.data = append(m.data, meter.Segment{Offset: d.Offset, Bytes: bytes.Clone(d.Bytes)})
+	}
 	m.pace.Store(firstFuel)
 	if !r.acquire() {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)
@@ -134,46 +142,60 @@ func (m *Module) Shape() Shape { return m.shape }
 // Runtime is what the module was loaded into.
 func (m *Module) Runtime() *Runtime { return m.runtime }
 
+// HearsOpen and HearsEOF report whether the module exports csa_open, and csa_eof.
+func (m *Module) HearsOpen() bool { return m.has[callOpen] }
+
+// HearsEOF is explained at HearsOpen.
+func (m *Module) HearsEOF() bool { return m.has[callEOF] }
+
 // Close gives the code back as soon as the last instance is gone. No instance
 // can be made any more. Calling it again does nothing.
 func (m *Module) Close() {
-	m.runtime.mu.Lock()
-	again := m.closed
-	m.closed = true
-	m.runtime.mu.Unlock()
-	if !again {
-		m.drop(0)
+	if !m.closed.Swap(true) {
+		m.drop()
 	}
 }
 
 // join books an instance.
 func (m *Module) join() error {
-	m.runtime.mu.Lock()
-	defer m.runtime.mu.Unlock()
-	if m.closed || m.runtime.closing {
-		return fmt.Errorf("%s: making an instance: %w", m.name, ErrClosed)
-	}
-	if r := m.runtime; r.options.Instances > 0 && r.living >= r.options.Instances {
-		r.refused++
+	r := m.runtime
+	if n := r.living.Add(1); r.options.Instances > 0 && n > int64(r.options.Instances) {
+		r.living.Add(-1)
+		r.refused.Add(1)
 		return fmt.Errorf("%s: making an instance: %w", m.name, ErrInstances)
 	}
-	m.users++
-	m.runtime.living++
+	if !m.hold() {
+		r.living.Add(-1)
+		return fmt.Errorf("%s: making an instance: %w", m.name, ErrClosed)
+	}
 	return nil
 }
 
 // leave undoes join.
-func (m *Module) leave() { m.drop(1) }
+func (m *Module) leave() {
+	m.runtime.living.Add(-1)
+	m.drop()
+}
 
-// drop takes a user off, which may be so many instances, and closes the code
-// with the last.
-func (m *Module) drop(instances int) {
-	m.runtime.mu.Lock()
-	m.users--
-	m.runtime.living -= instances
-	last := m.users == 0
-	m.runtime.mu.Unlock()
-	if last {
+// hold keeps the code, unless it is closed.
+func (m *Module) hold() bool {
+	if m.closed.Load() || m.runtime.stopped.Load() {
+		return false
+	}
+	for {
+		n := m.users.Load()
+		if n == 0 {
+			return false
+		}
+		if m.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// drop undoes hold. The last closes the code.
+func (m *Module) drop() {
+	if m.users.Add(-1) == 0 {
 		_ = m.code.Close(context.Background())
 		m.runtime.release(1)
 	}

@@ -23,6 +23,10 @@ import (
 // nothing else is said.
 const DefaultMemoryLimit = 64 << 20
 
+// mostPages is the greatest memory that an instance can have: a page less than the
+// format allows, since the engine is told of one more than there may be.
+const mostPages = wasm.MaxPages - 1
+
 // MemoryAccount is the tenant's budget of memory. Its methods are called from
 // any goroutine and must not block.
 type MemoryAccount interface {
@@ -94,11 +98,12 @@ type Runtime struct {
 	fuel    atomic.Int64
 	stopped atomic.Bool // closing, for those who must not lock
 
+	living  atomic.Int64 // instances
+	refused atomic.Int64
+
 	mu      sync.Mutex
-	live    int // modules open and instances living
+	live    int // modules open
 	closing bool
-	living  int // instances
-	refused int64
 	turns   map[*csa.Loop]*turn
 	stop    chan struct{} // closed when closing
 	done    chan struct{} // closed when closed
@@ -140,7 +145,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	r = &Runtime{
 		options: o,
 		turns:   make(map[*csa.Loop]*turn),
-		pages:   uint32(min(max(o.MemoryLimit/wasm.PageSize, 1), wasm.MaxPages)),
+		pages:   uint32(min(max(o.MemoryLimit/wasm.PageSize, 1), mostPages)),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		// The engine's default random source is a fixed seed, made anew for each
@@ -169,7 +174,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	}
 	ctx := context.Background()
 	r.engine = wazero.NewRuntimeWithConfig(ctx, compiler.EngineConfig().
-		WithMemoryLimitPages(r.pages).
+		WithMemoryLimitPages(r.pages+1). // one more than any has: see executor
 		WithCompilationCache(r.cache))
 	if err := r.registerHostFunctions(ctx); err != nil {
 		_ = r.engine.Close(ctx)
@@ -201,12 +206,10 @@ func (r *Runtime) Done() <-chan struct{} { return r.done }
 // Instances is how many instances live now, and how many were refused since
 // there were too many.
 func (r *Runtime) Instances() (living int, refused int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.living, r.refused
+	return int(r.living.Load()), r.refused.Load()
 }
 
-// acquire books a module or an instance, unless the runtime is closing.
+// acquire books a module, unless the runtime is closing.
 func (r *Runtime) acquire() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -252,7 +255,7 @@ func (r *Runtime) registerHostFunctions(ctx context.Context) error {
 			if i.process != nil {
 				i.process.enter()
 			}
-			if needs && i.use.place == background {
+			if needs && i.exec.use.place == background {
 				i.askLoop(func() { do(i, stack) })
 			} else {
 				do(i, stack)

@@ -215,9 +215,8 @@ func (p *Process) run() {
 func (p *Process) command() (reason *csa.Reason, trap *Trap) {
 	i := &Instance{module: p.module, listener: p.listener, process: p}
 	i.wasi.System = (*commandSystem)(p)
-	i.use.place = ownPlace
 	p.instance = i
-	if err := i.instantiate(); err != nil {
+	if err := i.instantiate(ownPlace); err != nil {
 		return p.failed(err)
 	}
 	defer i.Close()

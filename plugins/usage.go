@@ -106,11 +106,11 @@ var ErrSlow = errors.New("it takes too long to start for a loop")
 
 // begin starts the clock of a call.
 func (i *Instance) begin(f api.Function, at place) {
-	i.running = f
-	i.use.place = at
-	i.use.ran = 0
-	i.use.watch.threads = false // until it is known to be long
-	i.use.start()
+	i.exec.running = f
+	i.exec.use.place = at
+	i.exec.use.ran = 0
+	i.exec.use.watch.threads = false // until it is known to be long
+	i.exec.use.start()
 }
 
 // start sets the clocks going.
@@ -121,10 +121,13 @@ func (u *usage) start() {
 
 // lap counts what the guest has run since its watch was started.
 func (i *Instance) lap() {
-	u := &i.use
+	u := &i.exec.use
 	now, ns := u.watch.elapsed()
 	u.burning += now - u.mark
 	u.unbooked += ns
+	if !i.memory.ran(ns) {
+		i.poor = true
+	}
 	if u.slotted {
 		u.ran += ns
 		return
@@ -153,7 +156,7 @@ func (i *Instance) finish() {
 // pause gives the place of a guest back, which has run to its end, or waits on
 // a goroutine of its own. What follows resume is another event.
 func (i *Instance) pause() {
-	u := &i.use
+	u := &i.exec.use
 	i.lap()
 	switch {
 	case u.slotted:
@@ -166,21 +169,21 @@ func (i *Instance) pause() {
 }
 
 func (i *Instance) resume() {
-	i.use.ran = 0
-	i.use.start()
+	i.exec.use.ran = 0
+	i.exec.use.start()
 }
 
 // book tells the tenant's accounts what was used since the last time.
 func (i *Instance) book() {
 	i.countFuel()
-	i.cpu().Book(i.use.take())
+	i.cpu().Book(i.exec.use.take())
 }
 
 func (i *Instance) cpu() CPU { return i.module.runtime.options.CPU }
 
 // countFuel tells the runtime how much fuel was used since the last time.
 func (i *Instance) countFuel() {
-	u := &i.use
+	u := &i.exec.use
 	used := u.granted - int64(u.fuel.Get())
 	i.module.runtime.fuel.Add(used - u.counted)
 	u.counted = used
@@ -199,7 +202,7 @@ func (u *usage) grant(fuel int64) {
 // where the loop is passed on, where budgets are enforced, and where a guest is
 // stopped.
 func (i *Instance) refill() {
-	u := &i.use
+	u := &i.exec.use
 	now := nanotime()
 	ns := now - u.watch.wall
 	u.adapt(u.burning + now - u.mark)
@@ -225,7 +228,7 @@ func (i *Instance) refill() {
 // breathe is refill if it is time for that. Host functions call it that may do
 // much for one call.
 func (i *Instance) breathe() {
-	if i.running != nil && nanotime()-i.use.mark >= inlineSlice {
+	if i.exec.running != nil && nanotime()-i.exec.use.mark >= inlineSlice {
 		i.refill()
 	}
 }
@@ -233,7 +236,7 @@ func (i *Instance) breathe() {
 // giveWay ends a slice: on a loop by passing the loop on, beside the loops by
 // asking whether the call may go on.
 func (i *Instance) giveWay() {
-	u := &i.use
+	u := &i.exec.use
 	if u.slotted {
 		u.unbooked += sliceCost()
 		yieldThread()
@@ -272,36 +275,45 @@ func (i *Instance) mustStop(ran int64) *stopped {
 	if i.process != nil {
 		i.process.enter()
 	}
-	if limit := i.listener.eventTimeout(); i.use.slotted && ran > int64(limit) {
+	if i.poor {
+		return i.stopForMemory()
+	}
+	if limit := i.listener.eventTimeout(); i.exec.use.slotted && ran > int64(limit) {
 		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)", limit)}
 	}
-	size := stackSize(i.running)
+	size := stackSize(i.exec.running)
 	if limit := i.listener.stack(); size > limit {
 		return &stopped{StopStack, fmt.Sprintf("its stack grew to more than %d bytes (stack)", limit)}
 	}
-	if more := size - i.use.stack; size > keptStack && more > 0 {
+	if more := size - i.exec.use.stack; size > keptStack && more > 0 {
 		if !r.options.Memory.Reserve(more) {
 			return &stopped{StopMemory, "its tenant has no memory left for its stack"}
 		}
-		i.use.stack += more
+		i.exec.use.stack += more
 	}
 	return nil
 }
 
+// stopForMemory stops a guest that has written to more of its memory than its
+// tenant has left.
+func (i *Instance) stopForMemory() *stopped {
+	return &stopped{StopMemory, "its tenant has no memory left for what it has written to"}
+}
+
 // dropStack lets go of the stack of the call that ran, if it has grown.
 func (i *Instance) dropStack() {
-	if stackSize(i.running) > keptStack {
-		for c, f := range i.calls {
-			if f == i.running {
-				i.calls[c] = nil
+	if stackSize(i.exec.running) > keptStack {
+		for c, f := range i.exec.calls {
+			if f == i.exec.running {
+				i.exec.calls[c] = nil
 			}
 		}
 	}
-	if i.use.stack > 0 {
-		i.module.runtime.options.Memory.Release(i.use.stack)
-		i.use.stack = 0
+	if i.exec.use.stack > 0 {
+		i.module.runtime.options.Memory.Release(i.exec.use.stack)
+		i.exec.use.stack = 0
 	}
-	i.running = nil
+	i.exec.running = nil
 }
 
 // Fuel is how much fuel the runtime's guests have used so far, in units of

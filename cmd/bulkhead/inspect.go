@@ -54,6 +54,13 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 	if r.Start {
 		fmt.Fprintln(w, "start     a function runs when it is instantiated")
 	}
+	if r.Shape == plugins.Events {
+		if why := r.Unsnapshotable; len(why) > 0 {
+			fmt.Fprintf(w, "snapshot  no: it %s; each instance starts from nothing\n", strings.Join(why, ", and it "))
+		} else {
+			fmt.Fprintln(w, "snapshot  yes")
+		}
+	}
 	for _, i := range r.Imports {
 		fmt.Fprintf(w, "import    %s.%s %s", i.Module, i.Name, signature(i.Kind, i.Type))
 		switch {

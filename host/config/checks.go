@@ -23,6 +23,9 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 			}
 		}
 	}
+	if line, given := l.lines["snapshot"]; given && !l.copies() {
+		d.fail(line, "leave it out", "snapshot is for instance = \"connection\" and shape = \"events\"")
+	}
 	d.checkStrayed(l, table)
 }
 
@@ -30,7 +33,7 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 // to the plugin. TOML has no way back up from there, which is easily forgotten.
 func (d *decoder) checkStrayed(l *Listener, table map[string]any) {
 	inner, _ := table["config"].(map[string]any)
-	for _, key := range []string{"plugin_sha256", "instance", "shape", "idle_timeout", "event_timeout", "linger", "inbox", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
+	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "event_timeout", "linger", "inbox", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
 		_, strayed := inner[key]
 		if _, given := table[key]; strayed && !given {
 			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above [listener.config] if it is meant for the listener", key), "%s stands in [listener.config], so it goes to the plugin and the listener keeps its default", key)

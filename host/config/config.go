@@ -115,6 +115,10 @@ type Listener struct {
 	// Shape is how the plugin speaks: "events" or "stdio". With "stdio",
 	// Instance is "connection".
 	Shape string
+	// Snapshot says that a connection's instance is a copy of one that has
+	// started. It means nothing but where Instance is "connection" and Shape is
+	// "events".
+	Snapshot bool
 	// IdleTimeout closes a connection on which no byte moves for so long. It
 	// is never 0.
 	IdleTimeout time.Duration
@@ -152,6 +156,9 @@ type Listener struct {
 
 	lines map[string]int
 }
+
+// copies reports whether Snapshot means anything.
+func (l *Listener) copies() bool { return l.Instance == "connection" && l.Shape == "events" }
 
 // LineOf gives the line on which the key of [host] stands, or 0 when it was
 // not given.

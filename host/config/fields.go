@@ -218,6 +218,23 @@ func numberField[T any](name string, lo, hi float64, at func(*T) *float64) field
 	}
 }
 
+// boolField is true or false.
+func boolField[T any](name string, at func(*T) *bool) field[T] {
+	return field[T]{
+		name: name,
+		want: "true or false",
+		read: func(t *T, v *value) {
+			b, ok := v.v.(bool)
+			if !ok {
+				v.wrongType()
+				return
+			}
+			*at(t) = b
+		},
+		show: func(t *T) string { return strconv.FormatBool(*at(t)) },
+	}
+}
+
 func formatNumber(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 // choiceField is one of a few words.

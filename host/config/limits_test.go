@@ -96,6 +96,7 @@ plugin = "DIR/echo.wasm"      # given on line 10
 # plugin_sha256 is not given: any content of the plugin will do
 instance = "connection"       # default
 shape = "events"              # default
+snapshot = true               # default
 idle_timeout = "1m30s"        # given on line 11
 event_timeout = "1s"          # default; of CPU time
 linger = "10s"                # default
@@ -114,6 +115,7 @@ plugin = "DIR/echo.wasm"      # given on line 17
 # plugin_sha256 is not given: any content of the plugin will do
 instance = "connection"       # default
 shape = "events"              # default
+snapshot = true               # default
 idle_timeout = "5m"           # default
 event_timeout = "1s"          # default; of CPU time
 linger = "10s"                # default
@@ -130,6 +132,7 @@ plugin = "DIR/echo.wasm"      # given on line 22
 # plugin_sha256 is not given: any content of the plugin will do
 instance = "connection"       # default
 shape = "events"              # default
+snapshot = true               # default
 idle_timeout = "5m"           # default
 event_timeout = "1s"          # default; of CPU time
 linger = "10s"                # default

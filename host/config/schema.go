@@ -100,6 +100,7 @@ func DefaultListener() Listener {
 	return Listener{
 		Instance:     "connection",
 		Shape:        "events",
+		Snapshot:     true,
 		IdleTimeout:  5 * time.Minute,
 		EventTimeout: time.Second,
 		Linger:       10 * time.Second,
@@ -188,6 +189,15 @@ var listenerFields = []field[Listener]{
 	},
 	choiceField("instance", []string{"connection", "loop", "listener"}, func(l *Listener) *string { return &l.Instance }),
 	choiceField("shape", []string{"events", "stdio"}, func(l *Listener) *string { return &l.Shape }),
+	boolField("snapshot", func(l *Listener) *bool { return &l.Snapshot }).with(func(f *field[Listener]) {
+		show := f.show
+		f.show = func(l *Listener) string {
+			if !l.copies() {
+				return ""
+			}
+			return show(l)
+		}
+	}),
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
 	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {
 		f.note = "of CPU time"

@@ -57,3 +57,6 @@ func at(memory []byte, ptr, n uint32) []byte {
 
 // open reports whether fd is one of the three and not closed.
 func (p *Process) open(fd uint32) bool { return fd < 3 && !p.closed[fd] }
+
+// Copy is a guest in the same state, with its own System. No call may be running.
+func (p *Process) Copy(s System) Process { return Process{System: s, closed: p.closed} }

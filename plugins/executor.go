@@ -1,0 +1,131 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bulkhead/plugins/meter"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// executor is the engine's instance of a module: code, tables, and places for a
+// memory and for globals. It runs the calls of one Instance at a time. One that was
+// made from a Snapshot goes over to another Instance of that by being given its
+// memory and its globals, which takes some tens of nanoseconds; so an Instance that
+// does nothing needs none, and what the engine keeps (10 KB of stack for every
+// function that is called from outside, 48 bytes for every function in a table) is
+// there once a loop, not once a connection.
+//
+// It belongs to whoever runs the Instance, or to the loop of its pool.
+type executor struct {
+	guest   api.Module
+	memory  api.Memory          // where the engine keeps it
+	globals []api.MutableGlobal // those that the code writes to
+	calls   [calls]api.Function
+	stack   [2]uint64    // parameters and result of the call that runs
+	running api.Function // the call that runs
+	use     usage
+
+	bound   *Instance     // whose state it has; nil: nobody's
+	on      *linearMemory // bound's, or what the engine was given to begin with
+	binding bool
+	busy    bool // a call is under way; the pool's
+	charged int  // bytes, beside the memory
+}
+
+// newExecutor makes one that works on a memory, which nothing runs on before bind
+// when it is not the first Instance's. On an error nothing is left. It runs no code
+// of the guest's.
+func (m *Module) newExecutor(on *linearMemory, config context.Context) (e *executor, err error) {
+	account := m.runtime.options.Memory
+	e = &executor{on: on}
+	if !account.Reserve(m.extra) {
+		return nil, noRoom(int64(m.extra))
+	}
+	e.charged = m.extra
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Trap{Call: "instantiation", Why: "the host failed", Bug: true, Err: fmt.Errorf("%v", p)}
+		}
+		if err != nil {
+			account.Release(e.charged)
+			e = nil
+		}
+	}()
+	ctx := experimental.WithMemoryAllocator(config, e)
+	guest, err := m.runtime.engine.InstantiateModule(ctx, m.code, m.runtime.config)
+	if err != nil {
+		return nil, newTrap("instantiation", err)
+	}
+	e.guest, e.memory = guest, guest.Memory()
+	for _, index := range m.state.Globals {
+		g, ok := guest.ExportedGlobal(meter.GlobalExport(index)).(api.MutableGlobal)
+		if !ok {
+			_ = guest.Close(ctx)
+			return nil, fmt.Errorf("it has no global %d that could be written to", index)
+		}
+		e.globals = append(e.globals, g)
+	}
+	fuel, ok := guest.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
+	if !ok {
+		_ = guest.Close(ctx)
+		return nil, errors.New("it has no fuel")
+	}
+	e.use.fuel, e.use.next = fuel, min(m.pace.Load(), firstFuel)
+	e.use.grant(e.use.next)
+	return e, nil
+}
+
+// close lets go of everything but the memory.
+func (e *executor) close(account MemoryAccount) {
+	e.calls = [calls]api.Function{}
+	e.bound = nil
+	_ = e.guest.Close(context.Background())
+	account.Release(e.charged)
+	e.charged = 0
+}
+
+// bind gives it an Instance's memory and globals, having saved those that it has.
+func (e *executor) bind(i *Instance) {
+	e.unbind()
+	e.bound, e.on, i.exec = i, i.memory, e
+	// The engine takes another memory where it would take a larger one. It can
+	// always have a page more: the module declares one that it never gets.
+	e.binding = true
+	_, ok := e.memory.Grow(1)
+	e.binding = false
+	if !ok {
+		panic(errors.New("the engine does not take another memory"))
+	}
+	for k, g := range e.globals {
+		g.Set(i.globals[k])
+	}
+}
+
+// unbind saves the state of the Instance that it has.
+func (e *executor) unbind() {
+	if i := e.bound; i != nil {
+		for k, g := range e.globals {
+			i.globals[k] = g.Get()
+		}
+		i.exec = nil
+		e.bound = nil
+	}
+}
+
+// Allocate is the engine's question for a memory.
+func (e *executor) Allocate(_, _ uint64) experimental.LinearMemory { return e }
+
+// Reallocate is its question for a larger one.
+func (e *executor) Reallocate(size uint64) []byte {
+	if e.binding {
+		return e.on.b
+	}
+	return e.on.grow(size)
+}
+
+// Free has nothing to do: memories are the Instances'.
+func (e *executor) Free() {}

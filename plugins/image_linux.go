@@ -1,0 +1,129 @@
+package plugins
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+var systemPage = os.Getpagesize()
+
+// newImage keeps b, which is a whole number of pages, in a sealed file without a
+// name. Pages of zeros take no memory.
+func newImage(b []byte) (*image, error) {
+	fd, err := unix.MemfdCreate("bulkhead-snapshot", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("keeping the memory of a guest that has started: %w", err)
+	}
+	g := &image{fd: fd, zero: make([]bool, len(b)/systemPage)}
+	if err := g.write(b); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("keeping the memory of a guest that has started: %w", err)
+	}
+	return g, nil
+}
+
+func (g *image) write(b []byte) error {
+	if err := unix.Ftruncate(g.fd, int64(len(b))); err != nil {
+		return err
+	}
+	nothing := make([]byte, systemPage)
+	for p := range g.zero {
+		page := b[p*systemPage : (p+1)*systemPage]
+		if g.zero[p] = bytes.Equal(page, nothing); g.zero[p] {
+			continue
+		}
+		for at := 0; at < len(page); {
+			n, err := unix.Pwrite(g.fd, page[at:], int64(p*systemPage+at))
+			if err != nil {
+				return err
+			}
+			at += n
+		}
+	}
+	if _, err := unix.FcntlInt(uintptr(g.fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
+		return err
+	}
+	var err error
+	g.bytes, err = unix.Mmap(g.fd, 0, len(b), unix.PROT_READ, unix.MAP_SHARED)
+	return err
+}
+
+// close lets go of the image. Copies of it stay as they are.
+func (g *image) close() {
+	_ = unix.Munmap(g.bytes)
+	_ = unix.Close(g.fd)
+	g.bytes = nil
+}
+
+// mapOver puts a private copy of the image over the start of space.
+func (g *image) mapOver(space []byte) error {
+	_, err := unix.MmapPtr(g.fd, 0, unsafe.Pointer(&space[0]), uintptr(len(g.bytes)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
+	if err != nil {
+		return fmt.Errorf("%w: mapping %s: %w (an instance takes two mappings: see vm.max_map_count)", ErrMemory, size(int64(len(g.bytes))), err)
+	}
+	return nil
+}
+
+// dropPages gives the pages back to the system: what is read there next is the
+// image, or zero.
+func dropPages(b []byte) bool { return unix.Madvise(b, unix.MADV_DONTNEED) == nil }
+
+// hidePages makes an access fault.
+func hidePages(b []byte) bool { return unix.Mprotect(b, unix.PROT_NONE) == nil }
+
+// pagemap is where the kernel tells of this process's pages; -1 where it does not.
+var pagemap = sync.OnceValue(func() int {
+	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+})
+
+// pagemapBuffers are for one reading of pagemap each.
+var pagemapBuffers = sync.Pool{New: func() any { return new([8 * 1024]byte) }}
+
+// The bits of an entry of pagemap.
+const (
+	pageIsFile    = 1 << 61
+	pageIsSwapped = 1 << 62
+	pageIsPresent = 1 << 63
+)
+
+// writtenTo tells how many pages of a copy were written to, which are those that
+// have become the copy's own, and as many of them as fit into pages. ok is false when
+// the kernel does not tell.
+func (g *image) writtenTo(copied []byte, pages []int32) (n int, ok bool) {
+	fd := pagemap()
+	if fd < 0 {
+		return 0, false
+	}
+	buffer := pagemapBuffers.Get().(*[8 * 1024]byte)
+	defer pagemapBuffers.Put(buffer)
+	first := int64(uintptr(unsafe.Pointer(&copied[0]))) / int64(systemPage)
+	count := len(g.zero)
+	for at := 0; at < count; {
+		want := min((count-at)*8, len(buffer))
+		got, err := unix.Pread(fd, buffer[:want], (first+int64(at))*8)
+		if err != nil || got < 8 {
+			return 0, false
+		}
+		for k := 0; k+8 <= got; k += 8 {
+			entry := binary.LittleEndian.Uint64(buffer[k:])
+			if entry&(pageIsPresent|pageIsSwapped) != 0 && entry&pageIsFile == 0 {
+				if n < len(pages) {
+					pages[n] = int32(at + k/8)
+				}
+				n++
+			}
+		}
+		at += got / 8
+	}
+	return n, true
+}

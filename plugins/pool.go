@@ -1,0 +1,277 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/csa"
+)
+
+const (
+	// mostKept is how many memories all Pools of the process may keep for the next
+	// Instances, shared equally; leastKept is how many a Pool may in any case, and
+	// mostKeptHere at most.
+	mostKept     = 4096
+	leastKept    = 4
+	mostKeptHere = 256
+	// trimEvery is how often a Pool lets go of what it has had no use for.
+	trimEvery = 5 * time.Second
+)
+
+// pools is how many there are in the process.
+var pools atomic.Int64
+
+// ErrTimers is the error of an instance whose timers its tenant has no room for.
+var ErrTimers = errors.New("its tenant has no timers left for another instance")
+
+// Pool is what a loop has of a Snapshot: the executors on which its Instances run,
+// and the memories of those that have ended, put back to the snapshot. It belongs to
+// its loop; all methods are called there.
+type Pool struct {
+	snapshot  *Snapshot
+	loop      *csa.Loop
+	turn      *turn
+	executors []*executor
+	busy      int         // executors in a call
+	making    bool        // one is being made off the loop
+	waiting   []*Instance // for one
+	free      []*linearMemory
+	live      int // Instances
+	leastFree int // the fewest in free since the last trim
+	used      bool
+	trim      *csa.Timer
+	trimming  bool
+	closed    bool
+}
+
+// Pool makes the pool of one loop, on that loop. It has to be closed before the loop
+// stops.
+func (s *Snapshot) Pool(l *csa.Loop) *Pool {
+	pools.Add(1)
+	s.users.Add(1)
+	p := &Pool{snapshot: s, loop: l, turn: s.module.runtime.turnOf(l)}
+	p.trim = l.NewTimer(p.tidy)
+	return p
+}
+
+// Close lets go of everything. No Instance can be had any more; what those that
+// still live have is let go when they are closed.
+func (p *Pool) Close() {
+	if p.closed {
+		return
+	}
+	p.closed = true
+	pools.Add(-1)
+	p.trim.Stop()
+	for _, m := range p.free {
+		m.Free()
+	}
+	p.free = nil
+	p.leaveWhenOver()
+}
+
+// leaveWhenOver gives the rest back when the pool is closed and nothing of it is in
+// use any more.
+func (p *Pool) leaveWhenOver() {
+	if !p.closed || p.live > 0 || p.making {
+		return
+	}
+	for len(p.executors) > 0 {
+		p.drop(p.executors[0])
+	}
+	p.snapshot.drop()
+}
+
+// Get makes an Instance, which is attached to the loop. No code of the guest's runs
+// before its first event. The errors have ErrMemory, ErrInstances, ErrTimers or
+// ErrClosed inside.
+func (p *Pool) Get() (*Instance, error) {
+	s := p.snapshot
+	if p.closed {
+		return nil, fmt.Errorf("%s: making an instance: %w", s.module.name, ErrClosed)
+	}
+	if err := s.module.join(); err != nil {
+		return nil, err
+	}
+	memory, err := p.memory()
+	if err != nil {
+		s.module.leave()
+		return nil, fmt.Errorf("%s: making an instance: %w", s.module.name, err)
+	}
+	i := s.instance(memory)
+	i.pool, i.loop, i.turn = p, p.loop, p.turn
+	i.goOnLater = func() { p.loop.Post(i.drain) }
+	p.live++
+	p.used = true
+	for _, t := range s.timers {
+		if i.setTimer(t.token, t.delay) != 0 {
+			i.Close()
+			return nil, fmt.Errorf("%s: making an instance: %w", s.module.name, ErrTimers)
+		}
+	}
+	return i, nil
+}
+
+// memory is a copy of the snapshot's.
+func (p *Pool) memory() (*linearMemory, error) {
+	s := p.snapshot
+	usual := (int(s.usual.Load()) + systemPage - 1) &^ (systemPage - 1)
+	if n := len(p.free); n > 0 {
+		m := p.free[n-1]
+		if !m.reuse(usual) {
+			return nil, noRoom(int64(usual))
+		}
+		p.free[n-1] = nil
+		p.free = p.free[:n-1]
+		p.leastFree = min(p.leastFree, n-1)
+		return m, nil
+	}
+	return newCopy(s.module.runtime.options.Memory, s.image, s.module.max, usual)
+}
+
+// recycle takes back what an Instance has, which is over. Of one that has trapped
+// nothing is used again.
+func (p *Pool) recycle(i *Instance, trapped bool) {
+	p.live--
+	p.used = true
+	if e := i.exec; e != nil {
+		e.bound, i.exec = nil, nil
+	}
+	m := i.memory
+	if p.closed || trapped || len(p.free) >= p.room() {
+		m.Free()
+	} else {
+		wrote, ok := m.putBack()
+		p.snapshot.used(wrote)
+		if ok {
+			p.free = append(p.free, m)
+		} else {
+			m.Free()
+		}
+	}
+	p.tidyLater()
+	p.leaveWhenOver()
+}
+
+// room is how many memories the pool may keep.
+func (p *Pool) room() int {
+	return int(min(max(mostKept/pools.Load(), leastKept), mostKeptHere))
+}
+
+// ready reports whether an Instance can have an executor now. If not, it will be told
+// to go on.
+func (p *Pool) ready(i *Instance) bool {
+	if i.exec != nil || p.busy < len(p.executors) {
+		return true
+	}
+	if p.snapshot.quick {
+		if e, err := p.snapshot.newExecutor(); err == nil {
+			p.executors = append(p.executors, e)
+			p.tidyLater()
+			return true
+		}
+	}
+	p.waiting = append(p.waiting, i)
+	if !p.making {
+		p.making = true
+		go p.makeAside()
+	}
+	return false
+}
+
+// makeAside makes an executor off the loop.
+func (p *Pool) makeAside() {
+	e, err := p.snapshot.newExecutor()
+	if !p.loop.Post(func() { p.made(e, err) }) && err == nil {
+		e.close(p.snapshot.module.runtime.options.Memory)
+	}
+}
+
+func (p *Pool) made(e *executor, err error) {
+	p.making = false
+	if err == nil {
+		p.executors = append(p.executors, e)
+		p.tidyLater()
+	}
+	waiting := p.waiting
+	p.waiting = nil
+	for _, i := range waiting {
+		// With none at all, nobody would ever tell them to go on.
+		i.stranded = err != nil && len(p.executors) == 0
+		i.goOnLater()
+	}
+	p.leaveWhenOver()
+}
+
+// take gives an Instance, which ready was said of, its executor for a call. It reports
+// false when there is none.
+func (p *Pool) take(i *Instance) bool {
+	e := i.exec
+	if e == nil {
+		for _, other := range p.executors {
+			if !other.busy && (e == nil || other.bound == nil) {
+				e = other
+			}
+		}
+		if e == nil {
+			return false
+		}
+		e.bind(i)
+	}
+	e.busy = true
+	p.busy++
+	return true
+}
+
+// give takes an executor back after a call.
+func (p *Pool) give(e *executor) {
+	e.busy = false
+	p.busy--
+	if len(p.waiting) > 0 {
+		i := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		i.goOnLater()
+	}
+}
+
+// drop closes an executor, which is in no call.
+func (p *Pool) drop(e *executor) {
+	e.unbind()
+	e.close(p.snapshot.module.runtime.options.Memory)
+	p.executors = slices.DeleteFunc(p.executors, func(other *executor) bool { return other == e })
+}
+
+func (p *Pool) tidyLater() {
+	if !p.trimming && !p.closed {
+		p.trimming = true
+		p.leastFree = len(p.free)
+		p.trim.Reset(trimEvery)
+	}
+}
+
+// tidy lets go of what was not used since the last time.
+func (p *Pool) tidy() {
+	p.trimming = false
+	// The first are those used longest ago.
+	n := min(p.leastFree, len(p.free))
+	for _, m := range p.free[:n] {
+		m.Free()
+	}
+	p.free = slices.Delete(p.free, 0, n)
+	keep := 1
+	if p.live == 0 && !p.used {
+		keep = 0
+	}
+	p.used = false
+	for n := len(p.executors) - 1; n >= 0 && len(p.executors) > keep; n-- {
+		if e := p.executors[n]; !e.busy {
+			p.drop(e)
+		}
+	}
+	if len(p.free) > 0 || len(p.executors) > 1 || len(p.executors) > 0 && p.live == 0 {
+		p.tidyLater()
+	}
+}

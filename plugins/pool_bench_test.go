@@ -1,0 +1,64 @@
+package plugins
+
+import (
+	"testing"
+	"time"
+)
+
+// BenchmarkPool takes an instance of a shipped handler from a pool, has it answer one
+// message, and returns it. "took" is the time of taking and returning alone.
+func BenchmarkPool(b *testing.B) {
+	for name, file := range map[string]string{"C": "echo/echo.wasm", "Go": "chat/chat.wasm"} {
+		b.Run(name, func(b *testing.B) {
+			n := newTenant(b, 0)
+			m := n.load(shipped(b, file), Events)
+			s, err := m.Snapshot(listener())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			l := newLoop(b)
+			var took time.Duration
+			rounds := 0
+			var p *Pool
+			l.on(func() {
+				p = s.Pool(l.Loop)
+				i, err := p.Get()
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				p.ready(i)
+				i.Close()
+			})
+			until(b, "there is an executor", func() (ok bool) { l.on(func() { ok = len(p.executors) > 0 }); return ok })
+			l.on(func() {
+				defer p.Close()
+				f := &sink{}
+				b.ReportAllocs()
+				for b.Loop() {
+					began := time.Now()
+					i, err := p.Get()
+					took += time.Since(began)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					i.loop = nil // which it would pass on if the machine were busy elsewhere
+					h := i.admit(f)
+					i.opened(h, f)
+					if w := i.Window(nil); len(w) > 0 {
+						copy(w, "hello, everybody out there!\n")
+						i.data(h, f, 28)
+					}
+					i.handles.remove(h)
+					began = time.Now()
+					i.Close()
+					took += time.Since(began)
+					rounds++
+				}
+			})
+			b.ReportMetric(float64(took.Nanoseconds())/float64(rounds), "took-ns")
+		})
+	}
+}

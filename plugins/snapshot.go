@@ -1,0 +1,147 @@
+package plugins
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/plugins/wasi"
+)
+
+// Snapshot is a guest that has started, as it was then: WebAssembly's start,
+// _initialize, csa_start and csa_window have run. Its Pools make Instances of it that
+// go on from there, each with a memory and globals of its own. Any goroutine may use
+// it.
+type Snapshot struct {
+	module         *Module
+	listener       *Listener
+	image          *image
+	globals        []uint64
+	timers         []instanceTimer
+	wasi           wasi.Process
+	window, length uint32
+	quick          bool         // an executor is made in less than quickExecutor
+	usual          atomic.Int64 // bytes that an Instance writes to
+	users          atomic.Int64 // Pools, and 1 while it is open
+	closed         atomic.Bool
+}
+
+// firstUsual is what an Instance is thought to write to before one has ended.
+const firstUsual = 16 << 10
+
+// quickExecutor is how long it may take to make an executor on a loop.
+const quickExecutor = 100 * time.Microsecond
+
+// SnapshotError is a module of which no Snapshot can be made; its Instances can be.
+type SnapshotError struct {
+	Name string // of the module
+	// Why holds the reasons, each as one clause that goes on from "it".
+	Why []string
+}
+
+// Error is one line.
+func (e *SnapshotError) Error() string {
+	return fmt.Sprintf("%s: making a snapshot: it %s", e.Name, strings.Join(e.Why, ", and it "))
+}
+
+// Unsnapshotable says why no Snapshot can be made of the module: each reason is a
+// clause that goes on from "it". It is empty where one can be.
+func (m *Module) Unsnapshotable() []string { return m.state.Hidden }
+
+// Snapshot makes an instance, as Instantiate does and with the same errors, and
+// keeps what it has become, for which the tenant's memory is charged. The error is a
+// *SnapshotError when the guest starts but cannot be kept. It must not be called on a
+// loop. l is the Listener of all that is made from it.
+func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
+	i, err := m.Instantiate(l)
+	if err != nil {
+		return nil, err
+	}
+	defer i.Close()
+	if why := m.Unsnapshotable(); len(why) > 0 {
+		return nil, &SnapshotError{m.name, why}
+	}
+	s := &Snapshot{module: m, listener: l, window: i.window, length: i.length, wasi: i.wasi.Copy(nil)}
+	for _, g := range i.exec.globals {
+		s.globals = append(s.globals, g.Get())
+	}
+	for _, t := range i.timers {
+		if t.set {
+			s.timers = append(s.timers, instanceTimer{token: t.token, delay: t.delay})
+		}
+	}
+	s.usual.Store(firstUsual)
+	s.users.Store(1)
+	account := m.runtime.options.Memory
+	if !m.hold() {
+		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, ErrClosed)
+	}
+	if !account.Reserve(len(i.memory.b)) {
+		m.drop()
+		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, for another copy of which its tenant has no room; raise its memory", size(int64(len(i.memory.b))))}}
+	}
+	if s.image, err = newImage(i.memory.b); err != nil {
+		account.Release(len(i.memory.b))
+		m.drop()
+		return nil, &SnapshotError{m.name, []string{"cannot be kept: " + err.Error()}}
+	}
+	faultTime() // measured here, since it takes a while
+	began := time.Now()
+	e, err := s.newExecutor()
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, err)
+	}
+	s.quick = time.Since(began) < quickExecutor
+	e.close(account)
+	return s, nil
+}
+
+// newExecutor makes one that is nobody's yet.
+func (s *Snapshot) newExecutor() (*executor, error) {
+	// What the engine is given first is only looked at for its size.
+	return s.module.newExecutor(&linearMemory{b: s.image.bytes}, context.Background())
+}
+
+// Close lets go of the snapshot when its Pools are closed and their last Instance is
+// gone. No Pool can be made any more. Calling it again does nothing.
+func (s *Snapshot) Close() {
+	if !s.closed.Swap(true) {
+		s.drop()
+	}
+}
+
+// drop takes a user off, and lets go of everything with the last.
+func (s *Snapshot) drop() {
+	if s.users.Add(-1) == 0 {
+		n := len(s.image.bytes)
+		s.image.close()
+		s.module.runtime.options.Memory.Release(n)
+		s.module.drop()
+	}
+}
+
+// used notes how many bytes an Instance has written to.
+func (s *Snapshot) used(wrote int) {
+	const most = keptPages * 4096
+	is, usual := int64(min(wrote, most)), s.usual.Load()
+	switch {
+	case is > usual:
+		s.usual.Store(is)
+	case usual-is >= 64:
+		s.usual.Store(usual - (usual-is)/64)
+	}
+}
+
+// instance makes an Instance that has the snapshot's state, and a copy of its memory.
+func (s *Snapshot) instance(memory *linearMemory) *Instance {
+	i := &Instance{
+		module: s.module, listener: s.listener, memory: memory, globals: slices.Clone(s.globals),
+		state: running, window: s.window, length: s.length, unseeded: s.module.has[callReseed],
+	}
+	i.wasi = s.wasi.Copy((*handlerSystem)(i))
+	return i
+}
