@@ -62,3 +62,57 @@ func BenchmarkPool(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBind has instances of one loop answer in turn: one that keeps its
+// executor, and two that take it from each other at every message.
+func BenchmarkBind(b *testing.B) {
+	for name, file := range map[string]string{"C": "echo/echo.wasm", "Go": "chat/chat.wasm"} {
+		for instances, kind := range []string{"alone", "in turn"} {
+			b.Run(name+"/"+kind, func(b *testing.B) {
+				n := newTenant(b, 0)
+				s, err := n.load(shipped(b, file), Events).Snapshot(listener())
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer s.Close()
+				l := newLoop(b)
+				var p *Pool
+				var all []*Instance
+				l.on(func() {
+					p = s.Pool(l.Loop)
+					for range instances + 1 {
+						i, err := p.Get()
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						all = append(all, i)
+					}
+					p.ready(all[0])
+				})
+				until(b, "there is an executor", func() (ok bool) { l.on(func() { ok = len(p.executors) > 0 }); return ok })
+				f := &sink{}
+				handles := make([]int32, len(all))
+				l.on(func() {
+					for k, i := range all {
+						i.loop = nil
+						handles[k] = i.admit(f)
+						i.opened(handles[k], f)
+					}
+					b.ReportAllocs()
+					for k := 0; b.Loop(); k = (k + 1) % len(all) {
+						i := all[k]
+						if w := i.Window(nil); len(w) > 0 {
+							copy(w, "hello, everybody out there!\n")
+							i.data(handles[k], f, 28)
+						}
+					}
+					for _, i := range all {
+						i.Close()
+					}
+					p.Close()
+				})
+			})
+		}
+	}
+}
