@@ -78,6 +78,7 @@ type CSA struct {
 	lastActive int64          // when a byte last moved
 	held       *dataCall      // a Data that is not over, whose loop was passed on
 	throttle   *throttle
+	relay      *relay // of a connection that is spliced
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
@@ -87,7 +88,7 @@ type CSA struct {
 }
 
 // flag is one bit of a connection's state.
-type flag uint16
+type flag uint32
 
 const (
 	paused       flag = 1 << iota // the handler said Receive(false)
@@ -102,6 +103,7 @@ const (
 	sendFinished                  // no more is taken for the inbox
 	writeShut                     // the peer has been told so
 	finishing                     // producerFinished: flush, linger, close
+	broken                        // to be reset, not closed: the other end of its relay has failed
 	listed                        // on the loop's list of what to settle
 	dying                         // to be buried at the end of the event
 	dead
@@ -234,6 +236,9 @@ func (c *CSA) kill(r Reason) {
 // settle does what the handlers of the event that now ends have left to do.
 func (c *CSA) settle() {
 	c.clear(listed)
+	if c.relay != nil {
+		c.relay.start()
+	}
 	if !c.is(dying | dead) {
 		c.flush()
 	}
@@ -250,7 +255,10 @@ func (c *CSA) bury() {
 	c.stopTimers()
 	c.stopThrottle()
 	l.sel.Remove(&c.d)
-	if c.inbox.len() > 0 {
+	if c.relay != nil {
+		c.relay.ended(c, c.reason)
+	}
+	if c.inbox.len() > 0 || c.is(broken) {
 		resetSocket(int(c.fd))
 	} else {
 		closeSocket(int(c.fd))
@@ -298,7 +306,7 @@ func (c *CSA) Expired(*selector.Timer) {
 		c.kill(Reason{abi.Timeout, "the peer did not take its last bytes in time"})
 	default:
 		// Moving bytes only writes down when; the timer catches up here.
-		due := c.lastActive + int64(c.wiring.Settings.IdleTimeout)
+		due := c.lastMoved() + int64(c.wiring.Settings.IdleTimeout)
 		if c.loop.Now() < due {
 			c.loop.sel.SetTimer(&c.timer, c, due)
 		} else {

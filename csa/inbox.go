@@ -82,22 +82,27 @@ func (c *CSA) write(p []byte) int {
 	if n < len(p) {
 		c.d.WriteBlocked()
 	}
+	c.bookSent(n, now)
+	return n
+}
+
+// bookSent notes that the socket has taken n bytes.
+func (c *CSA) bookSent(n int, now int64) {
 	c.lastActive = now
 	c.sent += int64(n)
 	if wait := c.wiring.Budget.Sent(n, now); wait > 0 {
 		c.slowDown(slowOut, wait)
 	}
-	return n
 }
 
-// writeInbox sends what the inbox holds, as far as that goes, and reports
-// whether it is empty now.
+// writeInbox sends what the inbox holds, and what a relay has behind it, as far as
+// that goes, and reports whether all of it is gone.
 func (c *CSA) writeInbox() bool {
 	for c.inbox.len() > 0 && c.mayWrite() {
 		n := c.write(c.inbox.bytes())
 		c.inbox.discard(c.loop, c.wiring.Budget, n)
 	}
-	return c.inbox.len() == 0
+	return c.inbox.len() == 0 && (c.relay == nil || c.relay.writePipe(c))
 }
 
 // flush sends the inbox at the end of an event, and does what waits for it to
@@ -147,6 +152,9 @@ func (c *CSA) SendReady() {
 	c.loop.begin()
 	if !c.is(dying | dead) {
 		c.flush()
+	}
+	if c.relay != nil {
+		c.relay.sendable(c)
 	}
 	if c.is(blocked) && !c.is(dying|dead|sendFinished) {
 		if c.inbox.len() <= c.wiring.Settings.inbox()/2 {

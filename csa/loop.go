@@ -18,7 +18,9 @@ type Loop struct {
 	calling call   // the handler's call that is under way
 	first   *CSA   // the list of the CSAs that live here
 	count   int
-	scratch []byte // for bytes that nobody wants
+	scratch []byte // for bytes that nobody keeps
+	pipes   pipePool
+	relays  int // that are alive
 }
 
 // NewLoop makes the loop of a selector.
@@ -114,7 +116,7 @@ func (l *Loop) unlink(c *CSA) {
 	l.count--
 }
 
-// discardBuffer is where bytes are read to that nobody wants.
+// discardBuffer is where bytes are read to that nobody keeps.
 func (l *Loop) discardBuffer() []byte {
 	if l.scratch == nil {
 		l.scratch = make([]byte, 64<<10)

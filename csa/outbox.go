@@ -38,7 +38,7 @@ func (c *CSA) Want(n int) {
 
 // mayRead reports whether there is a use for more bytes.
 func (c *CSA) mayRead() bool {
-	if c.is(paused|full|slowIn|ended|finishing|dying|dead) || c.held != nil {
+	if c.is(paused|full|slowIn|ended|finishing|dying|dead) || c.held != nil || c.relay != nil {
 		return false
 	}
 	// A handler that could not send and so did not consume is not given more.
@@ -63,6 +63,12 @@ const (
 // ReadReady is the selector's notice: it moves bytes from the socket to the
 // handler's window, and each window is an event of its own.
 func (c *CSA) ReadReady() {
+	if c.relay != nil {
+		c.loop.begin()
+		c.relay.readable(c)
+		c.loop.end()
+		return
+	}
 	start := c.received
 	for range windowsPerTurn {
 		c.loop.begin()
@@ -223,11 +229,7 @@ func (c *CSA) receive(p []byte) int {
 		if n < len(p) && !c.d.HungUp() {
 			c.d.ReadBlocked()
 		}
-		c.lastActive = now
-		c.received += int64(n)
-		if wait := c.wiring.Budget.Received(n, now); wait > 0 {
-			c.slowDown(slowIn, wait)
-		}
+		c.bookReceived(n, now)
 	case err == errWouldBlock:
 		c.d.ReadBlocked()
 	case err != nil:
@@ -236,6 +238,15 @@ func (c *CSA) receive(p []byte) int {
 		c.set(ended)
 	}
 	return n
+}
+
+// bookReceived notes that n bytes have come.
+func (c *CSA) bookReceived(n int, now int64) {
+	c.lastActive = now
+	c.received += int64(n)
+	if wait := c.wiring.Budget.Received(n, now); wait > 0 {
+		c.slowDown(slowIn, wait)
+	}
 }
 
 // tellEnd lets the handler know that the peer has finished: the rest is

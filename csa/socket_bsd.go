@@ -2,7 +2,11 @@
 
 package csa
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // readSocket reads once into p, which must not be empty. It answers
 // errWouldBlock when nothing is there, and 0 without an error at the end of
@@ -31,4 +35,22 @@ func once(call func() (int, error)) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// streamSocket makes a non-blocking socket.
+func streamSocket(family int) (int, error) {
+	syscall.ForkLock.RLock()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		closeSocket(fd)
+		return -1, err
+	}
+	return fd, nil
 }

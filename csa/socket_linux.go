@@ -34,3 +34,8 @@ func move(call uintptr, fd int, p []byte, flags uintptr) (int, error) {
 		}
 	}
 }
+
+// streamSocket makes a non-blocking socket.
+func streamSocket(family int) (int, error) {
+	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+}

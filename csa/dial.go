@@ -1,0 +1,190 @@
+package csa
+
+import (
+	"net/netip"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/selector"
+)
+
+// attemptDelay is how long one address is tried before the next is tried beside it
+// (RFC 8305 calls it the connection attempt delay).
+const attemptDelay = 250 * time.Millisecond
+
+// Address is where a socket can be connected to: IP, or, where that is not valid, the
+// unix socket with this path.
+type Address struct {
+	IP   netip.AddrPort
+	Path string
+}
+
+// Dial is a TCPClient: it connects a socket to the first of several addresses that
+// answers. All its methods are the loop owner's.
+type Dial struct {
+	loop     *Loop
+	left     []Address
+	attempts []*attempt
+	tune     func(fd int)
+	done     func(fd int, to Address, r Reason)
+	next     selector.Timer // tries the next address
+	limit    selector.Timer
+	last     Reason
+	over     bool
+}
+
+// attempt is one address that is being tried.
+type attempt struct {
+	dial *Dial
+	to   Address
+	fd   int
+	d    selector.Descriptor
+}
+
+// Dial begins to connect to addresses, the best first: to the next as soon as one has
+// failed, and beside one that has not answered for 250 ms. timeout bounds all of it; zero
+// or less is a minute. tune may set options of each socket before it connects, and may be
+// nil.
+//
+// done is called once, on the loop, after Dial has returned, as the last thing of a
+// notice of the selector's: with a connected, non-blocking socket that is the callee's; or
+// with -1, and in r why the last address failed. It is not called after Cancel.
+func (l *Loop) Dial(addresses []Address, timeout time.Duration, tune func(fd int), done func(fd int, to Address, r Reason)) *Dial {
+	if timeout <= 0 {
+		timeout = time.Minute
+	}
+	d := &Dial{loop: l, left: addresses, tune: tune, done: done, last: Reason{abi.NotFound, "there is no address to connect to"}}
+	l.sel.SetTimer(&d.limit, d, l.Now()+int64(timeout))
+	l.sel.SetTimer(&d.next, d, l.Now()) // all is done by notices
+	return d
+}
+
+// Cancel gives up. Calling it again, or when done has been called, does nothing.
+func (d *Dial) Cancel() { d.end(nil) }
+
+// end closes everything but the attempt that has won.
+func (d *Dial) end(winner *attempt) {
+	d.over = true
+	d.left = nil
+	d.loop.sel.StopTimer(&d.next)
+	d.loop.sel.StopTimer(&d.limit)
+	for _, a := range d.attempts {
+		d.loop.sel.Remove(&a.d)
+		if a != winner {
+			closeSocket(a.fd)
+		}
+	}
+	d.attempts = nil
+}
+
+// Expired is the selector's notice that the next address is to be tried, or that the
+// time is over.
+func (d *Dial) Expired(t *selector.Timer) {
+	if d.over {
+		return
+	}
+	if t == &d.limit {
+		d.end(nil)
+		d.done(-1, Address{}, Reason{abi.Timeout, "the other side did not answer in time"})
+		return
+	}
+	d.tryNext()
+}
+
+// tryNext begins with the next address that can be begun with.
+func (d *Dial) tryNext() {
+	for len(d.left) > 0 {
+		to := d.left[0]
+		d.left = d.left[1:]
+		a := &attempt{dial: d, to: to}
+		connected, err := a.begin()
+		switch {
+		case err != nil:
+			d.last = dialReason(err)
+			continue
+		case connected:
+			d.won(a)
+			return
+		}
+		if len(d.left) > 0 {
+			d.loop.sel.SetTimer(&d.next, d, d.loop.Now()+int64(attemptDelay))
+		}
+		return
+	}
+	if len(d.attempts) == 0 {
+		d.end(nil)
+		d.done(-1, Address{}, d.last)
+	}
+}
+
+// begin makes the socket and has it connect. On an error nothing is left of it.
+func (a *attempt) begin() (connected bool, err error) {
+	d := a.dial
+	if a.fd, err = newSocket(a.to); err != nil {
+		return false, err
+	}
+	if d.tune != nil {
+		d.tune(a.fd)
+	}
+	connected, err = connectSocket(a.fd, a.to)
+	if err == nil && !connected {
+		if err = d.loop.sel.Add(&a.d, a.fd, a); err == nil {
+			d.attempts = append(d.attempts, a)
+			a.d.WriteBlocked() // until the kernel says that it is connected
+			a.d.NewWriter()
+			a.d.NewExceptional()
+		}
+	}
+	if err != nil {
+		closeSocket(a.fd)
+	}
+	return connected, err
+}
+
+// won ends the dial with a connected socket.
+func (d *Dial) won(a *attempt) {
+	d.end(a)
+	d.done(a.fd, a.to, Orderly)
+}
+
+// ReadReady is never asked for.
+func (a *attempt) ReadReady() {}
+
+// SendReady is the selector's notice that the attempt is over, one way or the other.
+func (a *attempt) SendReady() { a.look() }
+
+// Exceptional is its notice that it has failed.
+func (a *attempt) Exceptional() { a.look() }
+
+func (a *attempt) look() {
+	d := a.dial
+	if d.over {
+		return
+	}
+	connected, err := connectedSocket(a.fd, a.to)
+	switch {
+	case err != nil:
+		d.failed(a, err)
+	case connected:
+		d.won(a)
+	default:
+		a.d.WriteBlocked()
+		a.d.NewWriter()
+		a.d.NewExceptional()
+	}
+}
+
+// failed goes on with the next address at once.
+func (d *Dial) failed(a *attempt, err error) {
+	d.last = dialReason(err)
+	d.loop.sel.Remove(&a.d)
+	closeSocket(a.fd)
+	for i, other := range d.attempts {
+		if other == a {
+			d.attempts = append(d.attempts[:i], d.attempts[i+1:]...)
+			break
+		}
+	}
+	d.loop.sel.StopTimer(&d.next)
+	d.tryNext()
+}

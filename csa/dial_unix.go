@@ -1,0 +1,94 @@
+//go:build unix
+
+package csa
+
+import (
+	"errors"
+
+	"bulkhead/abi"
+
+	"golang.org/x/sys/unix"
+)
+
+// errSelf is a TCP socket that was connected to itself, which happens when nobody
+// listens on a port that the kernel then picks for this end.
+var errSelf = errors.New("the socket would be connected to itself")
+
+// newSocket makes a non-blocking stream socket of the address's family.
+func newSocket(to Address) (int, error) {
+	switch {
+	case !to.IP.IsValid():
+		return streamSocket(unix.AF_UNIX)
+	case to.IP.Addr().Unmap().Is4():
+		return streamSocket(unix.AF_INET)
+	}
+	return streamSocket(unix.AF_INET6)
+}
+
+// connectSocket begins to connect, and reports whether that is over already.
+func connectSocket(fd int, to Address) (connected bool, err error) {
+	var sa unix.Sockaddr
+	switch ip := to.IP.Addr().Unmap(); {
+	case !to.IP.IsValid():
+		sa = &unix.SockaddrUnix{Name: to.Path}
+	case ip.Is4():
+		sa = &unix.SockaddrInet4{Addr: ip.As4(), Port: int(to.IP.Port())}
+	default:
+		sa = &unix.SockaddrInet6{Addr: ip.As16(), Port: int(to.IP.Port())}
+	}
+	for {
+		switch err := unix.Connect(fd, sa); err {
+		case nil:
+			return connectedSocket(fd, to)
+		case unix.EINPROGRESS, unix.EALREADY:
+			return false, nil
+		case unix.EISCONN:
+			return true, nil
+		case unix.EINTR:
+			continue
+		default:
+			return false, err
+		}
+	}
+}
+
+// connectedSocket reports whether a socket that was connecting is connected now.
+func connectedSocket(fd int, to Address) (bool, error) {
+	if err := socketError(fd); err != nil {
+		return false, err
+	}
+	peer, err := unix.Getpeername(fd)
+	if err == unix.ENOTCONN {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if to.IP.IsValid() {
+		if own, err := unix.Getsockname(fd); err == nil && AddrPortOf(own) == AddrPortOf(peer) {
+			return false, errSelf
+		}
+	}
+	return true, nil
+}
+
+// dialReason says what an error of a connect means to whoever has asked for it.
+func dialReason(err error) Reason {
+	switch err {
+	case unix.ECONNREFUSED, unix.ECONNRESET, unix.ECONNABORTED, errSelf:
+		return Reason{abi.Refused, "the other side refused the connection"}
+	case unix.EAGAIN: // of a unix socket
+		return Reason{abi.Refused, "the other side's queue is full"}
+	case unix.ENOENT, unix.ENOTDIR:
+		return Reason{abi.NotFound, "there is no such socket"}
+	case unix.EACCES, unix.EPERM:
+		return Reason{abi.Denied, "the system does not allow the host to connect there"}
+	case unix.ETIMEDOUT:
+		return Reason{abi.Timeout, "the other side did not answer in time"}
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EHOSTDOWN:
+		return Reason{abi.Unreachable, "the other side cannot be reached"}
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EADDRNOTAVAIL:
+		return Reason{abi.Quota, "the system is out of descriptors, ports or memory for another connection"}
+	}
+	return Reason{abi.Unreachable, "connecting failed: " + err.Error()}
+}

@@ -1,0 +1,85 @@
+package csa
+
+import "golang.org/x/sys/unix"
+
+// pipe is where the kernel keeps bytes on their way from one socket to another, so
+// that they are not copied.
+type pipe struct {
+	r, w int
+	held int // bytes
+}
+
+const (
+	// pipeSize is what a pipe is to hold. The kernel may grant less.
+	pipeSize = 256 << 10
+	// mostPipes is how many idle ones a loop keeps.
+	mostPipes = 64
+)
+
+// pipePool are a loop's pipes that are empty.
+type pipePool struct{ free []*pipe }
+
+// get returns an empty pipe; nil when the system has none.
+func (p *pipePool) get() *pipe {
+	if n := len(p.free); n > 0 {
+		one := p.free[n-1]
+		p.free = p.free[:n-1]
+		return one
+	}
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		return nil
+	}
+	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
+	return &pipe{r: fds[0], w: fds[1]}
+}
+
+func (p *pipePool) put(one *pipe) {
+	if len(p.free) < mostPipes {
+		p.free = append(p.free, one)
+	} else {
+		one.close()
+	}
+}
+
+func (p *pipePool) close() {
+	for _, one := range p.free {
+		one.close()
+	}
+	p.free = nil
+}
+
+func (p *pipe) close() {
+	_ = unix.Close(p.r)
+	_ = unix.Close(p.w)
+}
+
+// readFrom moves what a socket has into the pipe, which has to be empty. It answers as
+// readSocket does.
+func (p *pipe) readFrom(fd int) (int, error) {
+	n, err := splice(fd, p.w, pipeSize)
+	p.held += n
+	return n, err
+}
+
+// writeTo moves what the pipe holds to a socket, and answers as writeSocket does.
+func (p *pipe) writeTo(fd int) (int, error) {
+	n, err := splice(p.r, fd, p.held)
+	p.held -= n
+	return n, err
+}
+
+func splice(from, to, n int) (int, error) {
+	for {
+		moved, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		switch err {
+		case nil:
+			return int(moved), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, errWouldBlock
+		default:
+			return 0, err
+		}
+	}
+}
