@@ -28,14 +28,42 @@ const (
 	// InfoPeer is the address of the peer: "ip:port" ("[ip]:port" for IPv6), or
 	// the path of a unix socket, which may be empty.
 	InfoPeer = 0
-	// InfoLocal is the address the peer connected to, written likewise.
+	// InfoLocal is the address the peer connected to, written likewise. Where a
+	// PROXY header came first, both are what it says.
 	InfoLocal = 1
 	// InfoListener is the name of the listener that accepted the connection.
 	InfoListener = 2
 	// InfoTenant is the name of the tenant the connection belongs to.
 	InfoTenant = 3
-	// InfoTransport is "tcp" or "unix".
+	// InfoTransport is "tcp", "unix" or "udp".
 	InfoTransport = 4
+	// InfoServerName is the name that the TLS client has asked for (SNI); empty
+	// without TLS, and where it has named none. So are all that follow.
+	InfoServerName = 5
+	// InfoALPN is the application protocol that both sides have agreed on.
+	InfoALPN = 6
+	// InfoTLSVersion is "TLS 1.2" or "TLS 1.3".
+	InfoTLSVersion = 7
+	// InfoCipher is the name of the cipher suite, as IANA writes it.
+	InfoCipher = 8
+	// InfoClientSubject is the subject of the certificate that the client has
+	// shown and the host has verified, as RFC 2253 writes it.
+	InfoClientSubject = 9
+	// InfoClientNames are the names that the same certificate is made out to, each
+	// as "DNS:", "IP:", "email:" or "URI:" and the name, with a line feed between
+	// two.
+	InfoClientNames = 10
+	// InfoClientFingerprint is the SHA-256 of the same certificate, in 64 hex
+	// digits.
+	InfoClientFingerprint = 11
+)
+
+// The roles of makessl. Any other value is INVALID.
+const (
+	// TLSServer: the peer is the client of the handshake.
+	TLSServer = 0
+	// TLSClient: the peer is the server of the handshake.
+	TLSClient = 1
 )
 
 // The clocks. Any other value is INVALID.
@@ -73,6 +101,8 @@ const (
 	MaxMetricName = 64
 	// MaxMetrics is how many names of metrics one tenant may use.
 	MaxMetrics = 100
+	// MaxAddress is the greatest length of an address for connect, in bytes.
+	MaxAddress = 512
 	// MaxTimers is how many timers one handle may have at a time; the
 	// instance's own, on handle -1, count by themselves.
 	MaxTimers = 16

@@ -38,6 +38,9 @@ type Order struct {
 	// export csa_open. Such a guest first hears of a handle by csa_data or
 	// csa_eof, and never hears of one that had neither.
 	NoOpen bool
+	// Dialled is to be set, before the first step, for a handle that connect has
+	// returned: csa_closed may be all that is heard of it.
+	Dialled bool
 
 	state state
 }
@@ -74,6 +77,8 @@ func (o *Order) next(e Event) (state, bool) {
 	switch o.state {
 	case unborn:
 		switch {
+		case o.Dialled && e == EventClosed:
+			return dead, true
 		case !o.NoOpen:
 			return opened, e == EventOpen
 		case e == EventData:

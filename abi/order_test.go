@@ -131,3 +131,24 @@ func FuzzOrder(f *testing.F) {
 		}
 	})
 }
+
+// A handle that connect has returned may be closed without ever being open, and is
+// like any other otherwise.
+func TestOrderOfDialled(t *testing.T) {
+	order := Order{Dialled: true}
+	if err := order.Step(EventData); err == nil {
+		t.Error("csa_data may come first")
+	}
+	if err := order.Step(EventClosed); err != nil || !order.Done() {
+		t.Errorf("closed first: %v, done %v", err, order.Done())
+	}
+	order = Order{Dialled: true}
+	for _, e := range []Event{EventOpen, EventData, EventSecured, EventEOF, EventClosed} {
+		if err := order.Step(e); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := (&Order{}).Step(EventClosed); err == nil {
+		t.Error("one that was accepted may be closed without being opened")
+	}
+}

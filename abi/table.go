@@ -193,26 +193,35 @@ var HostFunctions = []Function{
 		Name:    "connect",
 		Params:  []Param{in("ptr"), val("len")},
 		Results: i32,
-		Doc: "Starts to connect to the address that is the `len` bytes at `ptr`, and returns the new connection's handle. `csa_open` says that it is up, " +
-			"`csa_closed` that it failed.",
-		Errors: []Code{Invalid, Denied, Quota, Unsupported},
-		Since:  "v1",
+		Doc: "Starts to connect to the address that is the `len` bytes at `ptr`, and returns the new connection's handle, which is positive. An address is `tcp://host:port`, `tls://host:port` (TLS, with the host's name " +
+			"verified), or `unix:///path`; `?proxy=v1` or `?proxy=v2` behind it has the host send a PROXY protocol header first, with the addresses of the connection whose event is being served. " +
+			"`csa_open` says that it is up, for `tls` after the handshake; `csa_closed` without one before says that it failed, and why. Until then `send` answers AGAIN, and `control` gives it up.\n\n" +
+			"Whom a tenant's handlers may dial is the operator's list. DENIED says that the address is not on it; a name that resolves to an address that it may not stand for is closed with DENIED later. " +
+			"QUOTA says that the tenant dials, or has dialled, as much as it may, or that the instance has no handle left.",
+		Errors: []Code{Invalid, Denied, Quota},
+		Since:  "v1", Built: true,
 	},
 	{
 		Name:    "makessl",
 		Params:  []Param{val("conn"), val("role"), in("ptr"), val("len")},
 		Results: i32,
-		Doc:     "Wraps `conn` in TLS from here on. `role` is the side of the handshake that the host takes, the `len` bytes at `ptr` are a server name. `csa_secured` says how it went.",
-		Errors:  []Code{Invalid, BadHandle, Closed, Denied, Unsupported},
-		Since:   "v1",
+		Doc: "Wraps `conn` in TLS from here on. `role` is the side of the handshake that the host takes: `TLS_SERVER`, with the listener's certificates and an empty name, or `TLS_CLIENT`, where the `len` bytes at `ptr` are the name that the " +
+			"peer's certificate has to have. What was sent before leaves in the clear first; `send` answers AGAIN until `csa_secured` says how the handshake went. If it failed, the connection is being closed with TLS.\n\n" +
+			"Bytes that came before are not taken for bytes that came after: if the guest has left some unconsumed when the event is over, the connection is closed with TLS. A guest must not go on with the rest of its window as if it had come later: " +
+			"in `csa_data` it returns right after this.\n\n" +
+			"DENIED says that the listener has no certificate, CLOSED that the connection has finished in a direction, INVALID that it has TLS already, or that the role or the name is none.",
+		Errors: []Code{Invalid, BadHandle, Again, Closed, Denied, Quota},
+		Since:  "v1", Built: true,
 	},
 	{
 		Name:    "splice",
 		Params:  []Param{val("a"), val("b")},
 		Results: i32,
-		Doc:     "Joins two connections of the instance: from here on the host relays their bytes both ways and no byte enters the guest again. Each still has its `csa_closed`.",
-		Errors:  []Code{Invalid, BadHandle, Closed, Unsupported},
-		Since:   "v1",
+		Doc: "Joins two connections of the instance: from here on the host relays their bytes both ways, until both directions have ended, and no byte enters the guest again. " +
+			"What the guest has sent, and what it has left unconsumed when the event is over, goes first. The handles are gone when this returns: nothing is heard of them any more, and no timer of theirs fires.\n\n" +
+			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one has ended or the guest has finished sending on it, INVALID that they are the same.",
+		Errors: []Code{Invalid, BadHandle, Again, Closed},
+		Since:  "v1", Built: true,
 	},
 }
 
@@ -244,8 +253,9 @@ var GuestExports = []Export{
 		Name:    "csa_open",
 		Params:  []Param{val("conn")},
 		Results: i32,
-		Doc:     "A connection was accepted. A result below 0 closes it at once, and `csa_closed` follows with that code. Without this export every connection is welcome.",
-		Since:   "v1", Built: true,
+		Doc: "A connection was accepted, or one that `connect` has started is up; where it has TLS from the start, after the handshake. A result below 0 closes it at once, and `csa_closed` follows with that code. " +
+			"Without this export every connection is welcome.",
+		Since: "v1", Built: true,
 	}, false},
 	{Function{
 		Name:    "csa_data",
@@ -267,8 +277,8 @@ var GuestExports = []Export{
 	{Function{
 		Name:   "csa_secured",
 		Params: []Param{val("conn"), val("status")},
-		Doc:    "TLS is up (`status` 0), or has failed (below 0).",
-		Since:  "v1",
+		Doc:    "The handshake that `makessl` has begun is over: TLS is up (`status` 0), or has failed (below 0), and then the connection is being closed with that code.",
+		Since:  "v1", Built: true,
 	}, false},
 	{Function{
 		Name:   "csa_eof",
@@ -280,7 +290,7 @@ var GuestExports = []Export{
 	{Function{
 		Name:   "csa_closed",
 		Params: []Param{val("conn"), val("reason")},
-		Doc: "The last word on this handle. The socket is closed already: nothing can be sent any more, and once this returns the handle is stale. `reason` is 0 for an orderly end, else the code that says why; " +
+		Doc: "The last word on this handle; for one that `connect` has returned it may be the first, too. The socket is closed already: nothing can be sent any more, and once this returns the handle is stale. `reason` is 0 for an orderly end, else the code that says why; " +
 			"when the guest itself refused or closed it with a code, that code.",
 		Since: "v1", Built: true,
 	}, false},

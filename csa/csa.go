@@ -78,7 +78,8 @@ type CSA struct {
 	lastActive int64          // when a byte last moved
 	held       *dataCall      // a Data that is not over, whose loop was passed on
 	throttle   *throttle
-	relay      *relay // of a connection that is spliced
+	relay      *relay  // of a connection that is spliced
+	secure     *secure // of a connection with TLS
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
@@ -236,6 +237,9 @@ func (c *CSA) kill(r Reason) {
 // settle does what the handlers of the event that now ends have left to do.
 func (c *CSA) settle() {
 	c.clear(listed)
+	if c.secure != nil {
+		c.secure.begin()
+	}
 	if c.relay != nil {
 		c.relay.start()
 	}
@@ -258,18 +262,26 @@ func (c *CSA) bury() {
 	if c.relay != nil {
 		c.relay.ended(c, c.reason)
 	}
-	if c.inbox.len() > 0 || c.is(broken) {
+	if c.unsent() || c.is(broken) {
 		resetSocket(int(c.fd))
 	} else {
 		closeSocket(int(c.fd))
 	}
 	c.inbox.release(l, c.wiring.Budget)
 	c.rest.release(l, c.wiring.Budget)
+	if c.secure != nil {
+		c.secure.release()
+	}
 	l.unlink(c)
 	l.calling = call{c: c, what: inClosed}
 	c.wiring.Handler.Closed(c, c.reason)
 	l.calling = call{}
 	c.tellOthers()
+}
+
+// unsent reports whether bytes wait for the socket.
+func (c *CSA) unsent() bool {
+	return c.inbox.len() > 0 || c.secure != nil && c.secure.sealed.len() > 0
 }
 
 // tellOthers is the end of the connection for those who are not its handler.
@@ -300,7 +312,7 @@ func (c *CSA) Exceptional() {
 func (c *CSA) Expired(*selector.Timer) {
 	c.loop.begin()
 	switch {
-	case c.is(finishing) && c.inbox.len() == 0:
+	case c.is(finishing) && !c.unsent():
 		c.kill(Orderly)
 	case c.is(finishing):
 		c.kill(Reason{abi.Timeout, "the peer did not take its last bytes in time"})

@@ -64,6 +64,10 @@ func (s *script) Writable(c *CSA) {
 	}
 }
 
+func (s *script) Secured(_ *CSA, code abi.Code) {
+	s.log = append(s.log, fmt.Sprint("secured ", code))
+}
+
 func (s *script) EOF(c *CSA) {
 	s.log = append(s.log, "eof")
 	if s.eof != nil {
@@ -888,6 +892,7 @@ func (h *echoHandler) Open(*CSA)                 {}
 func (h *echoHandler) Window(*CSA) []byte        { return h.window }
 func (h *echoHandler) Data(c *CSA, p []byte) int { n, _ := c.Send(p); return n }
 func (h *echoHandler) Writable(*CSA)             {}
+func (h *echoHandler) Secured(*CSA, abi.Code)    {}
 func (h *echoHandler) EOF(c *CSA)                { c.ProducerFinished() }
 func (h *echoHandler) Timer(*CSA, int32)         {}
 func (h *echoHandler) Closed(c *CSA, r Reason)   {}

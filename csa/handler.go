@@ -10,8 +10,8 @@ import "bulkhead/abi"
 // at a time for all the CSAs of the loop: a method is never entered while
 // another one runs. For one CSA the order is
 //
-//	Open, then (Data | Writable | Timer) any number of times,
-//	then EOF at most once, then (Writable | Timer), then Closed exactly once.
+//	Open, then (Data | Writable | Secured | Timer) any number of times,
+//	then EOF at most once, then (Writable | Secured | Timer), then Closed exactly once.
 //
 // A method must not block; one that needs long passes the loop on (Loop.Pass)
 // and goes on beside it. It acts on the connection through the methods of
@@ -40,6 +40,10 @@ type Handler interface {
 	// Writable says that the inbox takes data again, after a Send that took
 	// less than it was given.
 	Writable(c *CSA)
+
+	// Secured says how the handshake went that CSA.MakeSSL has begun: abi.OK, or
+	// abi.TLS, and then the connection is being closed.
+	Secured(c *CSA, code abi.Code)
 
 	// EOF says that the peer has finished sending. The other direction stays
 	// open until the handler says ProducerFinished or FinishSending.

@@ -20,6 +20,10 @@ func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
 	if len(p) == 0 {
 		return 0, abi.OK
 	}
+	if c.securing() {
+		c.set(blocked)
+		return 0, abi.Again
+	}
 	limit := c.wiring.Settings.inbox()
 	if len(p) >= direct || len(p) > limit-c.inbox.len() {
 		// Either it is long, or it would not fit: ask the socket now.
@@ -70,6 +74,15 @@ func (c *CSA) write(p []byte) int {
 		c.slowDown(slowOut, wait)
 		return 0
 	}
+	if c.isSecure() {
+		return c.writeSecure(p)
+	}
+	return c.writeRaw(p)
+}
+
+// writeRaw writes to the socket once, and books it; it answers as write does.
+func (c *CSA) writeRaw(p []byte) int {
+	now := c.loop.Now()
 	n, err := writeSocket(int(c.fd), p)
 	switch {
 	case err == errWouldBlock:
@@ -102,15 +115,24 @@ func (c *CSA) writeInbox() bool {
 		n := c.write(c.inbox.bytes())
 		c.inbox.discard(c.loop, c.wiring.Budget, n)
 	}
-	return c.inbox.len() == 0 && (c.relay == nil || c.relay.writePipe(c))
+	return c.inbox.len() == 0 && (c.relay == nil || c.relay.writePipe(c)) && (c.secure == nil || c.flushSealed())
 }
 
 // flush sends the inbox at the end of an event, and does what waits for it to
 // be empty.
 func (c *CSA) flush() {
 	empty := c.writeInbox()
+	if empty && c.is(sendFinished) && !c.is(dying) {
+		empty = c.sayGoodbye()
+	}
 	switch {
 	case c.is(dying):
+	case c.securing():
+		if empty {
+			c.secure.begin()
+		} else {
+			c.awaitRoom()
+		}
 	case !empty:
 		if c.is(finishing) && c.wiring.Settings.Linger <= 0 {
 			c.kill(Reason{abi.Timeout, "the peer did not take its last bytes at once"})
@@ -156,7 +178,7 @@ func (c *CSA) SendReady() {
 	if c.relay != nil {
 		c.relay.sendable(c)
 	}
-	if c.is(blocked) && !c.is(dying|dead|sendFinished) {
+	if c.is(blocked) && !c.is(dying|dead|sendFinished) && !c.securing() {
 		if c.inbox.len() <= c.wiring.Settings.inbox()/2 {
 			c.clear(blocked)
 			c.loop.calling = call{c: c, what: inWritable}

@@ -38,7 +38,7 @@ func (c *CSA) Want(n int) {
 
 // mayRead reports whether there is a use for more bytes.
 func (c *CSA) mayRead() bool {
-	if c.is(paused|full|slowIn|ended|finishing|dying|dead) || c.held != nil || c.relay != nil {
+	if c.is(paused|full|slowIn|ended|finishing|dying|dead) || c.held != nil || c.relay != nil || c.securing() {
 		return false
 	}
 	// A handler that could not send and so did not consume is not given more.
@@ -46,7 +46,11 @@ func (c *CSA) mayRead() bool {
 }
 
 func (c *CSA) resumeReading() {
-	if c.mayRead() {
+	switch {
+	case !c.mayRead():
+	case c.secure != nil && c.secure.more:
+		c.d.ReadAgain()
+	default:
 		c.d.NewReader()
 	}
 }
@@ -63,9 +67,15 @@ const (
 // ReadReady is the selector's notice: it moves bytes from the socket to the
 // handler's window, and each window is an event of its own.
 func (c *CSA) ReadReady() {
-	if c.relay != nil {
+	if c.relay != nil || c.securing() {
 		c.loop.begin()
-		c.relay.readable(c)
+		switch {
+		case c.is(dying | dead):
+		case c.relay != nil:
+			c.relay.readable(c)
+		case c.secure.stage == shaking:
+			c.secure.feed()
+		}
 		c.loop.end()
 		return
 	}
@@ -218,6 +228,9 @@ func (c *CSA) readToRest() {
 // receive reads once, if the bandwidth allows. It returns 0 when nothing came;
 // then the connection may have ended or be dying.
 func (c *CSA) receive(p []byte) int {
+	if c.secure != nil {
+		return c.receiveSecure(p)
+	}
 	now := c.loop.Now()
 	if wait := c.wiring.Budget.Received(0, now); wait > 0 {
 		c.slowDown(slowIn, wait)
@@ -320,7 +333,7 @@ func (c *CSA) readToDiscard() {
 	switch {
 	case c.is(dying):
 	case c.is(ended):
-		if c.inbox.len() == 0 {
+		if !c.unsent() {
 			c.kill(Orderly)
 		}
 	case c.is(slowIn): // resumes with the bandwidth

@@ -79,7 +79,7 @@ func (c *CSA) Consumed(p []byte, used int) {
 	if !c.is(dead) {
 		c.keep(d, p, used)
 		switch {
-		case c.relay != nil:
+		case c.relay != nil || c.securing():
 			c.loop.later(c) // it can start now
 		case c.is(dying | finishing):
 		case d.atEnd:

@@ -1,6 +1,7 @@
 package csa
 
 import (
+	"bulkhead/abi"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -70,9 +71,10 @@ func (p *passer) tell(c *CSA, f func()) {
 	p.run(c.Loop(), func() int { f(); return 0 }, nil)
 }
 
-func (p *passer) Open(c *CSA)     { p.tell(c, func() { p.inner.Open(c) }) }
-func (p *passer) Writable(c *CSA) { p.tell(c, func() { p.inner.Writable(c) }) }
-func (p *passer) EOF(c *CSA)      { p.tell(c, func() { p.inner.EOF(c) }) }
+func (p *passer) Open(c *CSA)                   { p.tell(c, func() { p.inner.Open(c) }) }
+func (p *passer) Writable(c *CSA)               { p.tell(c, func() { p.inner.Writable(c) }) }
+func (p *passer) Secured(c *CSA, code abi.Code) { p.tell(c, func() { p.inner.Secured(c, code) }) }
+func (p *passer) EOF(c *CSA)                    { p.tell(c, func() { p.inner.EOF(c) }) }
 func (p *passer) Timer(c *CSA, token int32) {
 	p.tell(c, func() {
 		if !c.Over() {

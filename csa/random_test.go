@@ -63,6 +63,8 @@ func (w *whim) mood(c *CSA) {
 
 func (w *whim) Writable(c *CSA) { w.note("writable"); w.mood(c) }
 
+func (w *whim) Secured(*CSA, abi.Code) { w.note("secured") }
+
 func (w *whim) EOF(c *CSA) {
 	w.note("eof")
 	w.ended = true

@@ -29,10 +29,14 @@ const relayBatch = 512 << 10
 // than by finishing, the other is reset.
 //
 // It answers abi.OK; abi.Invalid when they are the same, or not of one loop;
+// abi.Again while TLS is on its way on one;
 // abi.Closed when one has finished sending or is over.
 func Splice(a, b *CSA) abi.Code {
 	if a == b || a.loop != b.loop || a.relay != nil || b.relay != nil {
 		return abi.Invalid
+	}
+	if a.securing() || b.securing() {
+		return abi.Again
 	}
 	if a.is(sendFinished|dying|dead) || b.is(sendFinished|dying|dead) {
 		return abi.Closed
@@ -161,7 +165,7 @@ func (r *relay) finish(from, to *CSA) {
 // take waits in its inbox or in the pipe. ok is false when it is over with both.
 func (r *relay) moveOnce(k int) (n int, ok bool) {
 	from, to, w := r.ends[k], r.ends[1-k], &r.ways[k]
-	if w.bulk {
+	if w.bulk && from.secure == nil && to.secure == nil {
 		if n, ok := r.throughPipe(k); ok {
 			return n, true
 		}

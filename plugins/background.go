@@ -168,4 +168,4 @@ func (i *Instance) askLoop(f func()) {
 }
 
 // needsLoop are the host functions that touch what is the loop's.
-var needsLoop = map[string]bool{"send": true, "control": true, "receive": true, "want": true, "info": true, "timer": true}
+var needsLoop = map[string]bool{"send": true, "control": true, "receive": true, "want": true, "info": true, "timer": true, "connect": true, "makessl": true, "splice": true}

@@ -91,6 +91,13 @@ func (i *Instance) Open(c *csa.CSA) {
 	i.opened(c.Tag, c)
 }
 
+// Secured tells the guest how the handshake went that makessl has begun.
+func (i *Instance) Secured(c *csa.CSA, code abi.Code) {
+	if i.module.has[callSecured] {
+		i.deliver(event{call: callSecured, handle: c.Tag, arg: uint64(uint32(code)), conn: c})
+	}
+}
+
 // admit gives a connection its handle, or shuts it down and returns 0.
 func (i *Instance) admit(c conn) int32 {
 	if !i.Running() {

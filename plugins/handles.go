@@ -20,6 +20,7 @@ type conn interface {
 	Peer() string
 	Local() string
 	Transport() string
+	TLSInfo(key int32) string
 	Consumed(p []byte, used int)
 	Offer()
 	Over() bool

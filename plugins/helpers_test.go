@@ -103,6 +103,7 @@ func (f *fake) Want(n int)                        { f.say("want %d", n) }
 func (f *fake) Peer() string                      { return "192.0.2.1:7" }
 func (f *fake) Local() string                     { return "192.0.2.2:8" }
 func (f *fake) Transport() string                 { return "tcp" }
+func (f *fake) TLSInfo(key int32) string          { return fmt.Sprint("tls ", key) }
 func (f *fake) Consumed(p []byte, used int)       { f.say("consumed %d of %d", used, len(p)) }
 func (f *fake) Offer()                            { f.say("offer") }
 func (f *fake) Over() bool                        { return len(f.ends) > 0 }

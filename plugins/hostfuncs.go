@@ -26,6 +26,11 @@ var hostFunctions = map[string]func(i *Instance, s []uint64){
 	"timer": func(i *Instance, s []uint64) {
 		answer(s, int32(i.timer(int32(s[0]), int32(s[1]), int32(s[2]))))
 	},
+	"connect": func(i *Instance, s []uint64) { answer(s, i.connect(uint32(s[0]), int32(s[1]))) },
+	"makessl": func(i *Instance, s []uint64) {
+		answer(s, int32(i.makessl(int32(s[0]), int32(s[1]), uint32(s[2]), int32(s[3]))))
+	},
+	"splice": func(i *Instance, s []uint64) { answer(s, int32(i.splice(int32(s[0]), int32(s[1])))) },
 	"clock":  func(_ *Instance, s []uint64) { s[0] = uint64(clock(int32(s[0]))) },
 	"random": func(i *Instance, s []uint64) { answer(s, int32(i.random(uint32(s[0]), int32(s[1])))) },
 	"log":    func(i *Instance, s []uint64) { answer(s, int32(i.logLine(int32(s[0]), uint32(s[1]), int32(s[2])))) },
@@ -34,7 +39,7 @@ var hostFunctions = map[string]func(i *Instance, s []uint64){
 
 // takesLong are the host functions that may take long for what the call of a
 // host function is charged. random sees to that itself.
-var takesLong = map[string]bool{"send": true, "info": true, "config": true, "log": true}
+var takesLong = map[string]bool{"send": true, "info": true, "connect": true, "makessl": true, "splice": true, "config": true, "log": true}
 
 var noConfig = []byte("{}")
 
@@ -149,7 +154,10 @@ func (i *Instance) info(handle, key int32, ptr uint32, capacity int32) int32 {
 	case abi.InfoTransport:
 		text = s.conn.Transport()
 	default:
-		return int32(abi.Invalid)
+		if key < abi.InfoServerName || key > abi.InfoClientFingerprint {
+			return int32(abi.Invalid)
+		}
+		text = s.conn.TLSInfo(key)
 	}
 	copy(to, text)
 	return int32(len(text))

@@ -40,6 +40,15 @@ type Listener struct {
 	// loop, when its connections are being shut down. It may close the
 	// instance, which is nil for a command. Nil: nobody is told.
 	OnTrap func(i *Instance, t *Trap)
+	// Dialer connects for the handlers. Nil: all of connect is DENIED.
+	Dialer Dialer
+	// MakeSSL wraps a connection in TLS, on its loop, as the ABI's makessl says, with
+	// a role that is one. Nil: all of makessl is DENIED.
+	MakeSSL func(c *csa.CSA, role int32, name string) abi.Code
+	// OnSplice is called on the loop for an instance that has spliced two of its
+	// connections, of which it hears no more. It may close the instance. Nil: nobody is
+	// told.
+	OnSplice func(i *Instance)
 }
 
 // Instance is a running handler of shape events. It is made by any goroutine

@@ -140,6 +140,10 @@ func (d *Descriptor) WriteBlocked() { d.ready &^= forWriter }
 // WriteReady reports whether nothing is known against writing now.
 func (d *Descriptor) WriteReady() bool { return d.ready&forWriter != 0 }
 
+// Readable reports whether nothing is known against reading now: bytes, or the end of
+// the stream, may be there.
+func (d *Descriptor) Readable() bool { return d.ready&(forReader|hungUp) != 0 }
+
 // HungUp reports whether the kernel has said that no bytes will follow those
 // that can be read now. A reader then has to read on until the end of the
 // stream: no further edge will come.

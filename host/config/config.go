@@ -33,7 +33,7 @@ type Config struct {
 	// have one name or listen on one address.
 	Listeners []Listener
 	// Warnings are what is allowed but should be known, in line order: limits
-	// that this version does not enforce yet, plugin files that others may
+	// that are set in the wrong place, plugin files that others may
 	// write, tenants without listeners.
 	Warnings []*Error
 }
@@ -85,9 +85,12 @@ type Tenant struct {
 	AcceptRate float64
 	// Bandwidth is the most bytes a second, each way.
 	Bandwidth int64
-	// Connect lists whom its handlers may dial: "host:port" or "CIDR:port", as
-	// written. Empty means nobody. This version cannot dial yet.
+	// Connect lists whom its handlers may dial, in the words of egress.Policy, as
+	// written. Empty means nobody.
 	Connect []string
+	// Dials is the most connections that its handlers may be dialling at once, and
+	// Upstreams the most that they may have dialled or be dialling.
+	Dials, Upstreams int
 	// Line is where its table begins.
 	Line int
 
@@ -122,6 +125,9 @@ type Listener struct {
 	// IdleTimeout closes a connection on which no byte moves for so long. It
 	// is never 0.
 	IdleTimeout time.Duration
+	// ConnectTimeout is how long a handler's connect may take, with finding the
+	// address. It is never 0.
+	ConnectTimeout time.Duration
 	// EventTimeout is the CPU time that one event may use. It is never 0.
 	EventTimeout time.Duration
 	// Linger is how long the bytes a connection has left to send may take

@@ -120,9 +120,6 @@ func readTable[T any](d *decoder, t *T, fields []field[T], m map[string]any, n *
 		f := fields[i]
 		lines[key] = at.Line
 		f.read(t, &value{d: d, key: key, want: f.want, v: m[key], n: at})
-		if f.unenforced != "" {
-			d.warn(at.Line, "do not rely on it yet", "%s is accepted but not enforced by this version: %s", key, f.unenforced)
-		}
 	}
 	for _, f := range fields {
 		// A key that was only misspelt has been reported, under its own name.

@@ -68,7 +68,7 @@ func TestErrors(t *testing.T) {
 3: unknown table "tennant"; did you mean "tenant"?
 4: unknown table "server"; the tables are [host], [tenant.NAME] and [[listener]]`},
 		{"misspelt config", "+[listener.confg]\nx = 1\n", `7: unknown table "confg"; did you mean "config"?`},
-		{"tenant with a point", "[tenant.a.b]\n" + least, `1: unknown table "b"; the keys of [tenant.a] are memory, cpu, stack, instances, timers, log_lines, connections, accept_rate, bandwidth, connect; a tenant's name that has a point goes in quotes: [tenant."a.b"]`},
+		{"tenant with a point", "[tenant.a.b]\n" + least, `1: unknown table "b"; the keys of [tenant.a] are memory, cpu, stack, instances, timers, log_lines, connections, accept_rate, bandwidth, connect, dials, upstreams; a tenant's name that has a point goes in quotes: [tenant."a.b"]`},
 		{"long key", "[host]\n" + long + " = 1\n" + least, `2: unknown key "` + long[:100] + `"...; the keys of [host] are loops, state, drain, connections, log, log_level`},
 		{"line of the second listener", least + "[[listener]]\nname = \"b\"\n\ntenant = \"acme\"\naddress = \"fd://3\"\nplugin = \"echo.wasm\"\nconfig = \"\"\"\n\n\"\"\"\nbaklog = 3\n", `13: config = "\n" is text; write a table [listener.config] for the plugin, of at most 64KiB as JSON
 16: unknown key "baklog"; did you mean "backlog"?`},
@@ -119,7 +119,7 @@ connect = "db:1"
 4: connections = 0 is out of range; write a whole number from 1 to 10000000
 5: accept_rate = +Inf is out of range; write a number from 0.1 to 1000000
 6: bandwidth = "10MiB" has no "/s"; write a rate from 1KiB/s to 1024GiB/s, like "10MiB/s"
-7: connect = "db:1" is text; write a list of at most 256 of HOST:PORT and NETWORK/BITS:PORT, like ["db.internal:5432", "10.0.0.0/8:443"]`},
+7: connect = "db:1" is text; write a list of at most 256 of HOST:PORT, NETWORK/BITS:PORT and unix:///PATH, like ["db.example.com:5432", "10.0.0.0/8:443"]`},
 		{"more of a tenant's limits", strings.Replace(least, "[tenant.acme]\n", `[tenant.acme]
 memory = 65535
 cpu = 0
@@ -135,10 +135,10 @@ connect = [
 3: cpu = 0 is out of range; write a number from 0.01 to 1024
 4: accept_rate = true is a boolean; write a number from 0.1 to 1000000
 5: bandwidth = 1024 is a whole number; write a rate from 1KiB/s to 1024GiB/s, like "10MiB/s"
-8: connect[1] = 7 is a whole number; write HOST:PORT or NETWORK/BITS:PORT with a port from 1 to 65535, like "db.internal:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:443"
-9: connect[2] = "db" has no port; write HOST:PORT or NETWORK/BITS:PORT with a port from 1 to 65535, like "db.internal:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:443"
+8: connect[1] = 7 is a whole number; write HOST:PORT, NETWORK/BITS:PORT or unix:///PATH, like "db.example.com:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:8000-8100"
+9: connect[2] = "db" has no port; write HOST:PORT, *.SUFFIX:PORT, ADDRESS:PORT, NETWORK/BITS:PORT or unix:///PATH, like "db.internal:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:8000-8100"
 10: connect[3] = "db:1" is in the list twice; keep one of the two`},
-		{"long connect", strings.Replace(least, "]\n", "]\nconnect = ["+strings.Repeat("\"a:1\",", 257)+"]\n", 1), `2: connect = [...] has 257 entries; write a list of at most 256 of HOST:PORT and NETWORK/BITS:PORT, like ["db.internal:5432", "10.0.0.0/8:443"]`},
+		{"long connect", strings.Replace(least, "]\n", "]\nconnect = ["+strings.Repeat("\"a:1\",", 257)+"]\n", 1), `2: connect = [...] has 257 entries; write a list of at most 256 of HOST:PORT, NETWORK/BITS:PORT and unix:///PATH, like ["db.example.com:5432", "10.0.0.0/8:443"]`},
 
 		// [[listener]].
 		{"names", `[[listener]]

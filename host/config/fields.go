@@ -21,8 +21,6 @@ type field[T any] struct {
 	required string
 	// note explains the value to the reader of WriteLimits.
 	note string
-	// unenforced says what nothing limits as yet, for a warning when the key is given.
-	unenforced string
 	read       func(t *T, v *value)
 	// show gives the value in TOML. "" leaves the key out, and what begins
 	// with '#' is a remark to print instead.

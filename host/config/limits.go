@@ -56,9 +56,6 @@ func writeTable[T any](b *strings.Builder, t *T, fields []field[T], given map[st
 		if f.note != "" {
 			remarks = append(remarks, f.note)
 		}
-		if f.unenforced != "" {
-			remarks = append(remarks, "not enforced yet")
-		}
 		r := row{f.name + " = " + shown, "# " + strings.Join(remarks, "; ")}
 		if n := utf8.RuneCountInString(r.left); n <= maxColumn {
 			column = max(column, n)

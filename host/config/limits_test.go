@@ -63,7 +63,9 @@ log_lines = 200         # default; a second
 connections = 1000      # default
 accept_rate = 200       # default; connections a second
 bandwidth = "64MiB/s"   # default; each way
-connect = []            # default; not enforced yet
+connect = []            # default
+dials = 64              # default; under way at once
+upstreams = 1000        # default; dialled connections
 `
 	// The columns depend on where the folder lies.
 	squeeze := func(s string) string {
@@ -86,7 +88,9 @@ log_lines = 200        # default; a second
 connections = 1000     # default
 accept_rate = 200      # default; connections a second
 bandwidth = "64MiB/s"  # default; each way
-connect = ["db:1"]     # given on line 3; not enforced yet
+connect = ["db:1"]     # given on line 3
+dials = 64             # default; under way at once
+upstreams = 1000       # default; dialled connections
 
 [[listener]]
 name = "echo"                 # given on line 7
@@ -98,6 +102,7 @@ instance = "connection"       # default
 shape = "events"              # default
 snapshot = true               # default
 idle_timeout = "1m30s"        # given on line 11
+connect_timeout = "10s"       # default
 event_timeout = "1s"          # default; of CPU time
 linger = "10s"                # default
 inbox = "64KiB"               # default

@@ -1,12 +1,15 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"bulkhead/host/egress"
 )
 
 // The keys of the file's three tables, with their ranges, and the defaults.
@@ -53,6 +56,8 @@ func DefaultTenant(name string) Tenant {
 		Timers:      100_000,
 		LogLines:    200,
 		Connections: 1000,
+		Dials:       64,
+		Upstreams:   1000,
 		AcceptRate:  200,
 		Bandwidth:   64 * mib,
 	}
@@ -79,10 +84,9 @@ var tenantFields = []field[Tenant]{
 		f.note = "each way"
 	}),
 	{
-		name:       "connect",
-		want:       `a list of at most 256 of HOST:PORT and NETWORK/BITS:PORT, like ["db.internal:5432", "10.0.0.0/8:443"]`,
-		unenforced: "handlers cannot dial anyone",
-		read:       readConnect,
+		name: "connect",
+		want: `a list of at most 256 of HOST:PORT, NETWORK/BITS:PORT and unix:///PATH, like ["db.example.com:5432", "10.0.0.0/8:443"]`,
+		read: readConnect,
 		show: func(t *Tenant) string {
 			all := make([]string, len(t.Connect))
 			for i, s := range t.Connect {
@@ -91,6 +95,12 @@ var tenantFields = []field[Tenant]{
 			return "[" + strings.Join(all, ", ") + "]"
 		},
 	},
+	intField("dials", 1, maxConnections, "", func(t *Tenant) *int { return &t.Dials }).with(func(f *field[Tenant]) {
+		f.note = "under way at once"
+	}),
+	intField("upstreams", 1, maxConnections, "", func(t *Tenant) *int { return &t.Upstreams }).with(func(f *field[Tenant]) {
+		f.note = "dialled connections"
+	}),
 }
 
 // DefaultListener gives the settings of a listener of which a file says
@@ -98,19 +108,21 @@ var tenantFields = []field[Tenant]{
 // Plugin are left to them.
 func DefaultListener() Listener {
 	return Listener{
-		Instance:     "connection",
-		Shape:        "events",
-		Snapshot:     true,
-		IdleTimeout:  5 * time.Minute,
-		EventTimeout: time.Second,
-		Linger:       10 * time.Second,
-		Inbox:        64 * kib,
-		OnBadData:    "close",
-		Backlog:      4096,
-		Mode:         0o600,
-		Keepalive:    15 * time.Second,
-		UserTimeout:  30 * time.Second,
-		Config:       []byte("{}"),
+		Instance:    "connection",
+		Shape:       "events",
+		Snapshot:    true,
+		IdleTimeout: 5 * time.Minute,
+
+		ConnectTimeout: 10 * time.Second,
+		EventTimeout:   time.Second,
+		Linger:         10 * time.Second,
+		Inbox:          64 * kib,
+		OnBadData:      "close",
+		Backlog:        4096,
+		Mode:           0o600,
+		Keepalive:      15 * time.Second,
+		UserTimeout:    30 * time.Second,
+		Config:         []byte("{}"),
 	}
 }
 
@@ -199,6 +211,7 @@ var listenerFields = []field[Listener]{
 		}
 	}),
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
+	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }),
 	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {
 		f.note = "of CPU time"
 	}),
@@ -277,13 +290,18 @@ func readConnect(t *Tenant, v *value) {
 	}
 	seen := make(map[string]bool, len(list))
 	for i, item := range list {
-		entry := &value{d: v.d, key: fmt.Sprintf("connect[%d]", i), want: strings.TrimPrefix(dialForms, "write "), v: item, n: v.n.Item(i)}
+		entry := &value{d: v.d, key: fmt.Sprintf("connect[%d]", i), want: dialForms, v: item, n: v.n.Item(i)}
 		s, ok := entry.str()
 		if !ok {
 			continue
 		}
-		if f := checkDial(s); f != nil {
-			entry.fault(f)
+		if _, err := egress.Parse([]string{s}); err != nil {
+			var bad *egress.EntryError
+			if errors.As(err, &bad) {
+				entry.fault(&fault{bad.Problem, bad.Mend})
+			} else {
+				entry.bad(err.Error())
+			}
 			continue
 		}
 		if seen[s] {

@@ -184,43 +184,6 @@ func TestParseAddress(t *testing.T) {
 	}
 }
 
-func TestCheckDial(t *testing.T) {
-	for _, s := range []string{"db.internal:5432", "db.internal.:5432", "a:1", "10.0.0.1:443", "10.0.0.0/8:443", "0.0.0.0/0:65535", "[::1]:80", "[2001:db8::/32]:443", "[fe80::1%eth0]:1", "_x.y-z:1", "3com.com:1"} {
-		if f := checkDial(s); f != nil {
-			t.Errorf("checkDial(%q): %v", s, f)
-		}
-	}
-	for s, want := range map[string]string{
-		"":                              "has no port",
-		"db":                            "has no port",
-		"db:0":                          "has a bad port",
-		"db:65536":                      "has a bad port",
-		"db:+1":                         "has a bad port",
-		"db:*":                          "has a bad port",
-		":80":                           "has a bad host",
-		"::1:80":                        "has an IPv6 host without brackets",
-		"2001:db8::/32:443":             "has an IPv6 host without brackets",
-		"[10.0.0.1]:80":                 "has a bad host",
-		"[db]:80":                       "has a bad host",
-		"[]:80":                         "has a bad host",
-		"10.0.0.256:80":                 "has a bad host",
-		"a..b:80":                       "has a bad host",
-		"-a:80":                         "has a bad host",
-		"a b:80":                        "has a bad host",
-		"*.example.com:80":              "has a bad host",
-		strings.Repeat("a", 64) + ":80": "has a bad host",
-		"10.0.0.0/33:80":                "has a bad network",
-		"db/8:80":                       "has a bad network",
-		"[10.0.0.0/8]:80":               "has a bad network",
-		"10.1.0.0/8:80":                 `has a network "10.1.0.0/8" with bits set behind its mask`,
-	} {
-		f := checkDial(s)
-		if f == nil || !strings.HasPrefix(f.problem, want) {
-			t.Errorf("checkDial(%q): %v, want %q", s, f, want)
-		}
-	}
-}
-
 func TestClashes(t *testing.T) {
 	for _, test := range []struct {
 		a, b  string

@@ -1,0 +1,542 @@
+package csa
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/selector"
+)
+
+// Handshake is a TLS handshake that is to be made.
+type Handshake struct {
+	// Config is crypto/tls's, and not changed once it is in use.
+	Config *tls.Config
+	// Client has this side begin, and verify the peer; Config has its name then.
+	Client bool
+	// Early says that what the handler has left unconsumed is the peer's part of the
+	// handshake. Otherwise such bytes end the connection, since they came before.
+	Early bool
+	// Timeout bounds the time it may take; zero or less is ten seconds.
+	Timeout time.Duration
+	// Handshakes bounds how many there are. Nil: as many as there are connections.
+	Handshakes *Handshakes
+}
+
+// Handshakes bounds the handshakes of a process: how many are under way, and how many
+// compute at once, as many as there are CPUs. One that waits for its peer does not
+// compute, so that peers who are slow keep nobody out. Any goroutine may use it.
+type Handshakes struct {
+	most    int64
+	pending atomic.Int64
+	slots   chan struct{}
+}
+
+// NewHandshakes bounds handshakes to most under way; zero or less is 4096.
+func NewHandshakes(most int) *Handshakes {
+	if most <= 0 {
+		most = 4096
+	}
+	return &Handshakes{most: int64(most), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)))}
+}
+
+// Pending is how many are under way.
+func (h *Handshakes) Pending() int { return int(h.pending.Load()) }
+
+func (h *Handshakes) begin() bool {
+	if h != nil && h.pending.Add(1) > h.most {
+		h.pending.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (h *Handshakes) end() {
+	if h != nil {
+		h.pending.Add(-1)
+	}
+}
+
+func (h *Handshakes) compute() {
+	if h != nil {
+		h.slots <- struct{}{}
+	}
+}
+
+func (h *Handshakes) rest() {
+	if h != nil {
+		<-h.slots
+	}
+}
+
+const (
+	// secureOverhead is charged for a connection with TLS: what crypto/tls keeps of
+	// it, with room for one record each way.
+	secureOverhead = 40 << 10
+	// sealAtOnce is how many bytes are made into records for one write.
+	sealAtOnce = 64 << 10
+	// mostEarly is how many bytes of the peer's may wait for the handshake.
+	mostEarly = 64 << 10
+	// handshakeTimeout is that of a Handshake that has none.
+	handshakeTimeout = 10 * time.Second
+)
+
+// secure is the TLS of a connection, and crypto/tls's connection to the peer. While
+// the handshake lasts that runs on a goroutine of its own, which waits for bytes that
+// the loop feeds it; what it writes is posted to the loop. From then on all of it is the
+// loop's, and reads and writes act on the socket, or answer errAgain.
+type secure struct {
+	c     *CSA
+	h     Handshake
+	tls   *tls.Conn
+	timer selector.Timer
+	stage secureStage
+
+	// The loop's, once it is up.
+	sealed   fifo   // records that the socket has not taken
+	early    []byte // came with the handshake, and belongs behind it
+	gather   bool   // records are collected for one write
+	more     bool   // there may be bytes that need no reading from the socket
+	cut      bool   // the socket has ended
+	notified bool   // close_notify has been sent
+	broken   error  // of writing
+	pending  bool   // counted among Handshakes
+	running  bool   // the handshake has a goroutine
+
+	// Of the handshake.
+	mu      sync.Mutex
+	changed sync.Cond
+	in, out []byte
+	ended   bool // nothing more comes
+	posted  bool // out will be fetched
+}
+
+type secureStage byte
+
+const (
+	asked secureStage = iota // what was sent before is being flushed
+	shaking
+	up
+)
+
+// errAgain is what the TLS connection's transport answers instead of waiting. crypto/tls
+// goes on where it was when the error is temporary.
+var errAgain error = again{}
+
+type again struct{}
+
+func (again) Error() string   { return "csa: nothing to read now" }
+func (again) Timeout() bool   { return true }
+func (again) Temporary() bool { return true }
+
+// MakeSSL wraps the connection in TLS (the box makessl). What was sent before leaves
+// in the clear first, and the handshake begins when the event is over; until it is over
+// itself, Send answers abi.Again, nothing is read for the handler, and it hears of the
+// outcome by Secured (the box sslready). It answers abi.OK; abi.Invalid when there is TLS
+// already; abi.Closed when the connection has finished in a direction; abi.Quota when
+// there are as many handshakes as there may be, or no memory.
+func (c *CSA) MakeSSL(h Handshake) abi.Code {
+	switch {
+	case c.secure != nil || c.relay != nil:
+		return abi.Invalid
+	case c.is(sendFinished | ended | dying | dead):
+		return abi.Closed
+	case !c.wiring.Budget.Reserve(secureOverhead):
+		return abi.Quota
+	case !h.Handshakes.begin():
+		c.wiring.Budget.Release(secureOverhead)
+		return abi.Quota
+	}
+	s := &secure{c: c, h: h, pending: true}
+	s.changed.L = &s.mu
+	c.secure = s
+	timeout := h.Timeout
+	if timeout <= 0 {
+		timeout = handshakeTimeout
+	}
+	c.loop.sel.SetTimer(&s.timer, s, c.loop.Now()+int64(timeout))
+	c.d.RemoveReader()
+	c.loop.settleLater(c)
+	return abi.OK
+}
+
+// ConnectionState is what is known of the connection's TLS; ok is false while it has
+// none that is up.
+func (c *CSA) ConnectionState() (state tls.ConnectionState, ok bool) {
+	if !c.isSecure() {
+		return state, false
+	}
+	return c.secure.tls.ConnectionState(), true
+}
+
+// isSecure reports whether TLS is up.
+func (c *CSA) isSecure() bool { return c.secure != nil && c.secure.stage == up }
+
+// securing reports whether TLS is on its way.
+func (c *CSA) securing() bool { return c.secure != nil && c.secure.stage != up }
+
+// Expired is the selector's notice that the handshake has taken too long.
+func (s *secure) Expired(*selector.Timer) {
+	s.c.loop.begin()
+	s.c.kill(Reason{abi.Timeout, "the TLS handshake took too long"})
+	s.c.loop.end()
+}
+
+// begin starts the handshake when what was sent before is out, and the event is over.
+func (s *secure) begin() {
+	c := s.c
+	if s.stage != asked || c.held != nil || c.is(dying|dead) || c.inbox.len() > 0 {
+		return
+	}
+	if c.rest.len() > 0 {
+		if !s.h.Early {
+			c.kill(Reason{abi.TLS, "bytes came in the clear behind the request for TLS, before the handshake"})
+			return
+		}
+		s.in = append(s.in, c.rest.bytes()...)
+		c.rest.release(c.loop, c.wiring.Budget)
+	}
+	c.clear(offering | full | paused | lastOffered)
+	c.want = 0
+	s.stage = shaking
+	if s.h.Client {
+		s.tls = tls.Client(s, s.h.Config)
+	} else {
+		s.tls = tls.Server(s, s.h.Config)
+	}
+	if s.h.Client || len(s.in) > 0 {
+		s.run()
+	}
+	c.d.NewReader()
+}
+
+func (s *secure) run() {
+	s.running = true
+	go s.shake()
+}
+
+// shake is the handshake, on a goroutine of its own.
+func (s *secure) shake() {
+	s.h.Handshakes.compute()
+	err := s.tls.HandshakeContext(context.Background())
+	s.h.Handshakes.rest()
+	c := s.c
+	c.loop.Post(func() { c.shaken(err) })
+}
+
+// feed gives the handshake what has come. It is called on ReadReady.
+func (s *secure) feed() {
+	c := s.c
+	if c.is(slowIn) {
+		return
+	}
+	buffer := c.loop.discardBuffer()
+	n, err := s.readSocket(buffer)
+	if err == errAgain {
+		c.d.NewReader()
+		return
+	}
+	if c.is(dying) {
+		return
+	}
+	s.mu.Lock()
+	s.in = append(s.in, buffer[:n]...)
+	s.ended = err != nil
+	room := len(s.in) < mostEarly
+	s.changed.Signal()
+	s.mu.Unlock()
+	switch {
+	case !s.running && s.cut:
+		c.kill(Reason{abi.TLS, "the peer left before the TLS handshake"})
+	case !s.running:
+		s.run()
+	}
+	if room && !s.cut {
+		c.d.NewReader()
+	}
+}
+
+// fetch sends what the handshake has written.
+func (s *secure) fetch() {
+	c := s.c
+	s.mu.Lock()
+	out := s.out
+	s.out, s.posted = nil, false
+	s.mu.Unlock()
+	if len(out) == 0 || c.is(dying|dead) {
+		return
+	}
+	if !s.sealed.append(c.loop, c.wiring.Budget, out) {
+		c.kill(Reason{abi.Quota, "its tenant has no memory left for the TLS handshake"})
+		return
+	}
+	c.flushSealed()
+	c.d.NewReader() // there may be room again
+}
+
+// shaken goes on when the handshake is over.
+func (c *CSA) shaken(err error) {
+	s := c.secure
+	if s.pending {
+		s.pending = false
+		s.h.Handshakes.end()
+	}
+	if c.is(dying | dead) {
+		return
+	}
+	s.fetch() // what it has written last; an alert, perhaps
+	if c.is(dying) {
+		return
+	}
+	c.loop.sel.StopTimer(&s.timer)
+	code := abi.OK
+	if err != nil {
+		code = abi.TLS
+		c.kill(Reason{code, "the TLS handshake failed: " + err.Error()})
+	} else {
+		s.early, s.in = s.in, nil
+		s.cut = s.ended
+		s.stage = up
+		s.more = true
+		if c.is(blocked) {
+			c.awaitRoom()
+		}
+		c.loop.later(c)
+		if c.is(finishing) {
+			c.d.NewReader()
+			return
+		}
+		c.d.ReadAgain()
+	}
+	c.wiring.Handler.Secured(c, code) // last: it may pass the loop on
+}
+
+// release lets go of everything when the connection is buried.
+func (s *secure) release() {
+	c := s.c
+	c.loop.sel.StopTimer(&s.timer)
+	s.mu.Lock()
+	s.ended = true
+	s.changed.Signal()
+	s.mu.Unlock()
+	s.sealed.release(c.loop, c.wiring.Budget)
+	c.wiring.Budget.Release(secureOverhead)
+	if s.pending && !s.running { // nobody will say that it is over
+		s.pending = false
+		s.h.Handshakes.end()
+	}
+}
+
+// Read is crypto/tls's.
+func (s *secure) Read(p []byte) (int, error) {
+	if s.stage == up {
+		if len(s.early) > 0 {
+			n := copy(p, s.early)
+			if s.early = s.early[n:]; len(s.early) == 0 {
+				s.early = nil
+			}
+			return n, nil
+		}
+		return s.readSocket(p)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.in) == 0 && !s.ended {
+		s.h.Handshakes.rest()
+		for len(s.in) == 0 && !s.ended {
+			s.changed.Wait()
+		}
+		s.mu.Unlock()
+		s.h.Handshakes.compute()
+		s.mu.Lock()
+	}
+	if len(s.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.in)
+	s.in = append(s.in[:0], s.in[n:]...)
+	return n, nil
+}
+
+// readSocket reads records from the socket, on the loop, if the bandwidth allows.
+func (s *secure) readSocket(p []byte) (int, error) {
+	c := s.c
+	if s.cut {
+		return 0, io.EOF
+	}
+	if !c.d.Readable() || c.is(slowIn) {
+		return 0, errAgain
+	}
+	now := c.loop.Now()
+	if wait := c.wiring.Budget.Received(0, now); wait > 0 {
+		c.slowDown(slowIn, wait)
+		return 0, errAgain
+	}
+	n, err := readSocket(int(c.fd), p)
+	switch {
+	case n > 0:
+		if n < len(p) && !c.d.HungUp() {
+			c.d.ReadBlocked()
+		}
+		c.bookReceived(n, now)
+		return n, nil
+	case err == errWouldBlock:
+		c.d.ReadBlocked()
+		return 0, errAgain
+	case err != nil:
+		c.kill(reasonOf(err))
+		return 0, err
+	}
+	s.cut = true
+	return 0, io.EOF
+}
+
+// Write is crypto/tls's: a record, or several.
+func (s *secure) Write(p []byte) (int, error) {
+	c := s.c
+	if s.stage != up {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.out = append(s.out, p...)
+		if !s.posted {
+			s.posted = true
+			c.loop.Post(s.fetch)
+		}
+		return len(p), nil
+	}
+	n := 0
+	if !s.gather && s.sealed.len() == 0 && c.mayWrite() {
+		n = c.writeRaw(p)
+	}
+	if n < len(p) && !c.is(dying) && !s.sealed.append(c.loop, c.wiring.Budget, p[n:]) {
+		c.kill(Reason{abi.Quota, "its tenant has no memory left for unsent bytes"})
+	}
+	if c.is(dying) {
+		s.broken = net.ErrClosed
+		return 0, s.broken
+	}
+	return len(p), nil
+}
+
+// The rest of net.Conn has nothing to do here.
+
+// Close does nothing: the socket is the CSA's.
+func (s *secure) Close() error                     { return nil }
+func (s *secure) LocalAddr() net.Addr              { return noAddr{} }
+func (s *secure) RemoteAddr() net.Addr             { return noAddr{} }
+func (s *secure) SetDeadline(time.Time) error      { return nil }
+func (s *secure) SetReadDeadline(time.Time) error  { return nil }
+func (s *secure) SetWriteDeadline(time.Time) error { return nil }
+
+type noAddr struct{}
+
+func (noAddr) Network() string { return "csa" }
+func (noAddr) String() string  { return "csa" }
+
+// receiveSecure reads what the peer has sent through TLS, and answers as receive does.
+func (c *CSA) receiveSecure(p []byte) (total int) {
+	s := c.secure
+	if s.stage != up {
+		return 0
+	}
+	for total < len(p) {
+		n, err := s.tls.Read(p[total:])
+		total += n
+		if err == nil && n > 0 {
+			continue
+		}
+		if err == nil || errors.Is(err, errAgain) {
+			break
+		}
+		if total > 0 {
+			s.more = true // it will be told again
+			c.settleSealed()
+			return total
+		}
+		c.endOfTLS(err)
+		break
+	}
+	s.more = total == len(p) && total > 0
+	c.settleSealed()
+	return total
+}
+
+// endOfTLS notes that nothing more comes, and whether that is as it should be.
+func (c *CSA) endOfTLS(err error) {
+	switch s := c.secure; {
+	case c.is(dying):
+	case err == io.EOF && !s.cut:
+		c.set(ended)
+	case c.is(finishing):
+		c.set(ended) // it has got all, and was told so
+	case s.cut:
+		c.kill(Reason{abi.TLS, "the peer left without saying so in TLS: what came may have been cut"})
+	default:
+		c.kill(Reason{abi.TLS, "TLS failed: " + err.Error()})
+	}
+}
+
+// settleSealed has what crypto/tls has written by itself sent at the end of the event.
+func (c *CSA) settleSealed() {
+	if c.secure.sealed.len() > 0 && !c.is(dying|dead) {
+		c.loop.later(c)
+	}
+}
+
+// writeSecure makes p, or the beginning of it, into records and writes them. It returns
+// how much of p that is; what the socket does not take of the records waits, and then
+// nothing more is taken.
+func (c *CSA) writeSecure(p []byte) int {
+	s := c.secure
+	if !c.flushSealed() {
+		return 0
+	}
+	p = p[:min(len(p), sealAtOnce)]
+	s.gather = len(p) > 16<<10
+	n, err := s.tls.Write(p)
+	s.gather = false
+	if err != nil {
+		c.kill(Reason{abi.TLS, "TLS failed: " + err.Error()})
+		return 0
+	}
+	c.flushSealed()
+	return n
+}
+
+// flushSealed writes records that wait, as far as the socket takes them, and reports
+// whether all are gone.
+func (c *CSA) flushSealed() bool {
+	s := c.secure
+	for s.sealed.len() > 0 && c.mayWrite() {
+		n := c.writeRaw(s.sealed.bytes())
+		s.sealed.discard(c.loop, c.wiring.Budget, n)
+		if n == 0 {
+			break
+		}
+	}
+	if s.sealed.len() > 0 && !c.is(dying) {
+		c.awaitRoom()
+	}
+	return s.sealed.len() == 0
+}
+
+// sayGoodbye tells the peer, in TLS and once, that no more follows. It reports whether
+// that is out.
+func (c *CSA) sayGoodbye() bool {
+	s := c.secure
+	if s == nil || s.stage != up {
+		return true
+	}
+	if !s.notified {
+		s.notified = true
+		_ = s.tls.CloseWrite()
+	}
+	return c.flushSealed()
+}
