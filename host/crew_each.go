@@ -51,7 +51,12 @@ type eachCrew struct {
 }
 
 // ownInstance is what the crew knows of an instance, which its loop owns.
-type ownInstance struct{ stopped bool }
+type ownInstance struct {
+	stopped bool
+	// held is how many connections keep it alive: the one that it was made for, and
+	// those that it has dialled.
+	held int
+}
 
 // waiting is a connection that waits for its instance, since a time on the
 // home loop. The connection is its own loop's.
@@ -63,7 +68,8 @@ type waiting struct {
 
 func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 	e := &eachCrew{s: s, module: m}
-	e.guests = guestListener(&s.config, s.tenant.config.Stack, e.trapped)
+	e.guests = s.guests(e.trapped)
+	e.guests.OnSplice = e.spliced
 	if err := e.prepare(); err != nil {
 		return nil, err
 	}
@@ -168,6 +174,10 @@ func (d *door) Data(*csa.CSA, []byte) int { return 0 }
 // Writable has nobody to tell.
 func (d *door) Writable(*csa.CSA) {}
 
+// Secured has nobody to tell: TLS that the guest has not asked for is up before the
+// connection comes here.
+func (d *door) Secured(*csa.CSA, abi.Code) {}
+
 // EOF is the end of a connection that has sent nothing. Some protocols answer that.
 func (d *door) EOF(c *csa.CSA) {
 	switch {
@@ -238,7 +248,7 @@ func (d *door) instance(c *csa.CSA) *plugins.Instance {
 // enter wires a connection to its instance, which does not hear of it by that.
 func (d *door) enter(c *csa.CSA, i *plugins.Instance) {
 	e := d.crew
-	i.Owner = &ownInstance{}
+	i.Owner = &ownInstance{held: 1}
 	e.s.counters.instances.Add(1)
 	c.Rewire(i)
 	if e.s.host.draining.Load() {
@@ -354,10 +364,20 @@ func (e *eachCrew) failed(w waiting, err error) {
 
 func (e *eachCrew) release(h csa.Handler) {
 	if i, ok := h.(*plugins.Instance); ok {
+		e.hold(i, -1)
+	}
+}
+
+func (e *eachCrew) hold(i *plugins.Instance, n int) {
+	own := i.Owner.(*ownInstance)
+	if own.held += n; own.held == 0 {
 		i.Close()
 		e.s.counters.instances.Add(-1)
 	}
 }
+
+// spliced lets go of an instance that has given its connections away.
+func (e *eachCrew) spliced(i *plugins.Instance) { e.hold(i, -2) }
 
 func (e *eachCrew) stop() {}
 

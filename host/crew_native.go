@@ -1,6 +1,9 @@
 package host
 
-import "bulkhead/csa"
+import (
+	"bulkhead/csa"
+	"bulkhead/plugins"
+)
 
 // Native makes the handler for the connections that a listener has on one
 // loop; it is called once for each loop, on that loop. The handler is a Go
@@ -34,3 +37,5 @@ func (n *nativeCrew) release(csa.Handler) {}
 func (n *nativeCrew) stop()               {}
 func (n *nativeCrew) stopOne(csa.Handler) {}
 func (n *nativeCrew) close()              {}
+
+func (*nativeCrew) hold(*plugins.Instance, int) {}

@@ -34,7 +34,7 @@ type seat struct {
 
 func newSharedCrew(s *server, m *plugins.Module) (*sharedCrew, error) {
 	k := &sharedCrew{s: s, module: m, seats: make([]*seat, len(s.host.loops))}
-	k.guests = guestListener(&s.config, s.tenant.config.Stack, k.trapped)
+	k.guests = s.guests(k.trapped)
 	for at, l := range s.host.loops {
 		if s.config.Instance == "listener" && l != s.home {
 			continue
@@ -160,3 +160,5 @@ func (k *sharedCrew) close() {
 	}
 	k.starts.Wait()
 }
+
+func (*sharedCrew) hold(*plugins.Instance, int) {}

@@ -20,7 +20,7 @@ type stdioCrew struct {
 
 func newStdioCrew(s *server, m *plugins.Module) *stdioCrew {
 	k := &stdioCrew{s: s, module: m}
-	k.guests = guestListener(&s.config, s.tenant.config.Stack, func(_ *plugins.Instance, t *plugins.Trap) {
+	k.guests = s.guests(func(_ *plugins.Instance, t *plugins.Trap) {
 		s.died(t, "a command", "its connection is closed")
 	})
 	return k
@@ -74,3 +74,5 @@ func (k *stdioCrew) stop() {}
 func (k *stdioCrew) stopOne(h csa.Handler) { h.(*command).Stop() }
 
 func (k *stdioCrew) close() { k.ends.Wait() }
+
+func (*stdioCrew) hold(*plugins.Instance, int) {}

@@ -21,6 +21,7 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
+	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/selector"
 
@@ -35,6 +36,8 @@ type Options struct {
 	// Clock tells the time for timers and rates. Nil is the system's; tests
 	// pass a *selector.Manual.
 	Clock selector.Clock
+	// Resolver finds the addresses of names that handlers dial. Nil is the system's.
+	Resolver egress.Resolver
 	// Compiler is the command line of a program that calls compiler.Main of
 	// package plugins/compiler with what is added behind it. Each module is
 	// compiled by such a process, within limits, so that one which breaks the
@@ -57,6 +60,7 @@ type Host struct {
 	plugins     *loader
 	cores       *cores.Cores
 	connections *budget.Count
+	resolver    egress.Resolver
 	parked      atomic.Int32 // servers that wait for a place
 
 	draining  atomic.Bool   // no more is accepted
@@ -74,8 +78,8 @@ type Host struct {
 func complete(cfg *config.Config) error {
 	tenants := make(map[string]bool, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
-		if t.Memory <= 0 || t.Connections <= 0 || t.AcceptRate <= 0 || t.Bandwidth <= 0 || t.CPU <= 0 || t.LogLines <= 0 {
-			return fmt.Errorf("tenant %q has no memory, cpu, connections, accept rate, bandwidth or log lines at all; begin with config.DefaultTenant", t.Name)
+		if t.Memory <= 0 || t.Connections <= 0 || t.AcceptRate <= 0 || t.Bandwidth <= 0 || t.CPU <= 0 || t.LogLines <= 0 || t.Dials <= 0 || t.Upstreams <= 0 {
+			return fmt.Errorf("tenant %q has no memory, cpu, connections, accept rate, bandwidth, log lines, dials or upstreams at all; begin with config.DefaultTenant", t.Name)
 		}
 		tenants[t.Name] = true
 	}
@@ -112,17 +116,20 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.clock = o.Clock; h.clock == nil {
 		h.clock = selector.System
 	}
+	h.resolver = egress.Share(o.Resolver)
 	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
 	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
+	var err error
 	for _, t := range cfg.Tenants {
-		h.tenants[t.Name] = newTenant(t, h.cores)
+		if h.tenants[t.Name], err = newTenant(t, h.cores); err != nil {
+			return nil, err
+		}
 	}
 	n := cfg.Host.Loops
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	var err error
 	if h.loops, err = newLoops(n, h.clock); err != nil {
 		return nil, err
 	}
@@ -209,6 +216,8 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 		},
 	}
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
+	s.dialled = s.settings
+	s.upstreams = newUpstreams(s)
 	s.noisy = newLimited(s.log, listenerLines, h.clock)
 	for i := range s.books {
 		s.books[i] = books{s, i}
@@ -312,6 +321,9 @@ func (h *Host) shut() {
 		}
 		// What was on its way to a loop finds stopping set, and is dropped.
 		for _, s := range h.servers {
+			s.upstreams.stop()
+		}
+		for _, s := range h.servers {
 			s.crew.close()
 		}
 		h.cores.Wait() // calls in the background end on their loops
@@ -333,7 +345,10 @@ func Check(cfg *config.Config, o Options) error {
 	all := cores.New(cores.Options{})
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
-		tenants[t.Name] = newTenant(t, all)
+		var err error
+		if tenants[t.Name], err = newTenant(t, all); err != nil {
+			return err
+		}
 	}
 	p := newLoader(cfg, tenants, o.Compiler, log, selector.System)
 	failed := make([]error, len(cfg.Listeners))

@@ -221,6 +221,13 @@ func (p *loader) close() {
 	}
 }
 
+// guests is what the guests of the server are told and held to.
+func (s *server) guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
+	l := guestListener(&s.config, s.tenant.config.Stack, onTrap)
+	l.Dialer = s.upstreams
+	return l
+}
+
 // guestListener is what the guests of a listener are told and held to.
 func guestListener(l *config.Listener, stack int, onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	return &plugins.Listener{

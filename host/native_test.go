@@ -27,6 +27,7 @@ func (h *nativeEcho) Open(*csa.CSA)                 {}
 func (h *nativeEcho) Window(*csa.CSA) []byte        { return h.window }
 func (h *nativeEcho) Data(c *csa.CSA, p []byte) int { n, _ := c.Send(p); return n }
 func (h *nativeEcho) Writable(*csa.CSA)             {}
+func (h *nativeEcho) Secured(*csa.CSA, abi.Code)    {}
 func (h *nativeEcho) EOF(c *csa.CSA)                { c.ProducerFinished() }
 func (h *nativeEcho) Timer(*csa.CSA, int32)         {}
 func (h *nativeEcho) Closed(*csa.CSA, csa.Reason)   {}

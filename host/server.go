@@ -28,11 +28,14 @@ type server struct {
 	log      *slog.Logger
 	noisy    *limited // for what clients and handlers can cause at will
 	settings csa.Settings
+	dialled  csa.Settings // of connections that its handlers have dialled
 	tuning   listen.Options
 	socket   *listen.Socket
 	crew     crew
 	books    []books // one for each loop
 	counters counters
+	// upstreams connects for its handlers.
+	upstreams *upstreams
 
 	// The rest is the home loop's.
 	home     *loop
@@ -67,6 +70,9 @@ type crew interface {
 	// stopOne tells a handler that take has provided for one connection alone
 	// the same, once however often it is called, on the connection's loop.
 	stopOne(h csa.Handler)
+	// hold says that n connections more, or less, that were dialled for an instance
+	// keep it alive. It is called on the instance's loop.
+	hold(i *plugins.Instance, n int)
 	// close lets go of every instance. No connection is left by then. It is
 	// not called on a loop, and returns when all are gone.
 	close()
@@ -306,16 +312,22 @@ func (s *server) gone(at int) {
 // SocketShutdown is the box CreatorFeedback: it writes down how a connection
 // died.
 func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
+	s.writeDown(c, r, "connection closed")
+	if !c.Spliced() {
+		s.crew.release(c.Handler())
+	}
+}
+
+// writeDown counts a connection that has ended, and logs it.
+func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	received, sent := c.Traffic()
 	s.counters.received.Add(received)
 	s.counters.sent.Add(sent)
-	const line = "connection closed"
 	if r.Code == abi.Invalid || r.Code == abi.Quota { // the handler's fault, or its tenant's limit
 		s.noisy.event(slog.LevelWarn, line, "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
 	} else if s.log.Enabled(context.Background(), slog.LevelDebug) { // whoever asks for it gets all of them
 		s.log.Debug(line, "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
 	}
-	s.crew.release(c.Handler())
 }
 
 // died counts and logs that a handler has trapped, or was stopped by a limit,

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
+	"bulkhead/host/egress"
 	"bulkhead/plugins"
 )
 
@@ -23,6 +25,9 @@ type tenant struct {
 	config      config.Tenant
 	memory      *budget.Memory
 	connections *budget.Count
+	egress      *egress.Policy // whom its handlers may dial
+	dials       *budget.Count  // under way
+	upstreams   *budget.Count  // dialled, and under way
 	accepts     *budget.Rate
 	in, out     *budget.Rate
 	timers      *budget.Memory
@@ -34,17 +39,24 @@ type tenant struct {
 
 var _ csa.Budget = (*tenant)(nil)
 
-func newTenant(c config.Tenant, all *cores.Cores) *tenant {
+func newTenant(c config.Tenant, all *cores.Cores) (*tenant, error) {
+	policy, err := egress.Parse(c.Connect)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %q: connect: %w", c.Name, err)
+	}
 	return &tenant{
 		config:      c,
 		memory:      budget.NewMemory(c.Memory),
 		connections: budget.NewCount(c.Connections),
+		egress:      policy,
+		dials:       budget.NewCount(c.Dials),
+		upstreams:   budget.NewCount(c.Upstreams),
 		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),
 		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		timers:      budget.NewMemory(int64(c.Timers)),
 		cpu:         all.Share(c.CPU),
-	}
+	}, nil
 }
 
 // Reserve takes n bytes of the tenant's memory.

@@ -35,10 +35,14 @@ type Dial struct {
 }
 
 func (i *Instance) connect(ptr uint32, n int32) int32 {
-	if n < 0 || n > abi.MaxAddress {
+	if n < 0 {
 		return int32(abi.Invalid)
 	}
-	address := string(i.at("connect", ptr, n))
+	b := i.at("connect", ptr, n)
+	if n > abi.MaxAddress {
+		return int32(abi.Invalid)
+	}
+	address := string(b)
 	if i.listener.Dialer == nil || i.loop == nil {
 		return int32(abi.Denied)
 	}
@@ -146,7 +150,7 @@ func (p *pending) Offer()                                 {}
 func (p *pending) Over() bool                             { return p.over }
 
 func (i *Instance) makessl(handle, role int32, ptr uint32, n int32) abi.Code {
-	if n < 0 || n > abi.MaxAddress {
+	if n < 0 {
 		return abi.Invalid
 	}
 	name := i.at("makessl", ptr, n)
@@ -154,7 +158,7 @@ func (i *Instance) makessl(handle, role int32, ptr uint32, n int32) abi.Code {
 	switch {
 	case s == nil:
 		return abi.BadHandle
-	case role != abi.TLSServer && role != abi.TLSClient, (role == abi.TLSServer) != (n == 0):
+	case n > abi.MaxAddress, role != abi.TLSServer && role != abi.TLSClient, (role == abi.TLSServer) != (n == 0):
 		return abi.Invalid
 	case i.listener.MakeSSL == nil:
 		return abi.Denied

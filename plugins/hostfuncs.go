@@ -8,8 +8,7 @@ import (
 	"bulkhead/plugins/wasi"
 )
 
-// hostFunctions are the functions of package abi's table that are built, by
-// name. Each takes its parameters from the stack and puts its result there.
+// hostFunctions are the functions of package abi's table, by name. Each takes its parameters from the stack and puts its result there.
 //
 // They run on the instance's loop, in the middle of a guest's call, so they
 // only do what may be done there: whatever ends a connection takes effect when
@@ -44,12 +43,6 @@ var takesLong = map[string]bool{"send": true, "info": true, "connect": true, "ma
 var noConfig = []byte("{}")
 
 func answer(s []uint64, r int32) { s[0] = uint64(uint32(r)) }
-
-// unsupported is a function that is in the table and not built.
-func unsupported(_ *Instance, s []uint64) {
-	code := abi.Unsupported
-	answer(s, int32(code))
-}
 
 // at is the guest's memory from ptr on, n bytes of it, which has to be 0 or
 // more. It unwinds the guest when that is not all inside. What it returns is

@@ -132,7 +132,15 @@ func TestConnectionFunctions(t *testing.T) {
 		{"want", []int64{h, -5}, int64(abi.Invalid)},
 		{"timer", []int64{h, -7, 1500}, 0},
 		{"timer", []int64{h, -7, -1}, 0},
-		{"info", []int64{h, 5, 0, 0}, int64(abi.Invalid)},
+		{"info", []int64{h, abi.InfoServerName, 0, 0}, 5},
+		{"info", []int64{h, abi.InfoClientFingerprint, 0, 0}, 6},
+		{"info", []int64{h, 12, 0, 0}, int64(abi.Invalid)},
+		{"connect", []int64{0, 0}, int64(abi.Denied)},
+		{"makessl", []int64{h, abi.TLSServer, 0, 0}, int64(abi.Denied)},
+		{"makessl", []int64{h, 2, 0, 0}, int64(abi.Invalid)},
+		{"makessl", []int64{h, abi.TLSServer, 0, 1}, int64(abi.Invalid)},
+		{"makessl", []int64{h, abi.TLSClient, 0, 0}, int64(abi.Invalid)},
+		{"splice", []int64{h, h}, int64(abi.Invalid)},
 		{"info", []int64{h, -1, 0, 0}, int64(abi.Invalid)},
 		{"info", []int64{h, abi.InfoPeer, 0, 0}, 11},
 		{"info", []int64{h, abi.InfoPeer, 100, 5}, 11},
@@ -297,24 +305,6 @@ func TestPrintedLines(t *testing.T) {
 	}
 }
 
-// The functions that are not built answer UNSUPPORTED, also through the
-// engine.
-func TestUnbuiltFunctions(t *testing.T) {
-	n := newTenant(t, 0)
-	m, f := w.Handler([2]string{"count", "iiI:i"}, [2]string{"connect", "ii:i"}, [2]string{"makessl", "iiii:i"}, [2]string{"splice", "ii:i"})
-	m.Data(0, "sum")
-	sum := w.Cat(w.I32Const(0), w.I32Const(0), w.Call(f[1]),
-		w.I32Const(0), w.I32Const(0), w.I32Const(0), w.I32Const(0), w.Call(f[2]), w.I32Add,
-		w.I32Const(0), w.I32Const(0), w.Call(f[3]), w.I32Add)
-	m.Func("csa_data", "ii:i", "", w.I32Const(0), w.I32Const(3), sum, []byte{0xac}, w.Call(f[0]), w.Drop, w.LocalGet(1))
-	i := n.start(m, listener())
-	c := &fake{}
-	i.data(open(i, c), c, 1)
-	if n.log.counts["sum"] != 3*int64(abi.Unsupported) {
-		t.Errorf("they answered %v", n.log.counts)
-	}
-}
-
 // A pointer outside memory traps the guest, with the reason.
 func TestRangeTrap(t *testing.T) {
 	n := newTenant(t, 0)
@@ -403,12 +393,8 @@ func FuzzHostFunctions(f *testing.F) {
 		}()
 		if k := int(which); k < len(abi.HostFunctions) {
 			fn := &abi.HostFunctions[k]
-			do := hostFunctions[fn.Name]
-			if do == nil {
-				do = unsupported
-			}
-			do(i, s)
-			if r := abi.Code(int32(s[0])); fn.Name != "clock" && r < 0 && !slices.Contains(fn.Errors, r) && r != abi.Unsupported {
+			hostFunctions[fn.Name](i, s)
+			if r := abi.Code(int32(s[0])); fn.Name != "clock" && r < 0 && !slices.Contains(fn.Errors, r) {
 				t.Errorf("%s answers %v, which it should not", fn.Name, r)
 			}
 		} else {

@@ -3,7 +3,6 @@ package plugins
 import (
 	"crypto/sha256"
 
-	"bulkhead/abi"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
 )
@@ -41,9 +40,6 @@ type ImportReport struct {
 	wasm.Import
 	// Refused is why it is refused; "" when it is not.
 	Refused string
-	// Answers is what it is answered with where the host does not do it yet,
-	// else abi.OK.
-	Answers abi.Code
 }
 
 // Inspect looks at a module as Load does, but does not compile it. memory is
@@ -69,9 +65,6 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	}
 	for i := range m.Imports {
 		r := ImportReport{Import: m.Imports[i], Refused: refuseImport(&m.Imports[i], shape)}
-		if r.Refused == "" && r.Module == abi.Module && hostFunctions[r.Name] == nil {
-			r.Answers = abi.Unsupported
-		}
 		rep.Imports = append(rep.Imports, r)
 	}
 	if len(m.Memories) > 0 {

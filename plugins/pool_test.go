@@ -42,6 +42,20 @@ func newPooled(t testing.TB, b []byte, li *Listener) *pooled {
 	return g
 }
 
+// on runs f on the loop when an event of the instance may run at once: an executor may
+// have to be made first, or its tenant to wait for its turn.
+func (g *pooled) on(i *Instance, f func()) {
+	g.t.Helper()
+	until(g.t, "the instance may run", func() (free bool) {
+		g.l.on(func() {
+			if free = i.free(); free {
+				f()
+			}
+		})
+		return free
+	})
+}
+
 // get takes an instance.
 func (g *pooled) get() (i *Instance) {
 	g.t.Helper()
@@ -82,7 +96,7 @@ func TestPooledInstancesAreApart(t *testing.T) {
 	say := func(i *Instance, want ...byte) {
 		t.Helper()
 		f := &fake{room: 100}
-		g.l.on(func() {
+		g.on(i, func() {
 			h := i.admit(f)
 			if len(i.Window(nil)) == 0 {
 				t.Error("it has no window")
@@ -401,7 +415,7 @@ func TestPoolIsTrimmed(t *testing.T) {
 	for range 10 {
 		i := g.get()
 		f := &fake{room: 100}
-		g.l.on(func() { i.Window(nil); i.data(i.admit(f), f, 1) })
+		g.on(i, func() { i.Window(nil); i.data(i.admit(f), f, 1) })
 		all = append(all, i)
 	}
 	g.l.on(func() {

@@ -243,9 +243,6 @@ func (r *Runtime) registerHostFunctions(ctx context.Context) error {
 	for i := range abi.HostFunctions {
 		f := &abi.HostFunctions[i]
 		do := hostFunctions[f.Name]
-		if !f.Built {
-			do = unsupported
-		}
 		if do == nil {
 			return fmt.Errorf("%s.%s is in the table and has no implementation", abi.Module, f.Name)
 		}

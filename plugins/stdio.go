@@ -106,6 +106,9 @@ func (p *Process) EOF(*csa.CSA) { p.Stop() }
 // Writable goes on with what the command waits to have taken.
 func (p *Process) Writable(*csa.CSA) { p.goOnWriting() }
 
+// Secured has nothing to tell a command, which cannot ask for TLS.
+func (p *Process) Secured(*csa.CSA, abi.Code) {}
+
 // Timer never comes: a command sets none.
 func (p *Process) Timer(*csa.CSA, int32) {}
 

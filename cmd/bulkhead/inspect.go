@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 
-	"bulkhead/abi"
 	"bulkhead/plugins"
 	"bulkhead/plugins/wasm"
 
@@ -66,8 +65,6 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 		switch {
 		case i.Refused != "":
 			fmt.Fprintf(w, ": refused")
-		case i.Answers != abi.OK:
-			fmt.Fprintf(w, ": answers %v in this version", i.Answers)
 		}
 		fmt.Fprintln(w)
 	}

@@ -30,6 +30,9 @@ func (s *Socket) Accept() (int, unix.Sockaddr, error) {
 // Tune gives an accepted connection the options it has not inherited.
 func Tune(fd int, o Options) { _ = tune(fd, o) }
 
+// TuneDialled gives a TCP socket that is about to connect its options.
+func TuneDialled(fd int, o Options) { _ = tune(fd, o) }
+
 // tune sets what all of these systems have: no delay, and whether to probe a
 // silent peer, at the system's intervals. There is no TCP_USER_TIMEOUT.
 func tune(fd int, o Options) error {

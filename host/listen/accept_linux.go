@@ -16,6 +16,9 @@ func (s *Socket) Accept() (int, unix.Sockaddr, error) {
 // Linux it has them all.
 func Tune(int, Options) {}
 
+// TuneDialled gives a TCP socket that is about to connect its options.
+func TuneDialled(fd int, o Options) { _ = tune(fd, o) }
+
 // tune sets the options of a TCP socket. Connections accepted from it inherit
 // them, which costs no system call a connection.
 func tune(fd int, o Options) error {

@@ -117,10 +117,23 @@ extern "C" {
  * The keys of info. Any other value is INVALID.
  */
 #define CSA_INFO_PEER 0 /* The address of the peer: "ip:port" ("[ip]:port" for IPv6), or the path of a unix socket, which may be empty. */
-#define CSA_INFO_LOCAL 1 /* The address the peer connected to, written likewise. */
+#define CSA_INFO_LOCAL 1 /* The address the peer connected to, written likewise. Where a PROXY header came first, both are what it says. */
 #define CSA_INFO_LISTENER 2 /* The name of the listener that accepted the connection. */
 #define CSA_INFO_TENANT 3 /* The name of the tenant the connection belongs to. */
-#define CSA_INFO_TRANSPORT 4 /* "tcp" or "unix". */
+#define CSA_INFO_TRANSPORT 4 /* "tcp", "unix" or "udp". */
+#define CSA_INFO_SERVER_NAME 5 /* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none. So are all that follow. */
+#define CSA_INFO_A_L_P_N 6 /* The application protocol that both sides have agreed on. */
+#define CSA_INFO_T_L_S_VERSION 7 /* "TLS 1.2" or "TLS 1.3". */
+#define CSA_INFO_CIPHER 8 /* The name of the cipher suite, as IANA writes it. */
+#define CSA_INFO_CLIENT_SUBJECT 9 /* The subject of the certificate that the client has shown and the host has verified, as RFC 2253 writes it. */
+#define CSA_INFO_CLIENT_NAMES 10 /* Are the names that the same certificate is made out to, each as "DNS:", "IP:", "email:" or "URI:" and the name, with a line feed between two. */
+#define CSA_INFO_CLIENT_FINGERPRINT 11 /* The SHA-256 of the same certificate, in 64 hex digits. */
+
+/*
+ * The roles of makessl. Any other value is INVALID.
+ */
+#define CSA_T_L_S_SERVER 0 /* The peer is the client of the handshake. */
+#define CSA_T_L_S_CLIENT 1 /* The peer is the server of the handshake. */
 
 /*
  * The clocks. Any other value is INVALID.
@@ -145,6 +158,7 @@ extern "C" {
 #define CSA_MAX_LOG_LINE 1024 /* How many bytes of one log call are kept; the rest is cut. */
 #define CSA_MAX_METRIC_NAME 64 /* The greatest length of the name of a metric, in bytes. */
 #define CSA_MAX_METRICS 100 /* How many names of metrics one tenant may use. */
+#define CSA_MAX_ADDRESS 512 /* The greatest length of an address for connect, in bytes. */
 #define CSA_MAX_TIMERS 16 /* How many timers one handle may have at a time; the instance's own, on handle -1, count by themselves. */
 #define CSA_HANDLE_REUSE 2048 /* How many later connections have taken the same slot before the value of a handle comes back. */
 
@@ -238,9 +252,10 @@ int32_t csa_v1_config(void *ptr, int32_t cap);
  * moves it. A `conn` of -1 is the instance itself. A connection's timers end
  * with it.
  *
- * QUOTA says that the handle has as many timers as it may.
+ * QUOTA says that the handle has as many timers as it may, AGAIN that it is
+ * of a connection that is not open yet.
  *
- * Errors: BAD_HANDLE, QUOTA.
+ * Errors: BAD_HANDLE, AGAIN, QUOTA.
  */
 CSA_IMPORT("timer")
 int32_t csa_v1_timer(int32_t conn, int32_t token, int32_t ms);
@@ -286,36 +301,59 @@ int32_t csa_v1_count(const void *ptr, int32_t len, int64_t n);
 
 /*
  * Starts to connect to the address that is the `len` bytes at `ptr`, and
- * returns the new connection's handle. `csa_open` says that it is up,
- * `csa_closed` that it failed.
+ * returns the new connection's handle, which is positive. An address is
+ * `tcp://host:port`, `tls://host:port` (TLS, with the host's name verified),
+ * or `unix:///path`; `?proxy=v1` or `?proxy=v2` behind it has the host send a
+ * PROXY protocol header first, with the addresses of the connection whose
+ * event is being served. `csa_open` says that it is up, for `tls` after the
+ * handshake; `csa_closed` without one before says that it failed, and why.
+ * Until then `send` answers AGAIN, and `control` gives it up.
  *
- * Not built yet: answers UNSUPPORTED.
+ * Whom a tenant's handlers may dial is the operator's list. DENIED says that
+ * the address is not on it; a name that resolves to an address that it may
+ * not stand for is closed with DENIED later. QUOTA says that the tenant
+ * dials, or has dialled, as much as it may, or that the instance has no
+ * handle left.
  *
- * Errors: INVALID, DENIED, QUOTA, UNSUPPORTED.
+ * Errors: INVALID, DENIED, QUOTA.
  */
 CSA_IMPORT("connect")
 int32_t csa_v1_connect(const void *ptr, int32_t len);
 
 /*
  * Wraps `conn` in TLS from here on. `role` is the side of the handshake that
- * the host takes, the `len` bytes at `ptr` are a server name. `csa_secured`
- * says how it went.
+ * the host takes: `TLS_SERVER`, with the listener's certificates and an empty
+ * name, or `TLS_CLIENT`, where the `len` bytes at `ptr` are the name that the
+ * peer's certificate has to have. What was sent before leaves in the clear
+ * first; `send` answers AGAIN until `csa_secured` says how the handshake
+ * went. If it failed, the connection is being closed with TLS.
  *
- * Not built yet: answers UNSUPPORTED.
+ * Bytes that came before are not taken for bytes that came after: if the
+ * guest has left some unconsumed when the event is over, the connection is
+ * closed with TLS. A guest must not go on with the rest of its window as if
+ * it had come later: in `csa_data` it returns right after this.
  *
- * Errors: INVALID, BAD_HANDLE, CLOSED, DENIED, UNSUPPORTED.
+ * DENIED says that the listener has no certificate, CLOSED that the
+ * connection has finished in a direction, INVALID that it has TLS already, or
+ * that the role or the name is none.
+ *
+ * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED, DENIED, QUOTA.
  */
 CSA_IMPORT("makessl")
 int32_t csa_v1_makessl(int32_t conn, int32_t role, const void *ptr, int32_t len);
 
 /*
  * Joins two connections of the instance: from here on the host relays their
- * bytes both ways and no byte enters the guest again. Each still has its
- * `csa_closed`.
+ * bytes both ways, until both directions have ended, and no byte enters the
+ * guest again. What the guest has sent, and what it has left unconsumed when
+ * the event is over, goes first. The handles are gone when this returns:
+ * nothing is heard of them any more, and no timer of theirs fires.
  *
- * Not built yet: answers UNSUPPORTED.
+ * AGAIN says that one of them is not open yet, or not secured yet, CLOSED
+ * that one has ended or the guest has finished sending on it, INVALID that
+ * they are the same.
  *
- * Errors: INVALID, BAD_HANDLE, CLOSED, UNSUPPORTED.
+ * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED.
  */
 CSA_IMPORT("splice")
 int32_t csa_v1_splice(int32_t a, int32_t b);
@@ -354,9 +392,10 @@ CSA_EXPORT(csa_reseed)
 void csa_reseed(void);
 
 /*
- * A connection was accepted. A result below 0 closes it at once, and
- * `csa_closed` follows with that code. Without this export every connection
- * is welcome.
+ * A connection was accepted, or one that `connect` has started is up; where
+ * it has TLS from the start, after the handshake. A result below 0 closes it
+ * at once, and `csa_closed` follows with that code. Without this export every
+ * connection is welcome.
  */
 CSA_EXPORT(csa_open)
 int32_t csa_open(int32_t conn);
@@ -385,9 +424,9 @@ CSA_EXPORT(csa_writable)
 void csa_writable(int32_t conn);
 
 /*
- * TLS is up (`status` 0), or has failed (below 0).
- *
- * Not called yet.
+ * The handshake that `makessl` has begun is over: TLS is up (`status` 0), or
+ * has failed (below 0), and then the connection is being closed with that
+ * code.
  */
 CSA_EXPORT(csa_secured)
 void csa_secured(int32_t conn, int32_t status);
@@ -402,10 +441,11 @@ CSA_EXPORT(csa_eof)
 void csa_eof(int32_t conn);
 
 /*
- * The last word on this handle. The socket is closed already: nothing can be
- * sent any more, and once this returns the handle is stale. `reason` is 0 for
- * an orderly end, else the code that says why; when the guest itself refused
- * or closed it with a code, that code.
+ * The last word on this handle; for one that `connect` has returned it may be
+ * the first, too. The socket is closed already: nothing can be sent any more,
+ * and once this returns the handle is stale. `reason` is 0 for an orderly
+ * end, else the code that says why; when the guest itself refused or closed
+ * it with a code, that code.
  */
 CSA_EXPORT(csa_closed)
 void csa_closed(int32_t conn, int32_t reason);

@@ -79,7 +79,8 @@ func hostConfig(ptr unsafe.Pointer, capacity int32) int32
 // wishes. There is one timer for each conn and token: setting it again moves
 // it. A conn of -1 is the instance itself. A connection's timers end with it.
 //
-// QUOTA says that the handle has as many timers as it may.
+// QUOTA says that the handle has as many timers as it may, AGAIN that it is
+// of a connection that is not open yet.
 //
 //go:wasmimport csa_v1 timer
 //go:noescape
@@ -117,24 +118,53 @@ func hostLog(level int32, ptr unsafe.Pointer, length int32) int32
 func hostCount(ptr unsafe.Pointer, length int32, n int64) int32
 
 // Starts to connect to the address that is the len bytes at ptr, and returns
-// the new connection's handle. csa_open says that it is up, csa_closed that
-// it failed.
+// the new connection's handle, which is positive. An address is
+// tcp://host:port, tls://host:port (TLS, with the host's name verified), or
+// unix:///path; ?proxy=v1 or ?proxy=v2 behind it has the host send a PROXY
+// protocol header first, with the addresses of the connection whose event is
+// being served. csa_open says that it is up, for tls after the handshake;
+// csa_closed without one before says that it failed, and why. Until then send
+// answers AGAIN, and control gives it up.
+//
+// Whom a tenant's handlers may dial is the operator's list. DENIED says that
+// the address is not on it; a name that resolves to an address that it may
+// not stand for is closed with DENIED later. QUOTA says that the tenant
+// dials, or has dialled, as much as it may, or that the instance has no
+// handle left.
 //
 //go:wasmimport csa_v1 connect
 //go:noescape
 func hostConnect(ptr unsafe.Pointer, length int32) int32
 
 // Wraps conn in TLS from here on. role is the side of the handshake that the
-// host takes, the len bytes at ptr are a server name. csa_secured says how it
-// went.
+// host takes: TLS_SERVER, with the listener's certificates and an empty name,
+// or TLS_CLIENT, where the len bytes at ptr are the name that the peer's
+// certificate has to have. What was sent before leaves in the clear first;
+// send answers AGAIN until csa_secured says how the handshake went. If it
+// failed, the connection is being closed with TLS.
+//
+// Bytes that came before are not taken for bytes that came after: if the
+// guest has left some unconsumed when the event is over, the connection is
+// closed with TLS. A guest must not go on with the rest of its window as if
+// it had come later: in csa_data it returns right after this.
+//
+// DENIED says that the listener has no certificate, CLOSED that the
+// connection has finished in a direction, INVALID that it has TLS already, or
+// that the role or the name is none.
 //
 //go:wasmimport csa_v1 makessl
 //go:noescape
 func hostMakessl(conn int32, role int32, ptr unsafe.Pointer, length int32) int32
 
 // Joins two connections of the instance: from here on the host relays their
-// bytes both ways and no byte enters the guest again. Each still has its
-// csa_closed.
+// bytes both ways, until both directions have ended, and no byte enters the
+// guest again. What the guest has sent, and what it has left unconsumed when
+// the event is over, goes first. The handles are gone when this returns:
+// nothing is heard of them any more, and no timer of theirs fires.
+//
+// AGAIN says that one of them is not open yet, or not secured yet, CLOSED
+// that one has ended or the guest has finished sending on it, INVALID that
+// they are the same.
 //
 //go:wasmimport csa_v1 splice
 //go:noescape

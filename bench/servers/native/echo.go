@@ -21,6 +21,7 @@ func (e *echo) Data(c *csa.CSA, p []byte) int {
 }
 
 func (e *echo) Writable(*csa.CSA)           {}
+func (e *echo) Secured(*csa.CSA, abi.Code)  {}
 func (e *echo) EOF(c *csa.CSA)              { c.ProducerFinished() }
 func (e *echo) Timer(*csa.CSA, int32)       {}
 func (e *echo) Closed(*csa.CSA, csa.Reason) {}

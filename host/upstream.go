@@ -1,0 +1,298 @@
+package host
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/host/egress"
+	"bulkhead/host/listen"
+	"bulkhead/plugins"
+)
+
+// upstreams connects for the handlers of one server: whom its tenant's connect list
+// names, by addresses that were checked, and as many as the tenant may.
+type upstreams struct {
+	s       *server
+	ctx     context.Context // ends with the host
+	cancel  context.CancelFunc
+	lookups sync.WaitGroup
+	pending []map[*dialling]struct{} // by loop, whose they are
+}
+
+func newUpstreams(s *server) *upstreams {
+	u := &upstreams{s: s, pending: make([]map[*dialling]struct{}, len(s.host.loops))}
+	u.ctx, u.cancel = context.WithCancel(context.Background())
+	for i := range u.pending {
+		u.pending[i] = make(map[*dialling]struct{})
+	}
+	return u
+}
+
+// dialling is one connection on its way. It is its loop's.
+type dialling struct {
+	u      *upstreams
+	ask    *plugins.Dial
+	at     int // the loop's index
+	target egress.Target
+	proxy  int                // the version of the PROXY header to send first; 0: none
+	dial   *csa.Dial          // while it connects
+	stop   context.CancelFunc // while it looks the name up
+	// release lets go of the unix socket that is connected to; nil: there is none.
+	release func()
+	over    bool
+}
+
+// Dial is the plugins.Dialer's.
+func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
+	s := u.s
+	address, proxy, ok := cutProxy(ask.Address)
+	if !ok {
+		return nil, abi.Invalid
+	}
+	target, err := egress.ParseTarget(address)
+	if err != nil {
+		return nil, abi.Invalid
+	}
+	if err := s.tenant.egress.Check(target); err != nil {
+		s.noisy.event(slog.LevelWarn, "a handler may not dial", "error", err)
+		return nil, codeOf(err)
+	}
+	if s.host.stopping.Load() {
+		return nil, abi.Denied
+	}
+	if !s.takePlaces() {
+		return nil, abi.Quota
+	}
+	d := &dialling{u: u, ask: ask, target: target, proxy: proxy}
+	for i, l := range s.host.loops {
+		if l.Loop == ask.Loop {
+			d.at = i
+		}
+	}
+	u.pending[d.at][d] = struct{}{}
+	s.crew.hold(ask.Instance, 1)
+	if ip, err := netip.ParseAddr(target.Host()); err == nil {
+		d.connect([]csa.Address{{IP: netip.AddrPortFrom(ip.Unmap(), target.Port())}})
+	} else {
+		d.lookUp()
+	}
+	return d.giveUp, abi.OK
+}
+
+// takePlaces takes what a connection that is dialled needs of the budgets.
+func (s *server) takePlaces() bool {
+	t := s.tenant
+	if !t.dials.Take() {
+		return false
+	}
+	if t.upstreams.Take() {
+		if s.host.connections.Take() {
+			return true
+		}
+		t.upstreams.Release()
+	}
+	t.dials.Release()
+	return false
+}
+
+// cutProxy takes "?proxy=v1" or "?proxy=v2" off an address.
+func cutProxy(address string) (rest string, version int, ok bool) {
+	rest, query, found := strings.Cut(address, "?")
+	switch {
+	case !found:
+		return rest, 0, true
+	case query == "proxy=v1":
+		return rest, 1, true
+	case query == "proxy=v2":
+		return rest, 2, true
+	}
+	return "", 0, false
+}
+
+// lookUp finds the addresses, off the loop.
+func (d *dialling) lookUp() {
+	u := d.u
+	ctx, stop := context.WithTimeout(u.ctx, u.s.config.ConnectTimeout)
+	d.stop = stop
+	u.lookups.Go(func() {
+		defer stop()
+		to, err := d.find(ctx)
+		posted := d.ask.Loop.Post(func() {
+			switch {
+			case d.over:
+				d.free()
+			case err != nil:
+				d.failed(reasonOf(err))
+			default:
+				d.connect(to)
+			}
+		})
+		if !posted {
+			d.free()
+		}
+	})
+}
+
+// free lets go of a unix socket that was held on to, once.
+func (d *dialling) free() {
+	if d.release != nil {
+		d.release()
+		d.release = nil
+	}
+}
+
+// find is where a target can be reached, by the tenant's policy.
+func (d *dialling) find(ctx context.Context) (to []csa.Address, err error) {
+	s, target := d.u.s, d.target
+	policy := s.tenant.egress
+	if target.Network() == "unix" {
+		path, release, err := policy.Find(target)
+		if err != nil {
+			return nil, err
+		}
+		d.release = release
+		return []csa.Address{{Path: path}}, nil
+	}
+	found, err := policy.Resolve(ctx, s.host.resolver, target)
+	for _, a := range found {
+		to = append(to, csa.Address{IP: a})
+	}
+	return to, err
+}
+
+// connect begins to connect, on the loop.
+func (d *dialling) connect(to []csa.Address) {
+	s := d.u.s
+	d.stop = nil
+	tune := func(fd int) {
+		if to[0].IP.IsValid() {
+			listen.TuneDialled(fd, s.tuning)
+		}
+	}
+	d.dial = d.ask.Loop.Dial(to, s.config.ConnectTimeout, tune, d.connected)
+}
+
+// connected makes the socket a CSA of the loop, or says why there is none. It is the
+// last thing of its event.
+func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
+	if fd < 0 {
+		d.ask.Loop.Event(func() { d.failed(r) })
+		return
+	}
+	d.finish()
+	s := d.u.s
+	d.u.s.host.loops[d.at].connections.Add(1)
+	up := &upstream{s: s, at: d.at, instance: d.ask.Instance}
+	handler := d.ask.Handler
+	if _, err := d.ask.Loop.NewCSA(fd, to.IP, csa.Wiring{
+		Handler: handler, Settings: &s.dialled, Budget: s.tenant, Creator: up, Signal: up,
+	}); err != nil {
+		up.ShutdownCSA(nil)
+		s.crew.hold(d.ask.Instance, -1)
+		d.ask.Loop.Event(func() {
+			d.ask.Failed(csa.Reason{Code: abi.Quota, Why: "the selector does not take the connection"})
+		})
+	}
+}
+
+// failed tells the handler, last, that there is no connection.
+func (d *dialling) failed(r csa.Reason) {
+	d.finish()
+	d.letGo()
+	d.ask.Failed(r)
+}
+
+// giveUp ends it without a word.
+func (d *dialling) giveUp() {
+	if !d.over {
+		d.finish()
+		d.letGo()
+	}
+}
+
+// finish ends the dialling, of which a connection may be left.
+func (d *dialling) finish() {
+	d.over = true
+	if d.stop != nil {
+		d.stop()
+	}
+	if d.dial != nil {
+		d.dial.Cancel()
+		d.free()
+	}
+	delete(d.u.pending[d.at], d)
+	d.u.s.tenant.dials.Release()
+}
+
+// letGo gives back what the connection would have had.
+func (d *dialling) letGo() {
+	s := d.u.s
+	s.tenant.upstreams.Release()
+	s.host.connections.Release()
+	s.host.wake()
+	// In an event of its own: the instance may be in one, and end with this.
+	d.ask.Loop.Post(func() { s.crew.hold(d.ask.Instance, -1) })
+}
+
+// stop ends all that is under way, when the host stops. It is not called on a loop.
+func (u *upstreams) stop() {
+	u.cancel()
+	for at, l := range u.s.host.loops {
+		l.call(func() {
+			for d := range u.pending[at] {
+				d.giveUp()
+			}
+		})
+	}
+	u.lookups.Wait()
+}
+
+// upstream is the creator of a connection that was dialled, and its books.
+type upstream struct {
+	s        *server
+	at       int
+	instance *plugins.Instance
+}
+
+// SocketShutdown is the box CreatorFeedback.
+func (u *upstream) SocketShutdown(c *csa.CSA, r csa.Reason) {
+	u.s.writeDown(c, r, "upstream closed")
+	if !c.Spliced() {
+		u.s.crew.hold(u.instance, -1)
+	}
+}
+
+// ShutdownCSA gives the connection's places back.
+func (u *upstream) ShutdownCSA(*csa.CSA) {
+	s := u.s
+	s.host.loops[u.at].connections.Add(-1)
+	s.tenant.upstreams.Release()
+	s.host.connections.Release()
+	s.host.wake()
+}
+
+// codeOf is what a guest is told of an error of package egress.
+func codeOf(err error) abi.Code {
+	switch egress.KindOf(err) {
+	case egress.Invalid:
+		return abi.Invalid
+	case egress.Denied:
+		return abi.Denied
+	case egress.NotFound:
+		return abi.NotFound
+	case egress.Refused:
+		return abi.Refused
+	case egress.Timeout:
+		return abi.Timeout
+	case egress.Quota:
+		return abi.Quota
+	}
+	return abi.Unreachable
+}
+
+func reasonOf(err error) csa.Reason { return csa.Reason{Code: codeOf(err), Why: err.Error()} }
