@@ -9,6 +9,7 @@ package host
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -19,6 +20,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/host/budget"
+	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
 	"bulkhead/host/egress"
@@ -38,6 +40,9 @@ type Options struct {
 	Clock selector.Clock
 	// Resolver finds the addresses of names that handlers dial. Nil is the system's.
 	Resolver egress.Resolver
+	// RootCAs are whom the servers' certificates have to be signed by that handlers
+	// dial with TLS. Nil is the system's.
+	RootCAs *x509.CertPool
 	// Compiler is the command line of a program that calls compiler.Main of
 	// package plugins/compiler with what is added behind it. Each module is
 	// compiled by such a process, within limits, so that one which breaks the
@@ -61,6 +66,7 @@ type Host struct {
 	cores       *cores.Cores
 	connections *budget.Count
 	resolver    egress.Resolver
+	handshakes  *csa.Handshakes
 	parked      atomic.Int32 // servers that wait for a place
 
 	draining  atomic.Bool   // no more is accepted
@@ -117,12 +123,13 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		h.clock = selector.System
 	}
 	h.resolver = egress.Share(o.Resolver)
+	h.handshakes = csa.NewHandshakes(0)
 	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
 	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
 	var err error
 	for _, t := range cfg.Tenants {
-		if h.tenants[t.Name], err = newTenant(t, h.cores); err != nil {
+		if h.tenants[t.Name], err = newTenant(t, h.cores, o.RootCAs); err != nil {
 			return nil, err
 		}
 	}
@@ -180,6 +187,17 @@ func (h *Host) open(native map[string]Native) error {
 		}
 		servers[i] = s
 	})
+	for i, s := range servers {
+		if s == nil {
+			continue
+		}
+		if t := s.config.TLS; t != nil {
+			var err error
+			if s.certs, err = certs.Load(t.Options()); err != nil {
+				fail(&h.config.Listeners[i], "tls", err)
+			}
+		}
+	}
 	for i, s := range servers {
 		if s != nil {
 			h.servers = append(h.servers, s)
@@ -248,6 +266,9 @@ func (h *Host) Run(ctx context.Context) error {
 		}
 		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.socket.Addr)
 	}
+	done := make(chan struct{})
+	defer close(done)
+	go h.watchCertificates(done)
 	select {
 	case <-ctx.Done():
 		h.drain()
@@ -346,7 +367,7 @@ func Check(cfg *config.Config, o Options) error {
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		var err error
-		if tenants[t.Name], err = newTenant(t, all); err != nil {
+		if tenants[t.Name], err = newTenant(t, all, nil); err != nil {
 			return err
 		}
 	}

@@ -224,7 +224,7 @@ func (p *loader) close() {
 // guests is what the guests of the server are told and held to.
 func (s *server) guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	l := guestListener(&s.config, s.tenant.config.Stack, onTrap)
-	l.Dialer = s.upstreams
+	l.Dialer, l.MakeSSL = s.upstreams, s.makeSSL
 	return l
 }
 

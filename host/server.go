@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/listen"
 	"bulkhead/plugins"
@@ -34,6 +35,7 @@ type server struct {
 	crew     crew
 	books    []books // one for each loop
 	counters counters
+	certs    *certs.Certificates // nil: there is no TLS
 	// upstreams connects for its handlers.
 	upstreams *upstreams
 
@@ -269,8 +271,12 @@ func (s *server) wire(a arrival, h csa.Handler) {
 		// handler may pass the loop on when it is opened.
 		s.host.loops[a.at].Post(func() { s.crew.stopOne(h) })
 	}
+	handler := h
+	if s.certs != nil && !s.config.TLS.StartTLS {
+		handler = &secures{Handler: h, handshake: s.serverHandshake}
+	}
 	_, err := s.host.loops[a.at].NewCSA(a.fd, a.peer, csa.Wiring{
-		Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[a.at],
+		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[a.at],
 	})
 	if err != nil {
 		s.noisy.event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
@@ -288,7 +294,7 @@ func (s *server) drain() {
 		l.call(func() {
 			l.Each(func(c *csa.CSA) {
 				if c.Creator() == csa.Creator(s) {
-					h := c.Handler()
+					h := handlerOf(c)
 					l.Post(func() { s.crew.stopOne(h) })
 				}
 			})
@@ -314,7 +320,7 @@ func (s *server) gone(at int) {
 func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
 	s.writeDown(c, r, "connection closed")
 	if !c.Spliced() {
-		s.crew.release(c.Handler())
+		s.crew.release(handlerOf(c))
 	}
 }
 

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -26,6 +28,7 @@ type tenant struct {
 	memory      *budget.Memory
 	connections *budget.Count
 	egress      *egress.Policy // whom its handlers may dial
+	client      *tls.Config    // of TLS with those they dial
 	dials       *budget.Count  // under way
 	upstreams   *budget.Count  // dialled, and under way
 	accepts     *budget.Rate
@@ -39,7 +42,7 @@ type tenant struct {
 
 var _ csa.Budget = (*tenant)(nil)
 
-func newTenant(c config.Tenant, all *cores.Cores) (*tenant, error) {
+func newTenant(c config.Tenant, all *cores.Cores, roots *x509.CertPool) (*tenant, error) {
 	policy, err := egress.Parse(c.Connect)
 	if err != nil {
 		return nil, fmt.Errorf("tenant %q: connect: %w", c.Name, err)
@@ -49,6 +52,7 @@ func newTenant(c config.Tenant, all *cores.Cores) (*tenant, error) {
 		memory:      budget.NewMemory(c.Memory),
 		connections: budget.NewCount(c.Connections),
 		egress:      policy,
+		client:      newClientConfig(roots),
 		dials:       budget.NewCount(c.Dials),
 		upstreams:   budget.NewCount(c.Upstreams),
 		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),

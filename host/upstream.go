@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"bulkhead/abi"
 	"bulkhead/csa"
@@ -39,6 +40,7 @@ type dialling struct {
 	ask    *plugins.Dial
 	at     int // the loop's index
 	target egress.Target
+	began  int64              // on the loop's clock
 	proxy  int                // the version of the PROXY header to send first; 0: none
 	dial   *csa.Dial          // while it connects
 	stop   context.CancelFunc // while it looks the name up
@@ -68,7 +70,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if !s.takePlaces() {
 		return nil, abi.Quota
 	}
-	d := &dialling{u: u, ask: ask, target: target, proxy: proxy}
+	d := &dialling{u: u, ask: ask, target: target, proxy: proxy, began: ask.Loop.Now()}
 	for i, l := range s.host.loops {
 		if l.Loop == ask.Loop {
 			d.at = i
@@ -189,6 +191,12 @@ func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 	d.u.s.host.loops[d.at].connections.Add(1)
 	up := &upstream{s: s, at: d.at, instance: d.ask.Instance}
 	handler := d.ask.Handler
+	if d.target.Network() == "tls" {
+		left := s.config.ConnectTimeout - time.Duration(d.ask.Loop.Now()-d.began)
+		handler = &secures{Handler: handler, dialled: true, handshake: func() csa.Handshake {
+			return s.clientHandshake(d.target.ServerName(), max(left, time.Millisecond))
+		}}
+	}
 	if _, err := d.ask.Loop.NewCSA(fd, to.IP, csa.Wiring{
 		Handler: handler, Settings: &s.dialled, Budget: s.tenant, Creator: up, Signal: up,
 	}); err != nil {

@@ -46,7 +46,7 @@ func dialler(splice bool) *w.Module {
 			w.LocalGet(1), w.Return),
 		w.GlobalGet(up), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(send), w.Drop, w.LocalGet(1))
 	m.Func("csa_closed", "ii:", "",
-		isUp, w.If(say('!', w.LocalGet(1)), w.I32Const(0), w.GlobalSet(up)))
+		isUp, w.If(say('!', w.LocalGet(1)), w.GlobalGet(client), w.I32Const(0), w.Call(control), w.Drop, w.I32Const(0), w.GlobalSet(up)))
 	m.Func("csa_eof", "i:", "",
 		isUp, w.IfElse('i', w.GlobalGet(client), w.Cat(w.GlobalGet(up), w.IfElse('i', w.GlobalGet(up), w.LocalGet(0)))),
 		w.I32Const(0), w.Call(control), w.Drop)
@@ -56,10 +56,6 @@ func dialler(splice bool) *w.Module {
 // served is a host whose handlers may dial some addresses.
 func served(t *testing.T, m *w.Module, instance, connect string, o host.Options) *host.Host {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "guest.wasm")
-	if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	return hosttest.Serve(t, fmt.Sprintf(`
 [host]
 state = %q
@@ -74,7 +70,16 @@ address = "tcp://127.0.0.1:0"
 plugin = %q
 instance = %q
 connect_timeout = "20s"
-`, hosttest.State(), connect, path, instance), o)
+`, hosttest.State(), connect, writeModule(t, m), instance), o)
+}
+
+func writeModule(t *testing.T, m *w.Module) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "guest.wasm")
+	if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // echoServer answers what it is sent, in upper case, and ends when its client does.

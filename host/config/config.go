@@ -153,6 +153,8 @@ type Listener struct {
 	// UserTimeout is how long sent bytes may go unacknowledged before the
 	// kernel gives the TCP connection up. 0 leaves it to the kernel.
 	UserTimeout time.Duration
+	// TLS is the table [listener.tls]; nil when there is none.
+	TLS *TLS
 	// Config is the table [listener.config] as a JSON object with sorted keys,
 	// of at most 64 KiB: "{}" when there is none, and never nil. The slice
 	// belongs to the Config and must not be written to.

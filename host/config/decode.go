@@ -168,19 +168,32 @@ func (d *decoder) unknown(key string, v any, line int, names []string, place str
 	return meant
 }
 
+// places are the tables with their keys.
+var places []tableKeys
+
+type tableKeys struct {
+	name string
+	keys []string
+}
+
+func init() { // the fields of one table refer to what reads those of another
+	places = []tableKeys{
+		{"[host]", fieldNames(hostFields)},
+		{"[tenant.NAME]", fieldNames(tenantFields)},
+		{"[[listener]]", fieldNames(listenerFields)},
+		{"[listener.tls]", fieldNames(tlsFields)},
+	}
+}
+
 // placesOf tells in which tables a key is known.
 func placesOf(key string) []string {
-	var places []string
-	if slices.Contains(fieldNames(hostFields), key) {
-		places = append(places, "[host]")
+	var known []string
+	for _, p := range places {
+		if slices.Contains(p.keys, key) {
+			known = append(known, p.name)
+		}
 	}
-	if slices.Contains(fieldNames(tenantFields), key) {
-		places = append(places, "[tenant.NAME]")
-	}
-	if slices.Contains(fieldNames(listenerFields), key) {
-		places = append(places, "[[listener]]")
-	}
-	return places
+	return known
 }
 
 // tenants reads every [tenant.NAME], sorted by name.

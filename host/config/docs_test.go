@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bulkhead/host/certs/certstest"
 )
 
 const docs = "../../docs/CONFIG.md"
@@ -65,6 +67,8 @@ func checkDocs[T any](t *testing.T, place string, rows map[string]docRow, fields
 		switch {
 		case f.required != "":
 			deflt = "required"
+		case f.name == "tls" || f.name == "client_ca":
+			deflt = "none"
 		case f.name == "config":
 			deflt = "empty"
 		case strings.HasPrefix(deflt, "#"):
@@ -92,8 +96,8 @@ func checkDocs[T any](t *testing.T, place string, rows map[string]docRow, fields
 
 func TestDocs(t *testing.T) {
 	sections := docRows(t)
-	if len(sections) != 3 {
-		t.Fatalf("%s has %d tables of keys, want 3", docs, len(sections))
+	if len(sections) != 4 {
+		t.Fatalf("%s has %d tables of keys, want 4", docs, len(sections))
 	}
 	d := newDecoder("b.toml", "", nil)
 	host, tenant, listener := d.newHost(), DefaultTenant("x"), DefaultListener()
@@ -101,6 +105,8 @@ func TestDocs(t *testing.T) {
 	listener.Address = Address{"unix", "/x"}
 	checkDocs(t, "[host]", sections["[host]"], hostFields, &host)
 	checkDocs(t, "[tenant.NAME]", sections["[tenant.NAME]"], tenantFields, &tenant)
+	settings := DefaultTLS()
+	checkDocs(t, "[listener.tls]", sections["[listener.tls]"], tlsFields, &settings)
 	var sockets, others []field[Listener]
 	for _, f := range listenerFields {
 		if f.name == "mode" || f.name == "owner" {
@@ -129,14 +135,18 @@ func TestDocExamples(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "echo.wasm"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	ca := certstest.NewAuthority(t)
+	ca.Write(t, dir, "mail", "mail.test")
+	ca.Write(t, dir, "www", "www.test")
+	ca.WriteCA(t, dir, "clients.pem")
 	var examples []string
 	for i, part := range strings.Split(string(text), "```") {
 		if body, ok := strings.CutPrefix(part, "toml\n"); ok && i%2 == 1 {
 			examples = append(examples, body)
 		}
 	}
-	if len(examples) != 4 {
-		t.Fatalf("%d examples, want 4", len(examples))
+	if len(examples) != 5 {
+		t.Fatalf("%d examples, want 5", len(examples))
 	}
 	for _, src := range []string{examples[0], strings.Join(examples[1:], "")} {
 		c, err := Parse(docs, []byte(src), dir)

@@ -21,7 +21,7 @@ type field[T any] struct {
 	required string
 	// note explains the value to the reader of WriteLimits.
 	note string
-	read       func(t *T, v *value)
+	read func(t *T, v *value)
 	// show gives the value in TOML. "" leaves the key out, and what begins
 	// with '#' is a remark to print instead.
 	show func(t *T) string

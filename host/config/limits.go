@@ -11,8 +11,7 @@ import (
 // tables [host], [tenant.NAME] and [[listener]] in TOML, so that the output is
 // itself a configuration of the same meaning, save for [listener.config],
 // which may hold secrets and of which only the size is told. A remark behind
-// each value says whether it was given, on which line, and where it is not
-// enforced yet. The error is the writer's.
+// each value says whether it was given, and on which line. The error is the writer's.
 func (c *Config) WriteLimits(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The limits in force, from %s.\n", clip(c.File))
@@ -27,6 +26,10 @@ func (c *Config) WriteLimits(w io.Writer) error {
 		l := &c.Listeners[i]
 		b.WriteString("\n[[listener]]\n")
 		writeTable(&b, l, listenerFields, l.lines)
+		if l.TLS != nil {
+			b.WriteString("\n[listener.tls]\n")
+			writeTable(&b, l.TLS, tlsFields, l.TLS.lines)
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

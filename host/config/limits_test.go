@@ -180,6 +180,11 @@ func bare(c *Config) Config {
 	}
 	for _, l := range c.Listeners {
 		l.Line, l.lines, l.Config = 0, nil, nil
+		if l.TLS != nil {
+			settings := *l.TLS
+			settings.lines = nil
+			l.TLS = &settings
+		}
 		b.Listeners = append(b.Listeners, l)
 	}
 	return b

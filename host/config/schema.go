@@ -87,13 +87,7 @@ var tenantFields = []field[Tenant]{
 		name: "connect",
 		want: `a list of at most 256 of HOST:PORT, NETWORK/BITS:PORT and unix:///PATH, like ["db.example.com:5432", "10.0.0.0/8:443"]`,
 		read: readConnect,
-		show: func(t *Tenant) string {
-			all := make([]string, len(t.Connect))
-			for i, s := range t.Connect {
-				all[i] = tomlString(s)
-			}
-			return "[" + strings.Join(all, ", ") + "]"
-		},
+		show: func(t *Tenant) string { return tomlList(t.Connect) },
 	},
 	intField("dials", 1, maxConnections, "", func(t *Tenant) *int { return &t.Dials }).with(func(f *field[Tenant]) {
 		f.note = "under way at once"
@@ -256,6 +250,12 @@ var listenerFields = []field[Listener]{
 	},
 	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).with(tcpOnly),
 	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).with(tcpOnly),
+	{
+		name: "tls",
+		want: "a table [listener.tls] with cert and key",
+		read: readTLS,
+		show: func(*Listener) string { return "" }, // a table of its own
+	},
 	{
 		name: "config",
 		want: "a table [listener.config] for the plugin, of at most " + formatSize(maxGuestConfig) + " as JSON",

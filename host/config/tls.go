@@ -1,0 +1,199 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"bulkhead/host/certs"
+)
+
+// TLS is how a listener's connections are encrypted: a table [listener.tls].
+type TLS struct {
+	// Certs and Keys are absolute paths of PEM files, as many of the one as of the
+	// other.
+	Certs, Keys []string
+	// ClientCA is the absolute path of a PEM file, or "". ClientAuth is "require",
+	// "verify" or "off".
+	ClientCA, ClientAuth string
+	// MinVersion is "1.2" or "1.3".
+	MinVersion string
+	// ALPN are application protocols, the best first.
+	ALPN []string
+	// StartTLS leaves the beginning to the handler's makessl.
+	StartTLS bool
+	// HandshakeTimeout is never 0.
+	HandshakeTimeout time.Duration
+
+	lines map[string]int
+}
+
+// Options are what package certs is told.
+func (t *TLS) Options() certs.Options {
+	o := certs.Options{ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, MinVersion: t.MinVersion, ALPN: t.ALPN}
+	for i := range t.Certs {
+		o.Pairs = append(o.Pairs, certs.Pair{Cert: t.Certs[i], Key: t.Keys[i]})
+	}
+	return o
+}
+
+// DefaultTLS gives the settings of a [listener.tls] that says nothing, for programs that
+// make a Config themselves: Certs and Keys are left to them.
+func DefaultTLS() TLS {
+	return TLS{ClientAuth: "off", MinVersion: "1.2", HandshakeTimeout: 10 * time.Second}
+}
+
+const fileList = "the path of a PEM file, or a list of up to 64"
+
+var tlsFields = []field[TLS]{
+	filesField("cert", `cert = "FILE.pem"`, func(t *TLS) *[]string { return &t.Certs }),
+	filesField("key", `key = "FILE.pem"`, func(t *TLS) *[]string { return &t.Keys }),
+	{
+		name: "client_ca",
+		want: "the path of a PEM file",
+		read: func(t *TLS, v *value) {
+			if s, ok := v.str(); ok {
+				if path, ok := v.file(s); ok {
+					t.ClientCA = path
+				}
+			}
+		},
+		show: func(t *TLS) string {
+			if t.ClientCA == "" {
+				return ""
+			}
+			return tomlString(t.ClientCA)
+		},
+	},
+	choiceField("client_auth", []string{"require", "verify", "off"}, func(t *TLS) *string { return &t.ClientAuth }),
+	choiceField("min_version", []string{"1.2", "1.3"}, func(t *TLS) *string { return &t.MinVersion }),
+	{
+		name: "alpn",
+		want: `a list of up to 16 protocols of 1 to 255 bytes, like ["h2", "http/1.1"]`,
+		read: func(t *TLS, v *value) {
+			list, ok := v.list(16)
+			for _, s := range list {
+				if s == "" || len(s) > 255 {
+					v.bad("has a protocol of " + fmt.Sprint(len(s)) + " bytes")
+					return
+				}
+			}
+			if ok {
+				t.ALPN = list
+			}
+		},
+		show: func(t *TLS) string { return tomlList(t.ALPN) },
+	},
+	boolField("starttls", func(t *TLS) *bool { return &t.StartTLS }).with(func(f *field[TLS]) {
+		f.note = "true: only what the handler asks for, with makessl"
+	}),
+	durationField("handshake_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(t *TLS) *time.Duration { return &t.HandshakeTimeout }),
+}
+
+// filesField is one path or several.
+func filesField(name, required string, at func(*TLS) *[]string) field[TLS] {
+	return field[TLS]{
+		name:     name,
+		want:     fileList,
+		required: required,
+		read: func(t *TLS, v *value) {
+			list := []string{}
+			if s, one := v.v.(string); one {
+				list = append(list, s)
+			} else {
+				var ok bool
+				if list, ok = v.list(64); !ok {
+					return
+				}
+			}
+			if len(list) == 0 {
+				v.bad("is empty")
+				return
+			}
+			for _, s := range list {
+				path, ok := v.file(s)
+				if !ok {
+					return
+				}
+				*at(t) = append(*at(t), path)
+			}
+		},
+		show: func(t *TLS) string { return tomlList(*at(t)) },
+	}
+}
+
+// list gives the value as a list of at most so many texts, or reports that it is none.
+func (v *value) list(most int) ([]string, bool) {
+	items, ok := v.v.([]any)
+	if !ok {
+		v.wrongType()
+		return nil, false
+	}
+	if len(items) > most {
+		v.bad(fmt.Sprintf("has %d entries", len(items)))
+		return nil, false
+	}
+	list := make([]string, len(items))
+	for i, item := range items {
+		if list[i], ok = item.(string); !ok {
+			v.bad("has an entry that is " + kind(item))
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+// file makes a path of the file absolute, or reports that it is none.
+func (v *value) file(s string) (string, bool) {
+	if s == "" || strings.ContainsRune(s, 0) {
+		v.bad("is no path")
+		return "", false
+	}
+	if !filepath.IsAbs(s) {
+		s = filepath.Join(v.d.dir, s)
+	}
+	return filepath.Clean(s), true
+}
+
+func tomlList(list []string) string {
+	all := make([]string, len(list))
+	for i, s := range list {
+		all[i] = tomlString(s)
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
+// readTLS reads a listener's [listener.tls].
+func readTLS(l *Listener, v *value) {
+	table, ok := v.v.(map[string]any)
+	if !ok {
+		v.wrongType()
+		return
+	}
+	t := DefaultTLS()
+	before := len(v.d.errs)
+	t.lines = readTable(v.d, &t, tlsFields, table, v.n, "[listener.tls]")
+	if len(v.d.errs) == before {
+		if _, given := t.lines["client_auth"]; !given && t.ClientCA != "" {
+			t.ClientAuth = "require"
+		}
+		v.d.checkTLS(&t, v.n.Line)
+	}
+	l.TLS = &t
+}
+
+// checkTLS looks at what no single key of the table can tell.
+func (d *decoder) checkTLS(t *TLS, line int) {
+	if len(t.Certs) != len(t.Keys) {
+		d.fail(lineOf(t.lines, "key", line), "give as many keys as certs, in the same order", "there are %d certs and %d keys", len(t.Certs), len(t.Keys))
+		return
+	}
+	if (t.ClientCA != "") != (t.ClientAuth != "off") {
+		d.fail(lineOf(t.lines, "client_auth", lineOf(t.lines, "client_ca", line)), "give both, or neither", "client_ca and client_auth go together, and client_auth is %q", t.ClientAuth)
+		return
+	}
+	if _, err := certs.Load(t.Options()); err != nil {
+		d.fail(lineOf(t.lines, "cert", line), "mend the file, or name another", "[listener.tls]: %v", err)
+	}
+}

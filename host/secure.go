@@ -1,0 +1,124 @@
+package host
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+)
+
+// certificatesEvery is how often the files of certificates are looked at.
+const certificatesEvery = 10 * time.Second
+
+// clientSessions is how many sessions a tenant keeps to resume with those it dials.
+const clientSessions = 64
+
+// newClientConfig is what a tenant's handlers dial with; the server's name is each
+// connection's own.
+func newClientConfig(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(clientSessions)}
+}
+
+// serverHandshake is the host's part when the peer is the client.
+func (s *server) serverHandshake() csa.Handshake {
+	return csa.Handshake{Config: s.certs.Config(), Timeout: s.config.TLS.HandshakeTimeout, Handshakes: s.host.handshakes}
+}
+
+// clientHandshake is its part when the peer is a server of this name.
+func (s *server) clientHandshake(name string, timeout time.Duration) csa.Handshake {
+	config := s.tenant.client.Clone()
+	config.ServerName = name
+	return csa.Handshake{Config: config, Client: true, Timeout: timeout, Handshakes: s.host.handshakes}
+}
+
+// makeSSL is the ABI's makessl.
+func (s *server) makeSSL(c *csa.CSA, role int32, name string) abi.Code {
+	if role == abi.TLSClient {
+		return c.MakeSSL(s.clientHandshake(name, s.config.ConnectTimeout))
+	}
+	if s.certs == nil {
+		return abi.Denied
+	}
+	return c.MakeSSL(s.serverHandshake())
+}
+
+// secures is the handler of a connection until its handshake is over; then next is.
+type secures struct {
+	csa.Handler // next
+	handshake   func() csa.Handshake
+	// dialled says that next hears of the end also when the connection never was
+	// secured.
+	dialled bool
+}
+
+// Open begins the handshake.
+func (e *secures) Open(c *csa.CSA) {
+	if code := c.MakeSSL(e.handshake()); code != abi.OK {
+		c.ShutdownMicroprocess(csa.Reason{Code: code, Why: "there is no room for another TLS handshake"})
+	}
+}
+
+// Secured hands over.
+func (e *secures) Secured(c *csa.CSA, code abi.Code) {
+	if code == abi.OK {
+		c.Rewire(e.Handler)
+		e.Handler.Open(c)
+	}
+}
+
+// Window and Writable come to nobody yet.
+func (e *secures) Window(*csa.CSA) []byte { return nil }
+
+// Writable comes to nobody yet.
+func (e *secures) Writable(*csa.CSA) {}
+
+// EOF is the end of a connection that has sent nothing.
+func (e *secures) EOF(c *csa.CSA) { c.ProducerFinished() }
+
+// Closed is the end of a connection that was not secured.
+func (e *secures) Closed(c *csa.CSA, r csa.Reason) {
+	if e.dialled {
+		e.Handler.Closed(c, r)
+	}
+}
+
+// handlerOf is the handler that a connection has, or will have.
+func handlerOf(c *csa.CSA) csa.Handler {
+	if e, ok := c.Handler().(*secures); ok {
+		return e.Handler
+	}
+	return c.Handler()
+}
+
+// RefreshCertificates reads the certificates of all listeners again if their files have
+// changed. What is wrong with one is logged, and it stays as it was. Run does so every
+// ten seconds. Any goroutine may call it, but no loop.
+func (h *Host) RefreshCertificates() {
+	for _, s := range h.servers {
+		if s.certs == nil {
+			continue
+		}
+		switch changed, err := s.certs.Refresh(); {
+		case err != nil:
+			s.log.Error("the certificates have changed and cannot be used; the old ones stay in use", "error", err)
+		case changed:
+			s.log.Info("the certificates have changed; new connections get the new ones", "expire", s.certs.Expires())
+		}
+	}
+}
+
+// watchCertificates refreshes them now and then until done is closed.
+func (h *Host) watchCertificates(done <-chan struct{}) {
+	tick := time.NewTicker(certificatesEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			h.RefreshCertificates()
+		case <-done:
+			return
+		}
+	}
+}
