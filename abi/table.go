@@ -219,7 +219,7 @@ var HostFunctions = []Function{
 		Results: i32,
 		Doc: "Joins two connections of the instance: from here on the host relays their bytes both ways, until both directions have ended, and no byte enters the guest again. " +
 			"What the guest has sent, and what it has left unconsumed when the event is over, goes first. The handles are gone when this returns: nothing is heard of them any more, and no timer of theirs fires.\n\n" +
-			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one has ended or the guest has finished sending on it, INVALID that they are the same.",
+			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one is over or the guest has finished sending on it, INVALID that they are the same. A peer that has finished sending is no hindrance.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed},
 		Since:  "v1", Built: true,
 	},

@@ -350,8 +350,8 @@ int32_t csa_v1_makessl(int32_t conn, int32_t role, const void *ptr, int32_t len)
  * nothing is heard of them any more, and no timer of theirs fires.
  *
  * AGAIN says that one of them is not open yet, or not secured yet, CLOSED
- * that one has ended or the guest has finished sending on it, INVALID that
- * they are the same.
+ * that one is over or the guest has finished sending on it, INVALID that they
+ * are the same. A peer that has finished sending is no hindrance.
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED.
  */

@@ -1,8 +1,8 @@
 package csa
 
-// Conn is one connection. The library makes it for Handler.Open, and it is valid
-// until Handler.Closed is called: after that, every method that answers an error
-// answers BadHandle. A Conn may be kept as long as one likes; it is never used
+// Conn is one connection. The library makes it for Handler.Open, or Connect does, and it is
+// valid until Handler.Closed is called or it is spliced: after that, every method that answers
+// an error answers BadHandle. A Conn may be kept as long as one likes; it is never used
 // for another connection.
 type Conn struct {
 	// Value is the handler's own. The library does not touch it.
@@ -18,12 +18,16 @@ type flags uint8
 
 const (
 	closing  flags = 1 << iota // the handler has closed it, or Closed has come
-	stale                      // Closed has come
+	stale                      // Closed has come, or it is spliced
 	finished                   // the handler has finished sending
+	dialled                    // Connect has made it
+	pending                    // and Open has not come yet
+	spliced
 )
 
 func (c *Conn) is(f flags) bool { return c.flags&f != 0 }
 func (c *Conn) set(f flags)     { c.flags |= f }
+func (c *Conn) unset(f flags)   { c.flags &^= f }
 
 // refuse is the result for the host when a callback returned err.
 func (c *Conn) refuse(callback string, err error) int32 {
@@ -110,8 +114,8 @@ func (c *Conn) CloseWrite() error {
 		return nil
 	}
 	c.set(finished)
-	if c.queue.len() > 0 {
-		return nil // flush says it
+	if c.queue.len() > 0 || c.is(pending) {
+		return nil // flush says it, or opened
 	}
 	return errorOf(control(c.handle, finishSending))
 }
@@ -180,7 +184,8 @@ func (c *Conn) Listener() string { return c.info(infoListener) }
 // Tenant is the name of the tenant that the connection belongs to.
 func (c *Conn) Tenant() string { return c.info(infoTenant) }
 
-// Transport is "tcp" or "unix".
+// Transport is "tcp", "unix" or "udp". With "udp" a connection is a peer: each Data is
+// one datagram, and each Send, which must not be Write.
 func (c *Conn) Transport() string { return c.info(infoTransport) }
 
 func (c *Conn) info(key int32) string {

@@ -2,8 +2,7 @@ package csa
 
 import "unsafe"
 
-// The callbacks of the ABI. csa_secured and csa_message come with what causes
-// them.
+// The callbacks of the ABI. csa_message comes with what causes it.
 
 //go:wasmexport csa_start
 func exportStart() int32 { return g.start() }
@@ -24,6 +23,9 @@ func exportData(conn, length int32) int32 { return g.data(conn, length) }
 
 //go:wasmexport csa_writable
 func exportWritable(conn int32) { g.writable(conn) }
+
+//go:wasmexport csa_secured
+func exportSecured(conn, status int32) { g.secured(conn, status) }
 
 //go:wasmexport csa_eof
 func exportEOF(conn int32) { g.eof(conn) }

@@ -12,7 +12,8 @@ const DefaultWindow = 64 << 10
 // guest is the instance: its handler, its window and its connections.
 type guest struct {
 	handler Handler
-	writer  Writer // the handler, if it is one
+	writer  Writer  // the handler, if it is one
+	securer Securer // likewise
 
 	window []byte
 	size   int // wished for; 0: DefaultWindow
@@ -29,6 +30,7 @@ var g guest
 func (g *guest) register(h Handler) {
 	g.handler = h
 	g.writer, _ = h.(Writer)
+	g.securer, _ = h.(Securer)
 }
 
 // SetWindow asks for a window of n bytes, MinWindow to MaxWindow: the most that
@@ -48,6 +50,7 @@ func (g *guest) start() int32 {
 		Log(LogError, "no handler is registered: call csa.Register from an init function")
 		return int32(NotFound)
 	}
+	g.conns = make(map[int32]*Conn)
 	if s, ok := g.handler.(Starter); ok {
 		config := Config()
 		if len(config) == 0 {
@@ -70,7 +73,6 @@ func (g *guest) start() int32 {
 	// It is reachable from g, and Go does not move what it has allocated, so
 	// the host may keep its address.
 	g.window = make([]byte, size)
-	g.conns = make(map[int32]*Conn)
 	return 0
 }
 
@@ -86,9 +88,14 @@ func (g *guest) find(handle int32) *Conn {
 }
 
 func (g *guest) open(handle int32) int32 {
-	c := &Conn{handle: handle}
-	g.conns[handle] = c
-	g.last = c
+	c := g.find(handle)
+	if c == nil {
+		c = &Conn{handle: handle}
+		g.conns[handle] = c
+		g.last = c
+	} else if !c.opened() {
+		return 0 // the handler has closed it since
+	}
 	if err := g.handler.Open(c); err != nil {
 		return c.refuse("Open", err)
 	}
@@ -116,10 +123,43 @@ func (g *guest) data(handle, n int32) int32 {
 		c.set(closing)
 		return int32(Invalid)
 	}
-	if c.is(closing) {
+	if c.is(closing) && !c.is(spliced) {
 		return n
 	}
 	return int32(used)
+}
+
+// opened is what a dialled connection has left to do when it is up: what was queued
+// before that. It reports whether the handler still wants it.
+func (c *Conn) opened() bool {
+	if !c.is(pending) {
+		return false // a host that opens it twice
+	}
+	c.unset(pending)
+	if c.queue.len() == 0 && c.is(finished) {
+		control(c.handle, finishSending) // to a connection that is not up it would be the end
+	}
+	c.flush()
+	return !c.is(closing)
+}
+
+func (g *guest) secured(handle, status int32) {
+	c := g.find(handle)
+	if c == nil {
+		return
+	}
+	if status < 0 {
+		if c.is(closing) {
+			return // the handler has closed it in mid-handshake, and hears Closed alone
+		}
+		c.set(closing)
+		c.queue.drop()
+	} else if c.flush(); c.is(closing) {
+		return
+	}
+	if g.securer != nil {
+		g.securer.Secured(c, errorOf(status))
+	}
 }
 
 func (g *guest) writable(handle int32) {

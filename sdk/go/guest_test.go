@@ -13,6 +13,7 @@ type stub struct {
 	send     func(p []byte) int32
 	controls []int32
 	logged   []string
+	connects int32 // what Connect answers
 }
 
 func (s *stub) Send(_ int32, p []byte) int32    { return s.send(p) }
@@ -26,6 +27,10 @@ func (s *stub) Clock(int32) int64               { return 0 }
 func (s *stub) Random([]byte) int32             { return 0 }
 func (s *stub) Log(_ int32, p []byte) int32     { s.logged = append(s.logged, string(p)); return 0 }
 func (s *stub) Count(_ []byte, _ int64) int32   { return 0 }
+func (s *stub) Connect([]byte) int32            { return s.connects }
+func (s *stub) Splice(_, _ int32) int32         { return 0 }
+
+func (s *stub) MakeSSL(_, _ int32, _ []byte) int32 { return 0 }
 
 type echo struct{ Base }
 
@@ -170,3 +175,69 @@ func TestEventsOutOfOrder(t *testing.T) {
 		t.Error("a closed connection is still there")
 	}
 }
+
+// A handle that the host should not give does no harm either, and what belongs
+// to a connection is gone with it.
+func TestDialledHandles(t *testing.T) {
+	s := &stub{send: func(p []byte) int32 { return int32(Again) }}
+	startWith(t, writer{}, s)
+	for handle, want := range map[int32]error{0: Invalid, int32(Denied): Denied, int32(Quota): Quota, -99: Code(-99)} {
+		s.connects = handle
+		if c, err := Connect("tcp://a:1"); c != nil || err != want {
+			t.Errorf("a handle of %d is %v, %v", handle, c, err)
+		}
+	}
+	s.connects = 7
+	c, err := Connect("tcp://a:1")
+	if err != nil || !c.Dialled() {
+		t.Fatal(c, err)
+	}
+	for range 2 { // once is enough
+		if code := g.open(7); code != 0 {
+			t.Errorf("opening it answers %d", code)
+		}
+	}
+	if g.conns[7] != c {
+		t.Error("the connection that is up is not the one that was dialled")
+	}
+	g.secured(9, 0)
+	g.secured(9, int32(TLS))
+	g.secured(7, int32(TLS))
+	g.secured(7, int32(TLS))
+	if _, err := c.WriteString("x"); err != Closed {
+		t.Errorf("writing after a handshake that failed: %v", err)
+	}
+	g.closed(7, int32(TLS))
+	if len(g.conns) != 0 || !c.Dialled() {
+		t.Errorf("%d connections are kept", len(g.conns))
+	}
+}
+
+// What Data leaves when it splices is the host's to relay, and not thrown away as
+// that of a connection that was closed.
+func TestSplicedDataIsNotConsumed(t *testing.T) {
+	var other *Conn
+	startWith(t, &splicer{func(c *Conn) error { return Splice(c, other) }}, &stub{send: func(p []byte) int32 { return int32(len(p)) }})
+	g.open(1)
+	g.open(2)
+	other = g.conns[2]
+	if n := g.data(1, 10); n != 3 {
+		t.Errorf("%d of 10 bytes are consumed, want 3", n)
+	}
+	if len(g.conns) != 0 || other.Abort() != BadHandle {
+		t.Error("a spliced connection is still there")
+	}
+	g.closed(1, 0)
+	g.writable(2)
+	if g.data(2, 1) != int32(Invalid) {
+		t.Error("data for a spliced connection was taken")
+	}
+}
+
+type splicer struct{ splice func(c *Conn) error }
+
+func (s *splicer) Open(*Conn) error                    { return nil }
+func (s *splicer) Data(c *Conn, p []byte) (int, error) { return 3, s.splice(c) }
+func (s *splicer) EOF(*Conn)                           { panic("a spliced connection ends") }
+func (s *splicer) Closed(*Conn, error)                 { panic("a spliced connection is closed") }
+func (s *splicer) Timer(*Conn, int32)                  {}

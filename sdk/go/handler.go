@@ -4,12 +4,14 @@ package csa
 // write the methods that matter. How many connections share an instance is the
 // listener's choice; what belongs to one of them goes to Conn.Value.
 //
-// For one connection the calls are Open, then Data, Writable and Timer in any
-// order, then EOF at most once, then Writable and Timer, then Closed exactly
-// once. After the handler has closed a connection, only Closed comes. No method
-// is called while another one runs.
+// For one connection the calls are Open, then Data, Writable, Secured and Timer in any
+// order, then EOF at most once, then Writable, Secured and Timer, then Closed exactly
+// once. For one that Connect has made and that never came up, it is Closed alone.
+// After the handler has closed a connection, only Closed comes; after Splice
+// nothing does. No method is called while another one runs.
 type Handler interface {
-	// Open says that c was accepted. An error closes it at once, and Closed
+	// Open says that c was accepted, or that what Connect has begun is up
+	// (Conn.Dialled). An error closes it at once, and Closed
 	// follows with the error's Code; Refused is the one for a connection that
 	// is not wanted.
 	Open(c *Conn) error

@@ -14,6 +14,7 @@ func init() {
 	seam.Open = func(conn int32) int32 { return g.open(conn) }
 	seam.Data = func(conn, n int32) int32 { return g.data(conn, n) }
 	seam.Writable = func(conn int32) { g.writable(conn) }
+	seam.Secured = func(conn, status int32) { g.secured(conn, status) }
 	seam.EOF = func(conn int32) { g.eof(conn) }
 	seam.Closed = func(conn, reason int32) { g.closed(conn, reason) }
 	seam.Timer = func(conn, token int32) { g.timer(conn, token) }
@@ -103,4 +104,25 @@ func count(name []byte, n int64) int32 {
 		return int32(Unsupported)
 	}
 	return seam.Host.Count(name, n)
+}
+
+func connect(address []byte) int32 {
+	if seam.Host == nil {
+		return int32(Unsupported)
+	}
+	return seam.Host.Connect(address)
+}
+
+func makessl(conn, role int32, name []byte) int32 {
+	if seam.Host == nil {
+		return int32(Unsupported)
+	}
+	return seam.Host.MakeSSL(conn, role, name)
+}
+
+func splice(a, b int32) int32 {
+	if seam.Host == nil {
+		return int32(Unsupported)
+	}
+	return seam.Host.Splice(a, b)
 }

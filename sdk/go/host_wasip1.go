@@ -34,3 +34,13 @@ func logLine(level int32, p []byte) int32 {
 func count(name []byte, n int64) int32 {
 	return hostCount(unsafe.Pointer(unsafe.SliceData(name)), int32(len(name)), n)
 }
+
+func connect(address []byte) int32 {
+	return hostConnect(unsafe.Pointer(unsafe.SliceData(address)), int32(len(address)))
+}
+
+func makessl(conn, role int32, name []byte) int32 {
+	return hostMakessl(conn, role, unsafe.Pointer(unsafe.SliceData(name)), int32(len(name)))
+}
+
+func splice(a, b int32) int32 { return hostSplice(a, b) }

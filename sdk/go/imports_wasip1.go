@@ -163,8 +163,8 @@ func hostMakessl(conn int32, role int32, ptr unsafe.Pointer, length int32) int32
 // nothing is heard of them any more, and no timer of theirs fires.
 //
 // AGAIN says that one of them is not open yet, or not secured yet, CLOSED
-// that one has ended or the guest has finished sending on it, INVALID that
-// they are the same.
+// that one is over or the guest has finished sending on it, INVALID that they
+// are the same. A peer that has finished sending is no hindrance.
 //
 //go:wasmimport csa_v1 splice
 //go:noescape

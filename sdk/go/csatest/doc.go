@@ -16,6 +16,10 @@
 // left unconsumed coming again. Every method returns when there is nothing left
 // to do, so a test waits for nothing.
 //
+// The network beyond it is the test's: what the handler dials waits in Host.Dials for
+// Accept or Refuse, a handshake that it begins for Peer.Handshake, and two peers that
+// it splices hear each other.
+//
 // An instance has one handler, so a test that uses a Host must not run in
 // parallel with another one. All methods are to be called from the test's own
 // goroutine, and not from inside a callback.

@@ -2,7 +2,6 @@ package csatest
 
 import (
 	"slices"
-	"strconv"
 
 	"bulkhead/sdk/go"
 )
@@ -27,6 +26,14 @@ func (f functions) Send(conn int32, b []byte) int32 {
 		return int32(csa.Closed)
 	}
 	n := max(0, min(len(b), f.h.options.Inbox-len(p.inbox)))
+	switch {
+	case p.pending || p.securing:
+		n = 0
+	case p.udp && n < len(b):
+		n = 0 // a datagram goes whole or not at all
+	case p.udp && n > 0:
+		p.sizes = append(p.sizes, n)
+	}
 	p.inbox = append(p.inbox, b[:n]...)
 	if n < len(b) {
 		p.blocked = true
@@ -42,6 +49,10 @@ func (f functions) Control(conn, what int32) int32 {
 		return int32(csa.BadHandle)
 	}
 	p := f.h.find(conn)
+	if p.pending && what >= 0 && what <= 2 {
+		p.kill(0) // it is given up
+		return 0
+	}
 	switch what {
 	case 0:
 		// What is in the inbox counts as sent: the peer can receive it.
@@ -97,19 +108,25 @@ func (f functions) Info(conn, key int32, b []byte) int32 {
 		return int32(csa.BadHandle)
 	}
 	var value string
+	p := f.h.find(conn)
 	switch key {
 	case 0:
-		value = "192.0.2.1:" + strconv.Itoa(10000+int(conn))
+		value = p.remote()
 	case 1:
-		value = "192.0.2.2:7000"
+		value = p.local()
 	case 2:
 		value = f.h.options.Listener
 	case 3:
 		value = f.h.options.Tenant
 	case 4:
-		value = "tcp"
+		value = p.transport()
 	default:
-		return int32(csa.Invalid)
+		if key < 5 || key > 11 {
+			return int32(csa.Invalid)
+		}
+		if p.tls {
+			value = p.facts.value(key)
+		}
 	}
 	copy(b, value)
 	return int32(len(value))
@@ -124,6 +141,9 @@ func (f functions) Timer(conn, token, ms int32) int32 {
 	h := f.h
 	if conn != -1 && f.stale(conn) {
 		return int32(csa.BadHandle)
+	}
+	if conn != -1 && h.find(conn).pending {
+		return int32(csa.Again)
 	}
 	h.timers = slices.DeleteFunc(h.timers, func(t timer) bool { return t.handle == conn && t.token == token })
 	if ms < 0 {

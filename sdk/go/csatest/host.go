@@ -21,6 +21,12 @@ type Options struct {
 	// Inbox is how many bytes a connection holds that its peer has not
 	// received; 0 or less: DefaultInbox.
 	Inbox int
+	// Certificate says that the listener has one, so that MakeSSL can take the role
+	// TLSServer. Without it that is Denied, as it is on the host.
+	Certificate bool
+	// MayDial says what Connect answers for an address that is one: csa.OK, csa.Denied or
+	// csa.Quota. Nil: everything may be dialled.
+	MayDial func(address string) csa.Code
 }
 
 // Line is one line in the log.
@@ -36,7 +42,9 @@ type Host struct {
 	window  []byte
 
 	peers      []*Peer // in the order they came; the closed ones leave
+	dials      []*Dial
 	lastHandle int32
+	started    bool
 	inside     bool // a callback runs
 
 	now    int64
@@ -95,6 +103,7 @@ func start(t testing.TB, h csa.Handler, o Options) (*Host, csa.Code) {
 	if code < 0 {
 		return host, csa.Code(code)
 	}
+	host.started = true
 	host.window = seam.Window()
 	host.settle()
 	return host, csa.OK
@@ -103,15 +112,27 @@ func start(t testing.TB, h csa.Handler, o Options) (*Host, csa.Code) {
 // Connect has a new peer connect.
 func (h *Host) Connect() *Peer {
 	h.t.Helper()
+	p := h.newPeer()
+	p.open()
+	return p
+}
+
+// ConnectUDP has a new peer's first datagram to come be one of a connection over
+// UDP: each Send of the peer is a datagram, which the handler is given once, in a
+// Data of its own, and what it leaves of it is lost; each Send of the handler is
+// one that goes whole or not at all. See Peer.ReceiveDatagram.
+func (h *Host) ConnectUDP() *Peer {
+	h.t.Helper()
+	p := h.newPeer()
+	p.udp = true
+	p.open()
+	return p
+}
+
+func (h *Host) newPeer() *Peer {
 	h.lastHandle += 5 // nothing may rely on neighbours
 	p := &Peer{h: h, handle: h.lastHandle, want: 1}
 	h.peers = append(h.peers, p)
-	var code int32
-	p.event("csa_open", func() { code = seam.Open(p.handle) })
-	if code < 0 {
-		p.kill(code)
-	}
-	h.settle()
 	return p
 }
 
@@ -154,8 +175,16 @@ func (h *Host) Log() []Line { return h.logs }
 // Counted is the value of a metric, 0 if there is none.
 func (h *Host) Counted(name string) int64 { return h.counts[name] }
 
-// Connections is how many connections are open.
-func (h *Host) Connections() int { return len(h.peers) }
+// Connections is how many connections are open, the spliced ones included.
+func (h *Host) Connections() int {
+	n := 0
+	for _, p := range h.peers {
+		if !p.pending {
+			n++
+		}
+	}
+	return n
+}
 
 // call runs a callback.
 func (h *Host) call(f func()) {
@@ -194,7 +223,7 @@ func (h *Host) settle() {
 
 func (h *Host) find(handle int32) *Peer {
 	for _, p := range h.peers {
-		if p.handle == handle {
+		if p.handle == handle && p.joined == nil {
 			return p
 		}
 	}

@@ -22,6 +22,22 @@ type Peer struct {
 	paused bool
 	want   int
 
+	// TLS.
+	facts      TLS
+	tls        bool
+	securing   bool // MakeSSL has begun a handshake
+	fresh      bool // in the event that has just been
+	role       csa.Role
+	serverName string
+
+	dial    *Dial // what it comes from; nil: it came by itself
+	pending bool  // and is not up yet
+	joined  *Peer // it is spliced to this one
+
+	udp   bool
+	grams [][]byte // what came and is not offered yet
+	sizes []int    // of the datagrams that inbox consists of
+
 	// Towards the peer.
 	inbox    []byte
 	blocked  bool // the guest waits for csa_writable
@@ -42,7 +58,11 @@ func (p *Peer) Send(text string) {
 	if p.ended {
 		p.h.t.Fatal("csatest: the peer sends after CloseWrite")
 	}
-	p.in = append(p.in, text...)
+	if p.udp {
+		p.grams = append(p.grams, []byte(text))
+	} else {
+		p.in = append(p.in, text...)
+	}
 	p.offer = true
 	p.h.settle()
 }
@@ -77,8 +97,25 @@ func (p *Peer) receive(n int) []byte {
 	p.h.t.Helper()
 	out := slices.Clone(p.inbox[:n])
 	p.inbox = slices.Delete(p.inbox, 0, n)
+	for len(p.sizes) > 0 && n > 0 {
+		took := min(n, p.sizes[0])
+		n -= took
+		if p.sizes[0] -= took; p.sizes[0] == 0 {
+			p.sizes = slices.Delete(p.sizes, 0, 1)
+		}
+	}
 	p.h.settle()
 	return out
+}
+
+// ReceiveDatagram is Receive for the next datagram alone, of a peer of ConnectUDP; ""
+// when none has come.
+func (p *Peer) ReceiveDatagram() string {
+	p.h.t.Helper()
+	if len(p.sizes) == 0 {
+		return ""
+	}
+	return p.ReceiveN(p.sizes[0])
 }
 
 // Expect fails the test unless the peer receives exactly this.
@@ -141,6 +178,18 @@ func (p *Peer) ExpectClosed(want error) {
 // exports.
 func (p *Peer) Events() []string { return slices.Clone(p.events) }
 
+// open tells the handler that the connection is up.
+func (p *Peer) open() {
+	p.h.t.Helper()
+	var code int32
+	p.event("csa_open", func() { code = seam.Open(p.handle) })
+	if code < 0 {
+		p.inbox = nil
+		p.kill(code)
+	}
+	p.h.settle()
+}
+
 func (p *Peer) event(name string, f func()) {
 	p.h.t.Helper()
 	p.events = append(p.events, name)
@@ -159,17 +208,32 @@ func (p *Peer) step() bool {
 	switch {
 	case p.dead:
 		return false
+	case p.joined != nil:
+		return p.relay()
 	case p.dying:
 		p.event("csa_closed", func() { seam.Closed(p.handle, p.reason) })
 		p.dead = true
-		p.h.peers = slices.DeleteFunc(p.h.peers, func(q *Peer) bool { return q == p })
-		p.h.timers = slices.DeleteFunc(p.h.timers, func(t timer) bool { return t.handle == p.handle })
+		p.leave()
+	case p.pending:
+		return false
+	case p.fresh:
+		p.fresh = false
+		if len(p.in) > 0 {
+			p.kill(int32(csa.TLS)) // it was sent in the clear
+		}
+	case p.securing:
+		if !p.ended {
+			return false
+		}
+		p.secured(int32(csa.TLS))
 	case p.told && p.finished:
 		p.kill(0)
 	case p.blocked && !p.finished && len(p.inbox) <= p.h.options.Inbox/2:
 		p.blocked = false
 		p.offer = true
 		p.event("csa_writable", func() { seam.Writable(p.handle) })
+	case p.udp && len(p.grams) > 0 && !p.paused:
+		p.deliverDatagram()
 	case p.mayOffer():
 		p.deliver()
 	case p.mayEnd():
@@ -179,6 +243,16 @@ func (p *Peer) step() bool {
 		return false
 	}
 	return true
+}
+
+// leave takes the connection off the host's books.
+func (p *Peer) leave() {
+	p.h.peers = slices.DeleteFunc(p.h.peers, func(q *Peer) bool { return q == p })
+	p.stopTimers()
+}
+
+func (p *Peer) stopTimers() {
+	p.h.timers = slices.DeleteFunc(p.h.timers, func(t timer) bool { return t.handle == p.handle })
 }
 
 func (p *Peer) mayOffer() bool {
@@ -194,20 +268,8 @@ func (p *Peer) deliver() {
 	window := p.h.window
 	n := copy(window, p.in)
 	p.offer = false
-	var used int32
-	p.event("csa_data", func() { used = seam.Data(p.handle, int32(n)) })
-	for i := range window[:n] {
-		window[i] = 0xDB // whoever keeps a part of the window finds this
-	}
-	switch {
-	case p.dying:
-	case used < 0 && used >= int32(csa.Reset):
-		p.inbox = nil
-		p.kill(used)
-	case used < 0 || int(used) > n:
-		p.inbox = nil
-		p.kill(int32(csa.Invalid))
-	default:
+	used := p.data(n)
+	if !p.dying {
 		unseen := len(p.in) > n
 		p.in = slices.Delete(p.in, 0, int(used))
 		// More is behind what was offered, or these are the last bytes, of
@@ -217,4 +279,33 @@ func (p *Peer) deliver() {
 		}
 		p.refuse = p.ended && used == 0 && !p.blocked && !p.paused
 	}
+}
+
+// data has the handler look at n bytes of the window, and says how many it has
+// consumed; the connection dies of an answer that is no number of them.
+func (p *Peer) data(n int) int32 {
+	p.h.t.Helper()
+	var used int32
+	p.event("csa_data", func() { used = seam.Data(p.handle, int32(n)) })
+	for i := range p.h.window[:n] {
+		p.h.window[i] = 0xDB // whoever keeps a part of the window finds this
+	}
+	code := int32(csa.Invalid)
+	if used < 0 && used >= int32(csa.Reset) {
+		code = used
+	}
+	if !p.dying && (used < 0 || int(used) > n) {
+		p.inbox = nil
+		p.kill(code)
+	}
+	return used
+}
+
+// deliverDatagram offers the next one, once. One that is longer than the window is
+// cut.
+func (p *Peer) deliverDatagram() {
+	p.h.t.Helper()
+	gram := p.grams[0]
+	p.grams = slices.Delete(p.grams, 0, 1)
+	p.data(copy(p.h.window, gram))
 }

@@ -16,6 +16,9 @@ var Host interface {
 	Random(p []byte) int32
 	Log(level int32, p []byte) int32
 	Count(name []byte, n int64) int32
+	Connect(address []byte) int32
+	MakeSSL(conn, role int32, name []byte) int32
+	Splice(a, b int32) int32
 }
 
 // The exports of package csa, which sets them. They are nil inside a sandbox.
@@ -26,6 +29,7 @@ var (
 	Open     func(conn int32) int32
 	Data     func(conn, n int32) int32
 	Writable func(conn int32)
+	Secured  func(conn, status int32)
 	EOF      func(conn int32)
 	Closed   func(conn, reason int32)
 	Timer    func(conn, token int32)

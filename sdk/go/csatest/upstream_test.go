@@ -1,0 +1,561 @@
+package csatest_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"bulkhead/sdk/go"
+	"bulkhead/sdk/go/csatest"
+)
+
+// secured is a script that hears of handshakes as well.
+type secured struct {
+	script
+	secured func(c *csa.Conn, err error)
+}
+
+func (s *secured) Secured(c *csa.Conn, err error) {
+	if s.secured != nil {
+		s.secured(c, err)
+	}
+}
+
+// dialler keeps what it is told, and what it has connected.
+type dialler struct {
+	script
+	opened []*csa.Conn
+	closed []*csa.Conn
+	why    []error
+}
+
+func newDialler() *dialler {
+	d := &dialler{}
+	d.open = func(c *csa.Conn) error { d.opened = append(d.opened, c); return nil }
+	d.script.closed = func(c *csa.Conn, reason error) {
+		d.closed = append(d.closed, c)
+		d.why = append(d.why, reason)
+	}
+	return d
+}
+
+func connect(t *testing.T, address string) *csa.Conn {
+	t.Helper()
+	c, err := csa.Connect(address)
+	if err != nil {
+		t.Fatalf("%s: %v", address, err)
+	}
+	c.Value = address
+	return c
+}
+
+func TestConnect(t *testing.T) {
+	d := newDialler()
+	h := csatest.New(t, d, csatest.Options{})
+	c := connect(t, "tcp://db.internal:5432?proxy=v2")
+	if !c.Dialled() || c.Peer() != "" || c.Transport() != "" || len(d.opened) != 0 || h.Connections() != 0 {
+		t.Errorf("before it is up: dialled %v, peer %q, opened %v", c.Dialled(), c.Peer(), d.opened)
+	}
+	if n, err := c.Send([]byte("x")); n != 0 || err != csa.Again {
+		t.Errorf("Send before it is up: %d, %v", n, err)
+	}
+	if n, err := c.WriteString("hello"); n != 5 || err != nil {
+		t.Errorf("Write before it is up: %d, %v", n, err)
+	}
+	if err := c.SetTimer(1, 0); err != csa.Again {
+		t.Errorf("SetTimer before it is up: %v", err)
+	}
+	if len(h.Dials()) != 1 || h.Dials()[0].Address != "tcp://db.internal:5432?proxy=v2" || !h.Dials()[0].Pending() {
+		t.Fatalf("the dials are %v", h.Dials())
+	}
+	p := h.Dials()[0].Accept()
+	if len(d.opened) != 1 || d.opened[0] != c || h.Dials()[0].Pending() || h.Connections() != 1 {
+		t.Fatalf("opened %v", d.opened)
+	}
+	p.Expect("hello")
+	p.Send("echo")
+	p.Expect("echo")
+	if c.Peer() != "198.51.100.1:5432" || c.Transport() != "tcp" || c.TLSVersion() != "" || !strings.HasPrefix(c.Local(), "192.0.2.2:") {
+		t.Errorf("info: %q %q %q %q", c.Peer(), c.Local(), c.Transport(), c.TLSVersion())
+	}
+	if q := h.Connect(); d.opened[1].Dialled() {
+		t.Errorf("%v came by itself", q)
+	}
+	p.CloseWrite()
+	p.ExpectClosed(nil)
+	if want := []string{"csa_open", "csa_writable", "csa_data", "csa_eof", "csa_closed"}; !slices.Equal(p.Events(), want) {
+		t.Errorf("the callbacks were %v, want %v", p.Events(), want)
+	}
+}
+
+func TestConnectKindsOfAddress(t *testing.T) {
+	d := newDialler()
+	h := csatest.New(t, d, csatest.Options{})
+	tls, unix, six := connect(t, "tls://example.com:443"), connect(t, "unix:///run/db.sock"), connect(t, "tcp://[2001:db8::1]:80")
+	for _, dial := range h.Dials() {
+		dial.Accept()
+	}
+	if tls.TLSVersion() != "TLS 1.3" || tls.ServerName() != "example.com" || tls.Cipher() == "" {
+		t.Errorf("tls: %q %q %q", tls.TLSVersion(), tls.ServerName(), tls.Cipher())
+	}
+	if unix.Peer() != "/run/db.sock" || unix.Transport() != "unix" || unix.Local() != "" || six.Peer() != "[2001:db8::1]:80" {
+		t.Errorf("unix: %q %q; IPv6: %q", unix.Peer(), unix.Transport(), six.Peer())
+	}
+}
+
+func TestConnectRefusesAtOnce(t *testing.T) {
+	d := newDialler()
+	var atStart error
+	d.start = func([]byte) error { _, atStart = csa.Connect("tcp://a:1"); return nil }
+	h := csatest.New(t, d, csatest.Options{MayDial: func(address string) csa.Code {
+		switch address {
+		case "tcp://secret:1":
+			return csa.Denied
+		case "tcp://many:1":
+			return csa.Quota
+		}
+		return csa.OK
+	}})
+	if atStart != csa.Denied {
+		t.Errorf("Connect in Start: %v", atStart)
+	}
+	for address, want := range map[string]error{
+		"tcp://secret:1": csa.Denied, "tcp://many:1": csa.Quota, "": csa.Invalid, "tcp://": csa.Invalid, "tcp://a": csa.Invalid,
+		"tcp://a:0": csa.Invalid, "tcp://a:65536": csa.Invalid, "tcp://:1": csa.Invalid, "udp://a:1": csa.Invalid, "tcp://a/b:1": csa.Invalid,
+		"tcp://a b:1": csa.Invalid, "tcp://a:1\n": csa.Invalid, "unix://run": csa.Invalid, "unix:///": csa.Invalid, "tcp://a:1?proxy=v3": csa.Invalid,
+		"tcp://[::1:1": csa.Invalid, "tcp://a:b:1": csa.Invalid, "tcp://" + strings.Repeat("a", csa.MaxAddress) + ":1": csa.Invalid,
+	} {
+		if c, err := csa.Connect(address); c != nil || err != want {
+			t.Errorf("%q: %v, %v, want %v", address, c, err, want)
+		}
+	}
+	if len(h.Dials()) != 0 || len(d.closed) != 0 {
+		t.Errorf("dialled %v, closed %v", h.Dials(), d.closed)
+	}
+}
+
+func TestConnectFails(t *testing.T) {
+	d := newDialler()
+	h := csatest.New(t, d, csatest.Options{})
+	want := []error{csa.Refused, csa.Timeout, csa.NotFound, csa.Denied}
+	for i, code := range want {
+		c := connect(t, "tcp://a:1")
+		_, _ = c.WriteString("never sent")
+		h.Dials()[i].Refuse(code.(csa.Code))
+		if len(d.closed) != i+1 || d.closed[i] != c || c.Value != "tcp://a:1" || c.Close() != csa.BadHandle {
+			t.Errorf("closed %v, and answers %v", d.closed, c.Close())
+		}
+	}
+	if !slices.Equal(d.why, want) || len(d.opened) != 0 || h.Connections() != 0 {
+		t.Errorf("closed with %v, opened %d", d.why, len(d.opened))
+	}
+}
+
+func TestConnectGivenUp(t *testing.T) {
+	for name, give := range map[string]func(c *csa.Conn) error{"Close": (*csa.Conn).Close, "Abort": (*csa.Conn).Abort} {
+		d := newDialler()
+		d.data = func(*csa.Conn, []byte) (int, error) { t.Errorf("%s: data", name); return 0, nil }
+		h := csatest.New(t, d, csatest.Options{})
+		c := connect(t, "tcp://a:1")
+		if err := give(c); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		h.Advance(0)
+		if h.Dials()[0].Pending() || len(d.closed) != 1 || d.why[0] != nil {
+			t.Errorf("%s: closed %v with %v", name, d.closed, d.why)
+		}
+	}
+}
+
+// What was said before the connection was up is done when it is, in this order.
+func TestConnectCloseLater(t *testing.T) {
+	for name, end := range map[string]func(c *csa.Conn) error{"Close": (*csa.Conn).Close, "CloseWrite": (*csa.Conn).CloseWrite} {
+		d := newDialler()
+		h := csatest.New(t, d, csatest.Options{Inbox: 4})
+		c := connect(t, "tcp://a:1")
+		_, _ = c.WriteString("last words")
+		if err := end(c); err != nil {
+			t.Fatal(err)
+		}
+		p := h.Dials()[0].Accept()
+		if got := len(d.opened); got != map[string]int{"Close": 0, "CloseWrite": 1}[name] {
+			t.Errorf("%s: opened %d times", name, got)
+		}
+		p.Expect("last words")
+		if !p.Finished() {
+			t.Errorf("%s: the peer does not know that this was all", name)
+		}
+		if _, closed := p.Closed(); closed != (name == "Close") {
+			t.Errorf("%s: closed %v", name, closed)
+		}
+	}
+	h := csatest.New(t, newDialler(), csatest.Options{})
+	_ = connect(t, "tcp://a:1").CloseWrite()
+	if p := h.Dials()[0].Accept(); !p.Finished() {
+		t.Error("a CloseWrite with nothing queued was forgotten")
+	} else if _, closed := p.Closed(); closed {
+		t.Error("and the connection closed")
+	}
+}
+
+func TestOpenRefusesWhatItDialled(t *testing.T) {
+	d := newDialler()
+	d.open = func(c *csa.Conn) error { return csa.Refused }
+	h := csatest.New(t, d, csatest.Options{})
+	connect(t, "tcp://a:1")
+	h.Dials()[0].Accept().ExpectClosed(csa.Refused)
+	if !slices.Equal(d.why, []error{csa.Refused}) {
+		t.Errorf("closed with %v", d.why)
+	}
+}
+
+// starttls is a handler that upgrades at "STARTTLS" and echoes otherwise.
+func starttls(t *testing.T, role csa.Role, name string) (*secured, *[]error) {
+	var heard []error
+	s := &secured{secured: func(c *csa.Conn, err error) { heard = append(heard, err) }}
+	s.data = func(c *csa.Conn, p []byte) (int, error) {
+		const word = "STARTTLS\n"
+		if !strings.HasPrefix(string(p), word) {
+			return c.Write(p)
+		}
+		if _, err := c.WriteString("go\n"); err != nil {
+			t.Error(err)
+		}
+		if err := c.MakeSSL(role, name); err != nil {
+			t.Error(err)
+		}
+		return len(word), nil
+	}
+	return s, &heard
+}
+
+func TestMakeSSL(t *testing.T) {
+	s, heard := starttls(t, csa.TLSServer, "")
+	var conn *csa.Conn
+	s.open = func(c *csa.Conn) error { conn = c; return nil }
+	h := csatest.New(t, s, csatest.Options{Certificate: true})
+	p := h.Connect()
+	if conn.TLSVersion() != "" || conn.ServerName() != "" || conn.ClientNames() != nil {
+		t.Error("TLS is there before it is")
+	}
+	p.Send("clear")
+	p.SendChunks("STARTTLS\n", 100)
+	p.Expect("cleargo\n")
+	if role, name, ok := p.Securing(); !ok || role != csa.TLSServer || name != "" {
+		t.Errorf("securing %v as %v, %q", ok, role, name)
+	}
+	if n, err := conn.Send([]byte("x")); n != 0 || err != csa.Again {
+		t.Errorf("Send in mid-handshake: %d, %v", n, err)
+	}
+	if err := conn.MakeSSL(csa.TLSServer, ""); err != csa.Invalid {
+		t.Errorf("MakeSSL in mid-handshake: %v", err)
+	}
+	_, _ = conn.WriteString("first;")
+	p.Send("behind") // is held back, like what comes behind a handshake
+	p.Expect("")
+	p.HandshakeTLS(csatest.TLS{ServerName: "a.example", ALPN: "smtp", Version: "TLS 1.2", Cipher: "X", ClientSubject: "CN=me",
+		ClientNames: []string{"DNS:me.example", "email:me@me.example"}, ClientFingerprint: strings.Repeat("ab", 32)})
+	p.Expect("first;behind")
+	if !slices.Equal(*heard, []error{nil}) {
+		t.Errorf("heard %v", *heard)
+	}
+	if conn.ServerName() != "a.example" || conn.ALPN() != "smtp" || conn.TLSVersion() != "TLS 1.2" || conn.Cipher() != "X" || conn.ClientSubject() != "CN=me" ||
+		!slices.Equal(conn.ClientNames(), []string{"DNS:me.example", "email:me@me.example"}) || conn.ClientFingerprint() != strings.Repeat("ab", 32) {
+		t.Errorf("info: %q %q %q %q %q %q", conn.ServerName(), conn.ALPN(), conn.TLSVersion(), conn.Cipher(), conn.ClientSubject(), conn.ClientNames())
+	}
+	if err := conn.MakeSSL(csa.TLSServer, ""); err != csa.Invalid {
+		t.Errorf("MakeSSL a second time: %v", err)
+	}
+	p.CloseWrite()
+	p.ExpectClosed(nil)
+	if conn.TLSVersion() != "" || conn.MakeSSL(csa.TLSServer, "") != csa.BadHandle {
+		t.Error("a stale connection has TLS")
+	}
+}
+
+// Bytes that were sent in the clear are not taken for bytes that were sent under
+// TLS.
+func TestMakeSSLWithBytesBehind(t *testing.T) {
+	for _, behind := range []string{"x", "RSET\n", strings.Repeat("y", 2*csa.DefaultWindow)} {
+		s, heard := starttls(t, csa.TLSServer, "")
+		h := csatest.New(t, s, csatest.Options{Certificate: true})
+		p := h.Connect()
+		p.Send("STARTTLS\n" + behind)
+		p.ExpectClosed(csa.TLS)
+		if len(*heard) != 0 {
+			t.Errorf("heard %v of a handshake that never was", *heard)
+		}
+	}
+}
+
+func TestMakeSSLFromATimer(t *testing.T) {
+	for _, left := range []string{"", "left"} {
+		s := &secured{}
+		s.data = func(c *csa.Conn, p []byte) (int, error) { return 0, c.SetTimer(1, csa.Second) }
+		s.open = func(c *csa.Conn) error { return c.SetTimer(1, csa.Second) }
+		s.timer = func(c *csa.Conn, _ int32) {
+			if err := c.MakeSSL(csa.TLSServer, ""); err != nil {
+				t.Error(err)
+			}
+		}
+		h := csatest.New(t, s, csatest.Options{Certificate: true})
+		p := h.Connect()
+		p.Send(left)
+		h.Advance(csa.Second)
+		if reason, closed := p.Closed(); closed != (left != "") || closed && reason != csa.TLS {
+			t.Errorf("with %q unconsumed: closed %v with %v", left, closed, reason)
+		}
+	}
+}
+
+func TestHandshakeFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		fail func(p *csatest.Peer)
+		want csa.Code
+	}{
+		"without a code":     {func(p *csatest.Peer) { p.Handshake(errors.New("no cipher in common")) }, csa.TLS},
+		"with a code":        {func(p *csatest.Peer) { p.Handshake(fmt.Errorf("x: %w", csa.Timeout)) }, csa.Timeout},
+		"the peer has ended": {func(p *csatest.Peer) { p.CloseWrite() }, csa.TLS},
+	} {
+		s, heard := starttls(t, csa.TLSServer, "")
+		old := s.secured
+		s.secured = func(c *csa.Conn, err error) {
+			old(c, err)
+			if _, err := c.WriteString("?"); err != csa.Closed {
+				t.Errorf("%s: Write answers %v", name, err)
+			}
+		}
+		s.eof = func(*csa.Conn) { t.Errorf("%s: EOF", name) }
+		var why error
+		s.closed = func(_ *csa.Conn, reason error) { why = reason }
+		p := csatest.New(t, s, csatest.Options{Certificate: true}).Connect()
+		p.Send("STARTTLS\n")
+		test.fail(p)
+		p.ExpectClosed(test.want)
+		if !slices.Equal(*heard, []error{test.want}) || why != test.want {
+			t.Errorf("%s: heard %v, closed with %v", name, *heard, why)
+		}
+		if want := []string{"csa_open", "csa_data", "csa_secured", "csa_closed"}; !slices.Equal(p.Events(), want) {
+			t.Errorf("%s: the callbacks were %v", name, p.Events())
+		}
+	}
+}
+
+// A handler that has closed a connection in mid-handshake hears Closed alone.
+func TestCloseInMidHandshake(t *testing.T) {
+	for _, failed := range []error{nil, csa.TLS} {
+		s, heard := starttls(t, csa.TLSServer, "")
+		var conn *csa.Conn
+		s.open = func(c *csa.Conn) error { conn = c; return nil }
+		p := csatest.New(t, s, csatest.Options{Certificate: true}).Connect()
+		p.Send("STARTTLS\n")
+		_, _ = conn.WriteString("bye")
+		_ = conn.Close()
+		p.Handshake(failed)
+		if len(*heard) != 0 {
+			t.Errorf("heard %v", *heard)
+		}
+		p.ExpectClosed(failed)
+		if failed == nil {
+			p.Expect("go\nbye")
+		}
+	}
+}
+
+func TestMakeSSLRefuses(t *testing.T) {
+	var conn *csa.Conn
+	s := &secured{}
+	s.open = func(c *csa.Conn) error { conn = c; return nil }
+	h := csatest.New(t, s, csatest.Options{Inbox: 3})
+	p := h.Connect()
+	try := func(want error, role csa.Role, name string) {
+		t.Helper()
+		if err := conn.MakeSSL(role, name); err != want {
+			t.Errorf("MakeSSL(%d, %q): %v, want %v", role, name, err, want)
+		}
+	}
+	try(csa.Denied, csa.TLSServer, "") // no certificate
+	try(csa.Invalid, csa.TLSServer, "a.example")
+	try(csa.Invalid, csa.TLSClient, "")
+	try(csa.Invalid, 2, "")
+	_, _ = conn.WriteString("queued")
+	try(csa.Again, csa.TLSClient, "a.example")
+	p.Expect("queued")
+	try(nil, csa.TLSClient, "a.example")
+	if role, name, ok := p.Securing(); !ok || role != csa.TLSClient || name != "a.example" {
+		t.Errorf("securing %v as %v, %q", ok, role, name)
+	}
+	p.Handshake(nil)
+	if conn.ServerName() != "a.example" {
+		t.Errorf("the server is %q", conn.ServerName())
+	}
+	conn = connect(t, "tcp://a:1")
+	upstream := conn
+	try(csa.Again, csa.TLSClient, "a.example")
+	h.Dials()[0].Accept()
+	conn = upstream
+	_ = conn.CloseWrite()
+	try(csa.Closed, csa.TLSClient, "a.example")
+}
+
+func TestConnectTLS(t *testing.T) {
+	var got string
+	h := csatest.New(t, &script{open: func(c *csa.Conn) error {
+		got = c.ServerName() + " " + c.TLSVersion() + " " + c.Cipher()
+		return c.MakeSSL(csa.TLSServer, "")
+	}}, csatest.Options{Certificate: true})
+	h.ConnectTLS(csatest.TLS{ServerName: "a.example"}).ExpectClosed(csa.Invalid)
+	if got != "a.example TLS 1.3 TLS_AES_128_GCM_SHA256" {
+		t.Errorf("info: %q", got)
+	}
+}
+
+// pair is a client and an upstream, which are spliced when join is called.
+func pair(t *testing.T, o csatest.Options) (h *csatest.Host, d *dialler, client, up *csatest.Peer) {
+	t.Helper()
+	d = newDialler()
+	d.data = func(*csa.Conn, []byte) (int, error) { return 0, nil }
+	h = csatest.New(t, d, o)
+	client = h.Connect()
+	connect(t, "tcp://a:1")
+	return h, d, client, h.Dials()[0].Accept()
+}
+
+func TestSplice(t *testing.T) {
+	h, d, client, up := pair(t, csatest.Options{Inbox: 10})
+	a, b := d.opened[0], d.opened[1]
+	_ = a.SetTimer(1, csa.Second)
+	d.timer = func(*csa.Conn, int32) { t.Error("a timer of a spliced connection") }
+	_ = a.Pause()
+	client.Send("early")
+	_, _ = a.WriteString("hello,")
+	if err := csa.Splice(a, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.Abort(), b.Close()); !errors.Is(err, csa.BadHandle) || a.Peer() != "" {
+		t.Errorf("a spliced connection answers %v", err)
+	}
+	if err := csa.Splice(a, b); err != csa.BadHandle {
+		t.Errorf("Splice a second time: %v", err)
+	}
+	h.Advance(csa.Minute)
+	up.Expect("early")
+	long := strings.Repeat("more than an inbox ", 10)
+	up.Send(long)
+	client.Expect("hello," + long)
+	client.Send("x")
+	up.Expect("x")
+	client.CloseWrite()
+	if !up.Finished() || client.Finished() {
+		t.Error("the half-close was not passed on, or the wrong way")
+	}
+	if _, closed := client.Closed(); closed || h.Connections() != 2 {
+		t.Error("closed after one direction has ended")
+	}
+	up.Send("answer")
+	up.CloseWrite()
+	client.Expect("answer")
+	client.ExpectClosed(nil)
+	up.ExpectClosed(nil)
+	if len(d.closed) != 0 || h.Connections() != 0 || slices.Contains(client.Events(), "csa_eof") {
+		t.Errorf("the handler heard %v and %v", client.Events(), up.Events())
+	}
+}
+
+// Splice in the middle of Data: what Data has not consumed goes first.
+func TestSpliceInData(t *testing.T) {
+	_, d, client, up := pair(t, csatest.Options{})
+	d.data = func(c *csa.Conn, p []byte) (int, error) {
+		return len("HEAD "), csa.Splice(d.opened[1], c)
+	}
+	client.Send("HEAD body")
+	client.Send(", more")
+	up.Expect("body, more")
+	up.Send("fine")
+	client.Expect("fine")
+	client.Break()
+	up.ExpectClosed(csa.Reset)
+	up.Send("lost")
+}
+
+// Splice in the moment in which the upstream is up.
+func TestSpliceInOpen(t *testing.T) {
+	d := newDialler()
+	var client *csa.Conn
+	d.eof = func(*csa.Conn) {} // the upstream still has to hear all of it
+	d.data = func(c *csa.Conn, p []byte) (int, error) {
+		if client == nil {
+			client = connect(t, "tcp://a:1")
+			client, client.Value = c, c
+			d.open = func(up *csa.Conn) error { return csa.Splice(client, up) }
+		}
+		return 0, nil
+	}
+	h := csatest.New(t, d, csatest.Options{})
+	p := h.Connect()
+	p.SendChunks("all of this", 1)
+	p.CloseWrite()
+	up := h.Dials()[0].Accept()
+	up.Expect("all of this")
+	if !up.Finished() {
+		t.Error("the end that had come before was not passed on")
+	}
+}
+
+func TestSpliceRefuses(t *testing.T) {
+	_, d, client, up := pair(t, csatest.Options{Inbox: 3, Certificate: true})
+	a, b := d.opened[0], d.opened[1]
+	try := func(want error, a, b *csa.Conn) {
+		t.Helper()
+		if err := csa.Splice(a, b); err != want {
+			t.Errorf("answers %v, want %v", err, want)
+		}
+	}
+	try(csa.Invalid, a, a)
+	try(csa.Again, a, connect(t, "tcp://b:1"))
+	_, _ = b.WriteString("queued")
+	try(csa.Again, a, b)
+	up.Expect("queued")
+	if err := a.MakeSSL(csa.TLSServer, ""); err != nil {
+		t.Fatal(err)
+	}
+	try(csa.Again, a, b)
+	client.Handshake(nil)
+	_ = b.CloseWrite()
+	try(csa.Closed, a, b)
+	up.Break()
+	try(csa.BadHandle, a, b)
+	if _, closed := client.Closed(); closed {
+		t.Error("a Splice that was refused has closed something")
+	}
+}
+
+func TestDatagrams(t *testing.T) {
+	var conn *csa.Conn
+	var got []string
+	h := csatest.New(t, &script{
+		open: func(c *csa.Conn) error { conn = c; return nil },
+		data: func(c *csa.Conn, p []byte) (int, error) {
+			got = append(got, string(p))
+			_, err := c.Send(p)
+			return 1, err // what is left is lost
+		},
+	}, csatest.Options{Inbox: 10})
+	p := h.ConnectUDP()
+	if conn.Transport() != "udp" {
+		t.Errorf("the transport is %q", conn.Transport())
+	}
+	p.Send("one")
+	p.Send("four")
+	p.Send("there is no room for this") // and Again is no error
+	if !slices.Equal(got, []string{"one", "four", "there is no room for this"}) {
+		t.Errorf("the handler was given %q", got)
+	}
+	if a, b, c := p.ReceiveDatagram(), p.ReceiveDatagram(), p.ReceiveDatagram(); a != "one" || b != "four" || c != "" {
+		t.Errorf("received %q, %q, %q", a, b, c)
+	}
+	p.Drop(csa.Timeout)
+	p.ExpectClosed(csa.Timeout)
+}
