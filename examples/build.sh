@@ -62,9 +62,13 @@ c_guest() {
 }
 
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
-go_guest chat chat/chat.wasm -buildmode=c-shared
+guests=(echo/echo.wasm)
+for name in chat dns smtp sni-router socks5; do
+	go_guest $name $name/$name.wasm -buildmode=c-shared
+	guests+=($name/$name.wasm)
+done
 go_guest rot13-stdio rot13-stdio/rot13.wasm
-guests=(echo/echo.wasm chat/chat.wasm rot13-stdio/rot13.wasm)
+guests+=(rot13-stdio/rot13.wasm)
 
 if [ "$check" = yes ]; then
 	stale=0
