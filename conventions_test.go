@@ -37,12 +37,13 @@ var testsMayImport = map[string][]string{
 
 // third-party modules are few, and each has its place.
 var onlyIn = map[string][]string{
-	"github.com/tetratelabs/wazero": {"plugins"},
-	"github.com/BurntSushi/toml":    {"host/config"},
-	"github.com/spf13/cobra":        {"cmd"},
-	"golang.org/x/term":             {"cmd"},
-	"github.com/rogpeppe":           {"cmd"},
-	"golang.org/x/sys":              {"selector", "csa", "plugins", "host", "cmd", "examples"},
+	"github.com/tetratelabs/wazero":  {"plugins"},
+	"github.com/BurntSushi/toml":     {"host/config"},
+	"github.com/spf13/cobra":         {"cmd"},
+	"github.com/pires/go-proxyproto": {"host/proxy"},
+	"golang.org/x/term":              {"cmd"},
+	"github.com/rogpeppe":            {"cmd"},
+	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples"},
 }
 
 type source struct {

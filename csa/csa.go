@@ -83,6 +83,7 @@ type CSA struct {
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
+	local    netip.AddrPort // when somebody has said so; else the socket's
 	received int64
 	sent     int64
 	reason   Reason
@@ -151,6 +152,19 @@ func (c *CSA) Handler() Handler { return c.wiring.Handler }
 // it has passed the loop on in.
 func (c *CSA) Rewire(h Handler) { c.wiring.Handler = h }
 
+// SetAddresses has the connection be from peer to local: what a load balancer in
+// front of the host says of it.
+func (c *CSA) SetAddresses(peer, local netip.AddrPort) { c.peer, c.local = peer, local }
+
+// Addresses are those of the other end and of this one; they are not valid where an end
+// has none, as on a unix socket, or the socket is closed.
+func (c *CSA) Addresses() (peer, local netip.AddrPort) {
+	if local = c.local; !local.IsValid() && !c.is(dead) {
+		local = localAddrPort(int(c.fd))
+	}
+	return c.peer, local
+}
+
 // Peer is the address of the other end, "" when it has none.
 func (c *CSA) Peer() string {
 	if !c.peer.IsValid() {
@@ -164,6 +178,9 @@ func (c *CSA) Peer() string {
 func (c *CSA) Local() string {
 	if c.is(dead) {
 		return ""
+	}
+	if c.local.IsValid() {
+		return c.local.String()
 	}
 	return localAddress(int(c.fd))
 }

@@ -25,6 +25,7 @@ import (
 	"bulkhead/host/cores"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
+	"bulkhead/host/proxy"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"
@@ -191,8 +192,17 @@ func (h *Host) open(native map[string]Native) error {
 		if s == nil {
 			continue
 		}
+		var err error
+		if s.sources, err = proxy.ParseSources(s.config.ProxyFrom); err != nil {
+			fail(&h.config.Listeners[i], "proxy_from", err)
+		}
+		if !s.sources.Empty() {
+			s.introduced = make([]introduced, len(h.loops))
+			for at := range s.introduced {
+				s.introduced[at] = introduced{s, make([]byte, max(proxy.MaxLength, abi.MinWindow))}
+			}
+		}
 		if t := s.config.TLS; t != nil {
-			var err error
 			if s.certs, err = certs.Load(t.Options()); err != nil {
 				fail(&h.config.Listeners[i], "tls", err)
 			}

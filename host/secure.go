@@ -51,11 +51,15 @@ type secures struct {
 	// dialled says that next hears of the end also when the connection never was
 	// secured.
 	dialled bool
+	// early says that the handshake may have begun to come.
+	early bool
 }
 
 // Open begins the handshake.
 func (e *secures) Open(c *csa.CSA) {
-	if code := c.MakeSSL(e.handshake()); code != abi.OK {
+	h := e.handshake()
+	h.Early = e.early
+	if code := c.MakeSSL(h); code != abi.OK {
 		c.ShutdownMicroprocess(csa.Reason{Code: code, Why: "there is no room for another TLS handshake"})
 	}
 }
@@ -86,10 +90,17 @@ func (e *secures) Closed(c *csa.CSA, r csa.Reason) {
 
 // handlerOf is the handler that a connection has, or will have.
 func handlerOf(c *csa.CSA) csa.Handler {
-	if e, ok := c.Handler().(*secures); ok {
-		return e.Handler
+	h := c.Handler()
+	for {
+		switch e := h.(type) {
+		case *introduction:
+			h = e.next
+		case *secures:
+			h = e.Handler
+		default:
+			return h
+		}
 	}
-	return c.Handler()
 }
 
 // RefreshCertificates reads the certificates of all listeners again if their files have

@@ -13,6 +13,7 @@ import (
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/listen"
+	"bulkhead/host/proxy"
 	"bulkhead/plugins"
 	"bulkhead/selector"
 
@@ -36,6 +37,10 @@ type server struct {
 	books    []books // one for each loop
 	counters counters
 	certs    *certs.Certificates // nil: there is no TLS
+	// sources are whose connections begin with a PROXY header, which introduced reads, by
+	// loop.
+	sources    proxy.Sources
+	introduced []introduced
 	// upstreams connects for its handlers.
 	upstreams *upstreams
 
@@ -273,7 +278,10 @@ func (s *server) wire(a arrival, h csa.Handler) {
 	}
 	handler := h
 	if s.certs != nil && !s.config.TLS.StartTLS {
-		handler = &secures{Handler: h, handshake: s.serverHandshake}
+		handler = &secures{Handler: h, handshake: s.serverHandshake, early: true}
+	}
+	if !s.sources.Empty() && s.sources.Has(a.peer.Addr()) {
+		handler = &introduction{&s.introduced[a.at], handler}
 	}
 	_, err := s.host.loops[a.at].NewCSA(a.fd, a.peer, csa.Wiring{
 		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[a.at],

@@ -12,6 +12,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
+	"bulkhead/host/proxy"
 	"bulkhead/plugins"
 )
 
@@ -40,8 +41,10 @@ type dialling struct {
 	ask    *plugins.Dial
 	at     int // the loop's index
 	target egress.Target
-	began  int64              // on the loop's clock
-	proxy  int                // the version of the PROXY header to send first; 0: none
+	began  int64          // on the loop's clock
+	proxy  int            // the version of the PROXY header to send first; 0: none
+	from   netip.AddrPort // what that says
+	to     netip.AddrPort
 	dial   *csa.Dial          // while it connects
 	stop   context.CancelFunc // while it looks the name up
 	// release lets go of the unix socket that is connected to; nil: there is none.
@@ -52,7 +55,7 @@ type dialling struct {
 // Dial is the plugins.Dialer's.
 func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	s := u.s
-	address, proxy, ok := cutProxy(ask.Address)
+	address, version, ok := cutProxy(ask.Address)
 	if !ok {
 		return nil, abi.Invalid
 	}
@@ -70,7 +73,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if !s.takePlaces() {
 		return nil, abi.Quota
 	}
-	d := &dialling{u: u, ask: ask, target: target, proxy: proxy, began: ask.Loop.Now()}
+	d := &dialling{u: u, ask: ask, target: target, proxy: version, began: ask.Loop.Now()}
 	for i, l := range s.host.loops {
 		if l.Loop == ask.Loop {
 			d.at = i
@@ -78,6 +81,9 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	}
 	u.pending[d.at][d] = struct{}{}
 	s.crew.hold(ask.Instance, 1)
+	if version != 0 && ask.From != nil {
+		d.from, d.to = ask.From.Addresses()
+	}
 	if ip, err := netip.ParseAddr(target.Host()); err == nil {
 		d.connect([]csa.Address{{IP: netip.AddrPortFrom(ip.Unmap(), target.Port())}})
 	} else {
@@ -196,6 +202,9 @@ func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 		handler = &secures{Handler: handler, dialled: true, handshake: func() csa.Handshake {
 			return s.clientHandshake(d.target.ServerName(), max(left, time.Millisecond))
 		}}
+	}
+	if d.proxy != 0 {
+		handler = &introduces{Handler: handler, header: proxy.Append(nil, d.proxy, d.from, d.to)}
 	}
 	if _, err := d.ask.Loop.NewCSA(fd, to.IP, csa.Wiring{
 		Handler: handler, Settings: &s.dialled, Budget: s.tenant, Creator: up, Signal: up,

@@ -46,7 +46,8 @@ func dialler(splice bool) *w.Module {
 			w.LocalGet(1), w.Return),
 		w.GlobalGet(up), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(send), w.Drop, w.LocalGet(1))
 	m.Func("csa_closed", "ii:", "",
-		isUp, w.If(say('!', w.LocalGet(1)), w.GlobalGet(client), w.I32Const(0), w.Call(control), w.Drop, w.I32Const(0), w.GlobalSet(up)))
+		isUp, w.If(say('!', w.LocalGet(1)), w.GlobalGet(client), w.I32Const(0), w.Call(control), w.Drop, w.I32Const(0), w.GlobalSet(up), w.Return),
+		w.GlobalGet(up), w.If(w.GlobalGet(up), w.I32Const(1), w.Call(control), w.Drop))
 	m.Func("csa_eof", "i:", "",
 		isUp, w.IfElse('i', w.GlobalGet(client), w.Cat(w.GlobalGet(up), w.IfElse('i', w.GlobalGet(up), w.LocalGet(0)))),
 		w.I32Const(0), w.Call(control), w.Drop)

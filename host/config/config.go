@@ -122,6 +122,9 @@ type Listener struct {
 	// started. It means nothing but where Instance is "connection" and Shape is
 	// "events".
 	Snapshot bool
+	// ProxyFrom lists whose connections begin with a header of the PROXY protocol, in the
+	// words of proxy.ParseSources. Empty means nobody's.
+	ProxyFrom []string
 	// IdleTimeout closes a connection on which no byte moves for so long. It
 	// is never 0.
 	IdleTimeout time.Duration

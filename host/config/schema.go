@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bulkhead/host/egress"
+	"bulkhead/host/proxy"
 )
 
 // The keys of the file's three tables, with their ranges, and the defaults.
@@ -204,6 +205,22 @@ var listenerFields = []field[Listener]{
 			return show(l)
 		}
 	}),
+	{
+		name: "proxy_from",
+		want: `a list of up to 256 addresses, networks and "unix", like ["10.0.0.0/8", "192.0.2.1"]`,
+		read: func(l *Listener, v *value) {
+			list, ok := v.list(256)
+			if !ok {
+				return
+			}
+			if _, err := proxy.ParseSources(list); err != nil {
+				v.bad("is wrong: " + err.Error())
+				return
+			}
+			l.ProxyFrom = list
+		},
+		show: func(l *Listener) string { return tomlList(l.ProxyFrom) },
+	},
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
 	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }),
 	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {

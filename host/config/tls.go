@@ -134,6 +134,9 @@ func (v *value) list(most int) ([]string, bool) {
 		v.bad(fmt.Sprintf("has %d entries", len(items)))
 		return nil, false
 	}
+	if len(items) == 0 {
+		return nil, true
+	}
 	list := make([]string, len(items))
 	for i, item := range items {
 		if list[i], ok = item.(string); !ok {

@@ -1,0 +1,89 @@
+package host
+
+import (
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/csa"
+	"bulkhead/host/proxy"
+)
+
+// introductionTimeout is how long a load balancer may take to say whose connection it
+// passes on. It has no reason to wait.
+const introductionTimeout = 5 * time.Second
+
+// introduced is the handler of a connection that has to begin with a PROXY header, until
+// that is there. The connections of one loop share it.
+type introduced struct {
+	s      *server
+	window []byte
+}
+
+// introduction is the same for one connection, which it leads to its handler.
+type introduction struct {
+	*introduced
+	next csa.Handler
+}
+
+// Open gives the peer its time.
+func (i *introduction) Open(c *csa.CSA) { _ = c.SetTimer(0, introductionTimeout) }
+
+// Window is as long as a header can be.
+func (i *introduction) Window(*csa.CSA) []byte { return i.window }
+
+// Data takes the header, and leaves the rest to the handler.
+func (i *introduction) Data(c *csa.CSA, p []byte) int {
+	h, n, err := proxy.Parse(p)
+	switch {
+	case err != nil:
+		i.refuse(c, err.Error())
+	case n > 0:
+		if !h.Local {
+			c.SetAddresses(h.Source, h.Destination)
+		}
+		c.StopTimer(0)
+		c.Receive(false)
+		// Posted, since the handler may pass the loop on when it is opened.
+		c.Loop().Post(func() {
+			if !c.Over() {
+				c.Rewire(i.next)
+				c.Receive(true)
+				i.next.Open(c)
+			}
+		})
+	}
+	return n
+}
+
+func (i *introduction) refuse(c *csa.CSA, why string) {
+	c.ShutdownMicroprocess(csa.Reason{Code: abi.Refused, Why: "it is from where proxy_from says that a PROXY header comes first, and " + why})
+}
+
+// EOF is the end of a connection that has said nothing: a health check, mostly.
+func (i *introduction) EOF(c *csa.CSA) { c.ProducerFinished() }
+
+// Timer is the end of its time.
+func (i *introduction) Timer(c *csa.CSA, _ int32) { i.refuse(c, "it does not come") }
+
+// Writable and the rest have nobody to tell.
+func (i *introduction) Writable(*csa.CSA) {}
+
+// Secured has nobody to tell.
+func (i *introduction) Secured(*csa.CSA, abi.Code) {}
+
+// Closed has nobody to tell.
+func (i *introduction) Closed(*csa.CSA, csa.Reason) {}
+
+// introduces is the handler of a connection to an upstream that is to begin with a PROXY
+// header; then next is.
+type introduces struct {
+	csa.Handler // next
+	header      []byte
+}
+
+// Open sends the header.
+func (i *introduces) Open(c *csa.CSA) {
+	c.Send(i.header)
+	c.Rewire(i.Handler)
+	i.Handler.Open(c)
+}
