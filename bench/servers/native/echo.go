@@ -1,6 +1,9 @@
 package main
 
-import "bulkhead/csa"
+import (
+	"bulkhead/abi"
+	"bulkhead/csa"
+)
 
 // window is as long as that of the Wasm echo.
 const window = 64 << 10
