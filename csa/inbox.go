@@ -10,7 +10,8 @@ const direct = 4 << 10
 // Send puts p into the inbox: as much as it has room for. It returns how many
 // bytes were taken, with abi.OK; or none, with abi.Again when the inbox is
 // full (Writable comes when it has room again), abi.Closed when nothing is
-// taken any more, or abi.Quota when the tenant has no memory left. An empty p
+// taken any more, or abi.Quota when the tenant has no memory left to hold what the
+// socket does not take at once. An empty p
 // takes nothing and answers abi.OK or abi.Closed. What is taken is sent at the
 // end of the event; p is not kept.
 func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
@@ -37,6 +38,13 @@ func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
 	}
 	if queue := min(len(p)-taken, limit-c.inbox.len()); queue > 0 {
 		if !c.inbox.append(c.loop, c.wiring.Budget, p[taken:taken+queue]) {
+			// Without memory to hold it, what the socket takes at once can still go.
+			if taken == 0 {
+				taken = c.sendNow(p)
+			}
+			if taken == 0 && c.is(dying) {
+				return 0, abi.Closed
+			}
 			if taken == 0 {
 				return 0, abi.Quota
 			}
