@@ -41,6 +41,7 @@ func TestQuickstartAddresses(t *testing.T) {
 	cfg := load(t)
 	for i, want := range []struct{ name, addr string }{
 		{"echo", "127.0.0.1:7001"}, {"chat", "127.0.0.1:7002"}, {"rot13", "127.0.0.1:7003"},
+		{"smtp", "127.0.0.1:7004"}, {"socks5", "127.0.0.1:7005"}, {"sni-router", "127.0.0.1:7006"}, {"dns", "127.0.0.1:7053"},
 	} {
 		if i >= len(cfg.Listeners) {
 			t.Fatalf("%s is not there", want.name)
@@ -55,7 +56,7 @@ func TestQuickstartAddresses(t *testing.T) {
 	}
 }
 
-// All three serve: the conversations that the file's comments promise.
+// They serve: the conversations that the file's comments promise.
 func TestQuickstartServes(t *testing.T) {
 	before := runtime.NumGoroutine()
 	cfg := load(t)

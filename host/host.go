@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -276,9 +277,11 @@ func (h *Host) Run(ctx context.Context) error {
 		}
 		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.socket.Addr)
 	}
-	done := make(chan struct{})
-	defer close(done)
-	go h.watchCertificates(done)
+	if slices.ContainsFunc(h.servers, func(s *server) bool { return s.certs != nil }) {
+		done := make(chan struct{})
+		defer close(done)
+		go h.watchCertificates(done)
+	}
 	select {
 	case <-ctx.Done():
 		h.drain()

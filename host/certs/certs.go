@@ -26,6 +26,9 @@ type Options struct {
 	// Pairs are what it may show. Which one is the client's choice by name (SNI): one
 	// made out to that name, else to a wildcard for it, else the first.
 	Pairs []Pair
+	// SelfSigned, instead of Pairs, are the names and addresses of a certificate that is
+	// made by Load, for trying things out: nobody has reason to trust it.
+	SelfSigned []string
 	// ClientCA is a file of certificates, in PEM, that clients' have to be signed by.
 	ClientCA string
 	// ClientAuth is "require", "verify" (a certificate that is shown has to be good) or
@@ -64,12 +67,18 @@ type stamp struct {
 
 // Load reads all files. The error names the file, and the mend.
 func Load(o Options) (*Certificates, error) {
-	if len(o.Pairs) == 0 {
-		return nil, errors.New("there is no certificate; give a cert and a key")
+	if (len(o.Pairs) == 0) == (len(o.SelfSigned) == 0) {
+		return nil, errors.New("there is no certificate, or two kinds of them; give a cert and a key, or self_signed")
 	}
 	c := &Certificates{options: o}
 	c.seen = c.look()
-	pairs, err := readPairs(o.Pairs)
+	var pairs *loaded
+	var err error
+	if len(o.SelfSigned) > 0 {
+		pairs, err = selfSigned(o.SelfSigned)
+	} else {
+		pairs, err = readPairs(o.Pairs)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,9 +114,11 @@ func (c *Certificates) Refresh() (changed bool, err error) {
 		return false, nil
 	}
 	c.seen = now
-	pairs, err := readPairs(c.options.Pairs)
-	if err != nil {
-		return false, err
+	pairs := c.pairs.Load()
+	if len(c.options.Pairs) > 0 {
+		if pairs, err = readPairs(c.options.Pairs); err != nil {
+			return false, err
+		}
 	}
 	if caChanged {
 		// A new configuration has new keys for tickets: nobody resumes a session
@@ -159,17 +170,21 @@ func readPairs(pairs []Pair) (*loaded, error) {
 				return nil, pairError(p, err)
 			}
 		}
-		l.all = append(l.all, &cert)
-		names := cert.Leaf.DNSNames
-		if len(names) == 0 && cert.Leaf.Subject.CommonName != "" {
-			names = []string{cert.Leaf.Subject.CommonName}
-		}
-		for _, name := range names {
-			name = strings.ToLower(name)
-			l.byName[name] = append(l.byName[name], &cert)
-		}
+		l.add(&cert)
 	}
 	return l, nil
+}
+
+func (l *loaded) add(cert *tls.Certificate) {
+	l.all = append(l.all, cert)
+	names := cert.Leaf.DNSNames
+	if len(names) == 0 && cert.Leaf.Subject.CommonName != "" {
+		names = []string{cert.Leaf.Subject.CommonName}
+	}
+	for _, name := range names {
+		name = strings.ToLower(name)
+		l.byName[name] = append(l.byName[name], cert)
+	}
 }
 
 func pairError(p Pair, err error) error {

@@ -179,6 +179,19 @@ func TestRefresh(t *testing.T) {
 	now("third.test", false)
 }
 
+func TestSelfSigned(t *testing.T) {
+	c := load(t, certs.Options{SelfSigned: []string{"localhost", "127.0.0.1"}})
+	for _, name := range []string{"localhost", "127.0.0.1"} {
+		s, err := shake(t, c.Config(), &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		if err != nil || s.PeerCertificates[0].VerifyHostname(name) != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if changed, err := c.Refresh(); changed || err != nil {
+		t.Errorf("refreshing gives %v, %v", changed, err)
+	}
+}
+
 func TestBadFiles(t *testing.T) {
 	dir, ca := t.TempDir(), certstest.NewAuthority(t)
 	cert, key := ca.Write(t, dir, "a", "a.test")

@@ -67,7 +67,7 @@ func checkDocs[T any](t *testing.T, place string, rows map[string]docRow, fields
 		switch {
 		case f.required != "":
 			deflt = "required"
-		case f.name == "tls" || f.name == "client_ca":
+		case deflt == "":
 			deflt = "none"
 		case f.name == "config":
 			deflt = "empty"

@@ -14,6 +14,9 @@ type TLS struct {
 	// Certs and Keys are absolute paths of PEM files, as many of the one as of the
 	// other.
 	Certs, Keys []string
+	// SelfSigned, instead of those, are the names of a certificate that is made when the
+	// host starts.
+	SelfSigned []string
 	// ClientCA is the absolute path of a PEM file, or "". ClientAuth is "require",
 	// "verify" or "off".
 	ClientCA, ClientAuth string
@@ -31,7 +34,7 @@ type TLS struct {
 
 // Options are what package certs is told.
 func (t *TLS) Options() certs.Options {
-	o := certs.Options{ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, MinVersion: t.MinVersion, ALPN: t.ALPN}
+	o := certs.Options{SelfSigned: t.SelfSigned, ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, MinVersion: t.MinVersion, ALPN: t.ALPN}
 	for i := range t.Certs {
 		o.Pairs = append(o.Pairs, certs.Pair{Cert: t.Certs[i], Key: t.Keys[i]})
 	}
@@ -47,8 +50,23 @@ func DefaultTLS() TLS {
 const fileList = "the path of a PEM file, or a list of up to 64"
 
 var tlsFields = []field[TLS]{
-	filesField("cert", `cert = "FILE.pem"`, func(t *TLS) *[]string { return &t.Certs }),
-	filesField("key", `key = "FILE.pem"`, func(t *TLS) *[]string { return &t.Keys }),
+	filesField("cert", func(t *TLS) *[]string { return &t.Certs }),
+	filesField("key", func(t *TLS) *[]string { return &t.Keys }),
+	{
+		name: "self_signed",
+		want: `a list of up to 64 names or IP addresses, like ["localhost"]`,
+		read: func(t *TLS, v *value) {
+			if list, ok := v.list(64); ok {
+				t.SelfSigned = list
+			}
+		},
+		show: func(t *TLS) string {
+			if t.SelfSigned == nil {
+				return ""
+			}
+			return tomlList(t.SelfSigned)
+		},
+	},
 	{
 		name: "client_ca",
 		want: "the path of a PEM file",
@@ -92,11 +110,10 @@ var tlsFields = []field[TLS]{
 }
 
 // filesField is one path or several.
-func filesField(name, required string, at func(*TLS) *[]string) field[TLS] {
+func filesField(name string, at func(*TLS) *[]string) field[TLS] {
 	return field[TLS]{
-		name:     name,
-		want:     fileList,
-		required: required,
+		name: name,
+		want: fileList,
 		read: func(t *TLS, v *value) {
 			list := []string{}
 			if s, one := v.v.(string); one {
@@ -119,7 +136,12 @@ func filesField(name, required string, at func(*TLS) *[]string) field[TLS] {
 				*at(t) = append(*at(t), path)
 			}
 		},
-		show: func(t *TLS) string { return tomlList(*at(t)) },
+		show: func(t *TLS) string {
+			if *at(t) == nil {
+				return ""
+			}
+			return tomlList(*at(t))
+		},
 	}
 }
 
