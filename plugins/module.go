@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -95,9 +94,7 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	}
 	m.has[callBegin] = metered.Start
 	m.state = metered.State
-	for _, d := range metered.Data {
-		m.data = append(m.data, meter.Segment{Offset: d.Offset, Bytes: bytes.Clone(d.Bytes)})
-	}
+	m.data = meter.Compact(metered.Data)
 	m.pace.Store(firstFuel)
 	if !r.acquire() {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)

@@ -38,8 +38,9 @@ type Options struct {
 	// declares holds when it is less. Zero is no bound.
 	MaxTableGrowth uint32
 	// Detach makes the module one whose instances can be given another's state: what
-	// State.Globals lists is exported, the active data segments are empty, which
-	// whoever makes an instance has to write to its memory, and the memory declares
+	// State.Globals lists is exported, the active data segments are empty, or left out
+	// where the code refers to none, and
+	// whoever makes an instance has to write them to its memory, and the memory declares
 	// one page more than it may have, which whoever provides it has to refuse the
 	// guest. MaxPages has to be below 65,536 then, and no data segment may depend on an
 	// import.

@@ -150,6 +150,9 @@ func (w *writer) module() error {
 	if s := given[elementSection]; s != nil {
 		w.section(elementSection, w.elements(s.Content))
 	}
+	if w.o.Detach && !w.state.Segments {
+		given[dataCount], given[dataSection] = nil, nil // nobody misses them
+	}
 	if s := given[dataCount]; s != nil {
 		w.section(dataCount, s.Content)
 	}

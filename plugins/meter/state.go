@@ -23,6 +23,9 @@ type State struct {
 	// read or written from outside: each as one clause that goes on from "it". Then
 	// Globals is empty.
 	Hidden []string
+	// Segments says that the code refers to data segments, which therefore have to be
+	// there.
+	Segments bool
 }
 
 // GlobalExport is the name under which a rewritten module exports a global that
@@ -35,8 +38,11 @@ func GlobalExport(index uint32) string {
 func StateOf(m *wasm.Module) State {
 	var written map[uint32]bool
 	var hidden [len(hiddenChanges)]bool
+	var state State
 	eachInstruction(m, func(s *wasm.Instructions) {
 		switch s.Op {
+		case wasm.OpMemoryInit:
+			state.Segments = true
 		case wasm.OpGlobalSet:
 			if written == nil {
 				written = make(map[uint32]bool)
@@ -44,11 +50,13 @@ func StateOf(m *wasm.Module) State {
 			written[s.X] = true
 		case wasm.OpTableSet, wasm.OpTableInit, wasm.OpTableCopy, wasm.OpTableGrow, wasm.OpTableFill:
 			hidden[writesTables] = true
-		case wasm.OpDataDrop, wasm.OpElemDrop:
+		case wasm.OpDataDrop:
+			state.Segments = true
+			hidden[dropsSegments] = true
+		case wasm.OpElemDrop:
 			hidden[dropsSegments] = true
 		}
 	})
-	var state State
 	types := globalTypes(m)
 	for i, t := range types {
 		index := uint32(i)
@@ -99,9 +107,10 @@ func eachInstruction(m *wasm.Module, f func(*wasm.Instructions)) {
 		return
 	}
 	r := source{b: s.Content}
+	var i wasm.Instructions // one for all: in the loop each turn would have its own on the heap
 	for n := r.u32(); n > 0; n-- {
 		_, code := splitBody(r.bytes(int(r.u32())))
-		for i := (wasm.Instructions{Code: code}); i.Step(); {
+		for i = (wasm.Instructions{Code: code}); i.Step(); {
 			f(&i)
 		}
 	}
@@ -153,6 +162,48 @@ func ActiveData(m *wasm.Module) (data []Segment, ok bool) {
 		data = append(data, Segment{offset, r.bytes(int(r.u32()))})
 	}
 	return data, true
+}
+
+// mostGap is how many zeros Compact writes to make one segment of two.
+const mostGap = 64
+
+// Compact copies segments, and makes one of those that follow closely on each other:
+// a compiler that leaves out zeros makes tens of thousands of them. Written in order to
+// a memory of zeros, they come to the same.
+func Compact(data []Segment) []Segment {
+	runs := 0
+	eachRun(data, func(int, int) { runs++ })
+	compact := make([]Segment, 0, runs)
+	eachRun(data, func(from, to int) {
+		first, last := data[from], data[to-1]
+		b := make([]byte, int(last.Offset-first.Offset)+len(last.Bytes))
+		for _, d := range data[from:to] {
+			copy(b[d.Offset-first.Offset:], d.Bytes)
+		}
+		compact = append(compact, Segment{first.Offset, b})
+	})
+	return compact
+}
+
+// eachRun calls f for stretches of segments that can be one. Zeros between them harm
+// nothing as long as no segment before goes beyond where they begin.
+func eachRun(data []Segment, f func(from, to int)) {
+	end := func(d Segment) uint64 { return uint64(d.Offset) + uint64(len(d.Bytes)) }
+	from := 0
+	var highest uint64
+	for i, d := range data {
+		if i > from {
+			before := end(data[i-1])
+			if at := uint64(d.Offset); at < before || at > before+mostGap || before < highest {
+				f(from, i)
+				from = i
+			}
+		}
+		highest = max(highest, end(d))
+	}
+	if len(data) > 0 {
+		f(from, len(data))
+	}
 }
 
 // emptiedData is the content of the data section with nothing in its active

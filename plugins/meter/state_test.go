@@ -1,6 +1,8 @@
 package meter_test
 
 import (
+	"bytes"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -171,5 +173,60 @@ func TestDetachNeedsABound(t *testing.T) {
 		if _, err := meter.Rewrite(m, meter.Options{MaxPages: pages, Detach: true}); err == nil {
 			t.Errorf("with at most %d pages it is made", pages)
 		}
+	}
+}
+
+// Segments that nothing refers to are left out: what belongs in the memory is told all
+// the same.
+func TestSegmentsThatNobodyMisses(t *testing.T) {
+	m := w.New()
+	m.Memory(1)
+	m.Data(8, "here")
+	m.Func("load", "i:i", "", w.LocalGet(0), w.I32Load8U(0))
+	o := meter.Options{MaxPages: 4, Detach: true}
+	with := rewritten(t, m.Bytes(), o)
+	if bytes.Contains(with.Code, []byte("here")) || len(with.Data) != 1 || string(with.Data[0].Bytes) != "here" {
+		t.Errorf("the data are %v, in a module of %d bytes", with.Data, len(with.Code))
+	}
+	if v := start(t, m.Bytes(), o).must("load", 8); v != 0 {
+		t.Errorf("byte 8 is %d", v)
+	}
+}
+
+// However segments lie, Compact's leave the same memory as they do.
+func TestCompact(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	memory := func(data []meter.Segment) (b [2000]byte) {
+		for _, d := range data {
+			copy(b[d.Offset:], d.Bytes)
+		}
+		return b
+	}
+	fewer := 0
+	for range 2000 {
+		var data []meter.Segment
+		at := uint32(0)
+		for range r.IntN(12) {
+			if r.IntN(6) == 0 {
+				at = r.Uint32N(1000)
+			}
+			b := make([]byte, r.IntN(90))
+			for k := range b {
+				b[k] = byte(r.Uint32())
+			}
+			data = append(data, meter.Segment{Offset: at, Bytes: b})
+			at += uint32(len(b)) + r.Uint32N(100)
+			if at > 1800 {
+				at = 0
+			}
+		}
+		compact := meter.Compact(data)
+		fewer += len(data) - len(compact)
+		if memory(data) != memory(compact) {
+			t.Fatalf("%v\nbecome\n%v", data, compact)
+		}
+	}
+	if fewer == 0 {
+		t.Error("it never makes one segment of two")
 	}
 }
