@@ -237,17 +237,26 @@ func (r *Runtime) release(n int) {
 	}
 }
 
-// registerHostFunctions makes the import modules, from the tables.
-func (r *Runtime) registerHostFunctions(ctx context.Context) error {
-	b := r.engine.NewHostModuleBuilder(abi.Module)
+// hostModule is a module that guests import from. Nothing in it is a tenant's.
+type hostModule struct {
+	name      string
+	functions []hostFunction
+}
+
+type hostFunction struct {
+	name            string
+	call            api.GoModuleFunc
+	params, results []api.ValueType
+}
+
+// hostModules are made once, from the tables, for all runtimes.
+var hostModules = sync.OnceValue(func() []hostModule {
+	boxes := hostModule{name: abi.Module}
 	for i := range abi.HostFunctions {
 		f := &abi.HostFunctions[i]
 		do := hostFunctions[f.Name]
-		if do == nil {
-			return fmt.Errorf("%s.%s is in the table and has no implementation", abi.Module, f.Name)
-		}
 		needs, long := needsLoop[f.Name], takesLong[f.Name]
-		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, stack []uint64) {
+		boxes.functions = append(boxes.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
 			if i.process != nil {
 				i.process.enter()
@@ -260,26 +269,35 @@ func (r *Runtime) registerHostFunctions(ctx context.Context) error {
 			if long {
 				i.breathe()
 			}
-		}), engineTypes(paramTypes(f)), engineTypes(abiTypes(f.Results))).Export(f.Name)
+		}, engineTypes(paramTypes(f)), engineTypes(abiTypes(f.Results))})
 	}
-	if _, err := b.Instantiate(ctx); err != nil {
-		return err
-	}
-	b = r.engine.NewHostModuleBuilder(wasi.Module)
+	system := hostModule{name: wasi.Module}
 	for _, f := range wasi.Functions() {
-		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, stack []uint64) {
+		system.functions = append(system.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
 			f.Call(&instanceOf(ctx).wasi, stack)
-		}), engineTypes(wasiTypes(f.Params)), engineTypes(wasiTypes(f.Results))).Export(f.Name)
+		}, engineTypes(wasiTypes(f.Params)), engineTypes(wasiTypes(f.Results))})
 	}
-	if _, err := b.Instantiate(ctx); err != nil {
-		return err
+	refill := hostFunction{meter.Refill, func(ctx context.Context, _ api.Module, _ []uint64) { instanceOf(ctx).refill() }, nil, nil}
+	return []hostModule{boxes, system, {meter.ImportModule, []hostFunction{refill}}}
+})
+
+// registerHostFunctions makes the import modules.
+func (r *Runtime) registerHostFunctions(ctx context.Context) error {
+	for _, m := range hostModules() {
+		b := r.engine.NewHostModuleBuilder(m.name)
+		for _, f := range m.functions {
+			b.NewFunctionBuilder().WithGoModuleFunction(f.call, f.params, f.results).Export(f.name)
+		}
+		code, err := b.Compile(ctx)
+		if err != nil {
+			return err
+		}
+		// Not the builder's Instantiate, which makes a random source that nobody uses.
+		if _, err := r.engine.InstantiateModule(ctx, code, r.config.WithName(m.name)); err != nil {
+			return err
+		}
 	}
-	b = r.engine.NewHostModuleBuilder(meter.ImportModule)
-	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, _ api.Module, _ []uint64) {
-		instanceOf(ctx).refill()
-	}), nil, nil).Export(meter.Refill)
-	_, err := b.Instantiate(ctx)
-	return err
+	return nil
 }
 
 func engineTypes(ts []wasm.ValueType) []api.ValueType {
