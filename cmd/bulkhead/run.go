@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"bulkhead/host"
@@ -31,6 +32,7 @@ signal closes everything now. Either way the exit status is 0.`,
 			if err != nil {
 				return err
 			}
+			debug.FreeOSMemory() // loading modules takes more than serving them
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 			defer signal.Stop(signals)
