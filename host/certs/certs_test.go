@@ -16,9 +16,23 @@ import (
 // side.
 func shake(t *testing.T, server, client *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
-	a, b := net.Pipe()
-	defer a.Close()
+	// Not net.Pipe, on which two sides that both have something to say, an alert and the
+	// rest of a flight, wait for each other for ever.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer b.Close()
+	a, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
 	done := make(chan error, 1)
 	go func() {
 		s := tls.Server(a, server)
@@ -32,7 +46,7 @@ func shake(t *testing.T, server, client *tls.Config) (tls.ConnectionState, error
 		done <- err
 	}()
 	c := tls.Client(b, client)
-	_, err := c.Read(make([]byte, 1))
+	_, err = c.Read(make([]byte, 1))
 	state := c.ConnectionState()
 	b.Close()
 	if other := <-done; err == nil {
