@@ -20,6 +20,7 @@ func newImage(b []byte) (*image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keeping the memory of a guest that has started: %w", err)
 	}
+	pagemap() // opened now, and not when descriptors have run out
 	g := &image{fd: fd, zero: make([]bool, len(b)/systemPage)}
 	if err := g.write(b); err != nil {
 		_ = unix.Close(fd)

@@ -17,8 +17,12 @@ const (
 	mostKept     = 4096
 	leastKept    = 4
 	mostKeptHere = 256
-	// trimEvery is how often a Pool lets go of what it has had no use for.
-	trimEvery = 5 * time.Second
+	// trimEvery is how often a Pool lets go of memories that it has had no use for. To
+	// map one again takes some tens of microseconds.
+	trimEvery = time.Second
+	// executorTurns is how many such times executors wait for use: for some guests
+	// the next would take milliseconds.
+	executorTurns = 5
 )
 
 // pools is how many there are in the process.
@@ -41,6 +45,8 @@ type Pool struct {
 	free      []*linearMemory
 	live      int // Instances
 	leastFree int // the fewest in free since the last trim
+	leastIdle int // the fewest executors in no call since some were last let go
+	turns     int // trims since then
 	used      bool
 	trim      *csa.Timer
 	trimming  bool
@@ -223,6 +229,7 @@ func (p *Pool) take(i *Instance) bool {
 	}
 	e.busy = true
 	p.busy++
+	p.leastIdle = min(p.leastIdle, len(p.executors)-p.busy)
 	return true
 }
 
@@ -248,6 +255,9 @@ func (p *Pool) tidyLater() {
 	if !p.trimming && !p.closed {
 		p.trimming = true
 		p.leastFree = len(p.free)
+		if p.turns == 0 {
+			p.leastIdle = len(p.executors) - p.busy
+		}
 		p.trim.Reset(trimEvery)
 	}
 }
@@ -261,17 +271,26 @@ func (p *Pool) tidy() {
 		m.Free()
 	}
 	p.free = slices.Delete(p.free, 0, n)
-	keep := 1
-	if p.live == 0 && !p.used {
-		keep = 0
-	}
-	p.used = false
-	for n := len(p.executors) - 1; n >= 0 && len(p.executors) > keep; n-- {
-		if e := p.executors[n]; !e.busy {
-			p.drop(e)
-		}
+	if p.turns++; p.turns == executorTurns {
+		p.tidyExecutors()
 	}
 	if len(p.free) > 0 || len(p.executors) > 1 || len(p.executors) > 0 && p.live == 0 {
 		p.tidyLater()
 	}
+}
+
+// tidyExecutors lets go of those that were in no call for some time, but for one where
+// there are instances.
+func (p *Pool) tidyExecutors() {
+	n := p.leastIdle
+	if p.live > 0 || p.used {
+		n = min(n, len(p.executors)-1)
+	}
+	for k := len(p.executors) - 1; k >= 0 && n > 0; k-- {
+		if e := p.executors[k]; !e.busy {
+			p.drop(e)
+			n--
+		}
+	}
+	p.turns, p.used = 0, false
 }

@@ -75,19 +75,22 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	}
 	s.usual.Store(firstUsual)
 	s.users.Store(1)
-	account := m.runtime.options.Memory
 	if !m.hold() {
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, ErrClosed)
 	}
-	if !account.Reserve(len(i.memory.b)) {
-		m.drop()
-		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, for another copy of which its tenant has no room; raise its memory", size(int64(len(i.memory.b))))}}
-	}
 	if s.image, err = newImage(i.memory.b); err != nil {
-		account.Release(len(i.memory.b))
 		m.drop()
 		return nil, &SnapshotError{m.name, []string{"cannot be kept: " + err.Error()}}
 	}
+	i.Close() // what it holds is the image's from here on, and the executor's
+	account := m.runtime.options.Memory
+	if n := len(s.image.bytes); !account.Reserve(n + copyOverhead + firstUsual) {
+		s.image.close()
+		m.drop()
+		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, beside which its tenant has no room for a copy; raise its memory", size(int64(n)))}}
+	}
+	account.Release(copyOverhead + firstUsual) // it was only asked for
+
 	faultTime() // measured here, since it takes a while
 	began := time.Now()
 	e, err := s.newExecutor()
