@@ -113,8 +113,23 @@ var growers = []animal{
 			return echo(func(m *w.Module, _ []w.Func) []byte { m.Table(1 << 18); return nil }).Bytes()
 		},
 		tenant: `memory = "8MiB"`, // each takes more than 2 MiB in the host
-		modes:  ownOnly, counted: refusedMemory,
+		// Copies of a snapshot share a table, and are the next animal.
+		listener: "snapshot = false",
+		modes:    ownOnly, counted: refusedMemory,
 		provoke: crowdOut,
+	},
+	{
+		name: "copies of an instance with a large table",
+		guest: func() []byte {
+			return echo(func(m *w.Module, _ []w.Func) []byte { m.Table(1 << 18); return nil }).Bytes()
+		},
+		tenant: `memory = "8MiB"`,
+		modes:  ownOnly,
+		provoke: func(c *cage) {
+			for range 20 {
+				c.tame()
+			}
+		},
 	},
 	{
 		name: "connections that hold all memory",
@@ -143,8 +158,9 @@ var growers = []animal{
 // crowdOut has more clients than there is room for. One waits until others have
 // gone, and is served then.
 func crowdOut(c *cage) {
+	counted, before := c.animal.counted, c.now() // the animal may have been refused something already
 	c.until("there is no more room", func(now state) bool {
-		if counted := c.animal.counted; counted(now.TenantStats, now.ListenerStats) > counted(c.before.TenantStats, c.before.ListenerStats) {
+		if counted(now.TenantStats, now.ListenerStats) > counted(before.TenantStats, before.ListenerStats) {
 			return true
 		}
 		if len(c.open) < 20 {

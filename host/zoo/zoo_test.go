@@ -1,6 +1,7 @@
 package zoo
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -36,7 +37,7 @@ func alone(t *testing.T, a *animal, mode string, loops int) {
 		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	n := meetNeighbours(t, h.Addr("neighbour"), loops)
-	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
+	goroutines, descriptors, copies := runtime.NumGoroutine(), openDescriptors(), mappedCopies()
 	collector := collect()
 	t.Cleanup(func() { collector.end(); n.leave(t) }) // before the host's, which counts goroutines
 	c := &cage{
@@ -56,11 +57,18 @@ func alone(t *testing.T, a *animal, mode string, loops int) {
 	}
 	hosttest.Eventually(t, "the goroutines are as many as before", func() bool { return runtime.NumGoroutine() <= goroutines })
 	hosttest.Eventually(t, "the descriptors are as many as before", func() bool { return openDescriptors() <= descriptors })
+	hosttest.Eventually(t, "the copies of snapshots are as many as before", func() bool { return mappedCopies() <= copies })
 	if worst := n.leave(t); worst > patience {
 		t.Errorf("the neighbour waited for %v", worst)
 	} else {
 		t.Logf("the neighbour waited for %v at most", worst)
 	}
+}
+
+// mappedCopies is how many mappings this process has of snapshots' memories.
+func mappedCopies() int {
+	maps, _ := os.ReadFile("/proc/self/maps")
+	return bytes.Count(maps, []byte("/memfd:bulkhead-snapshot"))
 }
 
 // openDescriptors is how many this process has.
