@@ -1,0 +1,40 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"bulkhead/bench/internal/proc"
+)
+
+// TestMain is also the daemon and the compiler, since those are this program started again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "daemon" || os.Args[1] == "compile") {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestRun(t *testing.T) {
+	if _, err := proc.CPU(os.Getpid()); err != nil {
+		t.Skip("needs Linux:", err)
+	}
+	var out bytes.Buffer
+	if err := run([]string{"-tenants", "20", "-go", "0", "-rounds", "1"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if rows := strings.Count(out.String(), small.name); rows != 2 {
+		t.Errorf("it has %d rows of %s:\n%s", rows, small.name, &out)
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, args := range [][]string{{"-rounds", "0"}, {"more"}, {"-tenants", "5"}, {"-go", "3"}, {"-chat", "nowhere.wasm", "-tenants", "20"}} {
+		if err := run(args, &bytes.Buffer{}); err == nil {
+			t.Errorf("%q pass", args)
+		}
+	}
+}
