@@ -208,7 +208,13 @@ func (i *Instance) refill() {
 	u.adapt(u.burning + now - u.mark)
 	i.module.pace.Store(u.next) // so that new instances do not begin from nothing
 	i.countFuel()
-	if s := i.mustStop(u.ran + ns); s != nil {
+	ran := u.ran + ns
+	if u.slotted && ran > int64(i.listener.eventTimeout()) {
+		// By the wall's clock; the thread may have stood still for most of it.
+		_, ran = u.watch.elapsed()
+		ran += u.ran
+	}
+	if s := i.mustStop(ran); s != nil {
 		panic(s)
 	}
 	if u.place == onLoop {
