@@ -104,11 +104,12 @@ func shortFolder(t testing.TB) string {
 	return dir
 }
 
-// bugs is a log that keeps what should never be said, and the last lines.
+// bugs is a log that keeps what should never be said, and the last lines but those of
+// connections that ended as their clients or handlers wished.
 type bugs struct {
 	mu    sync.Mutex
 	lines []string
-	last  []string
+	odd   []string
 }
 
 // Enabled is for all levels.
@@ -123,7 +124,9 @@ func (b *bugs) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(line, "bug in the host") || strings.Contains(line, "panic") {
 		b.lines = append(b.lines, line)
 	}
-	b.last = append(b.last[max(0, len(b.last)-29):], line)
+	if r.Level > slog.LevelDebug || !strings.Contains(line, "code=OK") && !strings.Contains(line, "code=RESET") {
+		b.odd = append(b.odd[max(0, len(b.odd)-99):], line)
+	}
 	return nil
 }
 
@@ -141,7 +144,7 @@ func (b *bugs) none(t *testing.T) {
 		t.Errorf("the log says %q", line)
 	}
 	if t.Failed() {
-		t.Logf("the log ends with\n%s", strings.Join(b.last, "\n"))
+		t.Logf("the log ends with\n%s", strings.Join(b.odd, "\n"))
 	}
 }
 
