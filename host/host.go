@@ -51,6 +51,14 @@ type Options struct {
 	// compiler or takes too much of the machine is refused and nothing else
 	// happens. Empty: modules are compiled in this process.
 	Compiler []string
+	// LoadLate has Run serve before all plugins are loaded: those that this program has
+	// loaded and started before, as they are now and as the same listener's. New does not
+	// load them then, so that a host of a hundred listeners is there at once after a
+	// restart. Connections wait until their listener's plugin is there, which comes
+	// first then. If it cannot be loaded, against expectation, the log has an error, it
+	// is tried again, and they wait on. When all are loaded, what that took is given back
+	// to the system.
+	LoadLate bool
 	// Native has handlers written in Go, by the name of the listener they
 	// serve instead of its plugin.
 	Native map[string]Native
@@ -65,6 +73,8 @@ type Host struct {
 	tenants     map[string]*tenant
 	servers     []*server
 	plugins     *loader
+	started     started
+	late        *lateLoads
 	cores       *cores.Cores
 	connections *budget.Count
 	resolver    egress.Resolver
@@ -143,7 +153,13 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		return nil, err
 	}
 	h.plugins = newLoader(cfg, h.tenants, o.Compiler, h.log, h.clock)
-	if err := h.open(o.Native); err != nil {
+	h.started = newStarted(cfg.Host.State)
+	h.late = newLateLoads(h.plugins.crew)
+	loadLate := o.LoadLate && makeState(cfg.Host.State) == nil // else the loading says what is wrong
+	if loadLate {
+		h.started.forget()
+	}
+	if err := h.open(o.Native, loadLate); err != nil {
 		h.shut()
 		return nil, err
 	}
@@ -172,7 +188,7 @@ func connectionLimit(cfg *config.Config, log *slog.Logger) int {
 
 // open makes the servers: plugins first, since they are what most often
 // fails, then sockets.
-func (h *Host) open(native map[string]Native) error {
+func (h *Host) open(native map[string]Native, loadLate bool) error {
 	var all config.Errors
 	fail := func(l *config.Listener, key string, err error) {
 		all = append(all, listenerError(h.config, l, key, err))
@@ -184,7 +200,7 @@ func (h *Host) open(native map[string]Native) error {
 		s := h.newServer(l, h.loops[i%len(h.loops)])
 		if make := native[l.Name]; make != nil {
 			s.crew = newNativeCrew(s, make)
-		} else if s.crew, errs[i] = h.plugins.crew(s); errs[i] != nil {
+		} else if s.crew, errs[i] = h.crewOf(s, loadLate); errs[i] != nil {
 			return
 		}
 		servers[i] = s
@@ -229,6 +245,22 @@ func (h *Host) open(native map[string]Native) error {
 		return all
 	}
 	return nil
+}
+
+// crewOf loads a server's plugin, or has that done later.
+func (h *Host) crewOf(s *server, later bool) (crew, error) {
+	if !later {
+		return h.plugins.crew(s)
+	}
+	key := h.started.key(&s.config, &s.tenant.config)
+	if h.started.has(key) {
+		return h.late.crewOf(s), nil
+	}
+	c, err := h.plugins.crew(s)
+	if err == nil {
+		h.started.add(key)
+	}
+	return c, err
 }
 
 func (h *Host) newServer(l *config.Listener, home *loop) *server {
@@ -277,6 +309,7 @@ func (h *Host) Run(ctx context.Context) error {
 		}
 		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.socket.Addr)
 	}
+	h.late.start(runtime.GOMAXPROCS(0))
 	if slices.ContainsFunc(h.servers, func(s *server) bool { return s.certs != nil }) {
 		done := make(chan struct{})
 		defer close(done)
@@ -339,7 +372,9 @@ func (h *Host) wake() {
 func (h *Host) shut() {
 	h.closeOnce.Do(func() {
 		h.stopping.Store(true)
+		h.late.stop()
 		h.plugins.stop()
+		h.late.wait()
 		h.cores.Stop()
 		for _, s := range h.servers {
 			if s.socket != nil {

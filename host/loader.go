@@ -30,6 +30,7 @@ type loader struct {
 	mu       sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
 	runtimes map[string]*plugins.Runtime
 	modules  map[moduleKey]*plugins.Module
+	stopped  bool
 }
 
 // byTenant calls f for every listener, for those of different tenants at the
@@ -136,9 +137,12 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		return nil, err
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.runtimes[name] = r
-	p.mu.Unlock()
 	t.runtime.Store(r)
+	if p.stopped {
+		r.Close()
+	}
 	return r, nil
 }
 
@@ -203,8 +207,12 @@ func (p *loader) try(l *config.Listener) error {
 	return err
 }
 
-// stop has calls that run stopped at their next refill.
+// stop has calls that run stopped at their next refill, and nothing more loaded. Any
+// goroutine may call it.
 func (p *loader) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
 	for _, r := range p.runtimes {
 		r.Close()
 	}

@@ -112,10 +112,13 @@ const (
 	shortageLogEvery = 10 * time.Second
 )
 
-// listenOn starts to accept, on the home loop.
+// listenOn starts to accept, on the home loop, unless the host has been closed.
 func (s *server) listenOn() error {
 	var err error
 	s.home.call(func() {
+		if s.stopped {
+			return
+		}
 		s.retry = s.home.NewTimer(s.accept)
 		if err = s.home.Selector().Add(&s.d, s.socket.FD, s); err == nil {
 			s.d.NewReader()

@@ -31,11 +31,11 @@ func daemon(file string, in io.Reader, out io.Writer) error {
 	h, err := host.New(cfg, host.Options{
 		Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Compiler: []string{self, "compile"},
+		LoadLate: true,
 	})
 	if err != nil {
 		return err
 	}
-	debug.FreeOSMemory() // as the command does
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	var addresses []string
@@ -49,6 +49,10 @@ func daemon(file string, in io.Reader, out io.Writer) error {
 	go func() {
 		defer cancel()
 		for lines := bufio.NewScanner(in); lines.Scan(); {
+			if lines.Text() == "settle" {
+				debug.FreeOSMemory() // garbage of loading is not what a tenant costs
+				continue
+			}
 			if w.Encode(accountOf(h)) != nil {
 				return
 			}
@@ -59,10 +63,12 @@ func daemon(file string, in io.Reader, out io.Writer) error {
 
 // accountOf is what the daemon holds now.
 func accountOf(h *host.Host) account {
-	runtime.GC() // garbage of the start is not what a tenant costs
 	a := account{Goroutines: runtime.NumGoroutine()}
 	for _, t := range h.Stats().Tenants {
 		a.Memory += t.Memory
+		if t.Memory > 0 {
+			a.Loaded++
+		}
 	}
 	list, _ := os.ReadDir("/proc/self/fd")
 	a.Descriptors = len(list)

@@ -62,13 +62,14 @@ type kind struct {
 // account is what a daemon holds when it is asked.
 type account struct {
 	Memory                  int64 // charged to all tenants
+	Loaded                  int   // tenants whose plugin is there
 	Goroutines, Descriptors int
 	Mappings                int
 }
 
 // result is one daemon.
 type result struct {
-	start             time.Duration // from exec until all listen
+	start, loaded     time.Duration // from exec until all listen, and until all plugins are loaded
 	idle, served      proc.Memory   // as they are then, and when each has served a connection, which has ended
 	holds, afterwards account
 }
@@ -93,7 +94,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	t := table.New("tenants, a listener each", "", "cold start, s", "warm start, s", "RSS, KiB each", "after one served", "charged, KiB each", "descriptors each", "mappings each", "goroutines in all")
+	t := table.New("tenants, a listener each", "", "cold start, s", "warm start, s", "loaded, s", "RSS, KiB each", "after one served", "charged, KiB each", "descriptors each", "mappings each", "goroutines in all")
 	for _, c := range []struct {
 		kind
 		counts []int
@@ -113,12 +114,12 @@ func run(args []string, out io.Writer) error {
 			}
 			if base == nil {
 				base, fewest = warm, n
-				t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), "-", "-",
+				t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded), "-", "-",
 					kib(warm.holds.Memory, n), "-", "-", strconv.Itoa(warm.holds.Goroutines))
 				continue
 			}
 			more := n - fewest
-			t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start),
+			t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded),
 				kib(warm.idle.RSS-base.idle.RSS, more), kib(warm.served.RSS-base.served.RSS, more),
 				kib(warm.holds.Memory, n),
 				table.Figure(float64(warm.holds.Descriptors-base.holds.Descriptors)/float64(more)),
@@ -146,14 +147,14 @@ func (k kind) measure(dir string, n, rounds int) (cold, warm *result, err error)
 	if cold, err = k.serve(file); err != nil {
 		return nil, nil, err
 	}
-	var starts []float64
+	var starts, loads []float64
 	for range rounds {
 		if warm, err = k.serve(file); err != nil {
 			return nil, nil, err
 		}
-		starts = append(starts, float64(warm.start))
+		starts, loads = append(starts, float64(warm.start)), append(loads, float64(warm.loaded))
 	}
-	warm.start = time.Duration(stats.Median(starts))
+	warm.start, warm.loaded = time.Duration(stats.Median(starts)), time.Duration(stats.Median(loads))
 	return cold, warm, nil
 }
 
@@ -209,6 +210,16 @@ func (k kind) serve(file string) (r *result, err error) {
 		var err error
 		*m, err = proc.MemoryOf(p.PID())
 		return err
+	}
+	for r.holds.Loaded < len(addresses) {
+		if err := look(&r.idle, &r.holds); err != nil {
+			return nil, err
+		}
+		r.loaded = time.Since(began)
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, err := io.WriteString(p.Stdin(), "settle\n"); err != nil {
+		return nil, err
 	}
 	if err := look(&r.idle, &r.holds); err != nil {
 		return nil, err

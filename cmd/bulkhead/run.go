@@ -28,7 +28,7 @@ signal closes everything now. Either way the exit status is 0.`,
 				return err
 			}
 			log := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
-			h, err := host.New(cfg, host.Options{Log: log, Compiler: compileWith})
+			h, err := host.New(cfg, host.Options{Log: log, Compiler: compileWith, LoadLate: true})
 			if err != nil {
 				return err
 			}
