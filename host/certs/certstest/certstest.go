@@ -76,6 +76,23 @@ func (a *Authority) Pool() *x509.CertPool {
 // subject's, too. Both results are PEM.
 func (a *Authority) Issue(t testing.TB, names ...string) (cert, key []byte) {
 	t.Helper()
+	return a.issue(t, nil, names...)
+}
+
+// Expired are the dates of a certificate that was good yesterday, for WriteWith.
+func Expired(c *x509.Certificate) {
+	c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+}
+
+// WriteWith is Write for a certificate that change has changed.
+func (a *Authority) WriteWith(t testing.TB, dir, file string, change func(*x509.Certificate), names ...string) (cert, key string) {
+	t.Helper()
+	c, k := a.issue(t, change, names...)
+	return write(t, dir, file+".pem", c), write(t, dir, file+".key", k)
+}
+
+func (a *Authority) issue(t testing.TB, change func(*x509.Certificate), names ...string) (cert, key []byte) {
+	t.Helper()
 	der, k := newCert(t, names[0], func(c *x509.Certificate) {
 		for _, n := range names {
 			if ip := net.ParseIP(n); ip != nil {
@@ -83,6 +100,9 @@ func (a *Authority) Issue(t testing.TB, names ...string) (cert, key []byte) {
 			} else {
 				c.DNSNames = append(c.DNSNames, n)
 			}
+		}
+		if change != nil {
+			change(c)
 		}
 	}, a)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(k)
