@@ -74,7 +74,7 @@ connect_timeout = "20s"
 `, hosttest.State(), connect, writeModule(t, m), instance), o)
 }
 
-func writeModule(t *testing.T, m *w.Module) string {
+func writeModule(t testing.TB, m *w.Module) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "guest.wasm")
 	if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil {
