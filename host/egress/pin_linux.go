@@ -23,7 +23,29 @@ func pin(path string) (pinned, error) {
 		_ = syscall.Close(fd)
 		return pinPath(path)
 	}
+	if err := leadsTo(real, fd); err != nil {
+		_ = syscall.Close(fd)
+		return pinned{}, err
+	}
 	return pinned{path: real, dial: dial, release: func() { _ = syscall.Close(fd) }}, nil
+}
+
+// leadsTo wants that the path the kernel gives for fd leads there from here. It does not
+// when the file is deleted, or when a link in /proc (to the root of another process) led
+// out of what this process sees: then the kernel gives a path as that one sees it, which
+// may look like one that is listed.
+func leadsTo(real string, fd int) error {
+	var here, there syscall.Stat_t
+	if err := syscall.Fstat(fd, &there); err != nil {
+		return err
+	}
+	if err := syscall.Lstat(real, &here); err != nil {
+		return err
+	}
+	if here.Dev != there.Dev || here.Ino != there.Ino {
+		return syscall.ENOENT
+	}
+	return nil
 }
 
 func openPath(path string) (fd int, err error) {

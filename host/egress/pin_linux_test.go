@@ -1,11 +1,14 @@
 package egress
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -115,5 +118,85 @@ func TestPinsAreReleased(t *testing.T) {
 	}
 	if after := held(); after != before {
 		t.Errorf("%d descriptors of places in %s are open, %d were before", after, dir, before)
+	}
+}
+
+// The kernel's path of a file that is deleted, or that another process sees elsewhere, is
+// a text that may look like a listed path. It has to lead there from here.
+func TestPathsThatLeadNowhere(t *testing.T) {
+	dir := folders(t)
+	listen(t, "unix", dir+"/open/ghost")
+	fd, err := openPath(dir + "/open/ghost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	link(t, fmt.Sprintf("/proc/self/fd/%d", fd), dir+"/open/x")
+	p := policy(t, "unix://"+dir+"/open/*")
+	d := new(Dialer)
+	conn, err := d.Connect(soon(t), p, target(t, "unix://"+dir+"/open/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	greeted(t, conn, dir+"/open/ghost")
+	if err := os.Rename(dir+"/open/ghost", dir+"/shut/ghost"); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := d.Connect(soon(t), p, target(t, "unix://"+dir+"/open/x")); KindOf(err) != Denied {
+		t.Errorf("moved away: %v, %v", conn, err)
+	}
+	if err := os.Remove(dir + "/shut/ghost"); err != nil {
+		t.Fatal(err)
+	}
+	q := policy(t, "unix://"+dir+"/open/*", "unix://"+dir+"/shut/*") // "ghost (deleted)" is in it
+	if conn, err := d.Connect(soon(t), q, target(t, "unix://"+dir+"/open/x")); KindOf(err) != NotFound {
+		t.Errorf("deleted: %v, %v", conn, err)
+	}
+}
+
+// Whoever may write to a listed folder and make namespaces has a process of his see a
+// folder that is not listed in the place of one that is, and a link lead there.
+func TestOtherMounts(t *testing.T) {
+	const helper = "BULKHEAD_TEST_MOUNTS"
+	if dir := os.Getenv(helper); dir != "" {
+		if err := syscall.Mount(dir+"/shut", dir+"/open", "", syscall.MS_BIND, ""); err != nil {
+			fmt.Println("no mount:", err)
+			return
+		}
+		fmt.Println("mounted")
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		return
+	}
+	dir := folders(t)
+	listen(t, "unix", dir+"/shut/db")
+	c := exec.Command(os.Args[0], "-test.run=^TestOtherMounts$")
+	c.Env = append(os.Environ(), helper+"="+dir)
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Skip("there are no namespaces for this test:", err)
+	}
+	defer func() { in.Close(); _ = c.Wait() }()
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "mounted\n" {
+		t.Skip("there are no mounts for this test:", line)
+	}
+	link(t, fmt.Sprintf("/proc/%d/root%s/open/db", c.Process.Pid, dir), dir+"/open/x")
+	if _, err := os.Stat(dir + "/open/x"); err != nil {
+		t.Skip("the other process's root cannot be seen:", err)
+	}
+	p := policy(t, "unix://"+dir+"/open/*")
+	if conn, err := new(Dialer).Connect(soon(t), p, target(t, "unix://"+dir+"/open/x")); err == nil {
+		t.Errorf("connected to %s", conn.RemoteAddr())
 	}
 }

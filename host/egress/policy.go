@@ -249,6 +249,20 @@ func (p *Policy) Check(t Target) error {
 	return nil
 }
 
+// Direct is the address to dial for t when Check has found it listed and there is nothing
+// more to find out, neither from the DNS nor from the kernel; otherwise ok is false, and
+// Resolve has to be asked. It asks nobody, so it may be called on a loop.
+func (p *Policy) Direct(t Target) (addr netip.AddrPort, ok bool) {
+	if p == nil || !t.addr.IsValid() {
+		return addr, false
+	}
+	// Any other address may be one of this machine's own, see checkOwn.
+	if _, isSpecial := blockOf(t.addr); !isSpecial && !p.listsAddr(t.addr, t.port, &block{prefix: netip.PrefixFrom(t.addr, t.addr.BitLen())}) {
+		return addr, false
+	}
+	return netip.AddrPortFrom(t.addr, t.port), true
+}
+
 func notListed(t Target) error {
 	entry := t.hostPort()
 	if t.network == "unix" {

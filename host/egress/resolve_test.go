@@ -244,6 +244,32 @@ func TestOwnAddresses(t *testing.T) {
 	}
 }
 
+// Direct is for what Resolve would not refuse, whatever this machine's addresses are.
+func TestDirect(t *testing.T) {
+	p := policy(t, "93.184.216.34:80", "93.184.216.0/24:80-90", "127.0.0.0/8:80", "10.0.0.1:80", "[::/0]:80", "[2606:4700::9]:80", "a.example.com:80")
+	p.own = func() []netip.Addr { t.Error("Direct looked at the interfaces"); return nil }
+	for s, want := range map[string]string{
+		"tcp://93.184.216.34:80":   "93.184.216.34:80",
+		"tls://93.184.216.34:80":   "93.184.216.34:80",
+		"tcp://127.0.0.1:80":       "127.0.0.1:80",
+		"tcp://10.0.0.1:80":        "10.0.0.1:80",
+		"tcp://[2606:4700::9]:80":  "[2606:4700::9]:80",
+		"tcp://93.184.216.34:81":   "", // listed with its neighbours alone
+		"tcp://93.184.216.35:80":   "",
+		"tcp://[2606:4700::10]:80": "",
+		"tcp://a.example.com:80":   "",
+		"unix:///run/x":            "",
+	} {
+		got, ok := p.Direct(target(t, s))
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("%s: %v, %v; want %q", s, got, ok, want)
+		}
+	}
+	if _, ok := (*Policy)(nil).Direct(target(t, "tcp://127.0.0.1:80")); ok {
+		t.Error("no policy lets one through")
+	}
+}
+
 func TestLookupErrors(t *testing.T) {
 	p := policy(t, "a.example.com:80")
 	odd := errors.New("the resolver has a bad day")
