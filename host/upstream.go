@@ -84,8 +84,8 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if version != 0 && ask.From != nil {
 		d.from, d.to = ask.From.Addresses()
 	}
-	if ip, err := netip.ParseAddr(target.Host()); err == nil {
-		d.connect([]csa.Address{{IP: netip.AddrPortFrom(ip.Unmap(), target.Port())}})
+	if ip, ok := s.tenant.egress.Direct(target); ok {
+		d.connect([]csa.Address{{IP: ip}})
 	} else {
 		d.lookUp()
 	}

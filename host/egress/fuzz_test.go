@@ -14,7 +14,7 @@ import (
 // anywhere lists the widest that a list can say, and no special address.
 func anywhere(t testing.TB) *Policy {
 	p := policy(t, "0.0.0.0/0:*", "[::/0]:*", "localhost:*", "*.localhost:*", "*.com:*", "*.example:*", "*.internal:*", "unix:///run/acme/*")
-	p.own = func() []netip.Addr { return nil }
+	p.own = func() []netip.Prefix { return nil }
 	return p
 }
 
@@ -132,7 +132,7 @@ func FuzzList(f *testing.F) {
 			}
 			return
 		}
-		p.own = func() []netip.Addr { return nil }
+		p.own = func() []netip.Prefix { return nil }
 		addr, ok := netip.AddrFromSlice(raw)
 		if !ok || port == 0 {
 			return

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -37,8 +38,9 @@ import (
 // well-known one cannot be told from public addresses: a network that has one
 // must itself keep translated packets away from its private addresses.
 //
-// A public address of this machine leads to what listens here, past the
-// firewall in front of it; it too is dialled only when it is listed by itself.
+// A public address of this machine, or of a network on its loopback interface, leads to
+// what listens here, past the firewall in front of it; it too is dialled only when it is
+// listed by itself.
 //
 // The zero Policy, and a nil one, allow nothing. A Policy does not change;
 // any goroutine may use it.
@@ -49,7 +51,8 @@ type Policy struct {
 	sockets  map[string]bool
 	folders  map[string]bool
 
-	own func() []netip.Addr // nil: those of the interfaces
+	own      func() []netip.Prefix   // nil: those of the interfaces
+	loopback func(netip.Prefix) bool // nil: what the interfaces say
 }
 
 type network struct {
@@ -317,21 +320,24 @@ func (p *Policy) checkAddr(t Target, addr netip.Addr) error {
 }
 
 // checkOwn is for public addresses that may be this machine's.
-func (p *Policy) checkOwn(t Target, addr netip.Addr, own []netip.Addr) error {
+func (p *Policy) checkOwn(t Target, addr netip.Addr, own []netip.Prefix) error {
 	if _, isSpecial := blockOf(addr); isSpecial {
 		return nil // checkAddr wanted more already
 	}
 	for _, mine := range own {
-		if mine == addr && !p.listsAddr(addr, t.port, &block{prefix: netip.PrefixFrom(addr, addr.BitLen())}) {
+		if !mine.Contains(addr) || mine.Addr() != addr && !p.isLoopback(mine) {
+			continue
+		}
+		if !p.listsAddr(addr, t.port, &block{prefix: netip.PrefixFrom(addr, addr.BitLen())}) {
 			return fail(Denied, t, "%s is an address of this machine, which the tenant's connect list does not name by itself; add %q to permit it", addr, netip.AddrPortFrom(addr, t.port))
 		}
 	}
 	return nil
 }
 
-// ownAddrs are the addresses of this machine's interfaces. Where they cannot
-// be had (some sandboxes) none is taken for ours.
-func (p *Policy) ownAddrs() []netip.Addr {
+// ownAddrs are the addresses of this machine's interfaces, with the length of their
+// networks. Where they cannot be had (some sandboxes) none is taken for ours.
+func (p *Policy) ownAddrs() []netip.Prefix {
 	if p.own != nil {
 		return p.own()
 	}
@@ -339,13 +345,39 @@ func (p *Policy) ownAddrs() []netip.Addr {
 	if err != nil {
 		return nil
 	}
-	own := make([]netip.Addr, 0, len(all))
+	return prefixes(all)
+}
+
+func prefixes(all []net.Addr) []netip.Prefix {
+	own := make([]netip.Prefix, 0, len(all))
 	for _, a := range all {
 		if n, ok := a.(*net.IPNet); ok {
 			if addr, ok := netip.AddrFromSlice(n.IP); ok {
-				own = append(own, addr.Unmap())
+				ones, bits := n.Mask.Size()
+				own = append(own, netip.PrefixFrom(addr.Unmap(), ones-bits+addr.Unmap().BitLen()))
 			}
 		}
 	}
 	return own
+}
+
+// isLoopback tells whether an address of this machine is a loopback interface's, where
+// the whole network is this machine.
+func (p *Policy) isLoopback(own netip.Prefix) bool {
+	if p.loopback != nil {
+		return p.loopback(own)
+	}
+	all, err := net.Interfaces()
+	if err != nil {
+		return false
+	}
+	for _, i := range all {
+		if i.Flags&net.FlagLoopback == 0 {
+			continue
+		}
+		if addrs, err := i.Addrs(); err == nil && slices.Contains(prefixes(addrs), own) {
+			return true
+		}
+	}
+	return false
 }

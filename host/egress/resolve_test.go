@@ -215,10 +215,16 @@ func TestOrderAndNumberOfAddresses(t *testing.T) {
 
 // A public address of this machine leads past its firewall.
 func TestOwnAddresses(t *testing.T) {
-	own := func() []netip.Addr { return addrs("127.0.0.1", "93.184.216.34", "2606:4700::9", "10.0.0.9") }
+	own := func() (all []netip.Prefix) {
+		for _, s := range []string{"127.0.0.1/8", "93.184.216.34/24", "2606:4700::9/64", "10.0.0.9/8", "45.0.0.1/24"} {
+			all = append(all, netip.MustParsePrefix(s))
+		}
+		return all
+	}
 	with := func(entries ...string) *Policy {
 		p := policy(t, append(entries, "a.example.com:80")...)
 		p.own = own
+		p.loopback = func(mine netip.Prefix) bool { return mine.Addr().String() == "45.0.0.1" }
 		return p
 	}
 	for _, c := range []struct {
@@ -232,14 +238,22 @@ func TestOwnAddresses(t *testing.T) {
 		{with("93.184.216.34:80"), "tcp://93.184.216.34:80", "93.184.216.34:80"},
 		{with("[::/0]:80"), "tcp://[2606:4700::9]:80", ""},
 		{with("[2606:4700::9]:80"), "tcp://[2606:4700::9]:80", "[2606:4700::9]:80"},
-		{with("10.0.0.0/8:80"), "tcp://10.0.0.9:80", "10.0.0.9:80"}, // the private network was asked for
+		{with("10.0.0.0/8:80"), "tcp://10.0.0.9:80", "10.0.0.9:80"},                // the private network was asked for
+		{with("93.184.216.0/24:80"), "tcp://93.184.216.35:80", "93.184.216.35:80"}, // a neighbour
+		{with("0.0.0.0/0:80"), "tcp://45.0.0.1:80", ""},
+		{with("0.0.0.0/0:80"), "tcp://45.0.0.77:80", ""}, // it is on loopback with all of its network
+		{with("45.0.0.77:80"), "tcp://45.0.0.77:80", "45.0.0.77:80"},
+		{with("0.0.0.0/0:80"), "tcp://45.0.1.1:80", "45.0.1.1:80"},
 	} {
 		got, err := resolve(t, c.p, answer("93.184.216.34", "1.1.1.1"), c.target)
 		if got != c.want || c.want == "" && KindOf(err) != Denied {
 			t.Errorf("%s: %q %v, want %q", c.target, got, err, c.want)
 		}
 	}
-	if all := (&Policy{}).ownAddrs(); !slices.Contains(all, netip.MustParseAddr("127.0.0.1")) {
+	p := &Policy{}
+	all := p.ownAddrs()
+	at := slices.IndexFunc(all, func(mine netip.Prefix) bool { return mine.Addr() == netip.MustParseAddr("127.0.0.1") })
+	if at < 0 || !p.isLoopback(all[at]) || p.isLoopback(netip.MustParsePrefix("192.0.2.1/24")) {
 		t.Errorf("this machine has no loopback address: %v", all)
 	}
 }
@@ -247,7 +261,7 @@ func TestOwnAddresses(t *testing.T) {
 // Direct is for what Resolve would not refuse, whatever this machine's addresses are.
 func TestDirect(t *testing.T) {
 	p := policy(t, "93.184.216.34:80", "93.184.216.0/24:80-90", "127.0.0.0/8:80", "10.0.0.1:80", "[::/0]:80", "[2606:4700::9]:80", "a.example.com:80")
-	p.own = func() []netip.Addr { t.Error("Direct looked at the interfaces"); return nil }
+	p.own = func() []netip.Prefix { t.Error("Direct looked at the interfaces"); return nil }
 	for s, want := range map[string]string{
 		"tcp://93.184.216.34:80":   "93.184.216.34:80",
 		"tls://93.184.216.34:80":   "93.184.216.34:80",
@@ -414,7 +428,7 @@ func replyTo(query []byte) []byte {
 
 func TestCheckAsksNobody(t *testing.T) {
 	p := policy(t, "*.example.com:80", "10.0.0.0/8:80")
-	p.own = func() []netip.Addr { t.Error("Check looked at the interfaces"); return nil }
+	p.own = func() []netip.Prefix { t.Error("Check looked at the interfaces"); return nil }
 	for _, s := range []string{"tcp://a.example.com:80", "tcp://10.0.0.1:80"} {
 		if err := p.Check(target(t, s)); err != nil {
 			t.Error(err)
