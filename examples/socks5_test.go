@@ -12,12 +12,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"bulkhead/host"
 	"bulkhead/host/certs/certstest"
+	"bulkhead/host/egress/egresstest"
 	"bulkhead/host/hosttest"
 )
 
@@ -228,4 +230,43 @@ func TestSOCKS5CurlLogin(t *testing.T) {
 	if n := site.requests.Load(); n != 2 {
 		t.Errorf("the site was asked %d times", n)
 	}
+}
+
+// What a client writes for an address of this machine, its network or its cloud is
+// refused, although the tenant may dial the whole internet.
+func TestSOCKS5Spellings(t *testing.T) {
+	h := serveSOCKS(t, []string{"0.0.0.0/0:*", "[::/0]:*", "*.test:*"}, "", names{"inside.test": "127.0.0.1"})
+	all := append(egresstest.Loopback6(), "inside.test", "INSIDE.test.")
+	for _, addr := range []string{"127.0.0.1", "169.254.169.254"} {
+		all = append(all, egresstest.Spellings(netip.MustParseAddr(addr))...)
+	}
+	_, port, err := net.SplitHostPort(h.Addr("socks5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := make(map[string]string)
+	for _, host := range all {
+		asks[host] = "\x03" + string([]byte{byte(len(host))}) + host
+		if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil { // as bytes, too
+			asks["bytes of "+host] = "\x04" + string(a.WithZone("").AsSlice())
+			if a.Is4() {
+				asks["bytes of "+host] = "\x01" + string(a.AsSlice())
+			}
+		}
+	}
+	for host, ask := range asks {
+		c := hosttest.Dial(t, h.Addr("socks5"))
+		hosttest.Say(t, c, "\x05\x01\x00\x05\x01\x00"+ask+string([]byte{byte(n >> 8), byte(n)}))
+		hosttest.Hear(t, c, "\x05\x00\x05")
+		reply := make([]byte, 1)
+		if _, err := io.ReadFull(c, reply); err != nil || reply[0] != 1 && reply[0] != 2 {
+			t.Errorf("%q is answered with %d, %v", host, reply[0], err)
+		}
+		c.Close()
+	}
+	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
 }
