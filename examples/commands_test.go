@@ -101,7 +101,7 @@ func TestPromisedCommands(t *testing.T) {
 			case strings.Contains(command, "7005"):
 				want = "GET example.com:" + plain.port()
 			case strings.Contains(command, "openssl") && strings.Contains(command, "7006"):
-				want, stdin = "subject=CN = example.com", "Q\n"
+				want, stdin = "subject=CN=example.com", "Q\n"
 			case strings.Contains(command, "7006"):
 				want = "GET example.com"
 			case strings.Contains(command, "7053") && filepath.Dir(file) == "dns":
@@ -120,7 +120,7 @@ func TestPromisedCommands(t *testing.T) {
 				t.Skip("there is no sh")
 			}
 			r := hosttest.Run(t, stdin, "sh", "-c", "export CURL_CA_BUNDLE="+ca.WriteCA(t, dir, "ca.pem")+"; "+here.Replace(command))
-			if r.Code != 0 || !strings.Contains(r.Out, want) {
+			if r.Code != 0 || !strings.Contains(strings.ReplaceAll(r.Out, " = ", "="), want) { // openssl's versions differ
 				t.Errorf("%s: %v; want %q", command, r, want)
 			}
 		})

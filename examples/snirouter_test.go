@@ -166,24 +166,24 @@ func TestSNIRouterOpenSSL(t *testing.T) {
 			args []string
 			want []string
 		}{
-			{[]string{"-servername", "one.test", "-verify_hostname", "one.test"}, []string{"subject=CN = one.test", "Verify return code: 0 (ok)", "No ALPN negotiated"}},
-			{[]string{"-servername", "x.two.test", "-verify_hostname", "x.two.test", "-alpn", "h2,http/1.1"}, []string{"subject=CN = *.two.test", "Verify return code: 0 (ok)", "ALPN protocol: h2"}},
-			{[]string{"-servername", "one.test", "-alpn", "http/1.1"}, []string{"subject=CN = one.test", "ALPN protocol: http/1.1"}},
-			{[]string{"-noservername"}, []string{"subject=CN = *.two.test"}}, // the default
-			{[]string{"-servername", "nobody.test"}, []string{"subject=CN = *.two.test"}},
+			{[]string{"-servername", "one.test", "-verify_hostname", "one.test"}, []string{"subject=CN=one.test", "Verify return code: 0 (ok)", "No ALPN negotiated"}},
+			{[]string{"-servername", "x.two.test", "-verify_hostname", "x.two.test", "-alpn", "h2,http/1.1"}, []string{"subject=CN=*.two.test", "Verify return code: 0 (ok)", "ALPN protocol: h2"}},
+			{[]string{"-servername", "one.test", "-alpn", "http/1.1"}, []string{"subject=CN=one.test", "ALPN protocol: http/1.1"}},
+			{[]string{"-noservername"}, []string{"subject=CN=*.two.test"}}, // the default
+			{[]string{"-servername", "nobody.test"}, []string{"subject=CN=*.two.test"}},
 		} {
-			args := append([]string{"s_client", "-connect", r.addr, "-CAfile", r.ca, version}, c.args...)
+			args := append([]string{"s_client", "-connect", r.addr, "-CAfile", r.ca, "-nameopt", "rfc2253", version}, c.args...)
 			got := hosttest.Run(t, "Q\n", "openssl", args...)
 			for _, want := range c.want {
 				if got.Code != 0 || !strings.Contains(got.Out, want) {
-					t.Errorf("%v: %v; want %s", args[5:], got, want)
+					t.Errorf("%v: %v; want %s", args[7:], got, want)
 				}
 			}
 		}
 	}
 	// A ClientHello of several records and segments, as big as they get.
-	args := []string{"s_client", "-connect", r.addr, "-CAfile", r.ca, "-servername", "one.test", "-split_send_frag", "512", "-max_send_frag", "512", "-alpn", strings.Repeat("protocol-that-nobody-speaks,", 60) + "http/1.1"}
-	if got := hosttest.Run(t, "Q\n", "openssl", args...); got.Code != 0 || !strings.Contains(got.Out, "subject=CN = one.test") {
+	args := []string{"s_client", "-connect", r.addr, "-CAfile", r.ca, "-nameopt", "rfc2253", "-servername", "one.test", "-split_send_frag", "512", "-max_send_frag", "512", "-alpn", strings.Repeat("protocol-that-nobody-speaks,", 60) + "http/1.1"}
+	if got := hosttest.Run(t, "Q\n", "openssl", args...); got.Code != 0 || !strings.Contains(got.Out, "subject=CN=one.test") {
 		t.Error(got)
 	}
 	// What openssl says and the site answers goes through, and so does the end.

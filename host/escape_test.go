@@ -61,11 +61,14 @@ func (b *bait) serve(t *testing.T, ln net.Listener) {
 	}()
 }
 
-// dials has a guest dial, and returns its answer; see dialler.
+// dials has a guest dial, and returns its answer; see dialler. Then nothing is open.
 func dials(t *testing.T, h *host.Host, to string) string {
 	t.Helper()
 	c := hosttest.Dial(t, h.Addr("dial"))
-	defer c.Close()
+	defer func() {
+		_ = c.Close()
+		hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
+	}()
 	hosttest.Say(t, c, to)
 	p := make([]byte, 2)
 	if _, err := io.ReadFull(c, p); err != nil {
@@ -100,7 +103,6 @@ func TestEscapeBySpelling(t *testing.T) {
 	if answers["?F"] < 50 || answers["?B"] < 100 {
 		t.Errorf("of %d spellings: %v", len(all), answers)
 	}
-	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
 }
 
 // many is a resolver with several addresses of each name, which change from one question
@@ -200,7 +202,6 @@ func TestEscapeByName(t *testing.T) {
 	if r.questions() != before {
 		t.Errorf("somebody was asked: %q", r.asked[before:])
 	}
-	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
 }
 
 // zone is a name server in which names of evil.example are other names for what is inside.
@@ -287,7 +288,6 @@ func TestEscapeByAlias(t *testing.T) {
 	if got := dials(t, h, "tcp://fine.example:"+port); got != "=A" {
 		t.Errorf("an alias of what may be dialled is answered with %q", got)
 	}
-	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
 }
 
 // Sockets outside the list, by whatever path.
@@ -370,7 +370,6 @@ func TestEscapeByPath(t *testing.T) {
 			t.Errorf("%q is answered with %q", to, got)
 		}
 	}
-	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
 }
 
 // Somebody swaps a link between what is listed and what is not as fast as he can, while
@@ -429,5 +428,4 @@ func TestEscapeBySwapping(t *testing.T) {
 	if answers["=A"]+answers["!F"] != 300 {
 		t.Errorf("answers: %v", answers)
 	}
-	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
 }

@@ -116,7 +116,7 @@ func (s *server) run(stdin string, args ...string) hosttest.Ran {
 }
 
 func (s *server) args(more []string) []string {
-	args := []string{"s_client", "-connect", s.addr, "-CAfile", s.ca, "-verify_return_error"}
+	args := []string{"s_client", "-connect", s.addr, "-CAfile", s.ca, "-verify_return_error", "-nameopt", "rfc2253"}
 	all := " " + strings.Join(more, " ")
 	if !strings.Contains(all, " -servername") && !strings.Contains(all, " -noservername") {
 		args = append(args, "-servername", "host.test", "-verify_hostname", "host.test")

@@ -94,13 +94,13 @@ func TestServerNames(t *testing.T) {
 			"host.test": "host.test", "own.wild.test": "own.wild.test", "any.wild.test": "*.wild.test", "ANY.Wild.test": "*.wild.test", "b.two.test": "a.two.test",
 		} {
 			r := s.run("Q\n", version, "-servername", name, "-verify_hostname", name)
-			if r.Code != 0 || !strings.Contains(r.Out, "subject=CN = "+want+"\n") {
+			if r.Code != 0 || !strings.Contains(r.Out, "subject=CN="+want+"\n") {
 				t.Errorf("%s: %v; want %s", name, r, want)
 			}
 		}
 		for _, args := range [][]string{{"-noservername"}, {"-servername", "wild.test"}, {"-servername", "a.b.wild.test"}, {"-servername", "nobody.test"}} {
 			r := s.run("Q\n", append(args, version)...)
-			if r.Code != 0 || !strings.Contains(r.Out, "subject=CN = host.test\n") {
+			if r.Code != 0 || !strings.Contains(r.Out, "subject=CN=host.test\n") {
 				t.Errorf("%v: %v; want the first", args, r)
 			}
 		}
@@ -357,7 +357,7 @@ func TestReload(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
 		s := one(t, "")
 		old := s.start(version)
-		old.Hear("subject=CN = host.test", 1)
+		old.Hear("subject=CN=host.test", 1)
 		fingerprint := func() string {
 			r := s.run("Q\n", version)
 			from := strings.Index(r.Out, "-----BEGIN CERTIFICATE-----")
