@@ -56,7 +56,7 @@ type Wiring struct {
 	Signal   Signal
 }
 
-// CSA is one connected socket. All its methods are to be called on its loop,
+// CSA is one connected socket, or one peer of a DatagramSocket. All its methods are to be called on its loop,
 // by the owner of the baton.
 type CSA struct {
 	// Tag is the handler's, to find its own state with.
@@ -78,8 +78,9 @@ type CSA struct {
 	lastActive int64          // when a byte last moved
 	held       *dataCall      // a Data that is not over, whose loop was passed on
 	throttle   *throttle
-	relay      *relay  // of a connection that is spliced
-	secure     *secure // of a connection with TLS
+	relay      *relay        // of a connection that is spliced
+	secure     *secure       // of a connection with TLS
+	datagram   *datagramPeer // of a peer of a DatagramSocket
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
@@ -185,9 +186,12 @@ func (c *CSA) Local() string {
 	return localAddress(int(c.fd))
 }
 
-// Transport is "tcp" or "unix".
+// Transport is "tcp", "unix" or "udp".
 func (c *CSA) Transport() string {
-	if c.peer.IsValid() {
+	switch {
+	case c.datagram != nil:
+		return "udp"
+	case c.peer.IsValid():
 		return "tcp"
 	}
 	return "unix"
@@ -200,7 +204,8 @@ func (c *CSA) Traffic() (received, sent int64) { return c.received, c.sent }
 // ProducerFinished flushes the inbox, tells the peer that no more follows,
 // and closes when it has finished too, or after Settings.Linger. What it sends
 // meanwhile is not read by the handler; the handler's next and last call is
-// Closed.
+// Closed. Over UDP there is nothing to tell: it closes when the inbox is empty, and the
+// next datagram from the peer is a new connection's.
 func (c *CSA) ProducerFinished() {
 	if c.is(finishing | dying | dead) {
 		return
@@ -209,6 +214,9 @@ func (c *CSA) ProducerFinished() {
 	c.clear(paused | full | offering)
 	c.rest.release(c.loop, c.wiring.Budget)
 	c.stopTimers()
+	if c.datagram != nil {
+		c.datagram.forget()
+	}
 	if linger := c.wiring.Settings.Linger; linger > 0 {
 		c.loop.sel.SetTimer(&c.timer, c, c.loop.Now()+int64(linger))
 	}
@@ -217,7 +225,7 @@ func (c *CSA) ProducerFinished() {
 
 // FinishSending flushes the inbox and then tells the peer that no more
 // follows. Receiving goes on. When the peer has finished too, the connection
-// closes by itself.
+// closes by itself. Over UDP nobody is told, and the peer never has.
 func (c *CSA) FinishSending() {
 	if c.is(sendFinished | dying | dead) {
 		return
@@ -248,6 +256,9 @@ func (c *CSA) kill(r Reason) {
 	}
 	c.set(dying | sendFinished)
 	c.reason = r
+	if c.datagram != nil {
+		c.datagram.forget()
+	}
 	c.loop.later(c)
 }
 
@@ -260,7 +271,11 @@ func (c *CSA) settle() {
 	if c.relay != nil {
 		c.relay.start()
 	}
-	if !c.is(dying | dead) {
+	switch {
+	case c.is(dying | dead):
+	case c.datagram != nil:
+		c.datagram.settle()
+	default:
 		c.flush()
 	}
 	if c.is(dying) && !c.is(dead) {
@@ -279,9 +294,11 @@ func (c *CSA) bury() {
 	if c.relay != nil {
 		c.relay.ended(c, c.reason)
 	}
-	if c.unsent() || c.is(broken) {
+	switch {
+	case c.datagram != nil: // the socket is the others', too
+	case c.unsent() || c.is(broken):
 		resetSocket(int(c.fd))
-	} else {
+	default:
 		closeSocket(int(c.fd))
 	}
 	c.inbox.release(l, c.wiring.Budget)

@@ -35,6 +35,9 @@ type Handler interface {
 	// behind it, after Writable, after CSA.Receive(true), and, when the peer
 	// has finished sending, until Data consumes nothing of it. Any other result closes the connection
 	// with abi.Invalid.
+	//
+	// Over UDP p is one datagram, whole, and may be empty. It is handed over once: what
+	// is not consumed of it is gone. One that the window has no room for is lost.
 	Data(c *CSA, p []byte) int
 
 	// Writable says that the inbox takes data again, after a Send that took
@@ -46,7 +49,8 @@ type Handler interface {
 	Secured(c *CSA, code abi.Code)
 
 	// EOF says that the peer has finished sending. The other direction stays
-	// open until the handler says ProducerFinished or FinishSending.
+	// open until the handler says ProducerFinished or FinishSending. It never
+	// comes over UDP.
 	EOF(c *CSA)
 
 	// Timer says that a timer set with CSA.SetTimer has fired.

@@ -14,7 +14,14 @@ const direct = 4 << 10
 // socket does not take at once. An empty p
 // takes nothing and answers abi.OK or abi.Closed. What is taken is sent at the
 // end of the event; p is not kept.
+//
+// Over UDP p is one datagram, which is taken whole or not at all, and an empty p is an
+// empty datagram. abi.Invalid says that it is longer than one can be: 65,507 bytes over
+// IPv4, 65,527 over IPv6. What is taken may be lost all the same.
 func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
+	if c.datagram != nil {
+		return c.datagram.send(p)
+	}
 	if c.is(sendFinished | dying | dead) {
 		return 0, abi.Closed
 	}
@@ -214,6 +221,10 @@ func (c *CSA) offerAgain() {
 		return
 	}
 	c.clear(full)
+	if c.datagram != nil {
+		c.datagram.offerLater()
+		return
+	}
 	if c.rest.len() > 0 && c.rest.len() >= int(c.want) || c.is(ended) && !c.is(endTold) {
 		c.set(offering)
 		c.d.ReadAgain()

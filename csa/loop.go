@@ -21,6 +21,8 @@ type Loop struct {
 	scratch []byte // for bytes that nobody keeps
 	pipes   pipePool
 	relays  int // that are alive
+	// datagrams is what datagram sockets share; nil while there are none.
+	datagrams *datagrams
 }
 
 // NewLoop makes the loop of a selector.
@@ -67,15 +69,23 @@ func (l *Loop) begin() { l.depth++ }
 // any more, so this is where connections are flushed and buried.
 func (l *Loop) end() {
 	if l.depth == 1 {
-		for l.settled < len(l.todo) {
-			c := l.todo[l.settled]
-			l.settled++ // before the call, which may pass the loop on
-			c.settle()
+		l.settle()
+		for l.datagrams != nil && len(l.datagrams.unsent) > 0 {
+			l.datagrams.flush()
+			l.settle()
 		}
-		clear(l.todo)
-		l.todo, l.settled = l.todo[:0], 0
 	}
 	l.depth--
+}
+
+func (l *Loop) settle() {
+	for l.settled < len(l.todo) {
+		c := l.todo[l.settled]
+		l.settled++ // before the call, which may pass the loop on
+		c.settle()
+	}
+	clear(l.todo)
+	l.todo, l.settled = l.todo[:0], 0
 }
 
 // settleLater has c settled at the end of the event, which is now if none is

@@ -3,7 +3,8 @@ package csa
 import "bulkhead/abi"
 
 // Receive pauses (false) or resumes (true) reading. Resuming also offers the
-// unconsumed rest to the handler again, in a later turn of the loop.
+// unconsumed rest to the handler again, in a later turn of the loop. Over UDP a few
+// datagrams wait while reading is paused, 16 of 64 KiB together, and those above are lost.
 func (c *CSA) Receive(on bool) {
 	if c.is(finishing | dying | dead) {
 		return
@@ -15,6 +16,10 @@ func (c *CSA) Receive(on bool) {
 		return
 	}
 	c.clear(paused | full)
+	if c.datagram != nil {
+		c.datagram.offerLater()
+		return
+	}
 	if c.rest.len() > 0 {
 		c.set(offering)
 	}
@@ -27,8 +32,11 @@ func (c *CSA) Receive(on bool) {
 
 // Want has no Data come before n bytes are there or the peer has finished.
 // It holds until it is changed; zero or less, and one, mean any byte. A
-// handler must not want more than its window holds.
+// handler must not want more than its window holds. Over UDP it means nothing.
 func (c *CSA) Want(n int) {
+	if c.datagram != nil {
+		return
+	}
 	c.want = int32(max(0, n))
 	if c.rest.len() > 0 && c.rest.len() >= int(c.want) && !c.is(paused|finishing|dying|dead) {
 		c.set(offering)

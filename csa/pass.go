@@ -63,6 +63,11 @@ func (l *Loop) takeOver() {
 	case inClosed:
 		at.c.tellOthers()
 	}
+	if g := l.datagrams; g != nil && g.reading != nil {
+		s := g.reading
+		g.reading = nil
+		s.goOn()
+	}
 	l.end()
 }
 
@@ -76,7 +81,12 @@ func (c *CSA) Consumed(p []byte, used int) {
 	}
 	c.held = nil
 	c.loop.begin()
-	if !c.is(dead) {
+	switch {
+	case c.is(dead):
+	case c.datagram != nil:
+		c.datagram.consumed(p, used)
+		c.datagram.offerLater()
+	default:
 		c.keep(d, p, used)
 		switch {
 		case c.relay != nil || c.securing():

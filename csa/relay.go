@@ -29,11 +29,14 @@ const relayBatch = 512 << 10
 // than by finishing, the other is reset.
 //
 // It answers abi.OK; abi.Invalid when they are the same, or not of one loop;
-// abi.Again while TLS is on its way on one;
+// abi.Unsupported when one is a peer over UDP; abi.Again while TLS is on its way on one;
 // abi.Closed when one has finished sending or is over.
 func Splice(a, b *CSA) abi.Code {
 	if a == b || a.loop != b.loop || a.relay != nil || b.relay != nil {
 		return abi.Invalid
+	}
+	if a.datagram != nil || b.datagram != nil {
+		return abi.Unsupported
 	}
 	if a.securing() || b.securing() {
 		return abi.Again

@@ -88,3 +88,24 @@ func AddrPortOf(sa unix.Sockaddr) netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+// inet6 reports whether a socket is of IPv6, or of both.
+func inet6(fd int) bool {
+	sa, err := unix.Getsockname(fd)
+	_, six := sa.(*unix.SockaddrInet6)
+	return err == nil && six
+}
+
+// brokenSocket reports whether an error of reading is one that stays.
+func brokenSocket(err error) bool {
+	return err == unix.EBADF || err == unix.EINVAL || err == unix.ENOTSOCK
+}
+
+// badSource reports whether an error of sending may be of the address that a datagram was
+// to leave from.
+func badSource(err error) bool {
+	return err == unix.EINVAL || err == unix.EADDRNOTAVAIL || err == unix.ENODEV
+}
+
+// earlierError reports whether an error of sending may be about what was sent before.
+func earlierError(err error) bool { return err == unix.ECONNREFUSED }

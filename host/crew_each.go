@@ -136,6 +136,8 @@ func (e *eachCrew) take(a arrival) {
 	e.s.handOver(a, func() csa.Handler { return e.doors[a.at] })
 }
 
+func (e *eachCrew) peer(at int) csa.Handler { return e.doors[at] }
+
 // door is the handler of a loop's connections that have no instance yet.
 type door struct {
 	crew *eachCrew

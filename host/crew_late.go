@@ -160,6 +160,13 @@ func (k *lateCrew) release(h csa.Handler)           { (*k.crew.Load()).release(h
 func (k *lateCrew) stopOne(h csa.Handler)           { (*k.crew.Load()).stopOne(h) }
 func (k *lateCrew) hold(i *plugins.Instance, n int) { (*k.crew.Load()).hold(i, n) }
 
+func (k *lateCrew) peer(at int) csa.Handler {
+	if c := k.crew.Load(); c != nil {
+		return (*c).peer(at)
+	}
+	return nil
+}
+
 func (k *lateCrew) stop() {
 	if c := k.crew.Load(); c != nil {
 		(*c).stop()

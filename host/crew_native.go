@@ -32,6 +32,8 @@ func (n *nativeCrew) take(a arrival) {
 	n.s.handOver(a, func() csa.Handler { return n.handlers[a.at] })
 }
 
+func (n *nativeCrew) peer(at int) csa.Handler { return n.handlers[at] }
+
 func (n *nativeCrew) release(csa.Handler) {}
 
 func (n *nativeCrew) stop()               {}

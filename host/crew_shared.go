@@ -126,6 +126,13 @@ func (k *sharedCrew) take(a arrival) {
 	})
 }
 
+func (k *sharedCrew) peer(at int) csa.Handler {
+	if seat := k.seats[at]; seat != nil && seat.instance != nil {
+		return seat.instance
+	}
+	return nil
+}
+
 func (k *sharedCrew) release(csa.Handler) {}
 func (k *sharedCrew) stopOne(csa.Handler) {}
 

@@ -42,6 +42,9 @@ func (k *stdioCrew) take(a arrival) {
 	})
 }
 
+// peer has no handler: a program's input is a stream.
+func (k *stdioCrew) peer(int) csa.Handler { return nil }
+
 // command is a process that knows whether it was started, and is counted
 // among the instances from then on.
 type command struct {

@@ -105,6 +105,9 @@ func complete(cfg *config.Config) error {
 		if !tenants[l.Tenant] {
 			return fmt.Errorf("listener %q is of tenant %q, which the configuration does not have", l.Name, l.Tenant)
 		}
+		if l.Address.Datagrams() && (l.Shape == "stdio" || l.TLS != nil || len(l.ProxyFrom) > 0) {
+			return fmt.Errorf("listener %q is for UDP, and so has no programs (shape \"stdio\"), no TLS and no PROXY headers", l.Name)
+		}
 	}
 	return nil
 }
@@ -237,7 +240,12 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 	}
 	for _, s := range h.servers {
 		var err error
-		if s.socket, err = listen.Open(s.config.Address.Network, s.config.Address.Host, s.tuning); err != nil {
+		if s.config.Address.Datagrams() {
+			err = s.openUDP()
+		} else if s.socket, err = listen.Open(s.config.Address.Network, s.config.Address.Host, s.tuning); err == nil {
+			s.addr = s.socket.Addr
+		}
+		if err != nil {
 			fail(&s.config, "address", err)
 		}
 	}
@@ -291,7 +299,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 func (h *Host) Addr(listener string) string {
 	for _, s := range h.servers {
 		if s.config.Name == listener {
-			return s.socket.Addr
+			return s.addr
 		}
 	}
 	return ""
@@ -307,7 +315,7 @@ func (h *Host) Run(ctx context.Context) error {
 			h.shut()
 			return err
 		}
-		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.socket.Addr)
+		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.addr)
 	}
 	h.late.start(runtime.GOMAXPROCS(0))
 	if slices.ContainsFunc(h.servers, func(s *server) bool { return s.certs != nil }) {
@@ -381,12 +389,12 @@ func (h *Host) shut() {
 				s.home.call(s.stopAccepting)
 			}
 		}
+		stopped := csa.Reason{Code: abi.Closed, Why: "the host stopped"}
 		for _, l := range h.loops {
-			l.call(func() {
-				l.Each(func(c *csa.CSA) {
-					c.ShutdownMicroprocess(csa.Reason{Code: abi.Closed, Why: "the host stopped"})
-				})
-			})
+			l.call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
+		}
+		for _, s := range h.servers {
+			s.closeUDP(stopped)
 		}
 		// What was on its way to a loop finds stopping set, and is dropped.
 		for _, s := range h.servers {

@@ -22,7 +22,7 @@ import (
 
 // server is the TCPServer of one listener: it accepts connections on its home
 // loop and hands each, as a CSA, to the loop and the handler that its crew
-// chooses.
+// chooses. The connections of UDP are made by its peers instead.
 type server struct {
 	host     *Host
 	tenant   *tenant
@@ -32,7 +32,9 @@ type server struct {
 	settings csa.Settings
 	dialled  csa.Settings // of connections that its handlers have dialled
 	tuning   listen.Options
-	socket   *listen.Socket
+	socket   *listen.Socket // nil for UDP
+	addr     string         // where it listens
+	peers    []*peers       // of a UDP listener
 	crew     crew
 	books    []books // one for each loop
 	counters counters
@@ -68,6 +70,9 @@ type crew interface {
 	// take provides the connection with a handler, through server.handOver, or
 	// drops it. It is called on the home loop and does not block.
 	take(c arrival)
+	// peer is the handler for a new peer over UDP on a loop, on which it is called; nil
+	// when none is ready. It is released as take's are.
+	peer(at int) csa.Handler
 	// release lets go of a handler that take has provided when its connection
 	// is over, or has not come to be. It is called on the connection's loop.
 	release(h csa.Handler)
@@ -98,6 +103,7 @@ type counters struct {
 	accepted, refused, shortages, failed, traps, stopped atomic.Int64
 	received, sent                                       atomic.Int64
 	instances                                            atomic.Int64
+	lost                                                 [csa.Losses]atomic.Int64 // datagrams
 }
 
 const (
@@ -114,6 +120,9 @@ const (
 
 // listenOn starts to accept, on the home loop, unless the host has been closed.
 func (s *server) listenOn() error {
+	if s.socket == nil {
+		return s.listenUDP()
+	}
 	var err error
 	s.home.call(func() {
 		if s.stopped {
@@ -127,9 +136,10 @@ func (s *server) listenOn() error {
 	return err
 }
 
-// stopAccepting closes the listening socket, on the home loop.
+// stopAccepting closes the listening socket, on the home loop. That of UDP, which its
+// peers need, stays, and nobody new is admitted.
 func (s *server) stopAccepting() {
-	if s.stopped {
+	if s.stopped || s.socket == nil {
 		return
 	}
 	s.stopped = true

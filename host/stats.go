@@ -41,6 +41,7 @@ type ListenerStats struct {
 	Instances int64 // alive
 	Received  int64
 	Sent      int64
+	Lost      DatagramStats // of a UDP listener
 }
 
 // Stats may be called from any goroutine, while the host runs and after.
@@ -63,6 +64,7 @@ func (h *Host) Stats() Stats {
 			Instances: c.instances.Load(),
 			Received:  c.received.Load(),
 			Sent:      c.sent.Load(),
+			Lost:      c.datagramStats(),
 		})
 	}
 	return st

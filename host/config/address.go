@@ -14,9 +14,10 @@ import (
 
 // Address is where a listener listens.
 type Address struct {
-	// Network is "tcp" (both families), "tcp4", "tcp6", "unix" or "fd".
+	// Network is "tcp" (both families), "tcp4", "tcp6", "udp" (both families),
+	// "udp4", "udp6", "unix" or "fd".
 	Network string
-	// Host is, for the tcp networks, host:port as net.JoinHostPort writes it:
+	// Host is, for the tcp and udp networks, host:port as net.JoinHostPort writes it:
 	// the host is an IP address, "localhost", or empty for every address of
 	// the machine; port 0 asks for any free port. For unix it is the socket's
 	// absolute path, or "@name" in Linux's abstract namespace. For fd it is a
@@ -34,11 +35,14 @@ func (a Address) abstract() bool { return a.Network == "unix" && strings.HasPref
 // socketFile tells whether a is a unix socket with a file of its own.
 func (a Address) socketFile() bool { return a.Network == "unix" && !a.abstract() }
 
+// Datagrams tells whether a is of UDP.
+func (a Address) Datagrams() bool { return strings.HasPrefix(a.Network, "udp") }
+
 // networks are the words an address may begin with.
-var networks = []string{"tcp", "tcp4", "tcp6", "unix", "fd"}
+var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "fd"}
 
 // addressForms is the mend when nothing better can be said.
-const addressForms = `write tcp://HOST:PORT, tcp4://HOST:PORT, tcp6://HOST:PORT, unix://PATH, unix://@NAME or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"`
+const addressForms = `write tcp://HOST:PORT, udp://HOST:PORT (also tcp4, tcp6, udp4, udp6), unix://PATH, unix://@NAME or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"`
 
 // fault is why a value was refused: problem completes the sentence "the value
 // ...", mend says what to write.
@@ -58,7 +62,7 @@ func parseAddress(s, dir string) (Address, *fault) {
 	var host string
 	var f *fault
 	switch network {
-	case "tcp", "tcp4", "tcp6":
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 		host, f = parseHostPort(network, rest)
 	case "unix":
 		host, f = parseSocketPath(rest, dir)
@@ -105,13 +109,14 @@ func parseHostPort(network, s string) (string, *fault) {
 		return "", &fault{fmt.Sprintf("has a host %s that is not an IP address", quote(host)), `write an IP address, "localhost", or nothing for every address of the machine`}
 	}
 	if ip.Is4In6() {
-		return "", &fault{"has an IPv4 address in IPv6 clothes", "write " + quote("tcp4://"+net.JoinHostPort(ip.Unmap().WithZone("").String(), port))}
+		return "", &fault{"has an IPv4 address in IPv6 clothes", "write " + quote(network[:3]+"4://"+net.JoinHostPort(ip.Unmap().WithZone("").String(), port))}
 	}
-	if network == "tcp4" && !ip.Is4() {
-		return "", &fault{"has an IPv6 host on tcp4", `write "tcp6://" or "tcp://" in front of it`}
+	kind := network[:3] // tcp or udp
+	if network == kind+"4" && !ip.Is4() {
+		return "", &fault{"has an IPv6 host on " + network, fmt.Sprintf(`write "%s6://" or "%s://" in front of it`, kind, kind)}
 	}
-	if network == "tcp6" && ip.Is4() {
-		return "", &fault{"has an IPv4 host on tcp6", `write "tcp4://" or "tcp://" in front of it`}
+	if network == kind+"6" && ip.Is4() {
+		return "", &fault{"has an IPv4 host on " + network, fmt.Sprintf(`write "%s4://" or "%s://" in front of it`, kind, kind)}
 	}
 	if !plainWord(ip.Zone()) {
 		return "", &fault{fmt.Sprintf("has a bad zone %s", quote(ip.Zone())), "write the interface's name behind the %, like fe80::1%eth0"}
@@ -121,7 +126,7 @@ func parseHostPort(network, s string) (string, *fault) {
 
 // exampleHost is a host and port that network takes.
 func exampleHost(network string) string {
-	if network == "tcp6" {
+	if strings.HasSuffix(network, "6") {
 		return "[::1]:7001"
 	}
 	return "127.0.0.1:7001"

@@ -18,15 +18,35 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 			}
 		}
 		for _, key := range []string{"keepalive", "user_timeout"} {
-			if line, given := l.lines[key]; given && a.Network == "unix" {
+			if line, given := l.lines[key]; given && (a.Network == "unix" || a.Datagrams()) {
 				d.fail(line, "leave it out", "%s is for TCP, and address is %s", key, quote(a.String()))
 			}
+		}
+		if a.Datagrams() {
+			d.checkDatagrams(l)
 		}
 	}
 	if line, given := l.lines["snapshot"]; given && !l.copies() {
 		d.fail(line, "leave it out", "snapshot is for instance = \"connection\" and shape = \"events\"")
 	}
 	d.checkStrayed(l, table)
+}
+
+// checkDatagrams looks at a UDP listener for what only streams have.
+func (d *decoder) checkDatagrams(l *Listener) {
+	address := quote(l.Address.String())
+	if l.Shape == "stdio" {
+		d.fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s: a program's input is a stream, and would not see where a datagram ends", address)
+	}
+	for _, key := range []string{"backlog", "proxy_from", "tls"} {
+		if line, given := l.lines[key]; given {
+			what := map[string]string{"tls": "[listener.tls]"}[key]
+			if what == "" {
+				what = key
+			}
+			d.fail(line, "leave it out, or listen on tcp://", "%s is for streams, and address is %s", what, address)
+		}
+	}
 }
 
 // checkStrayed warns of limits that stand below [listener.config], and so go
@@ -106,7 +126,8 @@ func (d *decoder) checkAddress(l *Listener, taken map[string]*Listener) {
 type claim struct{ own, against []string }
 
 // claimsOf tells what an address takes. A TCP address for every host of a
-// family clashes with each single one of that family on the same port.
+// family clashes with each single one of that family on the same port; so does a UDP
+// address, and the two have nothing to do with each other.
 func claimsOf(a Address) []claim {
 	if a.Network == "unix" || a.Network == "fd" {
 		s := a.String()
@@ -117,6 +138,7 @@ func claimsOf(a Address) []claim {
 		// Port 0 is another one each time.
 		return nil
 	}
+	kind := a.Network[:3] // tcp or udp
 	var families []string
 	ip, err := netip.ParseAddr(host)
 	switch {
@@ -124,9 +146,9 @@ func claimsOf(a Address) []claim {
 		families = []string{"4"}
 	case err == nil:
 		families = []string{"6"}
-	case a.Network == "tcp4":
+	case a.Network == kind+"4":
 		families = []string{"4"}
-	case a.Network == "tcp6":
+	case a.Network == kind+"6":
 		families = []string{"6"}
 	default:
 		families = []string{"4", "6"}
@@ -134,7 +156,7 @@ func claimsOf(a Address) []claim {
 	every := host == "" || err == nil && ip.IsUnspecified()
 	var claims []claim
 	for _, family := range families {
-		key := family + "/" + port + "/"
+		key := kind + family + "/" + port + "/"
 		if every {
 			// "some" is entered by each address of the family on that port.
 			claims = append(claims, claim{[]string{key + "every", key + "some"}, []string{key + "some"}})

@@ -258,6 +258,9 @@ func (d *decoder) listeners(m map[string]any, root *keylines.Node, tenants map[s
 		l := DefaultListener()
 		l.Line = at.Line
 		l.lines = readTable(d, &l, listenerFields, table, at, "[[listener]]")
+		if _, given := l.lines["idle_timeout"]; !given && l.Address.Datagrams() {
+			l.IdleTimeout = DatagramIdleTimeout
+		}
 		d.checkListener(&l, table)
 		if tenant := l.Tenant; tenant != "" && tenantsKnown {
 			if _, ok := tenants[tenant]; !ok {

@@ -148,7 +148,7 @@ address = 1
 plugin = ["echo.wasm"]
 `, `2: name = "Echo" is no listener's name; write a name of 1 to 63 of a-z, 0-9, "_", "." and "-", beginning with a letter or a digit
 3: tenant = "" is empty; write the NAME of a [tenant.NAME] table
-4: address = 1 is a whole number; write tcp://HOST:PORT, tcp4://HOST:PORT, tcp6://HOST:PORT, unix://PATH, unix://@NAME or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"
+4: address = 1 is a whole number; write tcp://HOST:PORT, udp://HOST:PORT (also tcp4, tcp6, udp4, udp6), unix://PATH, unix://@NAME or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"
 5: plugin = [...] is an array; write the path of a .wasm file`},
 		{"undefined tenant", strings.Replace(least, `"acme"`, `"acne"`, 1), `4: tenant "acne" is not defined; did you mean "acme"?`},
 		{"undefined tenant, nothing near", strings.Replace(least, `"acme"`, `"zeta.x"`, 1), `4: tenant "zeta.x" is not defined; add a [tenant."zeta.x"] table; it may be empty`},
@@ -185,6 +185,12 @@ linger = 07:32:00
 8: owner is for a unix socket with a path, and address is "tcp://127.0.0.1:7001"; leave it out`},
 		{"tcp keys on a socket", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\n", `7: keepalive is for TCP, and address is "unix:///run/e.sock"; leave it out
 8: user_timeout is for TCP, and address is "unix:///run/e.sock"; leave it out`},
+		{"stream keys on udp", strings.Replace(least, "tcp://", "udp://", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\nbacklog = 5\nproxy_from = [\"10.0.0.1\"]\nshape = \"stdio\"\n[listener.tls]\nself_signed = [\"a\"]\n", `7: keepalive is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
+8: user_timeout is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
+9: backlog is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://
+10: proxy_from is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://
+11: shape = "stdio" does not go with address "udp://127.0.0.1:7001": a program's input is a stream, and would not see where a datagram ends; write a handler with callbacks (shape = "events"), or listen on tcp://
+12: [listener.tls] is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://`},
 		{"mode and owner", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "mode = 0o660\nowner = \"a:b:c\"\n", `7: mode = 432 is a whole number; write octal digits in quotes from "0000" to "0777", like "0660"
 8: owner = "a:b:c" is no owner; write "USER", "USER:GROUP" or ":GROUP", by name or number`},
 		{"mode out of range", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "mode = \"4755\"\n", `7: mode = "4755" is no mode; write octal digits in quotes from "0000" to "0777", like "0660"`},
@@ -198,6 +204,7 @@ linger = 07:32:00
 		{"duplicate name", least + strings.Replace(least, "7001", "7002", 1)[len("[tenant.acme]\n"):], `8: duplicate listener name "echo"; give each listener a name of its own (the first is on line 3)`},
 		{"duplicate address", least + strings.Replace(least, "echo\"", "b\"", 1)[len("[tenant.acme]\n"):], `10: duplicate address "tcp://127.0.0.1:7001"; listen on another address (the first is on line 5)`},
 		{"overlapping address", least + strings.NewReplacer("echo\"", "b\"", "127.0.0.1", "").Replace(least)[len("[tenant.acme]\n"):], `10: address "tcp://:7001" overlaps with "tcp://127.0.0.1:7001"; listen on another address (the first is on line 5)`},
+		{"overlapping address of udp", strings.NewReplacer("tcp://127.0.0.1", "udp4://").Replace(least) + strings.NewReplacer("echo\"", "b\"", "tcp://", "udp://").Replace(least)[len("[tenant.acme]\n"):], `10: address "udp://127.0.0.1:7001" overlaps with "udp4://:7001"; listen on another address (the first is on line 5)`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			src := test.src

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // limits gives what WriteLimits writes.
@@ -204,6 +205,32 @@ type fullDisk struct{}
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
 var errFull = errors.New("no space")
+
+// A UDP listener is shown what holds for it, and not what is of streams; TCP may have the same port.
+func TestLimitsOfUDP(t *testing.T) {
+	tcp := strings.Replace(least, "echo\"", "stream\"", 1)
+	c := mustParse(t, tcp+strings.Replace(least, "tcp://", "udp://", 1)[len("[tenant.acme]\n"):]+"inbox = \"8KiB\"\n")
+	if l := &c.Listeners[1]; l.IdleTimeout != DatagramIdleTimeout || c.Listeners[0].IdleTimeout != 5*time.Minute {
+		t.Errorf("idle timeouts are %v and %v", c.Listeners[0].IdleTimeout, l.IdleTimeout)
+	}
+	text := limits(t, c)
+	text = text[strings.LastIndex(text, "[[listener]]"):]
+	for _, key := range []string{"backlog", "keepalive", "user_timeout", "proxy_from", "mode", "owner"} {
+		if strings.Contains(text, "\n"+key+" ") {
+			t.Errorf("%s is shown:\n%s", key, text)
+		}
+	}
+	for _, want := range []string{`idle_timeout = "30s" `, `inbox = "8KiB" `, `address = "udp://127.0.0.1:7001"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not shown:\n%s", want, text)
+		}
+	}
+	checkRoundTrip(t, c)
+	given := mustParse(t, strings.Replace(least, "tcp://", "udp://", 1)+"idle_timeout = \"5m\"\n")
+	if got := given.Listeners[0].IdleTimeout; got != 5*time.Minute {
+		t.Errorf("an idle timeout that is given became %v", got)
+	}
+}
 
 func TestWriteLimitsFails(t *testing.T) {
 	if err := mustParse(t, least).WriteLimits(fullDisk{}); !errors.Is(err, errFull) {

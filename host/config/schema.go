@@ -121,6 +121,11 @@ func DefaultListener() Listener {
 	}
 }
 
+// DatagramIdleTimeout is the idle timeout of a UDP listener of which a file does not say
+// it. It is shorter than others, since a datagram may be from somebody who never asked
+// for anything, and whose place nobody gives back.
+const DatagramIdleTimeout = 30 * time.Second
+
 var listenerFields = []field[Listener]{
 	{
 		name:     "name",
@@ -219,7 +224,12 @@ var listenerFields = []field[Listener]{
 			}
 			l.ProxyFrom = list
 		},
-		show: func(l *Listener) string { return tomlList(l.ProxyFrom) },
+		show: func(l *Listener) string {
+			if l.Address.Datagrams() {
+				return ""
+			}
+			return tomlList(l.ProxyFrom)
+		},
 	},
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
 	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }),
@@ -231,7 +241,7 @@ var listenerFields = []field[Listener]{
 	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }),
 	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).with(func(f *field[Listener]) {
 		f.note = "the kernel may make it shorter"
-	}),
+	}).with(streamsOnly),
 	{
 		name: "mode",
 		want: `octal digits in quotes from "0000" to "0777", like "0660"`,
@@ -283,11 +293,22 @@ var listenerFields = []field[Listener]{
 	},
 }
 
+// streamsOnly keeps a key out of the limits of a UDP listener.
+func streamsOnly(f *field[Listener]) {
+	show := f.show
+	f.show = func(l *Listener) string {
+		if l.Address.Datagrams() {
+			return ""
+		}
+		return show(l)
+	}
+}
+
 // tcpOnly keeps a key out of the limits of a listener that is surely not TCP.
 func tcpOnly(f *field[Listener]) {
 	show := f.show
 	f.show = func(l *Listener) string {
-		if l.Address.Network == "unix" {
+		if l.Address.Network == "unix" || l.Address.Datagrams() {
 			return ""
 		}
 		return show(l)

@@ -8,6 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sharesDatagrams says that the system deals datagrams out, by peer, over the sockets that share an
+// address.
+const sharesDatagrams = false
+
 // Accept takes the next connection off the queue: non-blocking, and closed on
 // exec. It answers EAGAIN when there is none.
 func (s *Socket) Accept() (int, unix.Sockaddr, error) {

@@ -1,4 +1,4 @@
-// Package listen opens the sockets that a host listens on: TCP, Unix, and
+// Package listen opens the sockets that a host listens on: TCP, Unix, UDP, and
 // those inherited from whoever started the process.
 package listen
 
@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -135,8 +136,8 @@ func mend(err error) string {
 	return ""
 }
 
-// take gets a descriptor of our own for the listener's socket.
-func take(ln *net.TCPListener) (fd int, err error) {
+// take gets a descriptor of our own for a socket of the net package's.
+func take(ln syscall.Conn) (fd int, err error) {
 	raw, err := ln.SyscallConn()
 	if err != nil {
 		return -1, err

@@ -1,0 +1,561 @@
+package csa
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"bulkhead/abi"
+	"bulkhead/selector"
+)
+
+// Peers is whom a DatagramSocket asks and tells. All methods are called on the
+// socket's loop.
+type Peers interface {
+	// Admit is asked when a datagram has come from somebody who is no peer of
+	// the socket yet. With Admitted the wiring is what the new connection gets;
+	// its Budget has to be that of the socket. Admit must not call a handler.
+	Admit(peer netip.AddrPort) (Wiring, Admission)
+	// Lost counts n datagrams that were lost.
+	Lost(why Loss, n int)
+	// Broken says that the socket cannot be read any more.
+	Broken(err error)
+}
+
+// Admission is the answer of Peers.Admit.
+type Admission byte
+
+// The answers.
+const (
+	// TurnedAway loses the datagram.
+	TurnedAway Admission = iota
+	// Admitted makes its sender a peer.
+	Admitted
+	// NoPlace has the socket end the connection of a peer that has sent one
+	// datagram only, longest ago, and ask again; if there is none, the datagram
+	// is lost.
+	NoPlace
+)
+
+// Loss is why a datagram was lost.
+type Loss byte
+
+// The reasons.
+const (
+	// LostNewPeer is a datagram whose sender was not admitted, or was refused by
+	// its handler at once.
+	LostNewPeer Loss = iota
+	// LostTooLong is one that its handler's window has no room for.
+	LostTooLong
+	// LostBacklog is one that came while its handler could take none, with as
+	// many waiting as may, or no memory for it to wait in.
+	LostBacklog
+	// LostInKernel is one that the system had no room for, before it was read.
+	LostInKernel
+	// LostUnsent is one of a handler's that the system did not send.
+	LostUnsent
+	// Losses is how many reasons there are.
+	Losses
+)
+
+const (
+	// datagramBatch is how many datagrams are read or sent by one system call.
+	datagramBatch = 32
+	// longestDatagram is what any datagram fits into.
+	longestDatagram = 64 << 10
+	// batchesPerTurn bounds what a socket reads in one turn of the loop.
+	batchesPerTurn = 8
+	// mostWaiting is how many datagrams of one peer wait for its handler, and
+	// mostWaitingBytes how many bytes of them, with frameHeader for each.
+	mostWaiting      = 16
+	mostWaitingBytes = 64 << 10
+	// evictionTries is how many peers are looked at to find one to end.
+	evictionTries = 8
+	// frameHeader is how long the length before each datagram in a fifo is.
+	frameHeader = 4
+)
+
+// peerKey says whose a datagram is, and who is addressed by it. IPv4 addresses are
+// in their IPv6 form.
+type peerKey struct {
+	ip    [16]byte
+	local [16]byte // zero where the socket has one address, or it is not known
+	zone  uint32   // of a link-local address: the index of the interface
+	port  uint16
+}
+
+var v4Prefix = [12]byte{10: 0xff, 11: 0xff}
+
+func (k *peerKey) setIP4(to *[16]byte, ip [4]byte) {
+	copy(to[:], v4Prefix[:])
+	copy(to[12:], ip[:])
+}
+
+func isIP4(ip *[16]byte) bool { return [12]byte(ip[:12]) == v4Prefix }
+
+func (k *peerKey) peer() netip.AddrPort {
+	ip := netip.AddrFrom16(k.ip).Unmap()
+	if k.zone != 0 && ip.Is6() {
+		ip = ip.WithZone(strconv.FormatUint(uint64(k.zone), 10))
+	}
+	return netip.AddrPortFrom(ip, k.port)
+}
+
+// DatagramSocket is a UDP socket whose peers are connections: each has a CSA of its
+// own, which has no socket of its own. Each datagram from a peer is one Data
+// of its handler, and each Send of that is one datagram to it. A peer
+// comes into being with its first datagram, and there is no end but the idle
+// timeout, or what its handler says.
+//
+// Its methods are to be called on its loop.
+type DatagramSocket struct {
+	loop     *Loop
+	d        selector.Descriptor
+	fd       int
+	six      bool // of IPv6, or of both
+	wildcard bool // it has many addresses: what was addressed goes with each datagram
+	closed   bool
+	slowIn   bool
+	slowOut  bool
+	listed   bool // on the loop's list of what to flush
+	owner    Peers
+	budget   Budget
+	local    netip.AddrPort
+	drops    uint32 // the system's count, as last seen
+
+	peers map[peerKey]*datagramPeer
+	// young are the peers of one datagram, in the order in which they came.
+	young youngList
+	// out are the peers that have something to send, or wait to; due those that are
+	// to be told something.
+	out, due peerQueue
+
+	in, outTimer selector.Timer
+}
+
+// datagrams is what the datagram sockets of one loop share.
+type datagrams struct {
+	in  receiver
+	out sender
+	// of is the socket whose datagrams are in in: those from next to n are not yet
+	// dealt with. evicted says that next has made a peer give up its place.
+	of      *DatagramSocket
+	next, n int
+	evicted bool
+	// reading is the socket whose ReadReady runs.
+	reading *DatagramSocket
+	// unsent are sockets that have something to send at the end of the event.
+	unsent []*DatagramSocket
+}
+
+// NewDatagramSocket reads from the bound, non-blocking UDP socket fd. The
+// DatagramSocket owns fd from here on; on an error it is closed. Its bandwidth is
+// booked with budget.
+func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramSocket, error) {
+	s := &DatagramSocket{loop: l, fd: fd, owner: owner, budget: budget, local: localAddrPort(fd), peers: make(map[peerKey]*datagramPeer)}
+	s.wildcard = s.local.Addr().IsUnspecified()
+	s.six = inet6(fd)
+	prepareDatagrams(s)
+	if err := l.sel.Add(&s.d, fd, s); err != nil {
+		closeSocket(fd)
+		return nil, fmt.Errorf("csa: adding a datagram socket: %w", err)
+	}
+	if l.datagrams == nil {
+		l.datagrams = &datagrams{}
+		l.datagrams.in.init()
+	}
+	s.d.NewReader()
+	return s, nil
+}
+
+// Len is how many peers there are.
+func (s *DatagramSocket) Len() int { return len(s.peers) }
+
+// Close ends the connections of all peers, which see nothing of it, and closes the
+// socket. Closing again does nothing.
+func (s *DatagramSocket) Close(r Reason) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.loop.begin()
+	for _, p := range s.peers {
+		p.c.kill(r)
+	}
+	l := s.loop
+	l.sel.StopTimer(&s.in)
+	l.sel.StopTimer(&s.outTimer)
+	l.sel.Remove(&s.d)
+	closeSocket(s.fd)
+	l.end()
+}
+
+// Exceptional is not asked for.
+func (s *DatagramSocket) Exceptional() {}
+
+// ReadReady is the selector's notice that datagrams have come, or that peers are due to be told
+// something. A handler may pass the loop on in any of the calls that follow from it:
+// what is left to do then stands in the socket and in the loop's batch, and
+// Loop.Pass has it called again.
+func (s *DatagramSocket) ReadReady() {
+	g := s.loop.datagrams
+	g.reading = s
+	for batch := 0; ; batch++ {
+		s.loop.begin()
+		more := s.readOnce()
+		s.loop.end()
+		if !more || batch == batchesPerTurn {
+			break
+		}
+	}
+	g.reading = nil
+	s.goOn()
+}
+
+// goOn asks for the next notice.
+func (s *DatagramSocket) goOn() {
+	switch {
+	case s.closed:
+	case s.due.first != nil || s.loop.datagrams.of != nil:
+		s.d.ReadAgain()
+	case !s.slowIn:
+		s.d.NewReader()
+	}
+}
+
+// readOnce tells the peers that are due, and then reads one batch of datagrams
+// and hands them over. It reports whether there is likely to be more.
+func (s *DatagramSocket) readOnce() (more bool) {
+	g := s.loop.datagrams
+	if g.of != nil && !g.handOut() {
+		return true // what another batch has left is first
+	}
+	if s.closed {
+		return false
+	}
+	s.tellDue()
+	if s.slowIn || s.closed {
+		return false
+	}
+	now := s.loop.Now()
+	if wait := s.budget.Received(0, now); wait > 0 {
+		s.slowDownIn(wait)
+		return false
+	}
+	n, err := g.in.receive(s.fd)
+	if err != nil {
+		s.readFailed(err)
+		return false
+	}
+	if n < datagramBatch {
+		s.d.ReadBlocked()
+	}
+	g.of, g.next, g.n = s, 0, n
+	bytes := 0
+	for i := range n {
+		bytes += g.in.size(i)
+	}
+	if wait := s.budget.Received(bytes, now); wait > 0 {
+		s.slowDownIn(wait)
+	}
+	done := g.handOut()
+	return (n == datagramBatch || !done) && !s.slowIn
+}
+
+func (s *DatagramSocket) readFailed(err error) {
+	switch {
+	case err == errWouldBlock:
+		s.d.ReadBlocked()
+	case brokenSocket(err):
+		s.slowIn = true // for good
+		s.owner.Broken(err)
+	}
+	// What remains is of one datagram that was sent before, and has been heard
+	// now; or passes.
+}
+
+// handOut hands the datagrams of the batch to their peers. It reports whether that is
+// done; else the event has to end first, and then it is to be called again.
+func (g *datagrams) handOut() bool {
+	s := g.of
+	for g.next < g.n && !s.closed {
+		m := g.in.at(g.next, s.wildcard)
+		if m.counted && m.drops != s.drops {
+			s.owner.Lost(LostInKernel, int(m.drops-s.drops))
+			s.drops = m.drops
+		}
+		if m.key.port == 0 {
+			g.lose(LostNewPeer) // there is nobody to answer
+			continue
+		}
+		p := s.peers[m.key]
+		if p == nil {
+			var ended bool
+			if p, ended = s.admit(&m.key); ended {
+				return false
+			}
+			if p == nil || p.c.Over() {
+				g.lose(LostNewPeer)
+				continue
+			}
+		}
+		p.arrive(m.payload)
+	}
+	g.of, g.next, g.n = nil, 0, 0
+	return true
+}
+
+// lose counts the next datagram of the batch as lost.
+func (g *datagrams) lose(why Loss) {
+	g.taken()
+	g.of.owner.Lost(why, 1)
+}
+
+// taken says that the next datagram of the batch has found its place.
+func (g *datagrams) taken() {
+	g.next++
+	g.evicted = false
+}
+
+// admit makes a peer of whoever the next datagram is from, if its owner lets it; nil if
+// not. ended says that another peer is ending first, to make room.
+func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, ended bool) {
+	addr := k.peer()
+	w, answer := s.owner.Admit(addr)
+	switch answer {
+	case Admitted:
+	case NoPlace:
+		if g := s.loop.datagrams; !g.evicted && s.evict() {
+			g.evicted = true
+			return nil, true
+		}
+		return nil, false
+	default:
+		return nil, false
+	}
+	l := s.loop
+	p = &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
+	c := &p.c
+	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.datagram = -1, l, w, addr, l.Now(), p
+	c.local = s.local
+	if p.sourced {
+		c.local = netip.AddrPortFrom(netip.AddrFrom16(k.local).Unmap(), s.local.Port())
+	}
+	s.peers[*k] = p
+	s.young.push(p)
+	l.link(c)
+	if idle := w.Settings.IdleTimeout; idle > 0 {
+		l.sel.SetTimer(&c.timer, c, c.lastActive+int64(idle))
+	}
+	w.Handler.Open(c) // and need not return: the datagram is still in the batch
+	return p, false
+}
+
+// evict ends the connection of a peer of one datagram, and reports whether there was
+// one for which nothing is under way. A source address costs its sender nothing, so that
+// peers of whom nothing else is known have no claim to keep others out.
+func (s *DatagramSocket) evict() bool {
+	p := s.young.first
+	for range evictionTries {
+		if p == nil {
+			return false
+		}
+		if c := &p.c; c.held == nil && c.rest.len() == 0 && c.inbox.len() == 0 {
+			c.kill(Reason{abi.Timeout, "it gave its place to a new peer"})
+			return true
+		}
+		p = p.younger
+	}
+	return false
+}
+
+// tellDue tells each peer that is due now one thing.
+func (s *DatagramSocket) tellDue() {
+	for n := s.due.len; n > 0 && s.due.first != nil; n-- {
+		s.due.pop(isDue).tell()
+	}
+}
+
+// dueLater has p told what there is in a later turn.
+func (s *DatagramSocket) dueLater(p *datagramPeer) {
+	if s.closed {
+		return
+	}
+	s.due.push(p, isDue)
+	s.d.ReadAgain()
+}
+
+// SendReady is the selector's notice that the socket has room again.
+func (s *DatagramSocket) SendReady() {
+	s.loop.begin()
+	s.flushLater()
+	s.loop.end()
+}
+
+// flushLater has what there is to send sent at the end of the event.
+func (s *DatagramSocket) flushLater() {
+	if g := s.loop.datagrams; !s.listed && !s.closed {
+		s.listed = true
+		g.unsent = append(g.unsent, s)
+	}
+}
+
+// flush sends what the sockets' peers have to send. It calls no handler.
+func (g *datagrams) flush() {
+	for i, s := range g.unsent {
+		g.unsent[i] = nil
+		s.listed = false
+		s.flush()
+	}
+	g.unsent = g.unsent[:0]
+}
+
+// mayWrite reports whether nothing is known against sending now.
+func (s *DatagramSocket) mayWrite() bool { return !s.slowOut && !s.closed && s.d.WriteReady() }
+
+// flush sends what the peers have to send, as far as the system takes it.
+func (s *DatagramSocket) flush() {
+	for s.out.first != nil && s.mayWrite() {
+		now := s.loop.Now()
+		if wait := s.budget.Sent(0, now); wait > 0 {
+			s.slowDownOut(wait)
+			break
+		}
+		s.sendBatch(now)
+	}
+	if s.out.first == nil || s.closed {
+		return
+	}
+	for p := s.out.first; p != nil; p = p.next[isOut] {
+		if c := &p.c; c.is(finishing) && c.wiring.Settings.Linger <= 0 {
+			c.kill(Reason{abi.Timeout, "the system did not take its last datagrams at once"})
+		}
+	}
+	if !s.slowOut {
+		s.d.NewWriter()
+	}
+}
+
+// sendBatch makes one system call for the first that there is to send, and takes those off
+// the queue who have nothing left.
+func (s *DatagramSocket) sendBatch(now int64) {
+	b := &s.loop.datagrams.out
+	b.reset()
+	for p := s.out.first; p != nil && b.n < datagramBatch; p = p.next[isOut] {
+		for rest := p.c.inbox.bytes(); len(rest) > 0 && b.n < datagramBatch; {
+			var payload []byte
+			payload, rest = cutFrame(rest)
+			b.add(s, p, payload)
+		}
+	}
+	if b.n > 0 {
+		sent, err := b.send(s.fd)
+		bytes := 0
+		for i := range sent {
+			bytes += s.sent(b.peers[i], now)
+		}
+		if wait := s.budget.Sent(bytes, now); wait > 0 {
+			s.slowDownOut(wait)
+		}
+		if sent < b.n && err != nil {
+			s.sendFailed(b.peers[sent], err)
+		}
+		b.forget()
+	}
+	for p := s.out.first; p != nil && p.c.inbox.len() == 0; p = s.out.first {
+		s.out.pop(isOut).sentAll()
+	}
+}
+
+// sent notes that the first datagram in a peer's inbox has gone, and says how long
+// it was.
+func (s *DatagramSocket) sent(p *datagramPeer, now int64) (n int) {
+	payload, _ := cutFrame(p.c.inbox.bytes())
+	n = len(payload)
+	p.dropFrame(&p.c.inbox, n)
+	p.retried = false
+	p.c.lastActive = now
+	p.c.sent += int64(n)
+	p.roomAgain()
+	return n
+}
+
+// sendFailed deals with an error of the first datagram in a peer's inbox.
+func (s *DatagramSocket) sendFailed(p *datagramPeer, err error) {
+	switch {
+	case err == errWouldBlock:
+		s.d.WriteBlocked()
+	case badSource(err) && p.sourced:
+		p.sourced = false // the machine has the address no more; the system chooses one
+	case earlierError(err) && !p.retried:
+		p.retried = true // it may be about a datagram that was sent before
+	default:
+		p.retried = false
+		payload, _ := cutFrame(p.c.inbox.bytes())
+		p.dropFrame(&p.c.inbox, len(payload))
+		p.roomAgain()
+		s.owner.Lost(LostUnsent, 1)
+	}
+}
+
+// sendNow sends one datagram past the inbox, which is empty. It reports whether it is gone;
+// lost is gone, too.
+func (s *DatagramSocket) sendNow(p *datagramPeer, payload []byte) bool {
+	now := s.loop.Now()
+	if wait := s.budget.Sent(0, now); wait > 0 {
+		s.slowDownOut(wait)
+	}
+	b := &s.loop.datagrams.out
+	for range 3 {
+		if !s.mayWrite() {
+			return false
+		}
+		b.reset()
+		b.add(s, p, payload)
+		sent, err := b.send(s.fd)
+		b.forget()
+		switch {
+		case sent == 1:
+			p.c.lastActive = now
+			p.c.sent += int64(len(payload))
+			if wait := s.budget.Sent(len(payload), now); wait > 0 {
+				s.slowDownOut(wait)
+			}
+			return true
+		case err == errWouldBlock:
+			s.d.WriteBlocked()
+		case badSource(err) && p.sourced:
+			p.sourced = false
+		case !earlierError(err):
+			s.owner.Lost(LostUnsent, 1)
+			return true
+		}
+	}
+	s.owner.Lost(LostUnsent, 1)
+	return true
+}
+
+// slowDownIn reads nothing for wait nanoseconds. What comes meanwhile waits in the
+// system's queue, and is lost when that is full, which costs nobody here anything.
+func (s *DatagramSocket) slowDownIn(wait int64) {
+	s.slowIn = true
+	s.loop.sel.SetTimer(&s.in, s, s.loop.Now()+wait)
+}
+
+func (s *DatagramSocket) slowDownOut(wait int64) {
+	s.slowOut = true
+	s.loop.sel.SetTimer(&s.outTimer, s, s.loop.Now()+wait)
+}
+
+// Expired is the selector's notice that a wait for bandwidth is over.
+func (s *DatagramSocket) Expired(t *selector.Timer) {
+	s.loop.begin()
+	if t == &s.in {
+		s.slowIn = false
+		s.d.NewReader()
+	} else {
+		s.slowOut = false
+		s.flushLater()
+	}
+	s.loop.end()
+}

@@ -1,0 +1,335 @@
+package csa
+
+import (
+	"encoding/binary"
+
+	"bulkhead/abi"
+)
+
+// datagramPeer is a CSA whose socket is not its own. In its inbox and its rest each
+// datagram stands behind its length.
+type datagramPeer struct {
+	c       CSA
+	socket  *DatagramSocket
+	key     peerKey
+	waiting int  // datagrams in the rest
+	sourced bool // what is sent leaves from key.local
+	retried bool // the first datagram in the inbox has been
+	seen    bool // a datagram has come
+
+	// In the socket's queues.
+	next   [2]*datagramPeer
+	queued [2]bool
+
+	// In the list of the young.
+	young          bool
+	older, younger *datagramPeer
+}
+
+// The queues that a peer may be in.
+const (
+	isOut = iota
+	isDue
+)
+
+// peerQueue is a queue of peers. Those who have died are in it until they are popped.
+type peerQueue struct {
+	first, last *datagramPeer
+	len         int
+}
+
+func (q *peerQueue) push(p *datagramPeer, which int) {
+	if p.queued[which] {
+		return
+	}
+	p.queued[which] = true
+	if q.last == nil {
+		q.first = p
+	} else {
+		q.last.next[which] = p
+	}
+	q.last = p
+	q.len++
+}
+
+func (q *peerQueue) pop(which int) *datagramPeer {
+	p := q.first
+	q.first = p.next[which]
+	if q.first == nil {
+		q.last = nil
+	}
+	p.next[which], p.queued[which] = nil, false
+	q.len--
+	return p
+}
+
+// youngList are the peers of one datagram.
+type youngList struct{ first, last *datagramPeer }
+
+func (y *youngList) push(p *datagramPeer) {
+	p.young = true
+	p.older = y.last
+	if y.last == nil {
+		y.first = p
+	} else {
+		y.last.younger = p
+	}
+	y.last = p
+}
+
+func (y *youngList) remove(p *datagramPeer) {
+	if !p.young {
+		return
+	}
+	if p.older == nil {
+		y.first = p.younger
+	} else {
+		p.older.younger = p.younger
+	}
+	if p.younger == nil {
+		y.last = p.older
+	} else {
+		p.younger.older = p.older
+	}
+	p.young, p.older, p.younger = false, nil, nil
+}
+
+// cutFrame takes the first datagram off those in a fifo.
+func cutFrame(b []byte) (payload, rest []byte) {
+	n := frameHeader + int(binary.LittleEndian.Uint32(b))
+	return b[frameHeader:n:n], b[n:]
+}
+
+// addFrame puts a datagram behind those in a fifo; it reports false when the budget has
+// no room.
+func (p *datagramPeer) addFrame(f *fifo, payload []byte) bool {
+	room := f.room(p.c.loop, p.c.wiring.Budget, frameHeader+len(payload))
+	if room == nil {
+		return false
+	}
+	binary.LittleEndian.PutUint32(room, uint32(len(payload)))
+	f.end += frameHeader + copy(room[frameHeader:], payload)
+	return true
+}
+
+// dropFrame takes the first datagram, of n bytes, off a fifo.
+func (p *datagramPeer) dropFrame(f *fifo, n int) {
+	f.discard(p.c.loop, p.c.wiring.Budget, frameHeader+n)
+}
+
+// forget has the next datagram from the peer begin another connection.
+func (p *datagramPeer) forget() {
+	s := p.socket
+	s.young.remove(p)
+	if s.peers[p.key] == p {
+		delete(s.peers, p.key)
+	}
+}
+
+// takes reports whether the handler can be given a datagram.
+func (p *datagramPeer) takes() bool {
+	return !p.c.is(paused|full|finishing|dying|dead) && p.c.held == nil
+}
+
+// arrive hands over the next datagram of the loop's batch, or keeps it for later.
+func (p *datagramPeer) arrive(payload []byte) {
+	c := &p.c
+	g := c.loop.datagrams
+	var window []byte
+	if p.takes() && p.waiting == 0 {
+		// The handler may pass the loop on here; then the datagram is still in the
+		// batch, and comes here again.
+		if window = c.wiring.Handler.Window(c); len(window) == 0 {
+			c.set(full)
+		}
+	}
+	p.came(len(payload))
+	switch {
+	case c.is(finishing | dying | dead):
+		g.lose(LostNewPeer)
+	case len(window) == 0:
+		if p.keep(payload) {
+			g.taken()
+		} else {
+			g.lose(LostBacklog)
+		}
+	case len(payload) > len(window):
+		g.lose(LostTooLong)
+	default:
+		n := copy(window, payload)
+		g.taken()
+		p.deliver(window[:n])
+	}
+}
+
+// came notes that a datagram has come.
+func (p *datagramPeer) came(n int) {
+	c := &p.c
+	if p.seen {
+		p.socket.young.remove(p)
+	}
+	p.seen = true
+	c.lastActive = c.loop.Now()
+	c.received += int64(n)
+}
+
+// keep has a datagram wait.
+func (p *datagramPeer) keep(payload []byte) bool {
+	f := &p.c.rest
+	if p.waiting == mostWaiting || f.len()+frameHeader+len(payload) > mostWaitingBytes || !p.addFrame(f, payload) {
+		return false
+	}
+	p.waiting++
+	return true
+}
+
+// deliver hands p, which is the start of the window, to the handler.
+func (p *datagramPeer) deliver(b []byte) {
+	c := &p.c
+	c.loop.calling = call{c: c, what: inData}
+	used := c.wiring.Handler.Data(c, b)
+	c.loop.calling = call{}
+	p.consumed(b, used)
+}
+
+// consumed looks at what the handler says of a datagram. What it has not consumed
+// is gone.
+func (p *datagramPeer) consumed(b []byte, used int) {
+	if used < 0 || used > len(b) {
+		p.c.kill(Reason{abi.Invalid, "its handler says it consumed more than it was given"})
+	}
+}
+
+// offerLater has what waits offered to the handler in a later turn.
+func (p *datagramPeer) offerLater() {
+	if p.waiting > 0 && p.takes() {
+		p.socket.dueLater(p)
+	}
+}
+
+// tell tells the handler one thing that it is due to hear.
+func (p *datagramPeer) tell() {
+	c := &p.c
+	switch {
+	case c.is(finishing | dying | dead):
+	case c.is(blocked) && p.hasRoom():
+		c.clear(blocked)
+		p.offerLater() // before the call, which may pass the loop on
+		c.loop.calling = call{c: c, what: inWritable}
+		c.wiring.Handler.Writable(c)
+		c.loop.calling = call{}
+	case p.waiting > 0 && p.takes():
+		p.offer()
+	}
+}
+
+// offer hands over the first datagram that waits.
+func (p *datagramPeer) offer() {
+	c := &p.c
+	window := c.wiring.Handler.Window(c)
+	if c.is(finishing | dying | dead) {
+		return
+	}
+	if len(window) == 0 {
+		c.set(full)
+		return
+	}
+	payload, _ := cutFrame(c.rest.bytes())
+	n := copy(window, payload)
+	long := len(payload) > n
+	p.dropFrame(&c.rest, len(payload))
+	p.waiting--
+	p.offerLater()
+	if long {
+		p.socket.owner.Lost(LostTooLong, 1)
+		return
+	}
+	p.deliver(window[:n])
+}
+
+// hasRoom reports whether a handler that waits for room in the inbox is to be told.
+func (p *datagramPeer) hasRoom() bool {
+	return p.c.inbox.len() <= p.c.wiring.Settings.inbox()/2
+}
+
+// roomAgain has the handler told that there is room, if it waits for that.
+func (p *datagramPeer) roomAgain() {
+	if p.c.is(blocked) && p.hasRoom() {
+		p.socket.dueLater(p)
+	}
+}
+
+// sentAll goes on when the inbox is empty.
+func (p *datagramPeer) sentAll() {
+	c := &p.c
+	switch {
+	case c.is(dying | dead):
+	case c.is(finishing):
+		c.kill(Orderly)
+	default:
+		p.roomAgain()
+	}
+}
+
+// longest is how long a datagram to the peer can be.
+func (p *datagramPeer) longest() int {
+	if isIP4(&p.key.ip) {
+		return 1<<16 - 1 - 20 - 8
+	}
+	return 1<<16 - 1 - 8
+}
+
+// send is CSA.Send: one datagram, whole or not at all.
+func (p *datagramPeer) send(b []byte) (taken int, code abi.Code) {
+	c, s := &p.c, p.socket
+	if c.is(sendFinished | dying | dead) {
+		return 0, abi.Closed
+	}
+	if len(b) > p.longest() {
+		return 0, abi.Invalid
+	}
+	limit := c.wiring.Settings.inbox()
+	fits := func() bool { return frameHeader+len(b) <= limit-c.inbox.len() }
+	if !fits() {
+		s.flush() // ask the system now
+	}
+	tried := false
+	if c.inbox.len() == 0 && (len(b) >= direct || !fits()) {
+		if s.sendNow(p, b) {
+			return len(b), abi.OK
+		}
+		tried = true
+	}
+	if !fits() {
+		return 0, p.block()
+	}
+	if p.addFrame(&c.inbox, b) {
+		s.out.push(p, isOut)
+		s.flushLater()
+		return len(b), abi.OK
+	}
+	// Without memory to hold it, what the system takes at once can still go.
+	if c.inbox.len() > 0 {
+		s.flush()
+	}
+	if c.inbox.len() == 0 && !tried && s.sendNow(p, b) {
+		return len(b), abi.OK
+	}
+	return 0, abi.Quota
+}
+
+// block has Writable called when there is room.
+func (p *datagramPeer) block() abi.Code {
+	p.c.set(blocked)
+	p.socket.out.push(p, isOut)
+	p.socket.flushLater()
+	return abi.Again
+}
+
+// settle is the end of an event for the peer.
+func (p *datagramPeer) settle() {
+	c := &p.c
+	if c.is(finishing) && c.inbox.len() == 0 && !c.is(dying) {
+		c.kill(Orderly)
+	}
+}

@@ -1,0 +1,140 @@
+package host
+
+import (
+	"log/slog"
+	"net/netip"
+
+	"bulkhead/csa"
+	"bulkhead/host/listen"
+)
+
+// peers is what a UDP listener has on one loop: a socket, whose peers it takes in as the
+// server of a TCP listener takes connections. But a datagram that is over a limit cannot
+// wait: it is lost.
+type peers struct {
+	s      *server
+	at     int            // the loop's index
+	bound  *listen.Socket // until socket has it
+	socket *csa.DatagramSocket
+	logged [csa.Losses]int64 // when, on the loop's clock
+}
+
+// losses says what Stats and the log call the reasons.
+var losses = [csa.Losses]string{
+	csa.LostNewPeer:  "their senders are new, and over connections or accept_rate, or there is no handler for them",
+	csa.LostTooLong:  "they are longer than the handler's window",
+	csa.LostBacklog:  "the handler is busy, and as many wait for it as may",
+	csa.LostInKernel: "the system's queue is full, as they come faster than they are read",
+	csa.LostUnsent:   "the system did not send them",
+}
+
+// openUDP binds the listener's sockets: one for each loop, or only one where there is one
+// instance for all.
+func (s *server) openUDP() error {
+	n := len(s.host.loops)
+	if s.config.Instance == "listener" {
+		n = 1
+	}
+	sockets, err := listen.OpenUDP(s.config.Address.Network, s.config.Address.Host, n)
+	if err != nil {
+		return err
+	}
+	for at, l := range s.host.loops {
+		switch {
+		case len(sockets) > 1:
+			s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[at]})
+		case l == s.home:
+			s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[0]})
+		}
+	}
+	s.addr = sockets[0].Addr
+	return nil
+}
+
+// listenUDP starts to read.
+func (s *server) listenUDP() (err error) {
+	for _, p := range s.peers {
+		l := s.host.loops[p.at]
+		l.call(func() {
+			fd := p.bound.FD
+			p.bound = nil // closed, if it cannot be read from
+			var failed error
+			if p.socket, failed = l.NewDatagramSocket(fd, p, s.tenant); failed != nil {
+				p.socket, err = nil, failed
+			}
+		})
+	}
+	return err
+}
+
+// closeUDP closes the sockets. It is not called on a loop.
+func (s *server) closeUDP(why csa.Reason) {
+	for _, p := range s.peers {
+		s.host.loops[p.at].call(func() {
+			switch {
+			case p.socket != nil:
+				p.socket.Close(why)
+			case p.bound != nil:
+				_ = p.bound.Close()
+				p.bound = nil
+			}
+		})
+	}
+}
+
+// Admit takes a new peer in, if the budgets let it.
+func (p *peers) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
+	s, l := p.s, p.s.host.loops[p.at]
+	if s.host.draining.Load() || s.host.stopping.Load() {
+		return w, csa.TurnedAway
+	}
+	h := s.crew.peer(p.at)
+	if h == nil || s.tenant.accepts.Spend(0, l.Now()) > 0 {
+		return w, csa.TurnedAway
+	}
+	if !s.tenant.connections.Take() {
+		return w, csa.NoPlace
+	}
+	if !s.host.connections.Take() {
+		s.tenant.connections.Release()
+		return w, csa.NoPlace
+	}
+	s.counters.accepted.Add(1)
+	s.tenant.accepts.Spend(1, l.Now())
+	l.connections.Add(1)
+	return csa.Wiring{Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[p.at]}, csa.Admitted
+}
+
+// Lost counts datagrams that were lost, and logs it now and then.
+func (p *peers) Lost(why csa.Loss, n int) {
+	lost := p.s.counters.lost[why].Add(int64(n))
+	now := p.s.host.loops[p.at].Now()
+	if at := p.logged[why]; at == 0 || now-at >= int64(shortageLogEvery) {
+		p.logged[why] = max(now, 1)
+		p.s.noisy.event(slog.LevelWarn, "datagrams are lost: "+losses[why], "lost_so_far", lost)
+	}
+}
+
+// Broken logs that nothing comes any more.
+func (p *peers) Broken(err error) {
+	p.s.log.Error("a datagram socket is broken; nothing more is read from it", "error", err)
+}
+
+// DatagramStats are how many datagrams a listener has lost, and why.
+type DatagramStats struct {
+	NewPeer  int64 // their senders were new, and over a limit, or there was no handler
+	TooLong  int64 // for the handler's window
+	Backlog  int64 // the handler was busy, and as many waited for it as may
+	InKernel int64 // the system's queue was full
+	Unsent   int64 // the handler's: the system did not send them
+}
+
+func (c *counters) datagramStats() DatagramStats {
+	return DatagramStats{
+		NewPeer:  c.lost[csa.LostNewPeer].Load(),
+		TooLong:  c.lost[csa.LostTooLong].Load(),
+		Backlog:  c.lost[csa.LostBacklog].Load(),
+		InKernel: c.lost[csa.LostInKernel].Load(),
+		Unsent:   c.lost[csa.LostUnsent].Load(),
+	}
+}

@@ -1,0 +1,90 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// receiveBuffer is what the system is asked to hold of datagrams that have not been read, in
+// bytes; it may hold less.
+const receiveBuffer = 1 << 20
+
+// OpenUDP binds n sockets, 1 or more, to one address. All that comes from one peer comes to one of
+// them. network is udp, udp4 or udp6; address is host:port. Where the system cannot
+// deal datagrams out over sockets, there is one, whatever n says.
+//
+// Nobody else may have a socket there, also none that would share it.
+func OpenUDP(network, address string, n int) ([]*Socket, error) {
+	var all []*Socket
+	fail := func(err error) ([]*Socket, error) {
+		for _, s := range all {
+			_ = s.Close()
+		}
+		return nil, fmt.Errorf("listening on %s://%s: %w%s", network, address, cause(err), mend(err))
+	}
+	if network != "udp" && network != "udp4" && network != "udp6" {
+		return fail(errors.New("there is no such network; use udp, udp4 or udp6"))
+	}
+	// The first is bound without leave to share, so that it finds out whether
+	// somebody is there; others may join it from then on.
+	first, err := bindUDP(network, address, false)
+	if err != nil {
+		return fail(err)
+	}
+	all = append(all, first)
+	if !sharesDatagrams || n <= 1 {
+		return all, nil
+	}
+	if err := sharePort(first.FD); err != nil {
+		return fail(err)
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fail(err)
+	}
+	_, port, err := net.SplitHostPort(first.Addr)
+	if err != nil {
+		return fail(err)
+	}
+	for len(all) < n {
+		s, err := bindUDP(network, net.JoinHostPort(host, port), true)
+		if err != nil {
+			return fail(err)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func bindUDP(network, address string, share bool) (*Socket, error) {
+	var lc net.ListenConfig
+	if share {
+		lc.Control = func(_, _ string, raw syscall.RawConn) error {
+			var err error
+			failed := raw.Control(func(fd uintptr) { err = sharePort(int(fd)) })
+			return errors.Join(failed, err)
+		}
+	}
+	conn, err := lc.ListenPacket(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	udp := conn.(*net.UDPConn)
+	_ = udp.SetReadBuffer(receiveBuffer)
+	fd, err := take(udp)
+	if err != nil {
+		return nil, err
+	}
+	return &Socket{FD: fd, Addr: conn.LocalAddr().String()}, nil
+}
+
+// sharePort lets sockets of this user share an address.
+func sharePort(fd int) error {
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+}
