@@ -128,11 +128,12 @@ func parseControl(b []byte) (local [16]byte, drops uint32, counted bool) {
 			// ipi_spec_dst: an address of this machine also when ipi_addr is a broadcast's.
 			(*peerKey)(nil).setIP4(&local, [4]byte(data[4:8]))
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
-			if ip := netip.AddrFrom16([16]byte(data[:16])); !ip.IsMulticast() && !ip.Unmap().IsMulticast() {
-				copy(local[:], data[:16])
-			}
+			copy(local[:], data[:16])
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
 			drops, counted = binary.NativeEndian.Uint32(data), true
+		}
+		if netip.AddrFrom16(local).Unmap().IsMulticast() {
+			local = [16]byte{}
 		}
 		next := unix.CmsgSpace(len(data))
 		if next >= len(b) {

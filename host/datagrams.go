@@ -56,6 +56,9 @@ func (s *server) listenUDP() (err error) {
 	for _, p := range s.peers {
 		l := s.host.loops[p.at]
 		l.call(func() {
+			if p.bound == nil {
+				return // the host was closed before it ran
+			}
 			fd := p.bound.FD
 			p.bound = nil // closed, if it cannot be read from
 			var failed error

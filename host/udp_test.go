@@ -1,0 +1,498 @@
+package host_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/host"
+	"bulkhead/host/config"
+	"bulkhead/host/hosttest"
+	w "bulkhead/plugins/wasmtest"
+	"bulkhead/selector"
+
+	"golang.org/x/sys/unix"
+)
+
+// datagrams is a guest that echoes, but for datagrams that begin with
+//
+//	!  traps
+//	W  computes for several slices, and echoes then
+//	H  remembers the connection, for S
+//	M, S, L  says what makessl, splice, and sending 65,508 bytes answer: A is 0, B is -1
+//	T  says the transport
+//	P  stops receiving, until a timer of 50 ms fires
+//	C  echoes and says producerFinished
+func datagrams() *w.Module {
+	m, f := w.Handler([2]string{"send", "iii:i"}, [2]string{"makessl", "iiii:i"}, [2]string{"splice", "ii:i"},
+		[2]string{"info", "iiii:i"}, [2]string{"receive", "ii:i"}, [2]string{"timer", "iii:i"}, [2]string{"control", "ii:i"}, [2]string{"want", "ii:i"})
+	send, makessl, splice, info, receive, timer, control, want := f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
+	known := m.Global('i', true, w.I32Const(0))
+	m.Data(100, "good-bye")
+	at := func(ptr int32, n []byte) []byte {
+		return w.Cat(w.LocalGet(0), w.I32Const(ptr), n, w.Call(send), w.Drop)
+	}
+	first := func(c byte, then ...[]byte) []byte {
+		return w.Cat(w.LocalGet(1), w.If(w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const(int32(c)), w.I32Eq, w.If(then...)))
+	}
+	says := func(code []byte) []byte {
+		return w.Cat(w.I32Const(200), w.I32Const('A'), code, w.I32Sub, w.I32Store8(0), at(200, w.I32Const(1)), w.LocalGet(1), w.Return)
+	}
+	m.Func("csa_data", "ii:i", "i",
+		first('!', w.Unreachable),
+		first('W', w.I32Const(3_000_000), w.LocalSet(2), w.Loop(w.LocalGet(2), w.I32Const(1), w.I32Sub, w.LocalTee(2), w.BrIf(0))),
+		first('H', w.LocalGet(0), w.GlobalSet(known)),
+		first('M', says(w.Cat(w.LocalGet(0), w.I32Const(abi.TLSServer), w.I32Const(0), w.I32Const(0), w.Call(makessl)))),
+		first('S', says(w.Cat(w.LocalGet(0), w.GlobalGet(known), w.Call(splice)))),
+		first('L', says(w.Cat(w.LocalGet(0), w.I32Const(0), w.I32Const(65508), w.Call(send)))),
+		first('T', at(300, w.Cat(w.LocalGet(0), w.I32Const(abi.InfoTransport), w.I32Const(300), w.I32Const(100), w.Call(info))), w.LocalGet(1), w.Return),
+		first('P', w.LocalGet(0), w.I32Const(0), w.Call(receive), w.Drop, w.LocalGet(0), w.I32Const(1), w.I32Const(50), w.Call(timer), w.Drop),
+		w.LocalGet(0), w.I32Const(16000), w.Call(want), w.Drop, // means nothing
+		at(w.WindowAt, w.LocalGet(1)),
+		first('C', w.LocalGet(0), w.I32Const(0), w.Call(control), w.Drop),
+		w.I32Const(0)) // what is left is not offered again
+	m.Func("csa_timer", "ii:", "", w.LocalGet(0), w.I32Const(1), w.Call(receive), w.Drop)
+	return m
+}
+
+// udp serves a module over UDP.
+func udp(t *testing.T, m *w.Module, instance, tenant, more string, o host.Options) *host.Host {
+	t.Helper()
+	return hosttest.Serve(t, udpConfig(t, m, instance, tenant, more), o)
+}
+
+func udpConfig(t *testing.T, m *w.Module, instance, tenant, more string) string {
+	t.Helper()
+	return fmt.Sprintf(`
+[host]
+state = %q
+loops = 2
+drain = "1h"
+[tenant.acme]
+accept_rate = 100000
+%s
+[[listener]]
+name = "udp"
+tenant = "acme"
+address = "udp4://127.0.0.1:0"
+plugin = %q
+instance = %q
+%s
+`, hosttest.State(), tenant, writeModule(t, m), instance, more)
+}
+
+var instanceModes = []string{"connection", "loop", "listener"}
+
+func dialUDP(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return conn
+}
+
+// hearOne wants the next datagram to be this.
+func hearOne(t testing.TB, c net.Conn, want string) {
+	t.Helper()
+	buf := make([]byte, 1<<16)
+	n, err := c.Read(buf)
+	if err != nil || string(buf[:n]) != want {
+		t.Fatalf("heard %.60q, %v; want %.60q", buf[:n], err, want)
+	}
+}
+
+func trip(t testing.TB, c net.Conn, what string) {
+	t.Helper()
+	hosttest.Say(t, c, what)
+	hearOne(t, c, what)
+}
+
+func TestDatagramsAreKeptApart(t *testing.T) {
+	for _, instance := range instanceModes {
+		t.Run(instance, func(t *testing.T) {
+			h := udp(t, datagrams(), instance, "", "", host.Options{})
+			c := dialUDP(t, h.Addr("udp"))
+			for _, what := range []string{"one", "the second", "", strings.Repeat("x", 5000), strings.Repeat("y", w.WindowSize)} {
+				trip(t, c, what)
+			}
+			for i := range 16 {
+				hosttest.Say(t, c, fmt.Sprint(i))
+			}
+			for i := range 16 {
+				hearOne(t, c, fmt.Sprint(i))
+			}
+			// Too long for the window: lost, counted, and nothing of it is seen.
+			hosttest.Say(t, c, strings.Repeat("z", w.WindowSize+1))
+			trip(t, c, "after")
+			if st := h.Stats().Listeners[0]; st.Lost != (host.DatagramStats{TooLong: 1}) || st.Accepted != 1 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+func TestManyDatagramPeers(t *testing.T) {
+	for _, instance := range instanceModes {
+		t.Run(instance, func(t *testing.T) {
+			h := udp(t, datagrams(), instance, "", "", host.Options{})
+			conns := make([]net.Conn, 200)
+			for i := range conns {
+				conns[i] = dialUDP(t, h.Addr("udp"))
+				trip(t, conns[i], fmt.Sprint("peer ", i))
+			}
+			for i, c := range conns {
+				hosttest.Say(t, c, fmt.Sprint("again ", i))
+			}
+			for i, c := range conns {
+				hearOne(t, c, fmt.Sprint("again ", i))
+			}
+			if n := h.Stats().Tenants[0].Connections; n != len(conns) {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+func TestWhatUDPHasNot(t *testing.T) {
+	h := udp(t, datagrams(), "listener", "", "", host.Options{})
+	other, c := dialUDP(t, h.Addr("udp")), dialUDP(t, h.Addr("udp"))
+	trip(t, other, "H")
+	unsupported := string(rune('A' - int32(abi.Unsupported)))
+	for ask, want := range map[string]string{"M": unsupported, "S": unsupported, "L": string(rune('A' - int32(abi.Invalid))), "T": "udp"} {
+		hosttest.Say(t, c, ask)
+		hearOne(t, c, want)
+	}
+	trip(t, c, "it lives on") // sending too much is not bad data
+}
+
+// The end of a guest is its peer's alone, who begins anew with the next datagram.
+func TestADatagramThatTraps(t *testing.T) {
+	h := udp(t, datagrams(), "connection", "", "", host.Options{Log: slog.New(slog.DiscardHandler)})
+	a, b := dialUDP(t, h.Addr("udp")), dialUDP(t, h.Addr("udp"))
+	trip(t, b, "b")
+	for i := range 3 {
+		trip(t, a, "fine")
+		hosttest.Say(t, a, "!")
+		hosttest.Eventually(t, "it has trapped", func() bool {
+			st := h.Stats()
+			return st.Listeners[0].Traps == int64(i+1) && st.Tenants[0].Connections == 1
+		})
+		trip(t, b, "b still")
+	}
+	// Which a connection that its handler has finished does, too.
+	for range 3 {
+		trip(t, a, "C")
+		hosttest.Eventually(t, "it has finished", func() bool { return h.Stats().Connections == 1 })
+	}
+}
+
+// While a call goes on in the background its peer's datagrams wait, in order, and
+// those of others do not.
+func TestDatagramsBehindALongCall(t *testing.T) {
+	for _, instance := range []string{"connection", "loop"} {
+		t.Run(instance, func(t *testing.T) {
+			h := udp(t, datagrams(), instance, "cpu = 4", "event_timeout = \"1m\"", host.Options{})
+			a, b := dialUDP(t, h.Addr("udp")), dialUDP(t, h.Addr("udp"))
+			trip(t, b, "b")
+			for range 3 {
+				hosttest.Say(t, a, "W")
+				for i := range 10 {
+					hosttest.Say(t, a, fmt.Sprint(i))
+				}
+				if instance == "connection" {
+					trip(t, b, "b")
+				}
+				hearOne(t, a, "W")
+				for i := range 10 {
+					hearOne(t, a, fmt.Sprint(i))
+				}
+			}
+			if h.Stats().Tenants[0].Passed == 0 {
+				t.Error("no call was long")
+			}
+			// A pause is the same.
+			hosttest.Say(t, a, "P")
+			hosttest.Say(t, a, "later")
+			hearOne(t, a, "P")
+			hearOne(t, a, "later")
+		})
+	}
+}
+
+func TestIdleDatagramPeers(t *testing.T) {
+	clock := &selector.Manual{}
+	h := udp(t, datagrams(), "connection", "", "", host.Options{Clock: clock})
+	c := dialUDP(t, h.Addr("udp"))
+	trip(t, c, "x")
+	clock.Advance(20 * time.Second)
+	trip(t, c, "x")
+	clock.Advance(20 * time.Second)
+	trip(t, c, "x")
+	if n := h.Stats().Listeners[0].Accepted; n != 1 {
+		t.Errorf("%d connections came", n)
+	}
+	clock.Advance(31 * time.Second) // more than 30, which a configuration need not say
+	hosttest.Eventually(t, "it is idle", func() bool { return h.Stats().Connections == 0 })
+	trip(t, c, "x")
+	if n := h.Stats().Listeners[0].Accepted; n != 2 {
+		t.Errorf("%d connections came", n)
+	}
+}
+
+// At the cap on connections a new peer takes the place of one that has sent one datagram only; those
+// who have sent more keep theirs.
+func TestTheCapOnDatagramPeers(t *testing.T) {
+	h := udp(t, datagrams(), "listener", "connections = 10", "", host.Options{})
+	known := make([]net.Conn, 9)
+	for i := range known {
+		known[i] = dialUDP(t, h.Addr("udp"))
+		trip(t, known[i], "one")
+		trip(t, known[i], "two")
+	}
+	for i := range 50 {
+		trip(t, dialUDP(t, h.Addr("udp")), fmt.Sprint(i))
+	}
+	for _, c := range known {
+		trip(t, c, "three")
+	}
+	last := dialUDP(t, h.Addr("udp"))
+	trip(t, last, "one")
+	trip(t, last, "two")
+	hosttest.Say(t, dialUDP(t, h.Addr("udp")), "there is no place")
+	hosttest.Eventually(t, "it is turned away", func() bool { return h.Stats().Listeners[0].Lost.NewPeer == 1 })
+	if st := h.Stats(); st.Listeners[0].Accepted != 60 || st.Connections != 10 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestNewDatagramPeersHaveARate(t *testing.T) {
+	clock := &selector.Manual{}
+	h := hosttest.Serve(t, strings.Replace(udpConfig(t, datagrams(), "loop", "", ""), "accept_rate = 100000", "accept_rate = 3", 1), host.Options{Clock: clock})
+	var lost int64
+	for range 20 {
+		hosttest.Say(t, dialUDP(t, h.Addr("udp")), "x")
+	}
+	hosttest.Eventually(t, "all are dealt with", func() bool {
+		st := h.Stats().Listeners[0]
+		lost = st.Lost.NewPeer
+		return st.Accepted+lost == 20
+	})
+	if lost < 15 {
+		t.Errorf("%d of 20 were lost at 3 a second", lost)
+	}
+	clock.Advance(2 * time.Second)
+	trip(t, dialUDP(t, h.Addr("udp")), "now")
+}
+
+// A flood from sources that are not there: what it takes is bounded, those who are known do not
+// notice, and those who are new get through.
+func TestAFloodOfForgedSources(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("sources are forged as Linux lets one")
+	}
+	for _, instance := range []string{"connection", "loop"} {
+		t.Run(instance, func(t *testing.T) {
+			const places = 100
+			h := udp(t, datagrams(), instance, fmt.Sprintf("connections = %d\nmemory = \"32MiB\"", places), "", host.Options{Log: slog.New(slog.DiscardHandler)})
+			known := dialUDP(t, h.Addr("udp"))
+			trip(t, known, "one")
+			trip(t, known, "two")
+			to, err := net.ResolveUDPAddr("udp4", h.Addr("udp"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			flood, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(flood)
+			goroutines := runtime.NumGoroutine()
+			var memory int64
+			for i := range 20_000 {
+				source := unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte{127, 1, byte(i >> 8), byte(i)}})
+				if err := unix.Sendmsg(flood, []byte("forged"), source, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte{127, 0, 0, 1}}, 0); err != nil {
+					t.Fatal(err)
+				}
+				if i%100 == 0 {
+					trip(t, known, "still there")
+					st := h.Stats()
+					memory = max(memory, st.Tenants[0].Memory)
+					if st.Connections > places {
+						t.Fatalf("%d connections", st.Connections)
+					}
+				}
+			}
+			trip(t, dialUDP(t, h.Addr("udp")), "a new one")
+			st := h.Stats()
+			if st.Listeners[0].Accepted < 10_000 {
+				t.Errorf("only %d datagrams of the flood were looked at: %+v", st.Listeners[0].Accepted, st.Listeners[0].Lost)
+			}
+			if memory > 24<<20 {
+				t.Errorf("it took %d bytes", memory)
+			}
+			if n := runtime.NumGoroutine(); n > goroutines+20 {
+				t.Errorf("%d goroutines, %d before", n, goroutines)
+			}
+			t.Logf("memory %d bytes at most; %+v", memory, st.Listeners[0])
+		})
+	}
+}
+
+func TestDrainOverUDP(t *testing.T) {
+	for _, instance := range instanceModes {
+		t.Run(instance, func(t *testing.T) {
+			cfg, err := config.Load(hosttest.WriteConfig(t, udpConfig(t, partingGuest(), instance, "", "")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := runtime.NumGoroutine()
+			h, err := host.New(cfg, host.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- h.Run(ctx) }()
+			c := dialUDP(t, h.Addr("udp"))
+			trip(t, c, "x")
+			stop()
+			hearOne(t, c, "good-bye")
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if st := h.Stats(); st.Connections != 0 || st.Tenants[0].Memory != 0 {
+				t.Errorf("%+v", st)
+			}
+			hosttest.Eventually(t, "its goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+			// The address is free again, all of its sockets closed.
+			free, err := net.ListenPacket("udp4", h.Addr("udp"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			free.Close()
+		})
+	}
+}
+
+// While the host drains nobody new comes, and those who are there go on.
+func TestNobodyNewWhileUDPDrains(t *testing.T) {
+	cfg, err := config.Load(hosttest.WriteConfig(t, udpConfig(t, datagrams(), "loop", "", "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := host.New(cfg, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- h.Run(ctx) }()
+	c := dialUDP(t, h.Addr("udp"))
+	trip(t, c, "x")
+	stop()
+	hosttest.Eventually(t, "nobody is admitted", func() bool {
+		hosttest.Say(t, dialUDP(t, h.Addr("udp")), "new")
+		return h.Stats().Listeners[0].Lost.NewPeer > 0
+	})
+	trip(t, c, "goes on")
+	h.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// What was opened is closed when Run is never called.
+func TestUDPWithoutRun(t *testing.T) {
+	cfg := nativeConfig(config.Address{Network: "udp", Host: "127.0.0.1:0"})
+	native := host.Options{Native: map[string]host.Native{"echo": newNativeEcho}}
+	h, err := host.New(cfg, native)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nor does another process, or host, get the same address.
+	cfg.Listeners[0].Address.Host = h.Addr("echo")
+	if other, err := host.New(cfg, native); err == nil {
+		other.Close()
+		t.Error("two hosts have one address")
+	} else if !strings.Contains(err.Error(), "another process listens there") {
+		t.Error(err)
+	}
+	h.Close()
+	h, err = host.New(cfg, native)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+}
+
+func TestUDPNatively(t *testing.T) {
+	for what, spoil := range map[string]func(l *config.Listener){
+		"programs": func(l *config.Listener) { l.Shape = "stdio" },
+		"TLS":      func(l *config.Listener) { l.TLS = &config.TLS{} },
+		"PROXY":    func(l *config.Listener) { l.ProxyFrom = []string{"10.0.0.1"} },
+	} {
+		cfg := nativeConfig(config.Address{Network: "udp", Host: "127.0.0.1:0"})
+		spoil(&cfg.Listeners[0])
+		if h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": newNativeEcho}}); err == nil {
+			h.Close()
+			t.Errorf("%s: accepted", what)
+		} else if !strings.Contains(err.Error(), what) {
+			t.Errorf("%q does not speak of %s", err, what)
+		}
+	}
+	h := serveNative(t, nativeConfig(config.Address{Network: "udp", Host: "127.0.0.1:0"}), nil)
+	c := dialUDP(t, h.Addr("echo"))
+	trip(t, c, strings.Repeat("x", 65507))
+	trip(t, c, "")
+}
+
+// A guest's handler costs no allocation a datagram, and none a batch.
+func TestNoAllocationPerDatagram(t *testing.T) {
+	h := udp(t, datagrams(), "connection", "", "", host.Options{Log: slog.New(slog.DiscardHandler)})
+	c := dialUDP(t, h.Addr("udp"))
+	msg, back := make([]byte, 64), make([]byte, 64)
+	round := func() {
+		if _, err := c.Write(msg); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(back); err != nil || n != 64 {
+			t.Fatal(n, err)
+		}
+	}
+	for range 200 {
+		round()
+	}
+	if n := testing.AllocsPerRun(3000, round); n != 0 {
+		t.Errorf("%v allocations a datagram", n)
+	}
+}
+
+// A burst that overflows the system's queue while nothing is read is counted, with the
+// next datagram that comes.
+func TestDatagramsLostInTheKernel(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems do not say")
+	}
+	clock := &selector.Manual{}
+	h := udp(t, datagrams(), "loop", "bandwidth = \"1KiB/s\"", "", host.Options{Clock: clock, Log: slog.New(slog.DiscardHandler)})
+	c := dialUDP(t, h.Addr("udp"))
+	big := strings.Repeat("y", 8000)
+	trip(t, c, big) // from here on the tenant has to wait
+	for range 500 {
+		hosttest.Say(t, c, big)
+	}
+	hosttest.Eventually(t, "it is counted", func() bool {
+		clock.Advance(time.Hour)
+		hosttest.Say(t, c, "x")
+		return h.Stats().Listeners[0].Lost.InKernel > 100
+	})
+}
