@@ -33,7 +33,7 @@ const (
 	Admitted
 	// NoPlace has the socket end the connection of a peer that has sent one
 	// datagram only, longest ago, and ask again; if there is none, the datagram
-	// is lost.
+	// is lost, with LostNoPlace.
 	NoPlace
 )
 
@@ -45,6 +45,8 @@ const (
 	// LostNewPeer is a datagram whose sender was not admitted, or was refused by
 	// its handler at once.
 	LostNewPeer Loss = iota
+	// LostNoPlace is one whose sender found no place.
+	LostNoPlace
 	// LostTooLong is one that its handler's window has no room for.
 	LostTooLong
 	// LostBacklog is one that came while its handler could take none, with as
@@ -290,11 +292,15 @@ func (g *datagrams) handOut() bool {
 		}
 		p := s.peers[m.key]
 		if p == nil {
-			var ended bool
-			if p, ended = s.admit(&m.key); ended {
+			var answer Admission
+			switch p, answer = s.admit(&m.key); {
+			case answer == NoPlace && !g.evicted && s.evict():
+				g.evicted = true
 				return false
-			}
-			if p == nil || p.c.Over() {
+			case answer == NoPlace:
+				g.lose(LostNoPlace)
+				continue
+			case answer != Admitted || p.c.Over():
 				g.lose(LostNewPeer)
 				continue
 			}
@@ -317,21 +323,12 @@ func (g *datagrams) taken() {
 	g.evicted = false
 }
 
-// admit makes a peer of whoever the next datagram is from, if its owner lets it; nil if
-// not. ended says that another peer is ending first, to make room.
-func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, ended bool) {
+// admit makes a peer of whoever the next datagram is from, if its owner lets it.
+func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
 	addr := k.peer()
 	w, answer := s.owner.Admit(addr)
-	switch answer {
-	case Admitted:
-	case NoPlace:
-		if g := s.loop.datagrams; !g.evicted && s.evict() {
-			g.evicted = true
-			return nil, true
-		}
-		return nil, false
-	default:
-		return nil, false
+	if answer != Admitted {
+		return nil, answer
 	}
 	l := s.loop
 	p = &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
@@ -348,7 +345,16 @@ func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, ended bool) {
 		l.sel.SetTimer(&c.timer, c, c.lastActive+int64(idle))
 	}
 	w.Handler.Open(c) // and need not return: the datagram is still in the batch
-	return p, false
+	return p, Admitted
+}
+
+// MakeRoom ends the connection of a peer that has sent one datagram only, longest ago, and
+// has nothing under way. It reports whether there was one.
+func (s *DatagramSocket) MakeRoom() bool {
+	s.loop.begin()
+	ok := s.evict()
+	s.loop.end()
+	return ok
 }
 
 // evict ends the connection of a peer of one datagram, and reports whether there was

@@ -388,7 +388,7 @@ func TestTheCapOnPeers(t *testing.T) {
 		hear(t, second, "second")
 	}
 	tell(t, b.client(addr), "late")
-	b.until("there is no place", func() bool { return g.lost[LostNewPeer] == 1 })
+	b.until("there is no place", func() bool { return g.lost[LostNoPlace] == 1 })
 	// One that has something under way keeps its place, too.
 	b.on(func() { g.most = 4 })
 	busy := b.client(addr)
@@ -399,12 +399,15 @@ func TestTheCapOnPeers(t *testing.T) {
 		if p == nil || !p.keep([]byte("waits")) {
 			t.Error("it is not young")
 		}
+		if s.MakeRoom() {
+			t.Error("it gave its place away")
+		}
 	})
 	tell(t, b.client(addr), "late")
-	b.until("there is no place", func() bool { return g.lost[LostNewPeer] == 2 })
+	b.until("there is no place", func() bool { return g.lost[LostNoPlace] == 2 })
 	b.on(func() { g.refuse = true })
 	tell(t, b.client(addr), "refused")
-	b.until("nobody is admitted", func() bool { return g.lost[LostNewPeer] == 3 })
+	b.until("nobody is admitted", func() bool { return g.lost[LostNewPeer] == 1 })
 	b.on(func() {
 		if g.open != 4 {
 			t.Errorf("%d open", g.open)

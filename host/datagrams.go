@@ -21,7 +21,8 @@ type peers struct {
 
 // losses says what Stats and the log call the reasons.
 var losses = [csa.Losses]string{
-	csa.LostNewPeer:  "their senders are new, and over connections or accept_rate, or there is no handler for them",
+	csa.LostNewPeer:  "their senders are new, and over accept_rate, or there is no handler for them, or the host drains",
+	csa.LostNoPlace:  "their senders are new, and over the tenant's or the host's connections",
 	csa.LostTooLong:  "they are longer than the handler's window",
 	csa.LostBacklog:  "the handler is busy, and as many wait for it as may",
 	csa.LostInKernel: "the system's queue is full, as they come faster than they are read",
@@ -48,6 +49,7 @@ func (s *server) openUDP() error {
 		}
 	}
 	s.addr = sockets[0].Addr
+	s.tenant.peers = append(s.tenant.peers, s.peers...)
 	return nil
 }
 
@@ -110,6 +112,9 @@ func (p *peers) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 
 // Lost counts datagrams that were lost, and logs it now and then.
 func (p *peers) Lost(why csa.Loss, n int) {
+	if why == csa.LostNoPlace {
+		p.s.tenant.makeRoom() // at another of its sockets; the next may find a place
+	}
 	lost := p.s.counters.lost[why].Add(int64(n))
 	now := p.s.host.loops[p.at].Now()
 	if at := p.logged[why]; at == 0 || now-at >= int64(shortageLogEvery) {
@@ -123,9 +128,38 @@ func (p *peers) Broken(err error) {
 	p.s.log.Error("a datagram socket is broken; nothing more is read from it", "error", err)
 }
 
+// makeRoom has a peer over UDP whose place is no more than a guess give it up, if the tenant has
+// one: they have sent one datagram only, and perhaps not even that. It is for connections that find the
+// tenant's taken, and does not wait. Any goroutine may call it.
+func (t *tenant) makeRoom() {
+	if len(t.peers) > 0 && t.making.CompareAndSwap(false, true) {
+		t.ask(int(t.asked.Add(1)), 0)
+	}
+}
+
+// ask asks the tenant's sockets in turn, each on its loop, beginning with one.
+func (t *tenant) ask(first, n int) {
+	if n == len(t.peers) {
+		t.making.Store(false)
+		return
+	}
+	p := t.peers[(first+n)%len(t.peers)]
+	posted := p.s.host.loops[p.at].Post(func() {
+		if p.socket == nil || !p.socket.MakeRoom() {
+			t.ask(first, n+1)
+			return
+		}
+		t.making.Store(false)
+	})
+	if !posted {
+		t.making.Store(false)
+	}
+}
+
 // DatagramStats are how many datagrams a listener has lost, and why.
 type DatagramStats struct {
-	NewPeer  int64 // their senders were new, and over a limit, or there was no handler
+	NewPeer  int64 // their senders were new, and over accept_rate, or there was no handler
+	NoPlace  int64 // their senders were new, and over connections
 	TooLong  int64 // for the handler's window
 	Backlog  int64 // the handler was busy, and as many waited for it as may
 	InKernel int64 // the system's queue was full
@@ -135,6 +169,7 @@ type DatagramStats struct {
 func (c *counters) datagramStats() DatagramStats {
 	return DatagramStats{
 		NewPeer:  c.lost[csa.LostNewPeer].Load(),
+		NoPlace:  c.lost[csa.LostNoPlace].Load(),
 		TooLong:  c.lost[csa.LostTooLong].Load(),
 		Backlog:  c.lost[csa.LostBacklog].Load(),
 		InKernel: c.lost[csa.LostInKernel].Load(),

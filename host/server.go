@@ -172,6 +172,7 @@ func (s *server) accept() {
 			return
 		}
 		if !s.tenant.connections.Take() {
+			s.tenant.makeRoom()
 			s.park(s.tenant.connections.Full)
 			return
 		}

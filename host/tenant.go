@@ -35,6 +35,9 @@ type tenant struct {
 	in, out     *budget.Rate
 	timers      *budget.Memory
 	cpu         *cores.Share
+	peers       []*peers     // its UDP sockets
+	making      atomic.Bool  // one of them is being asked to make room
+	asked       atomic.Int32 // how often one was
 	metrics     metrics
 	runtime     atomic.Pointer[plugins.Runtime] // nil until it has a plugin
 	log         atomic.Pointer[limited]         // of its handlers; nil as long

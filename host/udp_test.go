@@ -268,9 +268,36 @@ func TestTheCapOnDatagramPeers(t *testing.T) {
 	trip(t, last, "one")
 	trip(t, last, "two")
 	hosttest.Say(t, dialUDP(t, h.Addr("udp")), "there is no place")
-	hosttest.Eventually(t, "it is turned away", func() bool { return h.Stats().Listeners[0].Lost.NewPeer == 1 })
+	hosttest.Eventually(t, "it is turned away", func() bool { return h.Stats().Listeners[0].Lost.NoPlace == 1 })
 	if st := h.Stats(); st.Listeners[0].Accepted != 60 || st.Connections != 10 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// Nor do such peers keep the tenant's other listeners out, or the socket of another loop.
+func TestDatagramPeersMakeRoomForOthers(t *testing.T) {
+	h := udp(t, datagrams(), "loop", "connections = 4", fmt.Sprintf(`
+[[listener]]
+name = "tcp"
+tenant = "acme"
+address = "tcp://127.0.0.1:0"
+plugin = %q
+`, plugin(t, "echo/echo.wasm")), host.Options{})
+	for i := range 40 {
+		c := dialUDP(t, h.Addr("udp"))
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		for { // who finds no place asks again, as clients do
+			hosttest.Say(t, c, fmt.Sprint(i))
+			if _, err := c.Read(make([]byte, 10)); err == nil {
+				break
+			}
+			_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		}
+	}
+	for range 4 {
+		c := hosttest.Dial(t, h.Addr("tcp"))
+		hosttest.Say(t, c, "tcp")
+		hosttest.Hear(t, c, "tcp")
 	}
 }
 
