@@ -91,7 +91,9 @@ var HostFunctions = []Function{
 			"AGAIN says that there was no room at all. Whenever `send` takes less than `len`, `csa_writable` comes once there is room again. " +
 			"A `len` of 0 takes nothing and returns 0, or CLOSED.\n\n" +
 			"CLOSED says that the guest has said producerFinished or finish sending, or that the peer is gone. " +
-			"QUOTA says that the tenant has no memory left for unsent bytes. " +
+			"QUOTA says that the tenant has no memory left for unsent bytes.\n\n" +
+			"Over UDP the `len` bytes are one datagram, which is taken whole or not at all; a `len` of 0 sends an empty one and returns 0. INVALID then also says that it is longer than a datagram can be " +
+			"(65507 bytes over IPv4, 65527 over IPv6), which is no bad data. What is taken may be lost on its way all the same.\n\n" +
 			"BAD_HANDLE and INVALID (a negative `len`) are *bad data to send*: where the listener has `on_bad_data = \"close\"`, which is the default, " +
 			"the connection whose event is being served is closed with INVALID after the event; with `\"log\"` it is only logged.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Quota},
@@ -103,7 +105,8 @@ var HostFunctions = []Function{
 		Results: i32,
 		Doc: "Tells the CSA of `conn`: 0 producerFinished (send what is in the inbox, then close), 1 shutdownMicroprocess (close now), " +
 			"2 finish sending (send what is in the inbox, then half-close; receiving goes on). Saying a thing twice does nothing and is no error. " +
-			"Nothing takes a close back. However it closes, `csa_closed` comes, after the event that is being served.",
+			"Nothing takes a close back. However it closes, `csa_closed` comes, after the event that is being served.\n\n" +
+			"Over UDP the peer is told nothing. After a close its next datagram is a new connection's; after 2 there is no end to wait for but the idle timeout.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	},
@@ -112,7 +115,8 @@ var HostFunctions = []Function{
 		Params:  []Param{val("conn"), val("on")},
 		Results: i32,
 		Doc: "Pauses (0) or resumes (1) reading from `conn`. While it is paused no `csa_data` and no `csa_eof` come, and the peer is held back by the network. " +
-			"Resuming offers what was not consumed again, also when reading was not paused, but never before this event is over. Any other `on` is INVALID.",
+			"Resuming offers what was not consumed again, also when reading was not paused, but never before this event is over. Any other `on` is INVALID.\n\n" +
+			"Nothing holds a peer over UDP back: while reading is paused, up to 16 of its datagrams, of 64 KiB together, wait in order, and the others are lost. The same holds while a call of the instance takes long.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	},
@@ -122,7 +126,7 @@ var HostFunctions = []Function{
 		Results: i32,
 		Doc: "Has no `csa_data` come for `conn` before `n` bytes are there, or the peer has finished sending. " +
 			"`n` is 1 to the length of the window, else INVALID. It stays in force until it is changed; a new connection has 1. " +
-			"When `n` bytes are there already, unconsumed, they are offered again after this event.",
+			"When `n` bytes are there already, unconsumed, they are offered again after this event. Over UDP it means nothing.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	},
@@ -209,7 +213,7 @@ var HostFunctions = []Function{
 			"peer's certificate has to have. What was sent before leaves in the clear first; `send` answers AGAIN until `csa_secured` says how the handshake went. If it failed, the connection is being closed with TLS.\n\n" +
 			"Bytes that came before are not taken for bytes that came after: if the guest has left some unconsumed when the event is over, the connection is closed with TLS. A guest must not go on with the rest of its window as if it had come later: " +
 			"in `csa_data` it returns right after this.\n\n" +
-			"DENIED says that the listener has no certificate, CLOSED that the connection has finished in a direction, INVALID that it has TLS already, or that the role or the name is none.",
+			"DENIED says that the listener has no certificate, CLOSED that the connection has finished in a direction, INVALID that it has TLS already or is over UDP, or that the role or the name is none.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Denied, Quota},
 		Since:  "v1", Built: true,
 	},
@@ -219,7 +223,7 @@ var HostFunctions = []Function{
 		Results: i32,
 		Doc: "Joins two connections of the instance: from here on the host relays their bytes both ways, until both directions have ended, and no byte enters the guest again. " +
 			"What the guest has sent, and what it has left unconsumed when the event is over, goes first. The handles are gone when this returns: nothing is heard of them any more, and no timer of theirs fires.\n\n" +
-			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one is over or the guest has finished sending on it, INVALID that they are the same. A peer that has finished sending is no hindrance.",
+			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one is over or the guest has finished sending on it, INVALID that they are the same, or that one is over UDP. A peer that has finished sending is no hindrance.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed},
 		Since:  "v1", Built: true,
 	},
@@ -254,7 +258,8 @@ var GuestExports = []Export{
 		Params:  []Param{val("conn")},
 		Results: i32,
 		Doc: "A connection was accepted, or one that `connect` has started is up; where it has TLS from the start, after the handshake. A result below 0 closes it at once, and `csa_closed` follows with that code. " +
-			"Without this export every connection is welcome.",
+			"Without this export every connection is welcome.\n\n" +
+			"Over UDP a connection is a peer, who comes with its first datagram: whoever sends from one address and port to one of this machine's.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
@@ -264,6 +269,7 @@ var GuestExports = []Export{
 		Doc: "`len` bytes from the peer, 1 to the length of the window, lie at the start of the window. Returns how many of them, counted from the first, the guest has consumed: 0 to `len`. " +
 			"The host keeps the rest, and offers it again at the start of the window: with more behind it when more has come, after `csa_writable`, or after `receive(conn, 1)`. " +
 			"A guest that consumes nothing of a full window is not given more until one of the last two.\n\n" +
+			"Over UDP each datagram is one `csa_data`, whole: `len` is 0 for an empty one, and what is not consumed is gone. One that is longer than the window is lost, and counted. A guest that waits for `csa_writable` is given datagrams meanwhile.\n\n" +
 			"A result below 0 closes the connection at once; `csa_closed` follows with that code. A result above `len`, or below 0 and no code, closes it with INVALID.",
 		Since: "v1", Built: true,
 	}, true},
@@ -284,7 +290,7 @@ var GuestExports = []Export{
 		Name:   "csa_eof",
 		Params: []Param{val("conn")},
 		Doc: "The peer has finished sending, and everything it sent was offered. The guest may go on sending; it ends the connection with `control`. " +
-			"Without this export the host says producerFinished in the guest's place: it sends what is in the inbox and closes.",
+			"Without this export the host says producerFinished in the guest's place: it sends what is in the inbox and closes. It never comes over UDP.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{

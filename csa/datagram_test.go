@@ -523,10 +523,10 @@ func TestSendingTooMuchOverUDP(t *testing.T) {
 				t.Errorf("sending %d: %d, %v", n, taken, code)
 			}
 		}
-		if code := c.MakeSSL(Handshake{}); code != abi.Unsupported {
+		if code := c.MakeSSL(Handshake{}); code != abi.Invalid {
 			t.Errorf("makessl: %v", code)
 		}
-		if code := Splice(c, c.loop.first.next); code != abi.Unsupported {
+		if code := Splice(c, c.loop.first.next); code != abi.Invalid {
 			t.Errorf("splice: %v", code)
 		}
 		return len(p)

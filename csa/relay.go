@@ -28,15 +28,12 @@ const relayBatch = 512 << 10
 // The handlers hear nothing more of either, not even Closed. When one dies otherwise
 // than by finishing, the other is reset.
 //
-// It answers abi.OK; abi.Invalid when they are the same, or not of one loop;
-// abi.Unsupported when one is a peer over UDP; abi.Again while TLS is on its way on one;
+// It answers abi.OK; abi.Invalid when they are the same, not of one loop, or one is a
+// peer over UDP; abi.Again while TLS is on its way on one;
 // abi.Closed when one has finished sending or is over.
 func Splice(a, b *CSA) abi.Code {
-	if a == b || a.loop != b.loop || a.relay != nil || b.relay != nil {
+	if a == b || a.loop != b.loop || a.relay != nil || b.relay != nil || a.datagram != nil || b.datagram != nil {
 		return abi.Invalid
-	}
-	if a.datagram != nil || b.datagram != nil {
-		return abi.Unsupported
 	}
 	if a.securing() || b.securing() {
 		return abi.Again

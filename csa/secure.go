@@ -140,13 +140,11 @@ func (again) Temporary() bool { return true }
 // in the clear first, and the handshake begins when the event is over; until it is over
 // itself, Send answers abi.Again, nothing is read for the handler, and it hears of the
 // outcome by Secured (the box sslready). It answers abi.OK; abi.Invalid when there is TLS
-// already; abi.Unsupported for a peer over UDP; abi.Closed when the connection has finished in a direction; abi.Quota when
+// already, or for a peer over UDP; abi.Closed when the connection has finished in a direction; abi.Quota when
 // there are as many handshakes as there may be, or no memory.
 func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	switch {
-	case c.datagram != nil:
-		return abi.Unsupported
-	case c.secure != nil || c.relay != nil:
+	case c.secure != nil || c.relay != nil || c.datagram != nil:
 		return abi.Invalid
 	case c.is(sendFinished | ended | dying | dead):
 		return abi.Closed

@@ -36,7 +36,7 @@ func (s *server) clientHandshake(name string, timeout time.Duration) csa.Handsha
 // makeSSL is the ABI's makessl.
 func (s *server) makeSSL(c *csa.CSA, role int32, name string) abi.Code {
 	if c.Transport() == "udp" {
-		return abi.Unsupported
+		return abi.Invalid
 	}
 	if role == abi.TLSClient {
 		return c.MakeSSL(s.clientHandshake(name, s.config.ConnectTimeout))

@@ -177,10 +177,18 @@ extern "C" {
  *
  * CLOSED says that the guest has said producerFinished or finish sending, or
  * that the peer is gone. QUOTA says that the tenant has no memory left for
- * unsent bytes. BAD_HANDLE and INVALID (a negative `len`) are *bad data to
- * send*: where the listener has `on_bad_data = "close"`, which is the
- * default, the connection whose event is being served is closed with INVALID
- * after the event; with `"log"` it is only logged.
+ * unsent bytes.
+ *
+ * Over UDP the `len` bytes are one datagram, which is taken whole or not at
+ * all; a `len` of 0 sends an empty one and returns 0. INVALID then also says
+ * that it is longer than a datagram can be (65507 bytes over IPv4, 65527 over
+ * IPv6), which is no bad data. What is taken may be lost on its way all the
+ * same.
+ *
+ * BAD_HANDLE and INVALID (a negative `len`) are *bad data to send*: where the
+ * listener has `on_bad_data = "close"`, which is the default, the connection
+ * whose event is being served is closed with INVALID after the event; with
+ * `"log"` it is only logged.
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED, QUOTA.
  */
@@ -194,6 +202,9 @@ int32_t csa_v1_send(int32_t conn, const void *ptr, int32_t len);
  * twice does nothing and is no error. Nothing takes a close back. However it
  * closes, `csa_closed` comes, after the event that is being served.
  *
+ * Over UDP the peer is told nothing. After a close its next datagram is a new
+ * connection's; after 2 there is no end to wait for but the idle timeout.
+ *
  * Errors: INVALID, BAD_HANDLE.
  */
 CSA_IMPORT("control")
@@ -205,6 +216,10 @@ int32_t csa_v1_control(int32_t conn, int32_t what);
  * Resuming offers what was not consumed again, also when reading was not
  * paused, but never before this event is over. Any other `on` is INVALID.
  *
+ * Nothing holds a peer over UDP back: while reading is paused, up to 16 of
+ * its datagrams, of 64 KiB together, wait in order, and the others are lost.
+ * The same holds while a call of the instance takes long.
+ *
  * Errors: INVALID, BAD_HANDLE.
  */
 CSA_IMPORT("receive")
@@ -215,7 +230,7 @@ int32_t csa_v1_receive(int32_t conn, int32_t on);
  * has finished sending. `n` is 1 to the length of the window, else INVALID.
  * It stays in force until it is changed; a new connection has 1. When `n`
  * bytes are there already, unconsumed, they are offered again after this
- * event.
+ * event. Over UDP it means nothing.
  *
  * Errors: INVALID, BAD_HANDLE.
  */
@@ -334,8 +349,8 @@ int32_t csa_v1_connect(const void *ptr, int32_t len);
  * it had come later: in `csa_data` it returns right after this.
  *
  * DENIED says that the listener has no certificate, CLOSED that the
- * connection has finished in a direction, INVALID that it has TLS already, or
- * that the role or the name is none.
+ * connection has finished in a direction, INVALID that it has TLS already or
+ * is over UDP, or that the role or the name is none.
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED, DENIED, QUOTA.
  */
@@ -351,7 +366,8 @@ int32_t csa_v1_makessl(int32_t conn, int32_t role, const void *ptr, int32_t len)
  *
  * AGAIN says that one of them is not open yet, or not secured yet, CLOSED
  * that one is over or the guest has finished sending on it, INVALID that they
- * are the same. A peer that has finished sending is no hindrance.
+ * are the same, or that one is over UDP. A peer that has finished sending is
+ * no hindrance.
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED.
  */
@@ -396,6 +412,9 @@ void csa_reseed(void);
  * it has TLS from the start, after the handshake. A result below 0 closes it
  * at once, and `csa_closed` follows with that code. Without this export every
  * connection is welcome.
+ *
+ * Over UDP a connection is a peer, who comes with its first datagram: whoever
+ * sends from one address and port to one of this machine's.
  */
 CSA_EXPORT(csa_open)
 int32_t csa_open(int32_t conn);
@@ -407,6 +426,11 @@ int32_t csa_open(int32_t conn);
  * the start of the window: with more behind it when more has come, after
  * `csa_writable`, or after `receive(conn, 1)`. A guest that consumes nothing
  * of a full window is not given more until one of the last two.
+ *
+ * Over UDP each datagram is one `csa_data`, whole: `len` is 0 for an empty
+ * one, and what is not consumed is gone. One that is longer than the window
+ * is lost, and counted. A guest that waits for `csa_writable` is given
+ * datagrams meanwhile.
  *
  * A result below 0 closes the connection at once; `csa_closed` follows with
  * that code. A result above `len`, or below 0 and no code, closes it with
@@ -435,7 +459,7 @@ void csa_secured(int32_t conn, int32_t status);
  * The peer has finished sending, and everything it sent was offered. The
  * guest may go on sending; it ends the connection with `control`. Without
  * this export the host says producerFinished in the guest's place: it sends
- * what is in the inbox and closes.
+ * what is in the inbox and closes. It never comes over UDP.
  */
 CSA_EXPORT(csa_eof)
 void csa_eof(int32_t conn);

@@ -47,6 +47,9 @@ func (c *Conn) refuse(callback string, err error) int32 {
 // is stale. Whenever it takes less than p, Writer.Writable comes once there is
 // room, and then Data with what Data has left. p is not kept.
 //
+// Over UDP p is one datagram: all of it is taken, or none. Invalid says that it is longer
+// than one can be, 65507 bytes over IPv4 and 65527 over IPv6; an empty p is an empty one.
+//
 // Send queues nothing: it is for handlers that can take up where they stopped.
 // While something that Write has queued waits, it answers Again.
 func (c *Conn) Send(p []byte) (taken int, err error) {
@@ -185,7 +188,8 @@ func (c *Conn) Listener() string { return c.info(infoListener) }
 func (c *Conn) Tenant() string { return c.info(infoTenant) }
 
 // Transport is "tcp", "unix" or "udp". With "udp" a connection is a peer: each Data is
-// one datagram, and each Send, which must not be Write.
+// one datagram, and each Send, which must not be Write, is one that goes whole or not at
+// all.
 func (c *Conn) Transport() string { return c.info(infoTransport) }
 
 func (c *Conn) info(key int32) string {

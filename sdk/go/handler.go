@@ -33,11 +33,15 @@ type Handler interface {
 	//
 	// While bytes that Write has queued wait, no Data comes for c: a peer that
 	// does not read its answers is not served further.
+	//
+	// Over UDP (Conn.Transport) each datagram comes in a Data of its own, and once: it may
+	// be empty, what is not consumed of it is gone, and one that is longer than the
+	// window is lost before it comes.
 	Data(c *Conn, p []byte) (consumed int, err error)
 
 	// EOF says that the peer has finished sending. The other direction stays
 	// open until the handler closes it, so a handler must call Close here, or
-	// later on.
+	// later on. It never comes over UDP.
 	EOF(c *Conn)
 
 	// Closed is the last call for c, which is stale from now on. The reason is

@@ -19,10 +19,18 @@ import "unsafe"
 //
 // CLOSED says that the guest has said producerFinished or finish sending, or
 // that the peer is gone. QUOTA says that the tenant has no memory left for
-// unsent bytes. BAD_HANDLE and INVALID (a negative len) are bad data to send:
-// where the listener has on_bad_data = "close", which is the default, the
-// connection whose event is being served is closed with INVALID after the
-// event; with "log" it is only logged.
+// unsent bytes.
+//
+// Over UDP the len bytes are one datagram, which is taken whole or not at
+// all; a len of 0 sends an empty one and returns 0. INVALID then also says
+// that it is longer than a datagram can be (65507 bytes over IPv4, 65527 over
+// IPv6), which is no bad data. What is taken may be lost on its way all the
+// same.
+//
+// BAD_HANDLE and INVALID (a negative len) are bad data to send: where the
+// listener has on_bad_data = "close", which is the default, the connection
+// whose event is being served is closed with INVALID after the event; with
+// "log" it is only logged.
 //
 //go:wasmimport csa_v1 send
 //go:noescape
@@ -34,6 +42,9 @@ func hostSend(conn int32, ptr unsafe.Pointer, length int32) int32
 // does nothing and is no error. Nothing takes a close back. However it
 // closes, csa_closed comes, after the event that is being served.
 //
+// Over UDP the peer is told nothing. After a close its next datagram is a new
+// connection's; after 2 there is no end to wait for but the idle timeout.
+//
 //go:wasmimport csa_v1 control
 //go:noescape
 func hostControl(conn int32, what int32) int32
@@ -43,6 +54,10 @@ func hostControl(conn int32, what int32) int32
 // offers what was not consumed again, also when reading was not paused, but
 // never before this event is over. Any other on is INVALID.
 //
+// Nothing holds a peer over UDP back: while reading is paused, up to 16 of
+// its datagrams, of 64 KiB together, wait in order, and the others are lost.
+// The same holds while a call of the instance takes long.
+//
 //go:wasmimport csa_v1 receive
 //go:noescape
 func hostReceive(conn int32, on int32) int32
@@ -51,6 +66,7 @@ func hostReceive(conn int32, on int32) int32
 // finished sending. n is 1 to the length of the window, else INVALID. It
 // stays in force until it is changed; a new connection has 1. When n bytes
 // are there already, unconsumed, they are offered again after this event.
+// Over UDP it means nothing.
 //
 //go:wasmimport csa_v1 want
 //go:noescape
@@ -149,8 +165,8 @@ func hostConnect(ptr unsafe.Pointer, length int32) int32
 // it had come later: in csa_data it returns right after this.
 //
 // DENIED says that the listener has no certificate, CLOSED that the
-// connection has finished in a direction, INVALID that it has TLS already, or
-// that the role or the name is none.
+// connection has finished in a direction, INVALID that it has TLS already or
+// is over UDP, or that the role or the name is none.
 //
 //go:wasmimport csa_v1 makessl
 //go:noescape
@@ -164,7 +180,8 @@ func hostMakessl(conn int32, role int32, ptr unsafe.Pointer, length int32) int32
 //
 // AGAIN says that one of them is not open yet, or not secured yet, CLOSED
 // that one is over or the guest has finished sending on it, INVALID that they
-// are the same. A peer that has finished sending is no hindrance.
+// are the same, or that one is over UDP. A peer that has finished sending is
+// no hindrance.
 //
 //go:wasmimport csa_v1 splice
 //go:noescape

@@ -25,13 +25,16 @@ func (f functions) Send(conn int32, b []byte) int32 {
 	if p.finished || p.dying {
 		return int32(csa.Closed)
 	}
+	if p.udp && len(b) > 65507 {
+		return int32(csa.Invalid)
+	}
 	n := max(0, min(len(b), f.h.options.Inbox-len(p.inbox)))
 	switch {
 	case p.pending || p.securing:
 		n = 0
 	case p.udp && n < len(b):
 		n = 0 // a datagram goes whole or not at all
-	case p.udp && n > 0:
+	case p.udp:
 		p.sizes = append(p.sizes, n)
 	}
 	p.inbox = append(p.inbox, b[:n]...)

@@ -48,18 +48,23 @@ type Peer struct {
 	reason int32
 }
 
-// Send has the peer send text, in one piece. What is sent to a closed
+// mostWaiting is how many datagrams wait for a handler that has paused.
+const mostWaiting = 16
+
+// Send has the peer send text, in one piece; an empty one is sent over UDP alone. What is sent to a closed
 // connection is lost, as it is on a network.
 func (p *Peer) Send(text string) {
 	p.h.t.Helper()
-	if p.dead || len(text) == 0 {
+	if p.dead || len(text) == 0 && !p.udp {
 		return
 	}
 	if p.ended {
 		p.h.t.Fatal("csatest: the peer sends after CloseWrite")
 	}
 	if p.udp {
-		p.grams = append(p.grams, []byte(text))
+		if len(p.grams) < mostWaiting {
+			p.grams = append(p.grams, []byte(text))
+		}
 	} else {
 		p.in = append(p.in, text...)
 	}
@@ -97,7 +102,7 @@ func (p *Peer) receive(n int) []byte {
 	p.h.t.Helper()
 	out := slices.Clone(p.inbox[:n])
 	p.inbox = slices.Delete(p.inbox, 0, n)
-	for len(p.sizes) > 0 && n > 0 {
+	for len(p.sizes) > 0 && (n > 0 || p.sizes[0] == 0) {
 		took := min(n, p.sizes[0])
 		n -= took
 		if p.sizes[0] -= took; p.sizes[0] == 0 {
@@ -108,11 +113,19 @@ func (p *Peer) receive(n int) []byte {
 	return out
 }
 
+// Datagrams is how many datagrams have come for a peer of ConnectUDP that it has not
+// received.
+func (p *Peer) Datagrams() int { return len(p.sizes) }
+
 // ReceiveDatagram is Receive for the next datagram alone, of a peer of ConnectUDP; ""
-// when none has come.
+// when none has come, or an empty one: Datagrams tells which.
 func (p *Peer) ReceiveDatagram() string {
 	p.h.t.Helper()
 	if len(p.sizes) == 0 {
+		return ""
+	}
+	if p.sizes[0] == 0 {
+		p.sizes = slices.Delete(p.sizes, 0, 1)
 		return ""
 	}
 	return p.ReceiveN(p.sizes[0])
@@ -126,9 +139,12 @@ func (p *Peer) Expect(want string) {
 	}
 }
 
-// CloseWrite has the peer finish sending.
+// CloseWrite has the peer finish sending, which one of ConnectUDP cannot say.
 func (p *Peer) CloseWrite() {
 	p.h.t.Helper()
+	if p.udp {
+		p.h.t.Fatal("csatest: a peer over UDP has no way to say that it has finished")
+	}
 	p.ended = true
 	p.offer = true
 	p.h.settle()
@@ -301,11 +317,12 @@ func (p *Peer) data(n int) int32 {
 	return used
 }
 
-// deliverDatagram offers the next one, once. One that is longer than the window is
-// cut.
+// deliverDatagram offers the next one, once, unless it is longer than the window.
 func (p *Peer) deliverDatagram() {
 	p.h.t.Helper()
 	gram := p.grams[0]
 	p.grams = slices.Delete(p.grams, 0, 1)
-	p.data(copy(p.h.window, gram))
+	if len(gram) <= len(p.h.window) {
+		p.data(copy(p.h.window, gram))
+	}
 }

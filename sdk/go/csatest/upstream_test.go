@@ -559,3 +559,41 @@ func TestDatagrams(t *testing.T) {
 	p.Drop(csa.Timeout)
 	p.ExpectClosed(csa.Timeout)
 }
+
+func TestDatagramsThatAreLostOrEmpty(t *testing.T) {
+	var got []int
+	h := csatest.New(t, &script{
+		start: func([]byte) error { csa.SetWindow(csa.MinWindow); return nil },
+		data: func(c *csa.Conn, p []byte) (int, error) {
+			got = append(got, len(p))
+			if n, err := c.Send(make([]byte, 65508)); n != 0 || err != csa.Invalid {
+				t.Errorf("more than a datagram can have: %d, %v", n, err)
+			}
+			if len(p) == 3 {
+				_ = c.Pause()
+				_ = c.SetTimer(1, csa.Second)
+			}
+			_, err := c.Send(p)
+			return 0, err
+		},
+		timer: func(c *csa.Conn, _ int32) { _ = c.Resume() },
+	}, csatest.Options{})
+	p := h.ConnectUDP()
+	p.Send("")
+	if p.Datagrams() != 1 || p.ReceiveDatagram() != "" || p.Datagrams() != 0 {
+		t.Error("the empty datagram did not come back")
+	}
+	p.Send(strings.Repeat("x", csa.MinWindow+1))
+	p.Send(strings.Repeat("x", csa.MinWindow))
+	p.Send("abc") // pauses
+	for range 20 {
+		p.Send("later")
+	}
+	if want := []int{0, csa.MinWindow, 3}; !slices.Equal(got, want) {
+		t.Errorf("the handler was given %v bytes, want %v", got, want)
+	}
+	h.Advance(csa.Second)
+	if len(got) != 3+16 {
+		t.Errorf("%d datagrams came after the pause", len(got)-3)
+	}
+}
