@@ -2,9 +2,12 @@ package examples_test
 
 import (
 	"bufio"
+	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,16 +42,17 @@ func TestQuickstartChecks(t *testing.T) {
 // nobody but this machine can reach them.
 func TestQuickstartAddresses(t *testing.T) {
 	cfg := load(t)
-	for i, want := range []struct{ name, addr string }{
-		{"echo", "127.0.0.1:7001"}, {"chat", "127.0.0.1:7002"}, {"rot13", "127.0.0.1:7003"},
-		{"smtp", "127.0.0.1:7004"}, {"socks5", "127.0.0.1:7005"}, {"sni-router", "127.0.0.1:7006"}, {"dns", "127.0.0.1:7053"},
+	for i, want := range []struct{ name, network, addr string }{
+		{"echo", "tcp", "127.0.0.1:7001"}, {"chat", "tcp", "127.0.0.1:7002"}, {"rot13", "tcp", "127.0.0.1:7003"},
+		{"smtp", "tcp", "127.0.0.1:7004"}, {"socks5", "tcp", "127.0.0.1:7005"}, {"sni-router", "tcp", "127.0.0.1:7006"},
+		{"dns", "udp", "127.0.0.1:7053"}, {"dns-tcp", "tcp", "127.0.0.1:7053"},
 	} {
 		if i >= len(cfg.Listeners) {
 			t.Fatalf("%s is not there", want.name)
 		}
 		l := &cfg.Listeners[i]
-		if l.Name != want.name || l.Address.Network != "tcp" || l.Address.Host != want.addr {
-			t.Errorf("%s listens on %s; want %s on %s", l.Name, l.Address, want.name, want.addr)
+		if l.Name != want.name || l.Address.Network != want.network || l.Address.Host != want.addr {
+			t.Errorf("%s listens on %s; want %s on %s://%s", l.Name, l.Address, want.name, want.network, want.addr)
 		}
 		if addr, err := netip.ParseAddrPort(l.Address.Host); err != nil || !addr.Addr().IsLoopback() {
 			t.Errorf("%s can be reached from elsewhere: %s", l.Name, l.Address)
@@ -89,6 +93,15 @@ func TestQuickstartServes(t *testing.T) {
 	hears(t, lines, "bob joined")
 	hosttest.Say(t, bob, "hello, ann\n")
 	hears(t, lines, "bob: hello, ann")
+
+	for _, over := range []struct{ network, name string }{{"udp", "dns"}, {"tcp", "dns-tcp"}} {
+		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, over.network, h.Addr(over.name))
+		}}
+		if got, err := r.LookupHost(t.Context(), "www.example.test."); err != nil || !slices.Equal(got, []string{"192.0.2.80"}) {
+			t.Errorf("%s says %v, %v", over.name, got, err)
+		}
+	}
 }
 
 // hears reads lines until one has the text.
