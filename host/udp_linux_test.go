@@ -1,0 +1,86 @@
+package host_test
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead/host"
+	"bulkhead/host/hosttest"
+	"bulkhead/selector"
+
+	"golang.org/x/sys/unix"
+)
+
+// A flood from sources that are not there: what it takes is bounded, those who are known do not
+// notice, and those who are new get through.
+func TestAFloodOfForgedSources(t *testing.T) {
+	for _, instance := range []string{"connection", "loop"} {
+		t.Run(instance, func(t *testing.T) {
+			const places = 100
+			h := udp(t, datagrams(), instance, fmt.Sprintf("connections = %d\nmemory = \"32MiB\"", places), "", host.Options{Log: slog.New(slog.DiscardHandler)})
+			known := dialUDP(t, h.Addr("udp"))
+			trip(t, known, "one")
+			trip(t, known, "two")
+			to, err := net.ResolveUDPAddr("udp4", h.Addr("udp"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			flood, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(flood)
+			goroutines := runtime.NumGoroutine()
+			var memory int64
+			for i := range 20_000 {
+				source := unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte{127, 1, byte(i >> 8), byte(i)}})
+				if err := unix.Sendmsg(flood, []byte("forged"), source, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte{127, 0, 0, 1}}, 0); err != nil {
+					t.Fatal(err)
+				}
+				if i%100 == 0 {
+					trip(t, known, "still there")
+					st := h.Stats()
+					memory = max(memory, st.Tenants[0].Memory)
+					if st.Connections > places {
+						t.Fatalf("%d connections", st.Connections)
+					}
+				}
+			}
+			trip(t, dialUDP(t, h.Addr("udp")), "a new one")
+			st := h.Stats()
+			if st.Listeners[0].Accepted < 10_000 {
+				t.Errorf("only %d datagrams of the flood were looked at: %+v", st.Listeners[0].Accepted, st.Listeners[0].Lost)
+			}
+			if memory > 24<<20 {
+				t.Errorf("it took %d bytes", memory)
+			}
+			if n := runtime.NumGoroutine(); n > goroutines+20 {
+				t.Errorf("%d goroutines, %d before", n, goroutines)
+			}
+			t.Logf("memory %d bytes at most; %+v", memory, st.Listeners[0])
+		})
+	}
+}
+
+// A burst that overflows the system's queue while nothing is read is counted, with the
+// next datagram that comes.
+func TestDatagramsLostInTheKernel(t *testing.T) {
+	clock := &selector.Manual{}
+	h := udp(t, datagrams(), "loop", "bandwidth = \"1KiB/s\"", "", onClock(clock))
+	c := dialUDP(t, h.Addr("udp"))
+	big := strings.Repeat("y", 8000)
+	trip(t, c, big) // from here on the tenant has to wait
+	for range 500 {
+		hosttest.Say(t, c, big)
+	}
+	hosttest.Eventually(t, "it is counted", func() bool {
+		clock.Advance(time.Hour)
+		hosttest.Say(t, c, "x")
+		return h.Stats().Listeners[0].Lost.InKernel > 100
+	})
+}
