@@ -24,7 +24,6 @@ type guests struct {
 	make    func() Handler // one for each peer, if there is no handler
 	most    int            // 0: no limit
 	open    int
-	peers   []*CSA
 	lost    [Losses]int
 	reasons []Reason
 	broken  error
