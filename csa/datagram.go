@@ -349,7 +349,7 @@ func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
 }
 
 // MakeRoom ends the connection of a peer that has sent one datagram only, longest ago, and
-// has nothing under way. It reports whether there was one.
+// for which no datagram waits and no call runs. It reports whether there was one.
 func (s *DatagramSocket) MakeRoom() bool {
 	s.loop.begin()
 	ok := s.evict()
@@ -358,7 +358,7 @@ func (s *DatagramSocket) MakeRoom() bool {
 }
 
 // evict ends the connection of a peer of one datagram, and reports whether there was
-// one for which nothing is under way. A source address costs its sender nothing, so that
+// one for which no datagram waits and no call runs. A source address costs its sender nothing, so that
 // peers of whom nothing else is known have no claim to keep others out.
 func (s *DatagramSocket) evict() bool {
 	p := s.young.first

@@ -37,7 +37,7 @@ func TestAFloodOfForgedSources(t *testing.T) {
 			defer unix.Close(flood)
 			goroutines := runtime.NumGoroutine()
 			var memory int64
-			for i := range 20_000 {
+			for i := range 8_000 {
 				source := unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte{127, 1, byte(i >> 8), byte(i)}})
 				if err := unix.Sendmsg(flood, []byte("forged"), source, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte{127, 0, 0, 1}}, 0); err != nil {
 					t.Fatal(err)
@@ -51,9 +51,9 @@ func TestAFloodOfForgedSources(t *testing.T) {
 					}
 				}
 			}
-			trip(t, dialUDP(t, h.Addr("udp")), "a new one")
+			tripInTheEnd(t, dialUDP(t, h.Addr("udp")), "a new one")
 			st := h.Stats()
-			if st.Listeners[0].Accepted < 10_000 {
+			if st.Listeners[0].Accepted < 4_000 {
 				t.Errorf("only %d datagrams of the flood were looked at: %+v", st.Listeners[0].Accepted, st.Listeners[0].Lost)
 			}
 			if memory > 24<<20 {
