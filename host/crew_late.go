@@ -13,7 +13,7 @@ import (
 )
 
 // lateCrew is the crew of a plugin that is loaded when its listener serves already, or
-// would: connections wait in the kernel's queue until then.
+// would: connections, or datagrams, wait in the kernel's queue until then.
 type lateCrew struct {
 	s      *server
 	crew   atomic.Pointer[crew] // nil until it is loaded
@@ -114,6 +114,7 @@ func (q *lateLoads) loaded(k *lateCrew, c crew, err error) (last bool) {
 	case err == nil:
 		k.crew.Store(&c)
 		k.s.unpark()
+		k.s.readLate()
 	case q.stopped || errors.Is(err, plugins.ErrClosed):
 	default:
 		k.s.counters.failed.Add(1)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 
@@ -53,21 +54,44 @@ func (s *server) openUDP() error {
 	return nil
 }
 
-// listenUDP starts to read.
+// listenUDP starts to read, or has readLate do so: nothing is read for a plugin that is
+// not loaded yet.
 func (s *server) listenUDP() (err error) {
+	s.serving.Store(true)
+	if late, ok := s.crew.(*lateCrew); ok && late.crew.Load() == nil {
+		late.wanted.Store(true) // whether something waits is not known
+		return nil
+	}
 	for _, p := range s.peers {
-		l := s.host.loops[p.at]
-		l.call(func() {
-			if p.bound == nil {
-				return // the host was closed before it ran
-			}
-			fd := p.bound.FD
-			p.bound = nil // closed, if it cannot be read from
-			var failed error
-			if p.socket, failed = l.NewDatagramSocket(fd, p, s.tenant); failed != nil {
-				p.socket, err = nil, failed
+		s.host.loops[p.at].call(func() { err = errors.Join(err, p.read()) })
+	}
+	return err
+}
+
+// readLate starts to read when the plugin is loaded, if the host runs by then. Any
+// goroutine may call it.
+func (s *server) readLate() {
+	if !s.serving.Load() {
+		return
+	}
+	for _, p := range s.peers {
+		s.host.loops[p.at].Post(func() {
+			if err := p.read(); err != nil {
+				p.Broken(err)
 			}
 		})
+	}
+}
+
+// read starts to read, once, on the loop.
+func (p *peers) read() (err error) {
+	if p.bound == nil {
+		return nil // it does, or the host has been closed
+	}
+	fd := p.bound.FD
+	p.bound = nil // closed, if it cannot be read from
+	if p.socket, err = p.s.host.loops[p.at].NewDatagramSocket(fd, p, p.s.tenant); err != nil {
+		p.socket = nil
 	}
 	return err
 }

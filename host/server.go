@@ -35,6 +35,7 @@ type server struct {
 	socket   *listen.Socket // nil for UDP
 	addr     string         // where it listens
 	peers    []*peers       // of a UDP listener
+	serving  atomic.Bool    // of one: the host runs
 	crew     crew
 	books    []books // one for each loop
 	counters counters

@@ -456,3 +456,46 @@ func TestNoAllocationPerDatagram(t *testing.T) {
 		t.Errorf("%v allocations a datagram", n)
 	}
 }
+
+// Datagrams that come before their plugin is loaded wait in the system's queue.
+func TestDatagramsForAPluginThatIsLoadedLate(t *testing.T) {
+	const tenants = 3
+	l := newLateHost(t, tenants)
+	for i := range l.config.Listeners {
+		l.config.Listeners[i].Address = config.Address{Network: "udp4", Host: "127.0.0.1:0"}
+	}
+	first, err := l.start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	for _, run := range []bool{true, false} {
+		h, err := l.start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := loaded(h); n != 0 {
+			t.Errorf("%d plugins are loaded already", n)
+		}
+		conns := make([]net.Conn, tenants)
+		for i := range conns {
+			conns[i] = dialUDP(t, h.Addr(fmt.Sprint("l", i)))
+			hosttest.Say(t, conns[i], "early")
+		}
+		if !run {
+			h.Close()
+			continue
+		}
+		stop := l.run(h)
+		for _, c := range conns {
+			hearOne(t, c, "early")
+			trip(t, c, "later")
+		}
+		for _, s := range h.Stats().Listeners {
+			if s.Lost != (host.DatagramStats{}) {
+				t.Errorf("lost %+v", s.Lost)
+			}
+		}
+		stop()
+	}
+}
