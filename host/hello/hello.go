@@ -109,6 +109,9 @@ func (r *Reader) message(p []byte) (body vector, need int, err error) {
 		if len(record) > 0 && record[0] != recordHandshake || len(record) > 1 && record[1] != 3 {
 			return nil, 0, bad
 		}
+		if len(record) < 2 {
+			return missing(at + len(record) + 1) // it may be something else yet
+		}
 		if len(record) < recordHeader {
 			return missing(at + recordHeader)
 		}
