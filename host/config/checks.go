@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 )
 
 // checkListener looks at what no single key can tell.
 func (d *decoder) checkListener(l *Listener, table map[string]any) {
-	if l.Shape == "stdio" && l.Instance != "connection" {
-		d.fail(l.LineOf("instance"), `leave instance out, or write instance = "connection"`, "instance = %q does not go with shape = \"stdio\", where each connection has a program of its own", l.Instance)
-	}
+	d.checkKind(l)
 	if a := l.Address; a.Network != "" {
 		for _, key := range []string{"mode", "owner"} {
 			if line, given := l.lines[key]; given && !a.socketFile() {
@@ -26,10 +25,29 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 			d.checkDatagrams(l)
 		}
 	}
+	_, routed := table["route"]
+	if line, given := l.lines["route_timeout"]; given && !routed {
+		d.fail(line, "leave it out", "route_timeout is for a listener with [[listener.route]] tables")
+	}
+	if line, given := l.lines["route"]; given && strings.HasPrefix(l.Address.Network, "udp") {
+		d.fail(line, "listen on TCP or a unix socket, or leave the routes out", "routes are for connections, and address is %s", quote(l.Address.String()))
+	}
+	d.checkStrayed(l, table, "[listener.config]", "listener")
+}
+
+// checkKind looks at whether the kind of instance that a listener or a route has goes together.
+func (d *decoder) checkKind(l *Listener) {
+	if l.Shape == "stdio" && l.Instance != "connection" {
+		mend := `leave instance out, or write instance = "connection"`
+		line, given := l.lines["instance"]
+		if !given { // a route's listener has it
+			line, mend = l.LineOf("shape"), `add instance = "connection"`
+		}
+		d.fail(line, mend, "instance = %q does not go with shape = \"stdio\", where each connection has a program of its own", l.Instance)
+	}
 	if line, given := l.lines["snapshot"]; given && !l.copies() {
 		d.fail(line, "leave it out", "snapshot is for instance = \"connection\" and shape = \"events\"")
 	}
-	d.checkStrayed(l, table)
 }
 
 // checkDatagrams looks at a UDP listener for what only streams have.
@@ -51,12 +69,13 @@ func (d *decoder) checkDatagrams(l *Listener) {
 
 // checkStrayed warns of limits that stand below [listener.config], and so go
 // to the plugin. TOML has no way back up from there, which is easily forgotten.
-func (d *decoder) checkStrayed(l *Listener, table map[string]any) {
+// place is how that is written, and owner whose limits they would be.
+func (d *decoder) checkStrayed(l *Listener, table map[string]any, place, owner string) {
 	inner, _ := table["config"].(map[string]any)
 	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "event_timeout", "linger", "inbox", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
 		_, strayed := inner[key]
 		if _, given := table[key]; strayed && !given {
-			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above [listener.config] if it is meant for the listener", key), "%s stands in [listener.config], so it goes to the plugin and the listener keeps its default", key)
+			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above %s if it is meant for the %s", key, place, owner), "%s stands in %s, so it goes to the plugin and the %s keeps its default", key, place, owner)
 		}
 	}
 }
@@ -66,6 +85,9 @@ func (d *decoder) checkUnused(c *Config) {
 	used := make(map[string]bool, len(c.Listeners))
 	for i := range c.Listeners {
 		used[c.Listeners[i].Tenant] = true
+		for _, r := range c.Listeners[i].Routes {
+			used[r.Listener.Tenant] = true
+		}
 	}
 	for i := range c.Tenants {
 		if t := &c.Tenants[i]; !used[t.Name] {

@@ -156,6 +156,13 @@ type Listener struct {
 	// UserTimeout is how long sent bytes may go unacknowledged before the
 	// kernel gives the TCP connection up. 0 leaves it to the kernel.
 	UserTimeout time.Duration
+	// Routes are the tables [[listener.route]], in the order of the file. With some, Plugin
+	// may be "".
+	Routes []Route
+	// RouteTimeout is how long the peer may take to show which route its connection takes,
+	// and a connection to wait for a place there. It is never 0, and means nothing without
+	// Routes.
+	RouteTimeout time.Duration
 	// TLS is the table [listener.tls]; nil when there is none.
 	TLS *TLS
 	// Config is the table [listener.config] as a JSON object with sorted keys,

@@ -123,7 +123,11 @@ func readTable[T any](d *decoder, t *T, fields []field[T], m map[string]any, n *
 	}
 	for _, f := range fields {
 		// A key that was only misspelt has been reported, under its own name.
-		if _, given := m[f.name]; f.required != "" && !given && !meant[f.name] {
+		_, given := m[f.name]
+		if _, other := m[f.instead]; other && f.instead != "" {
+			continue
+		}
+		if f.required != "" && !given && !meant[f.name] {
 			d.fail(n.Line, "add "+f.required, "%s has no %s", place, f.name)
 		}
 	}
@@ -182,6 +186,7 @@ func init() { // the fields of one table refer to what reads those of another
 		{"[tenant.NAME]", fieldNames(tenantFields)},
 		{"[[listener]]", fieldNames(listenerFields)},
 		{"[listener.tls]", fieldNames(tlsFields)},
+		{"[[listener.route]]", []string{"sni", "first"}},
 	}
 }
 
@@ -262,14 +267,23 @@ func (d *decoder) listeners(m map[string]any, root *keylines.Node, tenants map[s
 			l.IdleTimeout = DatagramIdleTimeout
 		}
 		d.checkListener(&l, table)
-		if tenant := l.Tenant; tenant != "" && tenantsKnown {
-			if _, ok := tenants[tenant]; !ok {
-				mend := fmt.Sprintf("add a [tenant.%s] table; it may be empty", clip(quoteKey(tenant)))
-				if near := nearest.Word(tenant, names[:min(len(names), maxErrors)]); near != "" {
-					mend = fmt.Sprintf("did you mean %q?", near)
-				}
-				d.fail(l.LineOf("tenant"), mend, "tenant %s is not defined", quote(tenant))
+		checkTenant := func(l *Listener) {
+			if _, ok := tenants[l.Tenant]; ok || l.Tenant == "" || !tenantsKnown {
+				return
 			}
+			mend := fmt.Sprintf("add a [tenant.%s] table; it may be empty", clip(quoteKey(l.Tenant)))
+			if near := nearest.Word(l.Tenant, names[:min(len(names), maxErrors)]); near != "" {
+				mend = fmt.Sprintf("did you mean %q?", near)
+			}
+			d.fail(l.LineOf("tenant"), mend, "tenant %s is not defined", quote(l.Tenant))
+		}
+		checkTenant(&l)
+		if v, given := table["route"]; given {
+			d.routes(&l, v, at.At("route"), func(r *Listener) {
+				if r.Tenant != l.Tenant {
+					checkTenant(r)
+				}
+			})
 		}
 		all = append(all, l)
 	}

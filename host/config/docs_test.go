@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,13 +97,13 @@ func checkDocs[T any](t *testing.T, place string, rows map[string]docRow, fields
 
 func TestDocs(t *testing.T) {
 	sections := docRows(t)
-	if len(sections) != 4 {
-		t.Fatalf("%s has %d tables of keys, want 4", docs, len(sections))
+	if len(sections) != 5 {
+		t.Fatalf("%s has %d tables of keys, want 5", docs, len(sections))
 	}
 	d := newDecoder("b.toml", "", nil)
 	host, tenant, listener := d.newHost(), DefaultTenant("x"), DefaultListener()
 	// With this address every key is shown that one listener can have, save TCP's.
-	listener.Address = Address{"unix", "/x"}
+	listener.Address, listener.Routes = Address{"unix", "/x"}, make([]Route, 1)
 	checkDocs(t, "[host]", sections["[host]"], hostFields, &host)
 	checkDocs(t, "[tenant.NAME]", sections["[tenant.NAME]"], tenantFields, &tenant)
 	settings := DefaultTLS()
@@ -122,6 +123,30 @@ func TestDocs(t *testing.T) {
 	checkDocs(t, "[[listener]]", socketRows, sockets, &listener)
 	listener.Address = Address{"tcp", ":1"}
 	checkDocs(t, "[[listener]]", rows, others, &listener)
+	own := routeFields[:len(routeFields)-len(sharedFields())]
+	checkDocs(t, "[[listener.route]]", sections["[[listener.route]]"], own, &Route{})
+}
+
+// The keys that a route has from its listener are listed.
+func TestDocsOfSharedKeys(t *testing.T) {
+	text, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "with the listener's value where it has none:")
+	list, _, end := strings.Cut(after, ".")
+	if !ok || !end {
+		t.Fatalf("%s does not list the keys that a route shares with its listener", docs)
+	}
+	var got []string
+	for i, part := range strings.Split(list, "`") {
+		if i%2 == 1 {
+			got = append(got, part)
+		}
+	}
+	if want := fieldNames(sharedFields()); !slices.Equal(got, want) {
+		t.Errorf("%s lists %v; the parser has %v", docs, got, want)
+	}
 }
 
 // TestDocExamples parses every TOML example of docs/CONFIG.md. Those that are
@@ -145,8 +170,8 @@ func TestDocExamples(t *testing.T) {
 			examples = append(examples, body)
 		}
 	}
-	if len(examples) != 5 {
-		t.Fatalf("%d examples, want 5", len(examples))
+	if len(examples) != 6 {
+		t.Fatalf("%d examples, want 6", len(examples))
 	}
 	for _, src := range []string{examples[0], strings.Join(examples[1:], "")} {
 		c, err := Parse(docs, []byte(src), dir)

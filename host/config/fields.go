@@ -19,9 +19,12 @@ type field[T any] struct {
 	want string
 	// required is an example of the key with a value, when it has to be given.
 	required string
-	// note explains the value to the reader of WriteLimits.
-	note string
-	read func(t *T, v *value)
+	// instead is a key that makes a required one unnecessary where it is given.
+	instead string
+	// note explains the value to the reader of WriteLimits, and from says where it is from
+	// when it was not given; "" is "default".
+	note, from string
+	read       func(t *T, v *value)
 	// show gives the value in TOML. "" leaves the key out, and what begins
 	// with '#' is a remark to print instead.
 	show func(t *T) string

@@ -13,6 +13,8 @@ import (
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(least))
 	f.Add([]byte(everything))
+	f.Add([]byte(routed))
+	f.Add([]byte(least + "[[listener.route]]\nsni = [\"a\", \"*.b\"]\nalpn = [\"h2\"]\n[[listener.route]]\nfirst = [\"hex:00 01\", \"x\"]\ntls = false\n[[listener.route]]\n"))
 	f.Add([]byte("[host]\nloops = 0\ndrain = \"0s\"\n" + least + "inbox = \"16MiB\"\n[listener.config]\na = inf\n"))
 	f.Add([]byte(least + "name = \"x\"\nname = \"y\"\n[tenant.acme]\n"))
 	f.Add([]byte("listener = [{name = 1}]\ntenant = {a = {}, b = 2}\nhost = 3"))
@@ -66,6 +68,12 @@ func checkInvariants(t *testing.T, c *Config, lines int) {
 		tenants[tn.Name] = true
 	}
 	for _, l := range c.Listeners {
+		for i, r := range l.Routes {
+			s := r.Listener
+			if !goodName(r.Name) || !tenants[s.Tenant] || s.Plugin == "" || s.Name != l.Name+"/"+r.Name || s.Routes != nil || r.Rule.Default() && i < len(l.Routes)-1 || r.Line < 1 || r.Line > lines || !json.Valid(s.Config) {
+				t.Fatalf("a bad route: %+v", r)
+			}
+		}
 		if !goodName(l.Name) || !tenants[l.Tenant] || l.IdleTimeout <= 0 || l.EventTimeout <= 0 || l.Linger < 0 || l.Inbox < 4096 || l.Backlog < 1 || l.Line < 1 || l.Line > lines {
 			t.Fatalf("a bad listener: %+v", l)
 		}

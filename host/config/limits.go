@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -8,7 +9,7 @@ import (
 )
 
 // WriteLimits writes every key that holds, given or not, with its value: the
-// tables [host], [tenant.NAME] and [[listener]] in TOML, so that the output is
+// tables [host], [tenant.NAME], [[listener]] and those in it in TOML, so that the output is
 // itself a configuration of the same meaning, save for [listener.config],
 // which may hold secrets and of which only the size is told. A remark behind
 // each value says whether it was given, and on which line. The error is the writer's.
@@ -29,6 +30,15 @@ func (c *Config) WriteLimits(w io.Writer) error {
 		if l.TLS != nil {
 			b.WriteString("\n[listener.tls]\n")
 			writeTable(&b, l.TLS, tlsFields, l.TLS.lines)
+		}
+		for i := range l.Routes {
+			r := &l.Routes[i]
+			b.WriteString("\n[[listener.route]]\n")
+			writeTable(&b, r, routeFields, r.lines)
+			if r.ownTLS {
+				b.WriteString("\n[listener.route.tls]\n")
+				writeTable(&b, r.Listener.TLS, tlsFields, r.Listener.TLS.lines)
+			}
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -52,7 +62,7 @@ func writeTable[T any](b *strings.Builder, t *T, fields []field[T], given map[st
 			rows = append(rows, row{left: shown})
 			continue
 		}
-		remarks := []string{"default"}
+		remarks := []string{cmp.Or(f.from, "default")}
 		if line, ok := given[f.name]; ok {
 			remarks[0] = fmt.Sprintf("given on line %d", line)
 		}

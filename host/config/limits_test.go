@@ -189,13 +189,24 @@ func bare(c *Config) Config {
 			settings.lines = nil
 			l.TLS = &settings
 		}
+		routes := l.Routes
+		l.Routes = nil
+		for _, r := range routes {
+			r.Line, r.lines, r.Listener.Line, r.Listener.lines, r.Listener.Config = 0, nil, 0, nil, nil
+			if r.Listener.TLS != nil {
+				settings := *r.Listener.TLS
+				settings.lines = nil
+				r.Listener.TLS = &settings
+			}
+			l.Routes = append(l.Routes, r)
+		}
 		b.Listeners = append(b.Listeners, l)
 	}
 	return b
 }
 
 func TestLimitsRoundTrip(t *testing.T) {
-	for _, src := range []string{least, everything} {
+	for _, src := range []string{least, everything, routed} {
 		checkRoundTrip(t, mustParse(t, src))
 	}
 }

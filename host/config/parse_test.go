@@ -55,7 +55,7 @@ func TestDefaults(t *testing.T) {
 		}},
 		Listeners: []Listener{{
 			Name: "echo", Tenant: "acme", Address: Address{"tcp", "127.0.0.1:7001"}, Plugin: filepath.Join(dir, "echo.wasm"),
-			Instance: "connection", Shape: "events", Snapshot: true, IdleTimeout: 5 * time.Minute, ConnectTimeout: 10 * time.Second, EventTimeout: time.Second,
+			Instance: "connection", Shape: "events", Snapshot: true, IdleTimeout: 5 * time.Minute, ConnectTimeout: 10 * time.Second, EventTimeout: time.Second, RouteTimeout: 10 * time.Second,
 			Linger: 10 * time.Second, Inbox: 64 << 10, OnBadData: "close", Backlog: 4096, Mode: 0o600,
 			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Config: []byte("{}"), Line: 2,
 			lines: map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6},
@@ -150,7 +150,7 @@ func TestEveryKey(t *testing.T) {
 	want := Listener{
 		Name: "a", Tenant: "acme", Address: Address{"unix", filepath.Join(dir, "run/a.sock")}, Plugin: filepath.Join(dir, "echo.wasm"),
 		PluginSHA256: "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476",
-		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond,
+		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
 		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: 28,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),

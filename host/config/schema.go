@@ -110,6 +110,7 @@ func DefaultListener() Listener {
 
 		ConnectTimeout: 10 * time.Second,
 		EventTimeout:   time.Second,
+		RouteTimeout:   10 * time.Second,
 		Linger:         10 * time.Second,
 		Inbox:          64 * kib,
 		OnBadData:      "close",
@@ -177,8 +178,14 @@ var listenerFields = []field[Listener]{
 		name:     "plugin",
 		want:     "the path of a .wasm file",
 		required: `plugin = "FILE.wasm"`,
+		instead:  "route",
 		read:     readPlugin,
-		show:     func(l *Listener) string { return tomlString(l.Plugin) },
+		show: func(l *Listener) string {
+			if l.Plugin == "" {
+				return "# plugin is not given: a connection that no route matches is closed"
+			}
+			return tomlString(l.Plugin)
+		},
 	},
 	{
 		name: "plugin_sha256",
@@ -277,6 +284,21 @@ var listenerFields = []field[Listener]{
 	},
 	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).with(tcpOnly),
 	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).with(tcpOnly),
+	{
+		name: "route",
+		want: "tables [[listener.route]]",
+		read: func(*Listener, *value) {},           // when the listener's own keys have been read
+		show: func(*Listener) string { return "" }, // tables of their own
+	},
+	durationField("route_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.RouteTimeout }).with(func(f *field[Listener]) {
+		show := f.show
+		f.show = func(l *Listener) string {
+			if len(l.Routes) == 0 {
+				return ""
+			}
+			return show(l)
+		}
+	}),
 	{
 		name: "tls",
 		want: "a table [listener.tls] with cert and key",

@@ -190,7 +190,10 @@ func tomlList(list []string) string {
 }
 
 // readTLS reads a listener's [listener.tls].
-func readTLS(l *Listener, v *value) {
+func readTLS(l *Listener, v *value) { readTLSAt(l, v, "[listener.tls]") }
+
+// readTLSAt reads such a table at a place.
+func readTLSAt(l *Listener, v *value, place string) {
 	table, ok := v.v.(map[string]any)
 	if !ok {
 		v.wrongType()
@@ -198,18 +201,18 @@ func readTLS(l *Listener, v *value) {
 	}
 	t := DefaultTLS()
 	before := len(v.d.errs)
-	t.lines = readTable(v.d, &t, tlsFields, table, v.n, "[listener.tls]")
+	t.lines = readTable(v.d, &t, tlsFields, table, v.n, place)
 	if len(v.d.errs) == before {
 		if _, given := t.lines["client_auth"]; !given && t.ClientCA != "" {
 			t.ClientAuth = "require"
 		}
-		v.d.checkTLS(&t, v.n.Line)
+		v.d.checkTLS(&t, v.n.Line, place)
 	}
 	l.TLS = &t
 }
 
 // checkTLS looks at what no single key of the table can tell.
-func (d *decoder) checkTLS(t *TLS, line int) {
+func (d *decoder) checkTLS(t *TLS, line int, place string) {
 	if len(t.Certs) != len(t.Keys) {
 		d.fail(lineOf(t.lines, "key", line), "give as many keys as certs, in the same order", "there are %d certs and %d keys", len(t.Certs), len(t.Keys))
 		return
@@ -219,6 +222,6 @@ func (d *decoder) checkTLS(t *TLS, line int) {
 		return
 	}
 	if _, err := certs.Load(t.Options()); err != nil {
-		d.fail(lineOf(t.lines, "cert", line), "mend the file, or name another", "[listener.tls]: %v", err)
+		d.fail(lineOf(t.lines, "cert", line), "mend the file, or name another", "%s: %v", place, err)
 	}
 }
