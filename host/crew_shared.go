@@ -36,7 +36,7 @@ func newSharedCrew(s *server, m *plugins.Module) (*sharedCrew, error) {
 	k := &sharedCrew{s: s, module: m, seats: make([]*seat, len(s.host.loops))}
 	k.guests = s.guests(k.trapped)
 	for at, l := range s.host.loops {
-		if s.config.Instance == "listener" && l != s.home {
+		if s.config.Instance == "listener" && l != s.lives {
 			continue
 		}
 		i, err := m.Instantiate(k.guests)

@@ -101,7 +101,12 @@ func complete(cfg *config.Config) error {
 		}
 		tenants[t.Name] = true
 	}
-	for _, l := range cfg.Listeners {
+	for i := range cfg.Listeners {
+		if l := &cfg.Listeners[i]; len(l.Routes) > 0 && l.RouteTimeout <= 0 {
+			return fmt.Errorf("listener %q has routes and no time for them at all; begin with config.DefaultListener", l.Name)
+		}
+	}
+	for _, l := range withRoutes(cfg) {
 		if !tenants[l.Tenant] {
 			return fmt.Errorf("listener %q is of tenant %q, which the configuration does not have", l.Name, l.Tenant)
 		}
@@ -110,6 +115,19 @@ func complete(cfg *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// withRoutes gives every listener, followed by its routes.
+func withRoutes(cfg *config.Config) []*config.Listener {
+	var all []*config.Listener
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		all = append(all, l)
+		for k := range l.Routes {
+			all = append(all, &l.Routes[k].Listener)
+		}
+	}
+	return all
 }
 
 // descriptorReserve is how many descriptors are left to everything but
@@ -196,25 +214,40 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 	fail := func(l *config.Listener, key string, err error) {
 		all = append(all, listenerError(h.config, l, key, err))
 	}
-	servers := make([]*server, len(h.config.Listeners))
-	errs := make([]error, len(servers))
-	byTenant(h.config.Listeners, func(i int) {
-		l := &h.config.Listeners[i]
-		s := h.newServer(l, h.loops[i%len(h.loops)])
-		if make := native[l.Name]; make != nil {
-			s.crew = newNativeCrew(s, make)
-		} else if s.crew, errs[i] = h.crewOf(s, loadLate); errs[i] != nil {
-			return
+	listeners := withRoutes(h.config)
+	servers := make([]*server, len(listeners))
+	for i, next := 0, 0; i < len(listeners); next++ {
+		home := h.loops[next%len(h.loops)]
+		front := h.newServer(listeners[i], home)
+		servers[i], front.lives = front, home
+		i++
+		for range front.config.Routes {
+			s := h.newServer(listeners[i], home)
+			servers[i], s.front, s.lives = s, front, h.loops[i%len(h.loops)]
+			i++
 		}
-		servers[i] = s
+	}
+	errs := make([]error, len(servers))
+	byTenant(listeners, func(i int) {
+		switch s, l := servers[i], listeners[i]; {
+		case native[l.Name] != nil:
+			s.crew = newNativeCrew(s, native[l.Name])
+		case l.ServesItself():
+			s.crew, errs[i] = h.crewOf(s, loadLate)
+		default:
+			s.crew = noCrew{}
+		}
 	})
 	for i, s := range servers {
-		if s == nil {
+		if errs[i] != nil {
 			continue
 		}
 		var err error
 		if s.sources, err = proxy.ParseSources(s.config.ProxyFrom); err != nil {
-			fail(&h.config.Listeners[i], "proxy_from", err)
+			fail(listeners[i], "proxy_from", err)
+		}
+		if n := len(s.config.Routes); n > 0 {
+			s.router = newRouter(s, servers[i+1:i+1+n], s.crew != noCrew{})
 		}
 		if !s.sources.Empty() {
 			s.introduced = make([]introduced, len(h.loops))
@@ -222,23 +255,28 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 				s.introduced[at] = introduced{s, make([]byte, max(proxy.MaxLength, abi.MinWindow))}
 			}
 		}
-		if t := s.config.TLS; t != nil {
+		if t := s.config.TLS; t != nil && s.front != nil && t == s.front.config.TLS {
+			s.certs = s.front.certs
+		} else if t != nil {
 			if s.certs, err = certs.Load(t.Options()); err != nil {
-				fail(&h.config.Listeners[i], "tls", err)
+				fail(listeners[i], "tls", err)
 			}
 		}
 	}
 	for i, s := range servers {
-		if s != nil {
+		if errs[i] == nil {
 			h.servers = append(h.servers, s)
 		} else {
-			fail(&h.config.Listeners[i], "plugin", errs[i])
+			fail(listeners[i], "plugin", errs[i])
 		}
 	}
 	if len(all) > 0 {
 		return all
 	}
 	for _, s := range h.servers {
+		if s.front != nil {
+			continue
+		}
 		var err error
 		if s.config.Address.Datagrams() {
 			err = s.openUDP()
@@ -284,6 +322,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout,
 		},
 	}
+	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.dialled = s.settings
 	s.upstreams = newUpstreams(s)
@@ -311,11 +350,14 @@ func (h *Host) Addr(listener string) string {
 // meanwhile, ends the wait. Run may be called once.
 func (h *Host) Run(ctx context.Context) error {
 	for _, s := range h.servers {
+		if s.front != nil {
+			continue
+		}
 		if err := s.listenOn(); err != nil {
 			h.shut()
 			return err
 		}
-		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.addr)
+		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.addr, "routes", len(s.config.Routes))
 	}
 	h.late.start(runtime.GOMAXPROCS(0))
 	if slices.ContainsFunc(h.servers, func(s *server) bool { return s.certs != nil }) {
@@ -428,13 +470,18 @@ func Check(cfg *config.Config, o Options) error {
 		}
 	}
 	p := newLoader(cfg, tenants, o.Compiler, log, selector.System)
-	failed := make([]error, len(cfg.Listeners))
-	byTenant(cfg.Listeners, func(i int) { failed[i] = p.try(&cfg.Listeners[i]) })
+	listeners := withRoutes(cfg)
+	failed := make([]error, len(listeners))
+	byTenant(listeners, func(i int) {
+		if listeners[i].ServesItself() {
+			failed[i] = p.try(listeners[i])
+		}
+	})
 	p.close()
 	var errs config.Errors
 	for i, err := range failed {
 		if err != nil {
-			errs = append(errs, listenerError(cfg, &cfg.Listeners[i], "plugin", err))
+			errs = append(errs, listenerError(cfg, listeners[i], "plugin", err))
 		}
 	}
 	if len(errs) > 0 {

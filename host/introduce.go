@@ -1,6 +1,7 @@
 package host
 
 import (
+	"net/netip"
 	"time"
 
 	"bulkhead/abi"
@@ -73,6 +74,20 @@ func (i *introduction) Secured(*csa.CSA, abi.Code) {}
 
 // Closed has nobody to tell.
 func (i *introduction) Closed(*csa.CSA, csa.Reason) {}
+
+// addressed is the handler of a connection whose addresses have been said by a header that was
+// read before it came to its loop; then next is.
+type addressed struct {
+	csa.Handler // next
+	peer, local netip.AddrPort
+}
+
+// Open sets the addresses, and leads it to its handler.
+func (a *addressed) Open(c *csa.CSA) {
+	c.SetAddresses(a.peer, a.local)
+	c.Rewire(a.Handler)
+	a.Handler.Open(c)
+}
 
 // introduces is the handler of a connection to an upstream that is to begin with a PROXY
 // header; then next is.

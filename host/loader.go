@@ -33,10 +33,10 @@ type loader struct {
 	stopped  bool
 }
 
-// byTenant calls f for every listener, for those of different tenants at the
+// byTenant calls f for every one of the listeners and routes, for those of different tenants at the
 // same time, as many as there are CPUs, so that a tenant whose modules take
 // long to compile holds up few others.
-func byTenant(listeners []config.Listener, f func(i int)) {
+func byTenant(listeners []*config.Listener, f func(i int)) {
 	of := make(map[string][]int)
 	var tenants []string
 	for i := range listeners {

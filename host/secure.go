@@ -111,7 +111,7 @@ func handlerOf(c *csa.CSA) csa.Handler {
 // ten seconds. Any goroutine may call it, but no loop.
 func (h *Host) RefreshCertificates() {
 	for _, s := range h.servers {
-		if s.certs == nil {
+		if s.certs == nil || s.front != nil && s.certs == s.front.certs {
 			continue
 		}
 		switch changed, err := s.certs.Refresh(); {

@@ -22,7 +22,9 @@ import (
 
 // server is the TCPServer of one listener: it accepts connections on its home
 // loop and hands each, as a CSA, to the loop and the handler that its crew
-// chooses. The connections of UDP are made by its peers instead.
+// chooses. The connections of UDP are made by its peers instead. The server of a route
+// does not accept: its listener's router gives it connections, on the home loop that it
+// has in common with that.
 type server struct {
 	host     *Host
 	tenant   *tenant
@@ -37,6 +39,13 @@ type server struct {
 	peers    []*peers       // of a UDP listener
 	serving  atomic.Bool    // of one: the host runs
 	crew     crew
+	// front is the listener whose route this is the server of; nil: it is a listener's, and
+	// has a socket.
+	front *server
+	// router gives the listener's connections to its routes; nil: there are none.
+	router *router
+	// lives is where the instance of instance = "listener" lives.
+	lives    *loop
 	books    []books // one for each loop
 	counters counters
 	certs    *certs.Certificates // nil: there is no TLS
@@ -50,6 +59,7 @@ type server struct {
 	// The rest is the home loop's.
 	home     *loop
 	d        selector.Descriptor
+	resume   func()        // goes on when unparked
 	retry    *csa.Timer    // accepts again after a wait
 	shortage time.Duration // the wait after the last shortage; 0: there is none
 	// shortageLogged is when the log last had a line about one.
@@ -97,11 +107,16 @@ type arrival struct {
 	fd   int
 	peer netip.AddrPort
 	at   int // the index of its loop
+	// introduced says that its PROXY header has been read. local, if valid, is where that
+	// says that the connection was made to.
+	introduced bool
+	local      netip.AddrPort
 }
 
 // counters are what Stats tells of a listener.
 type counters struct {
 	accepted, refused, shortages, failed, traps, stopped atomic.Int64
+	unrouted                                             atomic.Int64
 	received, sent                                       atomic.Int64
 	instances                                            atomic.Int64
 	lost                                                 [csa.Losses]atomic.Int64 // datagrams
@@ -137,13 +152,16 @@ func (s *server) listenOn() error {
 	return err
 }
 
-// stopAccepting closes the listening socket, on the home loop. That of UDP, which its
-// peers need, stays, and nobody new is admitted.
+// stopAccepting closes the listening socket, and the connections that have no route yet,
+// on the home loop. That of UDP, which its peers need, stays, and nobody new is admitted.
 func (s *server) stopAccepting() {
 	if s.stopped || s.socket == nil {
 		return
 	}
 	s.stopped = true
+	if s.router != nil {
+		s.router.stop()
+	}
 	if s.retry != nil {
 		s.retry.Stop()
 	}
@@ -167,20 +185,26 @@ func (s *server) accept() {
 		if s.stopped {
 			return
 		}
-		at := s.crew.place()
-		if at < 0 {
-			s.park(func() bool { return s.crew.place() < 0 })
-			return
+		at := 0
+		if s.router == nil {
+			if at = s.crew.place(); at < 0 {
+				s.park(func() bool { return s.crew.place() < 0 })
+				return
+			}
 		}
 		if !s.tenant.connections.Take() {
 			s.tenant.makeRoom()
-			s.park(s.tenant.connections.Full)
-			return
+			if s.full(s.tenant.connections.Full) {
+				return
+			}
+			continue
 		}
 		if !s.host.connections.Take() {
 			s.tenant.connections.Release()
-			s.park(s.host.connections.Full)
-			return
+			if s.full(s.host.connections.Full) {
+				return
+			}
+			continue
 		}
 		if wait := s.tenant.accepts.Spend(0, s.home.Now()); wait > 0 {
 			s.putBack()
@@ -199,10 +223,39 @@ func (s *server) accept() {
 		s.counters.accepted.Add(1)
 		s.tenant.accepts.Spend(1, s.home.Now())
 		listen.Tune(fd, s.tuning)
+		if s.router != nil {
+			s.router.take(arrival{fd: fd, peer: csa.AddrPortOf(sa)})
+			continue
+		}
 		s.host.loops[at].connections.Add(1)
-		s.crew.take(arrival{fd, csa.AddrPortOf(sa), at})
+		s.crew.take(arrival{fd: fd, peer: csa.AddrPortOf(sa), at: at})
 	}
 	s.d.NewReader() // there may be more: a turn for the others first
+}
+
+// full deals with a lack of places. It reports false when one has been made, and else
+// parks.
+func (s *server) full(still func() bool) bool {
+	if s.router != nil && s.router.looked.n > 0 {
+		switch {
+		case !connectionWaits(s.socket.FD):
+			// The next one is told of, and may find somebody who has to make room by then.
+			s.d.ReadBlocked()
+			s.d.NewReader()
+		case s.router.makeRoom():
+			return false
+		default:
+			s.retry.Reset(s.router.roomIn())
+		}
+	}
+	s.park(still)
+	return true
+}
+
+// connectionWaits reports whether accept would answer with a connection.
+func connectionWaits(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err != nil || n > 0
 }
 
 // putBack gives the places back that were taken for a connection, which has
@@ -256,11 +309,11 @@ func (s *server) park(still func() bool) {
 	}
 }
 
-// unpark accepts again, if the server is parked. Any goroutine may call it.
+// unpark goes on, if the server is parked. Any goroutine may call it.
 func (s *server) unpark() {
-	if s.parked.CompareAndSwap(true, false) {
+	if s.parked.Load() && s.parked.CompareAndSwap(true, false) {
 		s.host.parked.Add(-1)
-		s.home.Post(s.accept)
+		s.home.Post(s.resume)
 	}
 }
 
@@ -295,7 +348,10 @@ func (s *server) wire(a arrival, h csa.Handler) {
 	if s.certs != nil && !s.config.TLS.StartTLS {
 		handler = &secures{Handler: h, handshake: s.serverHandshake, early: true}
 	}
-	if !s.sources.Empty() && s.sources.Has(a.peer.Addr()) {
+	switch {
+	case a.local.IsValid():
+		handler = &addressed{Handler: handler, peer: a.peer, local: a.local}
+	case !a.introduced && !s.sources.Empty() && s.sources.Has(a.peer.Addr()):
 		handler = &introduction{&s.introduced[a.at], handler}
 	}
 	_, err := s.host.loops[a.at].NewCSA(a.fd, a.peer, csa.Wiring{
@@ -311,7 +367,9 @@ func (s *server) wire(a arrival, h csa.Handler) {
 
 // drain accepts no more and tells the handlers. It is not called on a loop.
 func (s *server) drain() {
-	s.home.call(s.stopAccepting)
+	if s.front == nil {
+		s.home.call(s.stopAccepting)
+	}
 	s.crew.stop()
 	for _, l := range s.host.loops {
 		l.call(func() {

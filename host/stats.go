@@ -28,17 +28,18 @@ type TenantStats struct {
 	Counts      map[string]int64 // what its handlers have counted
 }
 
-// ListenerStats are one listener's. Received and Sent are the bytes of the
+// ListenerStats are one listener's, or one route's. Received and Sent are the bytes of the
 // connections that have ended.
 type ListenerStats struct {
-	Name      string
-	Accepted  int64
-	Refused   int64 // accepted, and closed because no handler could be had
-	Shortages int64 // accepts that failed for want of descriptors or memory
-	Failed    int64 // instances that did not start
-	Traps     int64 // instances that trapped
-	Stopped   int64 // instances that a limit has stopped: event_timeout, stack
-	Instances int64 // alive
+	Name      string // of a route, "LISTENER/ROUTE"
+	Accepted  int64  // of a route, those that took it; they are its listener's, too
+	Unrouted  int64  // of a listener with routes: closed before one was known
+	Refused   int64  // accepted, and closed because no handler, or no room, could be had
+	Shortages int64  // accepts that failed for want of descriptors or memory
+	Failed    int64  // instances that did not start
+	Traps     int64  // instances that trapped
+	Stopped   int64  // instances that a limit has stopped: event_timeout, stack
+	Instances int64  // alive
 	Received  int64
 	Sent      int64
 	Lost      DatagramStats // of a UDP listener
@@ -56,6 +57,7 @@ func (h *Host) Stats() Stats {
 		st.Listeners = append(st.Listeners, ListenerStats{
 			Name:      s.config.Name,
 			Accepted:  c.accepted.Load(),
+			Unrouted:  c.unrouted.Load(),
 			Refused:   c.refused.Load(),
 			Shortages: c.shortages.Load(),
 			Failed:    c.failed.Load(),

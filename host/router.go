@@ -1,0 +1,410 @@
+package host
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"bulkhead/host/hello"
+	"bulkhead/host/proxy"
+	"bulkhead/host/route"
+	"bulkhead/selector"
+
+	"golang.org/x/sys/unix"
+)
+
+// router gives a listener's connections to the servers of its routes. It looks at what has come
+// on a socket without taking it, so that the socket goes on to its server, and to the loop that
+// its handler lives on, as if it had just been accepted. All of it is the home loop's.
+//
+// A connection that it looks at is counted as one of the listener's tenant. It becomes one of
+// its route's tenant when it is handed on.
+type router struct {
+	s       *server // the listener's
+	table   *route.Table
+	lanes   []*lane // by rule
+	rest    *lane   // for what no rule matches; nil: there is none
+	reader  hello.Reader
+	window  []byte // what is looked at; nothing of it is kept
+	stopped bool
+
+	// looked are those of whom too little has come, and waiting those for whom their route
+	// has no place yet. Both are in the order in which they came there.
+	looked, waiting callers
+	// mostWaiting bounds the second.
+	mostWaiting int
+}
+
+// lane is a route's server, with those who wait for a place there.
+type lane struct {
+	r     *router
+	to    *server
+	queue []*caller
+	again selector.Timer // the tenant's accepts a second allow another then
+}
+
+// caller is a connection that has not been handed on.
+type caller struct {
+	r          *router
+	a          arrival
+	d          selector.Descriptor // registered while it is looked at
+	need       int                 // look again when so many bytes are there
+	since      int64               // on the home loop, when it came to its list
+	lane       *lane               // whose queue it is in; nil: it is looked at
+	next, prev *caller
+}
+
+const (
+	// laneQueue is how many connections may wait for one route.
+	laneQueue = 64
+	// waitingShare is the part of the listener's tenant's places that those who wait may
+	// have: 1/waitingShare.
+	waitingShare = 4
+	// silence is how long a connection may say nothing when its place is wanted by
+	// another.
+	silence = time.Second
+)
+
+// newRouter makes the router of a listener. rest says that its own plugin serves what no rule
+// matches; to are the servers of its routes.
+func newRouter(s *server, to []*server, rest bool) *router {
+	r := &router{
+		s: s, table: route.New(s.config.Rules()), window: make([]byte, hello.MaxLength),
+		mostWaiting: max(1, s.tenant.config.Connections/waitingShare),
+	}
+	r.looked.r, r.waiting.r = r, r
+	for _, to := range to {
+		r.lanes = append(r.lanes, r.newLane(to))
+	}
+	s.resume = s.accept
+	if rest {
+		r.rest = r.newLane(s)
+		s.resume = func() {
+			r.rest.resume()
+			s.accept()
+		}
+	}
+	return r
+}
+
+func (r *router) newLane(to *server) *lane {
+	l := &lane{r: r, to: to}
+	to.resume = l.resume
+	return l
+}
+
+// take looks at a connection that has been accepted and counted.
+func (r *router) take(a arrival) {
+	lane, need, over := r.look(&a, 0, false)
+	switch {
+	case over:
+	case lane != nil:
+		r.choose(&caller{r: r, a: a}, lane)
+	default:
+		c := &caller{r: r, a: a, need: need}
+		if err := r.s.home.Selector().Add(&c.d, a.fd, c); err != nil {
+			r.refuse(&a, slog.LevelError, "the selector does not take it", "error", err)
+			return
+		}
+		r.looked.add(c)
+		c.d.NewReader()
+	}
+}
+
+// ReadReady is the selector's notice that more has come.
+func (c *caller) ReadReady() {
+	r := c.r
+	lane, need, over := r.look(&c.a, c.need, c.d.HungUp())
+	if !over && lane == nil {
+		c.need = need
+		// Nothing has been taken, and whatever comes now makes an edge.
+		c.d.ReadBlocked()
+		c.d.NewReader()
+		return
+	}
+	r.forget(c)
+	if lane != nil {
+		r.choose(c, lane)
+	}
+}
+
+// SendReady is not asked for.
+func (c *caller) SendReady() {}
+
+// Exceptional is not asked for.
+func (c *caller) Exceptional() {}
+
+// look says which lane a connection belongs to, or how many bytes have to be there for it to be
+// said; over says that it has been closed. last says that the kernel has said that nothing
+// follows.
+func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over bool) {
+	for {
+		n, err := peek(a.fd, r.window)
+		switch {
+		case err == unix.EAGAIN:
+			return nil, need, false
+		case err != nil:
+			r.refuse(a, slog.LevelDebug, err.Error())
+			return nil, 0, true
+		case n == 0:
+			last = true
+		case n < need && !last:
+			return nil, need, false
+		}
+		p := r.window[:n]
+		if !a.introduced && !r.s.sources.Empty() && r.s.sources.Has(a.peer.Addr()) {
+			header, err := r.introduce(a, p)
+			switch {
+			case err != nil:
+				r.refuse(a, slog.LevelInfo, "it is from where proxy_from says that a PROXY header comes first, and "+err.Error())
+				return nil, 0, true
+			case header > 0:
+				need = 0
+				continue // what is behind it
+			case last:
+				r.refuse(a, slog.LevelDebug, "it ended before its PROXY header did")
+				return nil, 0, true
+			}
+			return nil, n + 1, false
+		}
+		answer := r.table.Match(&r.reader, p, last)
+		switch {
+		case answer.Err != nil:
+			r.refuse(a, slog.LevelInfo, answer.Err.Error())
+			return nil, 0, true
+		case answer.Need > 0:
+			return nil, answer.Need, false
+		case answer.Rule != route.None:
+			return r.lanes[answer.Rule], 0, false
+		case r.rest != nil:
+			return r.rest, 0, false
+		case n == 0:
+			r.refuse(a, slog.LevelDebug, "it ended and had said nothing")
+		case len(answer.ServerName) > 0:
+			r.refuse(a, slog.LevelInfo, "no route matches", "server_name", string(answer.ServerName))
+		default:
+			r.refuse(a, slog.LevelInfo, "no route matches", "begins_with", string(p[:min(n, 16)]))
+		}
+		return nil, 0, true
+	}
+}
+
+// introduce takes the PROXY header that p, what has come on a connection, begins with. It
+// answers how long that was, 0 when it is not there yet.
+func (r *router) introduce(a *arrival, p []byte) (int, error) {
+	h, n, err := proxy.Parse(p)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	for got := 0; got < n; {
+		k, err := take(a.fd, r.window[:n-got])
+		if err != nil {
+			return 0, err
+		}
+		if k == 0 {
+			return 0, errors.New("it has ended")
+		}
+		got += k
+	}
+	a.introduced = true
+	if !h.Local {
+		a.peer, a.local = h.Source, h.Destination
+	}
+	return n, nil
+}
+
+// choose hands a connection on whose lane is known, or has it wait. It is in no list.
+func (r *router) choose(c *caller, l *lane) {
+	switch {
+	case len(l.queue) == 0 && l.enter(c.a):
+	case len(l.queue) >= laneQueue || r.waiting.n >= r.mostWaiting:
+		l.refuse(c)
+	default:
+		c.lane = l
+		l.queue = append(l.queue, c)
+		r.waiting.add(c)
+	}
+}
+
+// enter gives a connection to the lane's server, unless that has no place for it; then resume
+// is called when it may have one.
+func (l *lane) enter(a arrival) bool {
+	to, from := l.to, l.r.s
+	h := from.host
+	at := to.crew.place()
+	if at < 0 {
+		to.park(func() bool { return to.crew.place() < 0 })
+		return false
+	}
+	if to.tenant != from.tenant {
+		if !to.tenant.connections.Take() {
+			to.tenant.makeRoom()
+			to.park(to.tenant.connections.Full)
+			return false
+		}
+		now := from.home.Now()
+		if wait := to.tenant.accepts.Spend(0, now); wait > 0 {
+			to.tenant.connections.Release()
+			h.wake()
+			from.home.Selector().SetTimer(&l.again, l, now+wait)
+			return false
+		}
+		to.tenant.accepts.Spend(1, now)
+		from.tenant.connections.Release()
+		h.wake()
+	}
+	if to != from {
+		to.counters.accepted.Add(1)
+	}
+	a.at = at
+	h.loops[at].connections.Add(1)
+	to.crew.take(a)
+	return true
+}
+
+// resume hands on those who wait, as far as there are places.
+func (l *lane) resume() {
+	for len(l.queue) > 0 && !l.r.stopped {
+		c := l.queue[0]
+		if !l.enter(c.a) {
+			return
+		}
+		l.r.forget(c)
+	}
+}
+
+// Expired is the end of the wait for the tenant's accepts.
+func (l *lane) Expired(*selector.Timer) { l.r.s.home.Event(l.resume) }
+
+// refuse closes a connection that the lane has no place for.
+func (l *lane) refuse(c *caller) {
+	l.to.counters.refused.Add(1)
+	l.to.noisy.event(slog.LevelWarn, "a connection was closed: there was no room for it, or no handler, in time", "peer", c.a.peer)
+	l.r.close(&c.a)
+}
+
+// refuse closes a connection that has no lane.
+func (r *router) refuse(a *arrival, level slog.Level, why string, args ...any) {
+	r.s.counters.unrouted.Add(1)
+	r.s.noisy.event(level, "a connection was closed, and went nowhere: "+why, append(args, "peer", a.peer)...)
+	r.close(a)
+}
+
+// close closes a connection that is in no list, and gives its places back.
+func (r *router) close(a *arrival) {
+	_ = unix.Close(a.fd)
+	r.s.putBack()
+}
+
+// forget takes a connection out of its list, and off the selector.
+func (r *router) forget(c *caller) {
+	if l := c.lane; l != nil {
+		i := slices.Index(l.queue, c)
+		l.queue = slices.Delete(l.queue, i, i+1)
+		r.waiting.remove(c)
+		c.lane = nil
+		return
+	}
+	r.s.home.Selector().Remove(&c.d)
+	r.looked.remove(c)
+}
+
+// end closes a connection that is in a list.
+func (r *router) end(c *caller, why string) {
+	l := c.lane
+	r.forget(c)
+	if l != nil {
+		l.refuse(c)
+	} else {
+		r.refuse(&c.a, slog.LevelInfo, why)
+	}
+}
+
+// makeRoom closes the connection that has been looked at for longest, if that is long, since
+// another wants its place. It reports whether it has.
+func (r *router) makeRoom() bool {
+	c := r.looked.first
+	if c == nil || r.s.home.Now()-c.since < int64(silence) {
+		return false
+	}
+	r.end(c, "it has not said enough, and its place was wanted")
+	return true
+}
+
+// roomIn is after how long makeRoom has somebody, of those that are looked at now.
+func (r *router) roomIn() time.Duration {
+	return time.Duration(r.looked.first.since + int64(silence) - r.s.home.Now())
+}
+
+// stop closes all that have not been handed on.
+func (r *router) stop() {
+	r.stopped = true
+	for _, list := range []*callers{&r.looked, &r.waiting} {
+		for list.first != nil {
+			r.end(list.first, "the host stops")
+		}
+	}
+	for _, l := range r.lanes {
+		r.s.home.Selector().StopTimer(&l.again)
+	}
+	if r.rest != nil {
+		r.s.home.Selector().StopTimer(&r.rest.again)
+	}
+}
+
+// callers is a list of connections in the order in which they came, each with the same time.
+type callers struct {
+	r           *router
+	first, last *caller
+	n           int
+	timer       selector.Timer // the first one's
+}
+
+func (l *callers) add(c *caller) {
+	c.since = l.r.s.home.Now()
+	if c.prev = l.last; c.prev != nil {
+		c.prev.next = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+	if l.n++; l.n == 1 {
+		l.watch()
+	}
+}
+
+func (l *callers) remove(c *caller) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.last = c.prev
+	}
+	c.next, c.prev = nil, nil
+	if l.n--; l.n == 0 {
+		l.r.s.home.Selector().StopTimer(&l.timer)
+	}
+}
+
+// watch sets the timer for the first one. It may ring too early for the next.
+func (l *callers) watch() {
+	l.r.s.home.Selector().SetTimer(&l.timer, l, l.first.since+int64(l.r.s.config.RouteTimeout))
+}
+
+// Expired ends those whose time is over.
+func (l *callers) Expired(*selector.Timer) {
+	l.r.s.home.Event(func() {
+		now := l.r.s.home.Now()
+		for l.first != nil && now-l.first.since >= int64(l.r.s.config.RouteTimeout) {
+			l.r.end(l.first, "it has not said in time where it belongs")
+		}
+		if l.first != nil {
+			l.watch()
+		}
+	})
+}
