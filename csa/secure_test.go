@@ -549,6 +549,32 @@ func TestTLSBudgets(t *testing.T) {
 	}
 }
 
+// A tenant over its bandwidth while a handshake is under way holds the handshake up, and no
+// longer than that.
+func TestTLSHandshakeIsSlowedDown(t *testing.T) {
+	for name, version := range versions {
+		b := newBench(t)
+		b.acct.waitIn.Store(int64(time.Second))
+		w := newWraps(Handshake{Config: serverConfig()})
+		_, peer := b.tcp(w)
+		config := clientConfig()
+		config.MinVersion, config.MaxVersion = version, version
+		c := tls.Client(peer, config)
+		done := make(chan error)
+		go func() { done <- c.Handshake() }()
+		b.until("it is slowed down", func() bool { return b.loop.first.is(slowIn) })
+		b.acct.waitIn.Store(0)
+		b.clock.Advance(time.Second)
+		if err := <-done; err != nil {
+			t.Errorf("TLS %s: %v", name, err)
+		}
+		send(t, c, "x")
+		wantRead(t, c, "x")
+		_ = c.Close()
+		b.ended(w.script, Orderly)
+	}
+}
+
 // FuzzTLS feeds a server garbage, at first and behind a handshake.
 func FuzzTLS(f *testing.F) {
 	f.Add([]byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"), false)

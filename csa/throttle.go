@@ -47,7 +47,7 @@ func (t *throttle) expired(timer *selector.Timer) {
 		}
 		c.clear(slowIn)
 		switch {
-		case c.is(finishing) || c.relay != nil:
+		case c.is(finishing) || c.relay != nil || c.securing():
 			c.d.NewReader()
 		case c.is(offering):
 			c.d.ReadAgain()
