@@ -31,7 +31,8 @@ const (
 	// InfoLocal is the address the peer connected to, written likewise. Where a
 	// PROXY header came first, both are what it says.
 	InfoLocal = 1
-	// InfoListener is the name of the listener that accepted the connection.
+	// InfoListener is the name of the listener that accepted the connection, with
+	// "/" and the name of its route behind it where it took one.
 	InfoListener = 2
 	// InfoTenant is the name of the tenant the connection belongs to.
 	InfoTenant = 3

@@ -118,7 +118,7 @@ extern "C" {
  */
 #define CSA_INFO_PEER 0 /* The address of the peer: "ip:port" ("[ip]:port" for IPv6), or the path of a unix socket, which may be empty. */
 #define CSA_INFO_LOCAL 1 /* The address the peer connected to, written likewise. Where a PROXY header came first, both are what it says. */
-#define CSA_INFO_LISTENER 2 /* The name of the listener that accepted the connection. */
+#define CSA_INFO_LISTENER 2 /* The name of the listener that accepted the connection, with "/" and the name of its route behind it where it took one. */
 #define CSA_INFO_TENANT 3 /* The name of the tenant the connection belongs to. */
 #define CSA_INFO_TRANSPORT 4 /* "tcp", "unix" or "udp". */
 #define CSA_INFO_SERVER_NAME 5 /* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none. So are all that follow. */

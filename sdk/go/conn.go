@@ -181,7 +181,7 @@ func (c *Conn) Peer() string { return c.info(infoPeer) }
 // Local is the address that the peer connected to.
 func (c *Conn) Local() string { return c.info(infoLocal) }
 
-// Listener is the name of the listener that accepted the connection.
+// Listener is the name of the listener that accepted the connection, or "LISTENER/ROUTE".
 func (c *Conn) Listener() string { return c.info(infoListener) }
 
 // Tenant is the name of the tenant that the connection belongs to.
