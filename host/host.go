@@ -357,7 +357,11 @@ func (h *Host) Run(ctx context.Context) error {
 			h.shut()
 			return err
 		}
-		s.log.Info("listening", "address", s.config.Address.Network+"://"+s.addr, "routes", len(s.config.Routes))
+		said := []any{"address", s.config.Address.Network + "://" + s.addr}
+		if s.router != nil {
+			said = append(said, "routes", len(s.config.Routes))
+		}
+		s.log.Info("listening", said...)
 	}
 	h.late.start(runtime.GOMAXPROCS(0))
 	if slices.ContainsFunc(h.servers, func(s *server) bool { return s.certs != nil }) {
