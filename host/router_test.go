@@ -169,8 +169,8 @@ func (h *nativeTeller) Data(c *csa.CSA, p []byte) int {
 	return h.nativeEcho.Data(c, p)
 }
 
-// onClock has native tellers serve the routes of byBytes.
-func onClock(clock *selector.Manual) host.Options {
+// tellersOnClock has native tellers serve the routes of byBytes.
+func tellersOnClock(clock *selector.Manual) host.Options {
 	o := host.Options{Clock: clock, Native: make(map[string]host.Native)}
 	for _, name := range []string{"front/ssh", "front/http"} {
 		o.Native[name] = func(*csa.Loop) csa.Handler { return &nativeTeller{nativeEcho{make([]byte, 4096)}, name} }
@@ -419,7 +419,7 @@ routes."far.test" = { to = "tcp://%s" }
 // Who says too little is closed in the end, and whoever says something is not.
 func TestRouteTimeout(t *testing.T) {
 	clock := &selector.Manual{}
-	h, _ := front(t, "", strings.Replace(byBytes, "[[listener]]", "[[listener]]\nroute_timeout = \"7s\"", 1), onClock(clock))
+	h, _ := front(t, "", strings.Replace(byBytes, "[[listener]]", "[[listener]]\nroute_timeout = \"7s\"", 1), tellersOnClock(clock))
 	var silent []*net.TCPConn
 	for _, sent := range []string{"", "SS", "\x16\x03"} {
 		c := hosttest.Dial(t, h.Addr("front"))
@@ -446,7 +446,7 @@ func TestRouteTimeout(t *testing.T) {
 // Connections that say nothing give way to others when there is no place left.
 func TestSilentConnectionsGiveWay(t *testing.T) {
 	clock := &selector.Manual{}
-	h, _ := front(t, "[tenant.edge]\nconnections = 3\naccept_rate = 1000\n", byBytes, onClock(clock))
+	h, _ := front(t, "[tenant.edge]\nconnections = 3\naccept_rate = 1000\n", byBytes, tellersOnClock(clock))
 	for range 3 {
 		hosttest.Dial(t, h.Addr("front"))
 	}
@@ -475,7 +475,7 @@ func TestSilentConnectionsGiveWay(t *testing.T) {
 func TestRouteOfAFullTenant(t *testing.T) {
 	clock := &selector.Manual{}
 	log := &logBook{}
-	o := onClock(clock)
+	o := tellersOnClock(clock)
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	h, _ := front(t, "[tenant.red]\nconnections = 1\n", byBytes, o)
 	ssh := func() *net.TCPConn {
@@ -518,7 +518,7 @@ func TestRouteOfAFullTenant(t *testing.T) {
 
 // Those who wait have no more than a quarter of the listener's tenant's places.
 func TestWaitingShare(t *testing.T) {
-	h, _ := front(t, "[tenant.red]\nconnections = 1\n[tenant.edge]\nconnections = 12\naccept_rate = 1000\n", byBytes, onClock(&selector.Manual{}))
+	h, _ := front(t, "[tenant.red]\nconnections = 1\n[tenant.edge]\nconnections = 12\naccept_rate = 1000\n", byBytes, tellersOnClock(&selector.Manual{}))
 	for range 8 {
 		c := hosttest.Dial(t, h.Addr("front"))
 		hosttest.Say(t, c, "SSH-")
@@ -530,7 +530,7 @@ func TestWaitingShare(t *testing.T) {
 // The accepts a second are the chosen tenant's, too.
 func TestRouteOfATenantWithFewAccepts(t *testing.T) {
 	clock := &selector.Manual{}
-	h, _ := front(t, "[tenant.red]\naccept_rate = 2\n", byBytes, onClock(clock))
+	h, _ := front(t, "[tenant.red]\naccept_rate = 2\n", byBytes, tellersOnClock(clock))
 	for range 5 {
 		c := hosttest.Dial(t, h.Addr("front"))
 		hosttest.Say(t, c, "SSH-")

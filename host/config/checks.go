@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 )
 
 // checkListener looks at what no single key can tell.
@@ -29,7 +28,7 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 	if line, given := l.lines["route_timeout"]; given && !routed {
 		d.fail(line, "leave it out", "route_timeout is for a listener with [[listener.route]] tables")
 	}
-	if line, given := l.lines["route"]; given && strings.HasPrefix(l.Address.Network, "udp") {
+	if line, given := l.lines["route"]; given && l.Address.Datagrams() {
 		d.fail(line, "listen on TCP or a unix socket, or leave the routes out", "routes are for connections, and address is %s", quote(l.Address.String()))
 	}
 	d.checkStrayed(l, table, "[listener.config]", "listener")

@@ -154,10 +154,14 @@ func TestRouteErrors(t *testing.T) {
 		{"a certificate", "[[listener.route]]\n[listener.route.tls]\ncert = \"x\"\nmin_vresion = 1\n", `10: unknown key "min_vresion"; did you mean "min_version"?`},
 		{"no certificate", "[[listener.route]]\n[listener.route.tls]\n", `8: [listener.route.tls]: there is no certificate, or two kinds of them; give a cert and a key, or self_signed; mend the file, or name another`},
 		{"too many", strings.Repeat("[[listener.route]]\n", 1025), `7: the listener has 1025 routes; keep it to 1024`},
+		{"datagrams", "udp", `7: routes are for connections, and address is "udp://127.0.0.1:7001"; listen on TCP or a unix socket, or leave the routes out`},
 		{"no plugin at all", "plugin", `6: [[listener.route]] has no plugin; add plugin = "FILE.wasm", here or to the listener`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			src := least + test.src
+			if test.src == "udp" {
+				src = strings.Replace(least, "tcp://", "udp://", 1) + "[[listener.route]]\n"
+			}
 			if test.src == "plugin" {
 				src = strings.Replace(least, "plugin = \"echo.wasm\"\n", "[[listener.route]]\n", 1)
 			}
