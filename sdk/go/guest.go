@@ -20,6 +20,7 @@ type guest struct {
 
 	conns map[int32]*Conn
 	spare *Conn // for the next connection
+	warm  any   // what prepare allocates
 	last  *Conn // the one that was looked up last: most events come in runs
 
 	rand   *rand.Rand // nil until Rand
@@ -86,13 +87,11 @@ func (g *guest) prepare() {
 	g.conns[0] = g.spare // which is no connection's
 	delete(g.conns, 0)
 	for n := 8; n <= 512; n += n/4/8*8 + 8 { // about the sizes that the allocator has
-		warm = make([]byte, n)
-		warm = make([]*byte, n/8) // memory with pointers is kept apart
+		g.warm = make([]byte, n)
+		g.warm = make([]*byte, n/8) // memory with pointers is kept apart
 	}
-	warm = nil
+	g.warm = nil
 }
-
-var warm any // so that what is allocated is
 
 func (g *guest) find(handle int32) *Conn {
 	if c := g.last; c != nil && c.handle == handle {
