@@ -271,7 +271,7 @@ func TestSettings(t *testing.T) {
 
 func TestConfiguration(t *testing.T) {
 	dir := t.TempDir()
-	args, err := bulkhead("echo.wasm", "loop", "run")(dir, "127.0.0.1:7001")
+	args, err := guest{plugin: "echo.wasm", instance: "loop"}.run(place{dir: dir, address: "127.0.0.1:7001", backend: "127.0.0.1:7002"})
 	if err != nil || len(args) != 2 || args[0] != "run" {
 		t.Fatalf("%q, %v", args, err)
 	}
@@ -280,7 +280,7 @@ func TestConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	abs, _ := filepath.Abs("echo.wasm")
-	for _, want := range []string{`address = "tcp://127.0.0.1:7001"`, `instance = "loop"`, `plugin = "` + abs + `"`} {
+	for _, want := range []string{`address = "tcp://127.0.0.1:7001"`, `connect = ["127.0.0.1:7002"]`, `instance = "loop"`, `plugin = "` + abs + `"`} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("no %s in\n%s", want, b)
 		}

@@ -1,9 +1,10 @@
-// Bench puts echo servers side by side under one load generator: Bulkhead with
-// a Wasm handler and with a native one, Go's net, a rival and bare C.
+// Bench puts servers side by side under one load generator: Bulkhead with a Wasm
+// handler and with a native one, Go's net, rivals and bare C. It has several tables.
 //
-//	make bench            everything, about 20 minutes
-//	make bench QUICK=1    a selection, two or three minutes
-//	make -C bench smoke   does it work at all, a few seconds
+//	make bench               echo, everything, about 20 minutes
+//	make bench QUICK=1       a selection, two or three minutes
+//	make -C bench relay      relaying, beside HAProxy; also routing, tls, instances
+//	make -C bench smoke      does it work at all, a few seconds
 //
 // See README.md for how to read what it prints, and what is unfair about it.
 package main
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -59,6 +61,7 @@ type settings struct {
 	quick, smoke     bool
 	pin              bool
 	bin, plugin, out string
+	table            string
 	names            string
 	match            string
 	repeats, idle    int
@@ -71,6 +74,7 @@ func (s *settings) parse(args []string, stderr io.Writer) error {
 	f.BoolVar(&s.quick, "quick", false, "a selection of the loads, two or three minutes")
 	f.BoolVar(&s.smoke, "smoke", false, "a few seconds, to see that it works; the figures mean nothing")
 	f.BoolVar(&s.pin, "pin", true, "keep the load generator to the last core and the servers to the others, for figures that repeat")
+	f.StringVar(&s.table, "table", "echo", "what to measure: "+tableNames())
 	f.StringVar(&s.bin, "bin", "bin", "folder of the servers' programs")
 	f.StringVar(&s.plugin, "plugin", "../examples/echo/echo.wasm", "the Wasm echo")
 	f.StringVar(&s.out, "results", "results", "folder for the results as JSON and Markdown; empty: none are kept")
@@ -88,29 +92,17 @@ func (s *settings) parse(args []string, stderr io.Writer) error {
 		return fmt.Errorf("argument %q: bench takes flags only; bench -h lists them", f.Arg(0))
 	case s.repeats < 0 || s.duration < 0 || s.limit <= 0:
 		return fmt.Errorf("-repeats %d -duration %v -limit %v: want none negative, and a limit", s.repeats, s.duration, s.limit)
+	case tables[s.table] == nil:
+		return fmt.Errorf("-table %q: there are %s", s.table, tableNames())
 	case s.idle > 100_000 || s.repeats > 1000:
 		return fmt.Errorf("-idle %d -repeats %d: want at most 100000 and 1000", s.idle, s.repeats)
 	}
 	return nil
 }
 
-// plan is the plan of the mode, with the command line's changes.
+// plan is the table's plan for the mode, with the command line's changes.
 func (s *settings) plan() (plan, error) {
-	length := func(d time.Duration) time.Duration {
-		if s.duration > 0 {
-			return s.duration
-		}
-		return d
-	}
-	var p plan
-	switch {
-	case s.smoke:
-		p = smokePlan(length(200 * time.Millisecond))
-	case s.quick:
-		p = quickPlan(length(400 * time.Millisecond))
-	default:
-		p = fullPlan(length(time.Second))
-	}
+	p := tables[s.table].plan(s)
 	if s.repeats > 0 {
 		p.Repeats = s.repeats
 	}
@@ -126,7 +118,7 @@ func (s *settings) plan() (plan, error) {
 
 // choose returns the servers to compare, and a line for each that cannot be.
 func (s *settings) choose() (chosen []server, skipped []string, err error) {
-	all := servers(s.plugin)
+	all := tables[s.table].servers(s)
 	wanted := map[string]bool{}
 	if s.names != "" {
 		for name := range strings.SplitSeq(s.names, ",") {
@@ -140,7 +132,7 @@ func (s *settings) choose() (chosen []server, skipped []string, err error) {
 		if len(wanted) > 0 && !wanted[one.name] {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(s.bin, one.program)); err != nil {
+		if _, err := exec.LookPath(one.path(s.bin)); err != nil {
 			if one.absent == "" {
 				return nil, nil, fmt.Errorf("%s: %w: build it with make -C bench build", one.name, err)
 			}
@@ -176,7 +168,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	res := &results{Machine: thisMachine(), Plan: p, Skipped: skipped}
+	res := &results{Machine: thisMachine(), Table: s.table, Plan: p, Skipped: skipped}
 	for _, one := range chosen {
 		res.Servers = append(res.Servers, one.name)
 	}
@@ -259,7 +251,7 @@ func (r *results) keep(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the folder for the results: %w", err)
 	}
-	stem := filepath.Join(dir, r.Machine.Time.Format("20060102-150405"))
+	stem := filepath.Join(dir, r.Machine.Time.Format("20060102-150405-")+r.Table)
 	if err := os.WriteFile(stem+".json", append(b, '\n'), 0o644); err != nil {
 		return fmt.Errorf("keeping the results: %w", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"bulkhead/bench/internal/load"
@@ -11,6 +12,12 @@ import (
 type cell struct {
 	Name string
 	Job  load.Job // without the server's address and process
+	// For names the servers that have this load; none: all.
+	For []string `json:",omitempty"`
+}
+
+func (c cell) isFor(server string) bool {
+	return len(c.For) == 0 || slices.Contains(c.For, server)
 }
 
 // plan is what is measured and for how long.
@@ -19,6 +26,7 @@ type plan struct {
 	Cells       []cell
 	Idle        int // connections to hold open; 0: none
 	IdleRepeats int
+	Secure      bool // hold them open with TLS
 }
 
 var (
@@ -26,6 +34,17 @@ var (
 	sizes       = []int{64, 512, 16 << 10}
 	pipelines   = []int{1, 16}
 )
+
+// echoPlan is the plan of the table of echoes.
+func echoPlan(s *settings) plan {
+	switch {
+	case s.smoke:
+		return smokePlan(s.length(200 * time.Millisecond))
+	case s.quick:
+		return quickPlan(s.length(400 * time.Millisecond))
+	}
+	return fullPlan(s.length(time.Second))
+}
 
 // fullPlan is every load there is.
 func fullPlan(duration time.Duration) plan {

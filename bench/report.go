@@ -15,6 +15,7 @@ import (
 func (r *results) report(w io.Writer) error {
 	out := &printer{w: w}
 	r.preface(out)
+	r.goalTable(out)
 	r.overview(out)
 	r.idleTable(out)
 	for _, c := range r.Plan.Cells {
@@ -45,7 +46,7 @@ func (p *printer) table(t *table.Table) {
 
 func (r *results) preface(out *printer) {
 	m := r.Machine
-	out.printf("# Bulkhead: benchmark\n\n")
+	out.printf("# Bulkhead: %s\n\n", r.of().title)
 	out.printf("%s; %s, %d cores; Linux %s; %s; load average at the start: %s.\n",
 		m.Time.Format("2006-01-02 15:04 UTC"), m.CPU, m.Cores, m.Kernel, m.Go, m.Load)
 	out.printf("Medians of %d rounds in which the servers take turns; a ratio is the median of the ratios within a round.\n", r.Plan.Repeats)
@@ -71,13 +72,35 @@ func cpuOf(p point) float64  { return p.cpu }
 func rateOf(p point) float64 { return p.rate }
 func p99Of(p point) float64  { return p.p99 }
 
+// goalTable says what was promised, and what has come of it.
+func (r *results) goalTable(out *printer) {
+	t := table.New("goal", "figure", "met")
+	rows := 0
+	for _, g := range r.of().goals {
+		figure, good, ok := g.met(r)
+		if !ok {
+			continue
+		}
+		rows++
+		met := "**no**"
+		if good {
+			met = "yes"
+		}
+		t.Row(g.what, figure, met)
+	}
+	if rows > 0 {
+		out.printf("## Goals, by the worst load of each\n\n")
+		out.table(t)
+	}
+}
+
 // overview is one table of CPU time per message, all loads by all servers.
 func (r *results) overview(out *printer) {
-	out.printf("## Server CPU per message (per connection where they are opened and closed), µs, and its ratio to %s\n\n", yardstick)
+	out.printf("## Server CPU per message (per connection where they are opened and closed, per MB where bytes stream), µs, and its ratio to %s\n\n", r.of().yardstick)
 	t := table.New(append([]string{"load"}, r.Servers...)...)
 	for _, c := range r.Plan.Cells {
 		row := []string{c.Name}
-		base := r.figuresOf(yardstick, c.Name)
+		base := r.figuresOf(r.of().yardstick, c.Name)
 		for _, s := range r.Servers {
 			f := r.figuresOf(s, c.Name)
 			if len(f.points) == 0 {
@@ -102,13 +125,19 @@ func ratio(f, base figures, of func(point) float64) string {
 
 func (r *results) cellTable(out *printer, c cell) {
 	each := "msg"
-	if c.Job.Kind == load.Churn {
+	switch c.Job.Kind {
+	case load.Churn, load.Handshakes:
 		each = "conn"
+	case load.Stream:
+		each = "MB"
 	}
 	out.printf("## %s\n\n", c.Name)
 	t := table.New("server", "CPU µs/"+each, "ratio", "spread", each+"s/s", "ratio", "p50 µs", "p99 µs", "ratio", "p99.9 µs", "cores", "load's cores", "failed")
-	base := r.figuresOf(yardstick, c.Name)
+	base := r.figuresOf(r.of().yardstick, c.Name)
 	for _, s := range r.Servers {
+		if !c.isFor(s) {
+			continue
+		}
 		f := r.figuresOf(s, c.Name)
 		if len(f.points) == 0 {
 			t.Row(s, "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", fmt.Sprint(f.failed))
@@ -134,7 +163,7 @@ func (r *results) idleTable(out *printer) {
 	}
 	out.printf("## Memory per idle connection, %d open, the empty server taken off\n\n", r.Plan.Idle)
 	t := table.New("server", "empty, MiB", "RSS, B", "ratio", "after an echo each, B", "ratio", "PSS, B", "after an echo each, B", "open", "failed")
-	base := r.memoryOf(yardstick)
+	base := r.memoryOf(r.of().yardstick)
 	for _, s := range r.Servers {
 		m := r.memoryOf(s)
 		if m.samples == 0 {

@@ -12,6 +12,7 @@ import (
 // Durations in it are nanoseconds.
 type results struct {
 	Machine machine
+	Table   string
 	Plan    plan
 	Pinned  string // which cores the processes were kept to; "" when to none
 	Servers []string

@@ -60,6 +60,9 @@ func (r *runner) run() error {
 			for k := range r.servers {
 				// Whoever goes first in one round goes later in the next.
 				s := r.servers[(k+rep)%len(r.servers)]
+				if !c.isFor(s.name) {
+					continue
+				}
 				if err := r.load(s, c, rep); err != nil {
 					return err
 				}
@@ -83,7 +86,10 @@ func (r *runner) load(s server, c cell, rep int) error {
 	out := sample{Server: s.name, Cell: c.Name, Repeat: rep}
 	err := r.with(s, func(on *running) error {
 		job := c.Job
-		job.Address, job.PID = on.address, on.p.PID()
+		job.Address, job.PID, job.Backend = on.address, on.p.PID(), on.backend
+		if job.Kind == load.Churn && s.visit != nil {
+			job.Steps, job.Message = s.visit(on.backend)
+		}
 		var err error
 		if out.Result, err = r.gen.Run(job); err == nil && out.Messages == 0 && !out.Failures.Any() {
 			err = errors.New("nothing was answered in the measured time")
@@ -112,6 +118,12 @@ func (r *runner) idle(s server, rep int) error {
 			return err
 		}
 		job := load.Job{Kind: load.Idle, Address: on.address, Conns: r.plan.Idle, Timeout: 60 * time.Second}
+		if r.plan.Secure {
+			job.Kind = load.SecureIdle
+		}
+		if s.idle > 0 {
+			job.Conns = min(job.Conns, s.idle)
+		}
 		res, err := r.gen.Run(job)
 		if err != nil {
 			return err

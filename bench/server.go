@@ -3,75 +3,131 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
+	"runtime"
 	"time"
 
+	"bulkhead/bench/internal/load"
 	"bulkhead/bench/internal/proc"
 )
 
 // server is one contestant.
 type server struct {
 	name string
-	// program is the file in the bin folder that has to be there, and absent
+	// program is the file in the bin folder that has to be there, or a path, or, when
+	// installed is set, what is looked for where the system has its programs; absent says
 	// why it may be missing without anything being wrong.
 	program, absent string
-	// arguments returns what to start the program with, so that it listens
-	// on address. dir is a folder of the server's own that lasts as long as
-	// the benchmark; it may leave files there.
-	arguments func(dir, address string) ([]string, error)
+	installed       bool
+	// arguments returns what to start the program with, for a place.
+	arguments func(place) ([]string, error)
+	// relays says that it connects to the place's backend, and answers nothing itself.
+	relays bool
+	// visit returns what a client says to it before its message, and the message; nil:
+	// nothing, and bytes of the pattern.
+	visit func(backend string) ([]load.Step, []byte)
+	// secure says that it speaks TLS.
+	secure bool
+	// idle is the most idle connections that it is given; 0: as many as the others.
+	idle int
 }
 
-// yardstick is the server that the others are put in ratio to.
+// place is where a server is to run.
+type place struct {
+	// dir is a folder of the server's own that lasts as long as the benchmark; it may
+	// leave files there.
+	dir     string
+	address string // to listen on
+	backend string // of those that relay
+	cores   int    // that it has
+}
+
+// path is the program's.
+func (s *server) path(bin string) string {
+	if s.installed {
+		return s.program
+	}
+	path, err := filepath.Abs(filepath.Join(bin, s.program))
+	if err != nil { // there is no working folder
+		return s.program
+	}
+	return path
+}
+
+// yardstick is the server of the table of echoes that the others are put in ratio to.
 const yardstick = "go-net"
 
-// servers are all contestants. plugin is the path of the Wasm echo.
-func servers(plugin string) []server {
-	plain := func(_, address string) ([]string, error) { return []string{address}, nil }
+func plain(at place) ([]string, error) { return []string{at.address}, nil }
+
+// echoServers are the contestants of the table of echoes.
+func echoServers(s *settings) []server {
+	echo := func(instance string) guest { return guest{plugin: s.plugin, instance: instance} }
 	return []server{
 		{name: yardstick, program: "gonet", arguments: plain},
-		{name: "bulkhead-loop", program: "bulkhead", arguments: bulkhead(plugin, "loop", "run")},
-		{name: "bulkhead-conn", program: "bulkhead", arguments: bulkhead(plugin, "connection", "run")},
-		{name: "bulkhead-native", program: "native", arguments: bulkhead(plugin, "loop")},
+		{name: "bulkhead-loop", program: "bulkhead", arguments: echo("loop").run},
+		{name: "bulkhead-conn", program: "bulkhead", arguments: echo("connection").run},
+		{name: "bulkhead-native", program: "native", arguments: echo("loop").serve},
 		{name: "netpoll", program: "netpoll", arguments: plain},
 		{name: "c-epoll", program: "cepoll", absent: "no C compiler was found when the servers were built", arguments: plain},
 	}
 }
 
-// bulkhead writes a configuration with one instance per what, and puts its path
-// behind the other arguments.
-func bulkhead(plugin, instance string, before ...string) func(dir, address string) ([]string, error) {
-	return func(dir, address string) ([]string, error) {
-		path, err := filepath.Abs(plugin)
-		if err != nil {
-			return nil, fmt.Errorf("plugin %s: %w", plugin, err)
-		}
-		file := filepath.Join(dir, "bench.toml")
-		if err := os.WriteFile(file, []byte(configuration(path, instance, address)), 0o600); err != nil {
-			return nil, fmt.Errorf("writing the configuration of Bulkhead: %w", err)
-		}
-		return append(slices.Clone(before), file), nil
+// guest is a listener of Bulkhead's.
+type guest struct {
+	plugin   string
+	instance string
+	extra    string // further lines of the listener, such as [listener.tls]
+	config   func(place) string
+}
+
+// run and serve write a configuration; run has the daemon's command before its path.
+func (g guest) run(at place) ([]string, error) {
+	args, err := g.serve(at)
+	return append([]string{"run"}, args...), err
+}
+
+func (g guest) serve(at place) ([]string, error) {
+	path, err := filepath.Abs(g.plugin)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", g.plugin, err)
 	}
+	more := g.extra
+	if g.config != nil {
+		more += g.config(at)
+	}
+	connect := "[]"
+	if at.backend != "" {
+		connect = fmt.Sprintf("[%q]", at.backend)
+	}
+	file := filepath.Join(at.dir, "bench.toml")
+	if err := os.WriteFile(file, []byte(configuration(path, g.instance, at.address, connect, more)), 0o600); err != nil {
+		return nil, fmt.Errorf("writing the configuration of Bulkhead: %w", err)
+	}
+	return []string{file}, nil
 }
 
 // configuration is a Bulkhead file whose limits are out of the way: what is
 // compared is the work, and not who is kept from working.
-func configuration(plugin, instance, address string) string {
+func configuration(plugin, instance, address, connect, more string) string {
 	return fmt.Sprintf(`[host]
 state = "state"
 drain = "1s"
 
 [tenant.bench]
-memory = "4GiB"
+memory = "64GiB"
 cpu = 1024
 connections = 100000
 accept_rate = 1000000
-bandwidth = "10GiB/s"
+bandwidth = "1024GiB/s"
+dials = 100000
+upstreams = 100000
+connect = %s
 
 [[listener]]
 name = "echo"
@@ -79,13 +135,14 @@ tenant = "bench"
 address = "tcp://%s"
 plugin = %q
 instance = %q
-`, address, plugin, instance)
+%s`, connect, address, plugin, instance, more)
 }
 
 // running is a server that has been started and answers.
 type running struct {
 	p       *proc.Process
 	address string
+	backend string // that it relays to, where nobody listens; "" when it does not
 }
 
 const (
@@ -99,17 +156,31 @@ func (s server) start(ctx context.Context, bin, dir string, cores []int) (*runni
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making a folder for %s: %w", s.name, err)
 	}
-	address, err := freeAddress()
-	if err != nil {
+	at := place{dir: dir, cores: len(cores)}
+	if at.cores == 0 {
+		at.cores = runtime.NumCPU()
+	}
+	var err error
+	if s.relays {
+		behind, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("listening as what %s relays to: %w", s.name, err)
+		}
+		// The load generator listens there afterwards.
+		defer behind.Close()
+		go echoEach(behind)
+		at.backend = behind.Addr().String()
+	}
+	if at.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	args, err := s.arguments(dir, address)
+	args, err := s.arguments(at)
 	if err != nil {
 		return nil, err
 	}
 	var p *proc.Process
 	err = proc.On(cores, func() (err error) {
-		p, err = proc.Start(append([]string{filepath.Join(bin, s.program)}, args...), nil)
+		p, err = proc.Start(append([]string{s.path(bin)}, args...), nil)
 		return err
 	})
 	if err != nil {
@@ -119,11 +190,27 @@ func (s server) start(ctx context.Context, bin, dir string, cores []int) (*runni
 	go io.Copy(io.Discard, p.Stdout())
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := awaitEcho(ctx, p, address); err != nil {
+	on := &running{p: p, address: at.address, backend: at.backend}
+	if err := s.awaitEcho(ctx, on); err != nil {
 		p.Stop(stopTimeout)
 		return nil, fmt.Errorf("starting %s: %w: %s", s.name, err, p.Complaint())
 	}
-	return &running{p: p, address: address}, nil
+	return on, nil
+}
+
+// echoEach answers every connection until the listener is closed.
+func echoEach(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(startTimeout))
+			io.Copy(c, c)
+		}()
+	}
 }
 
 // freeAddress finds a port that is free now. Another process may take it
@@ -139,17 +226,17 @@ func freeAddress() (string, error) {
 
 // awaitEcho asks again and again until the server answers rightly, has ended,
 // or ctx has.
-func awaitEcho(ctx context.Context, p *proc.Process, address string) error {
+func (s server) awaitEcho(ctx context.Context, on *running) error {
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	var last error
 	for {
-		if last = echoOnce(ctx, address); last == nil {
+		if last = s.echoOnce(ctx, on); last == nil {
 			return nil
 		}
 		select {
-		case <-p.Exited():
-			return errors.Join(errors.New("it has ended before it answered"), p.Err())
+		case <-on.p.Exited():
+			return errors.Join(errors.New("it has ended before it answered"), on.p.Err())
 		case <-ctx.Done():
 			return fmt.Errorf("it did not answer: %w: %w", ctx.Err(), last)
 		case <-again.C:
@@ -157,25 +244,50 @@ func awaitEcho(ctx context.Context, p *proc.Process, address string) error {
 	}
 }
 
-func echoOnce(ctx context.Context, address string) error {
+func (s server) echoOnce(ctx context.Context, on *running) error {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp4", address)
+	c, err := d.DialContext(ctx, "tcp4", on.address)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	// In case it accepts and never answers.
 	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if s.secure {
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+	}
+	var steps []load.Step
 	want := []byte("are you there?")
+	if s.visit != nil {
+		var message []byte
+		if steps, message = s.visit(on.backend); len(message) > 0 {
+			want = message
+		}
+	}
+	for _, step := range steps {
+		if _, err := c.Write(step.Send); err != nil {
+			return err
+		}
+		if err := expect(c, step.Expect); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(io.Discard, c, int64(step.Ignore)); err != nil {
+			return err
+		}
+	}
 	if _, err := c.Write(want); err != nil {
 		return err
 	}
+	return expect(c, want)
+}
+
+func expect(c net.Conn, want []byte) error {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(c, got); err != nil {
 		return fmt.Errorf("waiting for an echo: %w", err)
 	}
 	if !bytes.Equal(got, want) {
-		return fmt.Errorf("sent %q, got %q back", want, got)
+		return fmt.Errorf("expected %q, got %q", want, got)
 	}
 	return nil
 }

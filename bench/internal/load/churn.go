@@ -17,12 +17,15 @@ type visit struct {
 	start    uint64
 	begun    time.Time
 	state    int
+	step     int // of the job's, while greeting
+	asked    bool
 	sent     int
 	received int
 }
 
 const (
 	connecting = iota
+	greeting   // the job's steps
 	echoing
 	leaving // half closed; the server closes next
 )
@@ -34,6 +37,7 @@ type churn struct {
 	poll   *poller
 	slots  []visit
 	buf    []byte
+	size   int // of the message
 	hist   *stats.Histogram
 	made   int // connections opened, which numbers them
 	open   int
@@ -130,8 +134,14 @@ func (c *churn) event(i int, what uint32) {
 			return
 		}
 		v.state = echoing
+		if len(c.job.Steps) > 0 {
+			v.state = greeting
+		}
 	}
-	if v.sent < c.job.Size && !c.send(i) {
+	if v.state == greeting && !c.greet(i) {
+		return
+	}
+	if v.sent < c.size && !c.send(i) {
 		return
 	}
 	if what&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
@@ -139,11 +149,70 @@ func (c *churn) event(i int, what uint32) {
 	}
 }
 
+// greet goes through the steps that come before the message, and reports whether that
+// is over; false also when the visit is.
+func (c *churn) greet(i int) bool {
+	v := &c.slots[i]
+	for ; v.step < len(c.job.Steps); v.step, v.asked = v.step+1, false {
+		s := &c.job.Steps[v.step]
+		if !v.asked {
+			v.asked, v.received = true, 0
+			// So few bytes always fit.
+			if n, err := unix.Write(v.fd, s.Send); err != nil || n < len(s.Send) {
+				c.cut(i, fmt.Sprintf("step %d: sending: %d of %d bytes (%v)", v.step+1, n, len(s.Send), err))
+				return false
+			}
+		}
+		for want := len(s.Expect) + s.Ignore; v.received < want; {
+			n, err := unix.Read(v.fd, c.buf[v.received:want])
+			if err == unix.EINTR {
+				continue
+			}
+			if err == unix.EAGAIN {
+				// The buffer is not the visit's: what has come in part is read as a whole
+				// or not at all. On the loopback short answers come in one piece.
+				if v.received > 0 {
+					c.cut(i, fmt.Sprintf("step %d: %d bytes of an answer of %d came alone", v.step+1, v.received, want))
+				}
+				return false
+			}
+			if err != nil || n == 0 {
+				c.cut(i, fmt.Sprintf("step %d: the server ended the connection (%v)", v.step+1, err))
+				return false
+			}
+			v.received += n
+		}
+		if !bytes.HasPrefix(c.buf, s.Expect) {
+			c.fail.Wrong++
+			c.fail.first(fmt.Sprintf("step %d: the answer begins with %x, not %x", v.step+1, c.buf[:len(s.Expect)], s.Expect))
+			c.finish(i)
+			return false
+		}
+	}
+	v.state, v.received = echoing, 0
+	return true
+}
+
+// cut ends a visit that the server has not let come to its end.
+func (c *churn) cut(i int, why string) {
+	c.fail.Cut++
+	c.fail.first(why)
+	c.finish(i)
+}
+
+// message is n bytes of the visit's message from position pos.
+func (c *churn) message(v *visit, pos, n int) []byte {
+	if m := c.job.Message; len(m) > 0 {
+		return m[pos : pos+n]
+	}
+	return at(v.start+uint64(pos), n)
+}
+
 // send sends what is left of the message; false when the visit is over.
 func (c *churn) send(i int) bool {
 	v := &c.slots[i]
-	for v.sent < c.job.Size {
-		n, err := unix.Write(v.fd, at(v.start+uint64(v.sent), c.job.Size-v.sent))
+	for v.sent < c.size {
+		n, err := unix.Write(v.fd, c.message(v, v.sent, c.size-v.sent))
 		if err == unix.EINTR {
 			continue
 		}
@@ -151,9 +220,7 @@ func (c *churn) send(i int) bool {
 			return true
 		}
 		if err != nil {
-			c.fail.Cut++
-			c.fail.first("sending: " + err.Error())
-			c.finish(i)
+			c.cut(i, "sending: "+err.Error())
 			return false
 		}
 		v.sent += n
@@ -176,20 +243,20 @@ func (c *churn) receive(i int) {
 				c.hist.Record(int64(time.Since(v.begun)))
 				c.done++
 			} else {
-				c.fail.Cut++
-				c.fail.first(fmt.Sprintf("the server ended a connection after %d bytes of %d (%v)", v.received, c.job.Size, err))
+				c.cut(i, fmt.Sprintf("the server ended a connection after %d bytes of %d (%v)", v.received, c.size, err))
+				return
 			}
 			c.finish(i)
 			return
 		}
-		if v.received+n > v.sent || !bytes.Equal(c.buf[:n], at(v.start+uint64(v.received), n)) {
+		if v.received+n > v.sent || !bytes.Equal(c.buf[:n], c.message(v, v.received, n)) {
 			c.fail.Wrong++
 			c.fail.first(fmt.Sprintf("bytes %d to %d of the answer are not those that were sent", v.received, v.received+n))
 			c.finish(i)
 			return
 		}
 		v.received += n
-		if v.received == c.job.Size {
+		if v.received == c.size {
 			v.state = leaving
 			// An error here shows in the next read.
 			unix.Shutdown(v.fd, unix.SHUT_WR)
@@ -203,7 +270,16 @@ func runChurn(job Job, to netip.AddrPort, hist *stats.Histogram, buf []byte) (Re
 	if err != nil {
 		return Result{}, err
 	}
-	c := &churn{job: job, to: to, poll: p, hist: hist, buf: buf, slots: make([]visit, job.Conns), refill: true}
+	c := &churn{job: job, to: to, poll: p, hist: hist, buf: buf, size: job.Size, slots: make([]visit, job.Conns), refill: true}
+	if len(job.Message) > 0 {
+		c.size = len(job.Message)
+	}
+	if job.Backend != "" {
+		if err := p.serve(job.Backend); err != nil {
+			p.close()
+			return Result{}, err
+		}
+	}
 	for i := range c.slots {
 		c.slots[i].fd = -1
 	}

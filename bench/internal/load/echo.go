@@ -47,6 +47,12 @@ func newEcho(job Job, to netip.AddrPort, hist *stats.Histogram, buf []byte) (*ec
 	if err != nil {
 		return nil, err
 	}
+	if job.Backend != "" {
+		if err := p.serve(job.Backend); err != nil {
+			p.close()
+			return nil, err
+		}
+	}
 	e := &echo{job: job, poll: p, hist: hist, buf: buf, begun: time.Now(), conns: make([]stream, job.Conns)}
 	if job.Lag > 0 {
 		e.buf = buf[:min(job.Lag, len(buf))]

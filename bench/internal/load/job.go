@@ -26,7 +26,24 @@ const (
 	Touch Kind = "touch"
 	// Release closes what Idle holds.
 	Release Kind = "release"
+	// Stream moves bytes through a relay as fast as it can, one way, between Conns
+	// connections to Address and those that Backend gets for them. Messages counts
+	// megabytes (of 1,000,000) that have arrived; there are no latencies.
+	Stream Kind = "stream"
+	// SecureEcho is Echo over TLS, with one message on the way a connection.
+	SecureEcho Kind = "secure-echo"
+	// Handshakes is Churn over TLS: a handshake, one message, close_notify both ways.
+	Handshakes Kind = "handshakes"
+	// SecureIdle is Idle over TLS. Touch and Release go with it.
+	SecureIdle Kind = "secure-idle"
 )
+
+// Step is one turn of what comes before the message of a Churn job.
+type Step struct {
+	Send   []byte
+	Expect []byte // what the answer begins with
+	Ignore int    // bytes of the answer behind that
+}
 
 // Job is one run against one server.
 type Job struct {
@@ -40,6 +57,15 @@ type Job struct {
 	Duration time.Duration // how long the measurement lasts
 	Timeout  time.Duration // bound on connecting, and on waiting for the last answers
 	Lag      int           // 1 or more: read at most this many bytes a turn, as a slow reader does
+
+	// Backend is an address that the generator itself listens on, and serves, for a
+	// relay to connect to; "" where the server answers by itself. Not Idle.
+	Backend string
+	Upload  bool   // Stream: from the client to the backend, else the other way
+	Steps   []Step // Churn: what comes before the message
+	Message []byte // Churn: the message, in place of Size bytes of the pattern
+	Resume  bool   // Handshakes: resume the session before, which has to work
+	Oldest  bool   // the TLS kinds: version 1.2, not 1.3
 }
 
 // Result is what a Job measured.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"bulkhead/bench/internal/stats"
@@ -36,11 +37,13 @@ func (j Job) check() (netip.AddrPort, error) {
 	case j.Kind == Touch && j.Timeout <= 0:
 		err = fmt.Errorf("timeout %v: want more than none", j.Timeout)
 	case j.Kind == Touch:
-	case j.Kind != Echo && j.Kind != Churn && j.Kind != Idle:
-		err = fmt.Errorf("kind %q: want %s, %s, %s, %s or %s", j.Kind, Echo, Churn, Idle, Touch, Release)
+	case !slices.Contains([]Kind{Echo, Churn, Idle, Stream, SecureEcho, Handshakes, SecureIdle}, j.Kind):
+		err = fmt.Errorf("kind %q: there is no such kind", j.Kind)
+	case j.Backend != "" && (j.Kind == Idle || j.secure()) || j.Backend == "" && j.Kind == Stream:
+		err = fmt.Errorf("backend %q: %s is not for that", j.Backend, j.Kind)
 	case j.Conns < 1 || j.Conns > 1<<20:
 		err = fmt.Errorf("%d connections: want 1 to %d", j.Conns, 1<<20)
-	case j.Kind != Idle && (j.Size < 1 || j.Size > longest):
+	case j.Kind != Idle && j.Kind != SecureIdle && j.Kind != Stream && len(j.Message) == 0 && (j.Size < 1 || j.Size > longest):
 		err = fmt.Errorf("messages of %d bytes: want 1 to %d", j.Size, longest)
 	case j.Kind == Echo && (j.Pipeline < 1 || j.Pipeline > 64):
 		err = fmt.Errorf("pipeline of %d: want 1 to 64", j.Pipeline)
@@ -57,9 +60,12 @@ func Serve(r io.Reader, w io.Writer) error {
 	var (
 		hist stats.Histogram
 		buf  = make([]byte, bufferSize)
-		idle *echo
-		in   = json.NewDecoder(r)
-		out  = json.NewEncoder(w)
+		idle interface {
+			touch(Job) (Result, error)
+			close()
+		}
+		in  = json.NewDecoder(r)
+		out = json.NewEncoder(w)
 	)
 	defer func() {
 		if idle != nil {
@@ -85,8 +91,22 @@ func Serve(r io.Reader, w io.Writer) error {
 				res, err = runEcho(job, to, &hist, buf)
 			case Churn:
 				res, err = runChurn(job, to, &hist, buf)
+			case Stream:
+				res, err = runStream(job, to, buf)
+			case SecureEcho:
+				res, err = runSecureEcho(job, to, &hist)
+			case Handshakes:
+				res, err = runHandshakes(job, to, &hist)
 			case Idle:
-				idle, res, err = openIdle(job, to, &hist, buf)
+				var e *echo
+				if e, res, err = openIdle(job, to, &hist, buf); err == nil {
+					idle = e
+				}
+			case SecureIdle:
+				var s *secureIdle
+				if s, res, err = openSecureIdle(job, to, &hist); err == nil {
+					idle = s
+				}
 			case Touch:
 				if idle == nil {
 					err = errors.New("touch: no idle connections are open")
@@ -103,6 +123,11 @@ func Serve(r io.Reader, w io.Writer) error {
 			return fmt.Errorf("answering a job: %w", err)
 		}
 	}
+}
+
+// secure reports whether it is over TLS.
+func (j Job) secure() bool {
+	return j.Kind == SecureEcho || j.Kind == Handshakes || j.Kind == SecureIdle
 }
 
 // bound is the longest that a job may take before its process is given up.

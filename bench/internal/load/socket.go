@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,9 +64,10 @@ func dial(to netip.AddrPort, i int, timeout time.Duration) (int, error) {
 }
 
 // poller is an epoll descriptor whose sockets are armed once, for everything,
-// edge-triggered.
+// edge-triggered. It has a backend's events seen to by that.
 type poller struct {
 	fd     int
+	behind *backend // nil: none
 	events [256]unix.EpollEvent
 }
 
@@ -77,9 +79,15 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd}, nil
 }
 
-func (p *poller) close() { unix.Close(p.fd) }
+func (p *poller) close() {
+	if p.behind != nil {
+		p.behind.close()
+	}
+	unix.Close(p.fd)
+}
 
-// add watches fd; slot comes back with its events.
+// add watches fd; slot comes back with its events. Those below zero are the
+// backend's.
 func (p *poller) add(fd, slot int) error {
 	ev := unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff,
@@ -105,5 +113,24 @@ func (p *poller) wait(timeout time.Duration) ([]unix.EpollEvent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("waiting for events: %w", err)
 	}
-	return p.events[:n], nil
+	if p.behind == nil {
+		return p.events[:n], nil
+	}
+	mine := 0
+	for i := range n {
+		if e := &p.events[i]; e.Fd < 0 {
+			p.behind.event(-int(e.Fd)-1, e.Events)
+		} else {
+			p.events[mine] = *e
+			mine++
+		}
+	}
+	return p.events[:mine], nil
+}
+
+// portInConnect has a socket that is bound to an address get its port in connect.
+func portInConnect(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	})
 }

@@ -1,0 +1,15 @@
+// Echogo is the echo in Go, with sdk/go: what an instance of a Go guest costs that
+// does nothing else.
+package main
+
+import "bulkhead/sdk/go"
+
+func init() { csa.Register(&echo{}) }
+
+// main is not run in a guest; see init.
+func main() {}
+
+type echo struct{ csa.Base }
+
+// Data sends back what has come, as far as the inbox takes it.
+func (*echo) Data(c *csa.Conn, p []byte) (int, error) { return c.Send(p) }
