@@ -1,6 +1,7 @@
 package csa
 
 import (
+	"bytes"
 	"time"
 
 	"bulkhead/selector"
@@ -18,7 +19,8 @@ type Loop struct {
 	calling call   // the handler's call that is under way
 	first   *CSA   // the list of the CSAs that live here
 	count   int
-	scratch []byte // for bytes that nobody keeps
+	scratch []byte       // for bytes that nobody keeps
+	records bytes.Buffer // empty: what a TLS connection reads into
 	pipes   pipePool
 	relays  int // that are alive
 	// datagrams is what datagram sockets share; nil while there are none.

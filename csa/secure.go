@@ -220,6 +220,7 @@ func (s *secure) begin() {
 func (s *secure) run() {
 	s.running = true
 	go s.shake()
+	s.c.loop.sel.Yield()
 }
 
 // shake is the handshake, on a goroutine of its own.
@@ -252,6 +253,7 @@ func (s *secure) feed() {
 	room := len(s.in) < mostEarly
 	s.changed.Signal()
 	s.mu.Unlock()
+	c.loop.sel.Yield()
 	switch {
 	case !s.running && s.cut:
 		c.kill(Reason{abi.TLS, "the peer left before the TLS handshake"})
@@ -301,7 +303,11 @@ func (c *CSA) shaken(err error) {
 		code = abi.TLS
 		c.kill(Reason{code, "the TLS handshake failed: " + err.Error()})
 	} else {
-		s.early, s.in = s.in, nil
+		if len(s.in) > 0 {
+			s.early = s.in
+		}
+		s.in = nil
+		c.loop.takeBuffer(s.tls)
 		s.cut = s.ended
 		s.stage = up
 		s.more = true
@@ -446,6 +452,8 @@ func (c *CSA) receiveSecure(p []byte) (total int) {
 	if s.stage != up {
 		return 0
 	}
+	c.loop.lendBuffer(s.tls)
+	defer c.loop.takeBuffer(s.tls)
 	for total < len(p) {
 		n, err := s.tls.Read(p[total:])
 		total += n

@@ -48,6 +48,7 @@ type Selector struct {
 	timers timerHeap
 	taken  *post // posts taken off the list, not yet run
 	holder *baton
+	yields bool // the goroutines that are ready run before the loop sleeps
 
 	posts    atomic.Pointer[post]
 	sleeping atomic.Bool
@@ -178,6 +179,12 @@ func (s *Selector) runTaken(mine *baton) bool {
 	return true
 }
 
+// Yield has the goroutines that are ready to run do so before the loop next sleeps. It
+// is for an owner that has just given one something short to do, and waits for its
+// post: a loop that sleeps in the kernel keeps its place among the runtime's threads until
+// that notices, and then two threads change places, each way.
+func (s *Selector) Yield() { s.yields = true }
+
 // wait sleeps until there is something to do and queues what became ready.
 func (s *Selector) wait() {
 	timeout := int64(-1)
@@ -185,6 +192,10 @@ func (s *Selector) wait() {
 	case s.due.len > 0 || s.taken != nil:
 		timeout = 0
 	default:
+		if s.yields {
+			s.yields = false
+			runtime.Gosched()
+		}
 		// From here on a post or an advance of the clock writes to the wake
 		// descriptor; what came before is seen below.
 		s.sleeping.Store(true)

@@ -3,6 +3,7 @@ package selector
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -262,6 +263,33 @@ func TestStaleEventsNeverReachAReusedDescriptor(t *testing.T) {
 	survivor := a1 ^ a2 ^ a3 // a3 has the number of one of the two
 	for _, fd := range []int{survivor, a3, b3} {
 		unix.Close(fd)
+	}
+}
+
+// A goroutine that the owner has just started posts its answer before the loop sleeps,
+// so that nobody has to wake it.
+func TestYield(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := running(t, Options{})
+	const times = 50
+	asleep := 0
+	for range times {
+		answered := make(chan bool)
+		s.Post(func() {
+			go func() {
+				slept := s.sleeping.Load()
+				s.Post(func() {})
+				answered <- slept
+			}()
+			s.Yield()
+		})
+		if <-answered {
+			asleep++
+		}
+	}
+	// The runtime may have other things in mind now and then.
+	if asleep > times/2 {
+		t.Errorf("the loop slept before its goroutine had run %d times of %d", asleep, times)
 	}
 }
 

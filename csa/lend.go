@@ -1,0 +1,64 @@
+package csa
+
+import (
+	"bytes"
+	"crypto/tls"
+	"reflect"
+	"unsafe"
+)
+
+// crypto/tls keeps the buffers that it has read into for as long as the connection
+// lives: some 3 KiB from the handshake, half of all that an idle connection takes, and 16 KiB more
+// once a long record has come. It does not say so in public, hence the look inside. Empty
+// ones are taken away from it, and while it reads it is lent one that all
+// connections of the loop share. A crypto/tls that keeps them elsewhere keeps them.
+var tlsFields = func() (at struct {
+	raw, input, hand uintptr
+	known            bool
+}) {
+	conn := reflect.TypeFor[tls.Conn]()
+	raw, hasRaw := conn.FieldByName("rawInput")
+	input, hasInput := conn.FieldByName("input")
+	hand, hasHand := conn.FieldByName("hand")
+	at.raw, at.input, at.hand = raw.Offset, input.Offset, hand.Offset
+	at.known = hasRaw && hasInput && hasHand && raw.Type == reflect.TypeFor[bytes.Buffer]() &&
+		hand.Type == raw.Type && input.Type == reflect.TypeFor[bytes.Reader]()
+	return at
+}()
+
+// tlsBuffers are where a TLS connection has records from the wire, of which input is what
+// the caller has not read yet; and messages of handshakes.
+func tlsBuffers(t *tls.Conn) (raw *bytes.Buffer, input *bytes.Reader, hand *bytes.Buffer) {
+	base := unsafe.Pointer(t)
+	return (*bytes.Buffer)(unsafe.Add(base, tlsFields.raw)), (*bytes.Reader)(unsafe.Add(base, tlsFields.input)), (*bytes.Buffer)(unsafe.Add(base, tlsFields.hand))
+}
+
+// lendBuffer gives a TLS connection that has nothing buffered the loop's buffer to read
+// into. The handshake has to be over.
+func (l *Loop) lendBuffer(t *tls.Conn) {
+	if !tlsFields.known {
+		return
+	}
+	if raw, input, _ := tlsBuffers(t); raw.Len() == 0 && input.Len() == 0 {
+		*raw, l.records = l.records, bytes.Buffer{}
+	}
+}
+
+// takeBuffer takes it back, unless there is part of a record in it, or of what the
+// caller has yet to read.
+func (l *Loop) takeBuffer(t *tls.Conn) {
+	if !tlsFields.known {
+		return
+	}
+	raw, input, hand := tlsBuffers(t)
+	if raw.Len() == 0 && input.Len() == 0 {
+		raw.Reset()
+		if raw.Cap() > l.records.Cap() {
+			l.records = *raw
+		}
+		*raw, *input = bytes.Buffer{}, bytes.Reader{}
+	}
+	if hand.Len() == 0 && hand.Cap() > 0 {
+		*hand = bytes.Buffer{}
+	}
+}
