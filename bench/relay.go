@@ -160,6 +160,6 @@ func streamCell(conns int, up bool, d time.Duration) cell {
 	}
 	return cell{Name: name, Job: load.Job{
 		Kind: load.Stream, Conns: conns, Upload: up,
-		Warmup: d / 2, Duration: d, Timeout: 10 * time.Second,
+		Warmup: d, Duration: d, Timeout: 10 * time.Second,
 	}}
 }

@@ -39,6 +39,8 @@ const (
 	// Bytes that arrive are thrown away by the kernel, uncopied; only those of every
 	// so many reads are looked at.
 	lookEvery = 32
+	// waitsInAll is how much may wait at all receiving ends together, or 64 KiB each.
+	waitsInAll = 32 << 20
 )
 
 // runStream is a Stream job from beginning to end.
@@ -52,6 +54,9 @@ func runStream(job Job, to netip.AddrPort, buf []byte) (Result, error) {
 	if s.listen, err = listen(job.Backend); err != nil {
 		return Result{}, err
 	}
+	if job.Upload {
+		s.bound(s.listen) // which the connections inherit
+	}
 	if err := p.add(s.listen, 1<<30); err != nil {
 		return Result{}, err
 	}
@@ -62,6 +67,9 @@ func runStream(job Job, to netip.AddrPort, buf []byte) (Result, error) {
 			s.fail.first(err.Error())
 			s.silent--
 			continue
+		}
+		if !job.Upload {
+			s.bound(fd)
 		}
 		s.take(fd, job.Upload)
 	}
@@ -101,6 +109,13 @@ func (s *streamer) close() {
 		unix.Close(s.listen)
 	}
 	s.poll.close()
+}
+
+// bound keeps the kernel from having more than a little wait at the receiving end: what
+// waits there was moved before it is counted.
+func (s *streamer) bound(fd int) {
+	each := min(max(waitsInAll/s.job.Conns, 64<<10), 2<<20)
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, each)
 }
 
 // take adds a socket.
