@@ -46,6 +46,7 @@ func main() {
 		}
 		return
 	}
+	ownThread = true
 	err := run(os.Args[1:], os.Stdout, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -56,10 +57,14 @@ func main() {
 	}
 }
 
+// ownThread says that run is called on the program's first thread, which is locked, and
+// not by a test.
+var ownThread bool
+
 // settings are the command line's.
 type settings struct {
 	quick, smoke     bool
-	pin              bool
+	pin, network     bool
 	bin, plugin, out string
 	table            string
 	names            string
@@ -74,6 +79,7 @@ func (s *settings) parse(args []string, stderr io.Writer) error {
 	f.BoolVar(&s.quick, "quick", false, "a selection of the loads, two or three minutes")
 	f.BoolVar(&s.smoke, "smoke", false, "a few seconds, to see that it works; the figures mean nothing")
 	f.BoolVar(&s.pin, "pin", true, "keep the load generator to the last core and the servers to the others, for figures that repeat")
+	f.BoolVar(&s.network, "network", ownThread, "have a network of their own, where that is allowed")
 	f.StringVar(&s.table, "table", "echo", "what to measure: "+tableNames())
 	f.StringVar(&s.bin, "bin", "bin", "folder of the servers' programs")
 	f.StringVar(&s.plugin, "plugin", "../examples/echo/echo.wasm", "the Wasm echo")
@@ -190,6 +196,10 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("the limit of %v is reached", s.limit))
 	defer cancel()
 
+	res.Network = "the machine's loopback, with congestion control " + congestion()
+	if s.network {
+		res.Network = ownNetwork()
+	}
 	r := &runner{ctx: ctx, bin: s.bin, work: work, servers: chosen, plan: p, note: note{stderr}, res: res}
 	if s.pin {
 		cores, err := proc.Cores()

@@ -51,9 +51,9 @@ func (r *results) preface(out *printer) {
 		m.Time.Format("2006-01-02 15:04 UTC"), m.CPU, m.Cores, m.Kernel, m.Go, m.Load)
 	out.printf("Medians of %d rounds in which the servers take turns; a ratio is the median of the ratios within a round.\n", r.Plan.Repeats)
 	if r.Pinned != "" {
-		out.printf("Loopback; %s.\n\n", r.Pinned)
+		out.printf("%s.\n\n", upper(r.Network+"; "+r.Pinned))
 	} else {
-		out.printf("Loopback; server and load generator share the cores.\n\n")
+		out.printf("%s; server and load generator share the cores.\n\n", upper(r.Network))
 	}
 	if r.Stopped != "" {
 		out.printf("**Not everything was measured: %s.**\n\n", r.Stopped)
@@ -202,6 +202,14 @@ func (r *results) failed(out *printer) {
 		out.printf("- %s\n", oneLine(line))
 	}
 	out.printf("\n")
+}
+
+// upper makes a sentence of a clause.
+func upper(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

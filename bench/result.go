@@ -14,6 +14,7 @@ type results struct {
 	Machine machine
 	Table   string
 	Plan    plan
+	Network string // what they were connected by
 	Pinned  string // which cores the processes were kept to; "" when to none
 	Servers []string
 	Skipped []string // lines: which, and why
