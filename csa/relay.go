@@ -237,8 +237,7 @@ func (r *relay) throughPipe(k int) (n int, ok bool) {
 	}
 	switch {
 	case err == errWouldBlock:
-		from.d.ReadBlocked()
-		w.bulk = false // and the next bytes are few, perhaps
+		from.d.ReadBlocked() // what comes next is as much, perhaps
 	case err != nil:
 		from.kill(reasonOf(err))
 	case n == 0:
