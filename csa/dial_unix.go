@@ -57,7 +57,7 @@ func connectedSocket(fd int, to Address) (bool, error) {
 	if err := socketError(fd); err != nil {
 		return false, err
 	}
-	peer, err := unix.Getpeername(fd)
+	peer, err := peerAddrPort(fd)
 	if err == unix.ENOTCONN {
 		return false, nil
 	}
@@ -65,7 +65,7 @@ func connectedSocket(fd int, to Address) (bool, error) {
 		return false, err
 	}
 	if to.IP.IsValid() {
-		if own, err := unix.Getsockname(fd); err == nil && AddrPortOf(own) == AddrPortOf(peer) {
+		if own := localAddrPort(fd); own.IsValid() && own == peer {
 			return false, errSelf
 		}
 	}

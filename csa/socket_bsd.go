@@ -3,6 +3,8 @@
 package csa
 
 import (
+	"net/netip"
+
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -53,4 +55,22 @@ func streamSocket(family int) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// localAddrPort is this end's IP address and port; the zero value if it has none.
+func localAddrPort(fd int) netip.AddrPort {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return AddrPortOf(sa)
+}
+
+// peerAddrPort is the other end's; unix.ENOTCONN says that there is none.
+func peerAddrPort(fd int) (netip.AddrPort, error) {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return AddrPortOf(sa), nil
 }

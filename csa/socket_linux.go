@@ -1,6 +1,7 @@
 package csa
 
 import (
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -38,4 +39,32 @@ func move(call uintptr, fd int, p []byte, flags uintptr) (int, error) {
 // streamSocket makes a non-blocking socket.
 func streamSocket(family int) (int, error) {
 	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+}
+
+// localAddrPort is this end's IP address and port; the zero value if it has none.
+func localAddrPort(fd int) netip.AddrPort {
+	at, _ := endpoint(unix.SYS_GETSOCKNAME, fd)
+	return at
+}
+
+// peerAddrPort is the other end's; unix.ENOTCONN says that there is none.
+func peerAddrPort(fd int) (netip.AddrPort, error) { return endpoint(unix.SYS_GETPEERNAME, fd) }
+
+// endpoint asks for an end of a socket. It is unix.Getsockname or unix.Getpeername without
+// their question which protocol the socket is of.
+func endpoint(call uintptr, fd int) (netip.AddrPort, error) {
+	var at unix.RawSockaddrInet6 // an IPv4 address fits in, too
+	length := uint32(unsafe.Sizeof(at))
+	if _, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&at)), uintptr(unsafe.Pointer(&length))); errno != 0 {
+		return netip.AddrPort{}, errno
+	}
+	port := (*[2]byte)(unsafe.Pointer(&at.Port))
+	switch {
+	case length >= unix.SizeofSockaddrInet4 && at.Family == unix.AF_INET:
+		four := (*unix.RawSockaddrInet4)(unsafe.Pointer(&at))
+		return netip.AddrPortFrom(netip.AddrFrom4(four.Addr), uint16(port[0])<<8|uint16(port[1])), nil
+	case length >= unix.SizeofSockaddrInet6 && at.Family == unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(at.Addr).Unmap(), uint16(port[0])<<8|uint16(port[1])), nil
+	}
+	return netip.AddrPort{}, nil
 }

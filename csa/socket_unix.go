@@ -66,15 +66,6 @@ func localAddress(fd int) string {
 	return ""
 }
 
-// localAddrPort is this end's IP address and port; the zero value if it has none.
-func localAddrPort(fd int) netip.AddrPort {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	return AddrPortOf(sa)
-}
-
 // AddrPortOf is the IP address and port of a socket address; the zero value
 // if it has none. An IPv4 address that came over an IPv6 socket is given as
 // IPv4.
