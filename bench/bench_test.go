@@ -49,7 +49,7 @@ func TestSmoke(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	var out, notes bytes.Buffer
-	err := run([]string{"-smoke", "-servers", "go-net", "-bin", bin, "-results", kept, "-duration", "50ms", "-idle", "50"}, &out, &notes)
+	err := run([]string{"-smoke", "-servers", "go-net", "-bin", bin, "-results", kept, "-duration", "300ms", "-idle", "50"}, &out, &notes)
 	if err != nil {
 		t.Fatalf("%v\n%s%s", err, &out, &notes)
 	}

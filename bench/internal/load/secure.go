@@ -112,9 +112,20 @@ func echoTLS(c net.Conn, pos uint64, n int, buf []byte) error {
 	return nil
 }
 
-// measured has the goroutines work for the warm-up and the measured time.
+// answered is how many messages have been, or have failed.
+func (s *secureJob) answered() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done + s.fail.Total()
+}
+
+// measured has the goroutines work for the warm-up, or until there were as many answers as
+// there are connections, and for the measured time.
 func (s *secureJob) measured() (Result, error) {
 	time.Sleep(s.Warmup)
+	for end := time.Now().Add(s.Timeout); s.answered() < uint64(s.Conns) && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	s.mu.Lock()
 	s.hist.Reset()
 	s.done = 0
@@ -138,6 +149,7 @@ func runSecureEcho(job Job, to netip.AddrPort, hist *stats.Histogram) (Result, e
 	}
 	defer idle.close()
 	s := &idle.secureJob
+	s.Conns = len(idle.conns)
 	var all sync.WaitGroup
 	for i, c := range idle.conns {
 		all.Go(func() {
