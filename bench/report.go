@@ -83,13 +83,16 @@ func (r *results) goalTable(out *printer) {
 		}
 		rows++
 		met := "**no**"
-		if good {
+		switch {
+		case g.aside:
+			met = ""
+		case good:
 			met = "yes"
 		}
 		t.Row(g.what, figure, met)
 	}
 	if rows > 0 {
-		out.printf("## Goals, by the worst load of each\n\n")
+		out.printf("## Goals, by the worst load of each; those without an answer are only to be looked at\n\n")
 		out.table(t)
 	}
 }

@@ -21,6 +21,8 @@ type contest struct {
 // goal is a promise, which a finished run has kept or not.
 type goal struct {
 	what string
+	// aside says that nothing was promised, and the figure is only to be looked at.
+	aside bool
 	// met returns the figure, and whether it is good enough; ok is false where the
 	// run does not have what the figure takes.
 	met func(*results) (figure string, good, ok bool)
