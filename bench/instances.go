@@ -27,7 +27,7 @@ func instanceServers(s *settings) []server {
 
 func instancePlan(s *settings) plan {
 	d := s.length(pick[time.Duration](s, 200, 400, 700) * time.Millisecond)
-	p := plan{Repeats: pick(s, 1, 3, 5), Idle: pick(s, 100, 10_000, 10_000), IdleRepeats: 1}
+	p := plan{Repeats: pick(s, 1, 2, 4), Idle: pick(s, 100, 10_000, 10_000), IdleRepeats: 1}
 	for _, n := range pick(s, []int{4}, []int{1, 64}, connections) {
 		p.Cells = append(p.Cells, echoCell(n, 64, 1, d))
 	}

@@ -124,7 +124,7 @@ func socksVisit(backend string) ([]load.Step, []byte) {
 }
 
 func relayPlan(s *settings) plan {
-	d := s.length(pick[time.Duration](s, 200, 400, 800) * time.Millisecond)
+	d := s.length(pick[time.Duration](s, 200, 250, 600) * time.Millisecond)
 	p := plan{Repeats: pick(s, 1, 3, 5)}
 	counts := connections
 	if s.smoke {

@@ -73,7 +73,7 @@ func writeCertificate(dir string) error {
 
 func securePlan(s *settings) plan {
 	d := s.length(pick[time.Duration](s, 200, 400, 700) * time.Millisecond)
-	p := plan{Repeats: pick(s, 1, 3, 5), Idle: pick(s, 100, 5000, 5000), IdleRepeats: pick(s, 1, 1, 2), Secure: true}
+	p := plan{Repeats: pick(s, 1, 2, 5), Idle: pick(s, 100, 5000, 5000), IdleRepeats: pick(s, 1, 1, 2), Secure: true}
 	counts := pick(s, []int{4}, connections, connections)
 	for _, size := range []int{64, 16 << 10} {
 		for _, n := range counts {
