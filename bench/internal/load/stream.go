@@ -39,8 +39,8 @@ const (
 	// Bytes that arrive are thrown away by the kernel, uncopied; only those of every
 	// so many reads are looked at.
 	lookEvery = 32
-	// waitsInAll is how much may wait at all receiving ends together, or 64 KiB each.
-	waitsInAll = 32 << 20
+	// waitsInAll is how much may wait at all receiving ends together, or 512 KiB each.
+	waitsInAll = 256 << 20
 )
 
 // runStream is a Stream job from beginning to end.
@@ -112,10 +112,11 @@ func (s *streamer) close() {
 }
 
 // bound keeps the kernel from having more than a little wait at the receiving end: what
-// waits there was moved before it is counted.
+// waits there was moved before it is counted. It is the window that is bounded, and not the
+// buffer: with a small one that does not grow, the kernel drops what it has promised to take,
+// and connections stand still for a fifth of a second.
 func (s *streamer) bound(fd int) {
-	each := min(max(waitsInAll/s.job.Conns, 64<<10), 2<<20)
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, each)
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, max(waitsInAll/s.job.Conns, 512<<10))
 }
 
 // take adds a socket.
