@@ -113,6 +113,7 @@ var (
 	}
 	secureGoals = []goal{
 		atMost("echo: CPU within 10% of crypto/tls on goroutines", 1.10, "bulkhead-conn", cpuOf, []load.Kind{load.SecureEcho}, goTLS),
+		atMost("handshakes: CPU within 10%", 1.10, "bulkhead-conn", cpuOf, []load.Kind{load.Handshakes}, goTLS),
 		atMost("handshakes: time within 10%", 1.10, "bulkhead-conn", inverse(rateOf), []load.Kind{load.Handshakes}, goTLS),
 		leaner("memory per idle connection: at most half", "bulkhead-conn", goTLS, 0.5),
 	}
