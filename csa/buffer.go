@@ -43,16 +43,16 @@ func (p *bufferPool) put(b []byte) {
 // to a budget while it is held. Empty, it holds none.
 type fifo struct {
 	b          []byte
-	start, end int
+	start, end int32 // 32 bits are enough for 16 MiB, and every connection has two
 }
 
-func (f *fifo) len() int      { return f.end - f.start }
+func (f *fifo) len() int      { return int(f.end - f.start) }
 func (f *fifo) bytes() []byte { return f.b[f.start:f.end] }
 
 // room makes space for n bytes behind the last one and returns all the space
 // there is. It returns nil when the budget has none left.
 func (f *fifo) room(l *Loop, budget Budget, n int) []byte {
-	if len(f.b)-f.end >= n {
+	if len(f.b)-int(f.end) >= n {
 		return f.b[f.end:]
 	}
 	held := f.len()
@@ -62,7 +62,7 @@ func (f *fifo) room(l *Loop, budget Budget, n int) []byte {
 	}
 	if f.b != nil && smallestBuffer<<c <= len(f.b) {
 		copy(f.b, f.bytes())
-		f.start, f.end = 0, held
+		f.start, f.end = 0, int32(held)
 		return f.b[f.end:]
 	}
 	if !budget.Reserve(smallestBuffer << c) {
@@ -71,7 +71,7 @@ func (f *fifo) room(l *Loop, budget Budget, n int) []byte {
 	b := l.buffers.get(c)
 	copy(b, f.bytes())
 	f.release(l, budget)
-	f.b, f.end = b, held
+	f.b, f.end = b, int32(held)
 	return f.b[f.end:]
 }
 
@@ -82,13 +82,13 @@ func (f *fifo) append(l *Loop, budget Budget, p []byte) bool {
 	if room == nil {
 		return false
 	}
-	f.end += copy(room, p)
+	f.end += int32(copy(room, p))
 	return true
 }
 
 // discard drops the first n bytes, and the buffer with the last of them.
 func (f *fifo) discard(l *Loop, budget Budget, n int) {
-	f.start += n
+	f.start += int32(n)
 	if f.start == f.end {
 		f.release(l, budget)
 	}

@@ -35,6 +35,19 @@ type Settings struct {
 	// to wait for the peer to finish. Zero or less: one attempt to flush,
 	// then the end.
 	Linger time.Duration
+	// FirstByteTimeout ends a connection on which neither side has sent a byte
+	// for so long since it came, a TLS handshake and a PROXY header not counted.
+	// Zero or less: never.
+	FirstByteTimeout time.Duration
+	// WriteTimeout ends a connection for which bytes wait when its peer has taken
+	// none for so long, and is up to a quarter late. Zero or less: never.
+	WriteTimeout time.Duration
+	// Lifetime ends a connection that is so old. Zero or less: never.
+	Lifetime time.Duration
+	// MinRate is the least that the peer has to move while it owes something, in
+	// bytes a second: the rest of what it has begun to send, or room for bytes that
+	// wait. It may be behind by a minute. Zero or less: nothing.
+	MinRate int64
 }
 
 const defaultInbox = 64 << 10
@@ -74,9 +87,12 @@ type CSA struct {
 	inbox fifo // to be sent
 	rest  fifo // received, not yet consumed
 
-	timer      selector.Timer // the idle timeout, later the linger bound
-	lastActive int64          // when a byte last moved
-	held       *dataCall      // a Data that is not over, whose loop was passed on
+	timer      selector.Timer // what is due first (deadlines.go), later the linger bound
+	born       int64
+	lastActive int64     // when a byte last moved
+	owed       int64     // until when the peer has time to send: see timeIn
+	behind     *behind   // of a connection whose socket was full
+	held       *dataCall // a Data that is not over, whose loop was passed on
 	throttle   *throttle
 	relay      *relay        // of a connection that is spliced
 	secure     *secure       // of a connection with TLS
@@ -108,6 +124,7 @@ const (
 	finishing                     // producerFinished: flush, linger, close
 	broken                        // to be reset, not closed: the other end of its relay has failed
 	listed                        // on the loop's list of what to settle
+	begun                         // a byte has been sent, one way or the other
 	dying                         // to be buried at the end of the event
 	dead
 )
@@ -121,15 +138,13 @@ func (c *CSA) clear(f flag)   { c.flags &^= f }
 // is closed, and nobody is told. peer may be the zero value. NewCSA does not
 // return when the handler passes the loop on.
 func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
-	c := &CSA{fd: int32(fd), loop: l, wiring: w, peer: peer, lastActive: l.Now()}
+	c := &CSA{fd: int32(fd), loop: l, wiring: w, peer: peer, born: l.Now(), lastActive: l.Now()}
 	if err := l.sel.Add(&c.d, fd, c); err != nil {
 		closeSocket(fd)
 		return nil, err
 	}
 	l.link(c)
-	if idle := w.Settings.IdleTimeout; idle > 0 {
-		l.sel.SetTimer(&c.timer, c, c.lastActive+int64(idle))
-	}
+	c.startTime()
 	l.begin()
 	c.d.NewExceptional()
 	c.d.NewReader()
@@ -315,7 +330,7 @@ func (c *CSA) bury() {
 
 // unsent reports whether bytes wait for the socket.
 func (c *CSA) unsent() bool {
-	return c.inbox.len() > 0 || c.secure != nil && c.secure.sealed.len() > 0
+	return c.inbox.len() > 0 || c.secure != nil && c.secure.sealed.len() > 0 || c.relay != nil && c.relay.holds(c)
 }
 
 // tellOthers is the end of the connection for those who are not its handler.
@@ -341,8 +356,8 @@ func (c *CSA) Exceptional() {
 	c.loop.end()
 }
 
-// Expired is the selector's notice that the idle timeout or the linger bound
-// may be over.
+// Expired is the selector's notice that a deadline or the linger bound may be
+// over.
 func (c *CSA) Expired(*selector.Timer) {
 	c.loop.begin()
 	switch {
@@ -350,14 +365,8 @@ func (c *CSA) Expired(*selector.Timer) {
 		c.kill(Orderly)
 	case c.is(finishing):
 		c.kill(Reason{abi.Timeout, "the peer did not take its last bytes in time"})
-	default:
-		// Moving bytes only writes down when; the timer catches up here.
-		due := c.lastMoved() + int64(c.wiring.Settings.IdleTimeout)
-		if c.loop.Now() < due {
-			c.loop.sel.SetTimer(&c.timer, c, due)
-		} else {
-			c.kill(Reason{abi.Timeout, "idle for too long"})
-		}
+	case !c.is(dying | dead):
+		c.keepDeadlines()
 	}
 	c.loop.end()
 }

@@ -25,6 +25,7 @@ import (
 // told.
 type script struct {
 	window  []byte
+	none    bool // it has no window
 	open    func(c *CSA)
 	data    func(c *CSA, p []byte) int
 	writabl func(c *CSA)
@@ -43,6 +44,9 @@ func (s *script) Open(c *CSA) {
 }
 
 func (s *script) Window(*CSA) []byte {
+	if s.none {
+		return nil
+	}
 	if s.window == nil {
 		s.window = make([]byte, 4096)
 	}

@@ -341,9 +341,8 @@ func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
 	s.peers[*k] = p
 	s.young.push(p)
 	l.link(c)
-	if idle := w.Settings.IdleTimeout; idle > 0 {
-		l.sel.SetTimer(&c.timer, c, c.lastActive+int64(idle))
-	}
+	c.born = c.lastActive
+	c.startTime()
 	w.Handler.Open(c) // and need not return: the datagram is still in the batch
 	return p, Admitted
 }

@@ -108,7 +108,7 @@ func (p *datagramPeer) addFrame(f *fifo, payload []byte) bool {
 		return false
 	}
 	binary.LittleEndian.PutUint32(room, uint32(len(payload)))
-	f.end += frameHeader + copy(room[frameHeader:], payload)
+	f.end += int32(frameHeader + copy(room[frameHeader:], payload))
 	return true
 }
 

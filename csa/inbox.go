@@ -63,10 +63,12 @@ func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
 	if taken < len(p) {
 		c.set(blocked)
 		c.awaitRoom()
+		c.timeIn()
 	}
 	if taken == 0 {
 		return 0, abi.Again
 	}
+	c.begin()
 	return taken, abi.OK
 }
 
@@ -118,6 +120,9 @@ func (c *CSA) writeRaw(p []byte) int {
 func (c *CSA) bookSent(n int, now int64) {
 	c.lastActive = now
 	c.sent += int64(n)
+	if c.relay != nil {
+		c.begin()
+	}
 	if wait := c.wiring.Budget.Sent(n, now); wait > 0 {
 		c.slowDown(slowOut, wait)
 	}
@@ -164,6 +169,8 @@ func (c *CSA) flush() {
 	case c.is(blocked):
 		c.awaitRoom() // for Writable, which must not come before the event is over
 	}
+	c.timeIn()
+	c.timeOut()
 }
 
 // shutWrite tells the peer, once, that no more follows.
@@ -225,6 +232,7 @@ func (c *CSA) offerAgain() {
 		c.datagram.offerLater()
 		return
 	}
+	c.timeIn()
 	if c.rest.len() > 0 && c.rest.len() >= int(c.want) || c.is(ended) && !c.is(endTold) {
 		c.set(offering)
 		c.d.ReadAgain()

@@ -13,6 +13,7 @@ func (c *CSA) Receive(on bool) {
 		c.set(paused)
 		c.clear(offering)
 		c.d.RemoveReader()
+		c.timeIn()
 		return
 	}
 	c.clear(paused | full)
@@ -20,6 +21,7 @@ func (c *CSA) Receive(on bool) {
 		c.datagram.offerLater()
 		return
 	}
+	c.timeIn()
 	if c.rest.len() > 0 {
 		c.set(offering)
 	}
@@ -84,6 +86,7 @@ func (c *CSA) ReadReady() {
 		case c.secure.stage == shaking:
 			c.secure.feed()
 		}
+		c.timeIn()
 		c.loop.end()
 		return
 	}
@@ -91,6 +94,7 @@ func (c *CSA) ReadReady() {
 	for range windowsPerTurn {
 		c.loop.begin()
 		more := c.readOnce()
+		c.timeIn()
 		c.loop.end()
 		if !more || c.received-start >= bytesPerTurn || !c.mayRead() {
 			return
@@ -181,6 +185,9 @@ func (c *CSA) keep(d *dataCall, p []byte, used int) {
 	if c.is(finishing) {
 		return
 	}
+	if used > 0 {
+		c.owed = 0 // what it owes now is something else
+	}
 	l, budget := c.loop, c.wiring.Budget
 	unseen := c.rest.len() - old // what a short window had no room for
 	kept := true
@@ -214,7 +221,7 @@ func (c *CSA) readToRest() {
 		if n == 0 {
 			break
 		}
-		c.rest.end += n
+		c.rest.end += int32(n)
 	}
 	if c.is(dying) {
 		return
@@ -265,6 +272,7 @@ func (c *CSA) receive(p []byte) int {
 func (c *CSA) bookReceived(n int, now int64) {
 	c.lastActive = now
 	c.received += int64(n)
+	c.earn(n, now)
 	if wait := c.wiring.Budget.Received(n, now); wait > 0 {
 		c.slowDown(slowIn, wait)
 	}

@@ -56,6 +56,7 @@ func (l *Loop) takeOver() {
 	case inData:
 		held := at.data
 		at.c.held = &held
+		at.c.timeIn()
 	case inWritable:
 		at.c.offerAgain()
 	case inEOF:
@@ -101,6 +102,7 @@ func (c *CSA) Consumed(p []byte, used int) {
 		default:
 			c.resumeReading()
 		}
+		c.timeIn()
 	}
 	c.loop.end()
 }

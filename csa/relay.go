@@ -117,8 +117,24 @@ func (r *relay) sendable(c *CSA) {
 	}
 }
 
+func (r *relay) other(c *CSA) *CSA { return r.ends[1-r.index(c)] }
+
+// holds reports whether bytes on their way to one end are in a pipe.
+func (r *relay) holds(c *CSA) bool { return r.ways[1-r.index(c)].pipe != nil }
+
+// reads reports whether what comes from one end would be passed on.
+func (r *relay) reads(c *CSA) bool {
+	to := r.other(c)
+	return r.on && !c.is(ended|slowIn|dying|dead) && !to.is(slowOut|dying|dead) && !to.unsent()
+}
+
 // forward moves bytes from one end to the other, as far as both let it.
 func (r *relay) forward(k int) {
+	r.move(k)
+	r.ends[1-k].timeOut() // and timeIn of the one end
+}
+
+func (r *relay) move(k int) {
 	from, to := r.ends[k], r.ends[1-k]
 	for moved := 0; ; {
 		if to.is(dying | dead) {

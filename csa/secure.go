@@ -106,9 +106,10 @@ type secure struct {
 	more     bool   // there may be bytes that need no reading from the socket
 	cut      bool   // the socket has ended
 	notified bool   // close_notify has been sent
-	broken   error  // of writing
-	pending  bool   // counted among Handshakes
-	running  bool   // the handshake has a goroutine
+	records  records
+	broken   error // of writing
+	pending  bool  // counted among Handshakes
+	running  bool  // the handshake has a goroutine
 
 	// Of the handshake.
 	mu      sync.Mutex
@@ -202,6 +203,7 @@ func (s *secure) begin() {
 		}
 		s.in = append(s.in, c.rest.bytes()...)
 		c.rest.release(c.loop, c.wiring.Budget)
+		c.AwaitFirstByte()
 	}
 	c.clear(offering | full | paused | lastOffered)
 	c.want = 0
@@ -311,6 +313,10 @@ func (c *CSA) shaken(err error) {
 		s.cut = s.ended
 		s.stage = up
 		s.more = true
+		if !c.is(begun) {
+			c.owed = 0 // the handshake has taken its own time
+		}
+		c.timeIn()
 		if c.is(blocked) {
 			c.awaitRoom()
 		}
@@ -341,7 +347,13 @@ func (s *secure) release() {
 }
 
 // Read is crypto/tls's.
-func (s *secure) Read(p []byte) (int, error) {
+func (s *secure) Read(p []byte) (n int, err error) {
+	n, err = s.read(p)
+	s.records.see(p[:n])
+	return n, err
+}
+
+func (s *secure) read(p []byte) (int, error) {
 	if s.stage == up {
 		if len(s.early) > 0 {
 			n := copy(p, s.early)
@@ -452,6 +464,20 @@ func (c *CSA) receiveSecure(p []byte) (total int) {
 	if s.stage != up {
 		return 0
 	}
+	total = c.readSecure(p)
+	if total > 0 {
+		c.begin()
+	}
+	if s.records.complete && c.rest.len() == 0 && c.is(begun) {
+		c.owed = 0 // the next record's time begins
+	}
+	s.records.complete = false
+	c.settleSealed()
+	return total
+}
+
+func (c *CSA) readSecure(p []byte) (total int) {
+	s := c.secure
 	c.loop.lendBuffer(s.tls)
 	defer c.loop.takeBuffer(s.tls)
 	for total < len(p) {
@@ -465,14 +491,12 @@ func (c *CSA) receiveSecure(p []byte) (total int) {
 		}
 		if total > 0 {
 			s.more = true // it will be told again
-			c.settleSealed()
 			return total
 		}
 		c.endOfTLS(err)
 		break
 	}
 	s.more = total == len(p) && total > 0
-	c.settleSealed()
 	return total
 }
 

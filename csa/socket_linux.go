@@ -68,3 +68,13 @@ func endpoint(call uintptr, fd int) (netip.AddrPort, error) {
 	}
 	return netip.AddrPort{}, nil
 }
+
+// unacknowledged is how many of the bytes that the socket has taken the peer has not, 0 where
+// that is not known. answer is where the kernel writes it.
+func unacknowledged(fd int, answer *int32) int {
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(answer)))
+	if errno != 0 {
+		return 0
+	}
+	return int(*answer)
+}

@@ -20,6 +20,7 @@ func (c *CSA) slowDown(direction flag, wait int64) {
 		t = &c.throttle.out
 	}
 	c.loop.sel.SetTimer(t, c.throttle, c.loop.Now()+wait)
+	c.keepTime()
 }
 
 func (c *CSA) stopThrottle() {
@@ -35,6 +36,7 @@ func (t *throttle) Expired(timer *selector.Timer) {
 	c := t.c
 	c.loop.begin()
 	t.expired(timer)
+	c.keepTime()
 	c.loop.end()
 }
 

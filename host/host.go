@@ -324,7 +324,10 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 	}
 	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
+	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
+	s.settings.Lifetime, s.settings.MinRate = l.Lifetime, l.MinRate
 	s.dialled = s.settings
+	s.dialled.FirstByteTimeout = 0 // it has been asked for, and many a server speaks when it is spoken to
 	s.upstreams = newUpstreams(s)
 	s.noisy = newLimited(s.log, listenerLines, h.clock)
 	for i := range s.books {

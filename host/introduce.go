@@ -43,6 +43,9 @@ func (i *introduction) Data(c *csa.CSA, p []byte) int {
 			c.SetAddresses(h.Source, h.Destination)
 		}
 		c.StopTimer(0)
+		if n == len(p) {
+			c.AwaitFirstByte()
+		}
 		c.Receive(false)
 		// Posted, since the handler may pass the loop on when it is opened.
 		c.Loop().Post(func() {

@@ -644,3 +644,31 @@ type teller struct{ order *[]string }
 func (r *teller) ReadReady()   { *r.order = append(*r.order, "read") }
 func (r *teller) SendReady()   {}
 func (r *teller) Exceptional() {}
+
+// A timer that may fire before is not moved; one that would fire later is.
+func TestSetTimerBy(t *testing.T) {
+	clock := &Manual{}
+	s := running(t, Options{Clock: clock})
+	var timer Timer
+	fired := 0
+	by := func(at time.Duration) {
+		on(t, s, func() { s.SetTimerBy(&timer, expirer(func(*Timer) { fired++ }), int64(at)) })
+	}
+	for _, step := range []struct {
+		by, at time.Duration
+	}{
+		{5 * time.Second, 5 * time.Second}, {9 * time.Second, 5 * time.Second}, {3 * time.Second, 3 * time.Second}, {3 * time.Second, 3 * time.Second},
+	} {
+		by(step.by)
+		on(t, s, func() {
+			if at, ok := s.timers.next(); !ok || at != int64(step.at) {
+				t.Errorf("by %v: it is set for %v; want %v", step.by, time.Duration(at), step.at)
+			}
+		})
+	}
+	clock.Advance(3 * time.Second)
+	waitFor(t, s, func() bool { return fired == 1 && !timer.Set() })
+	by(10 * time.Second) // it is not set: any time will do
+	clock.Advance(7 * time.Second)
+	waitFor(t, s, func() bool { return fired == 2 })
+}

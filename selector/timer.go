@@ -24,6 +24,15 @@ func (s *Selector) SetTimer(t *Timer, e Expirer, at int64) {
 	s.timers.set(t, at)
 }
 
+// SetTimerBy has t call e at the given time, or before, if it is set for before
+// already: for a component that asks what is due when its timer fires, and wants
+// no more than to be asked in time.
+func (s *Selector) SetTimerBy(t *Timer, e Expirer, at int64) {
+	if t.index == 0 || s.timers[t.index-1].at > at {
+		s.SetTimer(t, e, at)
+	}
+}
+
 // StopTimer withdraws t. Stopping a timer that is not set does nothing.
 func (s *Selector) StopTimer(t *Timer) { s.timers.remove(t) }
 

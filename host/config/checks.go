@@ -71,7 +71,7 @@ func (d *decoder) checkDatagrams(l *Listener) {
 // place is how that is written, and owner whose limits they would be.
 func (d *decoder) checkStrayed(l *Listener, table map[string]any, place, owner string) {
 	inner, _ := table["config"].(map[string]any)
-	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "event_timeout", "linger", "inbox", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
+	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
 		_, strayed := inner[key]
 		if _, given := table[key]; strayed && !given {
 			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above %s if it is meant for the %s", key, place, owner), "%s stands in %s, so it goes to the plugin and the %s keeps its default", key, place, owner)

@@ -128,6 +128,14 @@ type Listener struct {
 	// IdleTimeout closes a connection on which no byte moves for so long. It
 	// is never 0.
 	IdleTimeout time.Duration
+	// FirstByteTimeout closes a connection on which neither side has sent a byte
+	// for so long since it came, WriteTimeout one whose peer has taken none of the
+	// bytes that wait for it for so long, and Lifetime one that is so old. 0 means
+	// that the limit does not hold.
+	FirstByteTimeout, WriteTimeout, Lifetime time.Duration
+	// MinRate is how many bytes a second a peer has to move while it owes the rest of
+	// something it has begun, or room for bytes that wait. 0 means none.
+	MinRate int64
 	// ConnectTimeout is how long a handler's connect may take, with finding the
 	// address. It is never 0.
 	ConnectTimeout time.Duration

@@ -74,7 +74,7 @@ func checkInvariants(t *testing.T, c *Config, lines int) {
 				t.Fatalf("a bad route: %+v", r)
 			}
 		}
-		if !goodName(l.Name) || !tenants[l.Tenant] || l.IdleTimeout <= 0 || l.EventTimeout <= 0 || l.Linger < 0 || l.Inbox < 4096 || l.Backlog < 1 || l.Line < 1 || l.Line > lines {
+		if !goodName(l.Name) || !tenants[l.Tenant] || l.IdleTimeout <= 0 || l.EventTimeout <= 0 || l.Linger < 0 || l.FirstByteTimeout < 0 || l.WriteTimeout < 0 || l.Lifetime < 0 || l.MinRate < 0 || l.Inbox < 4096 || l.Backlog < 1 || l.Line < 1 || l.Line > lines {
 			t.Fatalf("a bad listener: %+v", l)
 		}
 		if !json.Valid(l.Config) || l.Config[0] != '{' || len(l.Config) > maxGuestConfig {

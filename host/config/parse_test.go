@@ -56,6 +56,7 @@ func TestDefaults(t *testing.T) {
 		Listeners: []Listener{{
 			Name: "echo", Tenant: "acme", Address: Address{"tcp", "127.0.0.1:7001"}, Plugin: filepath.Join(dir, "echo.wasm"),
 			Instance: "connection", Shape: "events", Snapshot: true, IdleTimeout: 5 * time.Minute, ConnectTimeout: 10 * time.Second, EventTimeout: time.Second, RouteTimeout: 10 * time.Second,
+			FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 			Linger: 10 * time.Second, Inbox: 64 << 10, OnBadData: "close", Backlog: 4096, Mode: 0o600,
 			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Config: []byte("{}"), Line: 2,
 			lines: map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6},
@@ -128,6 +129,10 @@ shape = "stdio"
 instance = "connection"
 keepalive = "0s"
 user_timeout = "0s"
+first_byte_timeout = "0s"
+write_timeout = "20s"
+min_rate = "2kB/s"
+lifetime = "720h"
 `
 
 func TestEveryKey(t *testing.T) {
@@ -151,6 +156,7 @@ func TestEveryKey(t *testing.T) {
 		Name: "a", Tenant: "acme", Address: Address{"unix", filepath.Join(dir, "run/a.sock")}, Plugin: filepath.Join(dir, "echo.wasm"),
 		PluginSHA256: "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476",
 		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
+		FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
 		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: 28,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
@@ -165,6 +171,8 @@ func TestEveryKey(t *testing.T) {
 		}
 	}
 	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != 58 {
+		t.Errorf("listener b: %+v", b)
+	} else if b.FirstByteTimeout != 0 || b.WriteTimeout != 20*time.Second || b.MinRate != 2000 || b.Lifetime != 720*time.Hour {
 		t.Errorf("listener b: %+v", b)
 	}
 	if got := c.Tenants[0].LineOf("connect"); got != 21 {

@@ -108,6 +108,11 @@ func DefaultListener() Listener {
 		Snapshot:    true,
 		IdleTimeout: 5 * time.Minute,
 
+		FirstByteTimeout: time.Minute,
+		WriteTimeout:     time.Minute,
+		Lifetime:         24 * time.Hour,
+		MinRate:          100,
+
 		ConnectTimeout: 10 * time.Second,
 		EventTimeout:   time.Second,
 		RouteTimeout:   10 * time.Second,
@@ -239,6 +244,12 @@ var listenerFields = []field[Listener]{
 		},
 	},
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
+	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }),
+	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }),
+	rateField("min_rate", 0, mib, "100B/s", func(l *Listener) *int64 { return &l.MinRate }).with(func(f *field[Listener]) {
+		f.note = "while the peer owes something; 0B/s: none"
+	}),
+	durationField("lifetime", time.Second, 8760*time.Hour, time.Millisecond, "no limit", "24h", func(l *Listener) *time.Duration { return &l.Lifetime }),
 	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }),
 	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {
 		f.note = "of CPU time"

@@ -1,0 +1,261 @@
+package csa
+
+import (
+	"math"
+	"time"
+
+	"bulkhead/abi"
+)
+
+// A connection has one timer, for whichever of its deadlines comes first. Moving bytes only
+// writes down when that was; the timer, when it fires, asks what is due, and is set again.
+//
+// Two of the deadlines are clocks that run only while it is the peer's turn. The one of the
+// inward direction runs while the peer owes its first byte, or the rest of what it has
+// begun: there are bytes that the handler has left unconsumed, or a TLS record that is
+// not whole. The one of the outward direction runs while bytes wait and the socket is full.
+// Both stand still while somebody else holds things up: the handler has paused or has no
+// window, its call is still under way, the bandwidth is used up, the other end of a relay
+// takes nothing.
+
+// patience is how far the peer may be behind Settings.MinRate, in time.
+const patience = time.Minute
+
+// startTime begins to watch a connection that is new.
+func (c *CSA) startTime() {
+	s := c.wiring.Settings
+	if s.FirstByteTimeout <= 0 || c.datagram != nil { // that is there with its first datagram
+		c.set(begun)
+	}
+	if s.IdleTimeout > 0 {
+		c.wakeBy(c.lastActive + int64(s.IdleTimeout))
+	}
+	if s.Lifetime > 0 {
+		c.wakeBy(c.born + int64(s.Lifetime))
+	}
+	c.timeIn()
+}
+
+// AwaitFirstByte says that the peer has yet to send its first byte: what has come until now
+// was about the connection, and not of it, such as a PROXY header.
+func (c *CSA) AwaitFirstByte() {
+	c.owed = 0
+	if c.wiring.Settings.FirstByteTimeout > 0 {
+		c.clear(begun)
+	}
+	c.timeIn()
+}
+
+// wakeBy has deadlines looked at by then.
+func (c *CSA) wakeBy(at int64) {
+	if !c.is(finishing | dying | dead) { // then it is the linger bound's
+		c.loop.sel.SetTimerBy(&c.timer, c, at)
+	}
+}
+
+// keepTime has both clocks run, or stand still. It is called whenever it may have become
+// somebody else's turn.
+func (c *CSA) keepTime() {
+	c.timeIn()
+	c.timeOut()
+}
+
+// owes reports whether the peer has something to send.
+func (c *CSA) owes() bool {
+	if !c.is(begun) {
+		return true
+	}
+	return c.wiring.Settings.MinRate > 0 && (c.rest.len() > 0 || c.isSecure() && c.secure.records.partial())
+}
+
+// peersTurn reports whether what the peer sends would be read.
+func (c *CSA) peersTurn() bool {
+	if c.relay != nil {
+		return c.relay.reads(c)
+	}
+	return c.mayRead()
+}
+
+// timeIn has the clock of the inward direction run or stand still. owed is the time at
+// which it is over while it runs, less than zero, by what is left, while it stands still, and 0
+// when the peer owes nothing, or something else than before.
+func (c *CSA) timeIn() {
+	switch now := c.loop.Now(); {
+	case !c.owes() || c.is(finishing|dying|dead):
+		c.owed = 0
+	case !c.peersTurn():
+		if c.owed > 0 {
+			c.owed = min(-1, now-c.owed)
+		}
+	case c.owed <= 0:
+		left := -c.owed
+		if left == 0 {
+			left = int64(patience)
+			if !c.is(begun) {
+				left = int64(c.wiring.Settings.FirstByteTimeout)
+			}
+		}
+		c.owed = now + left
+		c.wakeBy(c.owed)
+	}
+}
+
+// begin notes that there was a first byte, one way or the other.
+func (c *CSA) begin() {
+	if !c.is(begun) {
+		c.set(begun)
+		c.owed = 0
+	}
+}
+
+// earn books n bytes that have come.
+func (c *CSA) earn(n int, now int64) {
+	switch {
+	case c.owed == 0 && c.is(begun) || c.securing():
+	case !c.is(begun):
+		c.begin()
+	case c.owed > 0:
+		c.owed = min(now+int64(patience), c.owed+worth(int64(n), c.wiring.Settings.MinRate))
+	default:
+		c.owed = max(-int64(patience), c.owed-worth(int64(n), c.wiring.Settings.MinRate))
+	}
+}
+
+// worth is how long n bytes take at a rate; it is not more than the peer may be behind.
+func worth(n, rate int64) int64 {
+	if rate <= 0 || n/rate >= int64(patience/time.Second) {
+		return int64(patience)
+	}
+	return n * int64(time.Second) / rate
+}
+
+// behind is the clock of the outward direction, of a connection whose socket has been full.
+// What the socket takes says little of the peer: the kernel asks for more when a third of
+// its buffer is free, which may be megabytes. So it is asked how much the peer has
+// acknowledged, when bytes begin to wait and when a deadline may be over.
+type behind struct {
+	state clock
+	due   int64 // of MinRate, while it runs; what is left, while it stands still
+	since int64 // when the peer was last seen to take something
+	taken int64 // how many bytes it had taken by then
+	queue int32 // where the kernel writes its answer
+}
+
+type clock byte
+
+const (
+	unset clock = iota
+	runs
+	stands
+)
+
+// timeOut has the clock of the outward direction run or stand still.
+func (c *CSA) timeOut() {
+	if c.relay != nil {
+		c.relay.other(c).timeIn() // it may not be its turn any more, or be it again
+	}
+	b, s := c.behind, c.wiring.Settings
+	switch unsent := c.unsent(); {
+	case b == nil && (!unsent || s.WriteTimeout <= 0 && s.MinRate <= 0):
+	case !unsent || c.is(finishing|dying|dead):
+		if b != nil {
+			b.state = unset
+		}
+	case c.is(slowOut) || c.d.WriteReady():
+		if b != nil && b.state == runs {
+			c.credit()
+			b.state = stands
+			b.due -= c.loop.Now()
+		}
+	case b == nil || b.state != runs:
+		if b == nil {
+			b = &behind{}
+			c.behind = b
+		}
+		now := c.loop.Now()
+		if b.state == unset {
+			b.due = int64(patience)
+		}
+		b.state = runs
+		b.due += now
+		b.since = now
+		b.taken = c.takenNow()
+		c.wakeBy(c.nextOut())
+	}
+}
+
+// credit looks at what the peer has taken since it was last looked at.
+func (c *CSA) credit() {
+	b, now := c.behind, c.loop.Now()
+	if taken := c.takenNow(); taken > b.taken {
+		b.due = min(now+int64(patience), b.due+worth(taken-b.taken, c.wiring.Settings.MinRate))
+		b.taken, b.since = taken, now
+	}
+}
+
+// takenNow is how many bytes the peer has taken, as far as the system can tell.
+func (c *CSA) takenNow() int64 { return c.sent - int64(unacknowledged(int(c.fd), &c.behind.queue)) }
+
+// nextOut is when the outward direction is to be looked at.
+func (c *CSA) nextOut() int64 {
+	b, s := c.behind, c.wiring.Settings
+	next := int64(math.MaxInt64)
+	if s.MinRate > 0 {
+		next = b.due
+	}
+	if t := int64(s.WriteTimeout); t > 0 {
+		// More often than that, since when it took something is seen only by looking.
+		next = min(next, b.since+t, c.loop.Now()+t/4)
+	}
+	return next
+}
+
+// lookOut looks at the outward direction. It returns when to look again, or why it is over.
+func (c *CSA) lookOut() (next int64, why string) {
+	c.timeOut()
+	b, s, now := c.behind, c.wiring.Settings, c.loop.Now()
+	if b == nil || b.state != runs {
+		return math.MaxInt64, ""
+	}
+	c.credit()
+	switch {
+	case s.WriteTimeout > 0 && now >= b.since+int64(s.WriteTimeout):
+		return 0, "the peer has taken none of the bytes that wait for it for too long"
+	case s.MinRate > 0 && now >= b.due:
+		return 0, "the peer takes the bytes that wait for it too slowly"
+	}
+	return max(c.nextOut(), now+int64(10*time.Millisecond)), ""
+}
+
+// keepDeadlines ends the connection if one of its deadlines is over, and sets the timer for
+// the next.
+func (c *CSA) keepDeadlines() {
+	c.timeIn()
+	s, now := c.wiring.Settings, c.loop.Now()
+	next, why := c.lookOut()
+	by := func(at int64, late string) {
+		if at > now {
+			next = min(next, at)
+		} else if why == "" {
+			why = late
+		}
+	}
+	if s.Lifetime > 0 {
+		by(c.born+int64(s.Lifetime), "it has been open for as long as a connection may be")
+	}
+	if s.IdleTimeout > 0 {
+		by(c.lastMoved()+int64(s.IdleTimeout), "idle for too long")
+	}
+	if c.owed > 0 {
+		late := "the peer sends the rest of what it has begun too slowly"
+		if !c.is(begun) {
+			late = "the peer has not sent a byte since it came"
+		}
+		by(c.owed, late)
+	}
+	if why != "" {
+		c.kill(Reason{abi.Timeout, why})
+	} else if next < math.MaxInt64 {
+		c.wakeBy(next)
+	}
+}

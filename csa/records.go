@@ -1,0 +1,39 @@
+package csa
+
+// records follows the bounds of TLS records in what a peer sends, since crypto/tls keeps to
+// itself whether it waits for the rest of one.
+type records struct {
+	body     int32 // bytes of a record that are still to come
+	head     int8  // bytes of a header that have come, of headLength
+	high     byte  // the upper half of the length
+	complete bool  // a record was completed since this was last set to false
+}
+
+// headLength is the length of a record's header: type, version, and the length of the rest.
+const headLength = 5
+
+// partial reports whether a record has begun and is not whole.
+func (r *records) partial() bool { return r.head > 0 || r.body > 0 }
+
+// see goes over the next bytes.
+func (r *records) see(p []byte) {
+	for len(p) > 0 {
+		if r.body > 0 {
+			n := min(len(p), int(r.body))
+			p = p[n:]
+			if r.body -= int32(n); r.body == 0 {
+				r.complete = true
+			}
+			continue
+		}
+		switch r.head++; r.head {
+		case headLength - 1:
+			r.high = p[0]
+		case headLength:
+			r.head = 0
+			r.body = int32(r.high)<<8 | int32(p[0])
+			r.complete = r.complete || r.body == 0
+		}
+		p = p[1:]
+	}
+}
