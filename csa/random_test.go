@@ -2,6 +2,7 @@ package csa
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -107,6 +108,8 @@ func asTheyPlease(t *testing.T, seeds int, wire func(*whim) Handler) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		b := newBench(t)
 		b.set.Inbox = 1 << (8 + rng.IntN(9))
+		b.set.MinRate, b.set.WriteTimeout = 1<<rng.IntN(20), time.Hour
+		b.set.IdleTimeout, b.set.Lifetime, b.set.FirstByteTimeout = time.Hour, time.Hour, time.Hour
 		w := &whim{rng: rand.New(rand.NewPCG(seed, 12)), window: make([]byte, 64+rng.IntN(20_000))}
 		conn, peer := b.tcp(wire(w))
 		stop := make(chan struct{})
@@ -137,8 +140,31 @@ func asTheyPlease(t *testing.T, seeds int, wire func(*whim) Handler) {
 			}
 			_ = peer.CloseWrite()
 		}()
+		wrong := make(chan string, 1)
+		go func() { // the clocks run when they should, whatever has happened
+			for {
+				select {
+				case <-stop:
+					close(wrong)
+					return
+				default:
+				}
+				done := make(chan string, 1)
+				if b.loop.Post(func() { done <- conn.wrongClocks() }) {
+					if what := <-done; what != "" {
+						wrong <- what
+						close(wrong)
+						return
+					}
+				}
+				time.Sleep(50 * time.Microsecond)
+			}
+		}()
 		got, err := io.ReadAll(peer)
 		close(stop)
+		if what := <-wrong; what != "" {
+			t.Errorf("seed %d: %s", seed, what)
+		}
 		if err != nil || !bytes.Equal(got, sent) {
 			b.on(func() {
 				t.Logf("flags %b (paused 1, full 2, offering 4, blocked 8), rest %d, inbox %d, want %d, armed %t, descriptor %+v", conn.flags, conn.rest.len(), conn.inbox.len(), conn.want, conn.d.Reading(), conn.d)
@@ -156,4 +182,24 @@ func asTheyPlease(t *testing.T, seeds int, wire func(*whim) Handler) {
 			return
 		}
 	}
+}
+
+// wrongClocks says what is wrong with the clocks of a connection between two events; "" is
+// nothing.
+func (c *CSA) wrongClocks() string {
+	if c.is(dying | dead | finishing) {
+		return ""
+	}
+	if running := c.owed > 0; running != (c.owes() && c.peersTurn()) {
+		return fmt.Sprintf("inwards: running %t, owes %t, its turn %t, flags %b", running, c.owes(), c.peersTurn(), c.flags)
+	}
+	if c.owed > 0 && !c.timer.Set() {
+		return "inwards: it runs and no timer is set"
+	}
+	running := c.behind != nil && c.behind.state == runs
+	// When the kernel has said that there is room, SendReady is on its way.
+	if waits := c.unsent() && !c.is(slowOut); running != waits && !(c.unsent() && c.d.WriteReady()) {
+		return fmt.Sprintf("outwards: running %t, waits %t, flags %b", running, waits, c.flags)
+	}
+	return ""
 }
