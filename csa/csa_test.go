@@ -101,6 +101,7 @@ func (s *script) ShutdownCSA(c *CSA)              { s.ends[2]++ }
 type account struct {
 	held, limit     atomic.Int64
 	waitIn, waitOut atomic.Int64
+	waitAfter       atomic.Int64 // once, when bytes have come
 	timers          atomic.Int64
 }
 
@@ -111,11 +112,16 @@ func (a *account) Reserve(n int) bool {
 	a.held.Add(int64(n))
 	return true
 }
-func (a *account) Release(n int)                 { a.held.Add(-int64(n)) }
-func (a *account) ReserveTimer() bool            { return a.timers.Add(1) <= 1000 }
-func (a *account) ReleaseTimers(n int)           { a.timers.Add(-int64(n)) }
-func (a *account) Received(n int, _ int64) int64 { return a.waitIn.Load() }
-func (a *account) Sent(n int, _ int64) int64     { return a.waitOut.Load() }
+func (a *account) Release(n int)       { a.held.Add(-int64(n)) }
+func (a *account) ReserveTimer() bool  { return a.timers.Add(1) <= 1000 }
+func (a *account) ReleaseTimers(n int) { a.timers.Add(-int64(n)) }
+func (a *account) Received(n int, _ int64) int64 {
+	if n > 0 && a.waitAfter.Load() > 0 {
+		return a.waitAfter.Swap(0)
+	}
+	return a.waitIn.Load()
+}
+func (a *account) Sent(n int, _ int64) int64 { return a.waitOut.Load() }
 
 // bench is a running loop with a manual clock.
 type bench struct {

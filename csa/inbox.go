@@ -160,7 +160,7 @@ func (c *CSA) flush() {
 		}
 		c.awaitRoom()
 		if c.is(finishing) {
-			c.d.NewReader()
+			c.readMore()
 		}
 	case c.is(finishing) && (c.is(ended) || c.wiring.Settings.Linger <= 0):
 		c.kill(Orderly)
@@ -186,7 +186,7 @@ func (c *CSA) shutWrite() {
 	case c.is(endTold):
 		c.kill(Orderly)
 	case c.is(finishing):
-		c.d.NewReader()
+		c.readMore()
 	}
 }
 

@@ -56,11 +56,17 @@ func (c *CSA) mayRead() bool {
 }
 
 func (c *CSA) resumeReading() {
-	switch {
-	case !c.mayRead():
-	case c.secure != nil && c.secure.more:
+	if c.mayRead() {
+		c.readMore()
+	}
+}
+
+// readMore asks for ReadReady: at once where TLS may hold bytes that have left the socket,
+// which the selector knows nothing of.
+func (c *CSA) readMore() {
+	if c.isSecure() && c.secure.more {
 		c.d.ReadAgain()
-	default:
+	} else {
 		c.d.NewReader()
 	}
 }
@@ -354,6 +360,6 @@ func (c *CSA) readToDiscard() {
 		}
 	case c.is(slowIn): // resumes with the bandwidth
 	default:
-		c.d.NewReader()
+		c.readMore()
 	}
 }

@@ -161,7 +161,7 @@ func (r *relay) move(k int) {
 		}
 		moved += n
 		if n == 0 && !from.is(ended|dying|slowIn) {
-			from.d.NewReader()
+			from.readMore()
 			return
 		}
 	}

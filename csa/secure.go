@@ -82,8 +82,13 @@ const (
 	secureOverhead = 40 << 10
 	// sealAtOnce is how many bytes are made into records for one write.
 	sealAtOnce = 64 << 10
-	// mostEarly is how many bytes of the peer's may wait for the handshake.
-	mostEarly = 64 << 10
+	// mostUnasked is how many bytes of records may wait that no handler has sent: answers
+	// to requests for new keys. What handlers send is not made into records before
+	// those that wait are gone.
+	mostUnasked = 2 * sealAtOnce
+	// mostEarly is how many bytes of the peer's wait for the handshake before no more are
+	// read, and how many are read at once: together they are within secureOverhead.
+	mostEarly = 16 << 10
 	// handshakeTimeout is that of a Handshake that has none.
 	handshakeTimeout = 10 * time.Second
 )
@@ -116,6 +121,7 @@ type secure struct {
 	changed sync.Cond
 	in, out []byte
 	ended   bool // nothing more comes
+	full    bool // no more is read until some of in was taken
 	posted  bool // out will be fetched
 }
 
@@ -240,7 +246,7 @@ func (s *secure) feed() {
 	if c.is(slowIn) {
 		return
 	}
-	buffer := c.loop.discardBuffer()
+	buffer := c.loop.discardBuffer()[:mostEarly]
 	n, err := s.readSocket(buffer)
 	if err == errAgain {
 		c.d.NewReader()
@@ -253,6 +259,7 @@ func (s *secure) feed() {
 	s.in = append(s.in, buffer[:n]...)
 	s.ended = err != nil
 	room := len(s.in) < mostEarly
+	s.full = !room
 	s.changed.Signal()
 	s.mu.Unlock()
 	c.loop.sel.Yield()
@@ -263,6 +270,13 @@ func (s *secure) feed() {
 		s.run()
 	}
 	if room && !s.cut {
+		c.d.NewReader()
+	}
+}
+
+// feedOn goes on reading for the handshake, which has taken what was too much.
+func (s *secure) feedOn() {
+	if c := s.c; s.stage == shaking && !s.cut && !c.is(slowIn|dying|dead) {
 		c.d.NewReader()
 	}
 }
@@ -322,7 +336,7 @@ func (c *CSA) shaken(err error) {
 		}
 		c.loop.later(c)
 		if c.is(finishing) {
-			c.d.NewReader()
+			c.readMore()
 			return
 		}
 		c.d.ReadAgain()
@@ -380,6 +394,10 @@ func (s *secure) read(p []byte) (int, error) {
 	}
 	n := copy(p, s.in)
 	s.in = append(s.in[:0], s.in[n:]...)
+	if s.full && len(s.in) < mostEarly {
+		s.full = false
+		s.c.loop.Post(s.feedOn)
+	}
 	return n, nil
 }
 
@@ -517,7 +535,11 @@ func (c *CSA) endOfTLS(err error) {
 
 // settleSealed has what crypto/tls has written by itself sent at the end of the event.
 func (c *CSA) settleSealed() {
-	if c.secure.sealed.len() > 0 && !c.is(dying|dead) {
+	switch n := c.secure.sealed.len(); {
+	case n == 0 || c.is(dying|dead):
+	case n > mostUnasked:
+		c.kill(Reason{abi.TLS, "the peer asks for new keys again and again, and does not read the answers"})
+	default:
 		c.loop.later(c)
 	}
 }

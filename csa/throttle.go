@@ -49,8 +49,10 @@ func (t *throttle) expired(timer *selector.Timer) {
 		}
 		c.clear(slowIn)
 		switch {
-		case c.is(finishing) || c.relay != nil || c.securing():
-			c.d.NewReader()
+		case c.securing():
+			c.d.NewReader() // for the handshake
+		case c.is(finishing) || c.relay != nil:
+			c.readMore()
 		case c.is(offering):
 			c.d.ReadAgain()
 		default:
