@@ -563,12 +563,15 @@ func TestTLSTrickle(t *testing.T) {
 // through writes to the connection, or, when it is there, to hold.
 type through struct {
 	net.Conn
-	hold io.Writer
+	first, hold io.Writer // first is where all but the first write goes
 }
 
 func (t *through) Write(p []byte) (int, error) {
 	if t.hold != nil {
 		return t.hold.Write(p)
+	}
+	if t.first != nil {
+		t.hold = t.first
 	}
 	return t.Conn.Write(p)
 }

@@ -110,6 +110,7 @@ type secure struct {
 	gather   bool   // records are collected for one write
 	more     bool   // there may be bytes that need no reading from the socket
 	cut      bool   // the socket has ended
+	cutTold  bool   // and crypto/tls has come to that
 	notified bool   // close_notify has been sent
 	records  records
 	broken   error // of writing
@@ -364,6 +365,7 @@ func (s *secure) release() {
 func (s *secure) Read(p []byte) (n int, err error) {
 	n, err = s.read(p)
 	s.records.see(p[:n])
+	s.cutTold = err == io.EOF
 	return n, err
 }
 
@@ -522,11 +524,11 @@ func (c *CSA) readSecure(p []byte) (total int) {
 func (c *CSA) endOfTLS(err error) {
 	switch s := c.secure; {
 	case c.is(dying):
-	case err == io.EOF && !s.cut:
+	case err == io.EOF && !s.cutTold:
 		c.set(ended)
 	case c.is(finishing):
 		c.set(ended) // it has got all, and was told so
-	case s.cut:
+	case s.cutTold:
 		c.kill(Reason{abi.TLS, "the peer left without saying so in TLS: what came may have been cut"})
 	default:
 		c.kill(Reason{abi.TLS, "TLS failed: " + err.Error()})

@@ -117,3 +117,48 @@ func TestTLSFinishesWithThePeersGoodbye(t *testing.T) {
 		_ = peer.Close()
 	}
 }
+
+// A peer that has sent all, its close_notify and its end while the handshake was still being
+// worked on has said so. It used to be taken for one that was cut off, as the end of the
+// socket was known before the close_notify was read.
+func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
+	for name, version := range versions {
+		b := newBench(t)
+		hs := NewHandshakes(10)
+		w := newWraps(Handshake{Config: serverConfig(), Handshakes: hs})
+		c, peer := b.tcp(w)
+		config := clientConfig()
+		config.MinVersion, config.MaxVersion = version, version
+		held := &holdBack{Conn: peer}
+		over := &through{Conn: peer}
+		conn := tls.Client(over, config)
+		if version == tls.VersionTLS13 {
+			over.first = held // what is behind the ClientHello
+		}
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		over.hold = held
+		send(t, conn, "hello")
+		_ = conn.CloseWrite()
+		if version == tls.VersionTLS13 {
+			b.until("it waits for its peer", func() bool { return c.secure.running && len(hs.slots) == 0 })
+			for range cap(hs.slots) {
+				hs.compute()
+			}
+		}
+		_ = peer.SetWriteDeadline(time.Time{})
+		send(t, peer, held.b.String())
+		_ = peer.CloseWrite()
+		if version == tls.VersionTLS13 {
+			b.until("the end has come", func() bool { return c.secure.cut })
+			for range cap(hs.slots) {
+				hs.rest()
+			}
+		}
+		if got, err := io.ReadAll(conn); string(got) != "hello" || err != nil {
+			t.Errorf("TLS %s: it answers %q, %v", name, got, err)
+		}
+		b.ended(w.script, Orderly)
+	}
+}

@@ -2,24 +2,31 @@ package host_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"flag"
+	"fmt"
 	"hash/crc64"
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"bulkhead/abi"
 	"bulkhead/host"
-
+	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	w "bulkhead/plugins/wasmtest"
 )
 
-// chunks is how many chunks the byte-exactness test moves; CI moves a
-// million under the race detector.
+// chunks is how many chunks the byte-exactness test moves in the clear, and a tenth of it
+// each other way; CI moves a million under the race detector.
 var chunks = flag.Int("chunks", 100_000, "chunks that TestByteExactness moves")
 
 // Random data in random pieces goes both ways at once through the Wasm echo,
@@ -29,37 +36,199 @@ func TestByteExactness(t *testing.T) {
 	for _, instance := range []string{"loop", "connection", "listener"} {
 		t.Run(instance, func(t *testing.T) {
 			h := hosttest.Serve(t, echoConfig(t, instance, `inbox = "16KiB"`), host.Options{})
-			addr := h.Addr("echo")
-			var left, connections atomic.Int64
-			left.Store(int64(*chunks / 3))
-			var wg sync.WaitGroup
-			for i := range 16 {
-				wg.Go(func() {
-					rng := rand.New(rand.NewPCG(uint64(i), 7))
-					for left.Load() > 0 && !t.Failed() {
-						exchange(t, addr, rng, &left)
-						connections.Add(1)
-					}
-				})
-			}
-			wg.Wait()
-			t.Logf("%d connections", connections.Load())
+			exact(t, *chunks/3, 24<<10, func() (duplex, error) { return dialDuplex(h.Addr("echo")) })
 		})
 	}
+}
+
+// The same through TLS.
+func TestByteExactnessOverTLS(t *testing.T) {
+	h, config := exactHost(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			config := config.Clone()
+			config.MinVersion, config.MaxVersion = version, version
+			exact(t, *chunks/10, 24<<10, func() (duplex, error) { return dialTLS(h.Addr("tls"), config) })
+		})
+	}
+}
+
+// The same in TLS that a conversation in the clear has asked for.
+func TestByteExactnessOverSTARTTLS(t *testing.T) {
+	h, config := exactHost(t)
+	exact(t, *chunks/10, 24<<10, func() (duplex, error) {
+		c, err := dialDuplex(h.Addr("starttls"))
+		if err == nil {
+			err = ask(c, "STARTTLS", "go")
+		}
+		return tls.Client(c, config), err
+	})
+}
+
+// The same through a relay: with the kernel's pipes, which carry what comes in bulk, and with
+// TLS on one side of it, on the other, and on both.
+func TestByteExactnessOverSplice(t *testing.T) {
+	h, config := exactHost(t)
+	for name, way := range map[string]struct {
+		secure bool // the client's side
+		to     string
+	}{
+		"plain":         {false, "tcp://" + h.Addr("echo")},
+		"TLS to plain":  {true, "tcp://" + h.Addr("echo")},
+		"plain to TLS":  {false, "tls://" + h.Addr("tls")},
+		"TLS on either": {true, "tls://" + h.Addr("tls")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var piped atomic.Bool
+			done := make(chan struct{})
+			if name == "plain" && runtime.GOOS == "linux" {
+				var wg sync.WaitGroup
+				had := pipes()
+				wg.Go(func() {
+					for {
+						select {
+						case <-done:
+							return
+						case <-time.After(time.Millisecond):
+							piped.Store(piped.Load() || pipes() > had)
+						}
+					}
+				})
+				defer func() {
+					wg.Wait()
+					if !piped.Load() {
+						t.Error("no pipe was ever used")
+					}
+				}()
+			}
+			defer close(done)
+			exact(t, *chunks/10, 512<<10, func() (c duplex, err error) {
+				if way.secure {
+					c, err = dialTLS(h.Addr("relay-over-tls"), config)
+				} else {
+					c, err = dialDuplex(h.Addr("relay"))
+				}
+				if err == nil {
+					err = ask(c, way.to, "=A")
+				}
+				return c, err
+			})
+		})
+	}
+}
+
+// pipes is how many ends of pipes this process has open.
+func pipes() (n int) {
+	all, _ := os.ReadDir("/proc/self/fd")
+	for _, f := range all {
+		if to, _ := os.Readlink("/proc/self/fd/" + f.Name()); strings.HasPrefix(to, "pipe:") {
+			n++
+		}
+	}
+	return n
+}
+
+// exactHost echoes in the clear, in TLS, and after STARTTLS, and relays.
+func exactHost(t *testing.T) (*host.Host, *tls.Config) {
+	t.Helper()
+	ca, dir := certstest.NewAuthority(t), t.TempDir()
+	cert, key := ca.Write(t, dir, "server", "host.test", "127.0.0.1")
+	secure := fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\n", cert, key)
+	toml := fmt.Sprintf("[host]\nstate = %q\n[tenant.acme]\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 100000\nbandwidth = \"10GiB/s\"\n", hosttest.State())
+	for _, l := range []struct{ name, plugin, more string }{
+		{"echo", plugin(t, "echo/echo.wasm"), ""},
+		{"tls", plugin(t, "echo/echo.wasm"), secure},
+		{"starttls", writeModule(t, asks()), secure + "starttls = true\n"},
+		{"relay", writeModule(t, dialler(true)), ""},
+		{"relay-over-tls", writeModule(t, dialler(true)), secure},
+	} {
+		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nplugin = %q\ninbox = \"16KiB\"\n%s",
+			l.name, l.plugin, l.more)
+	}
+	return hosttest.Serve(t, toml, host.Options{RootCAs: ca.Pool()}), &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"}
+}
+
+// asks is a guest that answers the first bytes with "go" and TLS, and then echoes.
+func asks() *w.Module {
+	m, f := w.Handler([2]string{"send", "iii:i"}, [2]string{"makessl", "iiii:i"})
+	m.Data(100, "go")
+	asked := m.Global('i', true, w.I32Const(0))
+	m.Func("csa_data", "ii:i", "i",
+		w.GlobalGet(asked), w.I32Const(0), w.I32Eq, w.If(
+			w.I32Const(1), w.GlobalSet(asked),
+			w.LocalGet(0), w.I32Const(100), w.I32Const(2), w.Call(f[0]), w.Drop,
+			w.LocalGet(0), w.I32Const(abi.TLSServer), w.I32Const(0), w.I32Const(0), w.Call(f[1]), w.Drop,
+			w.LocalGet(1), w.Return),
+		w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(f[0]), w.LocalTee(2),
+		w.I32Const(0), w.I32LtS,
+		w.IfElse('i', w.I32Const(0), w.LocalGet(2)))
+	return m
+}
+
+// duplex is a connection that can be closed one way.
+type duplex interface {
+	net.Conn
+	CloseWrite() error
+}
+
+func dialDuplex(addr string) (duplex, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), c.SetDeadline(time.Now().Add(2 * time.Minute))
+}
+
+func dialTLS(addr string, config *tls.Config) (duplex, error) {
+	c, err := dialDuplex(addr)
+	if err != nil {
+		return nil, err
+	}
+	return tls.Client(c, config), nil
+}
+
+// ask says something and wants an answer.
+func ask(c net.Conn, what, answer string) error {
+	if _, err := io.WriteString(c, what); err != nil {
+		return err
+	}
+	got := make([]byte, len(answer))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != answer {
+		return fmt.Errorf("%q is answered with %q, %v; want %q", what, got, err, answer)
+	}
+	return nil
+}
+
+// exact moves some chunks over connections of a kind, the longest of which are so long.
+func exact(t *testing.T, n, longest int, dial func() (duplex, error)) {
+	t.Helper()
+	var left, connections atomic.Int64
+	left.Store(int64(n))
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 7))
+			for left.Load() > 0 && !t.Failed() {
+				exchange(t, dial, longest, rng, &left)
+				connections.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d connections", connections.Load())
 }
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
 // exchange sends a random number of chunks on one connection, from one
 // goroutine, and reads the echo in another.
-func exchange(t *testing.T, addr string, rng *rand.Rand, left *atomic.Int64) {
-	conn, err := net.Dial("tcp", addr)
+func exchange(t *testing.T, dial func() (duplex, error), longest int, rng *rand.Rand, left *atomic.Int64) {
+	conn, err := dial()
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	n := int(min(int64(1+rng.IntN(2000)), max(1, left.Load())))
 	left.Add(-int64(n))
 	seed := rng.Uint64()
@@ -72,7 +241,7 @@ func exchange(t *testing.T, addr string, rng *rand.Rand, left *atomic.Int64) {
 	go func() {
 		var s sum
 		src := rand.New(rand.NewPCG(seed, 1))
-		buf := make([]byte, 24<<10)
+		buf := make([]byte, longest)
 		for range n {
 			size := 1 + src.IntN(64)
 			switch src.IntN(100) {
@@ -93,7 +262,7 @@ func exchange(t *testing.T, addr string, rng *rand.Rand, left *atomic.Int64) {
 				break
 			}
 		}
-		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		if err := conn.CloseWrite(); err != nil {
 			t.Errorf("half-closing: %v", err)
 		}
 		sent <- s
