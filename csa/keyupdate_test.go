@@ -163,11 +163,9 @@ func TestTLSAnswersThatNobodyReads(t *testing.T) {
 	s := &script{window: make([]byte, 64<<10)}
 	c, peer := b.tcp(&wraps{script: s, h: Handshake{Config: serverConfig()}})
 	g := forge(t, peer)
-	b.on(func() {
-		for !c.is(blocked) {
-			c.Send(make([]byte, 64<<10))
-		}
-	})
+	b.set.WriteTimeout = time.Hour
+	_ = peer.SetReadBuffer(64 << 10)
+	b.fill(c)
 	_ = peer.SetDeadline(time.Now().Add(20 * time.Second))
 	most := 0
 	var err error
