@@ -25,8 +25,9 @@ import (
 	w "bulkhead/plugins/wasmtest"
 )
 
-// chunks is how many chunks the byte-exactness test moves in the clear, and a tenth of it
-// each other way; CI moves a million under the race detector.
+// chunks is how many chunks the byte-exactness test moves in the clear; it moves a tenth of
+// that each through TLS, and a thirtieth of larger ones through each kind of relay. CI moves
+// a million under the race detector.
 var chunks = flag.Int("chunks", 100_000, "chunks that TestByteExactness moves")
 
 // Random data in random pieces goes both ways at once through the Wasm echo,
@@ -102,7 +103,7 @@ func TestByteExactnessOverSplice(t *testing.T) {
 				}()
 			}
 			defer close(done)
-			exact(t, *chunks/10, 512<<10, func() (c duplex, err error) {
+			exact(t, *chunks/30, 192<<10, func() (c duplex, err error) {
 				if way.secure {
 					c, err = dialTLS(h.Addr("relay-over-tls"), config)
 				} else {
@@ -133,7 +134,7 @@ func exactHost(t *testing.T) (*host.Host, *tls.Config) {
 	t.Helper()
 	ca, dir := certstest.NewAuthority(t), t.TempDir()
 	cert, key := ca.Write(t, dir, "server", "host.test", "127.0.0.1")
-	secure := fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\n", cert, key)
+	secure := fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\nhandshake_timeout = \"1m\"\n", cert, key)
 	toml := fmt.Sprintf("[host]\nstate = %q\n[tenant.acme]\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 100000\nbandwidth = \"10GiB/s\"\n", hosttest.State())
 	for _, l := range []struct{ name, plugin, more string }{
 		{"echo", plugin(t, "echo/echo.wasm"), ""},
@@ -142,7 +143,7 @@ func exactHost(t *testing.T) (*host.Host, *tls.Config) {
 		{"relay", writeModule(t, dialler(true)), ""},
 		{"relay-over-tls", writeModule(t, dialler(true)), secure},
 	} {
-		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nplugin = %q\ninbox = \"16KiB\"\n%s",
+		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nplugin = %q\ninbox = \"16KiB\"\nconnect_timeout = \"1m\"\n%s",
 			l.name, l.plugin, l.more)
 	}
 	return hosttest.Serve(t, toml, host.Options{RootCAs: ca.Pool()}), &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"}
