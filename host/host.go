@@ -327,7 +327,10 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
 	s.settings.Lifetime, s.settings.MinRate = l.Lifetime, l.MinRate
 	s.dialled = s.settings
-	s.dialled.FirstByteTimeout = 0 // it has been asked for, and many a server speaks when it is spoken to
+	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
+	// while their client is slow, which is not the server's fault: the tenant has chosen whom
+	// it dials, and has idle_timeout and write_timeout for it.
+	s.dialled.FirstByteTimeout, s.dialled.MinRate = 0, 0
 	s.upstreams = newUpstreams(s)
 	s.noisy = newLimited(s.log, listenerLines, h.clock)
 	for i := range s.books {
