@@ -55,7 +55,7 @@ func (d *decoder) checkDatagrams(l *Listener) {
 	if l.Shape == "stdio" {
 		d.fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s: a program's input is a stream, and would not see where a datagram ends", address)
 	}
-	for _, key := range []string{"backlog", "proxy_from", "tls"} {
+	for _, key := range []string{"backlog", "proxy_from", "first_byte_timeout", "write_timeout", "min_rate", "tls"} {
 		if line, given := l.lines[key]; given {
 			what := map[string]string{"tls": "[listener.tls]"}[key]
 			if what == "" {

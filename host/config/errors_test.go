@@ -212,6 +212,9 @@ linger = 07:32:00
 		{"duplicate name", least + strings.Replace(least, "7001", "7002", 1)[len("[tenant.acme]\n"):], `8: duplicate listener name "echo"; give each listener a name of its own (the first is on line 3)`},
 		{"duplicate address", least + strings.Replace(least, "echo\"", "b\"", 1)[len("[tenant.acme]\n"):], `10: duplicate address "tcp://127.0.0.1:7001"; listen on another address (the first is on line 5)`},
 		{"overlapping address", least + strings.NewReplacer("echo\"", "b\"", "127.0.0.1", "").Replace(least)[len("[tenant.acme]\n"):], `10: address "tcp://:7001" overlaps with "tcp://127.0.0.1:7001"; listen on another address (the first is on line 5)`},
+		{"times of streams on udp", strings.Replace(least, "tcp://", "udp://", 1) + "first_byte_timeout = \"1s\"\nwrite_timeout = \"1s\"\nmin_rate = \"1kB/s\"\n", `7: first_byte_timeout is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://
+8: write_timeout is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://
+9: min_rate is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://`},
 		{"overlapping address of udp", strings.NewReplacer("tcp://127.0.0.1", "udp4://").Replace(least) + strings.NewReplacer("echo\"", "b\"", "tcp://", "udp://").Replace(least)[len("[tenant.acme]\n"):], `10: address "udp://127.0.0.1:7001" overlaps with "udp4://:7001"; listen on another address (the first is on line 5)`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -238,12 +238,12 @@ func TestLimitsOfUDP(t *testing.T) {
 	}
 	text := limits(t, c)
 	text = text[strings.LastIndex(text, "[[listener]]"):]
-	for _, key := range []string{"backlog", "keepalive", "user_timeout", "proxy_from", "mode", "owner"} {
+	for _, key := range []string{"first_byte_timeout", "write_timeout", "min_rate", "backlog", "keepalive", "user_timeout", "proxy_from", "mode", "owner"} {
 		if strings.Contains(text, "\n"+key+" ") {
 			t.Errorf("%s is shown:\n%s", key, text)
 		}
 	}
-	for _, want := range []string{`idle_timeout = "30s" `, `inbox = "8KiB" `, `address = "udp://127.0.0.1:7001"`} {
+	for _, want := range []string{`idle_timeout = "30s" `, `lifetime = "24h" `, `inbox = "8KiB" `, `address = "udp://127.0.0.1:7001"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not shown:\n%s", want, text)
 		}

@@ -244,11 +244,11 @@ var listenerFields = []field[Listener]{
 		},
 	},
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
-	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }),
-	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }),
+	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }).with(streamsOnly),
+	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }).with(streamsOnly),
 	rateField("min_rate", 0, mib, "100B/s", func(l *Listener) *int64 { return &l.MinRate }).with(func(f *field[Listener]) {
 		f.note = "while the peer owes something; 0B/s: none"
-	}),
+	}).with(streamsOnly),
 	durationField("lifetime", time.Second, 8760*time.Hour, time.Millisecond, "no limit", "24h", func(l *Listener) *time.Duration { return &l.Lifetime }),
 	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }),
 	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {
