@@ -384,9 +384,10 @@ func process() (has holdings) {
 	return has
 }
 
-// moreMappings is what Go's heap and threads may take in the meantime. It is less than a
-// thousandth of what the connections would leave, if they left any.
-const moreMappings = 100
+// moreMappings is what Go's heap and threads may take in the meantime, which is more the
+// longer it lasts. It is less than a thousandth of what the connections would leave, if
+// they left any.
+func moreMappings() int { return max(100, *connections/2000) }
 
 // atRest is what a host has that has not served anybody, but for what each loop makes
 // when it first does, and keeps for good.
@@ -418,7 +419,7 @@ func settled(t *testing.T, h *host.Host, before holdings) {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		now, busy := held(h)
 		if !busy && now.memory == before.memory && now.copies <= before.copies && now.goroutines <= before.goroutines &&
-			now.descriptors <= before.descriptors && now.mappings <= before.mappings+moreMappings {
+			now.descriptors <= before.descriptors && now.mappings <= before.mappings+moreMappings() {
 			return
 		}
 		if time.Now().After(deadline) {
