@@ -21,6 +21,7 @@ type TenantStats struct {
 	Passed      int64            // calls that have ever
 	Fuel        int64            // units of fuel used: docs/METER.md
 	Instances   int              // alive
+	Asleep      int              // of them: they have nothing to do, and hold no memory of their own
 	NoInstance  int64            // how often another instance was wanted and not allowed
 	Timers      int64            // timers in use
 	NoTimer     int64            // how often another timer was wanted and not allowed
@@ -88,6 +89,7 @@ func (t *tenant) stats() TenantStats {
 	if r := t.runtime.Load(); r != nil {
 		st.Fuel = r.Fuel()
 		st.Instances, st.NoInstance = r.Instances()
+		st.Asleep = r.Asleep()
 	}
 	if l := t.log.Load(); l != nil {
 		st.LogDropped = l.dropped.Load()

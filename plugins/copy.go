@@ -40,6 +40,16 @@ type image struct {
 	zero  []bool // of each page of the system's: all bytes are zero
 }
 
+// page is what a page of the image's copies is at first.
+func (g *image) page(p int) []byte {
+	if g.zero[p] {
+		return zeros // to read the image there would give it a page
+	}
+	return g.bytes[p*systemPage:][:systemPage]
+}
+
+var zeros = make([]byte, systemPage)
+
 // newCopy reserves max pages, the first of which are a copy of an image, and
 // charges usual bytes for what will be written to.
 func newCopy(account MemoryAccount, of *image, max uint32, usual int) (*linearMemory, error) {

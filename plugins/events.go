@@ -192,6 +192,10 @@ func (i *Instance) Timer(c *csa.CSA, token int32) {
 func (i *Instance) Closed(c *csa.CSA, r csa.Reason) { i.ended(c.Tag, r) }
 
 func (i *Instance) ended(handle int32, r csa.Reason) {
+	if i.asleep != nil && !i.module.has[callClosed] && !i.off {
+		i.handles.remove(handle) // nothing to wake it for
+		return
+	}
 	i.deliver(event{call: callClosed, handle: handle, arg: uint64(uint32(r.Code))})
 }
 

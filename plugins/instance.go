@@ -61,6 +61,7 @@ type Instance struct {
 	module   *Module
 	listener *Listener
 	memory   *linearMemory
+	asleep   *sleeping // instead of memory, while it sleeps
 	exec     *executor // has its state; nil where that is in globals
 	pool     *Pool     // whose it is; nil: it has an executor for itself
 	globals  []uint64
@@ -71,6 +72,8 @@ type Instance struct {
 	length   uint32 // of the window
 
 	answer   chan any // of what is done on the loop for the background
+	used     int64    // when it last had something to do
+	awake    bool     // it is among its pool's
 	poor     bool     // its tenant had no memory for what it has written to
 	unseeded bool     // csa_reseed is to be called before anything else
 	stranded bool     // its pool could not make an executor for it
@@ -362,7 +365,12 @@ func (i *Instance) Connections() (n int) {
 
 // Memory is how many bytes of linear memory the instance has in use; 0 once
 // it is closed.
-func (i *Instance) Memory() int { return len(i.memory.b) }
+func (i *Instance) Memory() int {
+	if i.asleep != nil {
+		return len(i.pool.snapshot.image.bytes)
+	}
+	return len(i.memory.b)
+}
 
 // Close ends the instance and frees its memory. Connections that it still
 // serves are shut down; the guest hears nothing of that. Called while the

@@ -48,6 +48,9 @@ type Pool struct {
 	leastIdle int // the fewest executors in no call since some were last let go
 	turns     int // trims since then
 	used      bool
+	awake     []*Instance // that were used lately, or not looked at since
+	walk      int         // how many of them doze has yet to look at
+	scratch   []byte      // doze's
 	trim      *csa.Timer
 	trimming  bool
 	closed    bool
@@ -112,6 +115,7 @@ func (p *Pool) Get() (*Instance, error) {
 	i.goOnLater = func() { p.loop.Post(i.drain) }
 	p.live++
 	p.used = true
+	p.usedNow(i)
 	for _, t := range s.timers {
 		if i.setTimer(t.token, t.delay) != 0 {
 			i.Close()
@@ -123,8 +127,7 @@ func (p *Pool) Get() (*Instance, error) {
 
 // memory is a copy of the snapshot's.
 func (p *Pool) memory() (*linearMemory, error) {
-	s := p.snapshot
-	usual := (int(s.usual.Load()) + systemPage - 1) &^ (systemPage - 1)
+	s, usual := p.snapshot, p.usual()
 	if n := len(p.free); n > 0 {
 		m := p.free[n-1]
 		if !m.reuse(usual) {
@@ -138,6 +141,11 @@ func (p *Pool) memory() (*linearMemory, error) {
 	return newCopy(s.module.runtime.options.Memory, s.image, s.module.max, usual)
 }
 
+// usual is how many bytes an instance is charged for what it will write to.
+func (p *Pool) usual() int {
+	return (int(p.snapshot.usual.Load()) + systemPage - 1) &^ (systemPage - 1)
+}
+
 // recycle takes back what an Instance has, which is over. Of one that has trapped
 // nothing is used again.
 func (p *Pool) recycle(i *Instance, trapped bool) {
@@ -146,20 +154,32 @@ func (p *Pool) recycle(i *Instance, trapped bool) {
 	if e := i.exec; e != nil {
 		e.bound, i.exec = nil, nil
 	}
-	m := i.memory
-	if p.closed || trapped || len(p.free) >= p.room() {
-		m.Free()
-	} else {
-		wrote, ok := m.putBack()
-		p.snapshot.used(wrote)
-		if ok {
-			p.free = append(p.free, m)
-		} else {
-			m.Free()
-		}
+	switch {
+	case i.asleep != nil:
+		p.sleptOut(i)
+	case i.memory == nil: // it could not be woken
+	case p.closed || trapped:
+		i.memory.Free()
+	default:
+		p.keep(i.memory)
 	}
 	p.tidyLater()
 	p.leaveWhenOver()
+}
+
+// keep puts a memory back for another instance, or lets go of it.
+func (p *Pool) keep(m *linearMemory) {
+	if len(p.free) >= p.room() {
+		m.Free()
+		return
+	}
+	wrote, ok := m.putBack()
+	p.snapshot.used(wrote)
+	if ok {
+		p.free = append(p.free, m)
+	} else {
+		m.Free()
+	}
 }
 
 // room is how many memories the pool may keep.
@@ -167,9 +187,28 @@ func (p *Pool) room() int {
 	return int(min(max(mostKept/pools.Load(), leastKept), mostKeptHere))
 }
 
-// ready reports whether an Instance can have an executor now. If not, it will be told
-// to go on.
+// ready reports whether an Instance can have an executor now, and has woken it then. If
+// not, it will be told to go on.
 func (p *Pool) ready(i *Instance) bool {
+	if p.executorFor(i) {
+		if i.asleep == nil || p.rouse(i) {
+			return true
+		}
+		i.stranded = true
+		i.goOnLater()
+		return false
+	}
+	p.waiting = append(p.waiting, i)
+	if !p.making {
+		p.making = true
+		go p.makeAside()
+	}
+	return false
+}
+
+// executorFor reports whether there is an executor for an instance, or makes one where
+// that is quick.
+func (p *Pool) executorFor(i *Instance) bool {
 	if i.exec != nil || p.busy < len(p.executors) {
 		return true
 	}
@@ -179,11 +218,6 @@ func (p *Pool) ready(i *Instance) bool {
 			p.tidyLater()
 			return true
 		}
-	}
-	p.waiting = append(p.waiting, i)
-	if !p.making {
-		p.making = true
-		go p.makeAside()
 	}
 	return false
 }
@@ -229,6 +263,7 @@ func (p *Pool) take(i *Instance) bool {
 	}
 	e.busy = true
 	p.busy++
+	p.usedNow(i)
 	p.leastIdle = min(p.leastIdle, len(p.executors)-p.busy)
 	return true
 }
@@ -274,7 +309,11 @@ func (p *Pool) tidy() {
 	if p.turns++; p.turns == executorTurns {
 		p.tidyExecutors()
 	}
-	if len(p.free) > 0 || len(p.executors) > 1 || len(p.executors) > 0 && p.live == 0 {
+	if p.walk == 0 {
+		p.walk = len(p.awake)
+		p.doze()
+	}
+	if len(p.free) > 0 || len(p.awake) > 0 || len(p.executors) > 1 || len(p.executors) > 0 && p.live == 0 {
 		p.tidyLater()
 	}
 }

@@ -99,6 +99,7 @@ type Runtime struct {
 	stopped atomic.Bool // closing, for those who must not lock
 
 	living  atomic.Int64 // instances
+	asleep  atomic.Int64 // of them
 	refused atomic.Int64
 
 	mu      sync.Mutex
@@ -208,6 +209,10 @@ func (r *Runtime) Done() <-chan struct{} { return r.done }
 func (r *Runtime) Instances() (living int, refused int64) {
 	return int(r.living.Load()), r.refused.Load()
 }
+
+// Asleep is how many of the instances sleep: they have had nothing to do for some
+// seconds, and hold no memory of their own.
+func (r *Runtime) Asleep() int { return int(r.asleep.Load()) }
 
 // acquire books a module, unless the runtime is closing.
 func (r *Runtime) acquire() bool {

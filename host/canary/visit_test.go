@@ -273,6 +273,17 @@ func ways() []way {
 		sudden("a pointer beyond the memory", 100, doBeyond),
 		orderly("a trap in csa_closed", 100, doTrapClosed),
 		sudden("the stack's limit", 20, doRecurse),
+		{"after a sleep, the client closes", 20, func(v *visitor) error {
+			if err := v.answered(); err != nil {
+				return err
+			}
+			// It sleeps after 2 to 3 seconds, if it has written to few pages.
+			time.Sleep(2*time.Second + time.Duration(v.rng.IntN(2000))*time.Millisecond)
+			if err := v.say(doCheck, 0, 1); err != nil {
+				return err
+			}
+			return v.hear()
+		}},
 		{"the client closes", 1500, func(v *visitor) error { return v.answered() }},
 		{"the client half-closes", 1000, func(v *visitor) error {
 			if err := v.answered(); err != nil {
