@@ -428,11 +428,11 @@ func TestRouteTimeout(t *testing.T) {
 	}
 	hosttest.Eventually(t, "they are there", func() bool { return listener(t, h, "front").Accepted == 3 })
 	clock.Advance(6 * time.Second)
+	hosttest.Say(t, silent[1], "H-")
+	hosttest.Hear(t, silent[1], "front/ssh ") // and so the loop knows the time
 	late := hosttest.Dial(t, h.Addr("front"))
 	hosttest.Eventually(t, "it is there", func() bool { return listener(t, h, "front").Accepted == 4 })
 	hosttest.Say(t, late, "SS")
-	hosttest.Say(t, silent[1], "H-")
-	hosttest.Hear(t, silent[1], "front/ssh ")
 	clock.Advance(time.Second)
 	ended(t, silent[0])
 	ended(t, silent[2])
