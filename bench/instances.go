@@ -16,10 +16,10 @@ func instanceServers(s *settings) []server {
 	return []server{
 		{name: yardstick, program: "gonet", arguments: plain},
 		{name: cLoop, program: "bulkhead", arguments: guest{plugin: s.plugin, instance: "loop"}.run},
-		{name: cConn, program: "bulkhead", arguments: guest{plugin: s.plugin, instance: "connection"}.run},
+		{name: cConn, program: "bulkhead", rests: true, arguments: guest{plugin: s.plugin, instance: "connection"}.run},
 		{name: cPlain, program: "bulkhead", arguments: guest{plugin: s.plugin, instance: "connection", extra: plainly}.run},
 		{name: goLoop, program: "bulkhead", arguments: guest{plugin: goEcho, instance: "loop"}.run},
-		{name: goConn, program: "bulkhead", arguments: guest{plugin: goEcho, instance: "connection"}.run},
+		{name: goConn, program: "bulkhead", rests: true, arguments: guest{plugin: goEcho, instance: "connection"}.run},
 		// An instance takes 3.5 MiB and 5 ms.
 		{name: goPlain, program: "bulkhead", idle: 500, arguments: guest{plugin: goEcho, instance: "connection", extra: plainly}.run},
 	}

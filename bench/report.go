@@ -165,18 +165,23 @@ func (r *results) idleTable(out *printer) {
 		return
 	}
 	out.printf("## Memory per idle connection, %d open, the empty server taken off\n\n", r.Plan.Idle)
-	t := table.New("server", "empty, MiB", "RSS, B", "ratio", "after an echo each, B", "ratio", "PSS, B", "after an echo each, B", "open", "failed")
+	t := table.New("server", "empty, MiB", "RSS, B", "ratio", "after an echo each, B", "ratio", "6 s later, B", "PSS, B", "after an echo each, B", "open", "failed")
 	base := r.memoryOf(r.of().yardstick)
 	for _, s := range r.Servers {
 		m := r.memoryOf(s)
 		if m.samples == 0 {
-			t.Row(s, "-", "-", "-", "-", "-", "-", "-", "-", fmt.Sprint(m.failed))
+			t.Row(s, "-", "-", "-", "-", "-", "-", "-", "-", "-", fmt.Sprint(m.failed))
 			continue
+		}
+		rested := "-"
+		if m.rested > 0 {
+			rested = fmt.Sprintf("%.0f", m.rested)
 		}
 		t.Row(s,
 			table.Figure(m.empty/(1<<20)),
 			fmt.Sprintf("%.0f", m.open), table.Ratio(m.open, base.open),
 			fmt.Sprintf("%.0f", m.echoed), table.Ratio(m.echoed, base.echoed),
+			rested,
 			fmt.Sprintf("%.0f", m.openPSS), fmt.Sprintf("%.0f", m.echoedPSS),
 			fmt.Sprint(m.conns), fmt.Sprint(m.failed))
 	}

@@ -43,6 +43,7 @@ type idleSample struct {
 	Empty  proc.Memory // before the first one
 	Open   proc.Memory // with all open and nothing sent
 	Echoed proc.Memory // after each has echoed one message
+	Rested proc.Memory // some seconds later, of servers that rest; else nothing
 	load.Failures
 	Error string `json:",omitempty"`
 }
@@ -132,6 +133,7 @@ type memory struct {
 	samples            int
 	empty              float64 // bytes of the empty server
 	open, echoed       float64 // RSS
+	rested             float64 // likewise; 0: the server does not rest
 	openPSS, echoedPSS float64
 	failed             uint64
 	conns              int
@@ -140,8 +142,8 @@ type memory struct {
 
 func (r *results) memoryOf(server string) memory {
 	var (
-		m                                       memory
-		empty, open, echoed, openPSS, echoedPSS []float64
+		m                                               memory
+		empty, open, echoed, rested, openPSS, echoedPSS []float64
 	)
 	for _, s := range r.Idle {
 		if s.Server != server {
@@ -164,11 +166,17 @@ func (r *results) memoryOf(server string) memory {
 		empty = append(empty, float64(s.Empty.RSS))
 		open = append(open, s.perConn(s.Open.RSS, s.Empty.RSS))
 		echoed = append(echoed, s.perConn(s.Echoed.RSS, s.Empty.RSS))
+		if s.Rested.RSS > 0 {
+			rested = append(rested, s.perConn(s.Rested.RSS, s.Empty.RSS))
+		}
 		openPSS = append(openPSS, s.perConn(s.Open.PSS, s.Empty.PSS))
 		echoedPSS = append(echoedPSS, s.perConn(s.Echoed.PSS, s.Empty.PSS))
 	}
 	m.empty = stats.Median(empty)
 	m.open, m.echoed = stats.Median(open), stats.Median(echoed)
+	if len(rested) > 0 {
+		m.rested = stats.Median(rested)
+	}
 	m.openPSS, m.echoedPSS = stats.Median(openPSS), stats.Median(echoedPSS)
 	return m
 }

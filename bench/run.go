@@ -150,6 +150,11 @@ func (r *runner) idle(s server, rep int) error {
 		if out.Echoed, err = proc.MemoryOf(pid); err != nil {
 			return err
 		}
+		if s.rests {
+			if err = r.rested(pid, &out); err != nil {
+				return err
+			}
+		}
 		_, err = r.gen.Run(load.Job{Kind: load.Release})
 		return err
 	})
@@ -161,6 +166,32 @@ func (r *runner) idle(s server, rep int) error {
 	}
 	r.res.Idle = append(r.res.Idle, out)
 	return r.gen.Err()
+}
+
+// restTime is how long a server's connections are left alone for it to let go of what
+// they do not need.
+const restTime = 6 * time.Second
+
+// rested looks at a server whose connections have been idle for a while, and has each of
+// them answer once more.
+func (r *runner) rested(pid int, out *idleSample) error {
+	select {
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	case <-time.After(restTime):
+	}
+	var err error
+	if err = r.quiet(pid); err != nil {
+		return err
+	}
+	if out.Rested, err = proc.MemoryOf(pid); err != nil {
+		return err
+	}
+	res, err := r.gen.Run(load.Job{Kind: load.Touch, Size: 64, Timeout: 60 * time.Second})
+	if err == nil && !out.Failures.Any() {
+		out.Failures = res.Failures
+	}
+	return err
 }
 
 // with starts a server, calls f, and stops it again. A server that does not

@@ -36,6 +36,9 @@ type server struct {
 	secure bool
 	// idle is the most idle connections that it is given; 0: as many as the others.
 	idle int
+	// rests says that it lets go of memory when its connections have been idle for some
+	// seconds, and is looked at then, too.
+	rests bool
 }
 
 // place is where a server is to run.
