@@ -14,30 +14,10 @@ import (
 func BenchmarkIdleInstance(b *testing.B) {
 	for name, file := range map[string]string{"C": "echo/echo.wasm", "Go": "chat/chat.wasm"} {
 		b.Run(name, func(b *testing.B) {
-			n := newTenant(b, 0)
-			s, err := n.load(shipped(b, file), Events).Snapshot(listener())
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			l := newLoop(b)
-			var p *Pool
-			l.on(func() {
-				p = s.Pool(l.Loop)
-				i, err := p.Get()
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				p.ready(i)
-				i.Close()
-			})
-			until(b, "there is an executor", func() (ok bool) { l.on(func() { ok = len(p.executors) > 0 }); return ok })
-			l.on(func() {
+			onPool(b, file, func(p *Pool) {
 				for b.Loop() {
 					idle(b, p)
 				}
-				p.Close()
 			})
 		})
 	}

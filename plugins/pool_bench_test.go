@@ -5,35 +5,41 @@ import (
 	"time"
 )
 
+// onPool runs f on the loop of a pool of a shipped handler, which has an executor.
+func onPool(b *testing.B, file string, f func(p *Pool)) {
+	b.Helper()
+	s, err := newTenant(b, 0).load(shipped(b, file), Events).Snapshot(listener())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	l := newLoop(b)
+	var p *Pool
+	l.on(func() {
+		p = s.Pool(l.Loop)
+		i, err := p.Get()
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		p.ready(i)
+		i.Close()
+	})
+	until(b, "there is an executor", func() (ok bool) { l.on(func() { ok = len(p.executors) > 0 }); return ok })
+	l.on(func() {
+		defer p.Close()
+		f(p)
+	})
+}
+
 // BenchmarkPool takes an instance of a shipped handler from a pool, has it answer one
 // message, and returns it. "took" is the time of taking and returning alone.
 func BenchmarkPool(b *testing.B) {
 	for name, file := range map[string]string{"C": "echo/echo.wasm", "Go": "chat/chat.wasm"} {
 		b.Run(name, func(b *testing.B) {
-			n := newTenant(b, 0)
-			m := n.load(shipped(b, file), Events)
-			s, err := m.Snapshot(listener())
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			l := newLoop(b)
 			var took time.Duration
 			rounds := 0
-			var p *Pool
-			l.on(func() {
-				p = s.Pool(l.Loop)
-				i, err := p.Get()
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				p.ready(i)
-				i.Close()
-			})
-			until(b, "there is an executor", func() (ok bool) { l.on(func() { ok = len(p.executors) > 0 }); return ok })
-			l.on(func() {
-				defer p.Close()
+			onPool(b, file, func(p *Pool) {
 				f := &sink{}
 				b.ReportAllocs()
 				for b.Loop() {
@@ -69,35 +75,20 @@ func BenchmarkBind(b *testing.B) {
 	for name, file := range map[string]string{"C": "echo/echo.wasm", "Go": "chat/chat.wasm"} {
 		for instances, kind := range []string{"alone", "in turn"} {
 			b.Run(name+"/"+kind, func(b *testing.B) {
-				n := newTenant(b, 0)
-				s, err := n.load(shipped(b, file), Events).Snapshot(listener())
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer s.Close()
-				l := newLoop(b)
-				var p *Pool
-				var all []*Instance
-				l.on(func() {
-					p = s.Pool(l.Loop)
+				onPool(b, file, func(p *Pool) {
+					var all []*Instance
+					f := &sink{}
+					var handles []int32
 					for range instances + 1 {
 						i, err := p.Get()
 						if err != nil {
 							b.Error(err)
 							return
 						}
-						all = append(all, i)
-					}
-					p.ready(all[0])
-				})
-				until(b, "there is an executor", func() (ok bool) { l.on(func() { ok = len(p.executors) > 0 }); return ok })
-				f := &sink{}
-				handles := make([]int32, len(all))
-				l.on(func() {
-					for k, i := range all {
 						i.loop = nil
-						handles[k] = i.admit(f)
-						i.opened(handles[k], f)
+						h := i.admit(f)
+						i.opened(h, f)
+						all, handles = append(all, i), append(handles, h)
 					}
 					b.ReportAllocs()
 					for k := 0; b.Loop(); k = (k + 1) % len(all) {
@@ -110,7 +101,6 @@ func BenchmarkBind(b *testing.B) {
 					for _, i := range all {
 						i.Close()
 					}
-					p.Close()
 				})
 			})
 		}

@@ -200,37 +200,27 @@ func TestChanges(t *testing.T) {
 func BenchmarkSleep(b *testing.B) {
 	for name, file := range map[string]string{"C": "echo/echo.wasm", "Go": "chat/chat.wasm"} {
 		b.Run(name, func(b *testing.B) {
-			n := newTenant(b, 0)
-			s, err := n.load(shipped(b, file), Events).Snapshot(listener())
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			l := newLoop(b)
-			var p *Pool
-			var i *Instance
-			l.on(func() {
-				p = s.Pool(l.Loop)
-				i, _ = p.Get()
-				p.ready(i)
-			})
-			until(b, "there is an executor", func() (ok bool) { l.on(func() { ok = len(p.executors) > 0 }); return ok })
-			f := &sink{}
-			l.on(func() {
-				i.loop = nil
+			onPool(b, file, func(p *Pool) {
+				i, err := p.Get()
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				on := i.loop
+				i.loop = nil // which it would pass on if the machine were busy elsewhere
+				f := &sink{}
 				h := i.admit(f)
 				i.opened(h, f)
 				if w := i.Window(nil); len(w) > 0 {
 					i.data(h, f, copy(w, "hello, everybody out there!\n"))
 				}
-				i.loop = l.Loop
+				i.loop = on
 				for b.Loop() {
 					p.sleep(i)
 					b.ReportMetric(float64(len(i.asleep.changes)), "kept-B")
 					p.rouse(i)
 				}
 				i.Close()
-				p.Close()
 			})
 		})
 	}
