@@ -74,8 +74,10 @@ func (p *Pool) doze() {
 	}
 }
 
-// sleep has an instance sleep that is in no call, if it can.
+// sleep has an instance sleep that is in no call, if it can. What it takes is its tenant's.
 func (p *Pool) sleep(i *Instance) {
+	began := nanotime()
+	defer func() { i.cpu().Book(nanotime() - began) }()
 	account := p.snapshot.module.runtime.options.Memory
 	m := i.memory
 	changes, pages, ok := m.changes(p.scratch[:0])
@@ -97,6 +99,7 @@ func (p *Pool) sleep(i *Instance) {
 
 // rouse wakes an instance that sleeps. It reports false when there is no memory for it.
 func (p *Pool) rouse(i *Instance) bool {
+	began := nanotime()
 	s := i.asleep
 	p.sleptOut(i)
 	m, err := p.memory()
@@ -110,6 +113,7 @@ func (p *Pool) rouse(i *Instance) bool {
 	if !m.cover() {
 		i.poor = true
 	}
+	i.cpu().Book(nanotime() - began)
 	return true
 }
 
