@@ -269,6 +269,7 @@ var GuestExports = []Export{
 		Doc: "`len` bytes from the peer, 1 to the length of the window, lie at the start of the window. Returns how many of them, counted from the first, the guest has consumed: 0 to `len`. " +
 			"The host keeps the rest, and offers it again at the start of the window: with more behind it when more has come, after `csa_writable`, or after `receive(conn, 1)`. " +
 			"A guest that consumes nothing of a full window is not given more until one of the last two.\n\n" +
+			"What is left unconsumed is taken for the beginning of a message, of which the peer owes the rest at the listener's `min_rate`. A guest that leaves bytes for a reason of its own says `receive(conn, 0)` until it takes them.\n\n" +
 			"Over UDP each datagram is one `csa_data`, whole: `len` is 0 for an empty one, and what is not consumed is gone. One that is longer than the window is lost, and counted. A guest that waits for `csa_writable` is given datagrams meanwhile.\n\n" +
 			"A result below 0 closes the connection at once; `csa_closed` follows with that code. A result above `len`, or below 0 and no code, closes it with INVALID.",
 		Since: "v1", Built: true,

@@ -427,6 +427,10 @@ int32_t csa_open(int32_t conn);
  * `csa_writable`, or after `receive(conn, 1)`. A guest that consumes nothing
  * of a full window is not given more until one of the last two.
  *
+ * What is left unconsumed is taken for the beginning of a message, of which
+ * the peer owes the rest at the listener's `min_rate`. A guest that leaves
+ * bytes for a reason of its own says `receive(conn, 0)` until it takes them.
+ *
  * Over UDP each datagram is one `csa_data`, whole: `len` is 0 for an empty
  * one, and what is not consumed is gone. One that is longer than the window
  * is lost, and counted. A guest that waits for `csa_writable` is given
