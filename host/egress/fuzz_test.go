@@ -2,7 +2,7 @@ package egress
 
 import (
 	"context"
-	"errors"
+	"math/big"
 	"net/netip"
 	"path"
 	"slices"
@@ -84,7 +84,7 @@ func isPlain(name string) bool {
 }
 
 // isNumber tells whether inet_aton would take name for an address: one to four
-// numbers, each decimal, octal or hexadecimal.
+// numbers, each decimal, octal or hexadecimal, of any size, as C or Go write them.
 func isNumber(name string) bool {
 	parts := strings.Split(name, ".")
 	if len(parts) > 4 {
@@ -94,7 +94,7 @@ func isNumber(name string) bool {
 		if part == "0x" { // some take it for 0
 			part = "0"
 		}
-		if _, err := strconv.ParseUint(part, 0, 64); err != nil && !errors.Is(err, strconv.ErrRange) || strings.Contains(part, "_") {
+		if _, ok := new(big.Int).SetString(part, 0); !ok || strings.Trim(part, "0123456789abcdefxob") != "" {
 			return false
 		}
 	}

@@ -99,11 +99,13 @@ func parseName(s string) (name, problem string) {
 
 func lastLabel(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 
-// number tells whether a label, in lower case, is digits alone or a number
-// with 0x before it.
+// number tells whether a label, in lower case, is digits alone or a number with 0x
+// before it, or with 0o or 0b, as Go writes them.
 func number(label string) bool {
-	if hex, ok := strings.CutPrefix(label, "0x"); ok {
-		return strings.Trim(hex, "0123456789abcdef") == ""
+	for prefix, digits := range map[string]string{"0x": "0123456789abcdef", "0o": "01234567", "0b": "01"} {
+		if rest, ok := strings.CutPrefix(label, prefix); ok {
+			return strings.Trim(rest, digits) == ""
+		}
 	}
 	return strings.Trim(label, "0123456789") == ""
 }
