@@ -94,7 +94,7 @@ func isNumber(name string) bool {
 		if part == "0x" { // some take it for 0
 			part = "0"
 		}
-		if _, ok := new(big.Int).SetString(part, 0); !ok || strings.Trim(part, "0123456789abcdefxob") != "" {
+		if _, ok := new(big.Int).SetString(part, 0); !ok || strings.Trim(part, "0123456789abcdefxo") != "" {
 			return false
 		}
 	}
