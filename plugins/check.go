@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"bulkhead/abi"
@@ -148,9 +149,58 @@ func refusals(m *wasm.Module, shape Shape, limit uint32) (why []string) {
 		why = append(why, fmt.Sprintf("declares at least %d pages of memory = %s; its tenant's memory is %s: build it with less, or give the tenant more", pages, size(int64(pages)*wasm.PageSize), size(int64(limit)*wasm.PageSize)))
 	}
 	if shape == Stdio {
-		return append(why, refuseCommand(m)...)
+		why = append(why, refuseCommand(m)...)
+	} else {
+		why = append(why, refuseHandler(m)...)
 	}
-	return append(why, refuseHandler(m)...)
+	return append(why, refuseForeign(m, shape)...)
+}
+
+// refuseForeign says which imported functions the module has the host call. What the
+// host calls has to be code of the guest's: that is what pays for what it does, has
+// a stack that is bounded, and turns a panic of a host function into a trap.
+func refuseForeign(m *wasm.Module, shape Shape) (why []string) {
+	for i := range m.Exports {
+		e := &m.Exports[i]
+		if e.Kind != wasm.Function || !called(e.Name, shape) {
+			continue
+		}
+		if f := importedFunction(m, e.Index); f != nil {
+			why = append(why, fmt.Sprintf("exports %s as the imported function %s, and the host calls only functions of the module's own; export one that calls it", e.Name, quoted(f.Module+"."+f.Name)))
+		}
+	}
+	if m.Start {
+		if f := importedFunction(m, m.StartFunction); f != nil {
+			why = append(why, fmt.Sprintf("starts with the imported function %s, and the host calls only functions of the module's own; start with one that calls it", quoted(f.Module+"."+f.Name)))
+		}
+	}
+	return why
+}
+
+// called reports whether the host calls what a module of the shape exports by that
+// name.
+func called(name string, shape Shape) bool {
+	if shape == Stdio {
+		return name == callNames[callCommand]
+	}
+	return name != callNames[callCommand] && slices.Contains(callNames[:], name)
+}
+
+// importedFunction is the import that a function is; nil when it is the module's own.
+func importedFunction(m *wasm.Module, function uint32) *wasm.Import {
+	if int(function) >= m.Imported(wasm.Function) {
+		return nil
+	}
+	for i := range m.Imports {
+		if m.Imports[i].Kind != wasm.Function {
+			continue
+		}
+		if function == 0 {
+			return &m.Imports[i]
+		}
+		function--
+	}
+	return nil
 }
 
 func refuseCommand(m *wasm.Module) []string {

@@ -88,6 +88,21 @@ func (e *executor) close(account MemoryAccount) {
 	e.charged = 0
 }
 
+// function is the guest's export that is called c. The error is a bug: of the gate,
+// which lets no module pass without it, or with one that is not code of the guest's.
+func (e *executor) function(c call) (api.Function, error) {
+	f := e.guest.ExportedFunction(callNames[c])
+	if _, err := stackSize(f); err != nil {
+		return nil, &unfitError{err}
+	}
+	return f, nil
+}
+
+// unfitError is an export that must not be called.
+type unfitError struct{ err error }
+
+func (e *unfitError) Error() string { return e.err.Error() }
+
 // bind gives it an Instance's memory and globals, having saved those that it has.
 func (e *executor) bind(i *Instance) {
 	e.unbind()

@@ -241,14 +241,14 @@ func (i *Instance) start() error {
 
 // once calls an export while the instance starts, and does not keep it.
 func (i *Instance) once(c call) (uint64, error) {
-	f := i.exec.guest.ExportedFunction(callNames[c])
-	if err := findStackField(f); err != nil {
-		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, err)
+	f, err := i.exec.function(c)
+	if err != nil {
+		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, newTrap(c.String(), err))
 	}
 	i.exec.stack = [2]uint64{}
 	i.inCall = true
 	i.begin(f, i.exec.use.place)
-	err := f.CallWithStack((*guestContext)(i), i.exec.stack[:])
+	err = f.CallWithStack((*guestContext)(i), i.exec.stack[:])
 	i.finish()
 	i.inCall = false
 	if err != nil {
@@ -274,7 +274,10 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 	e := i.exec
 	f := e.calls[c]
 	if f == nil {
-		f = e.guest.ExportedFunction(callNames[c])
+		var err error
+		if f, err = e.function(c); err != nil {
+			return i.returned(c, err)
+		}
 		if i.pool != nil || !i.listener.OneConnection || !oncePerConnection[c] {
 			e.calls[c] = f
 		}

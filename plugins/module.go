@@ -77,6 +77,11 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	if why := refusals(parsed, shape, r.pages); why != nil {
 		return nil, &LoadError{name, why}
 	}
+	return r.prepare(name, parsed, shape)
+}
+
+// prepare rewrites and compiles what the gate has let through.
+func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Module, error) {
 	m := &Module{name: name, shape: shape, runtime: r, min: parsed.Memories[0].Min, max: r.pages}
 	m.users.Store(1)
 	if l := parsed.Memories[0]; l.HasMax {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode"
 
 	"bulkhead/csa"
@@ -354,13 +356,17 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// FuzzLoad gives the engine what the gate lets through: nothing may panic or
-// take more memory than the bounds allow.
+// FuzzLoad gives the engine what the gate lets through, and runs it: nothing may
+// panic or take more memory than the bounds allow.
 func FuzzLoad(f *testing.F) {
 	n := newTenant(f, 1<<20)
 	f.Add(w.Echo().Bytes())
 	f.Add(callbacks("").Bytes())
 	f.Add(command(func(m *w.Module) { m.Import("wasi_snapshot_preview1", "fd_read", "iiii:i") }))
+	f.Add(passesOn("csa_v1", "receive", "ii:i", "csa_data").Bytes())
+	f.Add(passesOn("wasi_snapshot_preview1", "sched_yield", ":i", "csa_start").Bytes())
+	l := listener()
+	l.EventTimeout = 5 * time.Millisecond
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, s := range []Shape{Events, Stdio} {
 			m, err := n.r.Load("x.wasm", b, s)
@@ -370,7 +376,38 @@ func FuzzLoad(f *testing.F) {
 				}
 				continue
 			}
+			if s == Events {
+				runOnce(t, m, l)
+			}
 			m.Close()
 		}
 	})
+}
+
+// runOnce has a guest hear of everything, which may end it, but not as a bug.
+func runOnce(t *testing.T, m *Module, l *Listener) {
+	var trap *Trap
+	i, err := m.Instantiate(l)
+	if err != nil {
+		if errors.As(err, &trap) && trap.Bug {
+			t.Error(err)
+		}
+		return
+	}
+	defer i.Close()
+	for name, drive := range events {
+		if c := slices.Index(callNames[:], "csa_"+name); !m.has[c] {
+			continue
+		}
+		f := &fake{room: 10}
+		drive(i, i.admit(f), f)
+		for _, r := range f.ends {
+			if strings.Contains(r.Why, "the host") {
+				t.Errorf("%v", r)
+			}
+		}
+		if !i.Running() {
+			return
+		}
+	}
 }

@@ -1,9 +1,10 @@
 package plugins
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
-	"sync"
+	"sync/atomic"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -15,32 +16,45 @@ const DefaultStack = 4 << 20
 // keptStack is how large a stack may be to be kept for the next call.
 const keptStack = 64 << 10
 
-// stackField is where the engine keeps the stack of an exported function,
-// which it grows by doubling, up to 100 MB, and never shrinks. It does not say
-// so in public, hence the look inside. An engine that keeps it elsewhere runs
-// no guest.
-var stackField struct {
-	once  sync.Once
-	index int
-	err   error
+// stackPlace is where functions of one of the engine's types keep their stacks.
+type stackPlace struct {
+	function reflect.Type
+	field    int
 }
 
-// findStackField looks into a function of the engine's, once.
-func findStackField(f api.Function) error {
-	stackField.once.Do(func() {
-		typ := reflect.TypeOf(f)
-		if typ.Kind() == reflect.Pointer && typ.Elem().Kind() == reflect.Struct {
-			if field, ok := typ.Elem().FieldByName("stack"); ok && field.Type == reflect.TypeFor[[]byte]() {
-				stackField.index = field.Index[0]
-				return
-			}
+// lastPlace is the one that was found last, so that it need not be looked for at each
+// call. Guests decide what is looked at, so it is never taken for the place of
+// another type, and that a type has none is not kept: what one guest is refused for
+// says nothing of the next.
+var lastPlace atomic.Pointer[stackPlace]
+
+// stackSize is how many bytes the stack of an exported function has. The engine
+// grows it by doubling, up to 100 MB, and never shrinks it. It does not say so in
+// public, hence the look inside. The error says that f is of no type that has a
+// stack, so that it could not be bounded: such a function must not be called. The
+// engine's functions for what guests import are so, and let panics through.
+func stackSize(f api.Function) (int, error) {
+	v := reflect.ValueOf(f)
+	if !v.IsValid() {
+		return 0, errors.New("there is no such function")
+	}
+	at := lastPlace.Load()
+	if at == nil || at.function != v.Type() {
+		var err error
+		if at, err = findStack(v.Type()); err != nil {
+			return 0, err
 		}
-		stackField.err = fmt.Errorf("the engine's %v has no stack that can be looked at, so none could be bounded", typ)
-	})
-	return stackField.err
+		lastPlace.Store(at)
+	}
+	return v.Elem().Field(at.field).Len(), nil
 }
 
-// stackSize is how many bytes the stack of f has, after findStackField.
-func stackSize(f api.Function) int {
-	return reflect.ValueOf(f).Elem().Field(stackField.index).Len()
+func findStack(function reflect.Type) (*stackPlace, error) {
+	if function.Kind() == reflect.Pointer && function.Elem().Kind() == reflect.Struct {
+		field, ok := function.Elem().FieldByName("stack")
+		if ok && len(field.Index) == 1 && field.Type == reflect.TypeFor[[]byte]() {
+			return &stackPlace{function, field.Index[0]}, nil
+		}
+	}
+	return nil, fmt.Errorf("the engine's %v has no stack that can be looked at, so none could be bounded", function)
 }

@@ -52,6 +52,7 @@ func newTrap(call string, err error) *Trap {
 	var exit *sys.ExitError
 	var bug runtime.Error
 	var stop *stopped
+	var unfit *unfitError
 	switch {
 	case errors.As(err, &stop):
 		t.Why, t.Stop = stop.why, stop.stop
@@ -62,6 +63,8 @@ func newTrap(call string, err error) *Trap {
 	case errors.As(err, &bug):
 		// Its text may hold the host's own call stack.
 		t.Why, t.Bug = "the host failed", true
+	case errors.As(err, &unfit):
+		t.Why, t.Bug = "the host cannot call it", true
 	default:
 		t.Why = strings.TrimSuffix(strings.TrimPrefix(firstLine(err), "wasm error: "), " (recovered by wazero)")
 	}

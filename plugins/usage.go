@@ -287,7 +287,10 @@ func (i *Instance) mustStop(ran int64) *stopped {
 	if limit := i.listener.eventTimeout(); i.exec.use.slotted && ran > int64(limit) {
 		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)", limit)}
 	}
-	size := stackSize(i.exec.running)
+	size, err := stackSize(i.exec.running)
+	if err != nil {
+		return &stopped{StopStack, err.Error()} // it was looked at before it was called
+	}
 	if limit := i.listener.stack(); size > limit {
 		return &stopped{StopStack, fmt.Sprintf("its stack grew to more than %d bytes (stack)", limit)}
 	}
@@ -308,7 +311,7 @@ func (i *Instance) stopForMemory() *stopped {
 
 // dropStack lets go of the stack of the call that ran, if it has grown.
 func (i *Instance) dropStack() {
-	if stackSize(i.exec.running) > keptStack {
+	if size, err := stackSize(i.exec.running); err != nil || size > keptStack {
 		for c, f := range i.exec.calls {
 			if f == i.exec.running {
 				i.exec.calls[c] = nil

@@ -79,6 +79,18 @@ var modules = map[string]func() []byte{
 		return m.Bytes()
 	},
 	// Hostile ones.
+	"data-imported": func() []byte {
+		m, f := w.Handler([2]string{"receive", "ii:i"})
+		m.Export("csa_data", 0, int(f[0]))
+		return m.Bytes()
+	},
+	"start-imported": func() []byte {
+		m := w.New()
+		f := m.Import("wasi_snapshot_preview1", "sched_yield", ":i")
+		m.Memory(1)
+		m.Export("csa_start", 0, int(f))
+		return finishHandler(m)
+	},
 	"locals-bomb": func() []byte {
 		m := w.New()
 		m.Import("csa_v1", "send", "iii:i")
