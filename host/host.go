@@ -35,8 +35,14 @@ import (
 // Options are what an embedding program may set. The zero value is a good
 // one.
 type Options struct {
-	// Log gets the host's log. Nil is slog.Default().
+	// Log gets the host's log. Nil is slog.Default(). It is called on the loops, by which
+	// everybody is served, and from any other goroutine: a handler that waits for whoever
+	// reads the log holds up all tenants. Package host/logqueue has a logger that does not
+	// wait, before any io.Writer; slog's own handlers do.
 	Log *slog.Logger
+	// Loading, when it is done, has New give up: compilers are stopped, nothing more is
+	// loaded, and New returns its error. It means nothing to Run. Nil: New comes to its end.
+	Loading context.Context
 	// Clock tells the time for timers and rates. Nil is the system's; tests
 	// pass a *selector.Manual.
 	Clock selector.Clock
@@ -180,7 +186,15 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if loadLate {
 		h.started.forget()
 	}
-	if err := h.open(o.Native, loadLate); err != nil {
+	over := func() bool { return true }
+	if o.Loading != nil {
+		over = context.AfterFunc(o.Loading, h.plugins.stop)
+	}
+	err = h.open(o.Native, loadLate)
+	if !over() {
+		err = context.Cause(o.Loading)
+	}
+	if err != nil {
 		h.shut()
 		return nil, err
 	}

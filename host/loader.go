@@ -81,6 +81,12 @@ func newLoader(cfg *config.Config, tenants map[string]*tenant, compile []string,
 // load compiles a listener's plugin, unless its tenant has it already. What
 // is compiled is what was hashed: the file is read once.
 func (p *loader) load(l *config.Listener) (*plugins.Module, error) {
+	p.mu.Lock()
+	stopped := p.stopped
+	p.mu.Unlock()
+	if stopped {
+		return nil, fmt.Errorf("%s: the host stops: %w", l.Plugin, plugins.ErrClosed)
+	}
 	code, err := plugins.ReadFile(l.Plugin)
 	if err != nil {
 		return nil, err

@@ -5,21 +5,27 @@ import (
 	"log/slog"
 	"os"
 
+	"bulkhead/host/logqueue"
+
 	"golang.org/x/term"
 )
 
 // newLog makes the log of a form (auto, text or json) and a level, both as in
-// [host]. auto is text on a terminal and JSON elsewhere.
-func newLog(w io.Writer, form, level string) *slog.Logger {
+// [host]. auto is text on a terminal and JSON elsewhere. Its lines wait for w in
+// the queue, and nobody who logs does.
+func newLog(w io.Writer, form, level string) *logqueue.Queue {
 	var o slog.HandlerOptions
 	var l slog.Level
 	if l.UnmarshalText([]byte(level)) == nil {
 		o.Level = l
 	}
-	if form == "text" || form == "auto" && isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, &o))
-	}
-	return slog.New(slog.NewJSONHandler(w, &o))
+	text := form == "text" || form == "auto" && isTerminal(w)
+	return logqueue.New(w, logqueue.Options{Format: func(w io.Writer) slog.Handler {
+		if text {
+			return slog.NewTextHandler(w, &o)
+		}
+		return slog.NewJSONHandler(w, &o)
+	}})
 }
 
 func isTerminal(w io.Writer) bool {

@@ -10,7 +10,9 @@ import (
 func TestLogForms(t *testing.T) {
 	for form, isJSON := range map[string]bool{"auto": true, "json": true, "text": false} {
 		var b bytes.Buffer
-		newLog(&b, form, "info").Info("said", "key", "a value")
+		q := newLog(&b, form, "info")
+		q.Logger().Info("said", "key", "a value")
+		q.Close(patience)
 		if got := json.Valid(b.Bytes()); got != isJSON {
 			t.Errorf("log = %q writes %s", form, &b)
 		}
@@ -25,11 +27,13 @@ func TestLogLevels(t *testing.T) {
 		"error": "error",
 	} {
 		var b bytes.Buffer
-		log := newLog(&b, "text", level)
+		q := newLog(&b, "text", level)
+		log := q.Logger()
 		log.Debug("debug")
 		log.Info("info")
 		log.Warn("warn")
 		log.Error("error")
+		q.Close(patience)
 		var got []string
 		for line := range strings.Lines(b.String()) {
 			got = append(got, attr(line, "msg"))

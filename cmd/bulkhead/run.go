@@ -1,11 +1,7 @@
 package main
 
 import (
-	"context"
-	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"bulkhead/host"
 
@@ -20,38 +16,36 @@ func runCommand() *cobra.Command {
 
 SIGTERM and SIGINT stop it: no more connections are accepted, the handlers are
 told, and what is open has until [host] drain to come to its end. A second
-signal closes everything now. Either way the exit status is 0.`,
+signal closes everything now. Either way the exit status is 0.
+
+Should something hang, the process ends all the same, with the exit status 1:
+3 s after a second signal, at once at a third, and 30 s after the drain.
+
+SIGHUP does nothing but write a line to the log. So does nothing that becomes
+of standard error: where the log's lines go nowhere, or not fast enough, they
+are left out and counted.`,
 		Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := load(c, args[0])
 			if err != nil {
 				return err
 			}
-			log := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
-			h, err := host.New(cfg, host.Options{Log: log, Compiler: compileWith, LoadLate: true})
+			queue := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
+			stop := newStopper(c.Context(), queue, cfg.Host.Drain)
+			defer stop.over()
+			h, err := host.New(cfg, host.Options{
+				Log: queue.Logger(), Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
+			})
 			if err != nil {
+				if stop.ctx.Err() != nil {
+					stop.log.Info("stopped before anything was served")
+					return nil
+				}
 				return err
 			}
+			stop.serves(h)
 			debug.FreeOSMemory() // loading modules takes more than serving them
-			signals := make(chan os.Signal, 2)
-			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-			defer signal.Stop(signals)
-			ctx, drain := context.WithCancel(c.Context())
-			defer drain()
-			done := make(chan struct{})
-			defer close(done)
-			go func() {
-				for _, then := range []func(){drain, h.Close} {
-					select {
-					case sig := <-signals:
-						log.Info("signal", "signal", sig.String())
-						then()
-					case <-done:
-						return
-					}
-				}
-			}()
-			return h.Run(ctx)
+			return h.Run(stop.ctx)
 		},
 	}
 }

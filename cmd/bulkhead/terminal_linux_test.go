@@ -14,8 +14,11 @@ import (
 // On a terminal the log is for people to read.
 func TestTheLogIsTextOnATerminal(t *testing.T) {
 	master, terminal := openTerminal(t)
-	newLog(terminal, "auto", "info").Info("said", "key", "a value")
-	newLog(terminal, "json", "info").Info("said")
+	for _, form := range []string{"auto", "json"} {
+		q := newLog(terminal, form, "info")
+		q.Logger().Info("said", "key", "a value")
+		q.Close(patience)
+	}
 	_ = master.SetReadDeadline(time.Now().Add(patience))
 	lines := bufio.NewScanner(master)
 	for _, want := range []string{`level=INFO msg=said key="a value"`, `"msg":"said"`} {

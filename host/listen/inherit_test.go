@@ -287,3 +287,37 @@ func TestInheritedAbstract(t *testing.T) {
 	}
 	serves(t, s, "unix", s.Addr)
 }
+
+// Whoever passed the socket may have had it linger, which accepted connections inherit: their
+// closing would hold up the loop. It is taken off.
+func TestAnInheritedSocketDoesNotLinger(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	name := passed(t, ln)
+	fd, err := strconv.Atoi(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 60}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := listen.Open("fd", name, listen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	got := acceptFrom(t, s)
+	defer unix.Close(got)
+	// struct linger has two ints, of which the first says whether.
+	if on, err := unix.GetsockoptInt(got, unix.SOL_SOCKET, unix.SO_LINGER); err != nil || on != 0 {
+		t.Errorf("an accepted connection lingers: %d, %v", on, err)
+	}
+}

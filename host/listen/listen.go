@@ -309,6 +309,8 @@ func inherit(name string, o Options) (*Socket, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return fail("cannot be made non-blocking")
 	}
+	// Connections inherit this, and closing one would then wait for its peer, O_NONBLOCK or not.
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 	s := &Socket{FD: fd, Addr: "fd " + name}
 	if sa, err := unix.Getsockname(fd); err == nil {
 		switch a := sa.(type) {

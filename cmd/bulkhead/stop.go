@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"bulkhead/host"
+	"bulkhead/host/logqueue"
+)
+
+const (
+	// closeTime is how long the host may take to close everything at a second signal, before
+	// the process ends without it.
+	closeTime = 2 * time.Second
+	// endTime is how long it may take behind [host] drain, after a first signal.
+	endTime = 30 * time.Second
+	// lastLines is how long the log's last lines may take.
+	lastLines = time.Second
+)
+
+// stopper has signals end the process, in three steps of which each is there in case the one
+// before hangs: the host drains, the host closes everything, the process exits.
+type stopper struct {
+	log   *slog.Logger
+	queue *logqueue.Queue
+	// ctx is done from the first signal on.
+	ctx   context.Context
+	begin context.CancelFunc
+	drain time.Duration // of [host]
+	// close closes everything; nil until there is something.
+	close atomic.Pointer[func()]
+	exit  func(code int)
+
+	signals chan os.Signal
+	done    chan struct{}
+}
+
+// newStopper begins to listen to signals.
+func newStopper(ctx context.Context, queue *logqueue.Queue, drain time.Duration) *stopper {
+	// Go ends a process that writes to a standard error whose reader has gone away.
+	signal.Ignore(syscall.SIGPIPE)
+	s := &stopper{
+		log: queue.Logger(), queue: queue, drain: drain, exit: os.Exit,
+		signals: make(chan os.Signal, 4), done: make(chan struct{}),
+	}
+	s.ctx, s.begin = context.WithCancel(ctx)
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	go s.run()
+	return s
+}
+
+// serves says what a second signal closes.
+func (s *stopper) serves(h *host.Host) {
+	f := h.Close
+	s.close.Store(&f)
+}
+
+// over ends the listening to signals: from here on they end the process by themselves. It
+// gives the log's last lines some time.
+func (s *stopper) over() {
+	signal.Stop(s.signals)
+	close(s.done)
+	s.begin()
+	s.queue.Close(lastLines)
+}
+
+func (s *stopper) run() {
+	for n := 0; ; {
+		var sig os.Signal
+		select {
+		case sig = <-s.signals:
+		case <-s.done:
+			return
+		}
+		if sig == syscall.SIGHUP {
+			s.log.Warn("SIGHUP: the configuration is not read again while the host runs; stop it and start it again for that")
+			continue
+		}
+		// First what ends the process if all else hangs.
+		switch n++; n {
+		case 1:
+			time.AfterFunc(s.drain+endTime, func() { s.leave("the host has not come to its end") })
+			s.log.Info("signal", "signal", sig.String())
+			s.begin()
+		case 2:
+			time.AfterFunc(closeTime, func() { s.leave("the host does not close") })
+			s.log.Info("signal", "signal", sig.String())
+			if f := s.close.Load(); f != nil {
+				go (*f)()
+			}
+		default:
+			s.exit(exitFailed)
+		}
+	}
+}
+
+// leave ends the process without the host. Nothing that it needs can hang but the log, which
+// has its time.
+func (s *stopper) leave(why string) {
+	select {
+	case <-s.done:
+		return // it is at its end
+	default:
+	}
+	time.AfterFunc(2*lastLines, func() { s.exit(exitFailed) })
+	s.log.Error(why + "; the process ends without that")
+	s.queue.Close(lastLines)
+	s.exit(exitFailed)
+}
