@@ -172,6 +172,10 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 			return nil, err
 		}
 	}
+	wanted := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() || o.Native[l.Name] != nil })
+	if h.plugins, err = newLoader(cfg, wanted, h.tenants, o.Compiler, h.log, h.clock); err != nil {
+		return nil, err
+	}
 	n := cfg.Host.Loops
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
@@ -179,18 +183,16 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.loops, err = newLoops(n, h.clock); err != nil {
 		return nil, err
 	}
-	h.plugins = newLoader(cfg, h.tenants, o.Compiler, h.log, h.clock)
 	h.started = newStarted(cfg.Host.State)
 	h.late = newLateLoads(h.plugins.crew)
-	loadLate := o.LoadLate && makeState(cfg.Host.State) == nil // else the loading says what is wrong
-	if loadLate {
+	if o.LoadLate {
 		h.started.forget()
 	}
 	over := func() bool { return true }
 	if o.Loading != nil {
 		over = context.AfterFunc(o.Loading, h.plugins.stop)
 	}
-	err = h.open(o.Native, loadLate)
+	err = h.open(o.Native, o.LoadLate)
 	if !over() {
 		err = context.Cause(o.Loading)
 	}
@@ -493,13 +495,14 @@ func Check(cfg *config.Config, o Options) error {
 			return err
 		}
 	}
-	p := newLoader(cfg, tenants, o.Compiler, log, selector.System)
-	listeners := withRoutes(cfg)
+	listeners := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() })
+	p, err := newLoader(cfg, listeners, tenants, o.Compiler, log, selector.System)
+	if err != nil {
+		return err
+	}
 	failed := make([]error, len(listeners))
 	byTenant(listeners, func(i int) {
-		if listeners[i].ServesItself() {
-			failed[i] = p.try(listeners[i])
-		}
+		failed[i] = p.try(listeners[i])
 	})
 	p.close()
 	var errs config.Errors

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/host/config"
 	"bulkhead/plugins"
+	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 	"bulkhead/selector"
 )
@@ -21,7 +21,7 @@ import (
 // loader has one runtime for each tenant that has a plugin, and each plugin
 // of a tenant compiled once.
 type loader struct {
-	state   string
+	store   *codestore.Store // nil: nothing is loaded
 	tenants map[string]*tenant
 	compile []string // Options.Compiler
 	log     *slog.Logger
@@ -70,12 +70,24 @@ type moduleKey struct {
 	shape  string
 }
 
-func newLoader(cfg *config.Config, tenants map[string]*tenant, compile []string, log *slog.Logger, clock selector.Clock) *loader {
+// newLoader makes a loader for the plugins that are wanted, for which it opens
+// the state folder.
+func newLoader(cfg *config.Config, wanted []*config.Listener, tenants map[string]*tenant, compile []string, log *slog.Logger, clock selector.Clock) (*loader, error) {
+	var store *codestore.Store
+	if len(wanted) > 0 {
+		var err error
+		if store, err = openState(cfg); err != nil {
+			return nil, err
+		}
+		if store.Remade != "" {
+			log.Warn(store.Remade)
+		}
+	}
 	return &loader{
-		state: cfg.Host.State, tenants: tenants, compile: compile, log: log, clock: clock,
+		store: store, tenants: tenants, compile: compile, log: log, clock: clock,
 		runtimes: make(map[string]*plugins.Runtime),
 		modules:  make(map[moduleKey]*plugins.Module),
-	}
+	}, nil
 }
 
 // load compiles a listener's plugin, unless its tenant has it already. What
@@ -123,13 +135,10 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	if known != nil {
 		return known, nil
 	}
-	if err := makeState(p.state); err != nil {
-		return nil, err
-	}
 	t := p.tenants[name]
 	t.log.Store(newLimited(p.log.With("tenant", name), t.config.LogLines, p.clock))
 	r, err := plugins.NewRuntime(plugins.RuntimeOptions{
-		CacheDir:    filepath.Join(p.state, "modules"),
+		Code:        p.store,
 		Compiler:    compiler.Command{Args: p.compile},
 		Memory:      t.memory,
 		MemoryLimit: t.config.Memory,
@@ -150,22 +159,6 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		r.Close()
 	}
 	return r, nil
-}
-
-// makeState makes the state folder. Whoever may write to it could put a folder
-// of his own in the place of the compiled code, which is executed.
-func makeState(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("making the folder of [host] state: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("looking at the folder of [host] state: %w", err)
-	}
-	if mode := info.Mode(); mode.Perm()&0o022 != 0 && mode&os.ModeSticky == 0 {
-		return fmt.Errorf("the folder of [host] state, %s, can be written by others (mode %04o), and what is compiled there is executed; say chmod go-w %s", path, mode.Perm(), path)
-	}
-	return nil
 }
 
 // crew loads a server's plugin and starts what has to be there before the

@@ -2,66 +2,70 @@ package plugins
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"strings"
 
 	"bulkhead/abi"
+	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// compileModule compiles, or takes what the cache has. b is checked and
-// rewritten.
-func (r *Runtime) compileModule(b []byte) (wazero.CompiledModule, error) {
+// compileModule compiles, or takes what the store has. b is checked and
+// rewritten; name is what the log calls it.
+func (r *Runtime) compileModule(name string, b []byte) (wazero.CompiledModule, error) {
 	r.compile.Lock()
 	defer r.compile.Unlock()
-	if len(r.options.Compiler.Args) == 0 || r.options.CacheDir == "" {
-		return r.compileHere(b)
+	store := r.options.Code
+	if store == nil {
+		return r.compileHere(b, nil)
 	}
-	return r.compileApart(b)
+	sum := sha256.Sum256(b)
+	if code := r.takeStored(name, b, sum); code != nil {
+		return code, nil
+	}
+	keep := func(engine codestore.Sum, code []byte) {
+		if err := store.Put(sum, engine, code); err != nil {
+			r.note(fmt.Sprintf("%s: starting again will take longer: %s", name, firstLine(err)))
+		}
+	}
+	if len(r.options.Compiler.Args) == 0 {
+		return r.compileHere(b, keep)
+	}
+	return r.compileApart(b, keep)
 }
 
-// compileHere compiles in this process. A cache that fails costs time, not the
-// module: the engine would have it the other way round.
-func (r *Runtime) compileHere(b []byte) (wazero.CompiledModule, error) {
-	code, err := r.compileOnce(b)
-	var file *fs.PathError
-	var link *os.LinkError
-	switch {
-	case err == nil || r.options.CacheDir == "":
-	case damaged(err):
-		r.emptyCache(err)
-		code, err = r.compileOnce(b)
-	case errors.As(err, &file) || errors.As(err, &link):
-		// Compiled it is, and in the engine's memory; it could not be kept.
-		r.note(fmt.Sprintf("the compile cache %s does not work, so starting again will take longer: %s", r.options.CacheDir, firstLine(err)))
-		code, err = r.compileOnce(b)
+// takeStored gives the engine the code that the store has. The result is nil
+// when it has none, or none that can be used, and that is noted.
+func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) wazero.CompiledModule {
+	store := r.options.Code
+	stored, err := store.Get(sum)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return code, err
+	if err == nil {
+		defer stored.Release()
+		var code wazero.CompiledModule
+		if code, err = r.take(b, stored.Engine, stored.Bytes); err == nil {
+			return code
+		}
+	}
+	if errors.Is(err, errNotCached) {
+		err = fmt.Errorf("%s is for another processor", store.Path(sum))
+	}
+	r.note(fmt.Sprintf("%s is compiled again, since its compiled code cannot be used: %s", name, firstLine(err)))
+	return nil
 }
 
 // compileApart compiles in a child process. This process never does, whatever
-// happens to the cache: a module that can break the compiler would have only
+// happens to the store: a module that can break the compiler would have only
 // to be there when the disk is full. What no child has compiled is not even
 // decoded here.
-func (r *Runtime) compileApart(b []byte) (wazero.CompiledModule, error) {
-	dir := r.options.CacheDir
-	if compiler.Compiled(dir, b) {
-		code, err := r.fromCache(b)
-		switch {
-		case err == nil:
-			return code, nil
-		case damaged(err):
-			r.emptyCache(err)
-		case !errors.Is(err, errNotCached):
-			r.note(fmt.Sprintf("the compile cache %s does not work, so a module is compiled again: %s", dir, firstLine(err)))
-		}
-	}
+func (r *Runtime) compileApart(b []byte, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	over := make(chan struct{})
@@ -73,7 +77,7 @@ func (r *Runtime) compileApart(b []byte) (wazero.CompiledModule, error) {
 		case <-over:
 		}
 	}()
-	err := r.options.Compiler.Compile(ctx, b, dir)
+	compiled, err := r.options.Compiler.Compile(ctx, b, r.options.Code.Dir())
 	var failure *compiler.Failure
 	switch {
 	case err == nil:
@@ -85,9 +89,12 @@ func (r *Runtime) compileApart(b []byte) (wazero.CompiledModule, error) {
 	default:
 		return nil, err
 	}
-	code, err := r.fromCache(b)
+	code, err := r.take(b, compiled.Engine, compiled.Bytes)
 	if errors.Is(err, errNotCached) {
-		return nil, fmt.Errorf("%s has left code that this process does not find, so it is another version of it; start this process again", r.options.Compiler.Args[0])
+		return nil, fmt.Errorf("%s has left the code of something else, or is another version of it; start this process again", r.options.Compiler.Args[0])
+	}
+	if err == nil {
+		keep(compiled.Engine, compiled.Bytes)
 	}
 	return code, err
 }
@@ -96,33 +103,27 @@ func (r *Runtime) note(text string) {
 	r.options.Log.Log(Line{Level: abi.LogWarn, Text: text})
 }
 
-// damaged reports whether a file of the cache is cut short or altered, by a
-// crash or a full disk. Which one is the engine's secret.
-func damaged(err error) bool { return strings.HasPrefix(err.Error(), "compilationcache:") }
-
-func (r *Runtime) emptyCache(err error) {
-	r.note(fmt.Sprintf("the compile cache %s is damaged, so it is emptied: %s", r.options.CacheDir, firstLine(err)))
-	compiler.Empty(r.options.CacheDir)
-}
-
-// errNotCached is code that is not in the cache.
-var errNotCached = errors.New("its code is not in the compile cache")
-
-// fromCache takes the code from the cache, or fails with errNotCached. The
-// engine looks there first, and compiles with several workers only while the
-// context is not over, which it is from the start.
-func (r *Runtime) fromCache(b []byte) (wazero.CompiledModule, error) {
+// take has the engine take code that it has the name engine for, or fails with
+// errNotCached: it does not compile.
+func (r *Runtime) take(b []byte, engine codestore.Sum, code []byte) (wazero.CompiledModule, error) {
+	*r.asked = engineCache{offered: engine, code: code, only: true}
+	defer func() { *r.asked = engineCache{} }()
+	// It compiles with several workers only while the context is not over. So it
+	// would not even if it did not ask.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	code, err := r.compileWith(experimental.WithCompilationWorkers(ctx, 2), b)
+	compiled, err := r.compileWith(experimental.WithCompilationWorkers(ctx, 2), b)
 	if errors.Is(err, context.Canceled) {
 		err = errNotCached
 	}
-	return code, err
+	return compiled, err
 }
 
-// compileOnce compiles with one worker, whose panics can be caught.
-func (r *Runtime) compileOnce(b []byte) (wazero.CompiledModule, error) {
+// compileHere compiles in this process, with one worker, whose panics can be
+// caught. What is compiled goes to keep.
+func (r *Runtime) compileHere(b []byte, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
+	*r.asked = engineCache{compile: keep}
+	defer func() { *r.asked = engineCache{} }()
 	return r.compileWith(experimental.WithCompilationWorkers(context.Background(), 1), b)
 }
 

@@ -8,14 +8,19 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 	w "bulkhead/plugins/wasmtest"
+
+	"golang.org/x/sys/unix"
 )
 
-// These arguments have the test binary be a compiler, and one that hangs.
+// These arguments have the test binary be a compiler, one that hangs, and one that
+// leaves its code under the name of another module's.
 const (
 	compileRole = "compile-module"
 	hangRole    = "hang"
+	renameRole  = "rename"
 )
 
 func TestMain(m *testing.M) {
@@ -25,6 +30,13 @@ func TestMain(m *testing.M) {
 			os.Exit(compiler.Main(os.Args[2:]))
 		case hangRole:
 			select {}
+		case renameRole:
+			status := compiler.Main(os.Args[2:])
+			left, _ := filepath.Glob("*/*")
+			if len(left) != 1 || os.Rename(left[0], filepath.Join(filepath.Dir(left[0]), strings.Repeat("0a", 32))) != nil {
+				status = 9
+			}
+			os.Exit(status)
 		}
 	}
 	os.Exit(m.Run())
@@ -42,11 +54,41 @@ func childCompiler(t testing.TB) compiler.Command {
 // noProgram is a compiler that cannot be started, so that nothing is compiled.
 var noProgram = compiler.Command{Args: []string{"/no/such/program"}}
 
+// openCode opens a store of compiled code.
+func openCode(t testing.TB, dir string) *codestore.Store {
+	t.Helper()
+	s, err := OpenCode(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// codeFiles are the files of a store.
+func codeFiles(t testing.TB, dir string, want int) []string {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, "code", "*"))
+	if len(files) != want {
+		t.Fatalf("the store has the files %q, want %d", files, want)
+	}
+	return files
+}
+
+// flip changes one bit of a file.
+func flip(file string, at int) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	b[at] ^= 0x10
+	return os.WriteFile(file, b, 0o600)
+}
+
 // apart loads a module with a compiler and sees that it runs.
 func apart(t testing.TB, dir string, c compiler.Command, between func()) (log string, err error) {
 	t.Helper()
 	lines := &journal{}
-	r, err := NewRuntime(RuntimeOptions{CacheDir: dir, Log: lines, Compiler: c})
+	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: lines, Compiler: c})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,69 +131,100 @@ func TestCompileApart(t *testing.T) {
 	}
 }
 
-// Whatever happens to the cache, this process does not compile.
-func TestCompileApartWhenTheCacheFails(t *testing.T) {
+// Whatever happens to the code that was kept, nothing but what was put is run,
+// this process does not compile, and it costs one line.
+func TestCompileApartWhenTheCodeIsDamaged(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		hurt func(file string) error
 		log  string
 	}{
-		{"flipped", func(file string) error {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			b[len(b)/2] ^= 0xff
-			return os.WriteFile(file, b, 0o600)
-		}, "is damaged, so it is emptied"},
-		{"short", func(file string) error { return os.Truncate(file, 100) }, "is damaged, so it is emptied"},
-		{"empty", func(file string) error { return os.Truncate(file, 0) }, "is damaged, so it is emptied"},
+		// The offset of a function, which the engine would believe.
+		{"flipped", func(file string) error { return flip(file, 16+3*32+18) }, "its digest is another one"},
+		{"short", func(file string) error { return os.Truncate(file, 100) }, "it has 100 bytes"},
+		{"empty", func(file string) error { return os.Truncate(file, 0) }, "it has 0 bytes"},
 		{"gone", os.Remove, ""},
 		{"all gone", func(file string) error { return os.RemoveAll(filepath.Dir(file)) }, ""},
-		{"another version", func(file string) error {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			b[8] ^= 1
-			return os.WriteFile(file, b, 0o600)
-		}, ""},
-		{"a directory", func(file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) }, "compile"},
+		{"a directory", func(file string) error {
+			return errors.Join(os.Remove(file), os.MkdirAll(filepath.Join(file, "x"), 0o700))
+		}, "it is no file"},
+		{"a pipe", func(file string) error { return errors.Join(os.Remove(file), unix.Mkfifo(file, 0o600)) }, "it is no file"},
+		{"a file for a folder", func(file string) error {
+			return errors.Join(os.RemoveAll(filepath.Dir(file)), os.WriteFile(filepath.Dir(file), nil, 0o600))
+		}, "not a directory"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "cache")
+			dir := filepath.Join(t.TempDir(), "code")
 			if _, err := apart(t, dir, childCompiler(t), nil); err != nil {
 				t.Fatal(err)
 			}
-			files, _ := filepath.Glob(dir + "/*/*")
-			var file string
-			for _, f := range files {
-				if !strings.HasSuffix(f, ".compiled") {
-					file = f
-				}
+			if err := c.hurt(codeFiles(t, dir, 1)[0]); err != nil {
+				t.Fatal(err)
 			}
-			hurt := func() {
-				if err := c.hurt(file); err != nil {
-					t.Fatal(err)
-				}
-			}
-			log, err := apart(t, dir, noProgram, hurt)
+			log, err := apart(t, dir, noProgram, nil)
 			if err == nil || !strings.Contains(err.Error(), "starting the compiler /no/such/program") {
 				t.Errorf("without a compiler: %v", err)
 			}
-			if !strings.Contains(log, c.log) || c.log == "" && log != "" {
+			if !strings.Contains(log, c.log) || strings.Count(log, "x.wasm is compiled again, since its compiled code cannot be used: ") != min(len(c.log), 1) || c.log == "" && log != "" {
 				t.Errorf("the log is %q", log)
 			}
 			if _, err := apart(t, dir, childCompiler(t), nil); err != nil {
 				t.Errorf("with a compiler: %v", err)
 			}
+			if log, err := apart(t, dir, noProgram, nil); err != nil || log != "" {
+				t.Errorf("afterwards: %v; the log is %q", err, log)
+			}
 		})
 	}
 }
 
-// The engine is asked whether it has the code, and does not compile it.
-func TestFromCache(t *testing.T) {
-	r, err := NewRuntime(RuntimeOptions{CacheDir: filepath.Join(t.TempDir(), "cache")})
+// The code of one module in the place of another's is not run.
+func TestCodeIsSwapped(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "code")
+	load := func(c compiler.Command) string {
+		lines := &journal{}
+		r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: lines, Compiler: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []*w.Module{w.Echo(), callbacks("")} {
+			m, err := r.Load("x.wasm", m.Bytes(), Events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Close()
+		}
+		r.Close()
+		<-r.Done()
+		return lines.text()
+	}
+	load(childCompiler(t))
+	files := codeFiles(t, dir, 2)
+	if err := errors.Join(os.Rename(files[0], files[0]+"0"), os.Rename(files[1], files[0]), os.Rename(files[0]+"0", files[1])); err != nil {
+		t.Fatal(err)
+	}
+	if log := load(childCompiler(t)); strings.Count(log, "it is the code of another module") != 2 {
+		t.Errorf("the log is %q", log)
+	}
+	if log := load(noProgram); log != "" {
+		t.Errorf("afterwards the log is %q", log)
+	}
+}
+
+// A child that names its code after another module's is found out, and nothing
+// is kept.
+func TestCompilerNamesOtherCode(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "code")
+	_, err := apart(t, dir, compiler.Command{Args: []string{childCompiler(t).Args[0], renameRole}}, nil)
+	if err == nil || !strings.Contains(err.Error(), "has left the code of something else") {
+		t.Errorf("Load says %v", err)
+	}
+	codeFiles(t, dir, 0)
+}
+
+// The engine is asked whether it takes the code, and does not compile.
+func TestTake(t *testing.T) {
+	r, err := NewRuntime(RuntimeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,18 +232,28 @@ func TestFromCache(t *testing.T) {
 		r.Close()
 		<-r.Done()
 	}()
-	if _, err := r.fromCache(w.Echo().Bytes()); !errors.Is(err, errNotCached) {
-		t.Errorf("taking what is not there: %v", err)
+	b := w.Echo().Bytes()
+	if _, err := r.take(b, codestore.Sum{}, nil); !errors.Is(err, errNotCached) {
+		t.Errorf("taking nothing: %v", err)
 	}
-	code, err := r.compileOnce(w.Echo().Bytes())
-	if err != nil {
+	var name codestore.Sum
+	var made []byte
+	code, err := r.compileHere(b, func(engine codestore.Sum, code []byte) { name, made = engine, code })
+	if err != nil || len(made) == 0 {
 		t.Fatal(err)
 	}
-	again, err := r.fromCache(w.Echo().Bytes())
-	if err != nil {
-		t.Errorf("taking what is there: %v", err)
+	_ = code.Close(t.Context())
+	if _, err := r.take(callbacks("").Bytes(), name, made); !errors.Is(err, errNotCached) {
+		t.Errorf("taking another module's code: %v", err)
 	}
-	_ = again.Close(t.Context())
+	other := append([]byte{}, made...)
+	other[8] ^= 1 // the version
+	if _, err := r.take(b, name, other); !errors.Is(err, errNotCached) {
+		t.Errorf("taking another version's code: %v", err)
+	}
+	if code, err = r.take(b, name, made); err != nil {
+		t.Fatalf("taking what is there: %v", err)
+	}
 	_ = code.Close(t.Context())
 }
 
@@ -178,7 +261,7 @@ func TestFromCache(t *testing.T) {
 func TestCloseWhileCompilingApart(t *testing.T) {
 	noLeaks(t)
 	dir := filepath.Join(t.TempDir(), "cache")
-	r, err := NewRuntime(RuntimeOptions{CacheDir: dir, Compiler: compiler.Command{Args: []string{childCompiler(t).Args[0], hangRole}}})
+	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Compiler: compiler.Command{Args: []string{childCompiler(t).Args[0], hangRole}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +300,7 @@ func TestCompileApartFails(t *testing.T) {
 	}
 	m := w.Echo()
 	m.Func("", ":", "", w.I64Const(1))
-	r, err := NewRuntime(RuntimeOptions{CacheDir: dir, Compiler: childCompiler(t)})
+	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Compiler: childCompiler(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +323,7 @@ func BenchmarkCompile(b *testing.B) {
 			shape = Stdio
 		}
 		load := func(b *testing.B, dir string, c compiler.Command) {
-			r, err := NewRuntime(RuntimeOptions{CacheDir: dir, Compiler: c})
+			r, err := NewRuntime(RuntimeOptions{Code: openCode(b, dir), Compiler: c})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -104,7 +104,7 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Modul
 	if !r.acquire() {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)
 	}
-	if m.code, err = r.compileModule(metered.Code); err != nil {
+	if m.code, err = r.compileModule(name, metered.Code); err != nil {
 		r.release(1)
 		return nil, refused(name, "does not compile: %s", firstLine(err))
 	}

@@ -170,93 +170,23 @@ func TestModuleLife(t *testing.T) {
 	<-n.r.Done()
 }
 
-func TestCacheDir(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "cache")
-	for range 2 {
-		r, err := NewRuntime(RuntimeOptions{CacheDir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i, err := m.Instantiate(listener())
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := &fake{room: 100}
-		if i.data(open(i, f), f, 7) != 7 {
-			t.Error("it does not echo")
-		}
-		i.Close()
-		m.Close()
-		r.Close()
-		<-r.Done()
-	}
-	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("the cache is %v, %v", info.Mode(), err)
-	}
-	if files, _ := filepath.Glob(dir + "/*/*"); len(files) == 0 {
-		t.Error("nothing is in the cache")
-	}
-	refusal := func(dir, want string) {
-		t.Helper()
-		if _, err := NewRuntime(RuntimeOptions{CacheDir: dir}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v does not say %q", dir, err, want)
-		}
-	}
-	for _, mode := range []os.FileMode{0o710, 0o701, 0o770, 0o777} {
-		if err := os.Chmod(dir, mode); err != nil {
-			t.Fatal(err)
-		}
-		refusal(dir, "say chmod 700")
-	}
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	refusal(file, "is not a directory")
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(t.TempDir(), link); err != nil {
-		t.Fatal(err)
-	}
-	refusal(link, "is not a directory")
-	refusal(filepath.Join(dir, "no", "such"), "making the compile cache")
-	if os.Geteuid() == 0 {
-		foreign := t.TempDir()
-		if err := errors.Join(os.Chmod(foreign, 0o700), os.Chown(foreign, 12345, 12345)); err != nil {
-			t.Fatal(err)
-		}
-		refusal(foreign, "belongs to another user")
-	}
-}
-
-// A cache that is damaged, or cannot be written, costs time and a line in the
-// log, not the module.
-func TestCacheFails(t *testing.T) {
+// Code that is kept is used again; one that is damaged costs time and a line in
+// the log, not the module.
+func TestCodeIsKept(t *testing.T) {
 	for name, hurt := range map[string]func(file string) error{
-		"flipped": func(file string) error {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			b[len(b)/2] ^= 0xff
-			return os.WriteFile(file, b, 0o600)
-		},
-		"short": func(file string) error { return os.Truncate(file, 100) },
-		"empty": func(file string) error { return os.Truncate(file, 0) },
-		"gone":  func(file string) error { return os.RemoveAll(filepath.Dir(file)) },
+		"well":    func(string) error { return nil },
+		"flipped": func(file string) error { return flip(file, 200) },
+		"short":   func(file string) error { return os.Truncate(file, 100) },
+		"empty":   func(file string) error { return os.Truncate(file, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "cache")
-			load := func(between func()) string {
+			dir := filepath.Join(t.TempDir(), "code")
+			load := func() string {
 				log := &journal{}
-				r, err := NewRuntime(RuntimeOptions{CacheDir: dir, Log: log})
+				r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: log})
 				if err != nil {
 					t.Fatal(err)
 				}
-				between()
 				m, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
 				if err != nil {
 					t.Fatal(err)
@@ -275,23 +205,49 @@ func TestCacheFails(t *testing.T) {
 				<-r.Done()
 				return log.text()
 			}
-			load(func() {})
-			log := load(func() {
-				files, _ := filepath.Glob(dir + "/*/*")
-				if len(files) != 1 {
-					t.Fatalf("the cache has %q", files)
-				}
-				if err := hurt(files[0]); err != nil {
-					t.Fatal(err)
-				}
-			})
-			if !strings.Contains(log, "the compile cache "+dir) {
-				t.Errorf("the log is %q", log)
+			load()
+			file := codeFiles(t, dir, 1)[0]
+			before := time.Now().Add(-time.Hour).Truncate(time.Second)
+			if err := errors.Join(hurt(file), os.Chtimes(file, before, before)); err != nil {
+				t.Fatal(err)
 			}
-			if log := load(func() {}); log != "" {
+			log := load()
+			after, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if damaged := name != "well"; damaged == after.ModTime().Equal(before) || damaged != strings.Contains(log, "x.wasm is compiled again, since its compiled code cannot be used: "+file) {
+				t.Errorf("it was written again: %v; the log is %q", !after.ModTime().Equal(before), log)
+			}
+			if log := load(); log != "" {
 				t.Errorf("afterwards the log is %q", log)
 			}
 		})
+	}
+}
+
+// Code that cannot be kept is compiled, and that is said.
+func TestCodeIsNotKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "code")
+	log := &journal{}
+	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		r.Close()
+		<-r.Done()
+	}()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	m, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	if text := log.text(); !strings.Contains(text, "x.wasm: starting again will take longer: keeping compiled code: open "+dir) {
+		t.Errorf("the log is %q", text)
 	}
 }
 

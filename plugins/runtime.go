@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
@@ -53,16 +54,14 @@ type Counter interface {
 
 // RuntimeOptions say how a tenant's guests run.
 type RuntimeOptions struct {
-	// CacheDir is where compiled code is kept between runs; it is made with
-	// mode 0700 if it does not exist, but its parent has to. What lies there is
-	// executed, so NewRuntime refuses a directory that others may enter or that
-	// is not ours. Empty: nothing is kept.
-	CacheDir string
+	// Code is where compiled code is kept between runs. Runtimes may share one,
+	// which OpenCode opens. Nil: nothing is kept.
+	Code *codestore.Store
 	// Compiler is the program that compiles modules in a process of its own and
-	// what it may take; see package compiler. It is used when there is a
-	// CacheDir, through which the code comes here. Without Args: modules are
-	// compiled in this process, which a module that makes the compiler run out
-	// of memory then ends.
+	// what it may take; see package compiler. It is used when there is a Code,
+	// in whose folder it works. Without Args: modules are compiled in this
+	// process, which a module that makes the compiler run out of memory then
+	// ends.
 	Compiler compiler.Command
 	// Memory is charged with the linear memory that instances have in use, by
 	// pages of 64 KiB, and with what their tables, globals and segments take in
@@ -93,6 +92,7 @@ type Runtime struct {
 	pages   uint32 // the memory limit
 	engine  wazero.Runtime
 	cache   wazero.CompilationCache
+	asked   *engineCache // what the engine asks for code
 	config  wazero.ModuleConfig
 	compile sync.Mutex // one compilation at a time bounds what it takes
 	fuel    atomic.Int64
@@ -121,9 +121,21 @@ var ErrInstances = errors.New("its tenant has as many instances as it may (insta
 // ErrClosed is the error of a runtime or module that is closing.
 var ErrClosed = errors.New("it is closed")
 
+// OpenCode opens a folder of compiled code for runtimes, and makes it with mode
+// 0700 if it does not exist, but its parent has to. What lies there is executed,
+// so a folder is refused that others may enter or that is not ours. What a
+// crash left there is removed.
+func OpenCode(dir string) (*codestore.Store, error) {
+	store, err := codestore.Open(dir, compiler.Engine())
+	if err == nil {
+		compiler.Clean(dir)
+	}
+	return store, err
+}
+
 // NewRuntime makes a runtime. It fails when the machine has no compiler for
 // WebAssembly, since falling back to an interpreter would be fifty times
-// slower and say nothing, and when CacheDir cannot be made or trusted.
+// slower and say nothing.
 func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = DefaultMemoryLimit
@@ -162,16 +174,10 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		}
 	}()
 	// A cache of its own keeps the tenant's compiled modules, their locks and
-	// their closing apart from those of others; the directory may be shared.
-	if o.CacheDir != "" {
-		if err := prepareCacheDir(o.CacheDir); err != nil {
-			return nil, err
-		}
-		if r.cache, err = wazero.NewCompilationCacheWithDir(o.CacheDir); err != nil {
-			return nil, fmt.Errorf("opening the compile cache %s: %w", o.CacheDir, err)
-		}
-	} else {
-		r.cache = wazero.NewCompilationCache()
+	// their closing apart from those of others; the store may be shared.
+	r.asked = &engineCache{}
+	if r.cache, err = newEngineCache(r.asked); err != nil {
+		return nil, err
 	}
 	ctx := context.Background()
 	r.engine = wazero.NewRuntimeWithConfig(ctx, compiler.EngineConfig().

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 //	ended N              waits for the daemon's end, with status N; its
 //	                     output is then in the file log
 //	mode OCTAL PATH...   wants the permissions of files
+//	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
 // ECHO is the path of the shipped echo.wasm.
 func TestScripts(t *testing.T) {
@@ -81,6 +83,7 @@ func TestScripts(t *testing.T) {
 			"logged":        logged,
 			"ended":         ended,
 			"mode":          mode,
+			"flip":          flip,
 		},
 	})
 }
@@ -96,5 +99,23 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 		if have := fmt.Sprintf("%o", info.Mode().Perm()); have != args[0] {
 			ts.Fatalf("%s has mode %s, not %s", path, have, args[0])
 		}
+	}
+}
+
+// flip changes one bit of files.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 2, "flip OFFSET PATTERN")
+	at, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	files, err := filepath.Glob(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("no file matches %s", args[1])
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		ts.Check(err)
+		b[at] ^= 0x10
+		ts.Check(os.WriteFile(f, b, 0o600))
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,11 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// code is what a child left, read and checked.
-type code struct {
-	folder string // of the engine's version, in the cache
-	name   string
-	bytes  []byte
+// Code is what a child left, read and checked.
+type Code struct {
+	// Engine is the name that the child's engine has for it. It is the child's
+	// word: ours has to ask for the same one.
+	Engine [sha256.Size]byte
+	// Bytes are as the engine writes them.
+	Bytes []byte
+
+	folder string // of the engine's version, where it was left
 }
 
 var (
@@ -37,7 +40,7 @@ func strange(format string, args ...any) error {
 
 // readCode reads what was left in a directory: one folder with one file. The
 // child has ended; links are not followed, and only regular files are read.
-func readCode(dir string, most int64) (*code, error) {
+func readCode(dir string, most int64) (*Code, error) {
 	folder, err := only(dir, codeFolder)
 	if err != nil {
 		return nil, err
@@ -68,7 +71,9 @@ func readCode(dir string, most int64) (*code, error) {
 	if err := checkCode(b, folder); err != nil {
 		return nil, strange("%v", err)
 	}
-	return &code{folder, name, b}, nil
+	c := &Code{Bytes: b, folder: folder}
+	_, _ = hex.Decode(c.Engine[:], []byte(name)) // which codeName has looked at
+	return c, nil
 }
 
 // only is the name of the one entry of a directory, which is no link to one.
@@ -141,79 +146,4 @@ func checkCode(b []byte, folder string) error {
 		return errors.New("something follows the code")
 	}
 	return nil
-}
-
-// install puts the code into the cache under its name, whole or not at all,
-// and remembers that the module was compiled.
-func (c *code) install(w *workdir, cache string, module []byte) error {
-	keep := func(err error) error {
-		return fmt.Errorf("its code could not be kept in the compile cache %s: %w; make room there and let us write to it", cache, err)
-	}
-	folder := filepath.Join(cache, c.folder)
-	if info, err := os.Lstat(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return keep(err)
-	} else if err == nil && !info.IsDir() {
-		return keep(fmt.Errorf("%s is not a directory", folder))
-	} else if err != nil {
-		if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return keep(err)
-		}
-	}
-	// It is written again, by us: the child's file may still be open somewhere.
-	whole := filepath.Join(w.path, "code")
-	f, err := os.OpenFile(whole, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return keep(err)
-	}
-	_, err = f.Write(c.bytes)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(whole, filepath.Join(folder, c.name))
-	}
-	if err == nil {
-		err = os.WriteFile(markerPath(folder, module), nil, 0o600)
-	}
-	if err != nil {
-		return keep(firstOf(err))
-	}
-	return nil
-}
-
-// Compiled reports whether Compile has put the code of a module into a compile
-// cache. The code may be gone or damaged since, so it is for the engine to say
-// whether it can be had. It may be called from any goroutine.
-func Compiled(cache string, module []byte) bool {
-	entries, _ := os.ReadDir(cache)
-	for _, e := range entries {
-		if !codeFolder.MatchString(e.Name()) {
-			continue
-		}
-		if _, err := os.Lstat(markerPath(filepath.Join(cache, e.Name()), module)); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// Empty removes all code from a compile cache, for when it is damaged. Others
-// may be using it: they compile again.
-func Empty(cache string) {
-	entries, _ := os.ReadDir(cache)
-	for _, e := range entries {
-		if !codeFolder.MatchString(e.Name()) {
-			continue
-		}
-		folder := filepath.Join(cache, e.Name())
-		files, _ := os.ReadDir(folder)
-		for _, f := range files {
-			_ = os.Remove(filepath.Join(folder, f.Name()))
-		}
-	}
-}
-
-// markerPath is the file that says that a module was compiled. The engine
-// calls its files otherwise.
-func markerPath(folder string, module []byte) string {
-	sum := sha256.Sum256(module)
-	return filepath.Join(folder, hex.EncodeToString(sum[:])+".compiled")
 }

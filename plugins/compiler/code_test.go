@@ -25,7 +25,7 @@ func written(t testing.TB) (b []byte, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.bytes, c.folder
+	return c.Bytes, c.folder
 }
 
 // The engine's own files are taken, and nothing that differs from them where

@@ -52,42 +52,37 @@ const (
 	waitDelay = 5 * time.Second
 )
 
-// Compile compiles a module in a child process into cache, which is a compile
-// cache of the engine's: a directory that nobody but us may enter. It waits for
-// its turn when as many children run as there are processors. When ctx is over
-// the child is killed. The error is a *Failure when the child was started and
-// gave no code, that of ctx when it is over, or says what could not be started
-// or kept. The module is not kept. It blocks, and may be called from any
-// goroutine.
-func (c Command) Compile(ctx context.Context, module []byte, cache string) error {
+// Compile compiles a module in a child process, which works in a directory of
+// its own below dir: one that nobody but us may enter. It waits for its turn
+// when as many children run as there are processors. When ctx is over the child
+// is killed. The error is a *Failure when the child was started and gave no
+// code, that of ctx when it is over, or says what could not be started. The
+// module is not kept. It blocks, and may be called from any goroutine.
+func (c Command) Compile(ctx context.Context, module []byte, dir string) (*Code, error) {
 	switch {
 	case len(c.Args) == 0:
-		return errors.New("starting the compiler: there is no command line")
+		return nil, errors.New("starting the compiler: there is no command line")
 	case !filepath.IsAbs(c.Args[0]):
-		return fmt.Errorf("starting the compiler %s: it is started in another directory, so give an absolute path", c.Args[0])
+		return nil, fmt.Errorf("starting the compiler %s: it is started in another directory, so give an absolute path", c.Args[0])
 	case os.Getenv(marker) != "":
-		return fmt.Errorf("starting the compiler %s: this process is one already, so its program does not act on the arguments %q", c.Args[0], c.Args[1:])
+		return nil, fmt.Errorf("starting the compiler %s: this process is one already, so its program does not act on the arguments %q", c.Args[0], c.Args[1:])
 	}
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	w, err := newWorkdir(cache)
+	w, err := newWorkdir(dir)
 	if err != nil {
-		return fmt.Errorf("making a directory to compile in: %w", err)
+		return nil, fmt.Errorf("making a directory to compile in: %w", err)
 	}
 	defer w.remove()
 	limits := c.Limits.filled()
 	if err := c.run(ctx, limits, module, w.output()); err != nil {
-		return err
+		return nil, err
 	}
-	code, err := readCode(w.output(), limits.Code)
-	if err != nil {
-		return err
-	}
-	return code.install(w, cache, module)
+	return readCode(w.output(), limits.Code)
 }
 
 // run runs the child and explains its end.

@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,15 +60,19 @@ func slow() []byte {
 // with 50,000 locals each.
 func greedy() []byte { return many(1300, []byte{1, 0xd0, 0x86, 0x03, 0x7f}) }
 
-// engineTakes reports whether the engine finds the code of a module in a
-// cache, without compiling.
-func engineTakes(t testing.TB, cache string, module []byte) bool {
+// engineTakes reports whether the engine takes what a child has left for the
+// code of a module, under the name that it has for it, without compiling.
+func engineTakes(t testing.TB, code *Code, module []byte) bool {
 	t.Helper()
-	c, err := wazero.NewCompilationCacheWithDir(cache)
+	dir := t.TempDir()
+	c, err := wazero.NewCompilationCacheWithDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close(context.Background())
+	if err := os.WriteFile(filepath.Join(dir, code.folder, hex.EncodeToString(code.Engine[:])), code.Bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	r := wazero.NewRuntimeWithConfig(context.Background(), EngineConfig().WithCompilationCache(c))
 	defer r.Close(context.Background())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -79,56 +84,29 @@ func engineTakes(t testing.TB, cache string, module []byte) bool {
 	return err == nil
 }
 
-// tidy wants a cache to hold nothing but code that is ours.
-func tidy(t testing.TB, cache string, files int) {
+// tidy wants nothing to be left in a directory that was compiled in.
+func tidy(t testing.TB, dir string) {
 	t.Helper()
-	var have []string
-	err := filepath.WalkDir(cache, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == cache {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		want := fs.FileMode(0o600)
-		if d.IsDir() {
-			want = fs.ModeDir | 0o700
-		} else {
-			have = append(have, path)
-		}
-		if info.Mode() != want || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() || strings.Contains(path, workPrefix) {
-			t.Errorf("%s has mode %v", path, info.Mode())
-		}
-		return nil
-	})
-	if err != nil || len(have) != files {
-		t.Errorf("the cache has the files %q, want %d: %v", have, files, err)
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("%q are left: %v", left, err)
 	}
 }
 
 func TestCompile(t *testing.T) {
-	cache := t.TempDir()
+	dir := t.TempDir()
 	module := w.Echo().Bytes()
-	if Compiled(cache, module) || engineTakes(t, cache, module) {
-		t.Fatal("the code is there before it is compiled")
-	}
-	if err := self("compile", Limits{}).Compile(context.Background(), module, cache); err != nil {
+	code, err := self("compile", Limits{}).Compile(context.Background(), module, dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if !Compiled(cache, module) || !engineTakes(t, cache, module) {
-		t.Error("the code is not there")
+	if !engineTakes(t, code, module) {
+		t.Error("the engine does not take the code")
 	}
-	if Compiled(cache, slow()) || engineTakes(t, cache, slow()) {
-		t.Error("code is there that was not compiled")
+	if engineTakes(t, code, many(1, noLocals)) {
+		t.Error("the engine takes the code of another module")
 	}
-	_ = os.Chmod(filepath.Join(cache, goodFolder), 0o700)
-	tidy(t, cache, 2)
-	Empty(cache)
-	if Compiled(cache, module) || engineTakes(t, cache, module) {
-		t.Error("the code is there when it was removed")
-	}
-	tidy(t, cache, 0)
+	tidy(t, dir)
 }
 
 // Whatever the child does, what comes of it is one clause, and nothing is left.
@@ -180,7 +158,7 @@ func TestFailures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cache := t.TempDir()
 			command := self(c.role, c.limits)
-			err := command.Compile(context.Background(), c.module, cache)
+			_, err := command.Compile(context.Background(), c.module, cache)
 			var f *Failure
 			if !errors.As(err, &f) {
 				t.Fatalf("%v is no Failure", err)
@@ -193,56 +171,59 @@ func TestFailures(t *testing.T) {
 					t.Errorf("this is not fit to be shown: %q", s)
 				}
 			}
-			tidy(t, cache, 0)
+			tidy(t, cache)
 		})
 	}
 }
 
 func TestNoProgram(t *testing.T) {
 	cache := t.TempDir()
-	err := Command{Args: []string{"/no/such/program"}}.Compile(context.Background(), nil, cache)
+	_, err := Command{Args: []string{"/no/such/program"}}.Compile(context.Background(), nil, cache)
 	if err == nil || !strings.Contains(err.Error(), "starting the compiler /no/such/program: ") {
 		t.Error(err)
 	}
-	if err := (Command{}).Compile(context.Background(), nil, cache); err == nil || !strings.Contains(err.Error(), "no command line") {
+	if _, err := (Command{}).Compile(context.Background(), nil, cache); err == nil || !strings.Contains(err.Error(), "no command line") {
 		t.Error(err)
 	}
-	err = Command{Args: []string{"ls"}}.Compile(context.Background(), nil, cache)
+	_, err = Command{Args: []string{"ls"}}.Compile(context.Background(), nil, cache)
 	if err == nil || !strings.Contains(err.Error(), "absolute path") {
 		t.Error(err)
 	}
-	err = self("compile", Limits{}).Compile(context.Background(), w.Echo().Bytes(), filepath.Join(cache, "gone"))
+	_, err = self("compile", Limits{}).Compile(context.Background(), w.Echo().Bytes(), filepath.Join(cache, "gone"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	// A program that does not call Main stops here, and does not start itself
 	// for ever.
 	t.Setenv(marker, "1")
-	err = self("compile", Limits{}).Compile(context.Background(), w.Echo().Bytes(), cache)
+	_, err = self("compile", Limits{}).Compile(context.Background(), w.Echo().Bytes(), cache)
 	if err == nil || !strings.Contains(err.Error(), "does not act on the arguments") {
 		t.Error(err)
 	}
-	tidy(t, cache, 0)
+	tidy(t, cache)
 }
 
 func TestCancel(t *testing.T) {
 	cache := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- self("forks", Limits{}).Compile(ctx, nil, cache) }()
+	go func() {
+		_, err := self("forks", Limits{}).Compile(ctx, nil, cache)
+		done <- err
+	}()
 	pid := pidOf(t, cache)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	until(t, "what the child started ends too", func() bool { return dead(pid) })
-	tidy(t, cache, 0)
+	tidy(t, cache)
 
 	// Waiting for a turn can be given up too.
 	for range cap(slots) {
 		slots <- struct{}{}
 	}
-	err := self("compile", Limits{}).Compile(ctx, nil, cache)
+	_, err := self("compile", Limits{}).Compile(ctx, nil, cache)
 	for range cap(slots) {
 		<-slots
 	}
@@ -285,23 +266,19 @@ func TestConcurrently(t *testing.T) {
 	for i := range 2 * modules {
 		all.Go(func() {
 			Clean(cache)
-			if err := command.Compile(context.Background(), many(i%modules+1, noLocals), cache); err != nil {
-				t.Error(err)
+			module := many(i%modules+1, noLocals)
+			if code, err := command.Compile(context.Background(), module, cache); err != nil || !engineTakes(t, code, module) {
+				t.Errorf("module %d: %v", i%modules, err)
 			}
 		})
 	}
 	all.Wait()
-	tidy(t, cache, 2*modules)
-	for i := range modules {
-		if !engineTakes(t, cache, many(i+1, noLocals)) {
-			t.Errorf("the code of module %d is not there", i)
-		}
-	}
+	tidy(t, cache)
 }
 
 // parent compiles with a child that hangs.
 func parent(args []string) int {
-	err := self("hang", Limits{}).Compile(context.Background(), nil, args[0])
+	_, err := self("hang", Limits{}).Compile(context.Background(), nil, args[0])
 	fmt.Fprintln(os.Stderr, err)
 	return 1
 }
@@ -345,7 +322,7 @@ func TestCrash(t *testing.T) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	until(t, "what is left is removed", func() bool { Clean(cache); return len(work()) == 0 })
-	tidy(t, cache, 0)
+	tidy(t, cache)
 }
 
 // As root and as somebody else: what is not the one here is tried as well.

@@ -7,5 +7,6 @@
 // limits upon itself and gives its privileges away before it reads the first
 // byte, and leaves the code in the form in which the engine keeps it between
 // runs. The parent looks at what was left as at any bytes from outside, and
-// moves it into its own compile cache, where the engine finds it.
+// gives it to its own engine if that asks for code of this name. Where it is
+// kept is not for the child to say.
 package compiler

@@ -1,6 +1,11 @@
 package compiler
 
 import (
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 )
@@ -15,3 +20,26 @@ func EngineConfig() wazero.RuntimeConfig {
 		WithDebugInfoEnabled(false).
 		WithCloseOnContextDone(false)
 }
+
+// enginePath is where the engine comes from.
+const enginePath = "github.com/tetratelabs/wazero"
+
+// Engine says what makes the code, and for what: the engine's version and the
+// sum of its source, the version of Go, the system and the architecture. Code
+// of one is of no use to another. What the processor can do is in the name
+// that the engine has for the code.
+var Engine = sync.OnceValue(func() string {
+	what := []string{"wazero", runtime.Version(), runtime.GOOS, runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			if d.Path != enginePath {
+				continue
+			}
+			for ; d != nil; d = d.Replace {
+				what = append(what, d.Path, d.Version, d.Sum)
+			}
+			break
+		}
+	}
+	return strings.Join(what, " ")
+})

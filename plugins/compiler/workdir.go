@@ -12,7 +12,7 @@ import (
 )
 
 // workPrefix begins the names of the directories that are compiled in, which
-// lie in the cache so that what is made there can be moved.
+// lie in the folder of compiled code, which nobody else can enter.
 const workPrefix = "compiling-"
 
 // nobody is the user and group that compiling is done as when we are root.
@@ -107,11 +107,11 @@ func (w *workdir) remove() {
 	}
 }
 
-// Clean removes what a process that died while compiling has left in a compile
-// cache, but nothing that is in use by another one. What cannot be removed
-// stays. It may be called at any time, from any goroutine.
-func Clean(cache string) {
-	entries, err := os.ReadDir(cache)
+// Clean removes what a process that died while compiling has left in the
+// directory that it compiled in, but nothing that is in use by another one. What
+// cannot be removed stays. It may be called at any time, from any goroutine.
+func Clean(dir string) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
@@ -119,7 +119,7 @@ func Clean(cache string) {
 		if !strings.HasPrefix(e.Name(), workPrefix) || !e.IsDir() {
 			continue
 		}
-		path := filepath.Join(cache, e.Name())
+		path := filepath.Join(dir, e.Name())
 		if lock, err := lockDir(path, unix.LOCK_EX|unix.LOCK_NB); err == nil {
 			(&workdir{path, lock}).remove()
 		}

@@ -1,0 +1,67 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"bulkhead/host/config"
+	"bulkhead/plugins"
+	"bulkhead/plugins/codestore"
+)
+
+// openState makes the folder of [host] state and opens the store of compiled
+// code in it. The error is of that key, whoever needs the folder.
+func openState(cfg *config.Config) (*codestore.Store, error) {
+	store, err := openStore(cfg.Host.State)
+	if err != nil {
+		// Line 1 where the key is not given and its default is used.
+		return nil, config.Errors{{File: cfg.File, Line: max(cfg.Host.LineOf("state"), 1), What: "[host] state: " + err.Error()}}
+	}
+	return store, nil
+}
+
+func openStore(path string) (*codestore.Store, error) {
+	if err := makeState(path); err != nil {
+		return nil, withMend(err)
+	}
+	store, err := plugins.OpenCode(filepath.Join(path, "modules"))
+	return store, withMend(err)
+}
+
+// withMend says what to do about what the system says.
+func withMend(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; this process is of user %d: make the folder as root and say chown %d, or name another one", err, os.Geteuid(), os.Geteuid())
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w; make room there, or name a folder on another disk", err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w; name a folder that can be written", err)
+	}
+	return err
+}
+
+// makeState makes the state folder, or makes sure that nobody else can write to
+// it. Who may could put a folder of his own in the place of the compiled code,
+// which is executed.
+func makeState(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("making the folder: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("looking at the folder: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok || int(stat.Uid) != os.Geteuid() && stat.Uid != 0:
+		return fmt.Errorf("the folder %s belongs to another user, and what is compiled there is executed; say chown %d %s, or name another one", path, os.Geteuid(), path)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("the folder %s can be written by others (mode %04o), and what is compiled there is executed; say chmod go-w %s", path, info.Mode().Perm(), path)
+	}
+	return nil
+}

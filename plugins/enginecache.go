@@ -1,0 +1,77 @@
+package plugins
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"unsafe"
+
+	"github.com/tetratelabs/wazero"
+
+	"bulkhead/plugins/codestore"
+)
+
+// engineCache is what the engine asks for native code before it compiles, and
+// what it gives code to that it has compiled. The engine's own reads files by
+// their names and believes what they say. This one has what was verified, in
+// memory. It is used while Runtime.compile is held.
+type engineCache struct {
+	offered codestore.Sum // the name of the code that the engine may have
+	code    []byte        // nil: none
+	only    bool          // nothing may be compiled here
+	compile func(engine codestore.Sum, code []byte)
+}
+
+// errNotCached is code that the engine was not given, so that it would compile.
+var errNotCached = errors.New("its code is not there")
+
+// Get gives the engine what it may have, and has it give up where it would
+// compile and must not.
+func (c *engineCache) Get(engine codestore.Sum) (io.ReadCloser, bool, error) {
+	switch {
+	case c.code != nil && engine == c.offered:
+		return io.NopCloser(bytes.NewReader(c.code)), true, nil
+	case c.only:
+		return nil, false, errNotCached
+	}
+	return nil, false, nil
+}
+
+// Add takes what the engine has compiled.
+func (c *engineCache) Add(engine codestore.Sum, content io.Reader) error {
+	if c.compile == nil {
+		return nil
+	}
+	code, err := io.ReadAll(content)
+	if err == nil {
+		c.compile(engine, code)
+	}
+	return err
+}
+
+// Delete is asked for when the engine finds that what it was given is another
+// version's. It would compile then.
+func (c *engineCache) Delete(codestore.Sum) error {
+	if c.only {
+		return errNotCached
+	}
+	return nil
+}
+
+// newEngineCache makes a cache of the engine's that asks c. The engine does not
+// say in public how to, hence the look inside. An engine that asks elsewhere
+// cannot be used.
+func newEngineCache(c *engineCache) (wazero.CompilationCache, error) {
+	cache := wazero.NewCompilationCache()
+	where := reflect.ValueOf(cache)
+	if where.Kind() == reflect.Pointer && where.Elem().Kind() == reflect.Struct {
+		field := where.Elem().FieldByName("fileCache")
+		if field.IsValid() && field.Kind() == reflect.Interface && reflect.TypeOf(c).Implements(field.Type()) {
+			reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Set(reflect.ValueOf(c))
+			return cache, nil
+		}
+	}
+	return nil, fmt.Errorf("the engine's %T cannot be given verified code; build this program with the version of wazero in its go.mod", cache)
+}
