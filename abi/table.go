@@ -223,6 +223,8 @@ var HostFunctions = []Function{
 		Results: i32,
 		Doc: "Joins two connections of the instance: from here on the host relays their bytes both ways, until both directions have ended, and no byte enters the guest again. " +
 			"What the guest has sent, and what it has left unconsumed when the event is over, goes first. The handles are gone when this returns: nothing is heard of them any more, and no timer of theirs fires.\n\n" +
+			"What the callback returns counts as ever: of what it was given, `csa_data` returns how much it has consumed, and only the other bytes go; an error closes both connections. If the callback traps, or is stopped, " +
+			"both are closed as all others of the instance are, for nobody knows what it has consumed.\n\n" +
 			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one is over or the guest has finished sending on it, INVALID that they are the same, or that one is over UDP. A peer that has finished sending is no hindrance.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed},
 		Since:  "v1", Built: true,

@@ -147,7 +147,7 @@ func (p *datagramPeer) arrive(payload []byte) {
 	switch {
 	case c.is(finishing | dying | dead):
 		g.lose(LostNewPeer)
-	case len(window) == 0:
+	case len(window) == 0 || c.is(paused):
 		if p.keep(payload) {
 			g.taken()
 		} else {
@@ -227,7 +227,7 @@ func (p *datagramPeer) tell() {
 func (p *datagramPeer) offer() {
 	c := &p.c
 	window := c.wiring.Handler.Window(c)
-	if c.is(finishing | dying | dead) {
+	if c.is(paused | finishing | dying | dead) {
 		return
 	}
 	if len(window) == 0 {

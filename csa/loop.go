@@ -13,11 +13,12 @@ import (
 type Loop struct {
 	sel     *selector.Selector
 	buffers bufferPool
-	depth   int    // events entered and not yet left
-	todo    []*CSA // CSAs with work left to the end of the event
-	settled int    // how many of todo have been settled
-	calling call   // the handler's call that is under way
-	first   *CSA   // the list of the CSAs that live here
+	depth   int     // events entered and not yet left
+	todo    []*CSA  // CSAs with work left to the end of the event
+	settled int     // how many of todo have been settled
+	calling call    // the handler's call that is under way
+	ends    []AtEnd // told when the event is over
+	first   *CSA    // the list of the CSAs that live here
 	count   int
 	scratch []byte       // for bytes that nobody keeps
 	records bytes.Buffer // empty: what a TLS connection reads into
@@ -65,6 +66,22 @@ func (l *Loop) Each(f func(c *CSA)) {
 	l.end()
 }
 
+// AtEnd is told that an event is over: see Loop.AtEnd.
+type AtEnd interface {
+	// EventOver is called on the loop. It must not call a handler.
+	EventOver()
+}
+
+// AtEnd has e told when the event that is under way is over, which is at once if none is.
+// By then every handler's call of the event has returned or has passed the loop on, every
+// connection that died in it is buried, and nothing of the loop refers to a window that a
+// handler has given in it. So this is the place to free what a handler's window is in.
+func (l *Loop) AtEnd(e AtEnd) {
+	l.begin()
+	l.ends = append(l.ends, e)
+	l.end()
+}
+
 func (l *Loop) begin() { l.depth++ }
 
 // end leaves an event. At the end of the outermost one no handler is running
@@ -76,8 +93,21 @@ func (l *Loop) end() {
 			l.datagrams.flush()
 			l.settle()
 		}
+		if len(l.ends) > 0 {
+			l.tellEnds()
+		}
 	}
 	l.depth--
+}
+
+// tellEnds tells those who wait for the end of the event, and those that are added
+// meanwhile.
+func (l *Loop) tellEnds() {
+	for k := 0; k < len(l.ends); k++ {
+		l.ends[k].EventOver()
+	}
+	clear(l.ends)
+	l.ends = l.ends[:0]
 }
 
 func (l *Loop) settle() {

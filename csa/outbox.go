@@ -134,8 +134,14 @@ func (c *CSA) readToWindow() (more bool) {
 	offer := c.is(offering)
 	c.clear(offering)
 	window := c.wiring.Handler.Window(c)
-	if len(window) == 0 {
+	switch {
+	case c.notForData():
+		return false
+	case len(window) == 0:
 		c.set(full)
+		return false
+	case int(c.want) > c.rest.len() && !c.is(ended):
+		c.readToRest() // it wants more since it was asked
 		return false
 	}
 	old := copy(window, c.rest.bytes())
@@ -150,6 +156,9 @@ func (c *CSA) readToWindow() (more bool) {
 	}
 	if n > 0 || (offer && old > 0 && !c.is(ended)) {
 		c.deliver(dataCall{old: old, whole: old+n == len(window)}, window[:old+n])
+		if c.relay != nil || c.securing() {
+			return false // it begins at the end of the event
+		}
 	} else if old == len(window) {
 		c.set(full)
 	}
@@ -159,6 +168,13 @@ func (c *CSA) readToWindow() (more bool) {
 		c.resumeReading()
 	}
 	return more
+}
+
+// notForData reports whether the handler has, when it was asked for its window, done
+// something to the connection after which it is to get nothing now. Whatever undoes that
+// offers the rest again.
+func (c *CSA) notForData() bool {
+	return c.is(paused|finishing|dying|dead) || c.relay != nil || c.securing()
 }
 
 // worthReading is how much of the room for new bytes to use. Handlers that
@@ -298,6 +314,9 @@ func (c *CSA) tellEnd() {
 		}
 		c.clear(offering)
 		window := c.wiring.Handler.Window(c)
+		if c.notForData() {
+			return
+		}
 		if len(window) == 0 {
 			c.set(full)
 			return
@@ -305,7 +324,7 @@ func (c *CSA) tellEnd() {
 		n := copy(window, c.rest.bytes())
 		d := dataCall{old: n, whole: n == len(window), atEnd: true, before: c.rest.len()}
 		c.deliver(d, window[:n])
-		if !c.is(dying | finishing) {
+		if !c.is(dying|finishing) && c.relay == nil {
 			c.restWasOffered(&d)
 		}
 		return

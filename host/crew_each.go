@@ -69,7 +69,7 @@ type waiting struct {
 func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 	e := &eachCrew{s: s, module: m}
 	e.guests = s.guests(e.trapped)
-	e.guests.OnSplice = e.spliced
+	e.guests.OnSplice, e.guests.OnClosed = e.spliced, e.ended
 	if err := e.prepare(); err != nil {
 		return nil, err
 	}
@@ -372,8 +372,21 @@ func (e *eachCrew) release(h csa.Handler) {
 
 func (e *eachCrew) hold(i *plugins.Instance, n int) {
 	own := i.Owner.(*ownInstance)
-	if own.held += n; own.held == 0 {
+	own.held += n
+	switch {
+	case own.held == 0:
 		i.Close()
+	case n > 0:
+		// It may have been about to be closed: a guest may dial in the event that
+		// tells it of the end of its last connection.
+		i.StayOpen()
+	}
+}
+
+// ended counts an instance that is closed. One that was never given to a connection has no
+// owner, and is in no count.
+func (e *eachCrew) ended(i *plugins.Instance) {
+	if _, ok := i.Owner.(*ownInstance); ok {
 		e.s.counters.instances.Add(-1)
 	}
 }

@@ -99,9 +99,7 @@ func (i *Instance) comeBack(err error) {
 		// Nobody is left on the loop who could use it.
 		i.inCall, i.off = false, false
 		i.dropStack()
-		if i.pool != nil {
-			i.pool = nil // which was the loop's
-		}
+		i.pool, i.loopGone = nil, true // which was the loop's
 		i.Close()
 	}
 	cpu.End(ns) // last: who waits for it finds the rest done
@@ -113,15 +111,17 @@ func (i *Instance) back(e event, err error) {
 	i.dropStack()
 	i.serving, i.current = nil, event{}
 	r, ok := i.returned(e.call, err)
+	used := 0
 	if ok {
-		used := i.after(e, r)
-		switch e.call {
-		case callReseed:
-			i.offerAll() // Window may have been asked for and did not come back
-		case callData:
-			end := uint64(i.window) + e.arg
-			e.conn.Consumed(i.memory.b[i.window:end:end], used)
-		}
+		used = i.after(e, r)
+	}
+	switch e.call {
+	case callReseed:
+		i.offerAll() // Window may have been asked for and did not come back
+	case callData:
+		// Also after a trap: a relay may wait for it, which has to end.
+		end := uint64(i.window) + e.arg
+		e.conn.Consumed(i.memory.b[i.window:end:end], used)
 	}
 	i.drain()
 }

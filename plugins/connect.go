@@ -46,7 +46,7 @@ func (i *Instance) connect(ptr uint32, n int32) int32 {
 	if i.listener.Dialer == nil || i.loop == nil {
 		return int32(abi.Denied)
 	}
-	p := &pending{i: i}
+	p := &pending{i: i, cancel: func() {}}
 	if p.handle = i.handles.add(p); p.handle == 0 {
 		return int32(abi.Quota)
 	}
@@ -188,10 +188,19 @@ func (i *Instance) splice(a, b int32) abi.Code {
 	}
 	i.letGo(a)
 	i.letGo(b)
-	if i.listener.OnSplice != nil {
-		i.listener.OnSplice(i)
-	}
+	i.spliced = append(i.spliced, ca, cb)
 	return abi.OK
+}
+
+// settleSplices tells of what was spliced in the call that is over.
+func (i *Instance) settleSplices() {
+	n := len(i.spliced) / 2
+	i.spliced = nil
+	if i.listener.OnSplice != nil {
+		for range n {
+			i.listener.OnSplice(i)
+		}
+	}
 }
 
 // letGo makes a handle stale of which the guest is to hear no more.

@@ -153,6 +153,9 @@ func (i *Instance) Window(c *csa.CSA) []byte {
 func (i *Instance) Data(c *csa.CSA, p []byte) int { return i.data(c.Tag, c, len(p)) }
 
 func (i *Instance) data(handle int32, c conn, n int) int {
+	if i.state != running {
+		return 0 // and there may be no memory any more
+	}
 	if !i.memory.fill(n) {
 		i.poor = true
 	}

@@ -46,9 +46,12 @@ type Listener struct {
 	// a role that is one. Nil: all of makessl is DENIED.
 	MakeSSL func(c *csa.CSA, role int32, name string) abi.Code
 	// OnSplice is called on the loop for an instance that has spliced two of its
-	// connections, of which it hears no more. It may close the instance. Nil: nobody is
-	// told.
+	// connections, of which it hears no more, when the call is over in which it did. It may
+	// close the instance. Nil: nobody is told.
 	OnSplice func(i *Instance)
+	// OnClosed is called once for an instance that is closed, by whoever closes it. Nil:
+	// nobody is told.
+	OnClosed func(i *Instance)
 }
 
 // Instance is a running handler of shape events. It is made by any goroutine
@@ -67,7 +70,8 @@ type Instance struct {
 	globals  []uint64
 	state    state
 	inCall   bool
-	closing  bool // Close was called in a call, or with events in the line
+	closing  bool       // Close was called in a call, or with events in the line
+	spliced  []*csa.CSA // two by two, in the call that runs
 	window   uint32
 	length   uint32 // of the window
 
@@ -77,6 +81,8 @@ type Instance struct {
 	poor     bool     // its tenant had no memory for what it has written to
 	unseeded bool     // csa_reseed is to be called before anything else
 	stranded bool     // its pool could not make an executor for it
+	broken   bool     // it is closed, and had trapped
+	loopGone bool     // its loop has stopped
 
 	loop      *csa.Loop
 	handles   handles
@@ -312,13 +318,12 @@ func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 	}
 	if err != nil {
 		i.trapped(newTrap(c.String(), err))
-		return 0, false
 	}
+	i.settleSplices()
 	if i.closing && !i.off {
 		i.Close()
-		return 0, false
 	}
-	return result, true
+	return result, err == nil
 }
 
 // oncePerConnection are the exports of which the engine's 12 KB of state are
@@ -336,6 +341,9 @@ func (i *Instance) trapped(t *Trap) {
 		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: %v", t.Err)})
 	}
 	i.shutAll(t.reason())
+	for _, c := range i.spliced { // whose unconsumed bytes nobody knows
+		c.ShutdownMicroprocess(t.reason())
+	}
 	if i.listener.OnTrap != nil {
 		i.listener.OnTrap(i, t)
 	}
@@ -369,16 +377,21 @@ func (i *Instance) Connections() (n int) {
 // Memory is how many bytes of linear memory the instance has in use; 0 once
 // it is closed.
 func (i *Instance) Memory() int {
-	if i.asleep != nil {
+	switch {
+	case i.asleep != nil:
 		return len(i.pool.snapshot.image.bytes)
+	case i.state == closed:
+		return 0
 	}
 	return len(i.memory.b)
 }
 
-// Close ends the instance and frees its memory. Connections that it still
+// Close ends the instance. Connections that it still
 // serves are shut down; the guest hears nothing of that. Called while the
-// guest runs, or events wait for it to, it takes effect when they are over. Calling it again does
-// nothing. An instance that was never attached may be closed by any goroutine.
+// guest runs, or events wait for it to, it takes effect when they are over; StayOpen, called before,
+// takes it back. Its memory is freed when the event is over, since a CSA may yet copy from its
+// window. Calling it again does nothing. An instance that was never attached may be closed by any
+// goroutine, and is freed at once.
 func (i *Instance) Close() {
 	if i.inCall || i.off {
 		i.closing = true
@@ -387,20 +400,41 @@ func (i *Instance) Close() {
 	if i.state == closed {
 		return
 	}
-	trapped := i.state == dead
+	i.broken = i.state == dead
 	i.state, i.closing = closed, false
 	i.shutAll(csa.Reason{Code: abi.Closed, Why: "its handler's instance was closed"})
 	i.stopTimers()
 	i.finishLog()
 	i.serving = nil
+	if i.listener.OnClosed != nil {
+		i.listener.OnClosed(i)
+	}
+	if i.loop != nil && !i.loopGone {
+		i.loop.AtEnd((*closedInstance)(i))
+	} else {
+		i.giveBack()
+	}
+}
+
+// StayOpen takes a Close back that waits for the guest, or for events in its line.
+func (i *Instance) StayOpen() { i.closing = false }
+
+// closedInstance is an instance that is closed, to its loop.
+type closedInstance Instance
+
+// EventOver frees what the instance has.
+func (e *closedInstance) EventOver() { (*Instance)(e).giveBack() }
+
+// giveBack frees what a closed instance has.
+func (i *Instance) giveBack() {
 	if i.pool != nil {
-		i.pool.recycle(i, trapped)
+		i.pool.recycle(i, i.broken)
 	} else {
 		i.book()
 		i.exec.close(i.module.runtime.options.Memory)
 		i.memory.Free()
 	}
-	i.exec = nil
+	i.exec, i.memory = nil, nil
 	i.module.leave()
 }
 

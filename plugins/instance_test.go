@@ -281,7 +281,7 @@ func TestStartOrder(t *testing.T) {
 	}
 }
 
-// Closing from inside a call waits for its end.
+// Closing from inside a call waits for its end, whose result still counts.
 func TestCloseInACall(t *testing.T) {
 	n := newTenant(t, 0)
 	i := n.start(callbacks(""), listener())
@@ -296,7 +296,7 @@ func TestCloseInACall(t *testing.T) {
 	if i.Running() {
 		t.Error("it still takes connections")
 	}
-	if used := i.data(h, f, 3); used != 0 || i.Memory() != 0 || len(f.ends) != 1 {
+	if used := i.data(h, f, 3); used != 3 || i.Memory() != 0 || len(f.ends) != 1 {
 		t.Errorf("after the call it consumed %d, has %d bytes, ended %v", used, i.Memory(), f.ends)
 	}
 }

@@ -379,7 +379,12 @@ func TestPoolBudgets(t *testing.T) {
 		if _, err := g.p.Get(); !errors.Is(err, ErrMemory) {
 			t.Errorf("a third one gives %v", err)
 		}
-		a.Close()
+		a.Close() // its memory is there until the event is over
+		if _, err := g.p.Get(); !errors.Is(err, ErrMemory) {
+			t.Errorf("within the event another one gives %v", err)
+		}
+	})
+	g.l.on(func() {
 		a, _ = g.p.Get()
 		if a == nil {
 			t.Error("what the first one had is not given back")
@@ -422,6 +427,11 @@ func TestPoolIsTrimmed(t *testing.T) {
 		for _, i := range all {
 			i.Close()
 		}
+		if len(g.p.free) != 0 {
+			t.Errorf("%d memories are free within the event", len(g.p.free))
+		}
+	})
+	g.l.on(func() {
 		if len(g.p.free) != 10 || len(g.p.executors) != 1 {
 			t.Errorf("%d memories and %d executors are kept", len(g.p.free), len(g.p.executors))
 		}

@@ -364,6 +364,12 @@ int32_t csa_v1_makessl(int32_t conn, int32_t role, const void *ptr, int32_t len)
  * the event is over, goes first. The handles are gone when this returns:
  * nothing is heard of them any more, and no timer of theirs fires.
  *
+ * What the callback returns counts as ever: of what it was given, `csa_data`
+ * returns how much it has consumed, and only the other bytes go; an error
+ * closes both connections. If the callback traps, or is stopped, both are
+ * closed as all others of the instance are, for nobody knows what it has
+ * consumed.
+ *
  * AGAIN says that one of them is not open yet, or not secured yet, CLOSED
  * that one is over or the guest has finished sending on it, INVALID that they
  * are the same, or that one is over UDP. A peer that has finished sending is
