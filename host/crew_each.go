@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -13,8 +14,8 @@ import (
 	"bulkhead/plugins"
 )
 
-// memoryPatience is how long a connection waits for memory for its instance, or
-// for a place among its tenant's instances.
+// memoryPatience is how long a connection waits for memory or mappings for its instance,
+// or for a place among its tenant's instances.
 const memoryPatience = 10 * time.Second
 
 // memoryRetry is how often it asks.
@@ -342,26 +343,53 @@ func (e *eachCrew) failed(w waiting, err error) {
 	}
 	now := e.s.home.Now()
 	wait := memoryRetry
-	full := errors.Is(err, plugins.ErrMemory) || errors.Is(err, plugins.ErrInstances) || errors.Is(err, plugins.ErrTimers)
+	full := fullKey(err) != ""
 	if full && now-w.since < int64(memoryPatience) && !e.closed {
 		// Another connection's end may make room: this one waits on, first.
 		e.queue = append([]waiting{w}, e.queue...)
 	} else {
-		e.queued.Add(-1)
 		if !full {
 			e.s.counters.failed.Add(1)
 			wait = e.backoff.failed(now)
 		}
-		e.s.counters.refused.Add(1)
-		e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
-		w.c.Loop().Post(func() {
-			w.c.ShutdownMicroprocess(csa.Reason{Code: abi.Refused, Why: "its handler did not start"})
-		})
+		e.refuse(w, err, wait)
+		for full && len(e.queue) > 0 && now-e.queue[0].since >= int64(memoryPatience) {
+			w, e.queue = e.queue[0], e.queue[1:]
+			e.refuse(w, err, wait)
+		}
 	}
 	if !e.closed {
 		e.paused = true
 		e.pause.Reset(wait)
 	}
+}
+
+// refuse closes a connection whose handler could not be made.
+func (e *eachCrew) refuse(w waiting, err error, wait time.Duration) {
+	e.queued.Add(-1)
+	e.s.counters.refused.Add(1)
+	e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
+	why := csa.Reason{Code: abi.Refused, Why: "its handler did not start"}
+	if key := fullKey(err); key != "" {
+		why.Why = fmt.Sprintf("its handler did not start: its tenant had no room for another instance for %v (%s)", memoryPatience, key)
+	}
+	w.c.Loop().Post(func() { w.c.ShutdownMicroprocess(why) })
+}
+
+// fullKey is the key of the limit that keeps an instance from being made, while others
+// hold what it needs; "" when it is something else.
+func fullKey(err error) string {
+	switch {
+	case errors.Is(err, plugins.ErrMappings):
+		return "mappings"
+	case errors.Is(err, plugins.ErrMemory):
+		return "memory"
+	case errors.Is(err, plugins.ErrInstances):
+		return "instances"
+	case errors.Is(err, plugins.ErrTimers):
+		return "timers"
+	}
+	return ""
 }
 
 func (e *eachCrew) release(h csa.Handler) {

@@ -65,6 +65,10 @@ type Options struct {
 	// is tried again, and they wait on. When all are loaded, what that took is given back
 	// to the system.
 	LoadLate bool
+	// Mappings is how many memory mappings the tenants' plugins and instances may have
+	// together. Zero or less: what the system gives the process, without a reserve for
+	// everything else.
+	Mappings int
 	// Native has handlers written in Go, by the name of the listener they
 	// serve instead of its plugin.
 	Native map[string]Native
@@ -82,6 +86,7 @@ type Host struct {
 	started     started
 	late        *lateLoads
 	cores       *cores.Cores
+	mappings    *budget.Mappings
 	connections *budget.Count
 	resolver    egress.Resolver
 	handshakes  *csa.Handshakes
@@ -165,10 +170,11 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	h.handshakes = csa.NewHandshakes(0)
 	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
+	h.mappings = newMappings(cfg, o.Mappings, h.log)
 	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
 	var err error
 	for _, t := range cfg.Tenants {
-		if h.tenants[t.Name], err = newTenant(t, h.cores, o.RootCAs); err != nil {
+		if h.tenants[t.Name], err = newTenant(t, h.cores, h.mappings, o.RootCAs); err != nil {
 			return nil, err
 		}
 	}
@@ -488,10 +494,11 @@ func Check(cfg *config.Config, o Options) error {
 		log = slog.Default()
 	}
 	all := cores.New(cores.Options{})
+	mappings := newMappings(cfg, o.Mappings, log)
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		var err error
-		if tenants[t.Name], err = newTenant(t, all, nil); err != nil {
+		if tenants[t.Name], err = newTenant(t, all, mappings, nil); err != nil {
 			return err
 		}
 	}

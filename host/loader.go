@@ -141,6 +141,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		Code:        p.store,
 		Compiler:    compiler.Command{Args: p.compile},
 		Memory:      t.memory,
+		Mappings:    t.mappings,
 		MemoryLimit: t.config.Memory,
 		Instances:   t.config.Instances,
 		Timers:      t,

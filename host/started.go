@@ -42,7 +42,7 @@ func (s started) key(l *config.Listener, t *config.Tenant) string {
 	}
 	b, err := json.Marshal([]any{
 		s.program, sha256.Sum256(code), l.Name, l.Tenant, l.PluginSHA256, l.Instance, l.Shape, l.Snapshot, l.EventTimeout, l.Config,
-		t.Memory, t.Stack, t.Instances, t.Timers, t.CPU,
+		t.Memory, t.Stack, t.Instances, t.Mappings, t.Timers, t.CPU,
 	})
 	if err != nil {
 		return ""

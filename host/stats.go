@@ -5,8 +5,11 @@ import "time"
 // Stats is what a host has done so far and holds now.
 type Stats struct {
 	Connections int // open, in all
-	Tenants     []TenantStats
-	Listeners   []ListenerStats
+	// Mappings are the memory mappings that plugins and instances hold, MappingLimit how
+	// many they may.
+	Mappings, MappingLimit int64
+	Tenants                []TenantStats
+	Listeners              []ListenerStats
 }
 
 // TenantStats are one tenant's.
@@ -22,6 +25,10 @@ type TenantStats struct {
 	Fuel        int64            // units of fuel used: docs/METER.md
 	Instances   int              // alive
 	Asleep      int              // of them: they have nothing to do, and hold no memory of their own
+	Mappings    int64            // memory mappings that its plugins and instances hold
+	MappingMost int64            // how many they could hold now
+	NoMapping   int64            // how often another was wanted and not allowed
+	NoExecutor  int64            // how often what calls run on could not be made
 	NoInstance  int64            // how often another instance was wanted and not allowed
 	Timers      int64            // timers in use
 	NoTimer     int64            // how often another timer was wanted and not allowed
@@ -48,7 +55,7 @@ type ListenerStats struct {
 
 // Stats may be called from any goroutine, while the host runs and after.
 func (h *Host) Stats() Stats {
-	st := Stats{Connections: h.connections.Used()}
+	st := Stats{Connections: h.connections.Used(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit()}
 	for _, c := range h.config.Tenants {
 		t := h.tenants[c.Name]
 		st.Tenants = append(st.Tenants, t.stats())
@@ -81,6 +88,9 @@ func (t *tenant) stats() TenantStats {
 		Refused:     t.memory.Refused(),
 		CPU:         time.Duration(t.cpu.Used()),
 		Held:        t.cpu.Held(),
+		Mappings:    t.mappings.Used(),
+		MappingMost: t.mappings.Limit(),
+		NoMapping:   t.mappings.Refused(),
 		Timers:      t.timers.Used(),
 		NoTimer:     t.timers.Refused(),
 		Counts:      t.metrics.snapshot(),
@@ -90,6 +100,7 @@ func (t *tenant) stats() TenantStats {
 		st.Fuel = r.Fuel()
 		st.Instances, st.NoInstance = r.Instances()
 		st.Asleep = r.Asleep()
+		st.NoExecutor = r.Short()
 	}
 	if l := t.log.Load(); l != nil {
 		st.LogDropped = l.dropped.Load()

@@ -34,6 +34,7 @@ type tenant struct {
 	accepts     *budget.Rate
 	in, out     *budget.Rate
 	timers      *budget.Memory
+	mappings    *budget.MappingShare
 	cpu         *cores.Share
 	peers       []*peers     // its UDP sockets
 	making      atomic.Bool  // one of them is being asked to make room
@@ -45,7 +46,7 @@ type tenant struct {
 
 var _ csa.Budget = (*tenant)(nil)
 
-func newTenant(c config.Tenant, all *cores.Cores, roots *x509.CertPool) (*tenant, error) {
+func newTenant(c config.Tenant, all *cores.Cores, mappings *budget.Mappings, roots *x509.CertPool) (*tenant, error) {
 	policy, err := egress.Parse(c.Connect)
 	if err != nil {
 		return nil, fmt.Errorf("tenant %q: connect: %w", c.Name, err)
@@ -62,6 +63,7 @@ func newTenant(c config.Tenant, all *cores.Cores, roots *x509.CertPool) (*tenant
 		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		timers:      budget.NewMemory(int64(c.Timers)),
+		mappings:    mappings.Share(c.Mappings),
 		cpu:         all.Share(c.CPU),
 	}, nil
 }

@@ -54,7 +54,7 @@ func (i *Instance) drain() {
 	}
 	if i.stranded {
 		i.stranded = false
-		i.trapped(newTrap("its start", &stopped{StopMemory, "its tenant has no memory left for what it runs on"}))
+		i.trapped(newTrap("its start", i.stopForLack()))
 	}
 	for len(i.queue) > 0 {
 		i.off = false

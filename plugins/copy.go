@@ -52,10 +52,14 @@ var zeros = make([]byte, systemPage)
 
 // newCopy reserves max pages, the first of which are a copy of an image, and
 // charges usual bytes for what will be written to.
-func newCopy(account MemoryAccount, of *image, max uint32, usual int) (*linearMemory, error) {
-	m := &linearMemory{account: account, image: of}
+func newCopy(o *RuntimeOptions, of *image, max uint32, usual int) (*linearMemory, error) {
+	m := &linearMemory{account: o.Memory, maps: mapped{account: o.Mappings}, image: of}
 	if !m.charge(copyOverhead + usual) {
 		return nil, noRoom(int64(copyOverhead + usual))
+	}
+	if !m.maps.take(copyMappings) {
+		m.discharge(m.charged)
+		return nil, noMappings()
 	}
 	m.written.before = usual
 	space, err := reserveSpace(max)
@@ -65,6 +69,7 @@ func newCopy(account MemoryAccount, of *image, max uint32, usual int) (*linearMe
 	}
 	if err != nil {
 		m.discharge(m.charged)
+		m.maps.drop()
 		m.Free()
 		return nil, err
 	}
@@ -127,6 +132,7 @@ func (m *linearMemory) putBack() (wrote int, ok bool) {
 		}
 		m.b = m.space[:len(m.image.bytes):len(m.image.bytes)]
 		m.discharge(len(tail))
+		m.maps.give(1)
 	}
 	n, kept := m.image.restore(m.b)
 	if !kept && !dropPages(m.b) {
@@ -203,7 +209,7 @@ func measureFault() int64 {
 		return 0
 	}
 	defer g.close()
-	m, err := newCopy(unlimited{}, g, 2, 0)
+	m, err := newCopy(&RuntimeOptions{Memory: unlimited{}, Mappings: unlimited{}}, g, 2, 0)
 	if err != nil {
 		return 0
 	}

@@ -36,6 +36,11 @@ func (a *account) ReleaseTimers(n int)           { a.timers.Add(-int64(n)) }
 func (a *account) Received(_ int, _ int64) int64 { return 0 }
 func (a *account) Sent(_ int, _ int64) int64     { return 0 }
 
+// unbooked has memory charged, and mappings not.
+func unbooked(m MemoryAccount) *RuntimeOptions {
+	return &RuntimeOptions{Memory: m, Mappings: unlimited{}}
+}
+
 // journal keeps lines and counts.
 type journal struct {
 	mu     sync.Mutex
@@ -115,17 +120,18 @@ func (f *fake) SetTimer(t int32, d time.Duration) abi.Code {
 
 // tenant is a runtime, its books, and what a test makes with it.
 type tenant struct {
-	t   testing.TB
-	r   *Runtime
-	acc *account
-	log *journal
+	t    testing.TB
+	r    *Runtime
+	acc  *account
+	maps *mappingAccount
+	log  *journal
 }
 
 func newTenant(t testing.TB, memory int64) *tenant {
 	t.Helper()
-	n := &tenant{t: t, acc: &account{}, log: &journal{}}
+	n := &tenant{t: t, acc: &account{}, maps: &mappingAccount{}, log: &journal{}}
 	var err error
-	n.r, err = NewRuntime(RuntimeOptions{Memory: n.acc, Timers: n.acc, MemoryLimit: memory, Log: n.log, Counter: n.log})
+	n.r, err = NewRuntime(RuntimeOptions{Memory: n.acc, Mappings: n.maps, Timers: n.acc, MemoryLimit: memory, Log: n.log, Counter: n.log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,9 @@ type Instance struct {
 	awake    bool     // it is among its pool's
 	poor     bool     // its tenant had no memory for what it has written to
 	unseeded bool     // csa_reseed is to be called before anything else
-	stranded bool     // its pool could not make an executor for it
+	stranded bool     // its pool could not have for it what it lacks
+	lacking  int64    // since when it waits for that; 0: it does not
+	lack     error    // why it is not there
 	broken   bool     // it is closed, and had trapped
 	loopGone bool     // its loop has stopped
 
@@ -195,7 +197,7 @@ func (i *Instance) instantiate(at place) (err error) {
 		m.leave()
 		err = fmt.Errorf("%s: making an instance: %w", m.name, err)
 	}()
-	if i.memory, err = newLinearMemory(m.runtime.options.Memory, m.min, m.max); err != nil {
+	if i.memory, err = newLinearMemory(&m.runtime.options, m.min, m.max); err != nil {
 		return err
 	}
 	if i.exec, err = m.newExecutor(i.memory, &startContext{context.Background(), i}); err != nil {

@@ -27,18 +27,24 @@ type linearMemory struct {
 	space   []byte
 	b       []byte // space[:in use]
 	charged int    // bytes of the account, until Free
+	maps    mapped
 
 	image   *image // nil: none
 	written written
 }
 
 // newLinearMemory reserves max pages and takes min of them.
-func newLinearMemory(account MemoryAccount, min, max uint32) (*linearMemory, error) {
-	space, err := reserveSpace(max)
-	if err != nil {
+func newLinearMemory(o *RuntimeOptions, min, max uint32) (*linearMemory, error) {
+	m := &linearMemory{account: o.Memory, maps: mapped{account: o.Mappings}}
+	if !m.maps.take(plainMappings) {
+		return nil, noMappings()
+	}
+	var err error
+	if m.space, err = reserveSpace(max); err != nil {
+		m.maps.drop()
 		return nil, err
 	}
-	m := &linearMemory{account: account, space: space, b: space[:0:0]}
+	m.b = m.space[:0:0]
 	if m.grow(uint64(min)*wasm.PageSize) == nil {
 		m.Free()
 		return nil, noRoom(int64(min) * wasm.PageSize)
@@ -88,9 +94,16 @@ func (m *linearMemory) grow(size uint64) []byte {
 	if !m.charge(more) {
 		return nil
 	}
+	if m.image != nil && used == len(m.image.bytes) && !m.maps.take(1) {
+		m.discharge(more)
+		return nil
+	}
 	smallPages(m.space[used:size])
 	if err := unix.Mprotect(m.space[used:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
 		m.discharge(more)
+		if m.image != nil && used == len(m.image.bytes) {
+			m.maps.give(1)
+		}
 		return nil
 	}
 	m.b = m.space[:size:size]
@@ -106,6 +119,7 @@ func (m *linearMemory) Free() {
 	m.discharge(m.charged)
 	_ = unix.Munmap(m.space)
 	m.space, m.b = nil, nil
+	m.maps.drop()
 }
 
 // size writes a number of bytes for people.

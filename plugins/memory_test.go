@@ -12,7 +12,7 @@ import (
 func TestLinearMemory(t *testing.T) {
 	acc := &account{}
 	acc.limit.Store(3 * wasm.PageSize)
-	m, err := newLinearMemory(acc, 1, 10)
+	m, err := newLinearMemory(unbooked(acc), 1, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestLinearMemory(t *testing.T) {
 		t.Errorf("%d bytes are held after Free", held)
 	}
 	acc.limit.Store(wasm.PageSize)
-	if _, err := newLinearMemory(acc, 2, 10); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
+	if _, err := newLinearMemory(unbooked(acc), 2, 10); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
 		t.Errorf("a memory that does not fit gives %v, and %d bytes are held", err, acc.held.Load())
 	}
 }

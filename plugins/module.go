@@ -104,7 +104,12 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Modul
 	if !r.acquire() {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)
 	}
+	if !r.options.Mappings.ReserveMappings(moduleMappings) {
+		r.release(1)
+		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrMappings)
+	}
 	if m.code, err = r.compileModule(name, metered.Code); err != nil {
+		r.options.Mappings.ReleaseMappings(moduleMappings)
 		r.release(1)
 		return nil, refused(name, "does not compile: %s", firstLine(err))
 	}
@@ -199,6 +204,7 @@ func (m *Module) hold() bool {
 func (m *Module) drop() {
 	if m.users.Add(-1) == 0 {
 		_ = m.code.Close(context.Background())
+		m.runtime.options.Mappings.ReleaseMappings(moduleMappings)
 		m.runtime.release(1)
 	}
 }

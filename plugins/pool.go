@@ -39,9 +39,10 @@ type Pool struct {
 	loop      *csa.Loop
 	turn      *turn
 	executors []*executor
-	busy      int         // executors in a call
-	making    bool        // one is being made off the loop
-	waiting   []*Instance // for one
+	busy      int  // executors in a call
+	making    bool // one is being made off the loop
+	lack      lack
+	ask       *csa.Timer // for what it lacks
 	free      []*linearMemory
 	live      int // Instances
 	leastFree int // the fewest in free since the last trim
@@ -54,6 +55,7 @@ type Pool struct {
 	trim      *csa.Timer
 	trimming  bool
 	closed    bool
+	left      bool // it holds the snapshot no more
 }
 
 // Pool makes the pool of one loop, on that loop. It has to be closed before the loop
@@ -62,7 +64,7 @@ func (s *Snapshot) Pool(l *csa.Loop) *Pool {
 	pools.Add(1)
 	s.users.Add(1)
 	p := &Pool{snapshot: s, loop: l, turn: s.module.runtime.turnOf(l)}
-	p.trim = l.NewTimer(p.tidy)
+	p.trim, p.ask = l.NewTimer(p.tidy), l.NewTimer(p.askAgain)
 	return p
 }
 
@@ -75,6 +77,8 @@ func (p *Pool) Close() {
 	p.closed = true
 	pools.Add(-1)
 	p.trim.Stop()
+	p.ask.Stop()
+	p.askAgain()
 	for _, m := range p.free {
 		m.Free()
 	}
@@ -85,13 +89,16 @@ func (p *Pool) Close() {
 // leaveWhenOver gives the rest back when the pool is closed and nothing of it is in
 // use any more.
 func (p *Pool) leaveWhenOver() {
-	if !p.closed || p.live > 0 || p.making {
+	if !p.closed || p.live > 0 {
 		return
 	}
 	for len(p.executors) > 0 {
 		p.drop(p.executors[0])
 	}
-	p.snapshot.drop()
+	if !p.left {
+		p.left = true
+		p.snapshot.drop()
+	}
 }
 
 // Get makes an Instance, which is attached to the loop. No code of the guest's runs
@@ -138,7 +145,7 @@ func (p *Pool) memory() (*linearMemory, error) {
 		p.leastFree = min(p.leastFree, n-1)
 		return m, nil
 	}
-	return newCopy(s.module.runtime.options.Memory, s.image, s.module.max, usual)
+	return newCopy(&s.module.runtime.options, s.image, s.module.max, usual)
 }
 
 // usual is how many bytes an instance is charged for what it will write to.
@@ -190,20 +197,24 @@ func (p *Pool) room() int {
 // ready reports whether an Instance can have an executor now, and has woken it then. If
 // not, it will be told to go on.
 func (p *Pool) ready(i *Instance) bool {
-	if p.executorFor(i) {
-		if i.asleep == nil || p.rouse(i) {
-			return true
+	if !p.executorFor(i) {
+		p.lacks(i, p.lack.why)
+		p.lack.runners = append(p.lack.runners, i)
+		if p.lack.why == nil || !p.lack.set {
+			p.makeLater()
 		}
-		i.stranded = true
-		i.goOnLater()
 		return false
 	}
-	p.waiting = append(p.waiting, i)
-	if !p.making {
-		p.making = true
-		go p.makeAside()
+	if i.asleep != nil {
+		if err := p.rouse(i); err != nil {
+			p.lacks(i, err)
+			p.lack.sleepers = append(p.lack.sleepers, i)
+			p.askLater()
+			return false
+		}
 	}
-	return false
+	p.satisfied(i)
+	return true
 }
 
 // executorFor reports whether there is an executor for an instance, or makes one where
@@ -212,7 +223,7 @@ func (p *Pool) executorFor(i *Instance) bool {
 	if i.exec != nil || p.busy < len(p.executors) {
 		return true
 	}
-	if p.snapshot.quick {
+	if p.snapshot.quick && p.lack.why == nil {
 		if e, err := p.snapshot.newExecutor(); err == nil {
 			p.executors = append(p.executors, e)
 			p.tidyLater()
@@ -222,26 +233,41 @@ func (p *Pool) executorFor(i *Instance) bool {
 	return false
 }
 
+// makeLater has an executor made off the loop.
+func (p *Pool) makeLater() {
+	if !p.making {
+		p.making = true
+		p.snapshot.users.Add(1) // the loop may have stopped when it is made
+		go p.makeAside()
+	}
+}
+
 // makeAside makes an executor off the loop.
 func (p *Pool) makeAside() {
 	e, err := p.snapshot.newExecutor()
 	if !p.loop.Post(func() { p.made(e, err) }) && err == nil {
 		e.close(p.snapshot.module.runtime.options.Memory)
 	}
+	p.snapshot.drop()
 }
 
 func (p *Pool) made(e *executor, err error) {
 	p.making = false
+	p.lack.why = err
 	if err == nil {
-		p.executors = append(p.executors, e)
+		p.executors = append(p.executors, e) // which leaveWhenOver closes if it comes too late
 		p.tidyLater()
-	}
-	waiting := p.waiting
-	p.waiting = nil
-	for _, i := range waiting {
-		// With none at all, nobody would ever tell them to go on.
-		i.stranded = err != nil && len(p.executors) == 0
-		i.goOnLater()
+		waiting := p.lack.runners
+		p.lack.runners = nil
+		for _, i := range waiting {
+			i.goOnLater()
+		}
+	} else {
+		p.snapshot.module.runtime.short.Add(1)
+		for _, i := range p.lack.runners {
+			i.lack = err
+		}
+		p.askLater()
 	}
 	p.leaveWhenOver()
 }
@@ -272,9 +298,9 @@ func (p *Pool) take(i *Instance) bool {
 func (p *Pool) give(e *executor) {
 	e.busy = false
 	p.busy--
-	if len(p.waiting) > 0 {
-		i := p.waiting[0]
-		p.waiting = p.waiting[1:]
+	if len(p.lack.runners) > 0 {
+		i := p.lack.runners[0]
+		p.lack.runners = p.lack.runners[1:]
 		i.goOnLater()
 	}
 }

@@ -182,7 +182,7 @@ func TestWrittenTo(t *testing.T) {
 		t.Skip(err)
 	}
 	defer g.close()
-	m, err := newCopy(&account{}, g, 20, 0)
+	m, err := newCopy(unbooked(&account{}), g, 20, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestWrittenPagesAreCharged(t *testing.T) {
 	}
 	defer big.close()
 	acc := &account{}
-	m, err := newCopy(acc, big, 200, 2*systemPage)
+	m, err := newCopy(unbooked(acc), big, 200, 2*systemPage)
 	if err != nil {
 		t.Fatal(err)
 	}

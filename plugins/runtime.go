@@ -44,6 +44,15 @@ type Timers interface {
 	ReleaseTimers(n int)
 }
 
+// MappingAccount is the tenant's budget of memory mappings, of which the system gives a
+// process so many. Its methods are called from any goroutine and must not block.
+type MappingAccount interface {
+	// ReserveMappings takes n, or reports false when there are not so many left;
+	// ReleaseMappings gives them back.
+	ReserveMappings(n int) bool
+	ReleaseMappings(n int)
+}
+
 // Counter keeps the tenant's metrics. It is called from any goroutine and must
 // not block.
 type Counter interface {
@@ -67,6 +76,9 @@ type RuntimeOptions struct {
 	// pages of 64 KiB, and with what their tables, globals and segments take in
 	// the host where that is above 64 KiB an instance. Nil: nothing is charged.
 	Memory MemoryAccount
+	// Mappings is charged with the memory mappings that the runtime, its modules and
+	// their instances take. Nil: nothing is charged.
+	Mappings MappingAccount
 	// MemoryLimit is the greatest memory of one instance in bytes, rounded down
 	// to pages of 64 KiB, but at least one. Zero or less: DefaultMemoryLimit.
 	MemoryLimit int64
@@ -101,6 +113,7 @@ type Runtime struct {
 	living  atomic.Int64 // instances
 	asleep  atomic.Int64 // of them
 	refused atomic.Int64
+	short   atomic.Int64 // executors that could not be made
 
 	mu      sync.Mutex
 	live    int // modules open
@@ -117,6 +130,9 @@ var versionLock sync.Mutex
 // ErrInstances is the error of an instance that its tenant may not have beside
 // those it has.
 var ErrInstances = errors.New("its tenant has as many instances as it may (instances)")
+
+// ErrMappings is the error of what its tenant has no memory mappings left for.
+var ErrMappings = errors.New("its tenant has no memory mappings left (mappings)")
 
 // ErrClosed is the error of a runtime or module that is closing.
 var ErrClosed = errors.New("it is closed")
@@ -143,6 +159,9 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	if o.Memory == nil {
 		o.Memory = unlimited{}
 	}
+	if o.Mappings == nil {
+		o.Mappings = unlimited{}
+	}
 	if o.Log == nil {
 		o.Log = silent{}
 	}
@@ -166,6 +185,14 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		config: wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader).
 			WithSysWalltime().WithSysNanotime(),
 	}
+	if !o.Mappings.ReserveMappings(runtimeMappings) {
+		return nil, fmt.Errorf("starting the WebAssembly engine: %w", ErrMappings)
+	}
+	defer func() {
+		if err != nil {
+			o.Mappings.ReleaseMappings(runtimeMappings)
+		}
+	}()
 	versionLock.Lock()
 	defer versionLock.Unlock()
 	defer func() {
@@ -216,6 +243,9 @@ func (r *Runtime) Instances() (living int, refused int64) {
 	return int(r.living.Load()), r.refused.Load()
 }
 
+// Short is how often an executor, which calls run on, could not be made.
+func (r *Runtime) Short() int64 { return r.short.Load() }
+
 // Asleep is how many of the instances sleep: they have had nothing to do for some
 // seconds, and hold no memory of their own.
 func (r *Runtime) Asleep() int { return int(r.asleep.Load()) }
@@ -244,6 +274,7 @@ func (r *Runtime) release(n int) {
 		ctx := context.Background()
 		_ = r.engine.Close(ctx)
 		_ = r.cache.Close(ctx)
+		r.options.Mappings.ReleaseMappings(runtimeMappings)
 		close(r.done)
 	}
 }
@@ -353,6 +384,9 @@ type unlimited struct{}
 
 func (unlimited) Reserve(int) bool { return true }
 func (unlimited) Release(int)      {}
+
+func (unlimited) ReserveMappings(int) bool { return true }
+func (unlimited) ReleaseMappings(int)      {}
 
 type silent struct{}
 

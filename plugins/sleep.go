@@ -97,15 +97,21 @@ func (p *Pool) sleep(i *Instance) {
 	p.keep(m)
 }
 
-// rouse wakes an instance that sleeps. It reports false when there is no memory for it.
-func (p *Pool) rouse(i *Instance) bool {
+// rouse wakes an instance that sleeps, if there is memory for it.
+func (p *Pool) rouse(i *Instance) error {
 	began := nanotime()
 	s := i.asleep
-	p.sleptOut(i)
+	account := p.snapshot.module.runtime.options.Memory
+	account.Release(s.charged)
 	m, err := p.memory()
 	if err != nil {
-		return false
+		if !account.Reserve(s.charged) {
+			s.charged = 0 // others of its tenant's were quicker
+		}
+		return err
 	}
+	s.charged = 0
+	p.sleptOut(i)
 	m.change(s.changes)
 	i.memory = m
 	p.usedNow(i)
@@ -114,7 +120,7 @@ func (p *Pool) rouse(i *Instance) bool {
 		i.poor = true
 	}
 	i.cpu().Book(nanotime() - began)
-	return true
+	return nil
 }
 
 // sleptOut ends the sleep of an instance, with what was charged for it.

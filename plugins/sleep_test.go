@@ -111,7 +111,7 @@ func TestNoSleep(t *testing.T) {
 	})
 }
 
-// An instance for which there is no memory when it is to wake is ended, and nobody else.
+// An instance for which there is no memory when it is to wake waits, and is ended then, and nobody else.
 func TestNoMemoryToWake(t *testing.T) {
 	g := newPooled(t, counts().Bytes(), listener())
 	a, b := g.get(), g.get()
@@ -129,6 +129,7 @@ func TestNoMemoryToWake(t *testing.T) {
 		g.acc.limit.Store(1)
 		a.deliver(event{call: callData, handle: a.handles.add(f), arg: 1, conn: f})
 	})
+	g.impatient(a)
 	until(t, "it is ended", func() (over bool) { g.l.on(func() { over = ended != nil }); return over })
 	if ended.Stop != StopMemory || !f.Over() {
 		t.Errorf("it ended with %+v, and its connection: %v", ended, f.ends)
@@ -155,7 +156,7 @@ func TestChanges(t *testing.T) {
 	defer g.close()
 	slept := 0
 	for range 300 {
-		m, err := newCopy(unlimited{}, g, 16, 0)
+		m, err := newCopy(unbooked(unlimited{}), g, 16, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +181,7 @@ func TestChanges(t *testing.T) {
 			continue
 		}
 		slept++
-		again, err := newCopy(unlimited{}, g, 16, 0)
+		again, err := newCopy(unbooked(unlimited{}), g, 16, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

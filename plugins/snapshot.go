@@ -19,6 +19,7 @@ type Snapshot struct {
 	module         *Module
 	listener       *Listener
 	image          *image
+	maps           mapped // of the image
 	globals        []uint64
 	timers         []instanceTimer
 	wasi           wasi.Process
@@ -78,7 +79,13 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	if !m.hold() {
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, ErrClosed)
 	}
+	s.maps.account = m.runtime.options.Mappings
+	if !s.maps.take(imageMappings) {
+		m.drop()
+		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, noMappings())
+	}
 	if s.image, err = newImage(i.memory.b); err != nil {
+		s.maps.drop()
 		m.drop()
 		return nil, &SnapshotError{m.name, []string{"cannot be kept: " + err.Error()}}
 	}
@@ -86,6 +93,7 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	account := m.runtime.options.Memory
 	if n := len(s.image.bytes); !account.Reserve(n + copyOverhead + firstUsual) {
 		s.image.close()
+		s.maps.drop()
 		m.drop()
 		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, beside which its tenant has no room for a copy; raise its memory", size(int64(n)))}}
 	}
@@ -122,6 +130,7 @@ func (s *Snapshot) drop() {
 	if s.users.Add(-1) == 0 {
 		n := len(s.image.bytes)
 		s.image.close()
+		s.maps.drop()
 		s.module.runtime.options.Memory.Release(n)
 		s.module.drop()
 	}

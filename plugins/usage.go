@@ -81,11 +81,12 @@ type Stop byte
 
 // The reasons.
 const (
-	StopNot     Stop = iota // it was not stopped
-	StopTimeout             // the event used more CPU time than event_timeout
-	StopStack               // its stack became too large
-	StopMemory              // its tenant had no memory for its stack
-	StopHost                // the host stops
+	StopNot      Stop = iota // it was not stopped
+	StopTimeout              // the event used more CPU time than event_timeout
+	StopStack                // its stack became too large
+	StopMemory               // its tenant had no memory for its stack, or what it has written to
+	StopMappings             // its tenant had no memory mappings for it to wake
+	StopHost                 // the host stops
 )
 
 // code is what the connections of a stopped instance are closed with.
@@ -307,6 +308,14 @@ func (i *Instance) mustStop(ran int64) *stopped {
 // tenant has left.
 func (i *Instance) stopForMemory() *stopped {
 	return &stopped{StopMemory, "its tenant has no memory left for what it has written to"}
+}
+
+// stopForLack stops a guest whose pool could not have what it runs on.
+func (i *Instance) stopForLack() *stopped {
+	if errors.Is(i.lack, ErrMappings) {
+		return &stopped{StopMappings, fmt.Sprintf("its tenant has had no memory mappings left for what it runs on for %v (mappings)", patience)}
+	}
+	return &stopped{StopMemory, fmt.Sprintf("its tenant has had no memory left for what it runs on for %v (memory)", patience)}
 }
 
 // dropStack lets go of the stack of the call that ran, if it has grown.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"strings"
 
 	"bulkhead/host"
 
@@ -13,7 +15,8 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Say what is wrong with the file, or the limits it sets",
 		Long: `Check reads FILE, compiles every plugin and starts an instance of each within
-its limits, and prints the limits in force. It opens no socket. The exit status
+its limits, and prints the limits in force, and how what the system has is shared
+out. It opens no socket. The exit status
 is 1 when anything is wrong; every error found is printed as FILE:LINE: what,
 and the mend.`,
 		Args: one("FILE"),
@@ -27,7 +30,11 @@ and the mend.`,
 			if err := host.Check(cfg, host.Options{Log: log, Compiler: compileWith}); err != nil {
 				return err
 			}
-			return cfg.WriteLimits(c.OutOrStdout())
+			if err := cfg.WriteLimits(c.OutOrStdout()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "\n# %s\n", strings.Join(host.Shares(cfg), "\n# "))
+			return err
 		},
 	}
 }

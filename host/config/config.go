@@ -75,6 +75,9 @@ type Tenant struct {
 	// Instances is the most instances it may have at once. 0 is as many as its
 	// connections and shared handlers need.
 	Instances int
+	// Mappings is the most memory mappings it may have at once. 0 is its share of
+	// those of the process.
+	Mappings int
 	// Timers is the most timers that its handlers may have set at once.
 	Timers int
 	// LogLines is the most lines a second that its handlers may log.

@@ -83,6 +83,7 @@ memory = "64MiB"
 cpu = 0.5
 stack = "1MiB"
 instances = 11
+mappings = 12
 timers = 12
 log_lines = 0.5
 connections = 10
@@ -146,7 +147,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	acme := c.Tenants[0]
 	acme.lines = nil
-	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Timers: 12, LogLines: 0.5, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Dials: 3, Upstreams: 4, Line: 11}); !reflect.DeepEqual(acme, want) {
+	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Mappings: 12, Timers: 12, LogLines: 0.5, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Dials: 3, Upstreams: 4, Line: 11}); !reflect.DeepEqual(acme, want) {
 		t.Errorf("tenant: got %+v, want %+v", acme, want)
 	}
 	a := c.Listeners[0]
@@ -158,24 +159,24 @@ func TestEveryKey(t *testing.T) {
 		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
 		FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
-		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: 28,
+		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: 29,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
 	}
 	if !reflect.DeepEqual(a, want) {
 		t.Errorf("listener a:\ngot  %+v\nwant %+v\nconfig %s", a, want, a.Config)
 	}
 	a.lines = lines
-	for key, line := range map[string]int{"name": 29, "plugin_sha256": 33, "owner": 43, "config": 44, "shape": 28, "no such key": 28} {
+	for key, line := range map[string]int{"name": 30, "plugin_sha256": 34, "owner": 44, "config": 45, "shape": 29, "no such key": 29} {
 		if got := a.LineOf(key); got != line {
 			t.Errorf("LineOf(%q) = %d, want %d", key, got, line)
 		}
 	}
-	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != 58 {
+	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != 59 {
 		t.Errorf("listener b: %+v", b)
 	} else if b.FirstByteTimeout != 0 || b.WriteTimeout != 20*time.Second || b.MinRate != 2000 || b.Lifetime != 720*time.Hour {
 		t.Errorf("listener b: %+v", b)
 	}
-	if got := c.Tenants[0].LineOf("connect"); got != 21 {
+	if got := c.Tenants[0].LineOf("connect"); got != 22 {
 		t.Errorf("line of connect: %d", got)
 	}
 	if got := c.Host.LineOf("log"); got != 7 || c.Host.LineOf("nothing") != 0 {

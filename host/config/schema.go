@@ -43,6 +43,9 @@ var hostFields = []field[Host]{
 // maxConnections bounds every count of connections.
 const maxConnections = 10_000_000
 
+// maxMappings bounds a tenant's memory mappings.
+const maxMappings = 10_000_000
+
 // maxTimers bounds a tenant's timers.
 const maxTimers = 100_000_000
 
@@ -73,6 +76,7 @@ var tenantFields = []field[Tenant]{
 		f.note = "of one call"
 	}),
 	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }),
+	intField("mappings", 0, maxMappings, "its share", func(t *Tenant) *int { return &t.Mappings }),
 	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }),
 	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).with(func(f *field[Tenant]) {
 		f.note = "a second"
