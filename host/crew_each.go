@@ -126,6 +126,8 @@ func (e *eachCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
 	e.s.died(t, "a handler", "its connection is closed")
 }
 
+func (e *eachCrew) begin() {}
+
 func (e *eachCrew) place() int {
 	if e.paused {
 		return -1

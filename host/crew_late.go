@@ -17,6 +17,7 @@ import (
 type lateCrew struct {
 	s      *server
 	crew   atomic.Pointer[crew] // nil until it is loaded
+	begun  atomic.Bool          // it has begun
 	wanted atomic.Bool          // a connection waits
 	// backoff is the loading's.
 	backoff backoff
@@ -66,7 +67,12 @@ func (q *lateLoads) work() {
 		last := false
 		for k := q.next(); k != nil; k = q.next() {
 			c, err := q.load(k.s)
-			last = q.loaded(k, c, err)
+			if err == nil {
+				k.crew.Store(&c)
+				c.begin()
+				k.begun.Store(true)
+			}
+			last = q.loaded(k, err)
 		}
 		if last {
 			debug.FreeOSMemory() // loading takes more than serving
@@ -106,13 +112,12 @@ func (q *lateLoads) next() *lateCrew {
 
 // loaded has the listener serve, or tries again after a while. It reports whether
 // nothing is left to be loaded.
-func (q *lateLoads) loaded(k *lateCrew, c crew, err error) (last bool) {
+func (q *lateLoads) loaded(k *lateCrew, err error) (last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.busy, k.s.config.Tenant)
 	switch {
 	case err == nil:
-		k.crew.Store(&c)
 		k.s.unpark()
 		k.s.readLate()
 	case q.stopped || errors.Is(err, plugins.ErrClosed):
@@ -147,6 +152,8 @@ func (q *lateLoads) stop() {
 func (q *lateLoads) wait() { q.workers.Wait() }
 
 // The crew that was loaded does what a crew does.
+
+func (k *lateCrew) begin() {} // the one that is loaded does, when it is
 
 func (k *lateCrew) place() int {
 	if c := k.crew.Load(); c != nil {

@@ -36,6 +36,7 @@ func (n *nativeCrew) peer(at int) csa.Handler { return n.handlers[at] }
 
 func (n *nativeCrew) release(csa.Handler) {}
 
+func (n *nativeCrew) begin()              {}
 func (n *nativeCrew) stop()               {}
 func (n *nativeCrew) stopOne(csa.Handler) {}
 func (n *nativeCrew) close()              {}

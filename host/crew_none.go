@@ -8,6 +8,7 @@ import (
 // noCrew is for a listener whose routes take every connection, or leave the others unserved.
 type noCrew struct{}
 
+func (noCrew) begin()                      {}
 func (noCrew) place() int                  { return -1 }
 func (noCrew) peer(int) csa.Handler        { return nil }
 func (noCrew) take(arrival)                {}

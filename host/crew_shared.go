@@ -23,7 +23,8 @@ type sharedCrew struct {
 // seat is the place of an instance on a loop.
 type seat struct {
 	at    int
-	ready atomic.Bool // there is a running instance
+	ready atomic.Bool       // there is a running instance
+	fresh *plugins.Instance // until begin, and nobody's
 
 	// The rest is the loop's.
 	instance *plugins.Instance
@@ -44,14 +45,25 @@ func newSharedCrew(s *server, m *plugins.Module) (*sharedCrew, error) {
 			k.close()
 			return nil, err
 		}
-		seat := &seat{at: at}
-		k.seats[at] = seat
+		k.seats[at] = &seat{at: at, fresh: i}
+	}
+	return k, nil
+}
+
+// begin puts the instances in their seats, from where their timers run.
+func (k *sharedCrew) begin() {
+	for at, seat := range k.seats {
+		if seat == nil {
+			continue
+		}
+		l := k.s.host.loops[at]
 		l.call(func() {
+			i := seat.fresh
+			seat.fresh = nil
 			seat.again = l.NewTimer(func() { k.restart(seat) })
 			k.seatWith(seat, i)
 		})
 	}
-	return k, nil
 }
 
 // seatWith puts a new instance in its seat, on the seat's loop.
@@ -156,7 +168,9 @@ func (k *sharedCrew) close() {
 		}
 		k.s.host.loops[at].call(func() {
 			seat.closed = true
-			seat.again.Stop()
+			if seat.again != nil {
+				seat.again.Stop()
+			}
 			if seat.instance != nil {
 				seat.ready.Store(false)
 				seat.instance.Close()
@@ -164,6 +178,10 @@ func (k *sharedCrew) close() {
 				k.s.counters.instances.Add(-1)
 			}
 		})
+		if seat.fresh != nil {
+			seat.fresh.Close()
+			seat.fresh = nil
+		}
 	}
 	k.starts.Wait()
 }

@@ -26,6 +26,8 @@ func newStdioCrew(s *server, m *plugins.Module) *stdioCrew {
 	return k
 }
 
+func (k *stdioCrew) begin() {}
+
 func (k *stdioCrew) place() int {
 	return leastLoaded(k.s.host.loops, anyLoop)
 }

@@ -58,7 +58,7 @@ func (s *server) openUDP() error {
 // not loaded yet.
 func (s *server) listenUDP() (err error) {
 	s.serving.Store(true)
-	if late, ok := s.crew.(*lateCrew); ok && late.crew.Load() == nil {
+	if late, ok := s.crew.(*lateCrew); ok && !late.begun.Load() {
 		late.wanted.Store(true) // whether something waits is not known
 		return nil
 	}

@@ -312,6 +312,9 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 	if len(all) > 0 {
 		return all
 	}
+	for _, s := range h.servers {
+		s.crew.begin()
+	}
 	return nil
 }
 

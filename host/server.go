@@ -74,6 +74,10 @@ type server struct {
 // crew provides a listener's connections with handlers: one instance each, or
 // one for a loop, or one for all.
 type crew interface {
+	// begin says that the listener is whole, its crew in its place above all: before, no code
+	// of a guest's may run on a loop, which could do everything that a guest may. It is called
+	// once, before everything else but close, and not on a loop.
+	begin()
 	// place says which loop the next connection goes to, or -1 when no
 	// handler is ready; server.unpark is then called when one is. It is
 	// called on the home loop.
