@@ -19,10 +19,11 @@ const module = "bulkhead"
 // not there may import none.
 var mayImport = map[string][]string{
 	"abi":      {},
+	"internal": {},
 	"selector": {},
-	"csa":      {"abi", "selector"},
-	"plugins":  {"abi", "csa"},
-	"host":     {"abi", "selector", "csa", "plugins"},
+	"csa":      {"abi", "selector", "internal"},
+	"plugins":  {"abi", "csa", "internal"},
+	"host":     {"abi", "selector", "csa", "plugins", "internal"},
 	"cmd":      {"abi", "plugins", "host"},
 	"sdk":      {},
 	"examples": {"sdk"},
@@ -43,7 +44,7 @@ var onlyIn = map[string][]string{
 	"github.com/pires/go-proxyproto": {"host/proxy"},
 	"golang.org/x/term":              {"cmd"},
 	"github.com/rogpeppe":            {"cmd"},
-	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples"},
+	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},
 }
 
 type source struct {

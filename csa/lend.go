@@ -33,6 +33,16 @@ func tlsBuffers(t *tls.Conn) (raw *bytes.Buffer, input *bytes.Reader, hand *byte
 	return (*bytes.Buffer)(unsafe.Add(base, tlsFields.raw)), (*bytes.Reader)(unsafe.Add(base, tlsFields.input)), (*bytes.Buffer)(unsafe.Add(base, tlsFields.hand))
 }
 
+// hasInput reports whether there is more to read of a record that was read in part; false
+// where that cannot be known.
+func hasInput(t *tls.Conn) bool {
+	if !tlsFields.known {
+		return false
+	}
+	_, input, _ := tlsBuffers(t)
+	return input.Len() > 0
+}
+
 // lendBuffer gives a TLS connection that has nothing buffered the loop's buffer to read
 // into. The handshake has to be over.
 func (l *Loop) lendBuffer(t *tls.Conn) {

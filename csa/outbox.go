@@ -83,6 +83,9 @@ const (
 // ReadReady is the selector's notice: it moves bytes from the socket to the
 // handler's window, and each window is an event of its own.
 func (c *CSA) ReadReady() {
+	if c.secure != nil {
+		c.secure.turn = secureTurn{}
+	}
 	if c.relay != nil || c.securing() {
 		c.loop.begin()
 		switch {

@@ -7,6 +7,7 @@ type records struct {
 	head     int8  // bytes of a header that have come, of headLength
 	high     byte  // the upper half of the length
 	complete bool  // a record was completed since this was last set to false
+	count    int32 // of records that were completed; it may go round
 }
 
 // headLength is the length of a record's header: type, version, and the length of the rest.
@@ -22,7 +23,7 @@ func (r *records) see(p []byte) {
 			n := min(len(p), int(r.body))
 			p = p[n:]
 			if r.body -= int32(n); r.body == 0 {
-				r.complete = true
+				r.end()
 			}
 			continue
 		}
@@ -32,8 +33,15 @@ func (r *records) see(p []byte) {
 		case headLength:
 			r.head = 0
 			r.body = int32(r.high)<<8 | int32(p[0])
-			r.complete = r.complete || r.body == 0
+			if r.body == 0 {
+				r.end()
+			}
 		}
 		p = p[1:]
 	}
+}
+
+func (r *records) end() {
+	r.complete = true
+	r.count++
 }

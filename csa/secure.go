@@ -6,75 +6,13 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/internal/cputime"
 	"bulkhead/selector"
 )
-
-// Handshake is a TLS handshake that is to be made.
-type Handshake struct {
-	// Config is crypto/tls's, and not changed once it is in use.
-	Config *tls.Config
-	// Client has this side begin, and verify the peer; Config has its name then.
-	Client bool
-	// Early says that what the handler has left unconsumed is the peer's part of the
-	// handshake. Otherwise such bytes end the connection, since they came before.
-	Early bool
-	// Timeout bounds the time it may take; zero or less is ten seconds.
-	Timeout time.Duration
-	// Handshakes bounds how many there are. Nil: as many as there are connections.
-	Handshakes *Handshakes
-}
-
-// Handshakes bounds the handshakes of a process: how many are under way, and how many
-// compute at once, as many as there are CPUs. One that waits for its peer does not
-// compute, so that peers who are slow keep nobody out. Any goroutine may use it.
-type Handshakes struct {
-	most    int64
-	pending atomic.Int64
-	slots   chan struct{}
-}
-
-// NewHandshakes bounds handshakes to most under way; zero or less is 4096.
-func NewHandshakes(most int) *Handshakes {
-	if most <= 0 {
-		most = 4096
-	}
-	return &Handshakes{most: int64(most), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)))}
-}
-
-// Pending is how many are under way.
-func (h *Handshakes) Pending() int { return int(h.pending.Load()) }
-
-func (h *Handshakes) begin() bool {
-	if h != nil && h.pending.Add(1) > h.most {
-		h.pending.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (h *Handshakes) end() {
-	if h != nil {
-		h.pending.Add(-1)
-	}
-}
-
-func (h *Handshakes) compute() {
-	if h != nil {
-		h.slots <- struct{}{}
-	}
-}
-
-func (h *Handshakes) rest() {
-	if h != nil {
-		<-h.slots
-	}
-}
 
 const (
 	// secureOverhead is charged for a connection with TLS: what crypto/tls keeps of
@@ -113,11 +51,14 @@ type secure struct {
 	cutTold  bool   // and crypto/tls has come to that
 	notified bool   // close_notify has been sent
 	records  records
+	turn     secureTurn
+	empty    emptyRecords
 	broken   error // of writing
-	pending  bool  // counted among Handshakes
+	pending  bool  // has a place among the handshakes
 	running  bool  // the handshake has a goroutine
 
 	// Of the handshake.
+	watch   cputime.Stopwatch // its goroutine's
 	mu      sync.Mutex
 	changed sync.Cond
 	in, out []byte
@@ -149,7 +90,8 @@ func (again) Temporary() bool { return true }
 // itself, Send answers abi.Again, nothing is read for the handler, and it hears of the
 // outcome by Secured (the box sslready). It answers abi.OK; abi.Invalid when there is TLS
 // already, or for a peer over UDP; abi.Closed when the connection has finished in a direction; abi.Quota when
-// there are as many handshakes as there may be, or no memory.
+// there is no memory, or, for a client, as many handshakes as there may be. A server takes its
+// place among those when the peer's part begins to come, and the connection ends if there is none.
 func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	switch {
 	case c.secure != nil || c.relay != nil || c.datagram != nil:
@@ -158,11 +100,11 @@ func (c *CSA) MakeSSL(h Handshake) abi.Code {
 		return abi.Closed
 	case !c.wiring.Budget.Reserve(secureOverhead):
 		return abi.Quota
-	case !h.Handshakes.begin():
+	case h.Client && !h.Share.begin():
 		c.wiring.Budget.Release(secureOverhead)
 		return abi.Quota
 	}
-	s := &secure{c: c, h: h, pending: true}
+	s := &secure{c: c, h: h, pending: h.Client}
 	s.changed.L = &s.mu
 	c.secure = s
 	timeout := h.Timeout
@@ -223,10 +165,18 @@ func (s *secure) begin() {
 	if s.h.Client || len(s.in) > 0 {
 		s.run()
 	}
-	c.d.NewReader()
+	if !c.is(dying) {
+		c.d.NewReader()
+	}
 }
 
+// run has the handshake go on, on a goroutine of its own, if there is a place for it.
 func (s *secure) run() {
+	if !s.pending && !s.h.Share.begin() {
+		s.c.kill(Reason{abi.Quota, "there are as many TLS handshakes under way as may be (handshakes)"})
+		return
+	}
+	s.pending = true
 	s.running = true
 	go s.shake()
 	s.c.loop.sel.Yield()
@@ -234,9 +184,9 @@ func (s *secure) run() {
 
 // shake is the handshake, on a goroutine of its own.
 func (s *secure) shake() {
-	s.h.Handshakes.compute()
+	s.compute()
 	err := s.tls.HandshakeContext(context.Background())
-	s.h.Handshakes.rest()
+	s.rest()
 	c := s.c
 	c.loop.Post(func() { c.shaken(err) })
 }
@@ -270,7 +220,7 @@ func (s *secure) feed() {
 	case !s.running:
 		s.run()
 	}
-	if room && !s.cut {
+	if room && !s.cut && !c.is(dying) {
 		c.d.NewReader()
 	}
 }
@@ -305,7 +255,7 @@ func (c *CSA) shaken(err error) {
 	s := c.secure
 	if s.pending {
 		s.pending = false
-		s.h.Handshakes.end()
+		s.h.Share.end()
 	}
 	if c.is(dying | dead) {
 		return
@@ -324,6 +274,7 @@ func (c *CSA) shaken(err error) {
 			s.early = s.in
 		}
 		s.in = nil
+		s.empty.counted = s.records.count // those of the handshake are none of these
 		c.loop.takeBuffer(s.tls)
 		s.cut = s.ended
 		s.stage = up
@@ -357,7 +308,7 @@ func (s *secure) release() {
 	c.wiring.Budget.Release(secureOverhead)
 	if s.pending && !s.running { // nobody will say that it is over
 		s.pending = false
-		s.h.Handshakes.end()
+		s.h.Share.end()
 	}
 }
 
@@ -383,12 +334,12 @@ func (s *secure) read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.in) == 0 && !s.ended {
-		s.h.Handshakes.rest()
+		s.rest()
 		for len(s.in) == 0 && !s.ended {
 			s.changed.Wait()
 		}
 		s.mu.Unlock()
-		s.h.Handshakes.compute()
+		s.compute()
 		s.mu.Lock()
 	}
 	if len(s.in) == 0 {
@@ -493,6 +444,9 @@ func (c *CSA) receiveSecure(p []byte) (total int) {
 	}
 	s.records.complete = false
 	c.settleSealed()
+	if s.empty.tooMany(s.records.count, c.loop.Now()) {
+		c.kill(Reason{abi.TLS, "the peer sends TLS records that hold nothing, or new keys, again and again"})
+	}
 	return total
 }
 
@@ -501,9 +455,17 @@ func (c *CSA) readSecure(p []byte) (total int) {
 	c.loop.lendBuffer(s.tls)
 	defer c.loop.takeBuffer(s.tls)
 	for total < len(p) {
+		if s.turn.over() {
+			s.more = true
+			return total
+		}
+		begins := !hasInput(s.tls)
 		n, err := s.tls.Read(p[total:])
 		total += n
 		if err == nil && n > 0 {
+			if begins {
+				s.empty.full++
+			}
 			continue
 		}
 		if err == nil || errors.Is(err, errAgain) {

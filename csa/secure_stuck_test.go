@@ -124,8 +124,8 @@ func TestTLSFinishesWithThePeersGoodbye(t *testing.T) {
 func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
 	for name, version := range versions {
 		b := newBench(t)
-		hs := NewHandshakes(10)
-		w := newWraps(Handshake{Config: serverConfig(), Handshakes: hs})
+		share := NewHandshakes(10).Share(0, nil)
+		w := newWraps(Handshake{Config: serverConfig(), Share: share})
 		c, peer := b.tcp(w)
 		config := clientConfig()
 		config.MinVersion, config.MaxVersion = version, version
@@ -142,9 +142,9 @@ func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
 		send(t, conn, "hello")
 		_ = conn.CloseWrite()
 		if version == tls.VersionTLS13 {
-			b.until("it waits for its peer", func() bool { return c.secure.running && len(hs.slots) == 0 })
-			for range cap(hs.slots) {
-				hs.compute()
+			b.until("it waits for its peer", func() bool { return c.secure.running && len(share.slots) == 0 })
+			for range cap(share.slots) {
+				share.slots <- struct{}{}
 			}
 		}
 		_ = peer.SetWriteDeadline(time.Time{})
@@ -152,8 +152,8 @@ func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
 		_ = peer.CloseWrite()
 		if version == tls.VersionTLS13 {
 			b.until("the end has come", func() bool { return c.secure.cut })
-			for range cap(hs.slots) {
-				hs.rest()
+			for range cap(share.slots) {
+				<-share.slots
 			}
 		}
 		if got, err := io.ReadAll(conn); string(got) != "hello" || err != nil {

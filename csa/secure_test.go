@@ -96,7 +96,8 @@ func TestTLSEcho(t *testing.T) {
 		for _, size := range []int{1, 1000, 100_000, 8 << 20} {
 			b := newBench(t)
 			hs := NewHandshakes(10)
-			w := newWraps(Handshake{Config: serverConfig(), Handshakes: hs})
+			share := hs.Share(0, nil)
+			w := newWraps(Handshake{Config: serverConfig(), Share: share})
 			_, peer := b.tcp(w)
 			config := clientConfig()
 			config.MinVersion, config.MaxVersion = version, version
@@ -212,8 +213,9 @@ func TestTLSPlainClient(t *testing.T) {
 func TestTLSTimeout(t *testing.T) {
 	b := newBench(t)
 	hs := NewHandshakes(2)
+	share := hs.Share(0, nil)
 	for _, text := range []string{"", "\x16\x03\x01\x02\x00\x01"} {
-		w := newWraps(Handshake{Config: serverConfig(), Timeout: time.Second, Handshakes: hs})
+		w := newWraps(Handshake{Config: serverConfig(), Timeout: time.Second, Share: share})
 		c, peer := b.tcp(w)
 		send(t, peer, text)
 		b.until("it waits", func() bool { return c.secure.stage == shaking && (text == "" || c.secure.running) })
@@ -228,40 +230,6 @@ func TestTLSTimeout(t *testing.T) {
 		b.ended(w.script, Reason{abi.Timeout, "the TLS handshake took too long"})
 	}
 	b.until("no handshake is left", func() bool { return hs.Pending() == 0 })
-}
-
-// There are no more handshakes than there may be, and those that wait for their peers
-// keep nobody out.
-func TestTLSHandshakesAreBounded(t *testing.T) {
-	b := newBench(t)
-	most := runtime.GOMAXPROCS(0) + 3
-	hs := NewHandshakes(most)
-	var slow []*net.TCPConn
-	for range most - 1 {
-		_, peer := b.tcp(newWraps(Handshake{Config: serverConfig(), Handshakes: hs}))
-		send(t, peer, "\x16\x03\x01\x02\x00\x01")
-		slow = append(slow, peer)
-	}
-	w := newWraps(Handshake{Config: serverConfig(), Handshakes: hs})
-	_, peer := b.tcp(w)
-	good := tls.Client(peer, clientConfig())
-	send(t, good, "x")
-	wantRead(t, good, "x")
-	b.tcp(newWraps(Handshake{Config: serverConfig(), Handshakes: hs}))
-	over := newWraps(Handshake{Config: serverConfig(), Handshakes: hs})
-	b.tcp(over)
-	b.on(func() {
-		if over.code != abi.Quota {
-			t.Errorf("one more answers %v", over.code)
-		}
-	})
-	_ = good.Close()
-	for _, p := range slow {
-		_ = p.Close()
-	}
-	b.on(func() { b.loop.Each(func(c *CSA) { c.ShutdownMicroprocess(Orderly) }) })
-	b.until("no handshake is left", func() bool { return hs.Pending() == 0 })
-	b.until("nobody is left", func() bool { return b.loop.Len() == 0 })
 }
 
 // STARTTLS: what is sent before leaves in the clear, and what is sent meanwhile waits.

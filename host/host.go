@@ -167,14 +167,14 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		h.clock = selector.System
 	}
 	h.resolver = egress.Share(o.Resolver)
-	h.handshakes = csa.NewHandshakes(0)
+	h.handshakes = csa.NewHandshakes(cfg.Host.Handshakes)
 	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
 	h.mappings = newMappings(cfg, o.Mappings, h.log)
 	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
 	var err error
 	for _, t := range cfg.Tenants {
-		if h.tenants[t.Name], err = newTenant(t, h.cores, h.mappings, o.RootCAs); err != nil {
+		if h.tenants[t.Name], err = newTenant(t, pools{h.cores, h.mappings, h.handshakes}, o.RootCAs); err != nil {
 			return nil, err
 		}
 	}
@@ -501,7 +501,7 @@ func Check(cfg *config.Config, o Options) error {
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		var err error
-		if tenants[t.Name], err = newTenant(t, all, mappings, nil); err != nil {
+		if tenants[t.Name], err = newTenant(t, pools{all, mappings, csa.NewHandshakes(0)}, nil); err != nil {
 			return err
 		}
 	}

@@ -23,14 +23,14 @@ func newClientConfig(roots *x509.CertPool) *tls.Config {
 
 // serverHandshake is the host's part when the peer is the client.
 func (s *server) serverHandshake() csa.Handshake {
-	return csa.Handshake{Config: s.certs.Config(), Timeout: s.config.TLS.HandshakeTimeout, Handshakes: s.host.handshakes}
+	return csa.Handshake{Config: s.certs.Config(), Timeout: s.config.TLS.HandshakeTimeout, Share: s.tenant.handshakes}
 }
 
 // clientHandshake is its part when the peer is a server of this name.
 func (s *server) clientHandshake(name string, timeout time.Duration) csa.Handshake {
 	config := s.tenant.client.Clone()
 	config.ServerName = name
-	return csa.Handshake{Config: config, Client: true, Timeout: timeout, Handshakes: s.host.handshakes}
+	return csa.Handshake{Config: config, Client: true, Timeout: timeout, Share: s.tenant.handshakes}
 }
 
 // makeSSL is the ABI's makessl.

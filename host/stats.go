@@ -30,6 +30,8 @@ type TenantStats struct {
 	NoMapping   int64            // how often another was wanted and not allowed
 	NoExecutor  int64            // how often what calls run on could not be made
 	NoInstance  int64            // how often another instance was wanted and not allowed
+	Handshakes  int              // of TLS, under way
+	NoHandshake int64            // how often another handshake was wanted and not allowed
 	Timers      int64            // timers in use
 	NoTimer     int64            // how often another timer was wanted and not allowed
 	LogDropped  int64            // log lines of its handlers that came too fast
@@ -91,6 +93,8 @@ func (t *tenant) stats() TenantStats {
 		Mappings:    t.mappings.Used(),
 		MappingMost: t.mappings.Limit(),
 		NoMapping:   t.mappings.Refused(),
+		Handshakes:  t.handshakes.Pending(),
+		NoHandshake: t.handshakes.Refused(),
 		Timers:      t.timers.Used(),
 		NoTimer:     t.timers.Refused(),
 		Counts:      t.metrics.snapshot(),

@@ -27,10 +27,11 @@ type tenant struct {
 	config      config.Tenant
 	memory      *budget.Memory
 	connections *budget.Count
-	egress      *egress.Policy // whom its handlers may dial
-	client      *tls.Config    // of TLS with those they dial
-	dials       *budget.Count  // under way
-	upstreams   *budget.Count  // dialled, and under way
+	egress      *egress.Policy      // whom its handlers may dial
+	client      *tls.Config         // of TLS with those they dial
+	dials       *budget.Count       // under way
+	upstreams   *budget.Count       // dialled, and under way
+	handshakes  *csa.HandshakeShare // of TLS, under way
 	accepts     *budget.Rate
 	in, out     *budget.Rate
 	timers      *budget.Memory
@@ -46,11 +47,19 @@ type tenant struct {
 
 var _ csa.Budget = (*tenant)(nil)
 
-func newTenant(c config.Tenant, all *cores.Cores, mappings *budget.Mappings, roots *x509.CertPool) (*tenant, error) {
+// pools are what all tenants have their parts of.
+type pools struct {
+	cores      *cores.Cores
+	mappings   *budget.Mappings
+	handshakes *csa.Handshakes
+}
+
+func newTenant(c config.Tenant, all pools, roots *x509.CertPool) (*tenant, error) {
 	policy, err := egress.Parse(c.Connect)
 	if err != nil {
 		return nil, fmt.Errorf("tenant %q: connect: %w", c.Name, err)
 	}
+	cpu := all.cores.Share(c.CPU)
 	return &tenant{
 		config:      c,
 		memory:      budget.NewMemory(c.Memory),
@@ -59,12 +68,13 @@ func newTenant(c config.Tenant, all *cores.Cores, mappings *budget.Mappings, roo
 		client:      newClientConfig(roots),
 		dials:       budget.NewCount(c.Dials),
 		upstreams:   budget.NewCount(c.Upstreams),
+		handshakes:  all.handshakes.Share(c.Handshakes, cpu),
 		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),
 		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		timers:      budget.NewMemory(int64(c.Timers)),
-		mappings:    mappings.Share(c.Mappings),
-		cpu:         all.Share(c.CPU),
+		mappings:    all.mappings.Share(c.Mappings),
+		cpu:         cpu,
 	}, nil
 }
 

@@ -3,6 +3,8 @@ package plugins
 import (
 	"sync"
 	"time"
+
+	"bulkhead/internal/cputime"
 )
 
 // stopwatch tells how long a guest has run. For short calls that is the time on
@@ -20,7 +22,7 @@ type stopwatch struct {
 func (w *stopwatch) start() {
 	w.wall = nanotime()
 	if w.threads {
-		w.thread = threadTime()
+		w.thread = cputime.Thread()
 	}
 }
 
@@ -32,7 +34,7 @@ func (w *stopwatch) elapsed() (now, ns int64) {
 	if w.threads {
 		// Another thread may have taken over in a host function; then the
 		// difference means nothing, and mostly is not in between.
-		if d := threadTime() - w.thread; 0 <= d && d < ns {
+		if d := cputime.Thread() - w.thread; 0 <= d && d < ns {
 			return now, d
 		}
 	}
@@ -49,12 +51,12 @@ var sliceCost = sync.OnceValue(func() int64 {
 	fastest := int64(time.Millisecond)
 	for range times {
 		began := nanotime()
-		threadTime()
-		threadTime()
+		cputime.Thread()
+		cputime.Thread()
 		fastest = min(fastest, nanotime()-began)
 	}
 	return calls * fastest / 2
 })
 
 // nanotime is a monotonic clock.
-func nanotime() int64 { return int64(time.Since(started)) }
+func nanotime() int64 { return cputime.Monotonic() }

@@ -1,21 +1,6 @@
 package plugins
 
-import (
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-)
-
-// threadTime is the processor time of this thread, in nanoseconds.
-func threadTime() int64 {
-	var t unix.Timespec
-	// It does not block, so the scheduler need not know.
-	_, _, errno := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_THREAD_CPUTIME_ID, uintptr(unsafe.Pointer(&t)), 0)
-	if errno != 0 {
-		return nanotime()
-	}
-	return t.Nano()
-}
+import "golang.org/x/sys/unix"
 
 // yieldThread lets other threads have the core that this one is on. A loop that
 // has just been woken there would wait for the kernel's next turn otherwise,

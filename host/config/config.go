@@ -51,6 +51,9 @@ type Host struct {
 	// Connections is the most connections that all listeners together hold.
 	// 0 means as many as RLIMIT_NOFILE leaves room for.
 	Connections int
+	// Handshakes is the most TLS handshakes that are under way, of all tenants. 0 is as
+	// many as csa.NewHandshakes says.
+	Handshakes int
 	// Log is the log's form: "auto" (text on a terminal, JSON elsewhere),
 	// "text" or "json".
 	Log string
@@ -94,6 +97,9 @@ type Tenant struct {
 	// Dials is the most connections that its handlers may be dialling at once, and
 	// Upstreams the most that they may have dialled or be dialling.
 	Dials, Upstreams int
+	// Handshakes is the most TLS handshakes that may be under way at once. 0 is as many as
+	// the host's places allow.
+	Handshakes int
 	// Line is where its table begins.
 	Line int
 

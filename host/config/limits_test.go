@@ -51,6 +51,7 @@ loops = 0            # default; 0: one per CPU
 state = "DIR/state"  # default
 drain = "10s"        # default
 connections = 0      # default; 0: as many as RLIMIT_NOFILE leaves room for
+handshakes = 4096    # default
 log = "auto"         # default
 log_level = "info"   # default
 
@@ -67,6 +68,7 @@ accept_rate = 200       # default; connections a second
 bandwidth = "64MiB/s"   # default; each way
 connect = []            # default
 dials = 64              # default; under way at once
+handshakes = 1000       # default; under way at once
 upstreams = 1000        # default; dialled connections
 `
 	// The columns depend on where the folder lies.
@@ -93,6 +95,7 @@ accept_rate = 200      # default; connections a second
 bandwidth = "64MiB/s"  # default; each way
 connect = ["db:1"]     # given on line 3
 dials = 64             # default; under way at once
+handshakes = 1000      # default; under way at once
 upstreams = 1000       # default; dialled connections
 
 [[listener]]

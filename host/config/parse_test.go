@@ -48,9 +48,9 @@ func TestDefaults(t *testing.T) {
 	dir := plugins(t)
 	want := &Config{
 		File: "b.toml",
-		Host: Host{State: filepath.Join(dir, "state"), Drain: 10 * time.Second, Log: "auto", LogLevel: "info"},
+		Host: Host{State: filepath.Join(dir, "state"), Drain: 10 * time.Second, Handshakes: 4096, Log: "auto", LogLevel: "info"},
 		Tenants: []Tenant{{
-			Name: "acme", Memory: 256 << 20, CPU: 1, Stack: 4 << 20, Timers: 100_000, LogLines: 200, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20, Dials: 64, Upstreams: 1000,
+			Name: "acme", Memory: 256 << 20, CPU: 1, Stack: 4 << 20, Timers: 100_000, LogLines: 200, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20, Dials: 64, Upstreams: 1000, Handshakes: 1000,
 			Line: 1, lines: map[string]int{},
 		}},
 		Listeners: []Listener{{
@@ -74,6 +74,7 @@ loops = 3
 state = "/var/lib/bulkhead"
 drain = "1m30s"
 connections = 5000
+handshakes = 77
 log = "json"
 log_level = "warn"
 
@@ -94,6 +95,7 @@ connect = [
   "10.0.0.0/8:443",
 ]
 dials = 3
+handshakes = 5
 upstreams = 4
 
 [[listener]]
@@ -136,10 +138,21 @@ min_rate = "2kB/s"
 lifetime = "720h"
 `
 
+// lineIn is the line on which a text begins that is there once.
+func lineIn(t *testing.T, file, text string) int {
+	t.Helper()
+	before, after, found := strings.Cut(file, text)
+	if !found || strings.Contains(after, text) {
+		t.Fatalf("%q is not there once", text)
+	}
+	return 1 + strings.Count(before, "\n")
+}
+
 func TestEveryKey(t *testing.T) {
+	line := func(text string) int { return lineIn(t, everything, text) }
 	c := mustParse(t, everything)
 	dir := plugins(t)
-	if got, want := c.Host, (Host{Loops: 3, State: "/var/lib/bulkhead", Drain: 90 * time.Second, Connections: 5000, Log: "json", LogLevel: "warn", lines: c.Host.lines}); !reflect.DeepEqual(got, want) {
+	if got, want := c.Host, (Host{Loops: 3, State: "/var/lib/bulkhead", Drain: 90 * time.Second, Connections: 5000, Handshakes: 77, Log: "json", LogLevel: "warn", lines: c.Host.lines}); !reflect.DeepEqual(got, want) {
 		t.Errorf("host: got %+v, want %+v", got, want)
 	}
 	if len(c.Tenants) != 2 || c.Tenants[0].Name != "acme" || c.Tenants[1].Name != "zeta" {
@@ -147,7 +160,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	acme := c.Tenants[0]
 	acme.lines = nil
-	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Mappings: 12, Timers: 12, LogLines: 0.5, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Dials: 3, Upstreams: 4, Line: 11}); !reflect.DeepEqual(acme, want) {
+	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Mappings: 12, Timers: 12, LogLines: 0.5, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Dials: 3, Upstreams: 4, Handshakes: 5, Line: line("[tenant.acme]")}); !reflect.DeepEqual(acme, want) {
 		t.Errorf("tenant: got %+v, want %+v", acme, want)
 	}
 	a := c.Listeners[0]
@@ -159,27 +172,30 @@ func TestEveryKey(t *testing.T) {
 		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
 		FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
-		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: 29,
+		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: line(`name = "a"`) - 1,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
 	}
 	if !reflect.DeepEqual(a, want) {
 		t.Errorf("listener a:\ngot  %+v\nwant %+v\nconfig %s", a, want, a.Config)
 	}
 	a.lines = lines
-	for key, line := range map[string]int{"name": 30, "plugin_sha256": 34, "owner": 44, "config": 45, "shape": 29, "no such key": 29} {
-		if got := a.LineOf(key); got != line {
-			t.Errorf("LineOf(%q) = %d, want %d", key, got, line)
+	for key, want := range map[string]int{
+		"name": line(`name = "a"`), "plugin_sha256": line("plugin_sha256"), "owner": line("owner"), "config": line("[listener.config]"),
+		"shape": a.Line, "no such key": a.Line,
+	} {
+		if got := a.LineOf(key); got != want {
+			t.Errorf("LineOf(%q) = %d, want %d", key, got, want)
 		}
 	}
-	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != 59 {
+	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != line("shape") {
 		t.Errorf("listener b: %+v", b)
 	} else if b.FirstByteTimeout != 0 || b.WriteTimeout != 20*time.Second || b.MinRate != 2000 || b.Lifetime != 720*time.Hour {
 		t.Errorf("listener b: %+v", b)
 	}
-	if got := c.Tenants[0].LineOf("connect"); got != 22 {
+	if got := c.Tenants[0].LineOf("connect"); got != line("connect = [") {
 		t.Errorf("line of connect: %d", got)
 	}
-	if got := c.Host.LineOf("log"); got != 7 || c.Host.LineOf("nothing") != 0 {
+	if got := c.Host.LineOf("log"); got != line(`log = "json"`) || c.Host.LineOf("nothing") != 0 {
 		t.Errorf("line of log: %d", got)
 	}
 }

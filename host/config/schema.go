@@ -19,10 +19,12 @@ import (
 // newHost gives the defaults of [host].
 func (d *decoder) newHost() Host {
 	return Host{
-		State:    filepath.Join(d.dir, "state"),
-		Drain:    10 * time.Second,
-		Log:      "auto",
-		LogLevel: "info",
+		State: filepath.Join(d.dir, "state"),
+		Drain: 10 * time.Second,
+
+		Handshakes: 4096,
+		Log:        "auto",
+		LogLevel:   "info",
 	}
 }
 
@@ -36,6 +38,7 @@ var hostFields = []field[Host]{
 	},
 	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }),
 	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }),
+	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }),
 	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }),
 	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }),
 }
@@ -62,6 +65,7 @@ func DefaultTenant(name string) Tenant {
 		Connections: 1000,
 		Dials:       64,
 		Upstreams:   1000,
+		Handshakes:  1000,
 		AcceptRate:  200,
 		Bandwidth:   64 * mib,
 	}
@@ -95,6 +99,9 @@ var tenantFields = []field[Tenant]{
 		show: func(t *Tenant) string { return tomlList(t.Connect) },
 	},
 	intField("dials", 1, maxConnections, "", func(t *Tenant) *int { return &t.Dials }).with(func(f *field[Tenant]) {
+		f.note = "under way at once"
+	}),
+	intField("handshakes", 1, maxConnections, "", func(t *Tenant) *int { return &t.Handshakes }).with(func(f *field[Tenant]) {
 		f.note = "under way at once"
 	}),
 	intField("upstreams", 1, maxConnections, "", func(t *Tenant) *int { return &t.Upstreams }).with(func(f *field[Tenant]) {

@@ -1,0 +1,105 @@
+package csa
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"bulkhead/abi"
+)
+
+// A peer's records are decrypted a few at a time: 65,536 of one byte held a loop for 28 ms,
+// and as many with new keys between them for 213.
+func TestTLSTurnIsBounded(t *testing.T) {
+	b := newBench(t)
+	w := newWraps(Handshake{Config: serverConfig()})
+	got, longest := 0, 0
+	w.data = func(_ *CSA, p []byte) int {
+		got, longest = got+len(p), max(longest, len(p))
+		w.log = nil
+		return len(p)
+	}
+	_, peer := b.tcp(w)
+	g := forge(t, peer)
+	_ = peer.SetDeadline(time.Now().Add(time.Minute))
+	const records = 20_000
+	send(t, peer, string(repeat(records, func() []byte { return g.record(kindApplication, []byte("x")) })))
+	b.until("all have come", func() bool { return got == records })
+	if longest > recordsPerTurn {
+		t.Errorf("%d records were decrypted in one turn, %d are the most", longest, recordsPerTurn)
+	}
+	// The same for what a handler waits for, which is collected by another way.
+	got, longest = 0, 0
+	b.on(func() { b.loop.Each(func(c *CSA) { c.Want(10_000) }) })
+	send(t, peer, string(repeat(9_999, func() []byte { return g.record(kindApplication, []byte("x")) })))
+	b.turns()
+	send(t, peer, string(g.record(kindApplication, []byte("x"))))
+	b.until("it has come", func() bool { return got == 10_000 })
+	send(t, peer, string(g.record(kindAlert, []byte{1, 0})))
+	_, _ = io.ReadAll(peer)
+	_ = peer.Close()
+	b.ended(w.script, Orderly)
+}
+
+// A turn ends by its time, too: what is between records with data is not counted there.
+func TestTLSTurnHasItsTime(t *testing.T) {
+	var turn secureTurn
+	n := 0
+	for ; !turn.over(); n++ {
+		if n == 10 {
+			turn.began -= int64(secureTime) + 1
+		}
+	}
+	if n < 10 || n >= 10+looksEvery {
+		t.Errorf("a turn that was over after 10 records went on for %d", n)
+	}
+}
+
+// A peer may not go on sending records without data, which cost as much as others and are
+// never too much for a window or a bandwidth.
+func TestTLSEmptyRecords(t *testing.T) {
+	for name, try := range map[string]struct {
+		between func(g *forger) []byte
+		each    time.Duration // the clock's, between two
+		want    abi.Code
+	}{
+		"new keys":              {func(g *forger) []byte { return g.newKeys(t) }, 0, abi.TLS},
+		"nothing":               {func(g *forger) []byte { return g.record(kindApplication, nil) }, 0, abi.TLS},
+		"new keys now and then": {func(g *forger) []byte { return g.newKeys(t) }, time.Second / emptyRate, abi.OK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.set.IdleTimeout, b.set.Lifetime = time.Hour, 0
+			w := newWraps(Handshake{Config: serverConfig()})
+			got := 0
+			w.data = func(_ *CSA, p []byte) int { got += len(p); w.log = nil; return len(p) }
+			_, peer := b.tcp(w)
+			g := forge(t, peer)
+			_ = peer.SetDeadline(time.Now().Add(time.Minute))
+			go func() { _, _ = io.Copy(io.Discard, peer) }()
+			const all = 3 * mostEmpty
+			for n := 0; n < all; n++ {
+				if _, err := peer.Write(append(try.between(g), g.record(kindApplication, []byte("x"))...)); err != nil {
+					break
+				}
+				if try.each > 0 {
+					b.clock.Advance(try.each)
+					if n%100 == 0 {
+						b.until("it has come", func() bool { return got == n+1 })
+					}
+				}
+			}
+			if try.want == abi.OK {
+				b.until("all have come", func() bool { return got == all })
+				send(t, peer, string(g.record(kindAlert, []byte{1, 0})))
+				b.ended(w.script, Orderly)
+			} else {
+				b.ended(w.script, Reason{Code: try.want})
+				if got > 2*mostEmpty {
+					t.Errorf("%d came before it was too much", got)
+				}
+			}
+			_ = peer.Close()
+		})
+	}
+}
