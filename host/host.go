@@ -260,6 +260,7 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 			s.crew = noCrew{}
 		}
 	})
+	h.plugins.compiling.end()
 	for i, s := range servers {
 		if errs[i] != nil {
 			continue
@@ -292,6 +293,7 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 			fail(listeners[i], "plugin", errs[i])
 		}
 	}
+	all = append(all, wrongOwners(h.config)...)
 	if len(all) > 0 {
 		return all
 	}
@@ -510,10 +512,12 @@ func Check(cfg *config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	p.compiling.long = true // the result is the answer, and who waits for it is told why
 	failed := make([]error, len(listeners))
 	byTenant(listeners, func(i int) {
 		failed[i] = p.try(listeners[i])
 	})
+	p.compiling.end()
 	p.close()
 	var errs config.Errors
 	for i, err := range failed {
@@ -521,10 +525,22 @@ func Check(cfg *config.Config, o Options) error {
 			errs = append(errs, listenerError(cfg, listeners[i], "plugin", err))
 		}
 	}
+	errs = append(errs, wrongOwners(cfg)...)
 	if len(errs) > 0 {
 		return errs
 	}
 	return nil
+}
+
+// wrongOwners has an error for each owner of a socket that the machine does not know.
+func wrongOwners(cfg *config.Config) (errs config.Errors) {
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if _, _, err := listen.Owner(l.Owner); err != nil && l.Address.Network == "unix" {
+			errs = append(errs, listenerError(cfg, l, "owner", err))
+		}
+	}
+	return errs
 }
 
 // listenerError is an error that one key of a listener is to blame for.

@@ -26,6 +26,8 @@ type loader struct {
 	compile []string // Options.Compiler
 	log     *slog.Logger
 	clock   selector.Clock
+	// compiling says what takes long.
+	compiling *compiling
 
 	mu       sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
 	runtimes map[string]*plugins.Runtime
@@ -76,6 +78,9 @@ func newLoader(cfg *config.Config, wanted []*config.Listener, tenants map[string
 	var store *codestore.Store
 	if len(wanted) > 0 {
 		var err error
+		if err := plugins.CanExecute(); err != nil {
+			return nil, err
+		}
 		if store, err = openState(cfg); err != nil {
 			return nil, err
 		}
@@ -84,7 +89,8 @@ func newLoader(cfg *config.Config, wanted []*config.Listener, tenants map[string
 		}
 	}
 	return &loader{
-		store: store, tenants: tenants, compile: compile, log: log, clock: clock,
+		compiling: &compiling{log: log, plugins: len(wanted)},
+		store:     store, tenants: tenants, compile: compile, log: log, clock: clock,
 		runtimes: make(map[string]*plugins.Runtime),
 		modules:  make(map[moduleKey]*plugins.Module),
 	}, nil
@@ -140,6 +146,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	r, err := plugins.NewRuntime(plugins.RuntimeOptions{
 		Code:        p.store,
 		Compiler:    compiler.Command{Args: p.compile},
+		Compiling:   func(module string) func() { return p.compiling.begin(name, module) },
 		Memory:      t.memory,
 		Mappings:    t.mappings,
 		MemoryLimit: t.config.Memory,
@@ -221,6 +228,7 @@ func (p *loader) stop() {
 // close ends the runtimes and waits for them. No instance is in use any more.
 func (p *loader) close() {
 	p.stop()
+	p.compiling.end()
 	for _, m := range p.modules {
 		m.Close()
 	}

@@ -22,12 +22,14 @@ func (r *Runtime) compileModule(name string, b []byte) (wazero.CompiledModule, e
 	defer r.compile.Unlock()
 	store := r.options.Code
 	if store == nil {
+		defer r.options.Compiling(name)()
 		return r.compileHere(b, nil)
 	}
 	sum := sha256.Sum256(b)
 	if code := r.takeStored(name, b, sum); code != nil {
 		return code, nil
 	}
+	defer r.options.Compiling(name)()
 	keep := func(engine codestore.Sum, code []byte) {
 		if err := store.Put(sum, engine, code); err != nil {
 			r.note(fmt.Sprintf("%s: starting again will take longer: %s", name, firstLine(err)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"unicode"
 
 	"bulkhead/plugins/meter"
@@ -111,6 +112,9 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Modul
 	if m.code, err = r.compileModule(name, metered.Code); err != nil {
 		r.options.Mappings.ReleaseMappings(moduleMappings)
 		r.release(1)
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return nil, fmt.Errorf("%s: it cannot be compiled now, which is not its fault: the disk is full: %w; make room there, or give [host] state a folder on another disk", name, err)
+		}
 		return nil, refused(name, "does not compile: %s", firstLine(err))
 	}
 	return m, nil

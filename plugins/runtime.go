@@ -72,6 +72,10 @@ type RuntimeOptions struct {
 	// process, which a module that makes the compiler run out of memory then
 	// ends.
 	Compiler compiler.Command
+	// Compiling is called when a module is about to be compiled, since Code does
+	// not have it, and its result when that is over. Any goroutine may call them.
+	// Nil: nobody wants to know.
+	Compiling func(name string) (done func())
 	// Memory is charged with the linear memory that instances have in use, by
 	// pages of 64 KiB, and with what their tables, globals and segments take in
 	// the host where that is above 64 KiB an instance. Nil: nothing is charged.
@@ -164,6 +168,9 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	}
 	if o.Log == nil {
 		o.Log = silent{}
+	}
+	if o.Compiling == nil {
+		o.Compiling = func(string) func() { return func() {} }
 	}
 	if o.Counter == nil {
 		o.Counter = uncounted{}

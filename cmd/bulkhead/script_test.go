@@ -15,6 +15,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"bulkhead": main,
 		"unit":     unit,
+		"mdwe":     mdwe,
 	})
 }
 
@@ -47,6 +48,9 @@ func TestMain(m *testing.M) {
 //	mode OCTAL PATH...   wants the permissions of files
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
+// Where the condition mdwe holds, the program mdwe is bulkhead under
+// MemoryDenyWriteExecute.
+//
 // ECHO is the path of the shipped echo.wasm.
 func TestScripts(t *testing.T) {
 	echo, err := filepath.Abs("../../examples/echo/echo.wasm")
@@ -57,6 +61,12 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			if name == "mdwe" {
+				return hasMDWE(), nil
+			}
+			return false, fmt.Errorf("there is no condition %q", name)
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ECHO", echo)
 			s := &session{dir: e.WorkDir}

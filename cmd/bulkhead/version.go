@@ -15,17 +15,22 @@ func versionCommand() *cobra.Command {
 		Short: "Print the version, the ABI and the engine",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			version, engine, goVersion := "unknown", "unknown", "unknown"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				version, goVersion = info.Main.Version, info.GoVersion
-				for _, dep := range info.Deps {
-					if dep.Path == "github.com/tetratelabs/wazero" {
-						engine = dep.Version
-					}
-				}
-			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "bulkhead %s, ABI %s, wazero %s, %s\n", version, abi.Module, engine, goVersion)
+			_, err := fmt.Fprintln(c.OutOrStdout(), versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what the command, --version and -v print.
+func versionLine() string {
+	version, engine, goVersion := "unknown", "unknown", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version, goVersion = info.Main.Version, info.GoVersion
+		for _, dep := range info.Deps {
+			if dep.Path == "github.com/tetratelabs/wazero" {
+				engine = dep.Version
+			}
+		}
+	}
+	return fmt.Sprintf("bulkhead %s, ABI %s, wazero %s, %s", version, abi.Module, engine, goVersion)
 }

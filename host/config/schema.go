@@ -411,7 +411,7 @@ func readMode(l *Listener, v *value) {
 }
 
 // goodOwner tells whether s can be a user, a group or both, as in chown.
-// Whether they exist is seen when the socket is made.
+// Whether they exist is for listen.Owner to say.
 func goodOwner(s string) bool {
 	user, group, both := strings.Cut(s, ":")
 	if both && group == "" || !both && user == "" {

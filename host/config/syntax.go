@@ -125,6 +125,10 @@ func parseTOML(text string) (m map[string]any, bad *Error) {
 // most likely has to do.
 func syntaxMend(message string) string {
 	switch {
+	case strings.Contains(message, "leading zero"):
+		return `put what begins with a zero in quotes, like mode = "0660", or leave the zero out`
+	case strings.Contains(message, "used as an array"):
+		return "write each of these tables with two brackets, the first one too: [[listener]]"
 	case strings.Contains(message, "already"):
 		return "give each key and each table once"
 	case strings.Contains(message, "escape"):

@@ -152,7 +152,7 @@ func openUnix(path string, o Options) (*Socket, error) {
 	fail := func(err error) (*Socket, error) {
 		return nil, fmt.Errorf("listening on unix://%s: %w", path, err)
 	}
-	uid, gid, err := owner(o.Owner)
+	uid, gid, err := Owner(o.Owner)
 	if err != nil {
 		return fail(err)
 	}
@@ -247,15 +247,16 @@ func identity(path string) (dev, ino uint64, ok bool) {
 	return uint64(st.Dev), uint64(st.Ino), true
 }
 
-// owner gives the numbers of "user:group"; -1 leaves one as it is.
-func owner(s string) (uid, gid int, err error) {
+// Owner gives the numbers of "user", "user:group" or ":group", which may be
+// numbers already; -1 leaves one as it is. The error says which one there is not.
+func Owner(s string) (uid, gid int, err error) {
 	uid, gid = -1, -1
 	name, group, _ := strings.Cut(s, ":")
 	if name != "" {
 		if uid, err = strconv.Atoi(name); err != nil {
 			u, err := user.Lookup(name)
 			if err != nil {
-				return 0, 0, fmt.Errorf("the owner %q: there is no such user", name)
+				return 0, 0, fmt.Errorf("the owner %q: there is no such user; make it, or name another", name)
 			}
 			uid, _ = strconv.Atoi(u.Uid)
 		}
@@ -264,7 +265,7 @@ func owner(s string) (uid, gid int, err error) {
 		if gid, err = strconv.Atoi(group); err != nil {
 			g, err := user.LookupGroup(group)
 			if err != nil {
-				return 0, 0, fmt.Errorf("the owner's group %q: there is no such group", group)
+				return 0, 0, fmt.Errorf("the owner's group %q: there is no such group; make it, or name another", group)
 			}
 			gid, _ = strconv.Atoi(g.Gid)
 		}

@@ -18,7 +18,8 @@ import (
 // program that does not know the arguments with some status of its own.
 const (
 	statusDone    = 0
-	statusRefused = 1 // why is the first line of standard output
+	statusRefused = 1  // why is the first line of standard output
+	statusNoRoom  = 75 // the code could not be written, as the disk is full
 )
 
 // maxInput is the longest module that is read; what the meter adds is within it.
@@ -35,11 +36,24 @@ func Main(args []string) int {
 	if err == nil {
 		err = compileHere(limits)
 	}
-	if err != nil {
-		fmt.Println(firstLine(err.Error()))
-		return statusRefused
+	switch {
+	case err == nil:
+		return statusDone
+	case noRoom(err):
+		return statusNoRoom
 	}
-	return statusDone
+	fmt.Println(firstLine(err.Error()))
+	return statusRefused
+}
+
+// noRoom reports whether an error is a full disk's.
+func noRoom(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 // compileHere confines the process and compiles.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,8 +57,8 @@ const (
 // its own below dir: one that nobody but us may enter. It waits for its turn
 // when as many children run as there are processors. When ctx is over the child
 // is killed. The error is a *Failure when the child was started and gave no
-// code, that of ctx when it is over, or says what could not be started. The
-// module is not kept. It blocks, and may be called from any goroutine.
+// code, that of ctx when it is over, or says what could not be started, or that
+// the disk is full (syscall.ENOSPC or EDQUOT). The module is not kept. It blocks, and may be called from any goroutine.
 func (c Command) Compile(ctx context.Context, module []byte, dir string) (*Code, error) {
 	switch {
 	case len(c.Args) == 0:
@@ -113,6 +114,9 @@ func (c Command) run(ctx context.Context, limits Limits, module []byte, dir stri
 		return &Failure{Why: limits.tooMuchTime()}
 	case errors.Is(err, exec.ErrWaitDelay):
 		return &Failure{Why: "the compiler left something running"}
+	}
+	if cmd.ProcessState.ExitCode() == statusNoRoom {
+		return &fs.PathError{Op: "compiling in", Path: dir, Err: syscall.ENOSPC}
 	}
 	return explain(limits, cmd.ProcessState, stdout.b, stderr.b)
 }

@@ -176,6 +176,17 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A full disk is not the module's fault.
+func TestNoRoom(t *testing.T) {
+	dir := t.TempDir()
+	_, err := self("no room", Limits{}).Compile(context.Background(), nil, dir)
+	var f *Failure
+	if !errors.Is(err, syscall.ENOSPC) || errors.As(err, &f) || !strings.HasPrefix(err.Error(), "compiling in "+dir) {
+		t.Errorf("a child without room: %v", err)
+	}
+	tidy(t, dir)
+}
+
 func TestNoProgram(t *testing.T) {
 	cache := t.TempDir()
 	_, err := Command{Args: []string{"/no/such/program"}}.Compile(context.Background(), nil, cache)

@@ -85,8 +85,9 @@ var roles = map[string]func(args []string) int{
 		}
 		return statusRefused
 	}),
-	"silent": func([]string) int { return statusRefused },
-	"deaf":   func([]string) int { return 0 }, // reads nothing, leaves nothing
+	"no room": func([]string) int { return statusNoRoom },
+	"silent":  func([]string) int { return statusRefused },
+	"deaf":    func([]string) int { return 0 }, // reads nothing, leaves nothing
 
 	// Children that leave something strange. They are in their directory.
 	"empty file": leaves(func(path string) error { return os.WriteFile(path, nil, 0o600) }),
