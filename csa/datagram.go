@@ -3,7 +3,6 @@ package csa
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 
 	"bulkhead/abi"
 	"bulkhead/selector"
@@ -96,11 +95,7 @@ func (k *peerKey) setIP4(to *[16]byte, ip [4]byte) {
 func isIP4(ip *[16]byte) bool { return [12]byte(ip[:12]) == v4Prefix }
 
 func (k *peerKey) peer() netip.AddrPort {
-	ip := netip.AddrFrom16(k.ip).Unmap()
-	if k.zone != 0 && ip.Is6() {
-		ip = ip.WithZone(strconv.FormatUint(uint64(k.zone), 10))
-	}
-	return netip.AddrPortFrom(ip, k.port)
+	return netip.AddrPortFrom(withZone(netip.AddrFrom16(k.ip).Unmap(), k.zone), k.port)
 }
 
 // DatagramSocket is a UDP socket whose peers are connections: each has a CSA of its
@@ -336,7 +331,7 @@ func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
 	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.datagram = -1, l, w, addr, l.Now(), p
 	c.local = s.local
 	if p.sourced {
-		c.local = netip.AddrPortFrom(netip.AddrFrom16(k.local).Unmap(), s.local.Port())
+		c.local = netip.AddrPortFrom(withZone(netip.AddrFrom16(k.local).Unmap(), k.zone), s.local.Port())
 	}
 	s.peers[*k] = p
 	s.young.push(p)

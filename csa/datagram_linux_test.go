@@ -43,7 +43,7 @@ func TestDatagramControl(t *testing.T) {
 	var c control
 	s := &DatagramSocket{six: true}
 	var out sender
-	p := &datagramPeer{sourced: true, key: peerKey{local: [16]byte{0xfe, 0x80, 15: 1}, ip: [16]byte{0xfe, 0x80, 15: 2}, zone: 3, port: 4711}}
+	p := &datagramPeer{sourced: true, key: peerKey{local: [16]byte{0xfe, 0x80, 15: 1}, ip: [16]byte{0xfe, 0x80, 15: 2}, zone: 1 << 30, port: 4711}}
 	out.add(s, p, nil)
 	copy(c.bytes(), out.controls[0].bytes())
 	local, _, counted := parseControl(c.bytes()[:out.messages[0].Controllen])
@@ -57,7 +57,7 @@ func TestDatagramControl(t *testing.T) {
 	if local, _, _ := parseControl(c.bytes()[:out.messages[0].Controllen]); local != [16]byte{} {
 		t.Errorf("%v is no address to answer from", local)
 	}
-	if got := p.key.peer().String(); got != "[fe80::2%3]:4711" {
+	if got := p.key.peer().String(); got != "[fe80::2%1073741824]:4711" {
 		t.Errorf("the peer is %s", got)
 	}
 }

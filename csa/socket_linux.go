@@ -64,7 +64,7 @@ func endpoint(call uintptr, fd int) (netip.AddrPort, error) {
 		four := (*unix.RawSockaddrInet4)(unsafe.Pointer(&at))
 		return netip.AddrPortFrom(netip.AddrFrom4(four.Addr), uint16(port[0])<<8|uint16(port[1])), nil
 	case length >= unix.SizeofSockaddrInet6 && at.Family == unix.AF_INET6:
-		return netip.AddrPortFrom(netip.AddrFrom16(at.Addr).Unmap(), uint16(port[0])<<8|uint16(port[1])), nil
+		return netip.AddrPortFrom(withZone(netip.AddrFrom16(at.Addr).Unmap(), at.Scope_id), uint16(port[0])<<8|uint16(port[1])), nil
 	}
 	return netip.AddrPort{}, nil
 }

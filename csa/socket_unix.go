@@ -68,13 +68,13 @@ func localAddress(fd int) string {
 
 // AddrPortOf is the IP address and port of a socket address; the zero value
 // if it has none. An IPv4 address that came over an IPv6 socket is given as
-// IPv4.
+// IPv4, and a link-local one has its interface's name as its zone.
 func AddrPortOf(sa unix.Sockaddr) netip.AddrPort {
 	switch a := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
 	case *unix.SockaddrInet6:
-		ip := netip.AddrFrom16(a.Addr).Unmap()
+		ip := withZone(netip.AddrFrom16(a.Addr).Unmap(), a.ZoneId)
 		return netip.AddrPortFrom(ip, uint16(a.Port))
 	}
 	return netip.AddrPort{}
