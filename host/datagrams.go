@@ -37,19 +37,21 @@ func (s *server) openUDP() error {
 	if s.config.Instance == "listener" {
 		n = 1
 	}
-	sockets, err := listen.OpenUDP(s.config.Address.Network, s.config.Address.Host, n)
+	all, err := listen.OpenAllUDP(s.config.Address.Network, s.config.Address.Host, n)
 	if err != nil {
 		return err
 	}
-	for at, l := range s.host.loops {
-		switch {
-		case len(sockets) > 1:
-			s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[at]})
-		case l == s.home:
-			s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[0]})
+	for _, sockets := range all {
+		for at, l := range s.host.loops {
+			switch {
+			case len(sockets) > 1:
+				s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[at]})
+			case l == s.home:
+				s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[0]})
+			}
 		}
+		s.listensAt(sockets[0])
 	}
-	s.addr = sockets[0].Addr
 	s.tenant.peers = append(s.tenant.peers, s.peers...)
 	return nil
 }

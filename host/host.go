@@ -304,8 +304,8 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 		var err error
 		if s.config.Address.Datagrams() {
 			err = s.openUDP()
-		} else if s.socket, err = listen.Open(s.config.Address.Network, s.config.Address.Host, s.tuning); err == nil {
-			s.addr = s.socket.Addr
+		} else if s.sockets, err = listen.OpenAll(s.config.Address.Network, s.config.Address.Host, s.tuning); err == nil {
+			s.listensAt(s.sockets...)
 		}
 		if err != nil {
 			fail(&s.config, "address", err)
@@ -391,6 +391,9 @@ func (h *Host) Run(ctx context.Context) error {
 			return err
 		}
 		said := []any{"address", s.config.Address.Network + "://" + s.addr}
+		if s.also != "" {
+			said = append(said, "and", s.config.Address.Network+"://"+s.also)
+		}
 		if s.router != nil {
 			said = append(said, "routes", len(s.config.Routes))
 		}
@@ -464,7 +467,7 @@ func (h *Host) shut() {
 		h.late.wait()
 		h.cores.Stop()
 		for _, s := range h.servers {
-			if s.socket != nil {
+			if len(s.sockets) > 0 {
 				s.home.call(s.stopAccepting)
 			}
 		}

@@ -34,10 +34,11 @@ type server struct {
 	settings csa.Settings
 	dialled  csa.Settings // of connections that its handlers have dialled
 	tuning   listen.Options
-	socket   *listen.Socket // nil for UDP
-	addr     string         // where it listens
-	peers    []*peers       // of a UDP listener
-	serving  atomic.Bool    // of one: the host runs
+	sockets  []*listen.Socket // more than one for localhost; none for UDP
+	addr     string           // where it listens, the first of them
+	also     string           // and the second, "" where there is none
+	peers    []*peers         // of a UDP listener
+	serving  atomic.Bool      // of one: the host runs
 	crew     crew
 	// front is the listener whose route this is the server of; nil: it is a listener's, and
 	// has a socket.
@@ -58,10 +59,11 @@ type server struct {
 
 	// The rest is the home loop's.
 	home     *loop
-	d        selector.Descriptor
-	resume   func()        // goes on when unparked
-	retry    *csa.Timer    // accepts again after a wait
-	shortage time.Duration // the wait after the last shortage; 0: there is none
+	doors    []selector.Descriptor // of the sockets
+	turn     int                   // the socket that is asked first
+	resume   func()                // goes on when unparked
+	retry    *csa.Timer            // accepts again after a wait
+	shortage time.Duration         // the wait after the last shortage; 0: there is none
 	// shortageLogged is when the log last had a line about one.
 	shortageLogged int64
 	stopped        bool
@@ -140,17 +142,23 @@ const (
 
 // listenOn starts to accept, on the home loop, unless the host has been closed.
 func (s *server) listenOn() error {
-	if s.socket == nil {
+	if len(s.sockets) == 0 {
 		return s.listenUDP()
 	}
+	s.doors = make([]selector.Descriptor, len(s.sockets))
 	var err error
 	s.home.call(func() {
 		if s.stopped {
 			return
 		}
 		s.retry = s.home.NewTimer(s.accept)
-		if err = s.home.Selector().Add(&s.d, s.socket.FD, s); err == nil {
-			s.d.NewReader()
+		for i, socket := range s.sockets {
+			if err == nil {
+				err = s.home.Selector().Add(&s.doors[i], socket.FD, s)
+			}
+		}
+		if err == nil {
+			s.newReader()
 		}
 	})
 	return err
@@ -159,7 +167,7 @@ func (s *server) listenOn() error {
 // stopAccepting closes the listening socket, and the connections that have no route yet,
 // on the home loop. That of UDP, which its peers need, stays, and nobody new is admitted.
 func (s *server) stopAccepting() {
-	if s.stopped || s.socket == nil {
+	if s.stopped || len(s.sockets) == 0 {
 		return
 	}
 	s.stopped = true
@@ -169,8 +177,39 @@ func (s *server) stopAccepting() {
 	if s.retry != nil {
 		s.retry.Stop()
 	}
-	s.home.Selector().Remove(&s.d)
-	_ = s.socket.Close()
+	for i := range s.doors {
+		s.home.Selector().Remove(&s.doors[i])
+	}
+	for _, socket := range s.sockets {
+		_ = socket.Close()
+	}
+}
+
+// newReader asks to be told when connections wait.
+func (s *server) newReader() {
+	for i := range s.doors {
+		s.doors[i].NewReader()
+	}
+}
+
+// readBlocked says that none waits.
+func (s *server) readBlocked() {
+	for i := range s.doors {
+		s.doors[i].ReadBlocked()
+	}
+}
+
+// acceptOne takes a connection from the next socket that has one. It answers EAGAIN when
+// none has.
+func (s *server) acceptOne() (fd int, sa unix.Sockaddr, err error) {
+	for range s.sockets {
+		fd, sa, err = s.sockets[s.turn].Accept()
+		if err != unix.EAGAIN {
+			return fd, sa, err
+		}
+		s.turn = (s.turn + 1) % len(s.sockets)
+	}
+	return fd, sa, err
 }
 
 // ReadReady is the selector's notice that connections wait.
@@ -215,7 +254,7 @@ func (s *server) accept() {
 			s.retry.Reset(time.Duration(wait))
 			return
 		}
-		fd, sa, err := s.socket.Accept()
+		fd, sa, err := s.acceptOne()
 		if err != nil {
 			s.putBack()
 			if !s.acceptFailed(err) {
@@ -234,7 +273,7 @@ func (s *server) accept() {
 		s.host.loops[at].connections.Add(1)
 		s.crew.take(arrival{fd: fd, peer: csa.AddrPortOf(sa), at: at})
 	}
-	s.d.NewReader() // there may be more: a turn for the others first
+	s.newReader() // there may be more: a turn for the others first
 }
 
 // full deals with a lack of places. It reports false when one has been made, and else
@@ -242,10 +281,10 @@ func (s *server) accept() {
 func (s *server) full(still func() bool) bool {
 	if s.router != nil && s.router.looked.n > 0 {
 		switch {
-		case !connectionWaits(s.socket.FD):
+		case !s.connectionWaits():
 			// The next one is told of, and may find somebody who has to make room by then.
-			s.d.ReadBlocked()
-			s.d.NewReader()
+			s.readBlocked()
+			s.newReader()
 		case s.router.makeRoom():
 			return false
 		default:
@@ -257,8 +296,12 @@ func (s *server) full(still func() bool) bool {
 }
 
 // connectionWaits reports whether accept would answer with a connection.
-func connectionWaits(fd int) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+func (s *server) connectionWaits() bool {
+	ask := make([]unix.PollFd, len(s.sockets))
+	for i, socket := range s.sockets {
+		ask[i] = unix.PollFd{Fd: int32(socket.FD), Events: unix.POLLIN}
+	}
+	n, err := unix.Poll(ask, 0)
 	return err != nil || n > 0
 }
 
@@ -275,8 +318,8 @@ func (s *server) putBack() {
 func (s *server) acceptFailed(err error) bool {
 	switch {
 	case err == unix.EAGAIN:
-		s.d.ReadBlocked()
-		s.d.NewReader()
+		s.readBlocked()
+		s.newReader()
 		return false
 	case outOf(err):
 		times := s.counters.shortages.Add(1)
@@ -445,3 +488,14 @@ type books struct {
 
 // ShutdownCSA gives the connection's places back.
 func (b *books) ShutdownCSA(*csa.CSA) { b.s.gone(b.at) }
+
+// listensAt notes where it listens.
+func (s *server) listensAt(sockets ...*listen.Socket) {
+	for _, socket := range sockets {
+		if s.addr == "" {
+			s.addr = socket.Addr
+		} else {
+			s.also = socket.Addr
+		}
+	}
+}

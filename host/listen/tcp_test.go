@@ -208,3 +208,32 @@ func TestCloseResetsWhatWaits(t *testing.T) {
 		t.Errorf("read %d, %v", n, err)
 	}
 }
+
+// localhost is two sockets on one port; where one of the two is taken, that is said, and
+// nothing is left of the other.
+func TestLocalhost(t *testing.T) {
+	all, err := listen.OpenAll("tcp", "localhost:0", listen.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 {
+		t.Skipf("this machine has one family: %v", all[0].Addr)
+	}
+	_, port, _ := net.SplitHostPort(all[0].Addr)
+	if all[0].Addr != "127.0.0.1:"+port || all[1].Addr != "[::1]:"+port {
+		t.Errorf("it listens on %s and %s", all[0].Addr, all[1].Addr)
+	}
+	if err := all[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listen.OpenAll("tcp", "localhost:"+port, listen.Options{}); err == nil || !strings.Contains(err.Error(), "listening on tcp6://[::1]:"+port) {
+		t.Errorf("with ::1 taken: %v", err)
+	}
+	again, err := net.Listen("tcp4", "127.0.0.1:"+port)
+	if err != nil {
+		t.Errorf("127.0.0.1 is left open: %v", err)
+	} else {
+		again.Close()
+	}
+	_ = all[1].Close()
+}
