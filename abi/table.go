@@ -300,7 +300,7 @@ var GuestExports = []Export{
 		Name:   "csa_closed",
 		Params: []Param{val("conn"), val("reason")},
 		Doc: "The last word on this handle; for one that `connect` has returned it may be the first, too. The socket is closed already: nothing can be sent any more, and once this returns the handle is stale. `reason` is 0 for an orderly end, else the code that says why; " +
-			"when the guest itself refused or closed it with a code, that code.",
+			"when the guest itself refused or closed it with a code, that code. It does not come for connections that are open when the host ends: after the time to drain nothing of a guest is called.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
@@ -317,7 +317,7 @@ var GuestExports = []Export{
 	}, false},
 	{Function{
 		Name:  "csa_stop",
-		Doc:   "The host is draining: no new connection comes, and those that are left are closed when its deadline is over. Finish soon.",
+		Doc:   "The host is draining: no new connection comes, and those that are left are closed when its deadline is over. Finish soon: after that nothing is called any more, `csa_closed` included.",
 		Since: "v1", Built: true,
 	}, false},
 }

@@ -458,7 +458,11 @@ func (h *Host) wake() {
 	}
 }
 
-// shut lets go of everything, once, and returns when it is gone.
+// shut lets go of everything, once, and returns when it is gone. Each of its waits ends, whatever
+// the guests do: plugins.stop is the end of their code but for calls that run, which end at their
+// next refill; cores.Stop is the end of all waiting for time; and so the loops have nothing
+// before them but what was posted, and little for each connection and instance. That is
+// what call, the crews, cores.Wait and plugins.close wait for.
 func (h *Host) shut() {
 	h.closeOnce.Do(func() {
 		h.stopping.Store(true)
@@ -485,9 +489,9 @@ func (h *Host) shut() {
 		for _, s := range h.servers {
 			s.crew.close()
 		}
-		h.cores.Wait() // calls in the background end on their loops
+		h.cores.Wait()    // calls in the background are posted back
+		h.plugins.close() // while the loops run: instances that wait for posts end by these
 		stopLoops(h.loops)
-		h.plugins.close()
 		close(h.closed)
 	})
 	<-h.closed

@@ -27,9 +27,11 @@ func (i *Instance) deliver(e event) {
 }
 
 // free reports whether an event may run now. If not, the instance is off, and
-// drain will be called.
+// drain will be called: by a post that is on its way, by the call in the background, by
+// Admit's again, or by the pool. When the host stops no instance becomes off any more, and
+// those that are have all of these come.
 func (i *Instance) free() bool {
-	if i.off || i.loop == nil || i.state != running {
+	if i.off || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
 		return !i.off
 	}
 	if t := i.turn; t.at != i.loop.Now() {
@@ -54,7 +56,9 @@ func (i *Instance) drain() {
 	}
 	if i.stranded {
 		i.stranded = false
-		i.trapped(newTrap("its start", i.stopForLack()))
+		if !i.module.runtime.stopped.Load() { // else it is nobody's fault
+			i.trapped(newTrap("its start", i.stopForLack()))
+		}
 	}
 	for len(i.queue) > 0 {
 		i.off = false

@@ -94,7 +94,10 @@ func (g *gate) Admit(again func()) bool {
 
 func (g *gate) Book(ns int64) { g.booked.Add(ns) }
 
-func (g *gate) Begin() {
+func (g *gate) Enlist() {}
+func (g *gate) Begin()  { g.Enter() }
+
+func (g *gate) Enter() {
 	g.running.Add(1)
 	g.mu.Lock()
 	g.passed++

@@ -13,11 +13,15 @@ type CPU interface {
 	// short calls elsewhere. It must not block.
 	Book(ns int64)
 
-	// Begin counts a call that runs beside the loops, and waits until it may
-	// run. Slice is told that it has run for ns nanoseconds since Begin or Slice
+	// Enlist counts a call that is about to run beside the loops. It is called on the
+	// loop that the call leaves, and must not block. Enter waits until a call that was
+	// enlisted may run. Begin is both, for a call that leaves no loop.
+	Enlist()
+	Enter()
+	Begin()
+	// Slice is told that the call has run for ns nanoseconds since Enter, Begin or Slice
 	// returned, lets others run, and waits until it may go on. End takes it off
 	// the books; ns is as for Slice.
-	Begin()
 	Slice(ns int64)
 	End(ns int64)
 }
@@ -27,6 +31,8 @@ type allCores struct{}
 
 func (allCores) Admit(func()) bool { return true }
 func (allCores) Book(int64)        {}
+func (allCores) Enlist()           {}
+func (allCores) Enter()            {}
 func (allCores) Begin()            {}
 func (allCores) Slice(int64)       { runtime.Gosched() }
 func (allCores) End(int64)         {}

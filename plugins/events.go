@@ -127,7 +127,7 @@ func guestCode(r uint64) abi.Code {
 
 // Window is the guest's, or nil when the instance is gone, or off for now.
 func (i *Instance) Window(c *csa.CSA) []byte {
-	if i.state != running {
+	if i.state != running || i.module.runtime.stopped.Load() {
 		return nil
 	}
 	if i.unseeded {

@@ -266,9 +266,9 @@ func (i *Instance) once(c call) (uint64, error) {
 }
 
 // call runs an export of the running instance. ok is false when it did not
-// run to its end; then the instance is dead.
+// run to its end; then the instance is dead, or the host stops.
 func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
-	if i.state != running {
+	if i.state != running || i.module.runtime.stopped.Load() {
 		return 0, false
 	}
 	if i.inCall {

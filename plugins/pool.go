@@ -176,7 +176,7 @@ func (p *Pool) recycle(i *Instance, trapped bool) {
 
 // keep puts a memory back for another instance, or lets go of it.
 func (p *Pool) keep(m *linearMemory) {
-	if len(p.free) >= p.room() {
+	if len(p.free) >= p.room() || p.snapshot.module.runtime.stopped.Load() {
 		m.Free()
 		return
 	}

@@ -227,7 +227,9 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 
 // Close has the runtime end as soon as its modules are closed and its last
 // instance is gone. It tells commands of shape stdio to end, and calls that
-// run are stopped at their next refill; it does not wait.
+// run are stopped at their next refill; it does not wait. No other call begins: events that wait are
+// dropped, and instances hear no more, not even csa_closed. So whatever they were at, the loops
+// have done with them when they have run what was posted, and a few instructions for each.
 // Nothing can be loaded or instantiated any more. Calling it again does
 // nothing.
 func (r *Runtime) Close() {

@@ -256,7 +256,13 @@ func (i *Instance) giveWay() {
 		}
 		u.place = background
 		i.off = true
+		i.cpu().Enlist() // while the loop is held: see Runtime.Close
 		i.loop.Pass()
+		u.watch.threads = true
+		i.cpu().Book(u.take())
+		u.slotted = true
+		i.cpu().Enter()
+		return
 	}
 	u.watch.threads = true
 	i.cpu().Book(u.take())

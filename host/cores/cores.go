@@ -57,7 +57,7 @@ type Cores struct {
 	waiters sync.Pool
 
 	mu      sync.Mutex
-	none    sync.Cond // no background call is left
+	none    sync.Cond // no background call is left, or no again is to be called
 	stopped bool
 	shares  []*Share
 	calls   int   // background calls now
@@ -132,11 +132,11 @@ func (c *Cores) Stop() {
 	c.unlock()
 }
 
-// Wait returns when no background call is left. Others may begin afterwards, so
-// stop what begins them first.
+// Wait returns when no background call is left, and no again is being called. Others
+// may begin afterwards, so stop what begins them first. An again must not call it.
 func (c *Cores) Wait() {
 	c.mu.Lock()
-	for c.calls > 0 {
+	for c.calls > 0 || c.calling || c.agains.len() > 0 {
 		c.none.Wait()
 	}
 	c.mu.Unlock()
@@ -189,6 +189,9 @@ func (c *Cores) unlock() {
 		again()
 		c.mu.Lock()
 		c.calling = false
+		if c.agains.len() == 0 {
+			c.none.Broadcast()
+		}
 	}
 	c.mu.Unlock()
 }

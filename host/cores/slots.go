@@ -25,6 +25,14 @@ type waiter struct {
 // returns when the call has a slot, or after Stop. A call that has begun has to
 // End, on all ways.
 func (s *Share) Begin() {
+	s.Enlist()
+	s.Enter()
+}
+
+// Enlist is the first half of Begin: it counts the call, and does not wait. Who passes a
+// loop on calls it before: so whoever stops finds all calls counted when the loops have
+// come round once more. A call that was enlisted has to Enter.
+func (s *Share) Enlist() {
 	c := s.cores
 	c.mu.Lock()
 	c.calls++
@@ -34,7 +42,13 @@ func (s *Share) Begin() {
 		c.wanted += s.micro
 	}
 	c.count(s)
-	s.take(c.options.Clock())
+	c.mu.Unlock()
+}
+
+// Enter is the second half: it returns when the call has a slot, or after Stop.
+func (s *Share) Enter() {
+	s.cores.mu.Lock()
+	s.take(s.cores.options.Clock())
 }
 
 // Slice is called by a background call every so often (each 100 µs or so of

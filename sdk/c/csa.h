@@ -479,7 +479,8 @@ void csa_eof(int32_t conn);
  * the first, too. The socket is closed already: nothing can be sent any more,
  * and once this returns the handle is stale. `reason` is 0 for an orderly
  * end, else the code that says why; when the guest itself refused or closed
- * it with a code, that code.
+ * it with a code, that code. It does not come for connections that are open
+ * when the host ends: after the time to drain nothing of a guest is called.
  */
 CSA_EXPORT(csa_closed)
 void csa_closed(int32_t conn, int32_t reason);
@@ -502,7 +503,8 @@ void csa_message(int32_t topic_len, int32_t len);
 
 /*
  * The host is draining: no new connection comes, and those that are left are
- * closed when its deadline is over. Finish soon.
+ * closed when its deadline is over. Finish soon: after that nothing is called
+ * any more, `csa_closed` included.
  */
 CSA_EXPORT(csa_stop)
 void csa_stop(void);
