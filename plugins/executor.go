@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"bulkhead/plugins/meter"
+	"bulkhead/plugins/watchdog"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -35,6 +37,9 @@ type executor struct {
 	busy    bool // a call is under way; the pool's
 	charged int  // bytes, beside the memory
 }
+
+// executors is how many were ever made.
+var executors atomic.Uint32
 
 // newExecutor makes one that works on a memory, which nothing runs on before bind
 // when it is not the first Instance's. On an error nothing is left. It runs no code
@@ -74,7 +79,13 @@ func (m *Module) newExecutor(on *linearMemory, config context.Context) (e *execu
 		_ = guest.Close(ctx)
 		return nil, errors.New("it has no fuel")
 	}
-	e.use.fuel, e.use.next = fuel, min(m.pace.Load(), firstFuel)
+	word, err := fuelWord(fuel)
+	if err != nil {
+		_ = guest.Close(ctx)
+		return nil, err
+	}
+	e.use.fuel, e.use.next = watchdog.NewCounter(word), min(m.pace.Load(), firstFuel)
+	e.use.fuel.Prefer(uintptr(executors.Add(1)))
 	e.use.grant(e.use.next)
 	return e, nil
 }

@@ -40,6 +40,9 @@ var hostFunctions = map[string]func(i *Instance, s []uint64){
 // host function is charged. random sees to that itself.
 var takesLong = map[string]bool{"send": true, "info": true, "connect": true, "makessl": true, "splice": true, "config": true, "log": true}
 
+// takesLongInWASI are those of WASI that go over a list of the guest's.
+var takesLongInWASI = map[string]bool{"poll_oneoff": true, "fd_read": true, "fd_write": true, "fd_pread": true, "fd_pwrite": true}
+
 var noConfig = []byte("{}")
 
 func answer(s []uint64, r int32) { s[0] = uint64(uint32(r)) }

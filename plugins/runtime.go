@@ -15,6 +15,7 @@ import (
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
+	"bulkhead/plugins/watchdog"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -222,6 +223,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		_ = r.cache.Close(ctx)
 		return nil, fmt.Errorf("registering the host functions: %w", err)
 	}
+	watchdog.Hold()
 	return r, nil
 }
 
@@ -284,6 +286,7 @@ func (r *Runtime) release(n int) {
 		_ = r.engine.Close(ctx)
 		_ = r.cache.Close(ctx)
 		r.options.Mappings.ReleaseMappings(runtimeMappings)
+		watchdog.Release()
 		close(r.done)
 	}
 }
@@ -324,8 +327,13 @@ var hostModules = sync.OnceValue(func() []hostModule {
 	}
 	system := hostModule{name: wasi.Module}
 	for _, f := range wasi.Functions() {
+		long := takesLongInWASI[f.Name]
 		system.functions = append(system.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
-			f.Call(&instanceOf(ctx).wasi, stack)
+			i := instanceOf(ctx)
+			f.Call(&i.wasi, stack)
+			if long {
+				i.breathe()
+			}
 		}, engineTypes(wasiTypes(f.Params)), engineTypes(wasiTypes(f.Results))})
 	}
 	refill := hostFunction{meter.Refill, func(ctx context.Context, _ api.Module, _ []uint64) { instanceOf(ctx).refill() }, nil, nil}

@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/watchdog"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -23,12 +24,12 @@ const (
 	// of its turns, all together.
 	turnSlice = 2 * inlineSlice
 	// refillTime is what is aimed at from one refill to the next, by giving as
-	// much fuel as the guest's mix of instructions uses up in that time. Most is
-	// not so much that a mix of the dearest instructions could hold up the
-	// collector for long, before that is seen.
+	// much fuel as the guest's mix of instructions uses up in that time. A guest that
+	// becomes slow in between is found by the watchdog, later. Least is what a guest
+	// gets that touches a new page with every instruction.
 	refillTime = inlineSlice / 4
 	firstFuel  = 100_000
-	leastFuel  = 1_000
+	leastFuel  = 64
 	mostFuel   = 200_000
 	// bookEvery is how much time is booked at once.
 	bookEvery = int64(20 * time.Microsecond)
@@ -46,10 +47,10 @@ const (
 // usage is what an instance uses of its tenant's fuel, time and stack. It
 // belongs to whoever runs the guest.
 type usage struct {
-	fuel    api.MutableGlobal // left in this slice; the guest's
-	granted int64             // fuel granted so far
-	counted int64             // fuel that the runtime knows to be used
-	next    int64             // fuel for the next slice
+	fuel    watchdog.Counter // left in this slice; the guest's
+	granted int64            // fuel granted so far
+	counted int64            // fuel that the runtime knows to be used
+	next    int64            // fuel for the next slice, and what was granted for this
 
 	place    place
 	slotted  bool      // the call runs by leave of CPU.Begin
@@ -114,15 +115,18 @@ func (i *Instance) begin(f api.Function, at place) {
 	i.exec.use.start()
 }
 
-// start sets the clocks going.
+// start sets the clocks going, for a guest that goes on now.
 func (u *usage) start() {
 	u.watch.start()
 	u.mark = u.watch.wall
+	u.fuel.Enter()
 }
 
-// lap counts what the guest has run since its watch was started.
+// lap counts what the guest has run since its watch was started. It does not go on
+// before start.
 func (i *Instance) lap() {
 	u := &i.exec.use
+	u.fuel.Leave()
 	now, ns := u.watch.elapsed()
 	u.burning += now - u.mark
 	u.unbooked += ns
@@ -185,7 +189,7 @@ func (i *Instance) cpu() CPU { return i.module.runtime.options.CPU }
 // countFuel tells the runtime how much fuel was used since the last time.
 func (i *Instance) countFuel() {
 	u := &i.exec.use
-	used := u.granted - int64(u.fuel.Get())
+	used := u.granted - u.fuel.Left()
 	i.module.runtime.fuel.Add(used - u.counted)
 	u.counted = used
 }
@@ -193,8 +197,8 @@ func (i *Instance) countFuel() {
 // grant lets the guest use up so much fuel until the next refill. What it owes
 // it has used: that is counted, and not taken off again.
 func (u *usage) grant(fuel int64) {
-	u.granted += fuel - int64(u.fuel.Get())
-	u.fuel.Set(uint64(fuel))
+	u.granted += fuel - u.fuel.Left()
+	u.fuel.Set(fuel)
 	u.burning = 0
 }
 
@@ -225,7 +229,7 @@ func (i *Instance) refill() {
 		u.mark = now
 	} else {
 		i.lap()
-		u.start() // should it be unwound here
+		u.watch.start() // should it be unwound here
 		i.giveWay()
 		u.start()
 	}
@@ -270,11 +274,12 @@ func (i *Instance) giveWay() {
 	i.cpu().Begin()
 }
 
-// adapt finds how much fuel to give next, ns being how long the last lasted. It
-// follows at once when that is less than it was, and by and by when it is more,
-// so that a guest that changes its pace seldom gets hold of a long slice.
+// adapt finds how much fuel to give next, ns being how long it took to use what was
+// used of the last. It follows at once when that is less than it was, and by and by
+// when it is more, so that a guest that changes its pace seldom gets hold of a long slice.
 func (u *usage) adapt(ns int64) {
-	fit := int64(float64(u.next) * float64(refillTime) / float64(max(ns, 1)))
+	used := max(u.next-u.fuel.Left(), 1)
+	fit := int64(float64(used) * float64(refillTime) / float64(max(ns, 1)))
 	u.next = min(max(fit, leastFuel), u.next+u.next/4, mostFuel)
 }
 

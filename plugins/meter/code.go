@@ -88,9 +88,11 @@ func (w *writer) rewriteFunction(index uint32, body []byte) error {
 			if units > 0 {
 				b = w.charge(b, units)
 			}
-			if a.nodes[m.arg].checks {
+			if a.nodes[m.arg].checks || a.nodes[m.arg].looks {
 				b = append(b, w.check...)
 			}
+		case lookOnly:
+			b = append(b, w.check...)
 		case renumberedCall:
 			b = binary.AppendUvarint(append(b, opCall), uint64(m.arg))
 		case renumberedRef:

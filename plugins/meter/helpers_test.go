@@ -36,6 +36,7 @@ type guest struct {
 	slice   int64 // what a refill gives
 	stop    int64 // what may be granted before the call is stopped; none if zero
 	lowest  int64
+	starve  bool // a refill leaves it with less than nothing, so that each check calls
 }
 
 type stopped struct{}
@@ -53,6 +54,9 @@ func (g *guest) refill(_ context.Context, _ api.Module, _ []uint64) {
 		panic(stopped{})
 	}
 	give := max(g.slice, g.slice-left)
+	if g.starve {
+		give = -1 - left
+	}
 	g.granted += give
 	g.fuel.Set(uint64(left + give))
 }

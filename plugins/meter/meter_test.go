@@ -99,6 +99,53 @@ func TestReturns(t *testing.T) {
 	}
 }
 
+// However a function is made, it reaches into memory no more than twice MaxTouches times without a
+// check; and after a call not at all before it returns. A watchdog that takes its fuel away relies on
+// that: each may be the first touch of a page.
+func TestTouchesAreChecked(t *testing.T) {
+	const count = 6000
+	store := w.Cat(w.LocalGet(0), w.I32Const(1), w.I32Store8(0))
+	touch := w.Cat(store, w.LocalGet(0), w.I32Load8U(0), w.Drop)
+	never := w.Cat(w.LocalGet(0), w.I32Eqz)
+	recurse := w.Cat(w.LocalGet(0), w.If(w.LocalGet(0), w.I32Const(1), w.I32Sub, w.Call(0)))
+	many := func(n int, b []byte) []byte { return bytes.Repeat(b, n) }
+	for name, test := range map[string]struct {
+		body []byte
+		arg  uint64
+		want int // checks, at least
+	}{
+		"straight": {many(count/2, touch), 1, count / (2 * meter.MaxTouches)},
+		// Those that are not taken have every check that a simple count would make.
+		"beside arms that are not taken": {many(count/30, w.Cat(many(15, touch), never, w.If(store, store, store))), 1, count / (2 * meter.MaxTouches)},
+		"beside other arms":              {many(count/30, w.Cat(many(15, touch), never, w.If(many(20, touch)))), 1, count / (2 * meter.MaxTouches)},
+		"in arms":                        {many(count/20, w.Cat(w.LocalGet(0), w.If(many(10, touch)))), 1, count / (2 * meter.MaxTouches)},
+		"in blocks that are left":        {many(count/20, w.Block(many(10, touch), w.LocalGet(0), w.BrIf(0), many(40, touch))), 1, count / (2 * meter.MaxTouches)},
+		"behind calls":                   {w.Cat(recurse, store), 1000, 2000},
+		"behind calls, in an arm":        {w.Cat(recurse, w.LocalGet(0), w.If(touch)), 1000, 2000},
+		"behind calls, and a return":     {w.Cat(recurse, w.Block(store, w.LocalGet(0), w.BrIf(1), store)), 1000, 2000},
+		"behind calls, in a block":       {w.Cat(w.Block(recurse), never, w.If(w.Return), touch), 1000, 2000},
+	} {
+		m := w.New()
+		m.Memory(1, 1)
+		m.Func("f", "i:", "", test.body)
+		g := start(t, m.Bytes(), meter.Options{})
+		g.starve = true
+		g.must("f", test.arg)
+		if g.refills < test.want {
+			t.Errorf("%s: it checks %d times; want %d", name, g.refills, test.want)
+		}
+	}
+	// What hardly reaches into memory has no more checks than it had.
+	m := w.New()
+	m.Memory(1, 1)
+	m.Func("f", "i:", "", many(meter.MaxTouches/2, touch))
+	g := start(t, m.Bytes(), meter.Options{})
+	g.starve = true
+	if g.must("f", 1); g.refills != 1 {
+		t.Errorf("a few touches check %d times", g.refills)
+	}
+}
+
 // The frame of a function is paid when it is called.
 func TestFrames(t *testing.T) {
 	m := w.New()

@@ -12,6 +12,13 @@ const MaxAhead = 24
 // they do when they return, and nothing would check while all of them return.
 const MaxTail = 64
 
+// MaxTouches is how many instructions that reach into memory may be executed in a row, within a
+// function, without a check, and twice that at most: each may be the first to touch a page,
+// which takes a thousand times as long as it is charged. Between the return of a call and that of
+// the function that made it, there is none without a check: a deep recursion could do it once for each of
+// its calls while all of them return.
+const MaxTouches = 32
+
 // node is a stretch of code without a branch in or out, other than at its ends. Nodes
 // are numbered in the order of the code, so that ways lead to higher numbers, but
 // for those back to the head of a loop.
@@ -26,6 +33,14 @@ type node struct {
 	checks  bool // behind its charge
 	calls   bool // ends with a call
 	behind  bool // begins behind one
+
+	looks   bool   // checks, whatever is charged
+	parts   bool   // has a check inside
+	touches uint32 // instructions that reach into memory, from its last check inside on
+	first   uint32 // the same up to the first check inside, where it has one
+	reach   uint32 // the most that are executed from here to the next check
+	leaves  bool   // the function may return from here
+	back    int32  // the most that are executed from here to its return, where no check is on the way; else -1
 
 	here uint32 // the cost of what stands here, whoever pays for it
 	tail uint32 // the most that is executed from here to the next check
@@ -49,6 +64,7 @@ const (
 	renumberedCall                 // a call of the function arg, as it is now numbered
 	renumberedRef                  // a ref.func of it
 	helperCall                     // a call of the helper arg instead
+	lookOnly                       // a check
 )
 
 // frame is a block that is open.
@@ -118,6 +134,25 @@ func (a *analysis) pay(units uint32) {
 	a.nodes[a.now].here += units
 }
 
+// touch counts an instruction that reaches into memory, and puts a check before it where there were
+// many since the last.
+func (a *analysis) touch(at int) {
+	n := &a.nodes[a.now]
+	if n.touches == MaxTouches {
+		if !n.parts {
+			n.parts, n.first = true, n.touches
+		}
+		n.touches = 0
+		a.marks = append(a.marks, mark{int32(at), int32(at), lookOnly, 0})
+	}
+	n.touches++
+}
+
+// touches reports whether an instruction reaches into memory, once.
+func touches(op wasm.Opcode) bool {
+	return op >= 0x28 && op <= 0x3e || op >= 0xfd00 && op <= 0xfd0b || op >= 0xfd54 && op <= 0xfd5d
+}
+
 // called begins a node behind a call of the module's own functions: what is called
 // checks when it begins.
 func (a *analysis) called(at int) {
@@ -151,6 +186,9 @@ func (a *analysis) branch(label uint32) {
 	top := &a.frames[len(a.frames)-1]
 	top.escape = min(top.escape, int32(target))
 	a.carried = max(a.carried, f.values)
+	if target == 0 {
+		a.nodes[a.now].leaves = true
+	}
 	if f.op == wasm.OpLoop || target == 0 {
 		return
 	}
@@ -188,6 +226,9 @@ func (a *analysis) function(code []byte, slots, results uint32) error {
 		}
 		if a.live {
 			a.pay(cost)
+			if touches(op) {
+				a.touch(s.Start)
+			}
 		}
 		switch op {
 		case wasm.OpBlock:
@@ -301,6 +342,9 @@ func (a *analysis) end(s *wasm.Instructions) {
 	depth := int32(len(a.frames) - 1)
 	f := a.frames[depth]
 	a.frames = a.frames[:depth]
+	if depth == 0 && a.live {
+		a.nodes[a.now].leaves = true
+	}
 	if depth == 0 || !f.live {
 		return
 	}
@@ -350,11 +394,16 @@ func (a *analysis) settle() {
 	}
 	for i := int32(len(a.nodes) - 1); i >= 0; i-- {
 		n := &a.nodes[i]
-		tail := uint32(0)
+		tail, reach, back := uint32(0), uint32(0), int32(-1)
+		if n.leaves {
+			back = 0
+		}
 		next := func(i int32) {
 			n.ahead = max(n.ahead, want(i))
-			if !a.nodes[i].checks {
+			if !a.nodes[i].checks && !a.nodes[i].looks {
 				tail = max(tail, a.nodes[i].tail)
+				reach = max(reach, a.nodes[i].reach)
+				back = max(back, a.nodes[i].back)
 			}
 		}
 		if n.falls {
@@ -371,6 +420,16 @@ func (a *analysis) settle() {
 		if n.behind && n.tail > MaxTail {
 			n.checks = true
 		}
+		if n.reach, n.back = n.touches, -1; !n.calls {
+			n.reach += reach
+			if back >= 0 {
+				n.back = int32(n.touches) + back
+			}
+		}
+		if n.parts {
+			n.reach, n.back = n.first, -1
+		}
+		n.looks = n.reach > MaxTouches || n.behind && n.back > 0
 		n.head = n.head || n.checks || n.cost+n.ahead > MaxAhead
 	}
 }
