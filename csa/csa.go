@@ -16,6 +16,7 @@ package csa
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"bulkhead/abi"
@@ -83,6 +84,7 @@ type CSA struct {
 	loop   *Loop
 	next   *CSA // in the loop's list
 	prev   *CSA
+	number uint64
 
 	inbox fifo // to be sent
 	rest  fifo // received, not yet consumed
@@ -138,7 +140,7 @@ func (c *CSA) clear(f flag)   { c.flags &^= f }
 // is closed, and nobody is told. peer may be the zero value. NewCSA does not
 // return when the handler passes the loop on.
 func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
-	c := &CSA{fd: int32(fd), loop: l, wiring: w, peer: peer, born: l.Now(), lastActive: l.Now()}
+	c := &CSA{number: numbers.Add(1), fd: int32(fd), loop: l, wiring: w, peer: peer, born: l.Now(), lastActive: l.Now()}
 	if err := l.sel.Add(&c.d, fd, c); err != nil {
 		closeSocket(fd)
 		return nil, err
@@ -152,6 +154,13 @@ func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
 	l.end()
 	return c, nil
 }
+
+// numbers counts the connections of this process.
+var numbers atomic.Uint64
+
+// Number is the connection's own in this process, from 1 on: what log lines tell it from others
+// by. Any goroutine may ask.
+func (c *CSA) Number() uint64 { return c.number }
 
 // Loop is the loop the CSA lives on.
 func (c *CSA) Loop() *Loop { return c.loop }

@@ -107,8 +107,8 @@ type Host struct {
 func complete(cfg *config.Config) error {
 	tenants := make(map[string]bool, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
-		if t.Memory <= 0 || t.Connections <= 0 || t.AcceptRate <= 0 || t.Bandwidth <= 0 || t.CPU <= 0 || t.LogLines <= 0 || t.Dials <= 0 || t.Upstreams <= 0 {
-			return fmt.Errorf("tenant %q has no memory, cpu, connections, accept rate, bandwidth, log lines, dials or upstreams at all; begin with config.DefaultTenant", t.Name)
+		if t.Memory <= 0 || t.Connections <= 0 || t.AcceptRate <= 0 || t.Bandwidth <= 0 || t.CPU <= 0 || t.LogLines <= 0 || t.LogBytes <= 0 || t.Dials <= 0 || t.Upstreams <= 0 {
+			return fmt.Errorf("tenant %q has no memory, cpu, connections, accept rate, bandwidth, log lines, log bytes, dials or upstreams at all; begin with config.DefaultTenant", t.Name)
 		}
 		tenants[t.Name] = true
 	}
@@ -359,7 +359,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 	// it dials, and has idle_timeout and write_timeout for it.
 	s.dialled.FirstByteTimeout, s.dialled.MinRate = 0, 0
 	s.upstreams = newUpstreams(s)
-	s.noisy = newLimited(s.log, listenerLines, h.clock)
+	s.noisy = newLimited(s.log, "what goes wrong", listenerLines, h.clock)
 	for i := range s.books {
 		s.books[i] = books{s, i}
 	}
@@ -492,9 +492,22 @@ func (h *Host) shut() {
 		h.cores.Wait()    // calls in the background are posted back
 		h.plugins.close() // while the loops run: instances that wait for posts end by these
 		stopLoops(h.loops)
+		h.lastWords()
 		close(h.closed)
 	})
 	<-h.closed
+}
+
+// lastWords says which lines were left out and not told of yet.
+func (h *Host) lastWords() {
+	for _, s := range h.servers {
+		s.noisy.end()
+	}
+	for _, t := range h.tenants {
+		if l := t.log.Load(); l != nil {
+			l.end()
+		}
+	}
 }
 
 // Check loads every plugin of the configuration and starts an instance of

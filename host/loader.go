@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"bulkhead/abi"
+	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
@@ -142,7 +144,9 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		return known, nil
 	}
 	t := p.tenants[name]
-	t.log.Store(newLimited(p.log.With("tenant", name), t.config.LogLines, p.clock))
+	lines := newLimited(p.log.With("tenant", name), "what its handlers say (log_lines, log_bytes)", t.config.LogLines, p.clock)
+	lines.bytes = budget.NewRate(float64(t.config.LogBytes), time.Second)
+	t.log.Store(lines)
 	r, err := plugins.NewRuntime(plugins.RuntimeOptions{
 		Code:        p.store,
 		Compiler:    compiler.Command{Args: p.compile},
@@ -266,9 +270,25 @@ var logLevels = map[int32]slog.Level{
 }
 
 func (g guestLog) Log(l plugins.Line) {
+	level := logLevels[l.Level]
+	if !g.may(level) {
+		return
+	}
+	g.bytes.Spend(lineBytes+quotedSize(l.Text)+len(l.Listener)+len(l.Peer), g.clock.Now())
 	what := "handler"
 	if l.Guest {
 		what = "handler says"
 	}
-	g.event(logLevels[l.Level], what, "listener", l.Listener, "text", l.Text)
+	args := make([]any, 0, 10) // room for lines_left_out
+	args = append(args, "listener", l.Listener)
+	if l.Connection != 0 {
+		args = append(args, "connection", l.Connection)
+		if l.Peer != "" {
+			args = append(args, "peer", l.Peer)
+		}
+	}
+	g.write(level, what, append(args, "text", outside(l.Text))...)
 }
+
+// lineBytes is about what a line takes beside its text: time, level, names.
+const lineBytes = 150

@@ -34,7 +34,7 @@ type TenantStats struct {
 	NoHandshake int64            // how often another handshake was wanted and not allowed
 	Timers      int64            // timers in use
 	NoTimer     int64            // how often another timer was wanted and not allowed
-	LogDropped  int64            // log lines of its handlers that came too fast
+	LogDropped  int64            // log lines of its handlers that were left out: log_lines, log_bytes
 	Counts      map[string]int64 // what its handlers have counted
 }
 

@@ -127,6 +127,7 @@ func (i *Instance) back(e event, err error) {
 		end := uint64(i.window) + e.arg
 		e.conn.Consumed(i.memory.b[i.window:end:end], used)
 	}
+	i.forgetWhom()
 	i.drain()
 }
 

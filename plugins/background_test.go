@@ -327,6 +327,26 @@ func TestCallsAreStopped(t *testing.T) {
 			t.Errorf("it is said to have used %d units of fuel", used)
 		}
 	})
+	// A guest that sleeps has not computed, and is told what it has done.
+	t.Run("event_timeout, waiting", func(t *testing.T) {
+		m := w.New()
+		poll := m.Import("wasi_snapshot_preview1", "poll_oneoff", "iiii:i")
+		m.Memory(1)
+		m.Data(16, "\x01")             // the monotonic clock
+		m.Data(24, "\x00\xca\x9a\x3b") // a second
+		m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+		m.Func("csa_data", "ii:i", "", w.Loop(w.I32Const(0), w.I32Const(64), w.I32Const(1), w.I32Const(128), w.Call(poll), w.Drop, w.Br(0)), w.LocalGet(1))
+		li := listener()
+		li.EventTimeout = 3 * time.Millisecond
+		n := newTenant(t, 0)
+		i := n.start(m, li)
+		l := newLoop(t)
+		peer, end := l.wire(i)
+		write(t, peer, "e")
+		if r := end.wait(t); r.Code != abi.Timeout || !strings.Contains(r.Why, "it waited in poll_oneoff") || !strings.Contains(r.Why, "SetTimer") || !strings.Contains(r.Why, "(event_timeout)") {
+			t.Errorf("it ended with %v", r)
+		}
+	})
 	t.Run("host", func(t *testing.T) {
 		li := listener()
 		li.EventTimeout = time.Hour

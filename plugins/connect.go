@@ -141,6 +141,7 @@ func (p *pending) Receive(on bool)                        { p.paused = !on }
 func (p *pending) Want(n int)                             { p.want = n }
 func (p *pending) SetTimer(int32, time.Duration) abi.Code { return abi.Again }
 func (p *pending) StopTimer(int32)                        {}
+func (p *pending) Number() uint64                         { return 0 }
 func (p *pending) Peer() string                           { return "" }
 func (p *pending) Local() string                          { return "" }
 func (p *pending) Transport() string                      { return "" }

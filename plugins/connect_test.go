@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"bulkhead/abi"
@@ -83,7 +84,7 @@ func (d *dials) heard(want ...string) {
 	d.l.on(func() {
 		var have []string
 		for _, l := range d.n.log.lines {
-			have = append(have, l.Text)
+			have = append(have, strconv.Quote(l.Text))
 		}
 		if !slices.Equal(have, want) {
 			d.t.Errorf("it heard %q; want %q", have, want)

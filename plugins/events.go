@@ -47,6 +47,7 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 			return 0, false
 		}
 		told := s.told
+		i.about = s.conn
 		i.handles.remove(e.handle)
 		if !told || !i.module.has[callClosed] {
 			return 0, false
@@ -58,12 +59,24 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 		}
 	}
 	i.serving, i.current = e.conn, e
+	if e.call != callClosed {
+		i.about = i.handles.whom(e.conn, i.listener.OneConnection)
+	}
 	result, ok = i.call(e.call, uint64(uint32(e.handle)), e.arg)
 	i.serving, i.current = nil, event{}
+	i.forgetWhom()
 	if ok {
 		result = uint64(i.after(e, result))
 	}
 	return result, ok
+}
+
+// forgetWhom ends what run has said of log lines. What an instance of one connection says
+// later, such as the rest of a line at its end, is about that, too.
+func (i *Instance) forgetWhom() {
+	if !i.listener.OneConnection {
+		i.about = nil
+	}
 }
 
 // after does what the guest's answer to an event says, and returns how many

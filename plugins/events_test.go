@@ -5,7 +5,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -210,11 +209,7 @@ func TestLegalOrder(t *testing.T) {
 		var log []string
 		n.log.mu.Lock()
 		for _, line := range n.log.lines {
-			name, err := strconv.Unquote(line.Text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			log = append(log, name)
+			log = append(log, line.Text)
 		}
 		n.log.lines = nil
 		n.log.mu.Unlock()

@@ -18,6 +18,7 @@ type conn interface {
 	SetTimer(token int32, d time.Duration) abi.Code
 	StopTimer(token int32)
 	Peer() string
+	Number() uint64
 	Local() string
 	Transport() string
 	TLSInfo(key int32) string
@@ -82,6 +83,15 @@ func (h *handles) get(handle int32) *slot {
 		return nil
 	}
 	return s
+}
+
+// whom is whom a log line is about in an event of c, which may be nil: c, or the client of an
+// instance that serves one connection, and may have dialled others for it.
+func (h *handles) whom(c conn, one bool) conn {
+	if one && len(h.slots) > 0 && h.slots[0].conn != nil {
+		return h.slots[0].conn
+	}
+	return c
 }
 
 // remove makes a handle stale.

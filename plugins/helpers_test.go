@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,7 +74,11 @@ func (j *journal) text() string {
 	defer j.mu.Unlock()
 	var b strings.Builder
 	for _, l := range j.lines {
-		fmt.Fprintf(&b, "%d %v %s\n", l.Level, l.Guest, l.Text)
+		text := l.Text
+		if l.Guest {
+			text = strconv.Quote(text)
+		}
+		fmt.Fprintf(&b, "%d %v %s\n", l.Level, l.Guest, text)
 	}
 	return b.String()
 }
@@ -106,6 +111,7 @@ func (f *fake) ShutdownMicroprocess(r csa.Reason) { f.ends = append(f.ends, r) }
 func (f *fake) Receive(on bool)                   { f.say("receive %v", on) }
 func (f *fake) Want(n int)                        { f.say("want %d", n) }
 func (f *fake) Peer() string                      { return "192.0.2.1:7" }
+func (f *fake) Number() uint64                    { return 7 }
 func (f *fake) Local() string                     { return "192.0.2.2:8" }
 func (f *fake) Transport() string                 { return "tcp" }
 func (f *fake) TLSInfo(key int32) string          { return fmt.Sprint("tls ", key) }

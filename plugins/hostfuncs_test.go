@@ -276,7 +276,7 @@ func TestLogLines(t *testing.T) {
 	for range 5 {
 		say(1, "too much")
 	}
-	want := "1 true " + `"one\n2026 ERROR forged\x1b[2J\xff"` + "\n3 true \"" + strings.Repeat("x", 1024) + "\"\n2 true \"" + strings.Repeat("y", 1024) + "\"…\n"
+	want := "1 true " + `"one\n2026 ERROR forged\x1b[2J\xff"` + "\n3 true \"" + strings.Repeat("x", 1024) + "\"\n2 true \"" + strings.Repeat("y", 1024) + "…\"\n"
 	if got := n.log.text(); got != want && !strings.Contains(got, "came too fast") { // the second may have turned
 		t.Errorf("the log is %q", got)
 	}
@@ -299,7 +299,7 @@ func TestPrintedLines(t *testing.T) {
 	i.printAll(1, [][]byte{[]byte("hel"), []byte("lo\nwor"), []byte("ld\n\n")})
 	i.printAll(2, [][]byte{[]byte(strings.Repeat("e", 3000) + "\nrest")})
 	i.Close()
-	want := "1 true \"hello\"\n1 true \"world\"\n2 true \"" + strings.Repeat("e", 1024) + "\"…\n2 true \"rest\"\n"
+	want := "1 true \"hello\"\n1 true \"world\"\n2 true \"" + strings.Repeat("e", 1024) + "…\"\n2 true \"rest\"\n"
 	if got := n.log.text(); got != want {
 		t.Errorf("the log is %q, not %q", got, want)
 	}

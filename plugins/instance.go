@@ -89,6 +89,7 @@ type Instance struct {
 	loop      *csa.Loop
 	handles   handles
 	serving   conn // whose event the call that runs is, or nil
+	about     conn // whom its log lines are about, or nil
 	timers    []instanceTimer
 	current   event // that runs
 	off       bool  // no event runs at once: see background.go
@@ -272,11 +273,11 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 		return 0, false
 	}
 	if i.inCall {
-		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: it would call %s while the instance runs; the call is left out", callNames[c])})
+		i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: it would call %s while the instance runs; the call is left out", callNames[c]))
 		return 0, false
 	}
 	if i.pool != nil && !i.pool.take(i) {
-		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: it would call %s with nothing to run it on; the call is left out", callNames[c])})
+		i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: it would call %s with nothing to run it on; the call is left out", callNames[c]))
 		return 0, false
 	}
 	e := i.exec
@@ -340,7 +341,7 @@ func (i *Instance) trapped(t *Trap) {
 	i.stopTimers()
 	i.finishLog()
 	if t.Bug {
-		i.log(Line{abi.LogError, i.listener.Name, false, fmt.Sprintf("a bug in the host: %v", t.Err)})
+		i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", t.Err))
 	}
 	i.shutAll(t.reason())
 	for _, c := range i.spliced { // whose unconsumed bytes nobody knows
@@ -407,7 +408,7 @@ func (i *Instance) Close() {
 	i.shutAll(csa.Reason{Code: abi.Closed, Why: "its handler's instance was closed"})
 	i.stopTimers()
 	i.finishLog()
-	i.serving = nil
+	i.serving, i.about = nil, nil
 	if i.listener.OnClosed != nil {
 		i.listener.OnClosed(i)
 	}
@@ -457,8 +458,9 @@ func (s *handlerSystem) Breathe()       { (*Instance)(s).breathe() }
 func (s *handlerSystem) Yield()         {}
 func (s *handlerSystem) Close(int)      {}
 
-// Sleep does not: it would hold up everybody on the loop.
-func (s *handlerSystem) Sleep(time.Duration) {}
+// Sleep does not: it would hold up everybody on the loop. A guest that goes on sleeping until
+// it has slept enough is told so when it is stopped.
+func (s *handlerSystem) Sleep(time.Duration) { s.exec.use.waits++ }
 
 func (s *handlerSystem) Read([]byte) (int, wasi.Errno) { return 0, wasi.Success }
 

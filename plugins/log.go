@@ -3,7 +3,6 @@ package plugins
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"time"
 
 	"bulkhead/abi"
@@ -13,11 +12,16 @@ import (
 type Line struct {
 	Level    int32  // abi.LogDebug to abi.LogError
 	Listener string // whose guest it is
-	// Guest reports that the text is the guest's. It is quoted then, with a "…"
-	// behind it when it was cut, and holds no control characters; so it is safe
-	// to print. Else it is the host's own.
+	// Guest reports that the text is the guest's: up to abi.MaxLogLine bytes of any kind,
+	// with a "…" behind them when more were cut off. Whoever prints it has to quote it. Else
+	// it is the host's own, which may name things of the guest's.
 	Guest bool
 	Text  string
+	// Connection is the number of the connection that it is about, and Peer its other end:
+	// the one whose event runs, or the client of an instance that has only one. 0 and "":
+	// none.
+	Connection uint64
+	Peer       string
 }
 
 // Logger takes lines. It is called from any goroutine and must not block, nor
@@ -48,17 +52,27 @@ func (i *Instance) guestLine(level int32, text []byte) {
 	if len(text) > abi.MaxLogLine {
 		text, cut = text[:abi.MaxLogLine], "…"
 	}
-	i.log(Line{level, i.listener.Name, true, strconv.Quote(string(text)) + cut})
+	i.log(level, true, string(text)+cut)
 }
 
 // notice logs something about the guest that it can cause at will.
 func (i *Instance) notice(level int32, text string) {
 	if i.mayLog() {
-		i.log(Line{level, i.listener.Name, false, text})
+		i.log(level, false, text)
 	}
 }
 
-func (i *Instance) log(l Line) { i.module.runtime.options.Log.Log(l) }
+func (i *Instance) log(level int32, guest bool, text string) {
+	l := Line{Level: level, Listener: i.listener.Name, Guest: guest, Text: text}
+	about := i.about
+	if i.process != nil {
+		about = i.process.csa
+	}
+	if about != nil {
+		l.Connection, l.Peer = about.Number(), about.Peer()
+	}
+	i.module.runtime.options.Log.Log(l)
+}
 
 func (i *Instance) mayLog() bool {
 	limit := i.listener.LogLines
@@ -83,7 +97,7 @@ func (i *Instance) mayLog() bool {
 func (i *Instance) reportDropped() {
 	if n := i.limit.dropped; n > 0 {
 		i.limit.dropped = 0
-		i.log(Line{abi.LogWarn, i.listener.Name, false, fmt.Sprintf("%d log lines of its handler came too fast and were dropped", n)})
+		i.log(abi.LogWarn, false, fmt.Sprintf("%d log lines of its handler came too fast and were dropped", n))
 	}
 }
 

@@ -249,7 +249,7 @@ func (p *Process) failed(err error) (*csa.Reason, *Trap) {
 		return &csa.Reason{Code: abi.Quota, Why: "its tenant has no memory left for another instance"}, nil
 	case errors.As(err, &trap):
 		if trap.Bug {
-			p.instance.log(Line{abi.LogError, p.listener.Name, false, fmt.Sprintf("a bug in the host: %v", trap.Err)})
+			p.instance.log(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", trap.Err))
 		}
 		r := trap.reason()
 		return &r, trap

@@ -31,6 +31,9 @@ const (
 	firstFuel  = 100_000
 	leastFuel  = 64
 	mostFuel   = 200_000
+	// waitEvery is how much CPU time there is from one wait to the next at most, on average,
+	// of a guest that does nothing but wait.
+	waitEvery = int64(100 * time.Microsecond)
 	// bookEvery is how much time is booked at once.
 	bookEvery = int64(20 * time.Microsecond)
 )
@@ -60,6 +63,7 @@ type usage struct {
 	burning  int64     // ns in which the fuel of this refill burned, up to mark
 	mark     int64     // nanotime when it was granted, or the guest went on
 	stack    int       // bytes of stack that are charged
+	waits    int64     // how often this event has asked to sleep
 }
 
 // turn is what a tenant's guests have used of a loop's turn. It is the loop's.
@@ -110,7 +114,7 @@ var ErrSlow = errors.New("it takes too long to start for a loop")
 func (i *Instance) begin(f api.Function, at place) {
 	i.exec.running = f
 	i.exec.use.place = at
-	i.exec.use.ran = 0
+	i.exec.use.ran, i.exec.use.waits = 0, 0
 	i.exec.use.watch.threads = false // until it is known to be long
 	i.exec.use.start()
 }
@@ -297,6 +301,9 @@ func (i *Instance) mustStop(ran int64) *stopped {
 		return i.stopForMemory()
 	}
 	if limit := i.listener.eventTimeout(); i.exec.use.slotted && ran > int64(limit) {
+		if i.exec.use.waits > ran/waitEvery {
+			return &stopped{StopTimeout, fmt.Sprintf("it waited in poll_oneoff, where a handler cannot wait and spins, for more than %v of one event (event_timeout); let it set a timer and return: csa_v1.timer, csa_timer, SetTimer in Go", limit)}
+		}
 		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)", limit)}
 	}
 	size, err := stackSize(i.exec.running)

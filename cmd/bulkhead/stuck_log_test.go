@@ -135,6 +135,7 @@ loops = 2
 drain = "1m"
 [tenant.loud]
 log_lines = 100000
+log_bytes = "1GiB/s"
 accept_rate = 10000
 [tenant.quiet]
 [[listener]]

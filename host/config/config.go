@@ -85,6 +85,9 @@ type Tenant struct {
 	Timers int
 	// LogLines is the most lines a second that its handlers may log.
 	LogLines float64
+	// LogBytes is the most bytes a second that its handlers may log, as they stand in the
+	// log: in quotes, with what stands beside them.
+	LogBytes int64
 	// Connections is the most connections it may hold at once.
 	Connections int
 	// AcceptRate is the most new connections a second.

@@ -68,7 +68,7 @@ func TestErrors(t *testing.T) {
 3: unknown table "tennant"; did you mean "tenant"?
 4: unknown table "server"; the tables are [host], [tenant.NAME] and [[listener]]`},
 		{"misspelt config", "+[listener.confg]\nx = 1\n", `7: unknown table "confg"; did you mean "config"?`},
-		{"tenant with a point", "[tenant.a.b]\n" + least, `1: unknown table "b"; the keys of [tenant.a] are memory, cpu, stack, instances, mappings, timers, log_lines, connections, accept_rate, bandwidth, connect, dials, handshakes, upstreams; a tenant's name that has a point goes in quotes: [tenant."a.b"]`},
+		{"tenant with a point", "[tenant.a.b]\n" + least, `1: unknown table "b"; the keys of [tenant.a] are memory, cpu, stack, instances, mappings, timers, log_lines, log_bytes, connections, accept_rate, bandwidth, connect, dials, handshakes, upstreams; a tenant's name that has a point goes in quotes: [tenant."a.b"]`},
 		{"long key", "[host]\n" + long + " = 1\n" + least, `2: unknown key "` + long[:100] + `"...; the keys of [host] are loops, state, drain, connections, handshakes, log, log_level`},
 		{"line of the second listener", least + "[[listener]]\nname = \"b\"\n\ntenant = \"acme\"\naddress = \"fd://3\"\nplugin = \"echo.wasm\"\nconfig = \"\"\"\n\n\"\"\"\nbaklog = 3\n", `13: config = "\n" is text; write a table [listener.config] for the plugin, of at most 64KiB as JSON
 16: unknown key "baklog"; did you mean "backlog"?`},

@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 		File: "b.toml",
 		Host: Host{State: filepath.Join(dir, "state"), Drain: 10 * time.Second, Handshakes: 4096, Log: "auto", LogLevel: "info"},
 		Tenants: []Tenant{{
-			Name: "acme", Memory: 256 << 20, CPU: 1, Stack: 4 << 20, Timers: 100_000, LogLines: 200, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20, Dials: 64, Upstreams: 1000, Handshakes: 1000,
+			Name: "acme", Memory: 256 << 20, CPU: 1, Stack: 4 << 20, Timers: 100_000, LogLines: 200, LogBytes: 128 << 10, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20, Dials: 64, Upstreams: 1000, Handshakes: 1000,
 			Line: 1, lines: map[string]int{},
 		}},
 		Listeners: []Listener{{
@@ -87,6 +87,7 @@ instances = 11
 mappings = 12
 timers = 12
 log_lines = 0.5
+log_bytes = "1MiB/s"
 connections = 10
 accept_rate = 0.5
 bandwidth = "10MiB/s"
@@ -160,7 +161,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	acme := c.Tenants[0]
 	acme.lines = nil
-	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Mappings: 12, Timers: 12, LogLines: 0.5, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Dials: 3, Upstreams: 4, Handshakes: 5, Line: line("[tenant.acme]")}); !reflect.DeepEqual(acme, want) {
+	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Mappings: 12, Timers: 12, LogLines: 0.5, LogBytes: 1 << 20, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Dials: 3, Upstreams: 4, Handshakes: 5, Line: line("[tenant.acme]")}); !reflect.DeepEqual(acme, want) {
 		t.Errorf("tenant: got %+v, want %+v", acme, want)
 	}
 	a := c.Listeners[0]
@@ -213,7 +214,8 @@ cpu = 0.5
 connections = 1000
 accept_rate = 200
 bandwidth = "10MiB/s"
-connect = ["db.internal:5432", "10.0.0.0/8:443"]
+connect = ["db.internal:5432", "10.0.0.0/8:443",
+]
 
 [[listener]]
 name = "echo"

@@ -62,6 +62,7 @@ func DefaultTenant(name string) Tenant {
 		Stack:       4 * mib,
 		Timers:      100_000,
 		LogLines:    200,
+		LogBytes:    128 * kib,
 		Connections: 1000,
 		Dials:       64,
 		Upstreams:   1000,
@@ -84,6 +85,9 @@ var tenantFields = []field[Tenant]{
 	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }),
 	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).with(func(f *field[Tenant]) {
 		f.note = "a second"
+	}),
+	rateField("log_bytes", kib, gib, "64KiB/s", func(t *Tenant) *int64 { return &t.LogBytes }).with(func(f *field[Tenant]) {
+		f.note = "as they stand in the log"
 	}),
 	intField("connections", 1, maxConnections, "", func(t *Tenant) *int { return &t.Connections }),
 	numberField("accept_rate", 0.1, 1_000_000, func(t *Tenant) *float64 { return &t.AcceptRate }).with(func(f *field[Tenant]) {
