@@ -96,11 +96,11 @@ func refuseImport(i *wasm.Import, shape Shape) string {
 	case i.Kind != wasm.Function:
 		return fmt.Sprintf("imports the %v %s; only functions can be imported, so build it with a %v of its own", i.Kind, quoted(name), i.Kind)
 	case !known && i.Module == abi.Module:
-		return fmt.Sprintf("imports function %s, which does not exist%s", quoted(name), didYouMean(i.Name, importNames))
+		return fmt.Sprintf("imports function %s, which does not exist%s", quoted(name), functionMeant(i.Name))
 	case !known && i.Module == "wasi_unstable":
 		return fmt.Sprintf("imports function %s of a WASI older than preview 1; build it with a newer toolchain", quoted(name))
 	case !known:
-		return fmt.Sprintf("imports function %s, which is not in %s or %s; build it without it", quoted(name), abi.Module, wasi.Module)
+		return fmt.Sprintf("imports function %s, which is not in %s or %s; %s", quoted(name), abi.Module, wasi.Module, withoutImport(i))
 	case !i.Type.Equal(want):
 		return fmt.Sprintf("imports function %s as %v, which is %v; declare it so", name, i.Type, want)
 	case shape == Stdio && i.Module == abi.Module && !forCommands[i.Name]:
@@ -118,10 +118,49 @@ func didYouMean(written string, known []string) string {
 	return ""
 }
 
-// quoted is a name from the module as it may be shown: as it is if it is
-// plain, else quoted.
+// functionMeant is didYouMean for a function of the ABI; where none is near, it says
+// which there are.
+func functionMeant(name string) string {
+	if s := didYouMean(name, importNames); s != "" {
+		return s
+	}
+	for _, known := range importNames {
+		if strings.HasPrefix(name, known) {
+			return "; did you mean " + known + "?"
+		}
+	}
+	return "; there are " + strings.Join(importNames, ", ") + ", and what an SDK has beside them is for a newer host"
+}
+
+// jsModules are the modules that Go's imports come from when it is built for
+// JavaScript: today's, and that of older versions.
+var jsModules = []string{"gojs", "go"}
+
+// withoutImport is how a module is built without an import from a module that the
+// host has not.
+func withoutImport(i *wasm.Import) string {
+	switch {
+	case slices.Contains(jsModules, i.Module):
+		return "it was built with GOOS=js, so build it with " + goBuild
+	case strings.HasPrefix(i.Module, "__wbindgen"), i.Module == "wbg":
+		return "it was built for JavaScript, so build it without wasm-bindgen, for --target wasm32-wasip1"
+	case i.Module == "env" && i.Name == "abort":
+		return "build it without it (AssemblyScript: --use abort=FILE/FUNCTION, with one of your own)"
+	case i.Module == "env":
+		return "build it without it: link what has it, and link without --allow-undefined, which let it pass (Emscripten: -sSTANDALONE_WASM)"
+	}
+	return "build it without it"
+}
+
+// goBuild is how a handler in Go is built.
+const goBuild = "GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared"
+
+// Quoted is a name from a module as it may be shown, on a terminal too: as it is if it
+// is plain, else quoted.
+func Quoted(name string) string { return quoted(name) }
+
 func quoted(name string) string {
-	if q := fmt.Sprintf("%q", name); q != `"`+name+`"` || strings.ContainsAny(name, " ,;") {
+	if q := fmt.Sprintf("%q", name); q != `"`+name+`"` || name == "" || strings.ContainsAny(name, " ,;") {
 		return q
 	}
 	return name
@@ -130,8 +169,15 @@ func quoted(name string) string {
 // refusals says everything for which a module is refused, each as one clause
 // that goes on from the name of the file.
 func refusals(m *wasm.Module, shape Shape, limit uint32) (why []string) {
+	js := 0 // imports
 	for i := range m.Imports {
-		if w := refuseImport(&m.Imports[i], shape); w != "" {
+		w := refuseImport(&m.Imports[i], shape)
+		if w != "" && slices.Contains(jsModules, m.Imports[i].Module) {
+			if js++; js > 1 {
+				continue // one says everything
+			}
+		}
+		if w != "" {
 			why = append(why, w)
 		}
 	}
@@ -224,6 +270,9 @@ func described(e *wasm.Export) string {
 }
 
 func refuseHandler(m *wasm.Module) (why []string) {
+	if m.Export(callNames[callCommand]) != nil && m.Export(callNames[callInitialize]) == nil && m.Export(callNames[callData]) != nil && m.BuiltBy("Go cmd/compile") {
+		why = append(why, "is a Go program that nobody starts, since it exports _start and no _initialize; build it with "+goBuild)
+	}
 	known := make(map[string]bool)
 	for i := range abi.GuestExports {
 		want := &abi.GuestExports[i]

@@ -38,6 +38,7 @@ type image struct {
 	bytes []byte // to be read only
 	fd    int
 	zero  []bool // of each page of the system's: all bytes are zero
+	extra int    // bytes that each copy takes beside copyOverhead
 }
 
 // page is what a page of the image's copies is at first.
@@ -54,8 +55,8 @@ var zeros = make([]byte, systemPage)
 // charges usual bytes for what will be written to.
 func newCopy(o *RuntimeOptions, of *image, max uint32, usual int) (*linearMemory, error) {
 	m := &linearMemory{account: o.Memory, maps: mapped{account: o.Mappings}, image: of}
-	if !m.charge(copyOverhead + usual) {
-		return nil, noRoom(int64(copyOverhead + usual))
+	if !m.charge(copyOverhead + of.extra + usual) {
+		return nil, noRoom(int64(copyOverhead + of.extra + usual))
 	}
 	if !m.maps.take(copyMappings) {
 		m.discharge(m.charged)

@@ -53,7 +53,7 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	rep := Report{Size: len(b), SHA256: sha256.Sum256(b)}
 	m, err := wasm.Parse(b)
 	if err != nil {
-		rep.Refused = []string{syntaxError(err)}
+		rep.Refused = []string{err.Error()}
 		return rep, err
 	}
 	shape := Events

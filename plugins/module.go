@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -73,7 +72,7 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	}
 	parsed, err := wasm.Parse(b)
 	if err != nil {
-		return nil, &LoadError{name, []string{syntaxError(err)}}
+		return nil, &LoadError{name, []string{err.Error()}}
 	}
 	if why := refusals(parsed, shape, r.pages); why != nil {
 		return nil, &LoadError{name, why}
@@ -118,18 +117,6 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Modul
 		return nil, refused(name, "does not compile: %s", firstLine(err))
 	}
 	return m, nil
-}
-
-// syntaxError is a clause about a file, with the mend where there is one.
-func syntaxError(err error) string {
-	var bad *wasm.SyntaxError
-	switch {
-	case errors.As(err, &bad) && bad.Truncated:
-		return err.Error() + ": it is cut short, so copy or build it again"
-	case errors.As(err, &bad) && strings.Contains(bad.What, "component"):
-		return err.Error() + ": build it for WASI preview 1"
-	}
-	return err.Error()
 }
 
 // firstLine is the first line of an error of the engine's, which may hold names

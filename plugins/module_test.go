@@ -54,13 +54,27 @@ func TestRefusedModules(t *testing.T) {
 		{"empty", nil, Events, "it is empty, not a WebAssembly module"},
 		{"ELF", []byte("\x7fELF\x02\x01\x01\x00"), Events, "it is not a WebAssembly module: it starts with 7f 45 4c 46 instead of 00 61 73 6d"},
 		{"text", []byte("(module)"), Events, "it is not a WebAssembly module"},
-		{"component", []byte("\x00asm\x0d\x00\x01\x00"), Events, "it is a WebAssembly component, not a core module (at byte 0): build it for WASI preview 1"},
+		{"component", []byte("\x00asm\x0d\x00\x01\x00"), Events, "it is a WebAssembly component, not a core module (at byte 0): build it for WASI preview 1 (Go: GOOS=wasip1; "},
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), Events, "unknown WebAssembly version 2"},
 		{"short header", []byte("\x00asm\x01"), Events, "the file ends inside its header (at byte 5): it is cut short, so copy or build it again"},
 		{"truncated", good[:len(good)-3], Events, "the file ends inside the code section"},
 		{"nothing in it", []byte("\x00asm\x01\x00\x00\x00"), Events, "has no memory; build it with one, exported as \"memory\"; it also does not export csa_window, which the host calls as csa_window() -> i64; it also does not export csa_data"},
-		{"foreign import", handler(imports("env", "abort", ":")), Events, "imports function env.abort, which is not in csa_v1 or wasi_snapshot_preview1; build it without it"},
+		{"foreign import", handler(imports("mine", "f", ":")), Events, "imports function mine.f, which is not in csa_v1 or wasi_snapshot_preview1; build it without it"},
+		{"import of AssemblyScript", handler(imports("env", "abort", "iiii:")), Events, "imports function env.abort, which is not in csa_v1 or wasi_snapshot_preview1; build it without it (AssemblyScript: --use abort="},
+		{"import of C", handler(imports("env", "memcpy", "iii:i")), Events, "imports function env.memcpy, which is not in csa_v1 or wasi_snapshot_preview1; build it without it: link what has it, and link without --allow-undefined"},
+		{"import of Go for JavaScript", handler(func(m *w.Module) {
+			for _, name := range []string{"runtime.wasmExit", "runtime.wasmWrite", "syscall/js.valueGet"} {
+				m.Import("gojs", name, "i:")
+			}
+		}), Events, "imports function gojs.runtime.wasmExit, which is not in csa_v1 or wasi_snapshot_preview1; it was built with GOOS=js, so build it with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared"},
+		{"import of wasm-bindgen", handler(imports("__wbindgen_placeholder__", "__wbindgen_describe", "i:")), Events, "it was built for JavaScript, so build it without wasm-bindgen"},
+		{"Go as a program", handler(func(m *w.Module) {
+			m.Func("_start", ":", "")
+			m.Custom("producers", []byte("\x01\x0cprocessed-by\x01\x0eGo cmd/compile\x08go1.26.8"))
+		}), Events, "is a Go program that nobody starts, since it exports _start and no _initialize; build it with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared"},
 		{"misspelt import", handler(imports("csa_v1", "sned", ":")), Events, "imports function csa_v1.sned, which does not exist; did you mean send?"},
+		{"import with a longer name", handler(imports("csa_v1", "sendall", ":")), Events, "imports function csa_v1.sendall, which does not exist; did you mean send?"},
+		{"unheard-of import", handler(imports("csa_v1", "teleport", ":")), Events, "imports function csa_v1.teleport, which does not exist; there are send, "},
 		{"unknown WASI", handler(imports("wasi_snapshot_preview1", "fd_dance", ":")), Events, "wasi_snapshot_preview1.fd_dance, which is not in"},
 		{"old WASI", handler(imports("wasi_unstable", "fd_write", ":")), Events, "older than preview 1"},
 		{"wrong import", handler(imports("csa_v1", "send", "ii:i")), Events, "imports function csa_v1.send as (i32, i32) -> i32, which is (i32, i32, i32) -> i32"},
@@ -70,7 +84,7 @@ func TestRefusedModules(t *testing.T) {
 		{"global import", handler(func(m *w.Module) { m.ImportRaw("env", "g", 3, 0x7f, 0) }), Events, "imports the global env.g"},
 		{"many imports", handler(func(m *w.Module) {
 			for _, name := range []string{"a", "b", "c", "d", "e"} {
-				m.Import("env", name, ":")
+				m.Import("mine", name, ":")
 			}
 		}), Events, "; and 2 more of the kind"},
 		{"wrong export", handler(exports("csa_open", "ii:i")), Events, "exports csa_open as (i32, i32) -> i32, and it has to be (i32) -> i32"},

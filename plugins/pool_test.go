@@ -321,17 +321,59 @@ func TestNoReseedWithoutASnapshot(t *testing.T) {
 	}
 }
 
+// An AssemblyScript module has a global for each of its variables. Copies keep all of
+// them apart, and are charged for what they take.
+func TestManyGlobalsOfACopy(t *testing.T) {
+	const many = 239
+	m, f := w.Handler([2]string{"send", "iii:i"})
+	var sum []byte
+	for k := range many {
+		m.Global('i', true, w.I32Const(int32(k)))
+		sum = append(sum, cat(w.GlobalGet(k), w.I32Const(1), w.I32Add, w.GlobalSet(k))...)
+	}
+	m.Func("csa_data", "ii:i", "", sum,
+		w.I32Const(2900), w.GlobalGet(0), w.I32Store8(0), w.I32Const(2901), w.GlobalGet(many-1), w.I32Store8(0),
+		w.LocalGet(0), w.I32Const(2900), w.I32Const(2), w.Call(f[0]), w.Drop, w.LocalGet(1))
+	g := newPooled(t, m.Bytes(), listener())
+	a, b := g.get(), g.get()
+	say := func(i *Instance, rounds byte) {
+		t.Helper()
+		f := &fake{room: 100}
+		g.on(i, func() {
+			h := i.admit(f)
+			i.Window(nil)
+			i.data(h, f, 1)
+			i.handles.remove(h)
+		})
+		if want := []byte{rounds, many - 1 + rounds}; !bytes.Equal(f.sent, want) {
+			t.Errorf("it answers %v; want %v", f.sent, want)
+		}
+	}
+	say(a, 1)
+	say(b, 1)
+	say(a, 2)
+	say(a, 3)
+	say(b, 2)
+	if n := len(g.p.executors); n != 1 {
+		t.Errorf("%d executors serve them", n)
+	}
+	if got := g.p.snapshot.image.extra; got != 8*(many-freeGlobals) {
+		t.Errorf("each copy is charged %d bytes for its globals", got)
+	}
+	g.l.on(func() { a.Close(); b.Close() })
+}
+
 // What cannot be copied is told, and starts all the same.
 func TestNoSnapshot(t *testing.T) {
 	tables := grower(1)
 	tables.Table(4, 4)
 	tables.Func("csa_timer", "ii:", "", w.I32Const(0), w.RefNull(), []byte{0x26, 0})
 	many := grower(1)
-	globals := []byte{100}
+	globals := []byte{0xe9, 7} // 1001
 	var set []byte
-	for k := range byte(100) {
+	for k := range 1001 {
 		globals = append(globals, byte(wasm.I32), 1, 0x41, 0, 0x0b)
-		set = append(set, 0x41, 1, 0x24, k)
+		set = append(append(set, 0x41, 1), w.GlobalSet(k)...)
 	}
 	many.Raw(6, globals)
 	many.Func("csa_timer", "ii:", "", set)
@@ -339,9 +381,9 @@ func TestNoSnapshot(t *testing.T) {
 	vector.Raw(6, append(append([]byte{1, byte(wasm.V128), 1, 0xfd, 0x0c}, make([]byte, 16)...), 0x0b))
 	vector.Func("csa_timer", "ii:", "", append(append([]byte{0xfd, 0x0c}, make([]byte, 16)...), 0x24, 0))
 	for want, m := range map[string]*w.Module{
-		"writes to a table":                          tables,
-		"writes to 100 globals, and 64 are the most": many,
-		"writes to a global of type v128":            vector,
+		"writes to a table":                             tables,
+		"writes to 1001 globals, and 1000 are the most": many,
+		"writes to a global of type v128":               vector,
 	} {
 		n := newTenant(t, 0)
 		code := n.load(m.Bytes(), Events)

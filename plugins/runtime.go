@@ -70,8 +70,10 @@ type RuntimeOptions struct {
 	// Compiler is the program that compiles modules in a process of its own and
 	// what it may take; see package compiler. It is used when there is a Code,
 	// in whose folder it works. Without Args: modules are compiled in this
-	// process, which a module that makes the compiler run out of memory then
-	// ends.
+	// process, with no limit. A module can then keep a processor
+	// busy for hours, as with loops inside one another some ten thousand deep, and
+	// one that makes the compiler run out of memory ends this process. So it is for
+	// modules that are trusted that far.
 	Compiler compiler.Command
 	// Compiling is called when a module is about to be compiled, since Code does
 	// not have it, and its result when that is over. Any goroutine may call them.

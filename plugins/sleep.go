@@ -85,7 +85,7 @@ func (p *Pool) sleep(i *Instance) {
 	if !ok || i.loop == nil || i.poor {
 		return
 	}
-	s := &sleeping{slices.Clone(changes), pages, copyOverhead + max(m.written.before, p.usual())}
+	s := &sleeping{slices.Clone(changes), pages, copyOverhead + m.image.extra + max(m.written.before, p.usual())}
 	if !account.Reserve(s.charged) {
 		return
 	}

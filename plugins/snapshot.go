@@ -30,6 +30,10 @@ type Snapshot struct {
 	closed         atomic.Bool
 }
 
+// freeGlobals are the globals that an Instance keeps the values of without being
+// charged for them; they are within copyOverhead.
+const freeGlobals = 64
+
 // firstUsual is what an Instance is thought to write to before one has ended.
 const firstUsual = 16 << 10
 
@@ -89,15 +93,16 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 		m.drop()
 		return nil, &SnapshotError{m.name, []string{"cannot be kept: " + err.Error()}}
 	}
+	s.image.extra = 8 * max(len(s.globals)-freeGlobals, 0)
 	i.Close() // what it holds is the image's from here on, and the executor's
 	account := m.runtime.options.Memory
-	if n := len(s.image.bytes); !account.Reserve(n + copyOverhead + firstUsual) {
+	if n := len(s.image.bytes); !account.Reserve(n + copyOverhead + s.image.extra + firstUsual) {
 		s.image.close()
 		s.maps.drop()
 		m.drop()
 		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, beside which its tenant has no room for a copy; raise its memory", size(int64(n)))}}
 	}
-	account.Release(copyOverhead + firstUsual) // it was only asked for
+	account.Release(copyOverhead + s.image.extra + firstUsual) // it was only asked for
 
 	faultTime() // measured here, since it takes a while
 	began := time.Now()

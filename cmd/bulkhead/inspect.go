@@ -61,18 +61,21 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 		}
 	}
 	for _, i := range r.Imports {
-		fmt.Fprintf(w, "import    %s.%s %s", i.Module, i.Name, signature(i.Kind, i.Type))
-		switch {
-		case i.Refused != "":
+		fmt.Fprintf(w, "import    %s %s", plugins.Quoted(i.Module+"."+i.Name), signature(i.Kind, i.Type))
+		if i.Refused != "" {
 			fmt.Fprintf(w, ": refused")
 		}
 		fmt.Fprintln(w)
 	}
 	for _, e := range r.Exports {
-		fmt.Fprintf(w, "export    %s %s\n", e.Name, signature(e.Kind, e.Type))
+		fmt.Fprintf(w, "export    %s %s\n", plugins.Quoted(e.Name), signature(e.Kind, e.Type))
 	}
 	if len(r.Ignored) > 0 {
-		fmt.Fprintf(w, "ignored   custom sections %s\n", strings.Join(r.Ignored, ", "))
+		names := make([]string, len(r.Ignored))
+		for i, name := range r.Ignored {
+			names[i] = plugins.Quoted(name)
+		}
+		fmt.Fprintf(w, "ignored   custom sections %s\n", strings.Join(names, ", "))
 	}
 	writeRefusals(w, name, r)
 }

@@ -101,10 +101,39 @@ var modules = map[string]func() []byte{
 	},
 	"count-bomb":     func() []byte { return append(w.New().Bytes(), w.Section(1, []byte{0xf0, 0xff, 0xff, 0xff, 0x0f})...) },
 	"table-bomb":     func() []byte { m := w.Echo(); m.Table(1<<31 - 1); return m.Bytes() },
-	"deep-nesting":   func() []byte { return doing(slices.Repeat([]byte{0x02, 0x40}, 2000), slices.Repeat(w.End, 2000)) },
+	"deep-nesting":   func() []byte { return doing(slices.Repeat([]byte{0x02, 0x40}, 60_000), slices.Repeat(w.End, 60_000)) },
 	"giant-function": func() []byte { return doing(slices.Repeat(w.Nop, 1<<20)) },
 	"giant-br-table": func() []byte { return doing(w.I32Const(0), w.BrTable(make([]int, 100_000)...)) },
 	"shared-memory":  func() []byte { m := w.Echo(); m.Raw(5, []byte{1, 3, 1, 2}); return m.Bytes() },
+	// Names that a terminal would act on, and that would forge a line of a report.
+	"names": func() []byte {
+		m := w.Echo()
+		f := m.Func("x\x1b[2J\x1b[1;31mOWNED\a", ":", "")
+		m.Export("line1\nshape     events", 0, int(f))
+		m.Export("\u202eevil", 0, int(f))
+		m.Custom("a\nrefused   nothing", nil)
+		return m.Bytes()
+	},
+	"names-imported": func() []byte {
+		m := w.New()
+		m.Import("a\x1b[2J", "b\nexport    c ()", ":")
+		m.Memory(1)
+		return finishHandler(m)
+	},
+	"go-without-c-shared": func() []byte {
+		m := w.Echo()
+		m.Func("_start", ":", "")
+		m.Custom("producers", []byte("\x02\x08language\x01\x02Go\x00\x0cprocessed-by\x01\x0eGo cmd/compile\x08go1.26.8"))
+		return m.Bytes()
+	},
+	"go-js": func() []byte {
+		m := w.New()
+		for _, name := range []string{"runtime.wasmExit", "runtime.wasmWrite", "syscall/js.valueGet"} {
+			m.Import("gojs", name, "i:")
+		}
+		m.Memory(1)
+		return finishHandler(m)
+	},
 	"fuel-name": func() []byte {
 		m := w.Echo()
 		m.Export("bulkhead.fuel", 3, m.Global('I', true, w.I64Const(0)))

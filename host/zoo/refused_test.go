@@ -80,7 +80,7 @@ var unfit = []struct {
 		m := w.Echo()
 		m.Raw(5, []byte{1, 3, 1, 2})
 		return m.Bytes()
-	}, "shared between threads.*at byte"},
+	}, "a memory is shared: a use of the proposal .threads..*at byte"},
 	{"an imported memory", func() []byte {
 		m := w.New()
 		m.ImportRaw("env", "memory", 2, 0, 1)
@@ -110,7 +110,7 @@ var unfit = []struct {
 		m := w.Echo()
 		m.Func("", ":", "", slices.Repeat([]byte{0x02, 0x40}, 100_000), slices.Repeat(w.End, 100_000))
 		return m.Bytes()
-	}, "function 3: it nests blocks 1001 deep, and 1000 are the most .at byte"},
+	}, "function 3: it nests blocks 50001 deep, and 50000 are the most .at byte"},
 	{"a giant function", func() []byte {
 		m := w.Echo()
 		m.Func("", ":", "", slices.Repeat(w.Nop, 2<<20))
@@ -237,7 +237,7 @@ func TestBarelyFit(t *testing.T) {
 	for name, guest := range map[string]func() []byte{
 		"nesting": func() []byte {
 			m := w.Echo()
-			m.Func("", ":", "", slices.Repeat([]byte{0x02, 0x40}, wasm.MaxNesting-1), slices.Repeat(w.End, wasm.MaxNesting-1))
+			m.Func("", ":", "", slices.Repeat([]byte{0x02, 0x40}, wasm.MaxNesting/10), slices.Repeat(w.End, wasm.MaxNesting/10))
 			return m.Bytes()
 		},
 		"a br_table": func() []byte {

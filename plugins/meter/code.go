@@ -97,6 +97,8 @@ func (w *writer) rewriteFunction(index uint32, body []byte) error {
 			b = binary.AppendUvarint(append(b, opCall), uint64(m.arg))
 		case renumberedRef:
 			b = binary.AppendUvarint(append(b, byte(wasm.OpRefFunc)), uint64(m.arg))
+		case shortOpcode:
+			b = binary.AppendUvarint(b, uint64(m.arg))
 		case helperCall:
 			b = binary.AppendUvarint(append(b, opCall), w.helperIndex(m.arg))
 		}

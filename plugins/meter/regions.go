@@ -65,6 +65,7 @@ const (
 	renumberedRef                  // a ref.func of it
 	helperCall                     // a call of the helper arg instead
 	lookOnly                       // a check
+	shortOpcode                    // the number of the vector instruction arg, in no more bytes than it takes
 )
 
 // frame is a block that is open.
@@ -80,6 +81,9 @@ type frame struct {
 	before int    // how many calls have returned before it
 	values uint32 // slots of what is carried to its label, or more
 }
+
+// firstVector is the first of the vector instructions, which come last.
+const firstVector wasm.Opcode = 0xfd00
 
 // nowhere is deeper than any block.
 const nowhere = wasm.MaxBody
@@ -122,6 +126,16 @@ func (a *analysis) mark(at int) {
 // replace has something else stand for the instruction in hand.
 func (a *analysis) replace(s *wasm.Instructions, kind markKind, arg uint32) {
 	a.marks = append(a.marks, mark{int32(s.Start), int32(s.Next), kind, arg})
+}
+
+// shorten has the number of the vector instruction in hand written in as few bytes as
+// it takes, where it has more: the engine takes the first for the whole.
+func (a *analysis) shorten(s *wasm.Instructions) {
+	r := source{b: s.Code, pos: s.Start + 1}
+	n := r.u32()
+	if shortest := 1 + int(n>>7); r.pos-s.Start-1 > shortest {
+		a.marks = append(a.marks, mark{int32(s.Start + 1), int32(r.pos), shortOpcode, n})
+	}
 }
 
 func (a *analysis) newLabel() int32 {
@@ -229,6 +243,9 @@ func (a *analysis) function(code []byte, slots, results uint32) error {
 			if touches(op) {
 				a.touch(s.Start)
 			}
+		}
+		if op >= firstVector && s.Code[s.Start+1] >= 0x80 {
+			a.shorten(&s)
 		}
 		switch op {
 		case wasm.OpBlock:

@@ -9,9 +9,10 @@ import (
 )
 
 // MaxStateGlobals is how many globals a module may write to for its state to be
-// taken and put back: each costs some nanoseconds whenever an engine's instance
-// goes over from one guest to another.
-const MaxStateGlobals = 64
+// taken and put back: each costs 8 bytes an instance, and some nanoseconds whenever an
+// engine's instance goes over from one guest to another. Compilers make one for the
+// stack pointer, and AssemblyScript one for each static variable.
+const MaxStateGlobals = 1_000
 
 // State is what an instance of a module changes while it runs, beside its memory.
 type State struct {

@@ -59,7 +59,7 @@ func TestStateOf(t *testing.T) {
 		"a table":       {table, nil, []string{"writes to a table"}},
 		"a table's":     {copies, nil, []string{"writes to a table"}},
 		"a segment":     {drops, nil, []string{"drops segments"}},
-		"many globals":  {many, nil, []string{"writes to 65 globals, and 64 are the most"}},
+		"many globals":  {many, nil, []string{"writes to 1001 globals, and 1000 are the most"}},
 		"memory itself": {stores(), nil, nil},
 	} {
 		m, err := wasm.Parse(c.m.Bytes())

@@ -13,6 +13,7 @@ type checker struct {
 	nest   []byte
 	locals uint32 // of the function, its parameters included
 	all    uint64 // locals of the functions so far
+	most   uint64 // that there may be
 	tables uint32
 	memory bool
 }
@@ -35,8 +36,8 @@ func (c *checker) functionBody(b []byte, pos int, i int) *SyntaxError {
 	if r.err == nil && (r.left() == 0 || b[len(b)-1] != byte(OpEnd)) {
 		r.fail("%s has no end", what)
 	}
-	if c.all += declared; c.all > MaxAllLocals && r.err == nil {
-		r.fail("its functions have %d locals up to here, and %d are the most", c.all, MaxAllLocals)
+	if c.all += declared; c.all > c.most && r.err == nil {
+		r.fail("its functions have %d locals up to here, and %d are the most", c.all, c.most)
 	}
 	c.locals = uint32(sum + declared)
 	c.nest = append(c.nest[:0], byte(OpBlock))
@@ -60,6 +61,14 @@ func (c *checker) functionBody(b []byte, pos int, i int) *SyntaxError {
 func (c *checker) fail(format string, args ...any) {
 	c.r.pos = c.start
 	c.r.fail(format, args...)
+}
+
+// ofProposal is fail for the use of a proposal.
+func (c *checker) ofProposal(p proposal, format string, args ...any) {
+	if c.r.err == nil {
+		c.r.pos = c.start
+		c.r.ofProposal(p, format, args...)
+	}
 }
 
 // index reads an index that has to be below n. This is the hot path, so that
@@ -149,8 +158,8 @@ func (c *checker) instruction() {
 			c.vector()
 		}
 	default:
-		if s := unsupported(b); s != "" {
-			c.fail("it %s", s)
+		if name, of := unsupported(b); name != "" {
+			c.ofProposal(of, "it uses the instruction %s", name)
 		} else {
 			c.fail("it has the unknown instruction %#x", b)
 		}
@@ -184,7 +193,7 @@ func (c *checker) blockType() {
 func (c *checker) oneMemory() {
 	r := &c.r
 	if r.byte("the index of a memory") != 0 && r.err == nil {
-		c.fail("it uses a memory by another index than 0: the proposal %q, which is not supported", "multi-memory")
+		c.ofProposal(multiMemory, "it uses a memory by another index than 0: a use")
 	}
 	c.needMemory()
 }
@@ -200,7 +209,7 @@ func (c *checker) access(size byte) {
 	align := c.small("the alignment of an access")
 	if align > uint32(size) && r.err == nil {
 		if align&0x40 != 0 && align < 0x80 {
-			c.fail("it uses a memory by its index: the proposal %q, which is not supported", "multi-memory")
+			c.ofProposal(multiMemory, "it uses a memory by its index: a use")
 		} else {
 			c.fail("it has an access to the memory with the alignment 2^%d, and 2^%d is the most", align, size)
 		}
@@ -233,6 +242,9 @@ func (c *checker) misc() {
 	r := &c.r
 	n := r.u32("an instruction")
 	if n >= uint32(len(miscOperands)) {
+		if n >= 19 && n <= 22 {
+			c.ofProposal(wideArithmetic, "it uses the instruction 0xfc %d", n)
+		}
 		c.fail("it has the unknown instruction 0xfc %d", n)
 		return
 	}
@@ -262,22 +274,18 @@ func (c *checker) misc() {
 
 func (c *checker) vector() {
 	r := &c.r
-	at := r.pos
 	n := r.u32("an instruction")
 	if r.err != nil {
 		return
 	}
 	if n > 0xff {
-		if n < 0x114 {
-			c.fail("it %s", instruction(fmt.Sprintf("0xfd %#x", n), "relaxed SIMD"))
-		} else {
-			c.fail("it has the unknown instruction 0xfd %#x", n)
+		switch {
+		case n < 0x114:
+			c.ofProposal(relaxedSIMD, "it uses the instruction 0xfd %#x", n)
+		case n >= 0x120 && n < 0x160:
+			c.ofProposal(halfPrecision, "it uses the instruction 0xfd %#x", n)
 		}
-		return
-	}
-	// The engine takes the first byte for the whole number.
-	if shortest := 1 + int(n>>7); r.pos-at != shortest {
-		c.fail("it has the instruction 0xfd %#x with its number in %d bytes instead of %d", n, r.pos-at, shortest)
+		c.fail("it has the unknown instruction 0xfd %#x", n)
 		return
 	}
 	switch vectorOperands[n] {

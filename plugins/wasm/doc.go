@@ -11,8 +11,11 @@
 // the engine's validation.
 package wasm
 
-// What a module may ask for at most. They are far above what compilers
-// produce, and low enough for the engine to digest.
+// What a module may ask for at most. They are above what compilers have been seen to
+// produce, and low enough for the engine to digest within the limits of package
+// compiler: 50,000 blocks inside one another take it some 25 s, and memory in
+// proportion; large compilers' output nests a few thousand deep. Reading and rewriting
+// take time and memory in proportion to the file whatever it holds, and no stack.
 const (
 	MaxModule    = 64 << 20 // bytes of the file
 	MaxTypes     = 50_000
@@ -21,14 +24,14 @@ const (
 	MaxTables    = 16
 	MaxElements  = 1 << 18 // elements of all tables, and of all element segments
 	MaxGrowth    = 4096    // elements that a table may grow by
-	MaxGlobals   = 10_000
-	MaxExports   = 10_000
+	MaxGlobals   = 100_000
+	MaxExports   = 100_000
 	MaxSegments  = 100_000 // of data, and of elements
 	MaxParams    = 1_000   // and results, of one function type
 	MaxLocals    = 50_000  // of one function
-	MaxAllLocals = 1 << 20 // of all functions: the engine keeps a list of them
+	MaxAllLocals = 1 << 20 // of all functions, and one for each 8 bytes of their code: the engine keeps a list of them
 	MaxBody      = 1 << 20 // bytes of one function
-	MaxNesting   = 1_000   // blocks inside one another, the function's own not counted
+	MaxNesting   = 50_000  // blocks inside one another, the function's own not counted
 	MaxBranches  = 65_536  // labels of one br_table
 	MaxName      = 1_000   // bytes of the name of an import or export
 	MaxPages     = 65_536  // of memory

@@ -1,5 +1,7 @@
 package wasm
 
+import "bytes"
+
 // ValueType is the type of a value, as the format encodes it.
 type ValueType byte
 
@@ -83,6 +85,8 @@ const (
 	Table
 	Memory
 	Global
+
+	tagKind // of no module that is accepted
 )
 
 // String is the name of the kind: "function", "table", "memory" or "global".
@@ -170,6 +174,7 @@ type Module struct {
 	elements    int // that its tables may have
 	inSegments  int // elements
 	names       []byte
+	producers   []byte // of the custom section
 	declared    []bool // of each function; nil when none is, and behind the code
 
 	dataLengths, elementLengths []uint32 // of each segment
@@ -199,6 +204,10 @@ func (m *Module) DataLength(i uint32) uint32 { return m.dataLengths[i] }
 
 // ElementLength is how many elements an element segment has.
 func (m *Module) ElementLength(i uint32) uint32 { return m.elementLengths[i] }
+
+// BuiltBy reports whether the module's list of producers, if it has one, names the
+// tool. Nothing vouches for that list.
+func (m *Module) BuiltBy(tool string) bool { return bytes.Contains(m.producers, []byte(tool)) }
 
 // Export returns the export of that name, or nil.
 func (m *Module) Export(name string) *Export {

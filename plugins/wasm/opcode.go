@@ -1,7 +1,5 @@
 package wasm
 
-import "fmt"
-
 // Opcode is an instruction of WebAssembly 2.0. Those of one byte are that
 // byte. Those behind the prefixes 0xfc and 0xfd have the prefix as the high
 // byte and their number as the low one.
@@ -184,29 +182,4 @@ func laneCount(n byte) byte {
 	default:
 		return 16 >> ((n - 0x54) % 4)
 	}
-}
-
-// unsupported says of an opcode byte that is not of WebAssembly 2.0 what it
-// would be elsewhere, or "".
-func unsupported(b byte) string {
-	switch b {
-	case 0x06, 0x07, 0x08, 0x09, 0x0a, 0x18, 0x19, 0x1f:
-		return instruction(map[byte]string{0x06: "try", 0x07: "catch", 0x08: "throw", 0x09: "rethrow", 0x0a: "throw_ref",
-			0x18: "delegate", 0x19: "catch_all", 0x1f: "try_table"}[b], "exception handling")
-	case 0x12, 0x13, 0x15:
-		return instruction(map[byte]string{0x12: "return_call", 0x13: "return_call_indirect", 0x15: "return_call_ref"}[b], "tail calls")
-	case 0x14, 0xd4, 0xd5, 0xd6:
-		return instruction(map[byte]string{0x14: "call_ref", 0xd4: "ref.as_non_null", 0xd5: "br_on_null", 0xd6: "br_on_non_null"}[b], "typed function references")
-	case 0xd3:
-		return instruction("ref.eq", "garbage collection")
-	case 0xfb:
-		return instruction("0xfb", "garbage collection")
-	case 0xfe:
-		return instruction("0xfe", "threads")
-	}
-	return ""
-}
-
-func instruction(name, proposal string) string {
-	return fmt.Sprintf("uses the instruction %s of the proposal %q, which is not supported", name, proposal)
 }

@@ -21,6 +21,7 @@ const (
 	codeSection
 	dataSection
 	dataCountSection
+	tagSection // of no module that is accepted
 )
 
 var sectionNames = [...]string{"custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data", "data count"}
@@ -47,7 +48,11 @@ func Parse(b []byte) (*Module, error) {
 		id := r.byte("a section")
 		if int(id) >= len(sectionNames) {
 			r.pos = start
-			r.fail("it has a section of the unknown kind %d: a proposal that is not supported", id)
+			if id == tagSection {
+				r.ofProposal(exceptions, "it has the section of tags")
+			} else {
+				r.fail("it has a section of the unknown kind %d: a proposal that is not supported", id)
+			}
 			break
 		}
 		what := "the " + sectionNames[id] + " section"
@@ -131,6 +136,7 @@ func (m *Module) header(r *reader) {
 		r.short("its header")
 	case string(b[4:8]) == "\x0d\x00\x01\x00":
 		r.fail("it is a WebAssembly component, not a core module")
+		r.err.Mend = componentModel.mend
 	case binary.LittleEndian.Uint32(b[4:]) != 1:
 		r.fail("it is of the unknown WebAssembly version %d", binary.LittleEndian.Uint32(b[4:]))
 	default:
@@ -143,6 +149,9 @@ func (m *Module) custom(r *reader) {
 	if len(m.Custom) < 64 && r.err == nil {
 		m.Custom = append(m.Custom, name)
 	}
+	if name == "producers" && r.err == nil && m.producers == nil {
+		m.producers = r.b[r.pos:]
+	}
 	if name == "name" && r.err == nil && m.names == nil {
 		m.nameSection(r.b[r.pos:])
 	}
@@ -153,6 +162,9 @@ func (r *reader) valueType(what string) ValueType {
 	t := ValueType(r.byte(what))
 	if r.err == nil && t.String() == "unknown" {
 		r.pos--
+		if name, of := unsupportedType(byte(t)); name != "" {
+			r.ofProposal(of, "%s is of the type %s", what, name)
+		}
 		r.fail("%s is of the unknown type %#x", what, byte(t))
 	}
 	return t
@@ -162,6 +174,9 @@ func (r *reader) refType(what string) ValueType {
 	t := ValueType(r.byte(what))
 	if r.err == nil && t != FuncRef && t != ExternRef {
 		r.pos--
+		if name, of := unsupportedType(byte(t)); name != "" {
+			r.ofProposal(of, "%s is of the type %s", what, name)
+		}
 		r.fail("%s is of the type %#x, which is no supported reference", what, byte(t))
 	}
 	return t
@@ -171,7 +186,12 @@ func (m *Module) typeSection(r *reader) {
 	for n := r.count(MaxTypes, 3, "types"); n > 0 && r.err == nil; n-- {
 		if form := r.byte("a type"); form != 0x60 && r.err == nil {
 			r.pos--
-			r.fail("a type has the unknown form %#x", form)
+			switch form {
+			case 0x4e, 0x4f, 0x50, 0x5e, 0x5f:
+				r.ofProposal(garbageCollection, "a type has the form %#x", form)
+			default:
+				r.fail("a type has the unknown form %#x", form)
+			}
 			return
 		}
 		var t FuncType
@@ -220,12 +240,15 @@ func (m *Module) importSection(r *reader) {
 		case Memory:
 			i.Limits = r.limits("a memory", MaxPages)
 			if m.imported[Memory] > 0 {
-				r.fail("it imports a second memory, and one is the most")
+				r.ofProposal(multiMemory, "it imports a second memory: a use")
 			}
 		case Global:
 			i.Value = r.valueType("a global")
 			r.mutability()
 			m.globals++
+		case tagKind:
+			r.ofProposal(exceptions, "the import %q is a tag", i.Module+"."+i.Name)
+			return
 		default:
 			r.fail("the import %q is of the unknown kind %d", i.Module+"."+i.Name, i.Kind)
 			return
@@ -250,7 +273,15 @@ func (r *reader) limits(what string, most uint64) (l Limits) {
 		return l
 	case flag&2 != 0 && flag < 4:
 		r.pos = at
-		r.fail("%s is shared between threads, which are not supported", what)
+		r.ofProposal(threads, "%s is shared: a use", what)
+		return l
+	case flag >= 4 && flag < 8:
+		r.pos = at
+		r.ofProposal(memory64, "%s has sizes of 64 bits: a use", what)
+		return l
+	case flag >= 8 && flag < 16:
+		r.pos = at
+		r.ofProposal(customPages, "%s has pages of another size: a use", what)
 		return l
 	case flag > 1:
 		r.pos = at
@@ -295,11 +326,13 @@ func (m *Module) tableSection(r *reader) {
 }
 
 func (m *Module) memorySection(r *reader) {
-	for n := r.count(1, 2, "memories"); n > 0 && r.err == nil; n-- {
-		m.Memories = append(m.Memories, r.limits("a memory", MaxPages))
-		if m.imported[Memory] > 0 {
-			r.fail("it has a memory beside the one that it imports, and one is the most")
+	const most = 1_000 // one would do, if more were not worth a reason of their own
+	for n := r.count(most, 2, "memories"); n > 0 && r.err == nil; n-- {
+		if m.imported[Memory]+len(m.Memories) > 0 {
+			r.ofProposal(multiMemory, "it has a second memory: a use")
+			return
 		}
+		m.Memories = append(m.Memories, r.limits("a memory", MaxPages))
 	}
 }
 
@@ -364,11 +397,18 @@ func (m *Module) constant(r *reader, what string) {
 	default:
 		if r.err == nil {
 			r.pos = at
+			if name, of := unsupported(op); name != "" {
+				r.ofProposal(of, "%s is made by the instruction %s", what, name)
+			}
 			r.fail("%s is made by the instruction %#x, which is not constant", what, op)
 		}
 	}
 	if end := r.byte(what); Opcode(end) != OpEnd && r.err == nil {
 		r.pos--
+		switch end {
+		case 0x23, 0x41, 0x42, 0x6a, 0x6b, 0x6c, 0x7c, 0x7d, 0x7e:
+			r.ofProposal(extendedConstants, "%s is made by several instructions: a use", what)
+		}
 		r.fail("%s is made by more than one instruction", what)
 	}
 }
@@ -384,6 +424,9 @@ func (m *Module) exportSection(r *reader) {
 		e.Index = r.u32("an export")
 		switch {
 		case r.err != nil:
+			return
+		case e.Kind == tagKind:
+			r.ofProposal(exceptions, "the export %q is a tag", e.Name)
 			return
 		case e.Kind > Global:
 			r.fail("the export %q is of the unknown kind %d", e.Name, e.Kind)
@@ -485,7 +528,8 @@ func (m *Module) elementSection(r *reader) {
 func (m *Module) codeSection(r *reader) int {
 	defer func() { m.declared = nil }()
 	n := r.count(MaxFunctions, 1, "functions")
-	c := checker{m: m, tables: uint32(len(m.tableTypes)), memory: m.imported[Memory]+len(m.Memories) > 0}
+	c := checker{m: m, tables: uint32(len(m.tableTypes)), memory: m.imported[Memory]+len(m.Memories) > 0,
+		most: MaxAllLocals + uint64(r.left()/8)}
 	for i := 0; i < n && r.err == nil; i++ {
 		const what = "the code of a function"
 		at := r.pos
@@ -520,7 +564,7 @@ func (m *Module) dataSection(r *reader) {
 		}
 		if flags == 2 {
 			if i := r.u32(what); i != 0 && r.err == nil {
-				r.fail("%s is for the memory %d: the proposal %q, which is not supported", what, i, "multi-memory")
+				r.ofProposal(multiMemory, "%s is for the memory %d: a use", what, i)
 			}
 		}
 		if flags != 1 && m.imported[Memory]+len(m.Memories) == 0 && r.err == nil {

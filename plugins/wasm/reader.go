@@ -11,12 +11,21 @@ type SyntaxError struct {
 	Offset int
 	// What is wrong, as one clause.
 	What string
+	// Mend is how it can be built otherwise, as one clause that goes on from What;
+	// "" when there is nothing to be said.
+	Mend string
 	// Truncated reports that the file ends too early.
 	Truncated bool
 }
 
-// Error says what is wrong and where.
-func (e *SyntaxError) Error() string { return fmt.Sprintf("%s (at byte %d)", e.What, e.Offset) }
+// Error says what is wrong and where, and the mend.
+func (e *SyntaxError) Error() string {
+	s := fmt.Sprintf("%s (at byte %d)", e.What, e.Offset)
+	if e.Mend != "" {
+		s += ": " + e.Mend
+	}
+	return s
+}
 
 // reader reads b[pos:]. The first error sticks, and everything read after it
 // is zero, so that callers check once a loop.
@@ -39,7 +48,7 @@ func (r *reader) short(what string) {
 		return
 	}
 	if len(r.b) == r.file {
-		r.err = &SyntaxError{r.file, "the file ends inside " + what, true}
+		r.err = &SyntaxError{Offset: r.file, What: "the file ends inside " + what, Mend: "it is cut short, so copy or build it again", Truncated: true}
 	} else {
 		r.fail("%s does not fit into its section", what)
 	}

@@ -152,13 +152,12 @@ func TestRefused(t *testing.T) {
 	}{
 		{"types", raw(1, many), "it has 4294967295 types, and 50000 are the most"},
 		{"few bytes of types", raw(1, leb(40000), make([]byte, 10)), "it says that 40000 types follow, in 10 bytes"},
-		{"form of a type", raw(1, []byte{1, 0x5f, 0, 0}), "the unknown form 0x5f"},
+		{"form of a type", raw(1, []byte{1, 0x5d, 0, 0}), "the unknown form 0x5d"},
 		{"parameters", raw(1, []byte{1, 0x60}, leb(1001), make([]byte, 2000)), "1001 parameters, and 1000"},
-		{"type of a parameter", raw(1, []byte{1, 0x60, 1, 0x69, 0}), "the unknown type 0x69"},
+		{"type of a parameter", raw(1, []byte{1, 0x60, 1, 0x62, 0}), "the unknown type 0x62"},
 		{"imports", raw(2, many), "4294967295 imports, and 1000"},
 		{"type of an import", raw(2, []byte{1, 0, 0, 0, 99}), "a function has the type 99 of 4"},
-		{"kind of an import", raw(2, []byte{1, 0, 0, 4, 0}), "the unknown kind 4"},
-		{"shared memory", raw(2, []byte{1, 0, 0, 2, 3, 1, 1}), "a memory is shared between threads"},
+		{"kind of an import", raw(2, []byte{1, 0, 0, 5, 0}), "the unknown kind 5"},
 		{"name of an import", raw(2, []byte{1}, name, make([]byte, 2000)), "the module of an import has 1001 bytes, and 1000"},
 		{"name that is no text", raw(2, []byte{1, 1, 0xff, 1, 'x', 0, 0}), "the module of an import is not UTF-8"},
 		{"functions", raw(3, many), "4294967295 functions, and 250000"},
@@ -168,17 +167,17 @@ func TestRefused(t *testing.T) {
 		{"large tables", raw(4, []byte{2, 0x70, 0}, leb(200000), []byte{0x70, 0}, leb(200000)), "its tables have 400000 elements"},
 		{"typed table", raw(4, []byte{1, 0x40, 0, 0x70, 0, 1, 0xd0, 0x70, 0x0b}), "no supported reference"},
 		{"limits of a table", raw(4, []byte{1, 0x70, 1, 5, 4}), "the size 5, which is above its greatest size 4"},
-		{"kind of limits", raw(4, []byte{1, 0x70, 4, 5}), "limits of the unknown kind 4"},
-		{"memories", raw(5, []byte{2, 0, 1, 0, 1}), "it has 2 memories, and 1"},
+		{"kind of limits", raw(4, []byte{1, 0x70, 16, 5}), "limits of the unknown kind 16"},
+		{"memories", raw(5, many), "4294967295 memories, and 1000"},
 		{"large memory", raw(5, []byte{1, 0}, leb(65537)), "a memory has the size 65537, and 65536 is the most"},
 		{"memory that may be large", raw(5, []byte{1, 1, 0}, leb(65537)), "65537"},
-		{"globals", raw(6, many), "4294967295 globals, and 10000"},
+		{"globals", raw(6, many), "4294967295 globals, and 100000"},
 		{"value of a global", raw(6, []byte{1, 0x7f, 0, 0x20, 0, 0x0b}), "made by the instruction 0x20, which is not constant"},
-		{"endless value", raw(6, []byte{1, 0x7f, 0, 0x41, 1, 0x41, 1}), "is made by more than one instruction"},
+		{"endless value", raw(6, []byte{1, 0x7f, 0, 0x41, 1, 0x01, 1}), "is made by more than one instruction"},
 		{"mutability", raw(6, []byte{1, 0x7f, 2, 0x41, 1, 0x0b}), "the unknown mutability 2"},
-		{"exports", raw(7, many), "4294967295 exports, and 10000"},
+		{"exports", raw(7, many), "4294967295 exports, and 100000"},
 		{"export of nothing", raw(7, []byte{1, 1, 'x', 0, 4}), `the export "x" is the function 4 of 4`},
-		{"export of no kind", raw(7, []byte{1, 1, 'x', 4, 0}), "the unknown kind 4"},
+		{"export of no kind", raw(7, []byte{1, 1, 'x', 5, 0}), "the unknown kind 5"},
 		{"export twice", raw(7, []byte{2, 1, 'x', 0, 0, 1, 'x', 0, 0}), `the export "x" is there twice`},
 		{"element segments", raw(9, many), "4294967295 element segments"},
 		{"kind of an element segment", raw(9, []byte{1, 8, 0, 0}), "the unknown kind 8"},
@@ -194,7 +193,7 @@ func TestRefused(t *testing.T) {
 				m.FuncRaw("", ":", append(append([]byte{1}, leb(wasm.MaxLocals)...), 0x7f, 0x0b))
 			}
 			return m.Bytes()
-		}(), "function 20: its functions have 1050000 locals up to here, and 1048576 are the most"},
+		}(), "function 20: its functions have 1050000 locals up to here, and 1048594 are the most"},
 		{"groups of locals", body(append(leb(1<<30), 0x0b)), "1073741824 groups of locals"},
 		{"type of a local", body([]byte{1, 1, 0x40, 0x0b}), "the unknown type 0x40"},
 		{"no end", body([]byte{0, 0x01}), "has no end"},
@@ -208,7 +207,7 @@ func TestRefused(t *testing.T) {
 		{"more than a section", raw(8, []byte{3, 0}), "the start section has 1 bytes more than it needs"},
 		{"long number", raw(8, []byte{0x80, 0x80, 0x80, 0x80, 0x10}), "more than 32 bits"},
 		{"longer number", raw(8, []byte{0x80, 0x80, 0x80, 0x80, 0x80, 0}), "more than 32 bits"},
-		{"unknown section", sections([]byte{13, 0}), "a section of the unknown kind 13"},
+		{"unknown section", sections([]byte{14, 0}), "a section of the unknown kind 14"},
 		{"section twice", sections(w.Section(1, []byte{0}), w.Section(1, []byte{0})), "the type section is in the wrong place"},
 		{"sections in another order", sections(w.Section(3, []byte{0}), w.Section(1, []byte{0})), "the type section is in the wrong place"},
 		{"data count late", sections(w.Section(10, []byte{0}), w.Section(12, []byte{0})), "the data count section is in the wrong place"},
@@ -256,7 +255,7 @@ func TestInstructions(t *testing.T) {
 		}
 		known := op <= 5 || op >= 0x0b && op <= 0x11 || op >= 0x1a && op <= 0x1c || op >= 0x20 && op <= 0x26 || op >= 0x28 && op <= 0xc4 || op >= 0xd0 && op <= 0xd2
 		_, err := wasm.Parse(code([]byte{op}))
-		if unknown := err != nil && (strings.Contains(err.Error(), "unknown instruction") || strings.Contains(err.Error(), "of the proposal")); unknown == known {
+		if unknown := err != nil && (strings.Contains(err.Error(), "unknown instruction") || strings.Contains(err.Error(), "it uses the instruction")); unknown == known {
 			t.Errorf("of the instruction %#x it says %v", op, err)
 		}
 	}
@@ -286,12 +285,27 @@ func TestAccepted(t *testing.T) {
 		"behind a return":   code(w.Return, []byte{0x0c, 0}),
 		"branches outwards": code(w.Block(w.Loop(w.Br(2)))),
 		"largest alignment": code(w.I32Const(0), []byte{0x29, 3, 0xff, 0xff, 0xff, 0xff, 0x0f}, w.Drop),
+		"long vector":       code([]byte{0xfd, 0x8c, 0x80, 0}, make([]byte, 16), []byte{0xfd, 0xe0, 0x81, 0x80, 0}, w.Drop),
+		"many locals":       localsAndCode(wasm.MaxAllLocals/wasm.MaxLocals+1, 600),
+		"deep":              code(bytes.Repeat([]byte{2, 0x40}, 50_000), bytes.Repeat(w.End, 50_000)),
 		"vector":            code(w.I32Const(0), []byte{0xfd, 0x5b, 3, 0}, []byte{0}),
 	} {
 		if _, err := wasm.Parse(b); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// localsAndCode is a module of functions with the most locals that one may have and
+// so many bytes of code each.
+func localsAndCode(functions, size int) []byte {
+	m := w.New()
+	body := append(append([]byte{1}, leb(wasm.MaxLocals)...), 0x7f)
+	body = append(append(body, bytes.Repeat(w.Nop, size)...), w.End...)
+	for range functions {
+		m.FuncRaw("", ":", body)
+	}
+	return m.Bytes()
 }
 
 // Code that is refused, with the place of the instruction, counted from the first one.
@@ -324,8 +338,8 @@ func TestRefusedCode(t *testing.T) {
 		{"size without a memory", bare(w.MemorySize), 0, "it uses the memory 0"},
 		{"fill without a memory", bare(w.MemoryFill), 0, "it uses the memory 0"},
 		{"vector without a memory", bare([]byte{0xfd, 0, 0, 0}), 0, "it uses the memory 0"},
-		{"another memory", code([]byte{0x3f, 1}), 0, `another index than 0: the proposal "multi-memory"`},
-		{"another memory in a load", code([]byte{0x28, 0x42, 1, 0}), 0, `the proposal "multi-memory"`},
+		{"another memory", code([]byte{0x3f, 1}), 0, `another index than 0: a use of the proposal "multi-memory"`},
+		{"another memory in a load", code([]byte{0x28, 0x42, 1, 0}), 0, `by its index: a use of the proposal "multi-memory"`},
 		{"alignment", code(nop, []byte{0x28, 3, 0}), 1, "the alignment 2^3, and 2^2 is the most"},
 		{"alignment of a byte", code([]byte{0x3a, 1, 0}), 0, "the alignment 2^1, and 2^0 is the most"},
 		{"alignment of a vector", code([]byte{0xfd, 0, 5, 0}), 0, "the alignment 2^5, and 2^4 is the most"},
@@ -333,7 +347,6 @@ func TestRefusedCode(t *testing.T) {
 		{"lane", code([]byte{0xfd, 29, 2}), 0, "it uses the lane 2, and there are 2"},
 		{"lane of a load", code([]byte{0xfd, 0x54, 0, 0, 16}), 0, "it uses the lane 16, and there are 16"},
 		{"lanes of a shuffle", code([]byte{0xfd, 13}, make([]byte, 15), []byte{32}), 0, "it uses the lane 32, and there are 32"},
-		{"vector with a long number", code([]byte{0xfd, 0x8c, 0}, make([]byte, 16)), 0, "with its number in 2 bytes instead of 1"},
 		{"relaxed SIMD", code([]byte{0xfd, 0x80, 2}), 0, `the instruction 0xfd 0x100 of the proposal "relaxed SIMD"`},
 		{"unknown vector", code([]byte{0xfd, 0x9a, 1}), 0, "the unknown instruction 0xfd 0x9a"},
 		{"unknown", code(nop, []byte{0xfc, 18}), 1, "the unknown instruction 0xfc 18"},
@@ -355,7 +368,7 @@ func TestRefusedCode(t *testing.T) {
 		{"i32 of many bits", code([]byte{0x41, 0xff, 0xff, 0xff, 0xff, 0x0f}), 5, "a number of more than 32 bits"},
 		{"i32 of many bytes", code([]byte{0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0}), 5, "a number of more than 32 bits"},
 		{"i64 of many bits", code([]byte{0x42, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01}), 10, "a number of more than 64 bits"},
-		{"nesting", code(bytes.Repeat([]byte{2, 0x40}, 1001), bytes.Repeat(w.End, 1001)), 2000, "1001 deep, and 1000 are the most"},
+		{"nesting", code(bytes.Repeat([]byte{2, 0x40}, 50_001), bytes.Repeat(w.End, 50_001)), 100_000, "50001 deep, and 50000 are the most"},
 		{"branches", code([]byte{0x0e}, leb(65537), make([]byte, 65538)), 1, "65537 labels of a br_table, and 65536 are the most"},
 		{"few branches", code([]byte{0x0e}, leb(60000)), 1, "60000 labels of a br_table follow, in 1 bytes"},
 		{"short constant", code([]byte{0x44, 0}), 1, "does not fit"},
@@ -382,6 +395,74 @@ func bodyStart(b []byte) int {
 		at += 2 + int(b[at+1])
 	}
 	return at + 5
+}
+
+// What is of a proposal is refused by its name, with what has it built otherwise, as
+// one line.
+func TestProposals(t *testing.T) {
+	raw := func(section byte, content ...byte) []byte {
+		m := full()
+		m.Raw(section, content)
+		return m.Bytes()
+	}
+	for _, c := range []struct {
+		b          []byte
+		want, mend string
+	}{
+		{append([]byte("\x00asm\x01\x00\x00\x00"), 13, 0), `it has the section of tags of the proposal "exception handling", which is not supported (at byte 8)`, "-fno-exceptions and -mno-exception-handling"},
+		{raw(2, 1, 0, 0, 4, 0), `the import "." is a tag of the proposal "exception handling"`, "-fno-exceptions"},
+		{raw(7, 1, 1, 'x', 4, 0), `the export "x" is a tag of the proposal "exception handling"`, "-fno-exceptions"},
+		{raw(1, 1, 0x60, 1, 0x69, 0), `a parameter is of the type exnref of the proposal "exception handling"`, "-fno-exceptions"},
+		{code([]byte{0x1f, 0x40}), `it uses the instruction try_table of the proposal "exception handling"`, "-fno-exceptions"},
+		{code([]byte{0x12, 0}), `it uses the instruction return_call of the proposal "tail calls"`, "-mno-tail-call"},
+		{code([]byte{0xfe, 3, 0}), `it uses the instruction 0xfe of the proposal "threads"`, "without -pthread and with -mno-atomics"},
+		{raw(5, 1, 3, 1, 2), `a memory is shared: a use of the proposal "threads"`, "-mno-atomics"},
+		{raw(2, 1, 0, 0, 2, 3, 1, 1), `a memory is shared: a use of the proposal "threads"`, "-mno-atomics"},
+		{raw(1, 1, 0x5f, 0, 0), `a type has the form 0x5f of the proposal "garbage collection"`, "Kotlin"},
+		{raw(1, 1, 0x4e, 1, 0x60, 0, 0), `a type has the form 0x4e of the proposal "garbage collection"`, "Kotlin"},
+		{raw(1, 1, 0x60, 1, 0x6d, 0), `a parameter is of the type eqref of the proposal "garbage collection"`, "Kotlin"},
+		{raw(4, 1, 0x6e, 0, 1), `a table is of the type anyref of the proposal "garbage collection"`, "Kotlin"},
+		{code([]byte{0xfb, 0, 0}), `it uses the instruction 0xfb of the proposal "garbage collection"`, "Kotlin"},
+		{raw(6, 1, 0x7f, 0, 0xfb, 0x1c, 0x0b), `the value of a global is made by the instruction 0xfb of the proposal "garbage collection"`, "Kotlin"},
+		{raw(1, 1, 0x60, 1, 0x64, 0, 0), `a parameter is of the type reference of the proposal "typed function references"`, "--enable-gc"},
+		{code([]byte{0x14, 0}), `it uses the instruction call_ref of the proposal "typed function references"`, "--enable-gc"},
+		{raw(5, 1, 4, 1), `a memory has sizes of 64 bits: a use of the proposal "memory64"`, "--target=wasm32"},
+		{raw(4, 1, 0x70, 4, 1), `a table has sizes of 64 bits: a use of the proposal "memory64"`, "--target=wasm32"},
+		{raw(5, 2, 0, 1, 0, 1), `it has a second memory: a use of the proposal "multi-memory"`, "--multi-memory-lowering"},
+		{raw(2, 2, 0, 0, 2, 0, 1, 0, 0, 2, 0, 1), `it imports a second memory: a use of the proposal "multi-memory"`, "--multi-memory-lowering"},
+		{code([]byte{0x3f, 1}), `a use of the proposal "multi-memory"`, "--multi-memory-lowering"},
+		{raw(5, 1, 8, 1, 0), `a memory has pages of another size: a use of the proposal "custom page sizes"`, "--page-size"},
+		{code([]byte{0xfd, 0x85, 2}), `it uses the instruction 0xfd 0x105 of the proposal "relaxed SIMD"`, "-mno-relaxed-simd"},
+		{code([]byte{0xfd, 0xa0, 2}), `it uses the instruction 0xfd 0x120 of the proposal "half precision"`, "-mno-fp16"},
+		{code([]byte{0xfc, 19}), `it uses the instruction 0xfc 19 of the proposal "wide arithmetic"`, "-mno-wide-arithmetic"},
+		{raw(6, 1, 0x7f, 0, 0x41, 1, 0x41, 1, 0x6a, 0x0b), `the value of a global is made by several instructions: a use of the proposal "extended constant expressions"`, "-mno-extended-const"},
+		{[]byte("\x00asm\x0d\x00\x01\x00"), "it is a WebAssembly component, not a core module (at byte 0)", "WASI preview 1 (Go: GOOS=wasip1"},
+	} {
+		_, err := wasm.Parse(c.b)
+		var bad *wasm.SyntaxError
+		if !errors.As(err, &bad) || !strings.Contains(bad.Error(), c.want) || !strings.Contains(bad.Mend, c.mend) || !strings.HasSuffix(bad.Error(), ": "+bad.Mend) || strings.Contains(bad.Error(), "\n") {
+			t.Errorf("it says %v, not %q and %q", err, c.want, c.mend)
+		}
+	}
+}
+
+// To read a function takes no more than its bytes, however deep its blocks are.
+func TestDeepNestingIsCheap(t *testing.T) {
+	deep := func(n int) []byte {
+		return code(bytes.Repeat([]byte{3, 0x40}, n), bytes.Repeat(w.Cat(w.LocalGet(0), w.BrIf(0), w.End), n))
+	}
+	for _, n := range []int{1000, wasm.MaxNesting} {
+		b := deep(n)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := wasm.Parse(b); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(len(b))+16<<10 {
+			t.Errorf("%d loops inside one another, of %d bytes, cost %d bytes", n, len(b), used)
+		}
+	}
 }
 
 // What the host adds has names that no module may use, and constants name what there is.
@@ -419,7 +500,7 @@ func TestRefusedNames(t *testing.T) {
 		{with(9, 1, 2, 3, 0x41, 0, 0x0b, 0, 0), "is for the table 3 of 3"},
 		{with(11, 1, 2, 1, 0x41, 0, 0x0b, 0), "is for the memory 1"},
 		{data.Bytes(), "is for the memory 0 of 0"},
-		{with(2, 1, 0, 0, 2, 0, 1), "a memory beside the one that it imports"},
+		{with(2, 1, 0, 0, 2, 0, 1), "it has a second memory"},
 	} {
 		if _, err := wasm.Parse(c.b); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("it says %v, not %q", err, c.want)
