@@ -612,6 +612,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(passive.Bytes())
 	f.Add(code(w.Block(w.Loop(w.I32Const(1), w.BrIf(1), []byte{0x0e, 1, 0, 1})), []byte{0xd2, 0}, w.Drop))
 	f.Add(code(w.I32Const(0), []byte{0xfd, 0, 4, 0}, []byte{0xfd, 12}, make([]byte, 16), []byte{0xfd, 13}, make([]byte, 16), w.Drop))
+	f.Add(code(w.I32Const(1), []byte{0xfd, 0x91, 0x80, 0}, w.Drop, bytes.Repeat([]byte{2, 0x40}, 2000), bytes.Repeat(w.End, 2000)))
 	f.Add(code([]byte{0xfc, 8, 0, 0, 0xfc, 9, 0, 0xfc, 12, 0, 0, 0x1c, 1, 0x7f}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := wasm.Parse(b)
