@@ -22,7 +22,7 @@ func restless() *w.Module {
 	m, f := w.Handler([2]string{"send", "iii:i"})
 	fill := []byte{0xfc, 0x0b, 0}
 	m.Func("csa_data", "ii:i", "",
-		w.I32Const(40_000), w.I32Const(7), w.I32Const(20_000), fill,
+		w.I32Const(21_000), w.I32Const(7), w.I32Const(40_000), fill,
 		w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(f[0]), w.Drop, w.LocalGet(1))
 	return m
 }

@@ -41,9 +41,9 @@ type image struct {
 	extra int    // bytes that each copy takes beside copyOverhead
 }
 
-// page is what a page of the image's copies is at first.
+// page is what a page of the image's copies, or of what they have grown by, is at first.
 func (g *image) page(p int) []byte {
-	if g.zero[p] {
+	if p >= len(g.zero) || g.zero[p] {
 		return zeros // to read the image there would give it a page
 	}
 	return g.bytes[p*systemPage:][:systemPage]
@@ -51,7 +51,7 @@ func (g *image) page(p int) []byte {
 
 var zeros = make([]byte, systemPage)
 
-// newCopy reserves max pages, the first of which are a copy of an image, and
+// newCopy takes a place for max pages, the first of which are a copy of an image, and
 // charges usual bytes for what will be written to.
 func newCopy(o *RuntimeOptions, of *image, max uint32, usual int) (*linearMemory, error) {
 	m := &linearMemory{account: o.Memory, maps: mapped{account: o.Mappings}, image: of}
@@ -63,17 +63,13 @@ func newCopy(o *RuntimeOptions, of *image, max uint32, usual int) (*linearMemory
 		return nil, noMappings()
 	}
 	m.written.before = usual
-	space, err := reserveSpace(max)
-	if err == nil {
-		m.space = space
-		err = of.mapOver(space)
-	}
+	space, err := of.copyOf(max)
 	if err != nil {
 		m.discharge(m.charged)
 		m.maps.drop()
-		m.Free()
 		return nil, err
 	}
+	m.space = space
 	m.b = space[:len(of.bytes):len(of.bytes)]
 	return m, nil
 }
@@ -109,7 +105,7 @@ func (m *linearMemory) cover() bool {
 		w.before = bound
 		return true
 	}
-	n, ok := m.image.writtenTo(m.b, nil)
+	n, ok := writtenTo(m.b[:len(m.image.bytes)], nil)
 	if !ok {
 		n = bound / systemPage
 	}
@@ -123,17 +119,29 @@ func (m *linearMemory) cover() bool {
 	return true
 }
 
+// shrink gives the system back what the memory has grown by. What is charged for that is the
+// caller's then. It reports false, and does nothing, when the system does not take it.
+func (m *linearMemory) shrink() bool {
+	n := len(m.image.bytes)
+	grown := len(m.b) - n
+	if !shrinkSpace(m.space, n, len(m.b)) {
+		return false
+	}
+	m.b = m.space[:n:n]
+	m.maps.give(1)
+	m.charged -= grown
+	return true
+}
+
 // putBack makes the memory what its image is, and charges what it keeps. It reports
 // how many bytes had been written to, and false when the memory cannot be used
 // again.
 func (m *linearMemory) putBack() (wrote int, ok bool) {
-	if tail := m.space[len(m.image.bytes):len(m.b)]; len(tail) > 0 {
-		if !dropPages(tail) || !hidePages(tail) {
+	if grown := len(m.b) - len(m.image.bytes); grown > 0 {
+		if !m.shrink() {
 			return 0, false
 		}
-		m.b = m.space[:len(m.image.bytes):len(m.image.bytes)]
-		m.discharge(len(tail))
-		m.maps.give(1)
+		m.account.Release(grown)
 	}
 	n, kept := m.image.restore(m.b)
 	if !kept && !dropPages(m.b) {
@@ -168,7 +176,7 @@ func (m *linearMemory) reuse(usual int) bool {
 // told.
 func (g *image) restore(copied []byte) (n int, ok bool) {
 	var pages [keptPages]int32
-	n, ok = g.writtenTo(copied, pages[:])
+	n, ok = writtenTo(copied, pages[:])
 	if !ok || n > keptPages {
 		return n, false
 	}

@@ -62,21 +62,9 @@ func (g *image) close() {
 	g.bytes = nil
 }
 
-// mapOver puts a private copy of the image over the start of space.
-func (g *image) mapOver(space []byte) error {
-	_, err := unix.MmapPtr(g.fd, 0, unsafe.Pointer(&space[0]), uintptr(len(g.bytes)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
-	if err != nil {
-		return fmt.Errorf("%w: mapping %s: %w (an instance takes two mappings: see vm.max_map_count)", ErrMemory, size(int64(len(g.bytes))), err)
-	}
-	return nil
-}
-
 // dropPages gives the pages back to the system: what is read there next is the
 // image, or zero.
 func dropPages(b []byte) bool { return unix.Madvise(b, unix.MADV_DONTNEED) == nil }
-
-// hidePages makes an access fault.
-func hidePages(b []byte) bool { return unix.Mprotect(b, unix.PROT_NONE) == nil }
 
 // pagemap is where the kernel tells of this process's pages; -1 where it does not.
 var pagemap = sync.OnceValue(func() int {
@@ -97,10 +85,10 @@ const (
 	pageIsPresent = 1 << 63
 )
 
-// writtenTo tells how many pages of a copy were written to, which are those that
-// have become the copy's own, and as many of them as fit into pages. ok is false when
-// the kernel does not tell.
-func (g *image) writtenTo(copied []byte, pages []int32) (n int, ok bool) {
+// writtenTo tells how many pages of a copy, or of what it has grown by, were written to, which are
+// those that have become the copy's own, and as many of them as fit into pages. ok is false
+// when the kernel does not tell.
+func writtenTo(copied []byte, pages []int32) (n int, ok bool) {
 	fd := pagemap()
 	if fd < 0 {
 		return 0, false
@@ -108,7 +96,7 @@ func (g *image) writtenTo(copied []byte, pages []int32) (n int, ok bool) {
 	buffer := pagemapBuffers.Get().(*[8 * 1024]byte)
 	defer pagemapBuffers.Put(buffer)
 	first := int64(uintptr(unsafe.Pointer(&copied[0]))) / int64(systemPage)
-	count := len(g.zero)
+	count := len(copied) / systemPage
 	for at := 0; at < count; {
 		want := min((count-at)*8, len(buffer))
 		got, err := unix.Pread(fd, buffer[:want], (first+int64(at))*8)

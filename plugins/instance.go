@@ -382,7 +382,7 @@ func (i *Instance) Connections() (n int) {
 func (i *Instance) Memory() int {
 	switch {
 	case i.asleep != nil:
-		return len(i.pool.snapshot.image.bytes)
+		return i.asleep.size
 	case i.state == closed:
 		return 0
 	}

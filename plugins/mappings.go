@@ -4,10 +4,6 @@ import "fmt"
 
 // What takes memory mappings, and how many at most.
 const (
-	// plainMappings is a memory that is no copy.
-	plainMappings = 2
-	// copyMappings is a copy of an image. One that has grown has one more.
-	copyMappings = 2
 	// imageMappings is the image, as it is read.
 	imageMappings = 1
 	// moduleMappings is the code of a module, and how it is called.

@@ -5,18 +5,16 @@ import (
 	"fmt"
 
 	"bulkhead/plugins/wasm"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrMemory is the error of an instance that its tenant's memory, or the
 // machine's, has no room for.
 var ErrMemory = errors.New("there is no memory left for another instance")
 
-// linearMemory is one instance's memory: address space for all it may ever
-// have, of which the pages in use are readable, writable and charged. Being
-// reserved, it never moves, so that a window stays where it is; and what is
-// above it faults instead of being another instance's.
+// linearMemory is one instance's memory: a place for all it may ever
+// have, of which the pages in use are readable, writable and charged. Having
+// a place, it never moves, so that a window stays where it is; and what is
+// above it faults instead of being another instance's, unless it has all it may.
 //
 // Its first bytes may be a private copy of an image, of which only those pages
 // take memory, and are charged, that were written to: see copy.go.
@@ -24,7 +22,7 @@ var ErrMemory = errors.New("there is no memory left for another instance")
 // Its methods are called by whoever runs the instance.
 type linearMemory struct {
 	account MemoryAccount
-	space   []byte
+	space   []byte // its place; what is not in use faults
 	b       []byte // space[:in use]
 	charged int    // bytes of the account, until Free
 	maps    mapped
@@ -33,36 +31,29 @@ type linearMemory struct {
 	written written
 }
 
-// newLinearMemory reserves max pages and takes min of them.
+// newLinearMemory takes a place for max pages, and min pages there.
 func newLinearMemory(o *RuntimeOptions, min, max uint32) (*linearMemory, error) {
 	m := &linearMemory{account: o.Memory, maps: mapped{account: o.Mappings}}
 	if !m.maps.take(plainMappings) {
 		return nil, noMappings()
 	}
+	n := int(min) * wasm.PageSize
+	if !m.charge(n) {
+		m.maps.drop()
+		return nil, noRoom(int64(n))
+	}
 	var err error
-	if m.space, err = reserveSpace(max); err != nil {
+	if m.space, err = newSpace(max, n); err != nil {
+		m.discharge(n)
 		m.maps.drop()
 		return nil, err
 	}
-	m.b = m.space[:0:0]
-	if m.grow(uint64(min)*wasm.PageSize) == nil {
-		m.Free()
-		return nil, noRoom(int64(min) * wasm.PageSize)
-	}
+	m.b = m.space[:n:n]
 	return m, nil
 }
 
 func noRoom(n int64) error {
 	return fmt.Errorf("%w, which starts with %s; close some, or raise its tenant's memory", ErrMemory, size(n))
-}
-
-// reserveSpace takes address space and nothing else.
-func reserveSpace(pages uint32) ([]byte, error) {
-	space, err := unix.Mmap(-1, 0, int(pages)*wasm.PageSize, unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return nil, fmt.Errorf("%w: reserving %s of address space: %w (an instance takes two mappings: see vm.max_map_count)", ErrMemory, size(int64(pages)*wasm.PageSize), err)
-	}
-	return space, nil
 }
 
 // charge has the account know of more bytes, or reports false.
@@ -79,35 +70,52 @@ func (m *linearMemory) discharge(less int) {
 	m.account.Release(less)
 }
 
-// grow makes the memory size bytes large, in place, if it is smaller. It returns
-// nil, and the guest's memory.grow fails, when the account or the machine has no
-// more.
+// grow is the engine's: it makes the memory size bytes large. It returns nil, and the
+// guest's memory.grow fails, when that cannot be.
 func (m *linearMemory) grow(size uint64) []byte {
+	if m.growTo(size) != nil {
+		return nil
+	}
+	return m.b
+}
+
+// growTo makes the memory size bytes large, in place, if it is smaller. The error is
+// ErrMemory or ErrMappings, as it is: a guest may ask for ever.
+func (m *linearMemory) growTo(size uint64) error {
 	used := len(m.b)
 	switch {
 	case size <= uint64(used):
-		return m.b
-	case size > uint64(len(m.space)):
 		return nil
+	case size > uint64(len(m.space)):
+		return ErrMemory
 	}
 	more := int(size) - used
 	if !m.charge(more) {
-		return nil
+		return ErrMemory
 	}
-	if m.image != nil && used == len(m.image.bytes) && !m.maps.take(1) {
+	from := m.own()
+	first := m.image != nil && used == from
+	if first && !m.maps.take(1) {
 		m.discharge(more)
-		return nil
+		return ErrMappings
 	}
-	smallPages(m.space[used:size])
-	if err := unix.Mprotect(m.space[used:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+	if extendSpace(m.space, from, used, int(size)) != nil {
 		m.discharge(more)
-		if m.image != nil && used == len(m.image.bytes) {
+		if first {
 			m.maps.give(1)
 		}
-		return nil
+		return ErrMemory
 	}
 	m.b = m.space[:size:size]
-	return m.b
+	return nil
+}
+
+// own is where what is no copy begins.
+func (m *linearMemory) own() int {
+	if m.image == nil {
+		return 0
+	}
+	return len(m.image.bytes)
 }
 
 // Free gives everything back, once. Nothing may run in the instance then, or
@@ -117,7 +125,7 @@ func (m *linearMemory) Free() {
 		return
 	}
 	m.discharge(m.charged)
-	_ = unix.Munmap(m.space)
+	freeSpace(m.space, len(m.b))
 	m.space, m.b = nil, nil
 	m.maps.drop()
 }

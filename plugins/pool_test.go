@@ -196,7 +196,7 @@ func TestWrittenTo(t *testing.T) {
 		m.b[int(p)*systemPage+9] = 5
 	}
 	var pages [keptPages]int32
-	n, ok := g.writtenTo(m.b, pages[:])
+	n, ok := writtenTo(m.b, pages[:])
 	if !ok || sum == 0 || fmt.Sprint(pages[:n]) != fmt.Sprint(want) {
 		t.Errorf("it finds %v, %v; want %v", pages[:n], ok, want)
 	}

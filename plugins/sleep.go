@@ -16,8 +16,13 @@ const (
 	// sleepBatch is how many go to sleep in one turn of the loop: it takes some 10 µs
 	// each.
 	sleepBatch = 8
-	// mostChanges is how many bytes may be kept of one. With more it stays awake.
-	mostChanges = 8 << 10
+	// mostChanges is how many bytes may be kept of one, of as many as changedPages pages, and
+	// mostGrown how much larger it may be than its image. With more it stays awake.
+	mostChanges  = 32 << 10
+	changedPages = 256
+	mostGrown    = 32 << 20
+	// keptScratch is how large a pool's space to find out in may remain.
+	keptScratch = 8 << 10
 	// sameBytes is how many equal bytes end a change. Writing down where the next one
 	// is takes as many at most.
 	sameBytes = 8
@@ -27,6 +32,7 @@ const (
 type sleeping struct {
 	changes []byte
 	pages   int // that they are on
+	size    int // of its memory
 	// charged stays charged while it sleeps, so that there is memory for it when it
 	// wakes.
 	charged int
@@ -81,14 +87,22 @@ func (p *Pool) sleep(i *Instance) {
 	account := p.snapshot.module.runtime.options.Memory
 	m := i.memory
 	changes, pages, ok := m.changes(p.scratch[:0])
-	p.scratch = changes
+	if p.scratch = changes; cap(changes) > keptScratch {
+		p.scratch = nil
+	}
 	if !ok || i.loop == nil || i.poor {
 		return
 	}
-	s := &sleeping{slices.Clone(changes), pages, copyOverhead + m.image.extra + max(m.written.before, p.usual())}
+	grown := len(m.b) - len(m.image.bytes)
+	s := &sleeping{slices.Clone(changes), pages, len(m.b), copyOverhead + m.image.extra + max(m.written.before, p.usual())}
 	if !account.Reserve(s.charged) {
 		return
 	}
+	if grown > 0 && !m.shrink() {
+		account.Release(s.charged)
+		return
+	}
+	s.charged += grown // which was the memory's
 	if i.exec != nil {
 		i.exec.unbind()
 	}
@@ -103,7 +117,7 @@ func (p *Pool) rouse(i *Instance) error {
 	s := i.asleep
 	account := p.snapshot.module.runtime.options.Memory
 	account.Release(s.charged)
-	m, err := p.memory()
+	m, err := p.memoryOf(s.size)
 	if err != nil {
 		if !account.Reserve(s.charged) {
 			s.charged = 0 // others of its tenant's were quicker
@@ -123,6 +137,19 @@ func (p *Pool) rouse(i *Instance) error {
 	return nil
 }
 
+// memoryOf is a copy of the snapshot's memory that has grown to a size.
+func (p *Pool) memoryOf(size int) (*linearMemory, error) {
+	m, err := p.memory()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.growTo(uint64(size)); err != nil {
+		p.keep(m)
+		return nil, err
+	}
+	return m, nil
+}
+
 // sleptOut ends the sleep of an instance, with what was charged for it.
 func (p *Pool) sleptOut(i *Instance) {
 	r := p.snapshot.module.runtime
@@ -132,16 +159,15 @@ func (p *Pool) sleptOut(i *Instance) {
 }
 
 // changes appends to b what a copy has that its image has not: for each stretch how far it is from the
-// end of the one before, its length, and its bytes. ok is false when that is too much,
-// or the copy has grown.
+// end of the one before, its length, and its bytes. ok is false when that is too much.
 func (m *linearMemory) changes(b []byte) (changes []byte, pages int, ok bool) {
 	g := m.image
-	if g == nil || len(m.b) != len(g.bytes) {
+	if g == nil || len(m.b)-len(g.bytes) > mostGrown {
 		return b, 0, false
 	}
-	var written [keptPages]int32
-	n, ok := g.writtenTo(m.b, written[:])
-	if !ok || n > keptPages {
+	var written [changedPages]int32
+	n, ok := writtenTo(m.b, written[:])
+	if !ok || n > changedPages {
 		return b, 0, false
 	}
 	end := 0

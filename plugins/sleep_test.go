@@ -3,8 +3,16 @@ package plugins
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"unsafe"
+
+	"bulkhead/plugins/wasm"
+	w "bulkhead/plugins/wasmtest"
 )
 
 // lieDown has an instance be one that has had nothing to do for long.
@@ -98,17 +106,120 @@ func TestNoSleep(t *testing.T) {
 		i.off = false
 		i.drain()
 	})
-	g.on(i, func() { i.Window(nil); i.data(i.admit(f), f, 1) }) // it grows
+	g.on(i, func() { i.Window(nil); i.data(i.admit(f), f, 1) })
 	g.l.on(func() {
+		for k := range mostChanges + 1 {
+			i.memory.b[k] ^= 1
+		}
 		tired()
 		if i.asleep != nil {
-			t.Error("it sleeps though its memory has grown")
+			t.Error("it sleeps though its memory is another")
 		}
 		if i.awake {
 			t.Error("it will be looked at though it cannot sleep")
 		}
 		i.Close()
 	})
+}
+
+// An instance that has grown sleeps without mappings, stays charged for what it has grown by, and
+// finds it again, though the memory was another's meanwhile. Its mappings come back.
+func TestGrownInstancesSleep(t *testing.T) {
+	g := newPooled(t, grower(1).Bytes(), listener())
+	before := g.maps.held.Load()
+	const instances, pages = 30, 5
+	var all []*Instance
+	f := &fake{room: 1000}
+	for k := range instances {
+		i := g.get()
+		all = append(all, i)
+		h := int32(0)
+		g.on(i, func() { h = i.admit(f); i.Window(nil); i.data(h, f, pages-1) })
+		if i.Memory() != pages*wasm.PageSize {
+			t.Fatalf("it has %d bytes", i.Memory())
+		}
+		g.l.on(func() {
+			for p := range pages {
+				i.memory.b[p*wasm.PageSize+100*k] = byte(k + 1)
+			}
+			i.memory.b[len(i.memory.b)-1] = byte(k + 1)
+		})
+	}
+	if held := g.maps.held.Load() - before; held != 2*instances {
+		t.Errorf("%d mappings are held for %d that have grown", held, instances)
+	}
+	var places [][]byte
+	for _, i := range all {
+		places = append(places, i.memory.space)
+	}
+	if n := mappingsIn(t, places); n != 2*instances {
+		t.Errorf("they really have %d mappings", n)
+	}
+	charged := g.acc.held.Load()
+	for _, i := range all {
+		g.lieDown(i)
+		if i.Memory() != pages*wasm.PageSize {
+			t.Errorf("asleep it has %d bytes", i.Memory())
+		}
+	}
+	if held := g.acc.held.Load(); held < charged {
+		t.Errorf("asleep they are charged %d bytes, and %d before", held, charged)
+	}
+	g.l.on(func() {
+		for _, m := range g.p.free {
+			m.Free()
+		}
+		g.p.free = nil
+	})
+	if held, n := g.maps.held.Load()-before, mappingsIn(t, places); held != 0 || n != 0 {
+		t.Errorf("asleep they hold %d mappings, and really have %d", held, n)
+	}
+	for k, i := range all {
+		k = instances - 1 - k
+		i = all[k]
+		g.on(i, func() {
+			for at, v := range i.memory.b {
+				want := byte(0)
+				if at%wasm.PageSize == 100*k || at == len(i.memory.b)-1 {
+					want = byte(k + 1)
+				}
+				if v != want && at != w.WindowAt {
+					t.Errorf("byte %d of instance %d is %d, and was %d", at, k, v, want)
+					break
+				}
+			}
+			i.Window(nil)
+			i.data(i.admit(f), f, 1)
+			if i.Memory() != (pages+1)*wasm.PageSize {
+				t.Errorf("it does not grow on: %d bytes", i.Memory())
+			}
+			i.Close()
+		})
+	}
+	g.l.on(g.p.Close)
+	if held := g.maps.held.Load() - before; held != 0 {
+		t.Errorf("at the end %d mappings are held", held)
+	}
+}
+
+// mappingsIn is how many mappings this process has in some stretches of its memory.
+func mappingsIn(t *testing.T, stretches [][]byte) (n int) {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Skip(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		from, _, _ := strings.Cut(line, "-")
+		at, err := strconv.ParseUint(from, 16, 64)
+		if err == nil && slices.ContainsFunc(stretches, func(b []byte) bool {
+			first := uint64(uintptr(unsafe.Pointer(&b[:1][0])))
+			return at >= first && at < first+uint64(len(b))
+		}) {
+			n++
+		}
+	}
+	return n
 }
 
 // An instance for which there is no memory when it is to wake waits, and is ended then, and nobody else.
@@ -154,11 +265,18 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.close()
-	slept := 0
-	for range 300 {
-		m, err := newCopy(unbooked(unlimited{}), g, 16, 0)
+	slept, grown := 0, 0
+	for round := range 400 {
+		m, err := newCopy(unbooked(unlimited{}), g, 24, 0)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for range round % 3 * r.IntN(3) {
+			m.grow(uint64(len(m.b)) + wasm.PageSize)
+		}
+		b := m.b
+		if round%5 == 0 {
+			b = m.b[len(m.b)/2:] // all in what it has grown by, or most
 		}
 		for range r.IntN(30) {
 			at, n := r.IntN(len(b)-300), r.IntN(300)
@@ -168,22 +286,26 @@ func TestChanges(t *testing.T) {
 			case 1:
 				n = r.IntN(12)
 			}
-			for k := range m.b[at : at+n] {
+			for k := range b[at : at+n] {
 				if r.IntN(3) > 0 {
-					m.b[at+k] = byte(r.Uint32())
+					b[at+k] = byte(r.Uint32())
 				}
 			}
 		}
-		m.b[r.IntN(len(b))]++
+		b[r.IntN(len(b))]++
 		changes, pages, ok := m.changes(nil)
 		if !ok {
 			m.Free()
 			continue
 		}
 		slept++
-		again, err := newCopy(unbooked(unlimited{}), g, 16, 0)
+		again, err := newCopy(unbooked(unlimited{}), g, 24, 0)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if len(m.b) > len(again.b) {
+			grown++
+			again.grow(uint64(len(m.b)))
 		}
 		again.change(changes)
 		if !bytes.Equal(again.b, m.b) || pages == 0 {
@@ -192,8 +314,8 @@ func TestChanges(t *testing.T) {
 		again.Free()
 		m.Free()
 	}
-	if slept < 100 {
-		t.Errorf("only %d of 300 had few changes", slept)
+	if slept < 100 || grown < 50 {
+		t.Errorf("only %d of 400 had few changes, %d of those that have grown", slept, grown)
 	}
 }
 

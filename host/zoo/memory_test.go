@@ -1,6 +1,8 @@
 package zoo
 
 import (
+	"io"
+
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
 	w "bulkhead/plugins/wasmtest"
@@ -67,6 +69,29 @@ func refusedMemory(t host.TenantStats, _ host.ListenerStats) int64 { return t.Re
 
 // growers want more than there is.
 var growers = []animal{
+	{
+		name:  "instances that grow, for the mappings that takes",
+		guest: func() []byte { return echo(just(w.I32Const(1), w.MemoryGrow, w.Drop)).Bytes() },
+		// 11 are taken by what all of the tenant's instances share; two that have grown want four.
+		tenant: "mappings = 14\nmemory = \"16MiB\"", modes: ownOnly,
+		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.NoMapping },
+		provoke: func(c *cage) {
+			first, second := c.dial(), c.dial()
+			for _, conn := range []io.ReadWriter{first, second} {
+				hosttest.Say(c.t, conn, "!grow")
+				hosttest.Hear(c.t, conn, "!grow")
+			}
+			third := c.dial()
+			before := c.now()
+			hosttest.Say(c.t, third, "three")
+			c.until("the third has been refused a mapping", func(now state) bool { return now.NoMapping > before.NoMapping })
+			if now := c.now(); now.TenantStats.Mappings > 14 {
+				c.t.Errorf("it has %d mappings", now.TenantStats.Mappings)
+			}
+			first.Close()
+			hosttest.Hear(c.t, third, "three")
+		},
+	},
 	{
 		name:  "memory.grow for ever",
 		guest: func() []byte { return echo(just(w.Loop(w.I32Const(1), w.MemoryGrow, w.Drop, w.Br(0)))).Bytes() },
