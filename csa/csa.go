@@ -30,7 +30,8 @@ type Settings struct {
 	// 64 KiB.
 	Inbox int
 	// IdleTimeout ends a connection on which no byte has moved either way for
-	// so long. Zero or less: never.
+	// so long. Bytes that the peer takes out of the socket's buffer move; where the system
+	// does not say when, it is up to a quarter late. Zero or less: never.
 	IdleTimeout time.Duration
 	// Linger bounds the time from ProducerFinished to the end: to flush, and
 	// to wait for the peer to finish. Zero or less: one attempt to flush,
@@ -45,6 +46,10 @@ type Settings struct {
 	WriteTimeout time.Duration
 	// Lifetime ends a connection that is so old. Zero or less: never.
 	Lifetime time.Duration
+	// UserTimeout ends a connection whose peer has vanished: its socket has held bytes for so
+	// long, the system has sent or asked again, and nothing at all came back. It holds for TCP
+	// on Linux; elsewhere the system decides. Zero or less: the system does.
+	UserTimeout time.Duration
 	// MinRate is the least that the peer has to move while it owes something, in
 	// bytes a second: the rest of what it has begun to send, or room for bytes that
 	// wait. It may be behind by a minute. Zero or less: nothing.
@@ -94,6 +99,7 @@ type CSA struct {
 	lastActive int64     // when a byte last moved
 	owed       int64     // until when the peer has time to send: see timeIn
 	behind     *behind   // of a connection whose socket was full
+	buffered   buffered  // what the socket holds (kernel.go)
 	held       *dataCall // a Data that is not over, whose loop was passed on
 	throttle   *throttle
 	relay      *relay        // of a connection that is spliced
@@ -102,7 +108,7 @@ type CSA struct {
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
-	local    netip.AddrPort // when somebody has said so; else the socket's
+	local    *netip.AddrPort // when somebody has said so; else the socket's, or the peer's
 	received int64
 	sent     int64
 	reason   Reason
@@ -127,6 +133,7 @@ const (
 	broken                        // to be reset, not closed: the other end of its relay has failed
 	listed                        // on the loop's list of what to settle
 	begun                         // a byte has been sent, one way or the other
+	heldBefore                    // the socket held bytes when the system was last asked
 	dying                         // to be buried at the end of the event
 	dead
 )
@@ -179,12 +186,17 @@ func (c *CSA) Rewire(h Handler) { c.wiring.Handler = h }
 
 // SetAddresses has the connection be from peer to local: what a load balancer in
 // front of the host says of it.
-func (c *CSA) SetAddresses(peer, local netip.AddrPort) { c.peer, c.local = peer, local }
+func (c *CSA) SetAddresses(peer, local netip.AddrPort) { c.peer, c.local = peer, &local }
 
 // Addresses are those of the other end and of this one; they are not valid where an end
 // has none, as on a unix socket, or the socket is closed.
 func (c *CSA) Addresses() (peer, local netip.AddrPort) {
-	if local = c.local; !local.IsValid() && !c.is(dead) {
+	switch {
+	case c.local != nil && c.local.IsValid():
+		local = *c.local
+	case c.datagram != nil:
+		local = c.datagram.local()
+	case !c.is(dead):
 		local = localAddrPort(int(c.fd))
 	}
 	return c.peer, local
@@ -201,11 +213,13 @@ func (c *CSA) Peer() string {
 // Local is the address of this end: "ip:port", the path of a Unix socket, or
 // "" when there is none or the socket is closed.
 func (c *CSA) Local() string {
-	if c.is(dead) {
+	switch {
+	case c.is(dead):
 		return ""
-	}
-	if c.local.IsValid() {
+	case c.local != nil && c.local.IsValid():
 		return c.local.String()
+	case c.datagram != nil:
+		return c.datagram.local().String()
 	}
 	return localAddress(int(c.fd))
 }

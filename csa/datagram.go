@@ -329,10 +329,7 @@ func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
 	p = &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
 	c := &p.c
 	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.datagram = -1, l, w, addr, l.Now(), p
-	c.number, c.local = numbers.Add(1), s.local
-	if p.sourced {
-		c.local = netip.AddrPortFrom(withZone(netip.AddrFrom16(k.local).Unmap(), k.zone), s.local.Port())
-	}
+	c.number = numbers.Add(1)
 	s.peers[*k] = p
 	s.young.push(p)
 	l.link(c)

@@ -2,6 +2,7 @@ package csa
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"bulkhead/abi"
 )
@@ -24,6 +25,14 @@ type datagramPeer struct {
 	// In the list of the young.
 	young          bool
 	older, younger *datagramPeer
+}
+
+// local is the address of this end.
+func (p *datagramPeer) local() netip.AddrPort {
+	if p.sourced {
+		return netip.AddrPortFrom(withZone(netip.AddrFrom16(p.key.local).Unmap(), p.key.zone), p.socket.local.Port())
+	}
+	return p.socket.local
 }
 
 // The queues that a peer may be in.

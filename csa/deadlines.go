@@ -1,7 +1,6 @@
 package csa
 
 import (
-	"math"
 	"time"
 
 	"bulkhead/abi"
@@ -138,7 +137,6 @@ type behind struct {
 	due   int64 // of MinRate, while it runs; what is left, while it stands still
 	since int64 // when the peer was last seen to take something
 	taken int64 // how many bytes it had taken by then
-	queue int32 // where the kernel writes its answer
 }
 
 type clock byte
@@ -194,12 +192,12 @@ func (c *CSA) credit() {
 }
 
 // takenNow is how many bytes the peer has taken, as far as the system can tell.
-func (c *CSA) takenNow() int64 { return c.sent - int64(unacknowledged(int(c.fd), &c.behind.queue)) }
+func (c *CSA) takenNow() int64 { return c.sent - int64(c.loop.kernel.unacknowledged(int(c.fd))) }
 
 // nextOut is when the outward direction is to be looked at.
 func (c *CSA) nextOut() int64 {
 	b, s := c.behind, c.wiring.Settings
-	next := int64(math.MaxInt64)
+	next := never
 	if s.MinRate > 0 {
 		next = b.due
 	}
@@ -215,7 +213,7 @@ func (c *CSA) lookOut() (next int64, why string) {
 	c.timeOut()
 	b, s, now := c.behind, c.wiring.Settings, c.loop.Now()
 	if b == nil || b.state != runs {
-		return math.MaxInt64, ""
+		return never, ""
 	}
 	c.credit()
 	switch {
@@ -232,7 +230,12 @@ func (c *CSA) lookOut() (next int64, why string) {
 func (c *CSA) keepDeadlines() {
 	c.timeIn()
 	s, now := c.wiring.Settings, c.loop.Now()
+	look, vanished := c.lookAtPeer()
 	next, why := c.lookOut()
+	next = min(next, look)
+	if vanished {
+		why = "the peer has vanished: it answers nothing"
+	}
 	by := func(at int64, late string) {
 		if at > now {
 			next = min(next, at)
@@ -244,6 +247,9 @@ func (c *CSA) keepDeadlines() {
 		by(c.born+int64(s.Lifetime), "it has been open for as long as a connection may be")
 	}
 	if s.IdleTimeout > 0 {
+		if c.relay != nil && now >= c.lastMoved()+int64(s.IdleTimeout) {
+			c.relay.other(c).lookAtPeer() // whose turn to be looked at has not come
+		}
 		by(c.lastMoved()+int64(s.IdleTimeout), "idle for too long")
 	}
 	if c.owed > 0 {
@@ -255,7 +261,7 @@ func (c *CSA) keepDeadlines() {
 	}
 	if why != "" {
 		c.kill(Reason{abi.Timeout, why})
-	} else if next < math.MaxInt64 {
+	} else if next < never {
 		c.wakeBy(next)
 	}
 }

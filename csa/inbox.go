@@ -120,6 +120,9 @@ func (c *CSA) writeRaw(p []byte) int {
 func (c *CSA) bookSent(n int, now int64) {
 	c.lastActive = now
 	c.sent += int64(n)
+	if c.buffered.since == 0 {
+		c.hold(n, now)
+	}
 	if c.relay != nil {
 		c.begin()
 	}

@@ -22,6 +22,8 @@ type Loop struct {
 	count   int
 	scratch []byte       // for bytes that nobody keeps
 	records bytes.Buffer // empty: what a TLS connection reads into
+	kernel  kernel
+	word    word // its answer
 	pipes   pipePool
 	relays  int // that are alive
 	// datagrams is what datagram sockets share; nil while there are none.
@@ -29,7 +31,7 @@ type Loop struct {
 }
 
 // NewLoop makes the loop of a selector.
-func NewLoop(sel *selector.Selector) *Loop { return &Loop{sel: sel} }
+func NewLoop(sel *selector.Selector) *Loop { return &Loop{sel: sel, kernel: &system{}} }
 
 // Selector is the selector the loop runs on.
 func (l *Loop) Selector() *selector.Selector { return l.sel }

@@ -2,6 +2,7 @@ package csa
 
 import (
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -69,12 +70,33 @@ func endpoint(call uintptr, fd int) (netip.AddrPort, error) {
 	return netip.AddrPort{}, nil
 }
 
-// unacknowledged is how many of the bytes that the socket has taken the peer has not, 0 where
-// that is not known. answer is where the kernel writes it.
-func unacknowledged(fd int, answer *int32) int {
-	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(answer)))
+// system is the kernel, with room for its answers.
+type system struct {
+	queue  int32
+	info   unix.TCPInfo
+	length uint32
+}
+
+func (s *system) unacknowledged(fd int) int {
+	s.queue = 0
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&s.queue)))
 	if errno != 0 {
 		return 0
 	}
-	return int(*answer)
+	return int(s.queue)
+}
+
+func (s *system) look(fd int, w *word) {
+	w.unacknowledged = s.unacknowledged(fd)
+	s.length = uint32(unsafe.Sizeof(s.info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&s.info)), uintptr(unsafe.Pointer(&s.length)), 0)
+	if errno != 0 || s.length < uint32(unsafe.Offsetof(s.info.Rwnd_limited)) { // before Linux 4.10
+		return
+	}
+	w.known = true
+	silent := min(s.info.Last_ack_recv, s.info.Last_data_recv)
+	w.silent = time.Duration(silent) * time.Millisecond
+	w.busy = time.Duration(s.info.Busy_time) * time.Microsecond
+	w.asked = int(s.info.Retransmits) + int(s.info.Probes)
 }

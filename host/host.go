@@ -352,7 +352,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
-	s.settings.Lifetime, s.settings.MinRate = l.Lifetime, l.MinRate
+	s.settings.Lifetime, s.settings.MinRate, s.settings.UserTimeout = l.Lifetime, l.MinRate, l.UserTimeout
 	s.dialled = s.settings
 	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
 	// while their client is slow, which is not the server's fault: the tenant has chosen whom

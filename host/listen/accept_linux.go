@@ -58,8 +58,10 @@ func tune(fd int, o Options) error {
 			option{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds},
 			option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepaliveProbes})
 	}
-	if ms := int(o.UserTimeout / time.Millisecond); ms > 0 {
-		set = append(set, option{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms})
+	if o.UserTimeout > 0 {
+		ms := int(min(max(o.UserTimeout/attempts, leastPause), mostPause) / time.Millisecond)
+		// Without it, in an older kernel, a peer that has no room and vanishes is found out late.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMax, ms)
 	}
 	for _, x := range set {
 		if err := unix.SetsockoptInt(fd, x.level, x.name, x.value); err != nil {
@@ -70,6 +72,16 @@ func tune(fd int, o Options) error {
 }
 
 const keepaliveProbes = 5
+
+// tcpRTOMax is TCP_RTO_MAX_MS, of Linux 6.15: the longest pause between two attempts to reach a
+// peer that does not answer, or has no room.
+const tcpRTOMax = 44
+
+const (
+	attempts   = 4 // in UserTimeout, the first ones not counted, which follow each other sooner
+	leastPause = time.Second
+	mostPause  = 2 * time.Minute // the kernel's default
+)
 
 func streamSocket(family int) (int, error) {
 	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

@@ -30,11 +30,13 @@ type Options struct {
 	Owner string
 	// Keepalive is for how long a connection may be silent before the peer
 	// is asked for a sign of life, and between such questions; five without
-	// an answer end it. UserTimeout is for how long sent bytes may go
-	// unacknowledged. Zero leaves either to the kernel. Accepted connections
+	// an answer end it. UserTimeout is for how long a peer may answer nothing when
+	// something was sent. Whoever uses the connection sees to that; here it bounds the time
+	// between two attempts to reach the peer, to a quarter of it, where the kernel can
+	// (Linux 6.15). Zero leaves either to the kernel. Accepted connections
 	// have them from the listening socket where the kernel hands them down,
 	// and from Tune elsewhere. An inherited socket goes without what its kind
-	// does not know: Multipath TCP has no UserTimeout.
+	// does not know.
 	Keepalive   time.Duration
 	UserTimeout time.Duration
 }
