@@ -119,6 +119,12 @@ func (h *Host) RefreshCertificates() {
 			s.log.Error("the certificates have changed and cannot be used; the old ones stay in use", "error", err)
 		case changed:
 			s.log.Info("the certificates have changed; new connections get the new ones", "expire", s.certs.Expires())
+			for _, w := range s.certs.Warnings() {
+				s.log.Warn(w.Text())
+			}
+		}
+		if s.certs.Expired() {
+			s.log.Warn("a certificate has expired, and clients refuse it; put a new one into its file", "expired", s.certs.Expires())
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +31,13 @@ type Options struct {
 	SelfSigned []string
 	// ClientCA is a file of certificates, in PEM, that clients' have to be signed by.
 	ClientCA string
+	// ClientCRL is a file of revocation lists, in PEM or one in DER, of authorities in
+	// ClientCA: clients' certificates that are in them are refused.
+	ClientCRL string
+	// TicketKeys are files of 32 to 4096 random bytes. Sessions are resumed by whoever has
+	// the same: this host after a restart, and others. The first is for new tickets, all are
+	// for those that come back. None: keys that nobody else has, which change by themselves.
+	TicketKeys []string
 	// ClientAuth is "require", "verify" (a certificate that is shown has to be good) or
 	// "off", as is "".
 	ClientAuth string
@@ -46,9 +53,22 @@ type Certificates struct {
 	options Options
 	config  atomic.Pointer[tls.Config]
 	pairs   atomic.Pointer[loaded]
+	revoked atomic.Pointer[revocations]
 
-	mu   sync.Mutex // for Refresh
-	seen []stamp    // of files, in their order
+	mu       sync.Mutex // for Refresh
+	seen     []stamp    // of files, in their order
+	warnings []Warning
+	expired  bool // that one has is told
+}
+
+// files is what is read at a time.
+type files struct {
+	pairs       *loaded
+	pool        *x509.CertPool // nil: clients show nothing
+	authorities []byte         // the sum of who is in it
+	revoked     revocations
+	tickets     [][32]byte // nil: none that others have
+	warnings    []Warning
 }
 
 // loaded is what one reading of the pairs has found.
@@ -72,27 +92,94 @@ func Load(o Options) (*Certificates, error) {
 	}
 	c := &Certificates{options: o}
 	c.seen = c.look()
-	var pairs *loaded
-	var err error
-	if len(o.SelfSigned) > 0 {
-		pairs, err = selfSigned(o.SelfSigned)
-	} else {
-		pairs, err = readPairs(o.Pairs)
-	}
+	f, err := c.read()
 	if err != nil {
 		return nil, err
 	}
-	config, err := c.newConfig()
-	if err != nil {
-		return nil, err
-	}
-	c.pairs.Store(pairs)
-	c.config.Store(config)
+	c.use(f)
 	return c, nil
 }
 
+// read reads all files.
+func (c *Certificates) read() (f files, err error) {
+	o := c.options
+	switch old := c.pairs.Load(); {
+	case len(o.Pairs) > 0:
+		f.pairs, f.warnings, err = readPairs(o.Pairs)
+	case old != nil:
+		f.pairs = old
+	default:
+		f.pairs, err = selfSigned(o.SelfSigned)
+	}
+	if err != nil {
+		return f, err
+	}
+	if o.ClientAuth == "require" || o.ClientAuth == "verify" {
+		pool, all, warnings, err := readAuthorities(o.ClientCA)
+		if err != nil {
+			return f, err
+		}
+		f.pool, f.warnings = pool, append(f.warnings, warnings...)
+		for _, a := range all {
+			f.authorities = append(f.authorities, a.Raw...)
+		}
+		if o.ClientCRL != "" {
+			if f.revoked, warnings, err = readRevocations(o.ClientCRL, all); err != nil {
+				return f, err
+			}
+			f.warnings = append(f.warnings, warnings...)
+		}
+	}
+	var warnings []Warning
+	if f.tickets, warnings, err = readTicketKeys(o.TicketKeys, f.authorities); err != nil {
+		return f, err
+	}
+	f.warnings = append(f.warnings, warnings...)
+	return f, nil
+}
+
+// use has what was read be what the next handshakes go by.
+func (c *Certificates) use(f files) {
+	config := c.config.Load()
+	if config == nil || !f.pool.Equal(config.ClientCAs) {
+		// A new configuration has new keys for tickets: nobody resumes a session
+		// that the old authorities have vouched for.
+		config = c.newConfig(f.pool)
+	}
+	if len(f.tickets) > 0 {
+		config.SetSessionTicketKeys(f.tickets)
+	}
+	c.revoked.Store(&f.revoked)
+	c.pairs.Store(f.pairs)
+	c.config.Store(config)
+	c.warnings, c.expired = f.warnings, false
+	if now := time.Now(); !now.Before(c.Expires()) {
+		c.expired = true // it is among the warnings
+	}
+}
+
+// Warnings are what is to be said about the files that are in use, as they were read. The
+// slice must not be changed.
+func (c *Certificates) Warnings() []Warning {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.warnings
+}
+
+// Expired reports, once, that a certificate that was good when it was read has expired in
+// use.
+func (c *Certificates) Expired() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expired || time.Now().Before(c.Expires()) {
+		return false
+	}
+	c.expired = true
+	return true
+}
+
 // Config is what the next handshake goes by. It must not be changed. It is the same one
-// until client_ca changes, so that sessions can be resumed.
+// until who is in client_ca changes, so that sessions can be resumed.
 func (c *Certificates) Config() *tls.Config { return c.config.Load() }
 
 // Refresh reads the files again if one of them has changed. Connections that are up are
@@ -102,34 +189,15 @@ func (c *Certificates) Refresh() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.look()
-	same := true
-	caChanged := false
-	for i := range now {
-		if !now[i].equal(c.seen[i]) {
-			same = false
-			caChanged = caChanged || c.options.ClientCA != "" && i == len(now)-1
-		}
-	}
-	if same {
+	if slices.EqualFunc(now, c.seen, stamp.equal) {
 		return false, nil
 	}
 	c.seen = now
-	pairs := c.pairs.Load()
-	if len(c.options.Pairs) > 0 {
-		if pairs, err = readPairs(c.options.Pairs); err != nil {
-			return false, err
-		}
+	f, err := c.read()
+	if err != nil {
+		return false, err
 	}
-	if caChanged {
-		// A new configuration has new keys for tickets: nobody resumes a session
-		// that the old authorities have vouched for.
-		config, err := c.newConfig()
-		if err != nil {
-			return false, err
-		}
-		c.config.Store(config)
-	}
-	c.pairs.Store(pairs)
+	c.use(f)
 	return true, nil
 }
 
@@ -139,8 +207,10 @@ func (c *Certificates) look() []stamp {
 	for _, p := range c.options.Pairs {
 		names = append(names, p.Cert, p.Key)
 	}
-	if c.options.ClientCA != "" {
-		names = append(names, c.options.ClientCA)
+	for _, name := range append([]string{c.options.ClientCA, c.options.ClientCRL}, c.options.TicketKeys...) {
+		if name != "" {
+			names = append(names, name)
+		}
 	}
 	stamps := make([]stamp, len(names))
 	for i, name := range names {
@@ -158,21 +228,17 @@ func (s stamp) equal(o stamp) bool {
 	return s.size == o.size && s.mode == o.mode && s.mtime.Equal(o.mtime) && (s.file == nil || os.SameFile(s.file, o.file))
 }
 
-func readPairs(pairs []Pair) (*loaded, error) {
-	l := &loaded{byName: make(map[string][]*tls.Certificate)}
+func readPairs(pairs []Pair) (l *loaded, warnings []Warning, err error) {
+	l = &loaded{byName: make(map[string][]*tls.Certificate)}
 	for _, p := range pairs {
-		cert, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+		cert, w, err := readPair(p)
 		if err != nil {
-			return nil, pairError(p, err)
+			return nil, nil, err
 		}
-		if cert.Leaf == nil {
-			if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-				return nil, pairError(p, err)
-			}
-		}
-		l.add(&cert)
+		l.add(cert)
+		warnings = append(warnings, w...)
 	}
-	return l, nil
+	return l, warnings, nil
 }
 
 func (l *loaded) add(cert *tls.Certificate) {
@@ -187,15 +253,7 @@ func (l *loaded) add(cert *tls.Certificate) {
 	}
 }
 
-func pairError(p Pair, err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return fmt.Errorf("reading the certificate: %w", err)
-	}
-	return fmt.Errorf("the certificate %s and the key %s: %w; both have to be PEM, and belong together", p.Cert, p.Key, err)
-}
-
-func (c *Certificates) newConfig() (*tls.Config, error) {
+func (c *Certificates) newConfig(authorities *x509.CertPool) *tls.Config {
 	o := c.options
 	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -205,24 +263,18 @@ func (c *Certificates) newConfig() (*tls.Config, error) {
 	if o.MinVersion == "1.3" {
 		config.MinVersion = tls.VersionTLS13
 	}
-	switch o.ClientAuth {
-	case "require":
+	if authorities == nil {
+		return config
+	}
+	config.ClientAuth = tls.VerifyClientCertIfGiven
+	if o.ClientAuth == "require" {
 		config.ClientAuth = tls.RequireAndVerifyClientCert
-	case "verify":
-		config.ClientAuth = tls.VerifyClientCertIfGiven
 	}
-	if config.ClientAuth == tls.NoClientCert {
-		return config, nil
+	config.ClientCAs = authorities
+	if o.ClientCRL != "" {
+		config.VerifyConnection = func(s tls.ConnectionState) error { return c.revoked.Load().check(s) }
 	}
-	pem, err := os.ReadFile(o.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("reading client_ca: %w", err)
-	}
-	config.ClientCAs = x509.NewCertPool()
-	if !config.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("client_ca %s has no certificate in it; it has to be PEM", o.ClientCA)
-	}
-	return config, nil
+	return config
 }
 
 // choose finds the certificate for a client.

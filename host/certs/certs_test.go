@@ -215,13 +215,13 @@ func TestBadFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, o := range map[string]certs.Options{
-		"there is no certificate":    {},
-		"nowhere":                    {Pairs: []certs.Pair{{Cert: filepath.Join(dir, "nowhere"), Key: key}}},
-		"belong together":            {Pairs: []certs.Pair{{Cert: otherCert, Key: key}}},
-		"have to be PEM":             {Pairs: []certs.Pair{{Cert: empty, Key: key}}},
-		"client_ca":                  {Pairs: []certs.Pair{{Cert: cert, Key: key}}, ClientAuth: "verify"},
-		"has no certificate in it":   {Pairs: []certs.Pair{{Cert: cert, Key: key}}, ClientAuth: "require", ClientCA: empty},
-		"private key does not match": {Pairs: []certs.Pair{{Cert: otherCert, Key: key}}},
+		"there is no certificate": {},
+		"nowhere":                 {Pairs: []certs.Pair{{Cert: filepath.Join(dir, "nowhere"), Key: key}}},
+		"belong together":         {Pairs: []certs.Pair{{Cert: otherCert, Key: key}}},
+		"has no certificate in it, but nothing in PEM": {Pairs: []certs.Pair{{Cert: empty, Key: key}}},
+		"client_ca":                {Pairs: []certs.Pair{{Cert: cert, Key: key}}, ClientAuth: "verify"},
+		"has no certificate in it": {Pairs: []certs.Pair{{Cert: cert, Key: key}}, ClientAuth: "require", ClientCA: empty},
+		"is not that of the key":   {Pairs: []certs.Pair{{Cert: otherCert, Key: key}}},
 	} {
 		if _, err := certs.Load(o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", want, err)

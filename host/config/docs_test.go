@@ -164,6 +164,12 @@ func TestDocExamples(t *testing.T) {
 	ca.Write(t, dir, "mail", "mail.test")
 	ca.Write(t, dir, "www", "www.test")
 	ca.WriteCA(t, dir, "clients.pem")
+	ca.WriteCRL(t, dir, "revoked.pem")
+	for _, name := range []string{"tickets.new", "tickets.old"} {
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, 80), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var examples []string
 	for i, part := range strings.Split(string(text), "```") {
 		if body, ok := strings.CutPrefix(part, "toml\n"); ok && i%2 == 1 {

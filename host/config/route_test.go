@@ -196,7 +196,7 @@ func TestRouteCertificates(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	checkRoundTrip(t, c)
-	if _, err := Parse("b.toml", []byte(strings.Replace(least+src, key, cert, 1)), plugins(t)); err == nil || !strings.Contains(err.Error(), "b.toml:10: [listener.route.tls]: ") {
+	if _, err := Parse("b.toml", []byte(strings.Replace(least+src, key, cert, 1)), plugins(t)); err == nil || !strings.Contains(err.Error(), "b.toml:11: [listener.route.tls]: ") {
 		t.Errorf("a certificate for a key: %v", err)
 	}
 }

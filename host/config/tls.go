@@ -20,6 +20,10 @@ type TLS struct {
 	// ClientCA is the absolute path of a PEM file, or "". ClientAuth is "require",
 	// "verify" or "off".
 	ClientCA, ClientAuth string
+	// ClientCRL is the absolute path of a file of revocation lists, or "".
+	ClientCRL string
+	// TicketKeys are absolute paths of files of random bytes, the first for new tickets.
+	TicketKeys []string
 	// MinVersion is "1.2" or "1.3".
 	MinVersion string
 	// ALPN are application protocols, the best first.
@@ -34,7 +38,7 @@ type TLS struct {
 
 // Options are what package certs is told.
 func (t *TLS) Options() certs.Options {
-	o := certs.Options{SelfSigned: t.SelfSigned, ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, MinVersion: t.MinVersion, ALPN: t.ALPN}
+	o := certs.Options{SelfSigned: t.SelfSigned, ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, ClientCRL: t.ClientCRL, TicketKeys: t.TicketKeys, MinVersion: t.MinVersion, ALPN: t.ALPN}
 	for i := range t.Certs {
 		o.Pairs = append(o.Pairs, certs.Pair{Cert: t.Certs[i], Key: t.Keys[i]})
 	}
@@ -67,23 +71,8 @@ var tlsFields = []field[TLS]{
 			return tomlList(t.SelfSigned)
 		},
 	},
-	{
-		name: "client_ca",
-		want: "the path of a PEM file",
-		read: func(t *TLS, v *value) {
-			if s, ok := v.str(); ok {
-				if path, ok := v.file(s); ok {
-					t.ClientCA = path
-				}
-			}
-		},
-		show: func(t *TLS) string {
-			if t.ClientCA == "" {
-				return ""
-			}
-			return tomlString(t.ClientCA)
-		},
-	},
+	fileField("client_ca", func(t *TLS) *string { return &t.ClientCA }),
+	fileField("client_crl", func(t *TLS) *string { return &t.ClientCRL }),
 	choiceField("client_auth", []string{"require", "verify", "off"}, func(t *TLS) *string { return &t.ClientAuth }),
 	choiceField("min_version", []string{"1.2", "1.3"}, func(t *TLS) *string { return &t.MinVersion }),
 	{
@@ -106,7 +95,31 @@ var tlsFields = []field[TLS]{
 	boolField("starttls", func(t *TLS) *bool { return &t.StartTLS }).with(func(f *field[TLS]) {
 		f.note = "true: only what the handler asks for, with makessl"
 	}),
+	filesField("ticket_keys", func(t *TLS) *[]string { return &t.TicketKeys }).with(func(f *field[TLS]) {
+		f.want = "the path of a file of 32 to 4096 random bytes, or a list of up to 64"
+	}),
 	durationField("handshake_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(t *TLS) *time.Duration { return &t.HandshakeTimeout }),
+}
+
+// fileField is the path of a PEM file.
+func fileField(name string, at func(*TLS) *string) field[TLS] {
+	return field[TLS]{
+		name: name,
+		want: "the path of a PEM file",
+		read: func(t *TLS, v *value) {
+			if s, ok := v.str(); ok {
+				if path, ok := v.file(s); ok {
+					*at(t) = path
+				}
+			}
+		},
+		show: func(t *TLS) string {
+			if *at(t) == "" {
+				return ""
+			}
+			return tomlString(*at(t))
+		},
+	}
 }
 
 // filesField is one path or several.
@@ -221,7 +234,33 @@ func (d *decoder) checkTLS(t *TLS, line int, place string) {
 		d.fail(lineOf(t.lines, "client_auth", lineOf(t.lines, "client_ca", line)), "give both, or neither", "client_ca and client_auth go together, and client_auth is %q", t.ClientAuth)
 		return
 	}
-	if _, err := certs.Load(t.Options()); err != nil {
-		d.fail(lineOf(t.lines, "cert", line), "mend the file, or name another", "%s: %v", place, err)
+	if t.ClientCRL != "" && t.ClientAuth == "off" {
+		d.fail(lineOf(t.lines, "client_crl", line), "give client_ca, or leave client_crl out", "client_crl is of no use where no client shows a certificate")
+		return
 	}
+	c, err := certs.Load(t.Options())
+	if err != nil {
+		d.fail(t.blame(err.Error(), line), "mend the file, or name another", "%s: %v", place, err)
+		return
+	}
+	for _, w := range c.Warnings() {
+		d.warn(t.blame(w.What, line), w.Mend, "%s: %s", place, w.What)
+	}
+}
+
+// blame is the line of the key whose file is at fault.
+func (t *TLS) blame(what string, line int) int {
+	for _, key := range []string{"client_crl", "ticket_keys", "client_ca"} {
+		if strings.Contains(what, key+": ") || strings.Contains(what, "reading "+key) {
+			return lineOf(t.lines, key, line)
+		}
+	}
+	for key, paths := range map[string][]string{"client_ca": {t.ClientCA}, "ticket_keys": t.TicketKeys, "key": t.Keys} {
+		for _, path := range paths {
+			if path != "" && strings.Contains(what, path) && !strings.Contains(what, "certificate "+path) {
+				return lineOf(t.lines, key, line)
+			}
+		}
+	}
+	return lineOf(t.lines, "cert", line)
 }

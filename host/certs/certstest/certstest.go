@@ -55,7 +55,7 @@ func newCert(t testing.TB, name string, change func(*x509.Certificate), by *Auth
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	der, key := newCert(t, "test authority", func(c *x509.Certificate) {
-		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
 		c.ExtKeyUsage = nil
 	}, nil)
 	cert, err := x509.ParseCertificate(der)
@@ -126,6 +126,21 @@ func (a *Authority) Pair(t testing.TB, names ...string) tls.Certificate {
 func (a *Authority) WriteCA(t testing.TB, dir, file string) string {
 	t.Helper()
 	return write(t, dir, file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}))
+}
+
+// WriteCRL writes a list of certificates that the authority has revoked, by their numbers, to
+// a file, and returns its path.
+func (a *Authority) WriteCRL(t testing.TB, dir, file string, numbers ...*big.Int) string {
+	t.Helper()
+	list := &x509.RevocationList{Number: big.NewInt(serial.Add(1)), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(24 * time.Hour)}
+	for _, n := range numbers {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: n, RevocationTime: time.Now().Add(-time.Hour)})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, dir, file, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 }
 
 // Write writes what Issue makes to FILE.pem and FILE.key, and returns their paths.
