@@ -81,6 +81,7 @@ func (o operation) signature(m *wasm.Module) wasm.FuncType {
 
 // The instructions that only helpers are made of.
 const (
+	i32Ne       = 0x47
 	i32GtU      = 0x4b
 	i64LtS      = 0x53
 	i64GtU      = 0x56
@@ -145,10 +146,9 @@ func (o operation) body(w *writer) []byte {
 	case wasm.OpMemoryFill, wasm.OpMemoryCopy, wasm.OpMemoryInit:
 		o.memoryBody(a)
 	case wasm.OpMemoryGrow:
-		a.chargeAtMost(0, w.growth(), PageUnits)
+		return o.growthBody(w, 0, PageUnits)
 	case wasm.OpTableGrow:
-		l := w.tableLimits(o.x)
-		a.chargeAtMost(1, l.Max-l.Min, ElementUnits)
+		return o.growthBody(w, 1, ElementUnits)
 	case wasm.OpTableFill, wasm.OpTableCopy:
 		a.chargeAtMost(2, w.tableLimits(o.x).Max, ElementUnits)
 	case wasm.OpTableInit:
@@ -158,6 +158,33 @@ func (o operation) body(w *writer) []byte {
 		a.get(byte(i))
 	}
 	a.b = o.instruction(a.b)
+	a.raw(opEnd)
+	return a.b
+}
+
+// growthBody grows a memory or table and charges units for each page or element, n being
+// the parameter that says how many. It is charged afterwards, since what fails does
+// nothing, and what succeeds is bounded.
+func (o operation) growthBody(w *writer, n byte, units int64) []byte {
+	a := &assembler{w: w}
+	t := o.signature(w.m)
+	was := byte(len(t.Params))
+	a.raw(1, 1, byte(wasm.I32)) // a local
+	for i := range was {
+		a.get(i)
+	}
+	a.b = o.instruction(a.b)
+	a.raw(opLocalTee, was)
+	a.i32(-1)
+	a.raw(i32Ne, opIf, emptyBlock)
+	a.chargeBy(func() {
+		a.wide(n)
+		a.i64(units)
+		a.raw(i64Mul)
+	})
+	a.check()
+	a.raw(opEnd)
+	a.get(was)
 	a.raw(opEnd)
 	return a.b
 }

@@ -7,8 +7,8 @@ const (
 	// BytesPerUnit are how many bytes of memory one unit copies or sets.
 	BytesPerUnit = 1 << byteShift
 	byteShift    = 4
-	// PageUnits is the price of a page that a memory grows by, which the system has to
-	// find and to zero.
+	// PageUnits is the price of a page that a memory has grown by, which the system has
+	// to find and to zero. Growth that fails costs what Cost says and no more.
 	PageUnits = 16 << 10
 	// ElementUnits is the price of an element that a table operation moves or sets.
 	ElementUnits = 4
@@ -78,11 +78,24 @@ var prices = func() (t [0x300]uint16) {
 	set(48, wasm.OpMemoryInit, wasm.OpMemoryCopy, wasm.OpMemoryFill)
 	set(48, wasm.OpTableInit, wasm.OpTableCopy, wasm.OpTableFill)
 	set(2, wasm.OpDataDrop, wasm.OpElemDrop)
-	through(2, 0xfd00, 0xfdff)                              // vectors
-	set(4, 0xfd0d)                                          // a shuffle
-	set(12, 0xfd62, 0xfd6b, 0xfd6c, 0xfd6d, 0xfdd5, 0xfdf8) // made of many instructions
-	through(12, 0xfdcb, 0xfdcd)                             // shifts of i64x2
-	set(16, 0xfde3, 0xfdef, 0xfde7, 0xfdf3)                 // square roots and division
+	through(2, 0xfd00, 0xfdff)                      // vectors
+	set(4, 0xfd0d)                                  // a shuffle
+	set(12, 0xfd62, 0xfd6b, 0xfd6c, 0xfd6d, 0xfdd5) // made of many instructions
+	through(12, 0xfdcb, 0xfdcd)                     // shifts of i64x2
+	set(16, 0xfde3, 0xfdef, 0xfde7, 0xfdf3)         // square roots and division
+	// What has no instruction of the processor's, or a slow one: see BenchmarkInstructions.
+	through(6, 0x8d, 0x90) // f32 rounding
+	through(6, 0x9b, 0x9e) // f64 rounding
+	set(3, 0x98, 0xa6)     // copysign
+	through(8, 0xfd67, 0xfd6a)
+	set(8, 0xfd74, 0xfd75, 0xfd7a, 0xfd94)          // rounding of vectors
+	through(6, 0xfd7c, 0xfd7f)                      // pairwise addition
+	set(8, 0xfd82, 0xfdb5)                          // q15mulr, i32x4.mul
+	through(8, 0xfd9c, 0xfd9f)                      // widening multiplication to i16x8,
+	through(10, 0xfdbc, 0xfdbf)                     // to i32x4,
+	through(10, 0xfddc, 0xfddf)                     // and to i64x2
+	set(16, 0xfde8, 0xfde9, 0xfdf4, 0xfdf5)         // min and max of floats, with NaN
+	set(16, 0xfdf8, 0xfdf9, 0xfdfc, 0xfdfd, 0xfdfb) // truncation, and u32 to f32
 	return t
 }()
 

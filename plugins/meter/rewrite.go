@@ -286,15 +286,6 @@ func (w *writer) maxPages() uint32 {
 	return most
 }
 
-// growth is how many pages the memory can grow by.
-func (w *writer) growth() uint32 {
-	most := w.maxPages()
-	for _, l := range w.m.Memories {
-		most -= min(most, l.Min)
-	}
-	return most
-}
-
 func (w *writer) memories() []byte {
 	b := binary.AppendUvarint(nil, uint64(len(w.m.Memories)))
 	for _, l := range w.m.Memories {

@@ -174,7 +174,7 @@ func TestBulkOperations(t *testing.T) {
 				t.Fatalf("%s%v: %d units of fuel %s, %d %s", c.name, c.args, o.fuel, w.name, first.fuel, all[1].name)
 			}
 		}
-		if c.name == "memory.grow" && first.results[0] == math.MaxUint32 && first.fuel > 1<<17 {
+		if c.name == "memory.grow" && first.results[0] == math.MaxUint32 && first.fuel > 1<<10 {
 			t.Errorf("%s%v fails and takes %d units", c.name, c.args, first.fuel)
 		}
 	}
