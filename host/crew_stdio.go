@@ -18,12 +18,17 @@ type stdioCrew struct {
 	ends   sync.WaitGroup
 }
 
-func newStdioCrew(s *server, m *plugins.Module) *stdioCrew {
+func newStdioCrew(s *server, m *plugins.Module) (*stdioCrew, error) {
 	k := &stdioCrew{s: s, module: m}
+	folder, err := s.tenant.readFolder(&s.config)
+	if err != nil {
+		return nil, err
+	}
 	k.guests = s.guests(func(_ *plugins.Instance, t *plugins.Trap) {
 		s.died(t, "a command", "its connection is closed")
 	})
-	return k
+	k.guests.Folder = folder
+	return k, nil
 }
 
 func (k *stdioCrew) begin() {}
@@ -78,6 +83,9 @@ func (k *stdioCrew) stop() {}
 
 func (k *stdioCrew) stopOne(h csa.Handler) { h.(*command).Stop() }
 
-func (k *stdioCrew) close() { k.ends.Wait() }
+func (k *stdioCrew) close() {
+	k.ends.Wait()
+	k.s.tenant.releaseFolder(k.guests.Folder)
+}
 
 func (*stdioCrew) hold(*plugins.Instance, int) {}

@@ -182,7 +182,7 @@ func (p *loader) crew(s *server) (crew, error) {
 	}
 	switch {
 	case s.config.Shape == "stdio":
-		return newStdioCrew(s, m), nil
+		return newStdioCrew(s, m)
 	case s.config.Instance == "connection":
 		return newEachCrew(s, m)
 	default:
@@ -194,7 +194,12 @@ func (p *loader) crew(s *server) (crew, error) {
 // an instance of it.
 func (p *loader) try(l *config.Listener) error {
 	m, err := p.load(l)
-	if err != nil || l.Shape == "stdio" {
+	if err != nil {
+		return err
+	}
+	if l.Shape == "stdio" {
+		folder, err := p.tenants[l.Tenant].readFolder(l)
+		p.tenants[l.Tenant].releaseFolder(folder)
 		return err
 	}
 	guests := guestListener(l, p.tenants[l.Tenant].config.Stack, nil)
@@ -252,6 +257,7 @@ func (s *server) guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.
 func guestListener(l *config.Listener, stack int, onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	return &plugins.Listener{
 		Name: l.Name, Tenant: l.Tenant, Config: l.Config,
+		Args: l.Args, Env: l.Env,
 		EventTimeout: l.EventTimeout, Stack: stack,
 		LogBadData:    l.OnBadData == "log",
 		OneConnection: l.Instance == "connection",

@@ -20,6 +20,12 @@ type Listener struct {
 	Name, Tenant string
 	// Config is the listener's config table as a JSON object; nil is "{}".
 	Config []byte
+	// Args are the arguments of a command, behind its name. Env is its environment, each
+	// NAME=value, beside what it is told about its connection, and instead of that where the
+	// name is the same. No text may have a zero in it.
+	Args, Env []string
+	// Folder is what a command sees of the file system. Nil: nothing.
+	Folder *wasi.Folder
 	// LogBadData has bad data to send logged only (on_bad_data = "log"), where
 	// the connection is closed otherwise.
 	LogBadData bool
@@ -138,7 +144,7 @@ func (m *Module) InstantiateHere(l *Listener) (*Instance, error) { return m.make
 
 func (m *Module) make(l *Listener, at place) (*Instance, error) {
 	i := &Instance{module: m, listener: l}
-	i.wasi.System = (*handlerSystem)(i)
+	i.wasi.System, i.wasi.Args = (*handlerSystem)(i), []string{m.name}
 	if m.shape != Events {
 		return nil, fmt.Errorf("%s: making an instance of shape %q of a module of shape %q", m.name, Events, m.shape)
 	}
@@ -462,9 +468,14 @@ func (s *handlerSystem) Close(int)      {}
 // it has slept enough is told so when it is stopped.
 func (s *handlerSystem) Sleep(time.Duration) { s.exec.use.waits++ }
 
+// Poll answers that the end of the input can be read.
+func (s *handlerSystem) Poll(want wasi.Ready, _ time.Duration) (got wasi.Ready, end bool) {
+	return want, true
+}
+
 func (s *handlerSystem) Read([]byte) (int, wasi.Errno) { return 0, wasi.Success }
 
-func (s *handlerSystem) Write(fd int, p [][]byte) (n int, e wasi.Errno) {
+func (s *handlerSystem) Write(fd int, p [][]byte, _ bool) (n int, e wasi.Errno) {
 	return (*Instance)(s).printAll(fd, p), wasi.Success
 }
 

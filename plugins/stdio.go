@@ -27,18 +27,25 @@ type Process struct {
 	csa  conn // the loop's
 
 	// The loop's.
-	in      []byte   // where the command waits for bytes; nil when it does not
-	out     [][]byte // what the command waits to have taken
+	in      []byte     // where the command waits for bytes; nil when it does not
+	polls   wasi.Ready // what the command waits for without taking it
+	blocked bool       // the CSA has taken less than it was given
+	out     [][]byte   // what the command waits to have taken
 	written int
 	eof     bool // the end of input is reached, or there is to be none
 	over    bool // Closed was called
 
 	// The command's goroutine's; the first two are the loop's to read once
 	// posted.
+	env         []string
 	wantIn      []byte
 	wantOut     [][]byte
+	wantReady   wasi.Ready
+	noWait      bool   // wantOut is to wait for nothing
+	peek        []byte // where bytes come that the command has only asked after
 	instance    *Instance
 	read, write func() // the posts, made once
+	ready, stay func()
 
 	answer chan ioAnswer // holds one
 	gone   chan struct{} // closed by Closed
@@ -46,8 +53,10 @@ type Process struct {
 }
 
 type ioAnswer struct {
-	n int
-	e wasi.Errno
+	n     int
+	e     wasi.Errno
+	ready wasi.Ready
+	end   bool
 }
 
 var _ csa.Handler = (*Process)(nil)
@@ -65,6 +74,7 @@ func (m *Module) Stdio(l *Listener) (*Process, error) {
 		ended:    make(chan struct{}),
 	}
 	p.read, p.write = p.startReading, p.startWriting
+	p.ready, p.stay = p.startPolling, p.stopPolling
 	return p, nil
 }
 
@@ -76,7 +86,10 @@ func (p *Process) Ended() <-chan struct{} { return p.ended }
 // is called on the loop.
 func (p *Process) Stop() {
 	p.eof = true
-	if p.in != nil {
+	switch {
+	case p.polls&wasi.Readable != 0:
+		p.answerPoll(wasi.Readable)
+	case p.in != nil:
 		p.answerRead(0, wasi.Success)
 	}
 }
@@ -84,6 +97,7 @@ func (p *Process) Stop() {
 // Open starts the command.
 func (p *Process) Open(c *csa.CSA) {
 	p.loop, p.csa = c.Loop(), c
+	p.env = p.listener.environment(c)
 	go p.run()
 }
 
@@ -93,7 +107,13 @@ func (p *Process) Window(*csa.CSA) []byte { return p.in }
 
 // Data ends the command's wait: the bytes are where it wants them.
 func (p *Process) Data(_ *csa.CSA, b []byte) int {
-	if p.in == nil {
+	switch {
+	case p.polls&wasi.Readable != 0:
+		// They stay with the CSA, which is not to take it that nobody wants them.
+		p.csa.Receive(false)
+		p.answerPoll(wasi.Readable)
+		return 0
+	case p.in == nil:
 		return 0
 	}
 	p.answerRead(len(b), wasi.Success)
@@ -104,7 +124,13 @@ func (p *Process) Data(_ *csa.CSA, b []byte) int {
 func (p *Process) EOF(*csa.CSA) { p.Stop() }
 
 // Writable goes on with what the command waits to have taken.
-func (p *Process) Writable(*csa.CSA) { p.goOnWriting() }
+func (p *Process) Writable(*csa.CSA) {
+	p.blocked = false
+	if p.polls&wasi.Writable != 0 {
+		p.answerPoll(wasi.Writable)
+	}
+	p.goOnWriting()
+}
 
 // Secured has nothing to tell a command, which cannot ask for TLS.
 func (p *Process) Secured(*csa.CSA, abi.Code) {}
@@ -116,7 +142,10 @@ func (p *Process) Timer(*csa.CSA, int32) {}
 // host unwinds it.
 func (p *Process) Closed(_ *csa.CSA, r csa.Reason) {
 	p.over = true
-	if p.in != nil {
+	switch {
+	case p.polls != 0:
+		p.answerPoll(p.polls)
+	case p.in != nil:
 		p.answerRead(0, errnoOf(r.Code))
 	}
 	if p.out != nil {
@@ -142,7 +171,7 @@ func (p *Process) startReading() {
 	case p.over:
 		return // it has seen gone, and its memory may be free
 	case p.eof:
-		p.answer <- ioAnswer{0, wasi.Success}
+		p.answer <- ioAnswer{}
 	default:
 		p.in = p.wantIn
 		p.csa.Receive(true)
@@ -151,7 +180,7 @@ func (p *Process) startReading() {
 
 func (p *Process) answerRead(n int, e wasi.Errno) {
 	p.in = nil
-	p.answer <- ioAnswer{n, e}
+	p.answer <- ioAnswer{n: n, e: e}
 }
 
 // startWriting is posted by the command.
@@ -169,7 +198,10 @@ func (p *Process) goOnWriting() {
 		p.written += n
 		if n < len(p.out[0]) {
 			p.out[0] = p.out[0][n:]
+			p.blocked = n > 0 || code == abi.Again
 			switch {
+			case p.blocked && p.noWait:
+				p.answerWrite(wasi.Again)
 			case n > 0 || code == abi.Again: // Writable goes on
 			case code == abi.Quota:
 				p.answerWrite(wasi.NoBufs)
@@ -192,7 +224,7 @@ func (p *Process) answerWrite(e wasi.Errno) {
 		e = wasi.Success
 	}
 	p.out = nil
-	p.answer <- ioAnswer{p.written, e}
+	p.answer <- ioAnswer{n: p.written, e: e}
 }
 
 // run is the command's goroutine.
@@ -217,7 +249,7 @@ func (p *Process) run() {
 // shut down; nil when it is to be flushed and closed.
 func (p *Process) command() (reason *csa.Reason, trap *Trap) {
 	i := &Instance{module: p.module, listener: p.listener, process: p}
-	i.wasi.System = (*commandSystem)(p)
+	i.wasi = wasi.Process{System: (*commandSystem)(p), Args: append([]string{p.module.name}, p.listener.Args...), Env: p.env, Folder: p.listener.Folder}
 	p.instance = i
 	if err := i.instantiate(ownPlace); err != nil {
 		return p.failed(err)

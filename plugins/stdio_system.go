@@ -79,13 +79,18 @@ func (p *commandSystem) Read(b []byte) (int, wasi.Errno) {
 
 // Write waits until the CSA has taken what goes to standard output; standard
 // error goes to the log.
-func (p *commandSystem) Write(fd int, b [][]byte) (int, wasi.Errno) {
+func (p *commandSystem) Write(fd int, b [][]byte, wait bool) (int, wasi.Errno) {
 	if fd != 1 {
 		return p.instance.printAll(fd, b), wasi.Success
 	}
-	p.wantOut = b
+	p.wantOut, p.noWait = b, !wait
 	p.loop.Post(p.write)
 	return (*Process)(p).wait()
+}
+
+// Poll waits for bytes from the peer, or for room for bytes to it.
+func (p *commandSystem) Poll(want wasi.Ready, d time.Duration) (got wasi.Ready, end bool) {
+	return (*Process)(p).poll(want, d)
 }
 
 // Close half-closes the connection when the command closes its output.

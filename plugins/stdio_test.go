@@ -258,6 +258,14 @@ var waits = map[string]func(f [5]w.Func) []byte{
 			w.I32Const(2000), w.I64Const(3600e9), w.I64Store(24),
 			w.Loop(w.I32Const(2000), w.I32Const(3000), w.I32Const(1), w.I32Const(moved), w.Call(f[3]), w.Drop, w.Br(0)))
 	},
+	"poll": func(f [5]w.Func) []byte {
+		return w.Cat(subscribeTo(2000, 1, 0),
+			w.Loop(w.I32Const(2000), w.I32Const(3000), w.I32Const(1), w.I32Const(moved), w.Call(f[3]), w.Drop, w.Br(0)))
+	},
+	"poll for an hour": func(f [5]w.Func) []byte {
+		return w.Cat(subscribeTo(2000, 1, 0), subscribeTo(2048, 0, 3600e9),
+			w.Loop(w.I32Const(2000), w.I32Const(3000), w.I32Const(2), w.I32Const(moved), w.Call(f[3]), w.Drop, w.Br(0)))
+	},
 	"spin through the host": func(f [5]w.Func) []byte { return w.Loop(w.I32Const(9), w.Call(f[4]), w.Drop, w.Br(0)) },
 }
 

@@ -216,13 +216,14 @@ func (s *system) Memory() []byte {
 	b, _ := s.module.Memory().Read(0, s.module.Memory().Size())
 	return b
 }
-func (s *system) Enter()                        {}
-func (s *system) Breathe()                      {}
-func (s *system) Read([]byte) (int, wasi.Errno) { return 0, wasi.Success }
-func (s *system) Close(int)                     {}
-func (s *system) Sleep(time.Duration)           {}
-func (s *system) Yield()                        {}
-func (s *system) Write(_ int, p [][]byte) (n int, e wasi.Errno) {
+func (s *system) Enter()                                                   {}
+func (s *system) Breathe()                                                 {}
+func (s *system) Read([]byte) (int, wasi.Errno)                            { return 0, wasi.Success }
+func (s *system) Close(int)                                                {}
+func (s *system) Poll(want wasi.Ready, _ time.Duration) (wasi.Ready, bool) { return want, true }
+func (s *system) Sleep(time.Duration)                                      {}
+func (s *system) Yield()                                                   {}
+func (s *system) Write(_ int, p [][]byte, _ bool) (n int, e wasi.Errno) {
 	for _, b := range p {
 		n += len(b)
 	}

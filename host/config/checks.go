@@ -44,6 +44,11 @@ func (d *decoder) checkKind(l *Listener) {
 		}
 		d.fail(line, mend, "instance = %q does not go with shape = \"stdio\", where each connection has a program of its own", l.Instance)
 	}
+	for _, key := range []string{"args", "env", "folder"} {
+		if line, given := l.lines[key]; given && l.Shape != "stdio" {
+			d.fail(line, `leave it out, or write shape = "stdio"; a handler is told things by [listener.config]`, "%s is for programs (shape = \"stdio\")", key)
+		}
+	}
 	if line, given := l.lines["snapshot"]; given && !l.copies() {
 		d.fail(line, "leave it out", "snapshot is for instance = \"connection\" and shape = \"events\"")
 	}

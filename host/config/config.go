@@ -134,6 +134,11 @@ type Listener struct {
 	// started. It means nothing but where Instance is "connection" and Shape is
 	// "events".
 	Snapshot bool
+	// Args are the arguments of a program (shape "stdio") behind its name, and Env is its
+	// environment, each NAME=value.
+	Args, Env []string
+	// Folder is the absolute path of the folder that a program may read; "": none.
+	Folder string
 	// ProxyFrom lists whose connections begin with a header of the PROXY protocol, in the
 	// words of proxy.ParseSources. Empty means nobody's.
 	ProxyFrom []string

@@ -157,7 +157,12 @@ func TestDocExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "echo.wasm"), nil, 0o600); err != nil {
+	for _, name := range []string{"echo.wasm", "qjs.wasm"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "scripts"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	ca := certstest.NewAuthority(t)
@@ -176,8 +181,8 @@ func TestDocExamples(t *testing.T) {
 			examples = append(examples, body)
 		}
 	}
-	if len(examples) != 6 {
-		t.Fatalf("%d examples, want 6", len(examples))
+	if len(examples) != 7 {
+		t.Fatalf("%d examples, want 7", len(examples))
 	}
 	for _, src := range []string{examples[0], strings.Join(examples[1:], "")} {
 		c, err := Parse(docs, []byte(src), dir)

@@ -202,6 +202,11 @@ linger = 07:32:00
 		{"mode and owner", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "mode = 0o660\nowner = \"a:b:c\"\n", `7: mode = 432 is a whole number; write octal digits in quotes from "0000" to "0777", like "0660"
 8: owner = "a:b:c" is no owner; write "USER", "USER:GROUP" or ":GROUP", by name or number`},
 		{"mode out of range", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "mode = \"4755\"\n", `7: mode = "4755" is no mode; write octal digits in quotes from "0000" to "0777", like "0660"`},
+		{"programs", "+shape = \"stdio\"\nargs = [1]\nenv = [\"A=b\", \"=c\"]\nfolder = \"echo.wasm\"\n", `8: args = [...] has an entry that is a whole number; write a list of up to 256 texts, the program's arguments behind its name, like ["-v", "/program.conf"]
+9: env = [...] has "=c" in it; write a list of up to 256 of NAME=value, like ["TZ=UTC", "LOG=debug"]
+10: folder = "echo.wasm" is no folder; write the path of a folder, which the program sees as / and may read`},
+		{"programs with a NUL", "+shape = \"stdio\"\nargs = [\n\"a\",\n\"b\\u0000\"]\n", `10: args[1] = "b\x00" has a NUL byte in it; leave it out`},
+		{"for programs alone", "+args = [\"a\"]\n", `7: args is for programs (shape = "stdio"); leave it out, or write shape = "stdio"; a handler is told things by [listener.config]`},
 		{"stdio shared", "+shape = \"stdio\"\ninstance = \"loop\"\n", `8: instance = "loop" does not go with shape = "stdio", where each connection has a program of its own; leave instance out, or write instance = "connection"`},
 		{"config is no table", "+config = [1]\n", `7: config = [...] is an array; write a table [listener.config] for the plugin, of at most 64KiB as JSON`},
 		{"config not JSON", "+[listener.config]\na.b = [1.0,\n  inf]\n[[listener.config.t]]\nx = nan\n", `9: config.a.b[1] = +Inf cannot be said in JSON; write a finite number

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,9 @@ tenant = "zeta"
 address = "tcp6://[::1]:0"
 plugin = "echo.wasm"
 shape = "stdio"
+args = ["-v", "two words"]
+env = ["TZ=UTC", "EMPTY="]
+folder = "."
 instance = "connection"
 keepalive = "0s"
 user_timeout = "0s"
@@ -189,6 +193,8 @@ func TestEveryKey(t *testing.T) {
 		}
 	}
 	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != line("shape") {
+		t.Errorf("listener b: %+v", b)
+	} else if !slices.Equal(b.Args, []string{"-v", "two words"}) || !slices.Equal(b.Env, []string{"TZ=UTC", "EMPTY="}) || b.Folder != dir {
 		t.Errorf("listener b: %+v", b)
 	} else if b.FirstByteTimeout != 0 || b.WriteTimeout != 20*time.Second || b.MinRate != 2000 || b.Lifetime != 720*time.Hour {
 		t.Errorf("listener b: %+v", b)

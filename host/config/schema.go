@@ -237,6 +237,7 @@ var listenerFields = []field[Listener]{
 			return show(l)
 		}
 	}),
+	argsField, envField, folderField,
 	{
 		name: "proxy_from",
 		want: `a list of up to 256 addresses, networks and "unix", like ["10.0.0.0/8", "192.0.2.1"]`,

@@ -4,55 +4,89 @@ import "encoding/binary"
 
 var le = binary.LittleEndian
 
-// The rights of the descriptors, and what they are: a terminal rather than a
-// socket, so that C libraries flush standard output at the end of a line.
-const (
-	rightRead       = 1 << 1
-	rightWrite      = 1 << 6
-	rightPoll       = 1 << 27
-	characterDevice = 2
-)
+// nonBlocking is the flag of a descriptor that no call is to wait for.
+const nonBlocking = 1 << 2
+
+// streamKind is what a stream is: standard input is a connection, and no terminal. Standard
+// output passes for a terminal, since C libraries keep back what is written to anything else
+// until a buffer is full, and a peer would wait for an answer.
+func streamKind(fd uint32) byte {
+	if fd == 0 {
+		return kindStream
+	}
+	return kindCharacterDevice
+}
 
 func fdStat(p *Process, s []uint64) Errno {
-	out, e := p.describe(s, 24)
-	if e != Success {
-		return e
+	out := at(p.System.Memory(), uint32(s[1]), 24)
+	fd := uint32(s[0])
+	f := p.file(fd)
+	switch {
+	case f == nil && !p.open(fd):
+		return Badf
+	case out == nil:
+		return Fault
 	}
-	out[0] = characterDevice
+	clear(out)
+	if f != nil {
+		out[0] = f.node.kind()
+		le.PutUint16(out[2:], f.flags)
+		// All of them, so that what is not allowed is asked for, and has its own error.
+		le.PutUint64(out[8:], rightsAll)
+		le.PutUint64(out[16:], rightsAll)
+		return Success
+	}
+	out[0] = streamKind(fd)
+	le.PutUint16(out[2:], p.flags[fd])
 	rights := uint64(rightWrite | rightPoll)
-	if uint32(s[0]) == 0 {
+	if fd == 0 {
 		rights = rightRead | rightPoll
 	}
 	le.PutUint64(out[8:], rights)
 	return Success
 }
 
-func fileStat(p *Process, s []uint64) Errno {
-	out, e := p.describe(s, 64)
-	if e != Success {
-		return e
+// setFlags has a stream's calls not wait, or wait again. Files never wait.
+func setFlags(p *Process, s []uint64) Errno {
+	fd, flags := uint32(s[0]), uint16(s[1])
+	switch f := p.file(fd); {
+	case f != nil:
+		f.flags = flags
+	case !p.open(fd):
+		return Badf
+	case flags&^nonBlocking != 0:
+		return Inval
+	default:
+		p.flags[fd] = flags
 	}
-	out[16] = characterDevice
+	return Success
+}
+
+func fileStat(p *Process, s []uint64) Errno {
+	out := at(p.System.Memory(), uint32(s[1]), 64)
+	fd := uint32(s[0])
+	f := p.file(fd)
+	switch {
+	case f == nil && !p.open(fd):
+		return Badf
+	case out == nil:
+		return Fault
+	case f != nil:
+		f.node.stat(out)
+		return Success
+	}
+	clear(out)
+	out[16] = streamKind(fd)
 	le.PutUint64(out[24:], 1)
 	return Success
 }
 
-// describe gives the place, with zeros in it, for a description of an open
-// descriptor: s holds the descriptor and where the guest wants n bytes.
-func (p *Process) describe(s []uint64, n uint32) ([]byte, Errno) {
-	out := at(p.System.Memory(), uint32(s[1]), n)
-	switch {
-	case !p.open(uint32(s[0])):
-		return nil, Badf
-	case out == nil:
-		return nil, Fault
-	}
-	clear(out)
-	return out, Success
-}
-
 func fdClose(p *Process, s []uint64) Errno {
 	fd := uint32(s[0])
+	if f := p.file(fd); f != nil {
+		*f = file{}
+		return Success
+	}
 	if !p.open(fd) {
 		return Badf
 	}
@@ -85,6 +119,11 @@ func (p *Process) vectors(memory []byte, ptr, n uint32, most int) ([][]byte, Err
 
 func fdRead(p *Process, s []uint64) Errno {
 	memory := p.System.Memory()
+	if f := p.file(uint32(s[0])); f != nil {
+		n, e := p.readAt(f, f.at, s, at(memory, uint32(s[3]), 4))
+		f.at += int64(n)
+		return e
+	}
 	iov, e := p.vectors(memory, uint32(s[1]), uint32(s[2]), 1)
 	out := at(memory, uint32(s[3]), 4)
 	switch {
@@ -96,7 +135,11 @@ func fdRead(p *Process, s []uint64) Errno {
 		return Fault
 	}
 	n := 0
-	if len(iov) > 0 {
+	switch {
+	case len(iov) == 0:
+	case p.mustWait():
+		e = Again
+	default:
 		n, e = p.System.Read(iov[0])
 	}
 	clear(iov) // they must not outlive the memory
@@ -106,12 +149,21 @@ func fdRead(p *Process, s []uint64) Errno {
 	return e
 }
 
+// mustWait reports whether reading would have to wait, and is not to.
+func (p *Process) mustWait() bool {
+	if p.flags[0]&nonBlocking == 0 {
+		return false
+	}
+	got, _ := p.System.Poll(Readable, 0)
+	return got == 0
+}
+
 func fdWrite(p *Process, s []uint64) Errno {
 	memory, fd := p.System.Memory(), uint32(s[0])
 	iov, e := p.vectors(memory, uint32(s[1]), uint32(s[2]), maxVectors)
 	out := at(memory, uint32(s[3]), 4)
 	switch {
-	case fd == 0 || !p.open(fd):
+	case fd == 0 || !p.open(fd): // files can only be read
 		return Badf
 	case e != Success:
 		return e
@@ -120,7 +172,7 @@ func fdWrite(p *Process, s []uint64) Errno {
 	}
 	n := 0
 	if len(iov) > 0 {
-		n, e = p.System.Write(int(fd), iov)
+		n, e = p.System.Write(int(fd), iov, p.flags[fd]&nonBlocking == 0)
 		p.System.Breathe()
 	}
 	clear(iov)

@@ -1,6 +1,9 @@
 package wasi
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // System is what a guest's calls act on.
 type System interface {
@@ -17,24 +20,45 @@ type System interface {
 	// the guest's memory, and returns how many; 0 with Success is the end.
 	Read(p []byte) (n int, e Errno)
 	// Write takes bytes for descriptor 1 or 2 from the guest's memory, in
-	// order, and returns how many it took. The slices are the caller's again
-	// when it returns; none of them is empty.
-	Write(fd int, p [][]byte) (n int, e Errno)
+	// order, and returns how many it took. Unless it may wait it takes what there is
+	// room for now, or answers Again. The slices are the caller's again when it returns; none
+	// of them is empty.
+	Write(fd int, p [][]byte, wait bool) (n int, e Errno)
 	// Close closes descriptor 0, 1 or 2. It is called once for each.
 	Close(fd int)
 	// Sleep lets d pass; it may return early.
 	Sleep(d time.Duration)
+	// Poll waits until descriptor 0 can be read, or 1 written, without waiting, whichever of
+	// them is wanted, but not for longer than d; below zero that is for ever. It says what
+	// can be done, and whether what is to be read is the end.
+	Poll(want Ready, d time.Duration) (got Ready, end bool)
 	// Yield lets others go first.
 	Yield()
 }
 
-// Process is the state of one guest. System must be set before the first call;
-// the rest is the package's. A Process is used by one goroutine at a time, as
-// its guest is.
+// Ready is a set of what can be done without waiting.
+type Ready byte
+
+// The members of Ready.
+const (
+	Readable Ready = 1 << iota
+	Writable
+)
+
+// Process is the state of one guest. System must be set before the first call, and the
+// other public fields must not change after it; the rest is the package's. A Process is used by
+// one goroutine at a time, as its guest is.
 type Process struct {
 	System System
+	// Args are the arguments, the program's name first, and Env is the environment, each
+	// NAME=value. No text may have a zero in it.
+	Args, Env []string
+	// Folder is what descriptor 3 is. Nil: there is none.
+	Folder *Folder
 
 	closed [3]bool
+	flags  [3]uint16
+	files  []file   // from descriptor 3 on; nil: only the folder is open
 	iov    [][]byte // of the call that is running
 }
 
@@ -59,4 +83,6 @@ func at(memory []byte, ptr, n uint32) []byte {
 func (p *Process) open(fd uint32) bool { return fd < 3 && !p.closed[fd] }
 
 // Copy is a guest in the same state, with its own System. No call may be running.
-func (p *Process) Copy(s System) Process { return Process{System: s, closed: p.closed} }
+func (p *Process) Copy(s System) Process {
+	return Process{System: s, Args: p.Args, Env: p.Env, Folder: p.Folder, closed: p.closed, flags: p.flags, files: slices.Clone(p.files)}
+}

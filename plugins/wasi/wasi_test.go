@@ -21,6 +21,8 @@ type fake struct {
 	written [3][]byte
 	did     []string
 	entered int
+	ready   Ready // what can be done
+	end     bool
 }
 
 func (f *fake) Memory() []byte { return f.memory }
@@ -36,7 +38,14 @@ func (f *fake) Read(p []byte) (int, Errno) {
 	f.input = f.input[n:]
 	return n, f.errno
 }
-func (f *fake) Write(fd int, p [][]byte) (n int, e Errno) {
+func (f *fake) Poll(want Ready, d time.Duration) (got Ready, end bool) {
+	f.did = append(f.did, fmt.Sprint("poll ", want, " ", d.Round(time.Second)))
+	return want & f.ready, f.end
+}
+func (f *fake) Write(fd int, p [][]byte, wait bool) (n int, e Errno) {
+	if !wait && f.ready&Writable == 0 {
+		return 0, Again
+	}
 	for _, b := range p {
 		f.written[fd] = append(f.written[fd], b...)
 		n += len(b)
@@ -174,7 +183,7 @@ func TestDescriptors(t *testing.T) {
 	for fd, rights := range []uint64{rightRead | rightPoll, rightWrite | rightPoll, rightWrite | rightPoll} {
 		f.memory[101] = 0xff
 		call(t, p, Success, "fd_fdstat_get", uint64(fd), 100)
-		if f.memory[100] != characterDevice || f.memory[101] != 0 || le.Uint64(f.memory[108:]) != rights {
+		if f.memory[100] != []byte{kindStream, kindCharacterDevice, kindCharacterDevice}[fd] || f.memory[101] != 0 || le.Uint64(f.memory[108:]) != rights {
 			t.Errorf("descriptor %d is % x", fd, f.memory[100:124])
 		}
 		call(t, p, Success, "fd_filestat_get", uint64(fd), 100)
@@ -208,6 +217,30 @@ func TestClocksRandomAndEnvironment(t *testing.T) {
 		t.Errorf("there are arguments: % x", f.memory[:16])
 	}
 	call(t, p, Success, "args_get", 0, 0)
+	p.Args, p.Env = []string{"prog", "", "two words"}, []string{"A=b"}
+	call(t, p, Success, "args_sizes_get", 0, 4)
+	call(t, p, Success, "environ_sizes_get", 8, 12)
+	for at, want := range map[int]uint32{0: 3, 4: 5 + 1 + 10, 8: 1, 12: 4} {
+		if got := le.Uint32(f.memory[at:]); got != want {
+			t.Errorf("a size at %d is %d, want %d", at, got, want)
+		}
+	}
+	call(t, p, Success, "args_get", 300, 400)
+	if got := string(f.memory[400:416]); got != "prog\x00\x00two words\x00" || f.memory[416] != 0xaa {
+		t.Errorf("the arguments are %q", got)
+	}
+	for i, want := range []uint32{400, 405, 406} {
+		if got := le.Uint32(f.memory[300+4*i:]); got != want {
+			t.Errorf("argument %d is at %d, want %d", i, got, want)
+		}
+	}
+	call(t, p, Success, "environ_get", 300, 996)
+	if got := string(f.memory[996:]); got != "A=b\x00" {
+		t.Errorf("the environment is %q", got)
+	}
+	call(t, p, Fault, "environ_get", 300, 997)
+	call(t, p, Fault, "args_get", 989, 400)
+	call(t, p, Fault, "args_get", 0xfffffffc, 400)
 	call(t, p, Success, "clock_time_get", 0, 0, 100)
 	if d := time.Since(time.Unix(0, int64(le.Uint64(f.memory[100:])))); d < 0 || d > time.Minute {
 		t.Errorf("the clock is off by %v", d)
@@ -266,18 +299,50 @@ func TestPoll(t *testing.T) {
 	if n := poll(1); n != 1 || f.did != nil {
 		t.Errorf("%d events after %v", n, f.did)
 	}
-	// Descriptors are ready, or bad, at once.
+	// Standard error and bad descriptors are ready at once, and streams are asked after.
+	f.ready = Readable
 	subscribe(f.memory[48:], 1, eventRead, 0, 0, 0)
 	subscribe(f.memory[96:], 2, eventWrite, 3, 0, 0)
 	subscribe(f.memory[144:], 3, 9, 0, 0, 0)
 	subscribe(f.memory, 4, eventClock, 5, 1e9, 0)
-	if n := poll(4); n != 4 || f.did != nil {
+	if n := poll(4); n != 4 || fmt.Sprint(f.did) != "[poll 1 0s]" {
 		t.Errorf("%d events after %v", n, f.did)
 	}
 	for k, want := range []string{"4 28 0", "1 0 1", "2 8 2", "3 28 9"} {
 		if u, e, kind := event(k); fmt.Sprint(u, e, kind) != want {
 			t.Errorf("event %d is %d %d %d, not %s", k, u, e, kind, want)
 		}
+	}
+	// Whoever waits for a stream and a clock gets the first of them.
+	for _, c := range []struct {
+		ready  Ready
+		end    bool
+		events string
+	}{
+		{0, false, "[7 0 0 0]"}, {Readable, false, "[1 0 1 0]"}, {Readable, true, "[1 0 1 1]"},
+		{Writable, false, "[2 0 2 0]"}, {Readable | Writable, false, "[1 0 1 0 2 0 2 0]"},
+	} {
+		f.ready, f.end = c.ready, c.end
+		subscribe(f.memory, 7, eventClock, clockMonotonic, 60e9, 0)
+		subscribe(f.memory[48:], 1, eventRead, 0, 0, 0)
+		subscribe(f.memory[96:], 2, eventWrite, 1, 0, 0)
+		n := poll(3)
+		if fmt.Sprint(f.did) != "[poll 3 1m0s]" {
+			t.Errorf("it did %v", f.did)
+		}
+		var events []uint64
+		for k := range n {
+			u, e, kind := event(k)
+			events = append(events, u, uint64(e), uint64(kind), uint64(le.Uint16(f.memory[5000+k*eventSize+24:])))
+		}
+		if fmt.Sprint(events) != c.events {
+			t.Errorf("with %d ready the events are %v, want %s", c.ready, events, c.events)
+		}
+	}
+	f.ready, f.end = Readable, false
+	subscribe(f.memory, 1, eventRead, 0, 0, 0)
+	if n := poll(1); n != 1 || fmt.Sprint(f.did) != "[poll 1 0s]" { // below zero: for ever
+		t.Errorf("%d events after %v", n, f.did)
 	}
 	// A time beyond all.
 	subscribe(f.memory, 7, eventClock, clockMonotonic, 1<<64-1, 0)
@@ -302,16 +367,47 @@ func TestExit(t *testing.T) {
 	functions["proc_exit"].Call(f.process(), []uint64{42})
 }
 
+// A stream that is not to wait says so, and one that may waits.
+func TestNonBlocking(t *testing.T) {
+	f := &fake{memory: make([]byte, 1000), input: []byte("hello")}
+	p := f.process()
+	put32(f.memory, 0, 100, 5)
+	call(t, p, Inval, "fd_fdstat_set_flags", 0, 1)
+	for _, fd := range []uint64{0, 1} {
+		call(t, p, Success, "fd_fdstat_set_flags", fd, nonBlocking)
+		call(t, p, Success, "fd_fdstat_get", fd, 200)
+		if got := le.Uint16(f.memory[202:]); got != nonBlocking {
+			t.Errorf("the flags of %d are %d", fd, got)
+		}
+	}
+	call(t, p, Again, "fd_read", 0, 0, 1, 500)
+	call(t, p, Again, "fd_write", 1, 0, 1, 500)
+	call(t, p, Success, "fd_write", 2, 0, 1, 500)
+	f.ready = Readable | Writable
+	call(t, p, Success, "fd_read", 0, 0, 1, 500)
+	call(t, p, Success, "fd_write", 1, 0, 1, 500)
+	if string(f.written[1]) != "hello" {
+		t.Errorf("it wrote %q", f.written[1])
+	}
+	f.ready = 0
+	call(t, p, Success, "fd_fdstat_set_flags", 0, 0)
+	call(t, p, Success, "fd_read", 0, 0, 1, 500)
+}
+
 // Every function enters the system first, and survives any arguments.
 func FuzzCalls(f *testing.F) {
 	f.Add(uint8(26), uint64(1), uint64(0), uint64(2), uint64(500), uint64(0), []byte("\x10\x00\x00\x00\x05\x00\x00\x00"))
 	f.Add(uint8(20), uint64(0), uint64(8), uint64(1024), uint64(4), uint64(0), []byte{})
 	f.Add(uint8(37), uint64(0), uint64(100), uint64(2), uint64(200), uint64(0), make([]byte, 96))
 	f.Add(uint8(40), uint64(1<<32-1), uint64(1<<32-1), uint64(0), uint64(0), uint64(0), []byte{1})
+	f.Add(uint8(31), uint64(3), uint64(1), uint64(0), uint64(5), uint64(0), []byte("a/b.c"))
+	f.Add(uint8(21), uint64(3), uint64(0), uint64(200), uint64(1), uint64(200), []byte{})
 	all := Functions()
+	fuzzed := testFolder(f)
 	f.Fuzz(func(t *testing.T, which uint8, a, b, c, d, e uint64, memory []byte) {
 		sys0 := &fake{memory: append(memory, make([]byte, 256)...), input: []byte("some input")}
 		p := sys0.process()
+		p.Args, p.Env, p.Folder = []string{"program", "x"}, []string{"A=b"}, fuzzed
 		s := []uint64{a, b, c, d, e, a, b, c, d, e}
 		defer func() {
 			if r := recover(); r != nil {

@@ -110,9 +110,14 @@ func Loop(body ...[]byte) []byte { return cat(code{0x03, 0x40}, cat(body...), En
 // If runs then when the top of the stack is not zero.
 func If(then ...[]byte) []byte { return cat(code{0x04, 0x40}, cat(then...), End) }
 
-// IfElse leaves one value of the type: that of then, or that of otherwise.
+// IfElse leaves one value of the type: that of then, or that of otherwise. A
+// letter of 0 is no type, and leaves none.
 func IfElse(letter byte, then, otherwise []byte) []byte {
-	return cat(code{0x04, valueType(letter)}, then, code{0x05}, otherwise, End)
+	result := byte(0x40)
+	if letter != 0 {
+		result = valueType(letter)
+	}
+	return cat(code{0x04, result}, then, code{0x05}, otherwise, End)
 }
 
 // Br leaves or repeats the nth enclosing block, 0 being the innermost.
