@@ -79,90 +79,38 @@ func (l *lateHost) run(h *host.Host) (stop func()) {
 	}
 }
 
-// What has started before is loaded when the host serves already, and what has not, or
-// is not the same any more, is loaded before.
+// Plugins are loaded when the host serves already, and those that clients wait for, too.
 func TestLoadedLate(t *testing.T) {
 	const tenants = 6
 	l := newLateHost(t, tenants)
-	first, err := l.start()
-	if err != nil {
-		t.Fatal(err)
+	for range 2 { // with and without their code in the state folder
+		h, err := l.start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := loaded(h); n == 0 {
+			t.Error("there is a host, and no plugin is loaded")
+		}
+		stop := l.run(h)
+		for i := range tenants {
+			c := hosttest.Dial(t, h.Addr(fmt.Sprintf("l%d", i)))
+			hosttest.Say(t, c, "hello")
+			hosttest.Hear(t, c, "hello")
+			c.Close()
+		}
+		hosttest.Eventually(t, "all are loaded", func() bool { return loaded(h) == tenants })
+		stop()
 	}
-	if n := loaded(first); n != tenants {
-		t.Errorf("at the first start %d plugins are loaded", n)
-	}
-	first.Close()
-
-	second, err := l.start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := loaded(second); n != 0 {
-		t.Errorf("at the second start %d plugins are loaded before it serves", n)
-	}
-	stop := l.run(second)
-	for i := range tenants {
-		c := hosttest.Dial(t, second.Addr(fmt.Sprintf("l%d", i)))
-		hosttest.Say(t, c, "hello")
-		hosttest.Hear(t, c, "hello")
-		c.Close()
-	}
-	hosttest.Eventually(t, "all are loaded", func() bool { return loaded(second) == tenants })
-	stop()
-
-	l.write(0, faulty("", w.Unreachable).Bytes())
-	third, err := l.start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := loaded(third); n != 1 {
-		t.Errorf("when one plugin has changed, %d are loaded before it serves", n)
-	}
-	third.Close() // without having run
-	l.write(0, []byte("not a module"))
-	if _, err := l.start(); err == nil {
-		t.Error("a plugin that is no module does not keep the host from starting")
-	}
-}
-
-// One that cannot be loaded after all, since its file is another by now, is tried again
-// while its connections wait; the others are served.
-func TestLoadedLateInVain(t *testing.T) {
-	l := newLateHost(t, 2)
-	first, err := l.start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.Close()
 	h, err := l.start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.write(0, []byte("not a module"))
-	defer l.run(h)()
-	waits := hosttest.Dial(t, h.Addr("l0"))
-	hosttest.Say(t, waits, "patience")
-	served := hosttest.Dial(t, h.Addr("l1"))
-	hosttest.Say(t, served, "hello")
-	hosttest.Hear(t, served, "hello")
-	hosttest.Eventually(t, "it is logged", func() bool { return l.log.has("cannot be loaded now") })
-	if failed := h.Stats().Listeners[0].Failed; failed == 0 {
-		t.Error("it is not counted")
-	}
-	l.write(0, w.Echo().Bytes())
-	hosttest.Hear(t, waits, "patience")
-	waits.Close()
-	served.Close()
+	h.Close() // without having run
 }
 
 // A host that is closed while it loads leaves nothing behind.
 func TestClosedWhileLoadingLate(t *testing.T) {
 	l := newLateHost(t, 30)
-	first, err := l.start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.Close()
 	for n := range 10 {
 		h, err := l.start()
 		if err != nil {

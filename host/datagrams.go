@@ -60,7 +60,7 @@ func (s *server) openUDP() error {
 // not loaded yet.
 func (s *server) listenUDP() (err error) {
 	s.serving.Store(true)
-	if late, ok := s.crew.(*lateCrew); ok && !late.begun.Load() {
+	if late, ok := s.crew.(*lateCrew); ok && !late.settled() {
 		late.wanted.Store(true) // whether something waits is not known
 		return nil
 	}

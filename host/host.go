@@ -57,13 +57,12 @@ type Options struct {
 	// compiler or takes too much of the machine is refused and nothing else
 	// happens. Empty: modules are compiled in this process.
 	Compiler []string
-	// LoadLate has Run serve before all plugins are loaded: those that this program has
-	// loaded and started before, as they are now and as the same listener's. New does not
-	// load them then, so that a host of a hundred listeners is there at once after a
-	// restart. Connections wait until their listener's plugin is there, which comes
-	// first then. If it cannot be loaded, against expectation, the log has an error, it
-	// is tried again, and they wait on. When all are loaded, what that took is given back
-	// to the system.
+	// LoadLate has New return when one plugin is loaded and has started, or there is something Native to
+	// serve. The others are loaded meanwhile and in Run, so that a host of a hundred listeners is there at once
+	// and no tenant keeps the others from starting. Connections wait until their listener's
+	// plugin is there, which comes first then. A listener whose plugin cannot be loaded, or does
+	// not start, is quarantined: see Quarantine. If there is nothing to serve, New fails with the errors of all. Left
+	// out: New loads all plugins, and fails with the errors of those that cannot be.
 	LoadLate bool
 	// Mappings is how many memory mappings the tenants' plugins and instances may have
 	// together. Zero or less: what the system gives the process, without a reserve for
@@ -83,7 +82,6 @@ type Host struct {
 	tenants     map[string]*tenant
 	servers     []*server
 	plugins     *loader
-	started     started
 	late        *lateLoads
 	cores       *cores.Cores
 	mappings    *budget.Mappings
@@ -189,16 +187,14 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.loops, err = newLoops(n, h.clock); err != nil {
 		return nil, err
 	}
-	h.started = newStarted(cfg.Host.State)
-	h.late = newLateLoads(h.plugins.crew)
-	if o.LoadLate {
-		h.started.forget()
-	}
+	h.late = newLateLoads(h.plugins, cfg)
 	over := func() bool { return true }
 	if o.Loading != nil {
 		over = context.AfterFunc(o.Loading, h.plugins.stop)
 	}
-	err = h.open(o.Native, o.LoadLate)
+	if err = h.open(o.Native, o.LoadLate); err == nil {
+		err = h.late.first(o.Loading)
+	}
 	if !over() {
 		err = context.Cause(o.Loading)
 	}
@@ -254,13 +250,16 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 		switch s, l := servers[i], listeners[i]; {
 		case native[l.Name] != nil:
 			s.crew = newNativeCrew(s, native[l.Name])
+			h.late.serveAnyway()
 		case l.ServesItself():
 			s.crew, errs[i] = h.crewOf(s, loadLate)
 		default:
 			s.crew = noCrew{}
 		}
 	})
-	h.plugins.compiling.end()
+	if !loadLate {
+		h.plugins.compiling.end()
+	}
 	for i, s := range servers {
 		if errs[i] != nil {
 			continue
@@ -325,15 +324,7 @@ func (h *Host) crewOf(s *server, later bool) (crew, error) {
 	if !later {
 		return h.plugins.crew(s)
 	}
-	key := h.started.key(&s.config, &s.tenant.config)
-	if h.started.has(key) {
-		return h.late.crewOf(s), nil
-	}
-	c, err := h.plugins.crew(s)
-	if err == nil {
-		h.started.add(key)
-	}
-	return c, err
+	return h.late.crewOf(s), nil
 }
 
 func (h *Host) newServer(l *config.Listener, home *loop) *server {
@@ -399,7 +390,6 @@ func (h *Host) Run(ctx context.Context) error {
 		}
 		s.log.Info("listening", said...)
 	}
-	h.late.start(runtime.GOMAXPROCS(0))
 	if slices.ContainsFunc(h.servers, func(s *server) bool { return s.certs != nil }) {
 		done := make(chan struct{})
 		defer close(done)

@@ -180,6 +180,11 @@ func (p *loader) crew(s *server) (crew, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.start(s, m)
+}
+
+// start starts what has to be there of a server's plugin.
+func (p *loader) start(s *server, m *plugins.Module) (crew, error) {
 	switch {
 	case s.config.Shape == "stdio":
 		return newStdioCrew(s, m)

@@ -53,6 +53,8 @@ type ListenerStats struct {
 	Received  int64
 	Sent      int64
 	Lost      DatagramStats // of a UDP listener
+	// Quarantine is nil unless the listener is quarantined.
+	Quarantine *Quarantine
 }
 
 // Stats may be called from any goroutine, while the host runs and after.
@@ -64,6 +66,7 @@ func (h *Host) Stats() Stats {
 	}
 	for _, s := range h.servers {
 		c := &s.counters
+		late, _ := s.crew.(*lateCrew)
 		st.Listeners = append(st.Listeners, ListenerStats{
 			Name:      s.config.Name,
 			Accepted:  c.accepted.Load(),
@@ -77,6 +80,8 @@ func (h *Host) Stats() Stats {
 			Received:  c.received.Load(),
 			Sent:      c.sent.Load(),
 			Lost:      c.datagramStats(),
+
+			Quarantine: late.state(),
 		})
 	}
 	return st

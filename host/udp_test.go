@@ -464,18 +464,14 @@ func TestDatagramsForAPluginThatIsLoadedLate(t *testing.T) {
 	for i := range l.config.Listeners {
 		l.config.Listeners[i].Address = config.Address{Network: "udp4", Host: "127.0.0.1:0"}
 	}
-	first, err := l.start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.Close()
+	// The last one takes a while to start, and the first has the host be there.
+	m := w.Echo()
+	m.Func("csa_start", ":i", "i", spins(0, 20_000_000), w.I32Const(0))
+	l.write(tenants-1, m.Bytes())
 	for _, run := range []bool{true, false} {
 		h, err := l.start()
 		if err != nil {
 			t.Fatal(err)
-		}
-		if n := loaded(h); n != 0 {
-			t.Errorf("%d plugins are loaded already", n)
 		}
 		conns := make([]net.Conn, tenants)
 		for i := range conns {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bulkhead/host"
+	"bulkhead/host/config"
 
 	"github.com/spf13/cobra"
 )
@@ -21,7 +22,7 @@ is 1 when anything is wrong; every error found is printed as FILE:LINE: what,
 and the mend.`,
 		Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := load(c, args[0])
+			cfg, err := load(c, args[0], config.Load)
 			if err != nil {
 				return err
 			}

@@ -73,9 +73,9 @@ func report(w io.Writer, err error) {
 	fmt.Fprintf(w, "bulkhead: %v\n", err)
 }
 
-// load reads a configuration and writes its warnings.
-func load(c *cobra.Command, path string) (*config.Config, error) {
-	cfg, err := config.Load(path)
+// load reads a configuration with one of config's functions, and writes its warnings.
+func load(c *cobra.Command, path string, read func(path string) (*config.Config, error)) (*config.Config, error) {
+	cfg, err := read(path)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"runtime/debug"
 
 	"bulkhead/host"
+	"bulkhead/host/config"
 
 	"github.com/spf13/cobra"
 )
@@ -13,6 +14,10 @@ func runCommand() *cobra.Command {
 		Use:   "run FILE",
 		Short: "Serve what the file says until a signal stops it",
 		Long: `Run serves the listeners of FILE.
+
+A listener whose plugin cannot be loaded, or does not start, is quarantined: the
+others are served, and it is tried again and again. With nothing to serve, run
+ends with the errors.
 
 SIGTERM and SIGINT stop it: no more connections are accepted, the handlers are
 told, and what is open has until [host] drain to come to its end. A second
@@ -26,7 +31,7 @@ of standard error: where the log's lines go nowhere, or not fast enough, they
 are left out and counted.`,
 		Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := load(c, args[0])
+			cfg, err := load(c, args[0], config.LoadToRun)
 			if err != nil {
 				return err
 			}

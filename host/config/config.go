@@ -225,12 +225,18 @@ func lineOf(lines map[string]int, key string, table int) int {
 // Load reads the file at path. Relative paths in it are taken from the folder
 // it is in. The error is an Errors: when the file cannot be read, one Error
 // with Line 0, and else every problem found in it. There is no Config then.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, false) }
+
+// LoadToRun is Load for a host that is to serve the other listeners when a plugin's file is
+// not there, or cannot be read, which is no error then, unless there are no others.
+func LoadToRun(path string) (*Config, error) { return load(path, true) }
+
+func load(path string, pluginsLater bool) (*Config, error) {
 	src, err := readFile(path)
 	if err != nil {
 		return nil, Errors{{File: path, What: fmt.Sprintf("cannot read the configuration: %s", reason(err)), Mend: "give the path of a TOML file that this user may read"}}
 	}
-	return Parse(path, src, filepath.Dir(path))
+	return parse(path, src, filepath.Dir(path), pluginsLater)
 }
 
 // Parse reads src, a configuration file of at most 1 MiB. name stands in the
@@ -239,12 +245,20 @@ func Load(path string) (*Config, error) {
 // error is an Errors with every problem found, in line order, each with a line
 // that src has; there is no Config then. Parse keeps no reference to src.
 func Parse(name string, src []byte, dir string) (*Config, error) {
+	return parse(name, src, dir, false)
+}
+
+func parse(name string, src []byte, dir string, pluginsLater bool) (*Config, error) {
 	base, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, Errors{{File: name, What: fmt.Sprintf("cannot tell which folder %s is: %v", quote(dir), err), Mend: "start from a folder that exists"}}
 	}
 	d := newDecoder(name, base, src)
+	d.pluginsLater = pluginsLater
 	c := d.decode(src)
+	if d.plugins == 0 {
+		d.errs = append(d.errs, d.absent[:min(len(d.absent), max(0, maxErrors-len(d.errs)))]...)
+	}
 	if len(d.errs) > 0 {
 		d.errs.sort()
 		return nil, d.errs

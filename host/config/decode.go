@@ -24,6 +24,12 @@ type decoder struct {
 	lines int    // of the file, at least 1
 	errs  Errors
 	warns Errors
+
+	// pluginsLater has plugins that cannot be read be absent, which is no error if there are
+	// others.
+	pluginsLater bool
+	plugins      int // that can be read
+	absent       Errors
 }
 
 func newDecoder(file, dir string, src []byte) *decoder {

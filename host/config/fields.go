@@ -49,6 +49,11 @@ func (v *value) fault(f *fault) {
 	v.d.fail(v.n.Line, f.mend, "%s = %s %s", v.key, shown(v.v), f.problem)
 }
 
+// error is what fault would report.
+func (v *value) error(f *fault) *Error {
+	return &Error{File: v.d.file, Line: v.n.Line, What: fmt.Sprintf("%s = %s %s", v.key, shown(v.v), f.problem), Mend: f.mend}
+}
+
 // wrongType reports a value of another type than the key takes.
 func (v *value) wrongType() { v.bad("is " + kind(v.v)) }
 

@@ -27,39 +27,51 @@ func readPlugin(l *Listener, v *value) {
 	if !ok {
 		return
 	}
-	path := absolute(s, v.d.dir)
-	info, err := os.Stat(path)
-	if err != nil {
-		mend := "write the path of a .wasm file, taken from the folder of this file unless it begins with a slash"
-		if strings.HasPrefix(s, "~") || strings.Contains(s, "$") {
-			mend = "write the path in full: ~ and $NAME stand for themselves here"
-		}
-		v.fault(&fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", mend})
-		return
-	}
+	l.Plugin = absolute(s, v.d.dir)
+	info, problem := readable(l.Plugin, s)
 	switch {
-	case info.IsDir():
-		v.bad("is a folder")
+	case problem == nil:
+		v.d.plugins++
+	case v.d.pluginsLater:
+		v.d.absent = append(v.d.absent, v.error(problem))
 		return
-	case !info.Mode().IsRegular():
-		// A pipe or a device could keep the reader waiting for ever.
-		v.bad("is not a regular file")
-		return
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		v.fault(&fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", "let the user who runs the host read the file"})
+	default:
+		v.fault(problem)
 		return
 	}
-	f.Close()
 	if perm := info.Mode().Perm(); perm&0o022 != 0 {
 		who := "its group"
 		if perm&0o002 != 0 {
 			who = "every user of the machine"
 		}
-		v.d.warn(v.n.Line, "take that away with chmod go-w, or pin the content with plugin_sha256", "the plugin %s can be changed by %s", quote(path), who)
+		v.d.warn(v.n.Line, "take that away with chmod go-w, or pin the content with plugin_sha256", "the plugin %s can be changed by %s", quote(l.Plugin), who)
 	}
-	l.Plugin = path
+}
+
+// readable looks at the file of a plugin, which the configuration calls written.
+func readable(path, written string) (os.FileInfo, *fault) {
+	const kind = "write the path of a .wasm file"
+	info, err := os.Stat(path)
+	if err != nil {
+		mend := kind + ", taken from the folder of this file unless it begins with a slash"
+		if strings.HasPrefix(written, "~") || strings.Contains(written, "$") {
+			mend = "write the path in full: ~ and $NAME stand for themselves here"
+		}
+		return nil, &fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", mend}
+	}
+	switch {
+	case info.IsDir():
+		return nil, &fault{"is a folder", kind}
+	case !info.Mode().IsRegular():
+		// A pipe or a device could keep the reader waiting for ever.
+		return nil, &fault{"is not a regular file", kind}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, &fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", "let the user who runs the host read the file"}
+	}
+	f.Close()
+	return info, nil
 }
 
 // path gives the value as text that can be a path.

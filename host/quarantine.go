@@ -1,0 +1,261 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"bulkhead/host/config"
+	"bulkhead/plugins"
+)
+
+const (
+	// A quarantined listener is tried again after firstRetry, and then after twice as long
+	// each time, lastRetry at most; a quarter more or less, so that those that were
+	// quarantined together do not come back together for ever.
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
+	// startPatience is for how long who loads one plugin waits for it to start. One that
+	// takes longer goes on by itself: it is its own tenant's time that it uses.
+	startPatience = 50 * time.Millisecond
+)
+
+// Quarantine is the state of a listener whose plugin could not be loaded, or did not start.
+// Connections are closed as they come, and datagrams are lost.
+type Quarantine struct {
+	Cause string        // of the last try
+	Tries int           // in vain
+	Wait  time.Duration // from the last try to the next
+}
+
+// retryAfter is the wait after so many tries in vain, at random around the right one.
+func retryAfter(tries int) time.Duration {
+	wait := firstRetry
+	for ; tries > 1 && wait < lastRetry; tries-- {
+		wait *= 2
+	}
+	wait = min(wait, lastRetry)
+	return wait*3/4 + rand.N(wait/2)
+}
+
+// lateLoads loads plugins that wait to be loaded, for one tenant one at a time, those
+// first for which connections wait, and again those that could not be. Any goroutine may
+// use it.
+type lateLoads struct {
+	plugins *loader
+	config  *config.Config
+	// ready is closed when there is something to serve; or when every plugin was tried in vain,
+	// and hopeless says why.
+	ready    chan struct{}
+	hopeless config.Errors
+
+	mu      sync.Mutex
+	waiting []*lateCrew
+	busy    map[string]bool // tenants of which one is being loaded
+	untried int             // plugins
+	serves  bool            // a plugin is loaded, or there is something else
+	errs    config.Errors   // of first tries
+	stopped bool
+	workers sync.WaitGroup
+}
+
+func newLateLoads(p *loader, c *config.Config) *lateLoads {
+	return &lateLoads{plugins: p, config: c, ready: make(chan struct{}), busy: make(map[string]bool)}
+}
+
+// crewOf is a crew for the server that is loaded once start has been called.
+func (q *lateLoads) crewOf(s *server) crew {
+	k := newLateCrew(s)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, k)
+	q.untried++
+	return k
+}
+
+// serveAnyway says that there is something to serve beside the plugins.
+func (q *lateLoads) serveAnyway() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.serves = true
+}
+
+// start has n goroutines load what waits, and end with that. It is called once.
+func (q *lateLoads) start(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.serves || q.untried == 0 {
+		q.serves = true
+		close(q.ready)
+	}
+	for range n {
+		q.work()
+	}
+}
+
+// first begins to load, and returns when there is something to serve, or the error when
+// there is nothing, or when loading is done, which may be nil.
+func (q *lateLoads) first(loading context.Context) error {
+	q.start(runtime.GOMAXPROCS(0))
+	var given <-chan struct{}
+	if loading != nil {
+		given = loading.Done()
+	}
+	select {
+	case <-q.ready:
+	case <-given:
+		return context.Cause(loading)
+	}
+	if q.hopeless != nil {
+		return q.hopeless
+	}
+	return nil
+}
+
+// work starts one. The lock is held.
+func (q *lateLoads) work() {
+	if q.stopped {
+		return
+	}
+	q.workers.Go(func() {
+		for k := q.next(); k != nil; k = q.next() {
+			m, err := q.plugins.load(&k.s.config)
+			if err != nil {
+				q.tried(k, err)
+				continue
+			}
+			started := make(chan struct{})
+			q.workers.Go(func() {
+				defer close(started)
+				c, err := q.plugins.start(k.s, m)
+				if err == nil {
+					k.crew.Store(&c)
+					c.begin()
+					k.begun.Store(true)
+				}
+				q.tried(k, err)
+			})
+			select {
+			case <-started:
+			case <-time.After(startPatience):
+			}
+		}
+	})
+}
+
+// next is what is to be loaded now; nil when there is nothing, or another goroutine
+// will come to it.
+func (q *lateLoads) next() *lateCrew {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped {
+		return nil
+	}
+	at := -1
+	for i, k := range q.waiting {
+		if q.busy[k.s.config.Tenant] {
+			continue
+		}
+		if k.wanted.Load() {
+			at = i
+			break
+		}
+		if at < 0 {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	k := q.waiting[at]
+	q.waiting = slices.Delete(q.waiting, at, at+1)
+	q.busy[k.s.config.Tenant] = true
+	return k
+}
+
+// tried has the listener serve, or quarantines it.
+func (q *lateLoads) tried(k *lateCrew, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	tenant := k.s.config.Tenant
+	delete(q.busy, tenant)
+	if slices.ContainsFunc(q.waiting, func(other *lateCrew) bool { return other.s.config.Tenant == tenant }) {
+		q.work() // the others of the tenant may have been passed over meanwhile
+	}
+	first := !k.tried
+	if first {
+		k.tried = true
+		q.untried--
+	}
+	switch {
+	case err == nil:
+		if !q.serves {
+			q.serves = true
+			close(q.ready)
+		}
+		k.quarantine.Store(nil)
+		if k.tries > 0 {
+			k.s.log.Info("the listener is out of quarantine: its plugin is loaded", "tries", k.tries+1)
+			k.tries = 0
+		}
+	case q.stopped || errors.Is(err, plugins.ErrClosed):
+		return
+	default:
+		k.tries++
+		k.s.counters.failed.Add(1)
+		if first {
+			q.errs = append(q.errs, listenerError(q.config, &k.s.config, "plugin", err))
+		}
+		if q.untried == 0 && !q.serves {
+			q.giveUp()
+			return
+		}
+		wait := retryAfter(k.tries)
+		k.quarantine.Store(&Quarantine{Cause: err.Error(), Tries: k.tries, Wait: wait})
+		k.s.log.Error("the listener is quarantined: its plugin cannot be loaded, or does not start; connections are closed until it does",
+			"error", err, "tries", k.tries, "next_try_in", wait.Round(time.Millisecond).String())
+		k.s.home.Post(func() {
+			if k.again == nil {
+				k.again = k.s.home.NewTimer(func() { go q.retry(k) })
+			}
+			k.again.Reset(wait)
+		})
+	}
+	k.s.unpark()
+	k.s.readLate()
+	if q.untried == 0 && len(q.waiting) == 0 && len(q.busy) == 0 {
+		q.plugins.compiling.end()
+		go debug.FreeOSMemory() // loading takes more than serving
+	}
+}
+
+// giveUp tries no more, since there is nothing to serve. The lock is held.
+func (q *lateLoads) giveUp() {
+	q.stopped = true
+	q.hopeless = q.errs
+	slices.SortStableFunc(q.hopeless, func(a, b *config.Error) int { return a.Line - b.Line })
+	close(q.ready)
+}
+
+// retry has one loaded again.
+func (q *lateLoads) retry(k *lateCrew) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, k)
+	q.work()
+}
+
+// stop has no more loaded. What is being loaded ends when its runtime is closed; wait
+// returns then.
+func (q *lateLoads) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = true
+}
+
+func (q *lateLoads) wait() { q.workers.Wait() }
