@@ -15,19 +15,55 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
+// freeCode is how many bytes of native code, with the module that the engine keeps beside it, are not
+// charged, so that the accounts of small guests hold whole pages.
+const freeCode = 128 << 10
+
 // compileModule compiles, or takes what the store has. b is checked and
-// rewritten; name is what the log calls it.
-func (r *Runtime) compileModule(name string, b []byte) (wazero.CompiledModule, error) {
+// rewritten; name is what the log calls it. charged is how many bytes of the tenant's memory
+// the code takes, which are the caller's to release when it closes it.
+func (r *Runtime) compileModule(name string, b []byte) (code wazero.CompiledModule, charged int, err error) {
 	r.compile.Lock()
 	defer r.compile.Unlock()
+	r.charge = func(n int) error {
+		if n += len(b); n <= freeCode || charged > 0 {
+			return nil
+		}
+		if !r.options.Memory.Reserve(n) {
+			return &codeSizeError{n}
+		}
+		charged = n
+		return nil
+	}
+	if code, err = r.compileOrTake(name, b); err != nil && charged > 0 {
+		r.options.Memory.Release(charged)
+		charged = 0
+	}
+	return code, charged, err
+}
+
+// codeSizeError is code of so many bytes that the tenant has no memory for.
+type codeSizeError struct{ n int }
+
+// Error is a clause that goes on from the module's name.
+func (e *codeSizeError) Error() string {
+	return fmt.Sprintf("takes %s of memory for its native code, which its tenant does not have; raise its memory", size(int64(e.n)))
+}
+
+func isCodeSize(err error) bool {
+	_, ok := errors.AsType[*codeSizeError](err)
+	return ok
+}
+
+func (r *Runtime) compileOrTake(name string, b []byte) (wazero.CompiledModule, error) {
 	store := r.options.Code
 	if store == nil {
 		defer r.options.Compiling(name)()
 		return r.compileHere(b, nil)
 	}
 	sum := sha256.Sum256(b)
-	if code := r.takeStored(name, b, sum); code != nil {
-		return code, nil
+	if code, err := r.takeStored(name, b, sum); code != nil || err != nil {
+		return code, err
 	}
 	defer r.options.Compiling(name)()
 	keep := func(engine codestore.Sum, code []byte) {
@@ -42,25 +78,28 @@ func (r *Runtime) compileModule(name string, b []byte) (wazero.CompiledModule, e
 }
 
 // takeStored gives the engine the code that the store has. The result is nil
-// when it has none, or none that can be used, and that is noted.
-func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) wazero.CompiledModule {
+// when it has none, or none that can be used, and that is noted. The error is a *codeSizeError.
+func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) (wazero.CompiledModule, error) {
 	store := r.options.Code
 	stored, err := store.Get(sum)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err == nil {
 		defer stored.Release()
 		var code wazero.CompiledModule
 		if code, err = r.take(b, stored.Engine, stored.Bytes); err == nil {
-			return code
+			return code, nil
 		}
+	}
+	if isCodeSize(err) {
+		return nil, err
 	}
 	if errors.Is(err, errNotCached) {
 		err = fmt.Errorf("%s is for another processor", store.Path(sum))
 	}
 	r.note(fmt.Sprintf("%s is compiled again, since its compiled code cannot be used: %s", name, firstLine(err)))
-	return nil
+	return nil, nil
 }
 
 // compileApart compiles in a child process. This process never does, whatever
@@ -101,6 +140,9 @@ func (r *Runtime) compileApart(b []byte, keep func(codestore.Sum, []byte)) (waze
 	return code, err
 }
 
+// uncharged is for what is no tenant's.
+func uncharged(int) error { return nil }
+
 func (r *Runtime) note(text string) {
 	r.options.Log.Log(Line{Level: abi.LogWarn, Text: text})
 }
@@ -108,8 +150,8 @@ func (r *Runtime) note(text string) {
 // take has the engine take code that it has the name engine for, or fails with
 // errNotCached: it does not compile.
 func (r *Runtime) take(b []byte, engine codestore.Sum, code []byte) (wazero.CompiledModule, error) {
-	*r.asked = engineCache{offered: engine, code: code, only: true}
-	defer func() { *r.asked = engineCache{} }()
+	*r.asked = engineCache{offered: engine, code: code, only: true, charge: r.charge}
+	defer func() { *r.asked = engineCache{charge: uncharged} }()
 	// It compiles with several workers only while the context is not over. So it
 	// would not even if it did not ask.
 	ctx, cancel := context.WithCancel(context.Background())
@@ -124,9 +166,17 @@ func (r *Runtime) take(b []byte, engine codestore.Sum, code []byte) (wazero.Comp
 // compileHere compiles in this process, with one worker, whose panics can be
 // caught. What is compiled goes to keep.
 func (r *Runtime) compileHere(b []byte, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
-	*r.asked = engineCache{compile: keep}
-	defer func() { *r.asked = engineCache{} }()
-	return r.compileWith(experimental.WithCompilationWorkers(context.Background(), 1), b)
+	*r.asked = engineCache{compile: keep, charge: r.charge}
+	defer func() { *r.asked = engineCache{charge: uncharged} }()
+	code, err := r.compileWith(experimental.WithCompilationWorkers(context.Background(), 1), b)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.charge(r.asked.made); err != nil {
+		_ = code.Close(context.Background())
+		return nil, err
+	}
+	return code, nil
 }
 
 // compileWith has the engine's panics become errors: the compiler asserts by

@@ -22,6 +22,10 @@ type engineCache struct {
 	code    []byte        // nil: none
 	only    bool          // nothing may be compiled here
 	compile func(engine codestore.Sum, code []byte)
+	// charge is called with the length of the code that the engine may have, before it maps
+	// that, and may refuse it.
+	charge func(n int) error
+	made   int // how long what it has compiled is
 }
 
 // errNotCached is code that the engine was not given, so that it would compile.
@@ -32,6 +36,9 @@ var errNotCached = errors.New("its code is not there")
 func (c *engineCache) Get(engine codestore.Sum) (io.ReadCloser, bool, error) {
 	switch {
 	case c.code != nil && engine == c.offered:
+		if err := c.charge(len(c.code)); err != nil {
+			return nil, false, err
+		}
 		return io.NopCloser(bytes.NewReader(c.code)), true, nil
 	case c.only:
 		return nil, false, errNotCached
@@ -41,11 +48,9 @@ func (c *engineCache) Get(engine codestore.Sum) (io.ReadCloser, bool, error) {
 
 // Add takes what the engine has compiled.
 func (c *engineCache) Add(engine codestore.Sum, content io.Reader) error {
-	if c.compile == nil {
-		return nil
-	}
 	code, err := io.ReadAll(content)
-	if err == nil {
+	c.made = len(code)
+	if err == nil && c.compile != nil {
 		c.compile(engine, code)
 	}
 	return err

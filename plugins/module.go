@@ -18,17 +18,18 @@ import (
 // Module is checked and compiled code, from which instances are made. Its
 // methods may be called from any goroutine.
 type Module struct {
-	name    string
-	shape   Shape
-	runtime *Runtime
-	code    wazero.CompiledModule
-	has     [calls]bool // the exports it has
-	min     uint32      // pages of memory
-	max     uint32
-	pace    atomic.Int64 // fuel that lasts its guests for about refillTime
-	extra   int          // bytes charged for an executor beyond its memory
-	state   meter.State
-	data    []meter.Segment
+	name      string
+	shape     Shape
+	runtime   *Runtime
+	code      wazero.CompiledModule
+	has       [calls]bool // the exports it has
+	min       uint32      // pages of memory
+	max       uint32
+	pace      atomic.Int64 // fuel that lasts its guests for about refillTime
+	codeBytes int          // charged for its native code
+	extra     int          // bytes charged for an executor beyond its memory
+	state     meter.State
+	data      []meter.Segment
 
 	users  atomic.Int64 // instances and snapshots, and 1 while it is open
 	closed atomic.Bool
@@ -109,9 +110,12 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Modul
 		r.release(1)
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrMappings)
 	}
-	if m.code, err = r.compileModule(name, metered.Code); err != nil {
+	if m.code, m.codeBytes, err = r.compileModule(name, metered.Code); err != nil {
 		r.options.Mappings.ReleaseMappings(moduleMappings)
 		r.release(1)
+		if big, ok := errors.AsType[*codeSizeError](err); ok {
+			return nil, refused(name, "%v", big)
+		}
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			return nil, fmt.Errorf("%s: it cannot be compiled now, which is not its fault: the disk is full: %w; make room there, or give [host] state a folder on another disk", name, err)
 		}
@@ -197,6 +201,7 @@ func (m *Module) drop() {
 	if m.users.Add(-1) == 0 {
 		_ = m.code.Close(context.Background())
 		m.runtime.options.Mappings.ReleaseMappings(moduleMappings)
+		m.runtime.options.Memory.Release(m.codeBytes)
 		m.runtime.release(1)
 	}
 }

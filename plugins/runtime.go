@@ -111,7 +111,8 @@ type Runtime struct {
 	pages   uint32 // the memory limit
 	engine  wazero.Runtime
 	cache   wazero.CompilationCache
-	asked   *engineCache // what the engine asks for code
+	asked   *engineCache      // what the engine asks for code
+	charge  func(n int) error // is told the length of the code that is being made
 	config  wazero.ModuleConfig
 	compile sync.Mutex // one compilation at a time bounds what it takes
 	fuel    atomic.Int64
@@ -212,7 +213,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	}()
 	// A cache of its own keeps the tenant's compiled modules, their locks and
 	// their closing apart from those of others; the store may be shared.
-	r.asked = &engineCache{}
+	r.asked, r.charge = &engineCache{charge: uncharged}, uncharged
 	if r.cache, err = newEngineCache(r.asked); err != nil {
 		return nil, err
 	}
