@@ -13,6 +13,10 @@ func peek(fd int, p []byte) (int, error) { return receive(fd, p, unix.MSG_PEEK) 
 // take reads what has come on a socket.
 func take(fd int, p []byte) (int, error) { return receive(fd, p, 0) }
 
+// expect has the kernel say nothing before n bytes are there, and make room for as many. What
+// cannot be set costs looking more often, or some time.
+func expect(fd, n int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) }
+
 // receive is raw, as the socket does not block.
 func receive(fd int, p []byte, flags uintptr) (int, error) {
 	for {

@@ -11,6 +11,9 @@ func peek(fd int, p []byte) (int, error) { return receive(fd, p, unix.MSG_PEEK) 
 // take reads what has come on a socket.
 func take(fd int, p []byte) (int, error) { return receive(fd, p, 0) }
 
+// expect has nothing to do here.
+func expect(int, int) {}
+
 func receive(fd int, p []byte, flags int) (int, error) {
 	for {
 		n, _, err := unix.Recvfrom(fd, p, flags)

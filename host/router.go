@@ -50,6 +50,7 @@ type caller struct {
 	a          arrival
 	d          selector.Descriptor // registered while it is looked at
 	need       int                 // look again when so many bytes are there
+	long       bool                // they are many, and charged
 	since      int64               // on the home loop, when it came to its list
 	lane       *lane               // whose queue it is in; nil: it is looked at
 	next, prev *caller
@@ -64,7 +65,16 @@ const (
 	// silence is how long a connection may say nothing when its place is wanted by
 	// another.
 	silence = time.Second
+	// longHello is how many bytes the kernel may hold of a connection without a route
+	// that are not charged to the listener's tenant.
+	longHello = 16 << 10
 )
+
+const tooLongForMemory = "its ClientHello is long, and the listener's tenant has no memory for it (memory)"
+
+// unrecognizedName is the alert of RFC 6066, section 3, that says that nobody here has the name
+// that was asked for.
+var unrecognizedName = []byte{21, 3, 3, 0, 2, 2, 112}
 
 // newRouter makes the router of a listener. rest says that its own plugin serves what no rule
 // matches; to are the servers of its routes.
@@ -102,8 +112,13 @@ func (r *router) take(a arrival) {
 	case lane != nil:
 		r.choose(&caller{r: r, a: a}, lane)
 	default:
-		c := &caller{r: r, a: a, need: need}
+		c := &caller{r: r, a: a}
+		if !c.await(need) {
+			r.refuse(&a, slog.LevelWarn, tooLongForMemory)
+			return
+		}
 		if err := r.s.home.Selector().Add(&c.d, a.fd, c); err != nil {
+			c.settle()
 			r.refuse(&a, slog.LevelError, "the selector does not take it", "error", err)
 			return
 		}
@@ -117,7 +132,11 @@ func (c *caller) ReadReady() {
 	r := c.r
 	lane, need, over := r.look(&c.a, c.need, c.d.HungUp())
 	if !over && lane == nil {
-		c.need = need
+		if !c.await(need) {
+			r.drop(c)
+			r.refuse(&c.a, slog.LevelWarn, tooLongForMemory)
+			return
+		}
 		// Nothing has been taken, and whatever comes now makes an edge.
 		c.d.ReadBlocked()
 		c.d.NewReader()
@@ -126,6 +145,31 @@ func (c *caller) ReadReady() {
 	r.forget(c)
 	if lane != nil {
 		r.choose(c, lane)
+	}
+}
+
+// await notes how many bytes have to be there, and has the kernel make room for many. It
+// reports false when the tenant has no memory for as many.
+func (c *caller) await(need int) bool {
+	c.need = need
+	if need <= longHello {
+		return true
+	}
+	if !c.long {
+		if !c.r.s.tenant.Reserve(hello.MaxLength) {
+			return false
+		}
+		c.long = true
+	}
+	expect(c.a.fd, need)
+	return true
+}
+
+// settle ends what await began.
+func (c *caller) settle() {
+	if c.long {
+		c.long = false
+		c.r.s.tenant.Release(hello.MaxLength)
 	}
 }
 
@@ -181,7 +225,8 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 			return r.rest, 0, false
 		case n == 0:
 			r.refuse(a, slog.LevelDebug, "it ended and had said nothing")
-		case len(answer.ServerName) > 0:
+		case answer.TLS:
+			sayUnrecognized(a.fd, r.window)
 			r.refuse(a, slog.LevelInfo, "no route matches", "server_name", string(answer.ServerName))
 		default:
 			r.refuse(a, slog.LevelInfo, "no route matches", "begins_with", string(p[:min(n, 16)]))
@@ -284,6 +329,20 @@ func (l *lane) refuse(c *caller) {
 	l.r.close(&c.a)
 }
 
+// sayUnrecognized tells a client of TLS why nobody answers. What it has sent is taken, into
+// scratch, since closing would reset the connection otherwise, and the client never read it.
+func sayUnrecognized(fd int, scratch []byte) {
+	for taken := 0; taken < hello.MaxLength; {
+		n, err := take(fd, scratch)
+		if err != nil || n == 0 {
+			break
+		}
+		taken += n
+	}
+	_, _ = unix.Write(fd, unrecognizedName)
+	_ = unix.Shutdown(fd, unix.SHUT_WR)
+}
+
 // refuse closes a connection that has no lane.
 func (r *router) refuse(a *arrival, level slog.Level, why string, args ...any) {
 	r.s.counters.unrouted.Add(1)
@@ -306,6 +365,15 @@ func (r *router) forget(c *caller) {
 		c.lane = nil
 		return
 	}
+	r.drop(c)
+	if c.need > longHello {
+		expect(c.a.fd, 1)
+	}
+}
+
+// drop takes a connection that is looked at out of its list.
+func (r *router) drop(c *caller) {
+	c.settle()
 	r.s.home.Selector().Remove(&c.d)
 	r.looked.remove(c)
 }

@@ -320,7 +320,7 @@ func TestRoutesByNames(t *testing.T) {
 func helloBytes(name string, protocols ...string) string {
 	a, b := net.Pipe()
 	go func() {
-		_ = tls.Client(a, &tls.Config{ServerName: name, NextProtos: protocols}).Handshake()
+		_ = tls.Client(a, &tls.Config{ServerName: name, NextProtos: protocols, InsecureSkipVerify: true}).Handshake()
 		_ = a.Close()
 	}()
 	defer b.Close()
@@ -702,4 +702,134 @@ connections = 1
 			}
 		}
 	}
+}
+
+// alertOf reads what a server says and wants a fatal alert, and then the end.
+func alertOf(t *testing.T, c net.Conn) byte {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	b, err := io.ReadAll(c)
+	if err != nil || len(b) != 7 || b[0] != 21 || b[5] != 2 {
+		t.Errorf("it says %x, %v", b, err)
+		return 0
+	}
+	return b[6]
+}
+
+// A client of TLS that no route matches is told that its name is not known here, and not
+// reset; also one that has sent more than its hello. The dot of the root is no part of a name.
+func TestNobodysName(t *testing.T) {
+	h, _ := front(t, "", fmt.Sprintf(`
+[[listener]]
+[[listener.route]]
+tenant = "red"
+sni = ["a.test"]
+plugin = %q
+tls = false
+`, writeModule(t, w.Echo())), host.Options{})
+	for _, more := range []string{"", "and more"} {
+		for _, name := range []string{"nobody.test", ""} {
+			c := hosttest.Dial(t, h.Addr("front"))
+			if _, err := io.WriteString(c, helloBytes(name)+more); err != nil {
+				t.Fatal(err)
+			}
+			if got := alertOf(t, c); got != 112 {
+				t.Errorf("%q is told %d", name, got)
+			}
+			c.Close()
+		}
+	}
+	if _, err := tls.Dial("tcp", h.Addr("front"), &tls.Config{ServerName: "nobody.test", InsecureSkipVerify: true}); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+		t.Errorf("crypto/tls says %v", err)
+	}
+	// Its name with a dot behind it. Go's client takes it away, so it is put in.
+	said := helloBytes("a.tesT")
+	at := strings.Index(said, "a.tesT")
+	said = said[:at] + "a.test" + said[at+6:]
+	dotted := withRootDot(said, at, len("a.test"))
+	c := hosttest.Dial(t, h.Addr("front"))
+	defer c.Close()
+	if _, err := io.WriteString(c, dotted); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Hear(t, c, dotted)
+}
+
+// withRootDot puts a dot behind the name at a place in a ClientHello of one record.
+func withRootDot(said string, at, n int) string {
+	b := []byte(said[:at+n] + "." + said[at+n:])
+	// The lengths: of the name, of its list, of its extension, of all extensions, of the
+	// message and of the record.
+	add := func(i int) {
+		v := int(b[i])<<8 | int(b[i+1]) + 1
+		b[i], b[i+1] = byte(v>>8), byte(v)
+	}
+	add(at - 2)
+	add(at - 5)
+	add(at - 7)
+	session := 5 + 4 + 2 + 32
+	ciphers := session + 1 + int(b[session])
+	compression := ciphers + 2 + int(b[ciphers])<<8 + int(b[ciphers+1])
+	add(compression + 1 + int(b[compression]))
+	add(7) // of three bytes, of which the first is 0
+	add(3)
+	return string(b)
+}
+
+// A hello of nearly 64 KiB finds its route, whole, though the kernel would not hold so much of
+// a connection that nobody reads; and it is charged to its tenant meanwhile.
+func TestLongHello(t *testing.T) {
+	h, _ := front(t, "", fmt.Sprintf(`
+[[listener]]
+[[listener.route]]
+tenant = "red"
+sni = ["a.test"]
+plugin = %q
+tls = false
+`, writeModule(t, w.Echo())), host.Options{})
+	long := longHelloFor("a.test", 60_000)
+	held := func() int64 {
+		for _, tenant := range h.Stats().Tenants {
+			if tenant.Name == "edge" {
+				return int64(tenant.Memory)
+			}
+		}
+		return -1
+	}
+	c := hosttest.Dial(t, h.Addr("front"))
+	defer c.Close()
+	half := len(long) / 2
+	if _, err := io.WriteString(c, long[:half]); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Eventually(t, "it is charged", func() bool { return held() == hello.MaxLength })
+	go func() { _, _ = io.WriteString(c, long[half:]) }()
+	hosttest.Hear(t, c, long)
+	c.Close()
+	hosttest.Eventually(t, "it is given back", func() bool { return h.Stats().Connections == 0 && held() == 0 })
+
+	// One that leaves in mid-hello gives it back, too.
+	c = hosttest.Dial(t, h.Addr("front"))
+	if _, err := io.WriteString(c, long[:half]); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Eventually(t, "the second is charged", func() bool { return held() == hello.MaxLength })
+	c.Close()
+	hosttest.Eventually(t, "the second is given back", func() bool { return h.Stats().Connections == 0 && held() == 0 })
+}
+
+// longHelloFor is a ClientHello with a name and so many bytes of padding, in records of 16 KiB.
+func longHelloFor(name string, padding int) string {
+	u16 := func(n int) string { return string([]byte{byte(n >> 8), byte(n)}) }
+	list := func(s string) string { return u16(len(s)) + s }
+	extensions := u16(0) + list(list("\x00"+list(name))) + u16(21) + list(strings.Repeat("\x00", padding))
+	body := "\x03\x03" + strings.Repeat("r", 32) + "\x00" + list("\x13\x01") + "\x01\x00" + list(extensions)
+	message := "\x01\x00" + list(body)
+	var out strings.Builder
+	for len(message) > 0 {
+		n := min(len(message), 16<<10)
+		out.WriteString("\x16\x03\x01" + list(message[:n]))
+		message = message[n:]
+	}
+	return out.String()
 }

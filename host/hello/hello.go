@@ -1,8 +1,10 @@
 // Package hello reads what the beginning of a TLS connection says in the clear of whom it
 // is for: the server's name (SNI) and the application protocols (ALPN) of a ClientHello.
 //
-// It is strict: whatever crypto/tls would refuse or read otherwise is refused here, so that a
-// connection is never sent to one server by a name that another one sees differently.
+// It is strict: whatever crypto/tls would read otherwise is refused here, so that a connection is
+// never sent to one server by a name that another one sees differently. What crypto/tls refuses
+// is refused, too, but for the dot of the root behind a name, which is passed over: browsers send
+// it, and other servers take it.
 package hello
 
 import (
@@ -11,8 +13,9 @@ import (
 )
 
 // MaxLength is how many bytes a ClientHello may take, with the headers of the records it
-// comes in.
-const MaxLength = 16 << 10
+// comes in. crypto/tls takes as much. With the keys of some post-quantum algorithms there are
+// more than 32 KiB.
+const MaxLength = 64 << 10
 
 // The ways in which bytes are no ClientHello that could be used.
 var (
@@ -27,8 +30,8 @@ var (
 // Hello is what a ClientHello says. It shares memory with the bytes that were parsed and with
 // the Reader, until the next Parse.
 type Hello struct {
-	// ServerName is the name asked for, in lower case; empty when the client asks for
-	// none.
+	// ServerName is the name asked for, in lower case and without the dot of the root; empty
+	// when the client asks for none.
 	ServerName []byte
 	alpn       vector // the list's inside
 }
@@ -139,14 +142,27 @@ func (r *Reader) message(p []byte) (body vector, need int, err error) {
 				return vector(begin[messageHeader:length]), 0, nil
 			}
 		}
+		// It ends in this record, or in one more at best.
+		rest := length - (len(begin) - len(inside))
+		end := at + recordHeader + min(n, rest)
+		if n < rest {
+			end += recordHeader + rest - n
+		}
+		if end > MaxLength {
+			return nil, 0, ErrTooLong
+		}
 		if len(record) < recordHeader+n {
-			// It ends in this record or behind it.
-			return missing(at + recordHeader + min(n, length-(len(begin)-len(inside))))
+			return nil, end, nil
 		}
 		if at == 0 {
 			r.joined = append(r.joined, inside...)
 		}
-		at += recordHeader + n
+		if at += recordHeader + n; len(p) < at+recordHeader {
+			// Nobody looks again at each of many small records.
+			if len(p) == at || p[at] == recordHandshake && (len(p) == at+1 || p[at+1] == 3) {
+				return nil, end, nil
+			}
+		}
 	}
 }
 
@@ -203,7 +219,13 @@ func (r *Reader) readName(h *Hello, data vector) bool {
 	list, ok1 := data.vector(2)
 	kind, ok2 := list.take(1)
 	name, ok3 := list.vector(2)
-	if !ok1 || !ok2 || !ok3 || kind[0] != hostName || len(list) > 0 || len(data) > 0 || !ValidName(name) {
+	if !ok1 || !ok2 || !ok3 || kind[0] != hostName || len(list) > 0 || len(data) > 0 {
+		return false
+	}
+	if last := len(name) - 1; last > 0 && name[last] == '.' {
+		name = name[:last]
+	}
+	if !ValidName(name) {
 		return false
 	}
 	h.ServerName = r.name[:copy(r.name[:], name)]

@@ -72,7 +72,7 @@ func check(t *testing.T, p []byte, name string, protocols []string) {
 		if err != nil || need <= n || need > len(p) || h.ServerName != nil {
 			t.Fatalf("%d of %d bytes: %q, need %d, %v", n, len(p), h.ServerName, need, err)
 		}
-		if n < due && need > due {
+		if n < due && need < due {
 			t.Fatalf("%d of %d bytes: need %d, and before it was %d", n, len(p), need, due)
 		}
 		due = need
@@ -199,7 +199,7 @@ func TestBytesThatAreNone(t *testing.T) {
 		"an empty record":              {[]byte("\x16\x03\x01\x00\x00"), hello.ErrNotTLS},
 		"a record that is too long":    {[]byte("\x16\x03\x01\x40\x01"), hello.ErrNotTLS},
 		"another message":              {[]byte("\x16\x03\x01\x00\x04\x02"), hello.ErrMalformed},
-		"a hello that is too long":     {[]byte("\x16\x03\x01\x40\x00\x01\x00\x40\x00"), hello.ErrTooLong},
+		"a hello that is too long":     {[]byte("\x16\x03\x01\x40\x00\x01\x01\x00\x00"), hello.ErrTooLong},
 		"a hello of megabytes":         {[]byte("\x16\x03\x01\x40\x00\x01\xff\xff\xff"), hello.ErrTooLong},
 		"an alert in it":               {append(inRecords(good, 50)[:55], "\x15\x03\x01\x00\x02"...), hello.ErrMalformed},
 		"an empty record in it":        {append(inRecords(good, 50)[:55], "\x16\x03\x01\x00\x00"...), hello.ErrMalformed},
@@ -215,7 +215,9 @@ func TestBytesThatAreNone(t *testing.T) {
 		"two names":                    {record(sni("a.test", "b.test")), hello.ErrMalformed},
 		"no name":                      {record(sni()), hello.ErrMalformed},
 		"an empty name":                {record(sni("")), hello.ErrMalformed},
-		"a name with the root's dot":   {record(sni("a.test.")), hello.ErrMalformed},
+		"a name with two dots":         {record(sni("a.test..")), hello.ErrMalformed},
+		"a name that is a dot":         {record(sni(".")), hello.ErrMalformed},
+		"a long name with a dot":       {record(sni(strings.Repeat("a.", 127) + ".")), hello.ErrMalformed},
 		"a name with a NUL":            {record(sni("a.test\x00.evil")), hello.ErrMalformed},
 		"a name with a blank":          {record(sni("a test")), hello.ErrMalformed},
 		"a name with an empty label":   {record(sni("a..test")), hello.ErrMalformed},
@@ -234,17 +236,50 @@ func TestBytesThatAreNone(t *testing.T) {
 		}
 	}
 	// As long as it may be, and a byte longer.
-	room := hello.MaxLength - len(record(extension(21, "")))
-	check(t, record(extension(21, strings.Repeat("x", room))), "", nil)
+	const full = 16 << 10
+	room := hello.MaxLength - len(record(extension(21, ""))) - 3*5
+	p := inRecords(record(extension(21, strings.Repeat("x", room))), full)
+	if len(p) != hello.MaxLength {
+		t.Fatalf("it has %d bytes", len(p))
+	}
 	var r hello.Reader
-	if _, _, err := r.Parse(record(extension(21, strings.Repeat("x", room+1)))); err != hello.ErrTooLong {
+	looks := 0
+	for have := 0; have < len(p); looks++ {
+		_, need, err := r.Parse(p[:have])
+		if err != nil || need <= have || need > len(p) {
+			t.Fatalf("%d of %d bytes: need %d, %v", have, len(p), need, err)
+		}
+		have = need
+	}
+	if h, need, err := r.Parse(p); err != nil || need != 0 || h.ServerName != nil || looks > 8 {
+		t.Errorf("whole: need %d, %v, after %d looks", need, err, looks)
+	}
+	if _, _, err := r.Parse(inRecords(record(extension(21, strings.Repeat("x", room+1))), full)); err != hello.ErrTooLong {
 		t.Errorf("a byte too long: %v", err)
 	}
-	// In records of a byte it reaches the bound long before that.
-	p := inRecords(record(extension(21, strings.Repeat("x", 3000))), 1)
+	// In records of a byte it reaches the bound long before that, and is not looked at for each.
+	p = inRecords(record(extension(21, strings.Repeat("x", 10_000))), 1)
+	looks = 0
+	for have := 0; have < len(p); looks++ {
+		_, need, err := r.Parse(p[:have])
+		if err != nil || need <= have {
+			t.Fatalf("in many records, %d of %d bytes: need %d, %v", have, len(p), need, err)
+		}
+		have = need
+	}
+	if looks > 100 {
+		t.Errorf("in many records it is looked at %d times", looks)
+	}
+	p = inRecords(record(extension(21, strings.Repeat("x", 12_000))), 1)
 	if _, _, err := r.Parse(p); err != hello.ErrTooLong {
 		t.Errorf("in many records: %v", err)
 	}
+}
+
+// The dot of the root is no part of the name.
+func TestRootDot(t *testing.T) {
+	check(t, record(sni("A.test.")+extension(16, list16("\x02h2"))), "a.test", []string{"h2"})
+	check(t, record(sni(strings.Repeat("a.", 126)+"a.")), strings.Repeat("a.", 126)+"a", nil)
 }
 
 func TestParseDoesNotAllocate(t *testing.T) {

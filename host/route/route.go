@@ -95,6 +95,8 @@ type Answer struct {
 	// matches asks what the ClientHello says, and that is not to be had. Such a connection
 	// belongs nowhere.
 	Err error
+	// TLS says that the bytes are a ClientHello, where one was looked for.
+	TLS bool
 	// ServerName is the name that was asked for, as far as one was looked for. It is the
 	// reader's, until its next use.
 	ServerName []byte
@@ -133,6 +135,7 @@ func (t *Table) Match(r *hello.Reader, p []byte, last bool) (a Answer) {
 				return Answer{Rule: None, Err: err}
 			}
 		default:
+			a.TLS = true
 			best = min(best, t.byName(&h), least(t.alpn, best, t, &h))
 		}
 	}

@@ -169,7 +169,7 @@ func TestBrokenHellos(t *testing.T) {
 	if a := route.New([]route.Rule{{First: []string{bad + "x"}}, {ALPN: []string{"x"}}}).Match(&r, []byte(bad), false); a.Err != nil || a.Need != len(bad)+1 {
 		t.Errorf("perhaps taken by its bytes: %+v", a)
 	}
-	long := "\x16\x03\x01\x40\x00\x01\x00\x40\x00"
+	long := "\x16\x03\x01\x40\x00\x01\x01\x00\x00"
 	if a := route.New(tenants).Match(&r, []byte(long), false); a.Err != hello.ErrTooLong {
 		t.Errorf("too long: %+v", a)
 	}
