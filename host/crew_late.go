@@ -7,8 +7,6 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/plugins"
-
-	"golang.org/x/sys/unix"
 )
 
 // lateCrew is the crew of a plugin that is loaded when its listener serves already, or
@@ -63,8 +61,7 @@ func (k *lateCrew) take(a arrival) {
 		(*k.crew.Load()).take(a)
 		return
 	}
-	// Reset, so that it does not look like an answer that is empty.
-	_ = unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	resetOnClose(a.fd)
 	k.s.noisy.event(slog.LevelInfo, "a connection was closed: its listener is quarantined", "peer", a.peer)
 	k.s.drop(a)
 }

@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,4 +91,121 @@ func TestDrainEnds(t *testing.T) {
 	if n := h.Stats().Connections; n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
+}
+
+// drainHost runs an echo for two connections at a time.
+func drainHost(t *testing.T, hostKeys string) (h *host.Host, stop func(), ran chan error) {
+	t.Helper()
+	toml := strings.Replace(echoConfig(t, "connection", ""), "[host]", "[host]\n"+hostKeys, 1)
+	cfg, err := config.Load(hosttest.WriteConfig(t, toml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Tenants[0].Connections = 2
+	if h, err = host.New(cfg, host.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	ctx, stop := context.WithCancel(t.Context())
+	ran = make(chan error, 1)
+	go func() { ran <- h.Run(ctx) }()
+	return h, stop, ran
+}
+
+func refused(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return true
+	}
+	c.Close()
+	return false
+}
+
+// Those who wait in the kernel's queue when the listener closes are not reset: they are served
+// when others have left their places, and nobody else comes in.
+func TestDrainServesWhoWaits(t *testing.T) {
+	h, stop, ran := drainHost(t, "drain = \"1h\"")
+	addr := h.Addr("echo")
+	conns := make([]*net.TCPConn, 6)
+	for i := range conns {
+		conns[i] = hosttest.Dial(t, addr)
+		hosttest.Say(t, conns[i], "here")
+		if i < 2 {
+			hosttest.Hear(t, conns[i], "here")
+		}
+	}
+	stop()
+	hosttest.Eventually(t, "new ones are refused", func() bool { return refused(addr) })
+	for i, c := range conns {
+		if i >= 2 {
+			hosttest.Hear(t, c, "here")
+		}
+		hosttest.Say(t, c, "still")
+		hosttest.Hear(t, c, "still")
+		c.Close() // which makes room for the next
+	}
+	ends(t, "the host ends", func() {
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+	nothingLeft(t, h)
+}
+
+// When the drain is over those who still wait are closed, too.
+func TestDrainEndsForWhoWaits(t *testing.T) {
+	h, stop, ran := drainHost(t, "drain = \"20ms\"")
+	conns := make([]*net.TCPConn, 5)
+	for i := range conns {
+		conns[i] = hosttest.Dial(t, h.Addr("echo"))
+		hosttest.Say(t, conns[i], "here")
+		if i < 2 {
+			hosttest.Hear(t, conns[i], "here")
+		}
+	}
+	stop()
+	ends(t, "the host ends", func() {
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+	for _, c := range conns {
+		_, _ = io.Copy(io.Discard, c) // returns
+	}
+	if n := h.Stats().Listeners[0].Refused; n != 3 {
+		t.Errorf("%d are counted as refused; want 3", n)
+	}
+	nothingLeft(t, h)
+}
+
+// In the grace clients are served as before, and it ends when it is over, or the host is closed.
+func TestGrace(t *testing.T) {
+	h, stop, ran := drainHost(t, "grace = \"1h\"")
+	stop()
+	for range 3 {
+		c := hosttest.Dial(t, h.Addr("echo"))
+		hosttest.Say(t, c, "hello")
+		hosttest.Hear(t, c, "hello")
+		c.Close()
+	}
+	ends(t, "the host is closed", h.Close)
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+
+	h, stop, ran = drainHost(t, "grace = \"20ms\"\ndrain = \"1h\"")
+	addr := h.Addr("echo")
+	c := hosttest.Dial(t, addr)
+	hosttest.Say(t, c, "hello")
+	hosttest.Hear(t, c, "hello")
+	stop()
+	hosttest.Eventually(t, "new ones are refused", func() bool { return refused(addr) })
+	hosttest.Say(t, c, "still")
+	hosttest.Hear(t, c, "still")
+	c.Close()
+	ends(t, "the host ends", func() {
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
 }

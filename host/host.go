@@ -91,6 +91,8 @@ type Host struct {
 	parked      atomic.Int32 // servers that wait for a place
 
 	draining  atomic.Bool   // no more is accepted
+	drained   atomic.Bool   // and every listener and handler has been told
+	callers   atomic.Int64  // who were accepted at the end, and wait for a place
 	stopping  atomic.Bool   // no connection is wired any more
 	idle      chan struct{} // closed when draining and no connection is left
 	idleOnce  sync.Once
@@ -420,11 +422,22 @@ func (h *Host) Close() {
 
 // drain lets the connections come to their end.
 func (h *Host) drain() {
+	if grace := h.config.Host.Grace; grace > 0 {
+		h.log.Info("stopping: connections are accepted for a while yet", "grace", grace.String())
+		over := time.NewTimer(grace)
+		defer over.Stop()
+		select {
+		case <-over.C:
+		case <-h.abort:
+			return
+		}
+	}
 	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", h.config.Host.Drain.String())
 	h.draining.Store(true)
 	for _, s := range h.servers {
 		s.drain()
 	}
+	h.drained.Store(true)
 	h.wake()
 	deadline := time.NewTimer(h.config.Host.Drain)
 	defer deadline.Stop()
@@ -443,7 +456,7 @@ func (h *Host) wake() {
 			s.unpark()
 		}
 	}
-	if h.draining.Load() && h.connections.Used() == 0 {
+	if h.drained.Load() && h.connections.Used() == 0 && h.callers.Load() == 0 {
 		h.idleOnce.Do(func() { close(h.idle) })
 	}
 }
@@ -462,7 +475,10 @@ func (h *Host) shut() {
 		h.cores.Stop()
 		for _, s := range h.servers {
 			if len(s.sockets) > 0 {
-				s.home.call(s.stopAccepting)
+				s.home.call(func() {
+					s.stopAccepting()
+					s.dropCallers()
+				})
 			}
 		}
 		stopped := csa.Reason{Code: abi.Closed, Why: "the host stopped"}

@@ -67,6 +67,7 @@ type server struct {
 	// shortageLogged is when the log last had a line about one.
 	shortageLogged int64
 	stopped        bool
+	callers        []arrival // who waited in the kernel's queue when it stopped
 
 	// parked is set while the server waits for a place that another
 	// connection's end, or a handler's restart, will make.
@@ -174,7 +175,7 @@ func (s *server) stopAccepting() {
 	if s.router != nil {
 		s.router.stop()
 	}
-	if s.retry != nil {
+	if s.retry != nil && len(s.callers) == 0 {
 		s.retry.Stop()
 	}
 	for i := range s.doors {
@@ -183,6 +184,59 @@ func (s *server) stopAccepting() {
 	for _, socket := range s.sockets {
 		_ = socket.Close()
 	}
+}
+
+// takeCallers accepts who waits in the kernel's queue, beyond what the budgets allow, so that they are not reset
+// when it is closed: they wait here instead. As many are taken as may wait there.
+func (s *server) takeCallers() {
+	for range s.config.Backlog + 1 {
+		fd, sa, err := s.acceptOne()
+		switch {
+		case err == nil:
+			s.host.callers.Add(1)
+			s.callers = append(s.callers, arrival{fd: fd, peer: csa.AddrPortOf(sa)})
+		case err == unix.ECONNABORTED || err == unix.EINTR:
+		default:
+			return
+		}
+	}
+}
+
+// nextCaller is the next connection; the error is EAGAIN when there is none.
+func (s *server) nextCaller() (a arrival, err error) {
+	if s.stopped {
+		if len(s.callers) == 0 {
+			return a, unix.EAGAIN
+		}
+		a = s.callers[0]
+		s.callers = s.callers[1:]
+		s.host.callers.Add(-1)
+		return a, nil
+	}
+	fd, sa, err := s.acceptOne()
+	if err != nil {
+		return a, err
+	}
+	return arrival{fd: fd, peer: csa.AddrPortOf(sa)}, nil
+}
+
+// dropCallers closes those who have found no place.
+func (s *server) dropCallers() {
+	if s.retry != nil {
+		s.retry.Stop()
+	}
+	for _, a := range s.callers {
+		resetOnClose(a.fd)
+		_ = unix.Close(a.fd)
+		s.counters.refused.Add(1)
+	}
+	s.host.callers.Add(-int64(len(s.callers)))
+	s.callers = nil
+}
+
+// resetOnClose has the peer not take the end for an answer that is empty.
+func resetOnClose(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
 // newReader asks to be told when connections wait.
@@ -225,7 +279,7 @@ func (s *server) Exceptional() {}
 // connection that is over one of them stays in the queue: its client waits.
 func (s *server) accept() {
 	for range acceptBatch {
-		if s.stopped {
+		if s.stopped && len(s.callers) == 0 {
 			return
 		}
 		at := 0
@@ -254,7 +308,7 @@ func (s *server) accept() {
 			s.retry.Reset(time.Duration(wait))
 			return
 		}
-		fd, sa, err := s.acceptOne()
+		a, err := s.nextCaller()
 		if err != nil {
 			s.putBack()
 			if !s.acceptFailed(err) {
@@ -265,15 +319,21 @@ func (s *server) accept() {
 		s.shortage = 0
 		s.counters.accepted.Add(1)
 		s.tenant.accepts.Spend(1, s.home.Now())
-		listen.Tune(fd, s.tuning)
+		listen.Tune(a.fd, s.tuning)
 		if s.router != nil {
-			s.router.take(arrival{fd: fd, peer: csa.AddrPortOf(sa)})
+			s.router.take(a)
 			continue
 		}
+		a.at = at
 		s.host.loops[at].connections.Add(1)
-		s.crew.take(arrival{fd: fd, peer: csa.AddrPortOf(sa), at: at})
+		s.crew.take(a)
 	}
-	s.newReader() // there may be more: a turn for the others first
+	// There may be more: a turn for the others first.
+	if s.stopped {
+		s.home.Post(s.resume)
+	} else {
+		s.newReader()
+	}
 }
 
 // full deals with a lack of places. It reports false when one has been made, and else
@@ -317,6 +377,8 @@ func (s *server) putBack() {
 // acceptFailed deals with an error of accept. It reports whether to go on.
 func (s *server) acceptFailed(err error) bool {
 	switch {
+	case s.stopped:
+		return false
 	case err == unix.EAGAIN:
 		s.readBlocked()
 		s.newReader()
@@ -414,8 +476,19 @@ func (s *server) wire(a arrival, h csa.Handler) {
 
 // drain accepts no more and tells the handlers. It is not called on a loop.
 func (s *server) drain() {
-	if s.front == nil {
-		s.home.call(s.stopAccepting)
+	if s.front == nil && len(s.sockets) > 0 {
+		s.home.call(func() {
+			if s.stopped {
+				return
+			}
+			if s.router != nil {
+				s.accept() // who has said where it belongs goes there
+			} else {
+				s.takeCallers()
+			}
+			s.stopAccepting()
+			s.accept()
+		})
 	}
 	s.crew.stop()
 	for _, l := range s.host.loops {

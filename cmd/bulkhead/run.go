@@ -19,8 +19,8 @@ A listener whose plugin cannot be loaded, or does not start, is quarantined: the
 others are served, and it is tried again and again. With nothing to serve, run
 ends with the errors.
 
-SIGTERM and SIGINT stop it: no more connections are accepted, the handlers are
-told, and what is open has until [host] drain to come to its end. A second
+SIGTERM and SIGINT stop it: after [host] grace no more connections are accepted,
+the handlers are told, and what is open has until [host] drain to come to its end. A second
 signal closes everything now. Either way the exit status is 0.
 
 Should something hang, the process ends all the same, with the exit status 1:
@@ -36,7 +36,7 @@ are left out and counted.`,
 				return err
 			}
 			queue := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
-			stop := newStopper(c.Context(), queue, cfg.Host.Drain)
+			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
 			defer stop.over()
 			h, err := host.New(cfg, host.Options{
 				Log: queue.Logger(), Loading: stop.ctx, Compiler: compileWith, LoadLate: true,

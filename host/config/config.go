@@ -45,6 +45,9 @@ type Host struct {
 	// State is the folder for compiled modules and data: an absolute path,
 	// which need not exist yet.
 	State string
+	// Grace is for how long connections are still accepted after a request to stop, before
+	// Drain begins.
+	Grace time.Duration
 	// Drain is how long open connections may go on after a request to stop.
 	// 0 closes them at once.
 	Drain time.Duration

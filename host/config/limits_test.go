@@ -49,6 +49,7 @@ mode = "660"
 [host]
 loops = 0            # default; 0: one per CPU
 state = "DIR/state"  # default
+grace = "0s"         # default
 drain = "10s"        # default
 connections = 0      # default; 0: as many as RLIMIT_NOFILE leaves room for
 handshakes = 4096    # default

@@ -36,6 +36,7 @@ var hostFields = []field[Host]{
 		read: readState,
 		show: func(h *Host) string { return tomlString(h.State) },
 	},
+	durationField("grace", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Grace }),
 	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }),
 	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }),
 	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }),
