@@ -155,6 +155,7 @@ func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
 	l.link(c)
 	c.startTime()
 	l.begin()
+	l.Charge(w.Budget)
 	c.d.NewExceptional()
 	c.d.NewReader()
 	w.Handler.Open(c)
@@ -369,7 +370,7 @@ func (c *CSA) tellOthers() {
 // Exceptional is the selector's notice that the socket is broken or hung up.
 // It matters when nobody is reading, since a read would find out by itself.
 func (c *CSA) Exceptional() {
-	c.loop.begin()
+	c.enter()
 	if !c.is(dying|dead) && !c.d.Reading() {
 		if err := socketError(int(c.fd)); err != nil {
 			c.kill(reasonOf(err))
@@ -382,7 +383,7 @@ func (c *CSA) Exceptional() {
 // Expired is the selector's notice that a deadline or the linger bound may be
 // over.
 func (c *CSA) Expired(*selector.Timer) {
-	c.loop.begin()
+	c.enter()
 	switch {
 	case c.is(finishing) && !c.unsent():
 		c.kill(Orderly)

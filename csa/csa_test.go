@@ -103,7 +103,11 @@ type account struct {
 	waitIn, waitOut atomic.Int64
 	waitAfter       atomic.Int64 // once, when bytes have come
 	timers          atomic.Int64
+	booked, rest    atomic.Int64
 }
+
+func (a *account) Book(ns int64) { a.booked.Add(ns) }
+func (a *account) Rest() int64   { return a.rest.Load() }
 
 func (a *account) Reserve(n int) bool {
 	if l := a.limit.Load(); l != 0 && a.held.Load()+int64(n) > l {

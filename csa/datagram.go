@@ -198,7 +198,7 @@ func (s *DatagramSocket) ReadReady() {
 	g := s.loop.datagrams
 	g.reading = s
 	for batch := 0; ; batch++ {
-		s.loop.begin()
+		s.enter()
 		more := s.readOnce()
 		s.loop.end()
 		if !more || batch == batchesPerTurn {
@@ -207,6 +207,12 @@ func (s *DatagramSocket) ReadReady() {
 	}
 	g.reading = nil
 	s.goOn()
+}
+
+// enter begins an event of the socket's.
+func (s *DatagramSocket) enter() {
+	s.loop.begin()
+	s.loop.Charge(s.budget)
 }
 
 // goOn asks for the next notice.
@@ -235,7 +241,7 @@ func (s *DatagramSocket) readOnce() (more bool) {
 		return false
 	}
 	now := s.loop.Now()
-	if wait := s.budget.Received(0, now); wait > 0 {
+	if wait := max(s.budget.Received(0, now), s.budget.Rest()); wait > 0 {
 		s.slowDownIn(wait)
 		return false
 	}
@@ -384,7 +390,7 @@ func (s *DatagramSocket) dueLater(p *datagramPeer) {
 
 // SendReady is the selector's notice that the socket has room again.
 func (s *DatagramSocket) SendReady() {
-	s.loop.begin()
+	s.enter()
 	s.flushLater()
 	s.loop.end()
 }
@@ -546,7 +552,7 @@ func (s *DatagramSocket) slowDownOut(wait int64) {
 
 // Expired is the selector's notice that a wait for bandwidth is over.
 func (s *DatagramSocket) Expired(t *selector.Timer) {
-	s.loop.begin()
+	s.enter()
 	if t == &s.in {
 		s.slowIn = false
 		s.d.NewReader()

@@ -614,6 +614,19 @@ func TestDatagramsWaitForBandwidth(t *testing.T) {
 	b.acct.waitIn.Store(0)
 	b.clock.Advance(time.Second)
 	b.until("it is read", func() bool { return slices.Contains(h.log, "data two") })
+	// The same while the tenant rests, being over its processor time.
+	b.acct.rest.Store(int64(time.Second))
+	tell(t, c, "three")
+	tell(t, c, "four")
+	b.turns()
+	b.on(func() {
+		if slices.Contains(h.log, "data four") {
+			t.Error("it was read while its tenant rests")
+		}
+	})
+	b.acct.rest.Store(0)
+	b.clock.Advance(time.Second)
+	b.until("it is read", func() bool { return slices.Contains(h.log, "data four") })
 }
 
 func TestUnsentDatagramsOfAFinishedPeer(t *testing.T) {

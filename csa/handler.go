@@ -109,6 +109,13 @@ type Budget interface {
 	// not at all. n may be zero, to ask.
 	Received(n int, now int64) (wait int64)
 	Sent(n int, now int64) (wait int64)
+
+	// Book takes note of ns nanoseconds that a loop has worked for the tenant, beside
+	// what the handlers book themselves.
+	Book(ns int64)
+	// Rest is for how many nanoseconds the tenant's sockets should not be read where no
+	// handler is asked first, since it has used up its processor time; zero or less: not at all.
+	Rest() (wait int64)
 }
 
 // Unlimited is the budget of a connection that nobody bounds.
@@ -131,3 +138,9 @@ func (Unlimited) Received(int, int64) int64 { return 0 }
 
 // Sent never asks to wait.
 func (Unlimited) Sent(int, int64) int64 { return 0 }
+
+// Book forgets.
+func (Unlimited) Book(int64) {}
+
+// Rest is never wanted.
+func (Unlimited) Rest() int64 { return 0 }

@@ -196,7 +196,7 @@ func (c *CSA) shutWrite() {
 // SendReady is the selector's notice that the socket has room: the inbox is
 // sent, and the handler hears of it when half of the inbox is free again.
 func (c *CSA) SendReady() {
-	c.loop.begin()
+	c.enter()
 	if !c.is(dying | dead) {
 		c.flush()
 	}

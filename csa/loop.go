@@ -28,6 +28,7 @@ type Loop struct {
 	relays  int // that are alive
 	// datagrams is what datagram sockets share; nil while there are none.
 	datagrams *datagrams
+	time      timesheet
 }
 
 // NewLoop makes the loop of a selector.
@@ -84,7 +85,12 @@ func (l *Loop) AtEnd(e AtEnd) {
 	l.end()
 }
 
-func (l *Loop) begin() { l.depth++ }
+func (l *Loop) begin() {
+	if l.depth == 0 {
+		l.time.begin()
+	}
+	l.depth++
+}
 
 // end leaves an event. At the end of the outermost one no handler is running
 // any more, so this is where connections are flushed and buried.
@@ -99,7 +105,9 @@ func (l *Loop) end() {
 			l.tellEnds()
 		}
 	}
-	l.depth--
+	if l.depth--; l.depth == 0 {
+		l.time.end()
+	}
 }
 
 // tellEnds tells those who wait for the end of the event, and those that are added

@@ -87,7 +87,7 @@ func (c *CSA) ReadReady() {
 		c.secure.turn = secureTurn{}
 	}
 	if c.relay != nil || c.securing() {
-		c.loop.begin()
+		c.enter()
 		switch {
 		case c.is(dying | dead):
 		case c.relay != nil:
@@ -101,7 +101,7 @@ func (c *CSA) ReadReady() {
 	}
 	start := c.received
 	for range windowsPerTurn {
-		c.loop.begin()
+		c.enter()
 		more := c.readOnce()
 		c.timeIn()
 		c.loop.end()

@@ -44,7 +44,10 @@ type dataCall struct {
 // then. Other calls of the handler keep coming, for all its connections, and
 // it is up to the handler to put them off: it answers Window with nothing, and
 // says CSA.Offer when it has one again.
-func (l *Loop) Pass() { l.sel.Pass(l.takeOver) }
+func (l *Loop) Pass() {
+	l.time.pass()
+	l.sel.Pass(l.takeOver)
+}
 
 // takeOver ends the event in which the loop was passed on, on behalf of those
 // who wait for a call that is still under way.
@@ -81,7 +84,7 @@ func (c *CSA) Consumed(p []byte, used int) {
 		return
 	}
 	c.held = nil
-	c.loop.begin()
+	c.enter()
 	switch {
 	case c.is(dead):
 	case c.datagram != nil:
@@ -110,7 +113,7 @@ func (c *CSA) Consumed(p []byte, used int) {
 // Offer says that the handler has a window again, after it had none. The rest
 // is offered again then, and reading goes on.
 func (c *CSA) Offer() {
-	c.loop.begin()
+	c.enter()
 	c.offerAgain()
 	c.loop.end()
 }

@@ -237,7 +237,7 @@ func (r *relay) writePipe(to *CSA) bool {
 func (r *relay) throughPipe(k int) (n int, ok bool) {
 	from, w := r.ends[k], &r.ways[k]
 	now := from.loop.Now()
-	if wait := from.wiring.Budget.Received(0, now); wait > 0 {
+	if wait := max(from.wiring.Budget.Received(0, now), from.wiring.Budget.Rest()); wait > 0 {
 		from.slowDown(slowIn, wait)
 		return 0, true
 	}

@@ -134,7 +134,7 @@ func (c *CSA) securing() bool { return c.secure != nil && c.secure.stage != up }
 
 // Expired is the selector's notice that the handshake has taken too long.
 func (s *secure) Expired(*selector.Timer) {
-	s.c.loop.begin()
+	s.c.enter()
 	s.c.kill(Reason{abi.Timeout, "the TLS handshake took too long"})
 	s.c.loop.end()
 }

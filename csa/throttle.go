@@ -34,7 +34,7 @@ func (c *CSA) stopThrottle() {
 // connections have used up what had become free.
 func (t *throttle) Expired(timer *selector.Timer) {
 	c := t.c
-	c.loop.begin()
+	c.enter()
 	t.expired(timer)
 	c.keepTime()
 	c.loop.end()

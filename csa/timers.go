@@ -66,7 +66,7 @@ func (c *CSA) stopTimers() {
 // Expired is the selector's call.
 func (t *handlerTimer) Expired(*selector.Timer) {
 	c := t.c
-	c.loop.begin()
+	c.enter()
 	if !c.is(finishing | dying | dead) {
 		c.wiring.Handler.Timer(c, t.token)
 	}

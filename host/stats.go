@@ -5,6 +5,9 @@ import "time"
 // Stats is what a host has done so far and holds now.
 type Stats struct {
 	Connections int // open, in all
+	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
+	// notice of one connection. Nobody else on that loop was served meanwhile.
+	LongestEvent time.Duration
 	// Mappings are the memory mappings that plugins and instances hold, MappingLimit how
 	// many they may.
 	Mappings, MappingLimit int64
@@ -60,6 +63,9 @@ type ListenerStats struct {
 // Stats may be called from any goroutine, while the host runs and after.
 func (h *Host) Stats() Stats {
 	st := Stats{Connections: h.connections.Used(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit()}
+	for _, l := range h.loops {
+		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
+	}
 	for _, c := range h.config.Tenants {
 		t := h.tenants[c.Name]
 		st.Tenants = append(st.Tenants, t.stats())

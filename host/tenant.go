@@ -93,5 +93,11 @@ func (t *tenant) ReleaseTimers(n int) { t.timers.Release(n) }
 // Received books bytes from a peer.
 func (t *tenant) Received(n int, now int64) (wait int64) { return t.in.Spend(n, now) }
 
+// Book books processor time that a loop has used for it.
+func (t *tenant) Book(ns int64) { t.cpu.Book(ns) }
+
+// Rest is for how long its sockets are left alone when it is over its cpu.
+func (t *tenant) Rest() (wait int64) { return t.cpu.Rest() }
+
 // Sent books bytes to a peer.
 func (t *tenant) Sent(n int, now int64) (wait int64) { return t.out.Spend(n, now) }

@@ -51,6 +51,9 @@ func (i *Instance) free() bool {
 // drain runs events that wait, for as long as the instance may run. Calling it
 // too often does no harm.
 func (i *Instance) drain() {
+	if i.loop != nil {
+		i.loop.Charge(i.cpu())
+	}
 	if i.inCall {
 		return
 	}
@@ -112,6 +115,7 @@ func (i *Instance) comeBack(err error) {
 
 // back goes on with an event when its call has come back.
 func (i *Instance) back(e event, err error) {
+	i.loop.Charge(i.cpu())
 	i.dropStack()
 	i.serving, i.current = nil, event{}
 	r, ok := i.returned(e.call, err)

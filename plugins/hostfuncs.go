@@ -173,7 +173,8 @@ func (i *Instance) config(ptr uint32, capacity int32) int32 {
 }
 
 func (i *Instance) timer(handle, token, ms int32) abi.Code {
-	d := time.Duration(ms) * time.Millisecond
+	// Less would have a loop turn for nothing else, in the tenant's time, but everybody's turn.
+	d := time.Duration(max(ms, 1)) * time.Millisecond
 	if handle == -1 {
 		if ms < 0 {
 			i.stopTimer(token)

@@ -262,6 +262,9 @@ func (i *Instance) once(c call) (uint64, error) {
 	}
 	i.exec.stack = [2]uint64{}
 	i.inCall = true
+	if i.process != nil {
+		i.process.takeTurn()
+	}
 	i.begin(f, i.exec.use.place)
 	err = f.CallWithStack((*guestContext)(i), i.exec.stack[:])
 	i.finish()

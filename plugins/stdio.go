@@ -46,6 +46,9 @@ type Process struct {
 	instance    *Instance
 	read, write func() // the posts, made once
 	ready, stay func()
+	atEnd       bool   // it has read the end of its input
+	admit       func() // has admitted say that it is worth asking again
+	admitted    chan struct{}
 
 	answer chan ioAnswer // holds one
 	gone   chan struct{} // closed by Closed
@@ -75,6 +78,13 @@ func (m *Module) Stdio(l *Listener) (*Process, error) {
 	}
 	p.read, p.write = p.startReading, p.startWriting
 	p.ready, p.stay = p.startPolling, p.stopPolling
+	p.admitted = make(chan struct{}, 1)
+	p.admit = func() {
+		select {
+		case p.admitted <- struct{}{}:
+		default:
+		}
+	}
 	return p, nil
 }
 
@@ -167,6 +177,7 @@ func errnoOf(c abi.Code) wasi.Errno {
 
 // startReading is posted by the command.
 func (p *Process) startReading() {
+	p.loop.Charge(p.instance.cpu())
 	switch {
 	case p.over:
 		return // it has seen gone, and its memory may be free
@@ -185,6 +196,7 @@ func (p *Process) answerRead(n int, e wasi.Errno) {
 
 // startWriting is posted by the command.
 func (p *Process) startWriting() {
+	p.loop.Charge(p.instance.cpu())
 	if p.over {
 		return
 	}

@@ -29,10 +29,32 @@ func (p *Process) enter() {
 	}
 }
 
+// takeTurn waits until the command may run: its tenant is within its share of the cores, and it
+// has a slot. So commands are let in as events are, after each wait, and no more of them run at a
+// time than their tenant has cores.
+func (p *Process) takeTurn() {
+	i := p.instance
+	stop := p.module.runtime.stop
+	for waits := true; waits && !i.cpu().Admit(p.admit); {
+		select {
+		case <-p.admitted:
+		case <-p.gone:
+			waits = false // its next call unwinds it
+		case <-stop:
+			waits = false
+		case <-p.loop.Selector().Done():
+			waits = false
+		}
+	}
+	i.exec.use.slotted, i.exec.use.watch.threads = true, true
+	i.cpu().Begin()
+}
+
 // wait waits for the answer to what was just posted. Until it has come, or the
 // loop has heard of the end or has stopped, the loop may touch the command's
 // memory.
 func (p *Process) wait() (int, wasi.Errno) {
+	p.instance.exec.use.unbooked += tripTime
 	p.instance.pause()
 	defer p.instance.resume()
 	stop := p.module.runtime.stop
@@ -70,11 +92,17 @@ func (p *commandSystem) Breathe() { p.instance.breathe() }
 
 func (p *commandSystem) Memory() []byte { return p.instance.memory.b }
 
-// Read waits for bytes from the peer.
+// Read waits for bytes from the peer. At the end of its input there is nothing to wait for, so a
+// command that reads on there, for ever perhaps, is in one event.
 func (p *commandSystem) Read(b []byte) (int, wasi.Errno) {
+	if p.atEnd {
+		return 0, wasi.Success
+	}
 	p.wantIn = b
 	p.loop.Post(p.read)
-	return (*Process)(p).wait()
+	n, e := (*Process)(p).wait()
+	p.atEnd = n == 0 && e == wasi.Success && len(b) > 0
+	return n, e
 }
 
 // Write waits until the CSA has taken what goes to standard output; standard
@@ -104,11 +132,14 @@ func (p *commandSystem) Close(fd int) {
 	}
 }
 
-// Sleep lets d pass, unless the command is to end.
+// leastSleep is for how long a command sleeps at least.
+const leastSleep = time.Millisecond
+
+// Sleep lets d pass, and not less than leastSleep, unless the command is to end.
 func (p *commandSystem) Sleep(d time.Duration) {
 	p.instance.pause()
 	defer p.instance.resume()
-	t := time.NewTimer(d)
+	t := time.NewTimer(max(d, leastSleep))
 	defer t.Stop()
 	select {
 	case <-t.C:

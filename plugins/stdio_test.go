@@ -393,3 +393,87 @@ func TestCommandThatCannotStart(t *testing.T) {
 		t.Errorf("a command as a handler answers %v", err)
 	}
 }
+
+// Reading on at the end of the input is no wait, so that event_timeout ends a command that does
+// nothing else. A client's half-close could have one spin for as long as idle_timeout otherwise.
+func TestCommandReadsOnAtTheEnd(t *testing.T) {
+	noLeaks(t)
+	n := newTenant(t, 0)
+	l := newLoop(t)
+	m, f := program()
+	m.Func("_start", ":", "", vector(vectors, buffer, 100), w.Loop(
+		w.I32Const(0), w.I32Const(vectors), w.I32Const(1), w.I32Const(moved), w.Call(f[0]), w.If(w.Unreachable),
+		w.Br(0)))
+	of := listener()
+	of.EventTimeout = 20 * time.Millisecond
+	p := n.command(m, of)
+	peer, end := l.wire(p)
+	// Bytes and pauses before that are waits.
+	for range 3 {
+		if _, err := peer.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeWrite(t, peer)
+	if r := end.wait(t); r.Code != abi.Timeout || !strings.Contains(r.Why, "event_timeout") {
+		t.Errorf("it ended with %v", r)
+	}
+	p.awaitEnd(t)
+}
+
+// A command is let in again after each wait, and runs in a slot: no wait is so short that what
+// follows it is on nobody's account.
+func TestCommandIsLetInAfterEachWait(t *testing.T) {
+	noLeaks(t)
+	n := newTenant(t, 0)
+	cpu := newGate()
+	n.r.options.CPU = cpu
+	l := newLoop(t)
+	p := n.command(catProgram(), listener())
+	peer, end := l.wire(p)
+	say := func(s string) {
+		t.Helper()
+		if _, err := peer.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear := func(s string) {
+		t.Helper()
+		b := make([]byte, len(s))
+		if _, err := io.ReadFull(peer, b); err != nil || string(b) != s {
+			t.Fatalf("%q, %v", b, err)
+		}
+	}
+	say("one")
+	hear("one")
+	until(t, "it had a slot for its start, after a read, and after a write, and waits for more", func() bool {
+		cpu.mu.Lock()
+		defer cpu.mu.Unlock()
+		return cpu.passed == 3 && cpu.running.Load() == 0
+	})
+	if cpu.booked.Load() == 0 {
+		t.Error("nothing is booked")
+	}
+	cpu.deny.Store(true)
+	say("two")
+	again := <-cpu.denied
+	if cpu.running.Load() != 0 {
+		t.Error("it runs, though it was not let in")
+	}
+	cpu.deny.Store(false)
+	again()
+	hear("two")
+	// One that waits to be let in when its connection goes ends.
+	until(t, "it waits for more", func() bool {
+		cpu.mu.Lock()
+		defer cpu.mu.Unlock()
+		return cpu.passed == 5 && cpu.running.Load() == 0
+	})
+	cpu.deny.Store(true)
+	say("three")
+	<-cpu.denied
+	peer.Close()
+	l.on(func() { p.csa.ShutdownMicroprocess(csa.Orderly) })
+	end.wait(t)
+	p.awaitEnd(t)
+}

@@ -88,6 +88,7 @@ func (i *Instance) fired(t *instanceTimer) {
 	if !t.set {
 		return
 	}
+	i.loop.Charge(i.cpu())
 	t.set = false // so that the guest may set it again
 	if i.module.has[callTimer] {
 		i.deliver(event{call: callTimer, handle: -1, arg: uint64(uint32(t.token))})

@@ -115,7 +115,7 @@ func (i *Instance) begin(f api.Function, at place) {
 	i.exec.running = f
 	i.exec.use.place = at
 	i.exec.use.ran, i.exec.use.waits = 0, 0
-	i.exec.use.watch.threads = false // until it is known to be long
+	i.exec.use.watch.threads = i.exec.use.slotted // else not until it is known to be long
 	i.exec.use.start()
 }
 
@@ -134,6 +134,9 @@ func (i *Instance) lap() {
 	now, ns := u.watch.elapsed()
 	u.burning += now - u.mark
 	u.unbooked += ns
+	if i.loop != nil && u.place == onLoop {
+		i.loop.Booked(ns)
+	}
 	if !i.memory.ran(ns) {
 		i.poor = true
 	}
@@ -163,7 +166,8 @@ func (i *Instance) finish() {
 }
 
 // pause gives the place of a guest back, which has run to its end, or waits on
-// a goroutine of its own. What follows resume is another event.
+// a goroutine of its own. What follows resume is another event, for which a command
+// has to be let in again.
 func (i *Instance) pause() {
 	u := &i.exec.use
 	i.lap()
@@ -178,6 +182,9 @@ func (i *Instance) pause() {
 }
 
 func (i *Instance) resume() {
+	if i.process != nil {
+		i.process.takeTurn()
+	}
 	i.exec.use.ran = 0
 	i.exec.use.start()
 }

@@ -102,6 +102,19 @@ func (s *Share) Book(ns int64) {
 	}
 }
 
+// Rest is for how many nanoseconds the tenant should start nothing, since it has used up its
+// quota; zero or less: not at all. It is for work that is not asked for one by one (see Admit),
+// costs a few nanoseconds where there is no need to rest, and never blocks.
+func (s *Share) Rest() (wait int64) {
+	if !s.shut.Load() {
+		return 0
+	}
+	if wait = s.pay(s.cores.options.Clock()); wait > 0 {
+		wait = max(wait, int64(pause))
+	}
+	return wait
+}
+
 // Used is how much processor time was told, inline and in the background, in
 // nanoseconds.
 func (s *Share) Used() int64 { return s.used.Load() }

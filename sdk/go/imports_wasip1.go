@@ -90,10 +90,10 @@ func hostInfo(conn int32, key int32, ptr unsafe.Pointer, capacity int32) int32
 func hostConfig(ptr unsafe.Pointer, capacity int32) int32
 
 // Sets a timer: csa_timer(conn, token) comes once, ms milliseconds from now,
-// or as soon as the loop turns for 0. A negative ms cancels it, and is no
-// error when there is none. token is any number and means what the guest
-// wishes. There is one timer for each conn and token: setting it again moves
-// it. A conn of -1 is the instance itself. A connection's timers end with it.
+// 1 at least. A negative ms cancels it, and is no error when there is none.
+// token is any number and means what the guest wishes. There is one timer for
+// each conn and token: setting it again moves it. A conn of -1 is the
+// instance itself. A connection's timers end with it.
 //
 // QUOTA says that the handle has as many timers as it may, AGAIN that it is
 // of a connection that is not open yet.

@@ -1,0 +1,93 @@
+package csa
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Payer is who pays for the time of a loop: a tenant. Book is called on the loop with
+// nanoseconds, and must not block.
+type Payer interface{ Book(ns int64) }
+
+const (
+	// bookEvery is how much time is booked at once, unless another payer comes.
+	bookEvery = int64(20 * time.Microsecond)
+	// longestBooked is the most that is booked for one event. By the clock it may have taken
+	// longer since the machine was busy elsewhere, which is nobody's doing.
+	longestBooked = int64(2 * time.Millisecond)
+)
+
+// timesheet is what a loop knows of the time that its events take, and for whom.
+type timesheet struct {
+	payer   Payer // of the event that is under way; nil: nobody is known
+	began   int64 // when that began
+	apart   int64 // ns of it that are booked already
+	last    Payer // who pays for unbooked
+	due     int64 // ns not booked yet
+	longest atomic.Int64
+}
+
+func (a *timesheet) begin() {
+	a.payer, a.apart = nil, 0
+	a.began = nanotime()
+}
+
+// end books the event that is over.
+func (a *timesheet) end() {
+	ns := nanotime() - a.began
+	if ns > a.longest.Load() {
+		a.longest.Store(ns)
+	}
+	p := a.payer
+	if p == nil {
+		return
+	}
+	if p != a.last {
+		a.settle()
+		a.last = p
+	}
+	if a.due += min(max(ns-a.apart, 0), longestBooked); a.due >= bookEvery {
+		a.settle()
+	}
+}
+
+func (a *timesheet) settle() {
+	if a.due > 0 {
+		a.last.Book(a.due)
+		a.due = 0
+	}
+}
+
+// pass ends the account of an event in which the loop is passed on.
+func (a *timesheet) pass() {
+	p := a.payer
+	a.end()
+	a.begin()
+	a.payer = p
+}
+
+// Charge says who pays for the event that is under way, unless that is known already. The events
+// of a connection are its Budget's.
+func (l *Loop) Charge(p Payer) {
+	if l.time.payer == nil {
+		l.time.payer = p
+	}
+}
+
+// Booked says that ns nanoseconds of the event that is under way are booked by whoever calls.
+func (l *Loop) Booked(ns int64) { l.time.apart += ns }
+
+// LongestEvent is how long the longest event took so far that the loop has done at one go, by
+// the clock. Any goroutine may call it.
+func (l *Loop) LongestEvent() time.Duration { return time.Duration(l.time.longest.Load()) }
+
+// enter begins an event of the connection's.
+func (c *CSA) enter() {
+	c.loop.begin()
+	c.loop.Charge(c.wiring.Budget)
+}
+
+var started = time.Now()
+
+// nanotime is a monotonic clock.
+func nanotime() int64 { return int64(time.Since(started)) }

@@ -1,0 +1,74 @@
+package csa
+
+import (
+	"testing"
+	"time"
+)
+
+// What a loop does for a connection is booked to its tenant and to nobody else; what its handler
+// says is booked already is not booked again.
+func TestTheTimeOfALoopIsBooked(t *testing.T) {
+	b := newBench(t)
+	const work = int64(time.Millisecond)
+	spin := func() (ns int64) {
+		for began := nanotime(); ns < work; {
+			ns = nanotime() - began
+		}
+		return ns
+	}
+	h := func() *script {
+		return &script{data: func(c *CSA, p []byte) int {
+			switch p[0] {
+			case 'x':
+				spin()
+			case 'y':
+				b.loop.Booked(spin())
+			}
+			return len(p)
+		}}
+	}
+	busy, rests := b.acct, &account{}
+	one, peer := b.tcp(h())
+	b.acct = rests
+	two, _ := b.tcp(h())
+	b.acct = busy
+	send := func(s string) {
+		t.Helper()
+		want := one.received + int64(len(s))
+		if _, err := peer.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		b.until(s+" has come", func() bool { return one.received == want })
+	}
+	send("x")
+	idle := rests.booked.Load()
+	for range 4 {
+		send("x")
+	}
+	if got := busy.booked.Load(); got < 5*work {
+		t.Errorf("%d ns are booked for five milliseconds of work", got)
+	}
+	if got := b.loop.LongestEvent(); int64(got) < work {
+		t.Errorf("the longest event took %v", got)
+	}
+	before := busy.booked.Load()
+	for range 5 {
+		send("y")
+	}
+	if got := busy.booked.Load() - before; got > 4*work {
+		t.Errorf("%d ns are booked beside five milliseconds that were", got)
+	}
+	// A timer's work, and a post's where somebody says whose it is, are booked likewise.
+	before = busy.booked.Load()
+	b.on(func() { b.loop.NewTimer(func() { b.loop.Charge(busy); spin() }).Reset(0) })
+	b.clock.Advance(time.Millisecond)
+	b.on(func() { b.loop.Charge(busy); spin() })
+	b.until("both are booked", func() bool { return busy.booked.Load()-before >= 2*work })
+	if got := rests.booked.Load(); got != idle {
+		t.Errorf("%d ns are booked to a tenant that does nothing", got-idle)
+	}
+	b.on(func() {
+		one.ShutdownMicroprocess(Orderly)
+		two.ShutdownMicroprocess(Orderly)
+	})
+}
