@@ -54,7 +54,7 @@ func (p *Process) takeTurn() {
 // loop has heard of the end or has stopped, the loop may touch the command's
 // memory.
 func (p *Process) wait() (int, wasi.Errno) {
-	p.instance.exec.use.unbooked += tripTime
+	p.instance.exec.use.unbooked += waitTime
 	p.instance.pause()
 	defer p.instance.resume()
 	stop := p.module.runtime.stop
@@ -132,11 +132,16 @@ func (p *commandSystem) Close(fd int) {
 	}
 }
 
+// waitTime is about what a wait costs beside what the loop does: to put a goroutine to sleep and wake it, to let
+// it in, and to read the clocks.
+const waitTime = int64(10 * time.Microsecond)
+
 // leastSleep is for how long a command sleeps at least.
 const leastSleep = time.Millisecond
 
 // Sleep lets d pass, and not less than leastSleep, unless the command is to end.
 func (p *commandSystem) Sleep(d time.Duration) {
+	p.instance.exec.use.unbooked += waitTime
 	p.instance.pause()
 	defer p.instance.resume()
 	t := time.NewTimer(max(d, leastSleep))

@@ -1,0 +1,264 @@
+package zoo
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	w "bulkhead/plugins/wasmtest"
+)
+
+// dodge is a way to have the host work for a tenant without being seen to: it is not the guest
+// that computes, or it does so where no account is kept of it.
+type dodge struct {
+	name     string
+	guest    func() []byte
+	listener string // further lines of its listener's table
+	// client does its part once, over and over, and is given a connection that it may use, or
+	// nil when it dials itself.
+	client func(addr string, conn net.Conn)
+	conns  int // connections, each with a client
+	dials  bool
+}
+
+// pages is the memory of dodges that touch it, in pages of WebAssembly.
+const pages = 256
+
+// storm is a handler that does a fault for '!' and spins, to look quick, for 's'.
+func storm(fault func(m *w.Module, f []w.Func) []byte, imports ...imported) []byte {
+	m := w.New()
+	var f []w.Func
+	for _, i := range append([]imported{send}, imports...) {
+		module := "csa_v1"
+		if strings.Contains(i[0], "_") {
+			module = "wasi_snapshot_preview1"
+		}
+		f = append(f, m.Import(module, i[0], i[1]))
+	}
+	m.Memory(pages, pages)
+	m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+	do := fault(m, f[1:])
+	up := func(by, to int32) []byte {
+		return w.Cat(w.LocalGet(scratch), w.I32Const(by), w.I32Add, w.LocalTee(scratch), w.I32Const(to), w.I32LtS, w.BrIf(0))
+	}
+	m.Func("csa_data", "ii:i", "ii",
+		w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const('s'), w.I32Eq, w.If(w.Loop(up(1, 2_000_000))),
+		w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const('!'), w.I32Eq, w.If(w.I32Const(0), w.LocalSet(scratch), do),
+		w.LocalGet(conn), w.I32Const(w.WindowAt), w.I32Const(1), w.Call(f[0]), w.Drop, w.LocalGet(length))
+	return m.Bytes()
+}
+
+// repeat does something n times in csa_data.
+func repeat(n int32, body ...[]byte) []byte {
+	return w.Loop(w.Cat(body...), w.LocalGet(scratch), w.I32Const(1), w.I32Add, w.LocalTee(scratch), w.I32Const(n), w.I32LtS, w.BrIf(0))
+}
+
+// talk says each letter and hears an answer.
+func talk(letters string) func(string, net.Conn) {
+	return func(_ string, conn net.Conn) {
+		b := make([]byte, 1)
+		for _, c := range []byte(letters) {
+			b[0] = c
+			if _, err := conn.Write(b); err != nil {
+				return
+			}
+			if _, err := io.ReadFull(conn, b); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// visit dials, does as talk does, and goes.
+func visit(letters string) func(string, net.Conn) {
+	return func(addr string, _ net.Conn) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		talk(letters)("", conn)
+	}
+}
+
+func dodges() []dodge {
+	nothing := func(*w.Module, []w.Func) []byte { return w.Nop }
+	return []dodge{
+		{name: "first touches of pages", conns: 2, dials: true, client: visit("s!"), guest: func() []byte {
+			return storm(func(*w.Module, []w.Func) []byte {
+				return repeat(pages*16, w.LocalGet(scratch), w.I32Const(4096), w.I32Mul, w.I32Const(1), w.I32Store8(0))
+			})
+		}},
+		{name: "reads all over memory", conns: 2, dials: true, client: visit("s!"), guest: func() []byte {
+			return storm(func(*w.Module, []w.Func) []byte {
+				return repeat(9000, w.LocalGet(3), w.I32Const(1664525), w.I32Mul, w.I32Const(1013904223), w.I32Add,
+					w.LocalTee(3), w.I32Const(pages*65536-8), w.I32And, w.I32Load(0), w.LocalGet(3), w.I32Add, w.LocalSet(3))
+			})
+		}},
+		{name: "lists of 64 subscriptions", conns: 2, client: talk("!"), guest: func() []byte {
+			return storm(func(_ *w.Module, f []w.Func) []byte {
+				return repeat(360, w.I32Const(65536), w.I32Const(131072), w.I32Const(64), w.I32Const(140000), w.Call(f[0]), w.Drop)
+			}, imported{"poll_oneoff", "iiii:i"})
+		}},
+		{name: "lists of 1024 vectors", conns: 2, client: talk("!"), guest: func() []byte {
+			return storm(func(_ *w.Module, f []w.Func) []byte {
+				return repeat(360, w.I32Const(0), w.I32Const(65536), w.I32Const(1024), w.I32Const(140000), w.Call(f[0]), w.Drop)
+			}, imported{"fd_read", "iiii:i"})
+		}},
+		{name: "timers of no time", conns: 10, client: talk("!"), guest: func() []byte {
+			return storm(func(m *w.Module, f []w.Func) []byte {
+				m.Func("csa_timer", "ii:", "", w.LocalGet(0), w.LocalGet(1), w.I32Const(0), w.Call(f[0]), w.Drop)
+				return repeat(8,
+					w.LocalGet(conn), w.LocalGet(scratch), w.I32Const(0), w.Call(f[0]), w.Drop,
+					w.I32Const(-1), w.LocalGet(scratch), w.I32Const(0), w.Call(f[0]), w.Drop)
+			}, timer)
+		}},
+		{name: "messages of one byte", conns: 8, client: talk("x"), guest: func() []byte { return storm(nothing) }},
+		{name: "connections that come and go", conns: 8, dials: true, client: visit("x"), guest: func() []byte { return storm(nothing) }},
+		{name: "connections that are reset", conns: 4, dials: true, guest: func() []byte { return storm(nothing) },
+			client: func(addr string, _ net.Conn) {
+				conn, err := net.Dial("tcp", addr)
+				if err != nil {
+					return
+				}
+				_ = conn.(*net.TCPConn).SetLinger(0)
+				_ = conn.Close()
+			}},
+		{name: "datagrams", conns: 1, guest: func() []byte { return storm(nothing) }, listener: "udp",
+			client: func(_ string, conn net.Conn) {
+				for range 50 {
+					_, _ = conn.Write([]byte("x"))
+				}
+				time.Sleep(time.Millisecond)
+			}},
+		{name: "programs that wait for a nanosecond", conns: 16, listener: `shape = "stdio"`, guest: func() []byte {
+			m := w.New()
+			poll := m.Import("wasi_snapshot_preview1", "poll_oneoff", "iiii:i")
+			m.Memory(1)
+			m.Func("_start", ":", "i", w.I32Const(16), w.I32Const(1), w.I32Store(0), w.I32Const(24), w.I32Const(1), w.I32Store(0),
+				w.Loop(
+					w.I32Const(0), w.LocalSet(0),
+					w.Loop(w.LocalGet(0), w.I32Const(1), w.I32Add, w.LocalTee(0), w.I32Const(2000), w.I32LtS, w.BrIf(0)),
+					w.I32Const(0), w.I32Const(256), w.I32Const(1), w.I32Const(512), w.Call(poll), w.Drop, w.Br(0)))
+			return m.Bytes()
+		}},
+	}
+}
+
+// share is the cpu of each dodger.
+const share = 0.05
+
+// What the host does for a tenant is on its account, however it is brought about: a tenant uses
+// no more than its cpu, and hardly more than is booked. Nothing is judged by how fast the
+// machine is: what is compared is processor time with processor time, and with the time that has
+// gone by, of which a busy machine has more.
+func TestNoDodgeIsFree(t *testing.T) {
+	l := newLineup(t, 2)
+	all := dodges()
+	for i, d := range all {
+		path := filepath.Join(l.dir, fmt.Sprintf("dodge%d.wasm", i))
+		if err := os.WriteFile(path, d.guest(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		scheme, lines := "tcp", d.listener
+		if lines == "udp" {
+			scheme, lines = "udp", ""
+		}
+		fmt.Fprintf(&l.toml, `
+[tenant.dodge%d]
+cpu = %v
+memory = "64MiB"
+accept_rate = 10000
+[[listener]]
+name = "dodge%d"
+tenant = "dodge%d"
+address = "%s://127.0.0.1:0"
+plugin = %q
+%s
+`, i, share, i, i, scheme, path, lines)
+	}
+	daemon := startDaemon(t, l.toml.String())
+	for i, d := range all {
+		t.Run(d.name, func(t *testing.T) {
+			daemon.watch(t, fmt.Sprintf("dodge%d", i), &d)
+			meetNeighbours(t, daemon.addresses["neighbour"], 2).leave(t)
+		})
+	}
+	a := daemon.holds(t, "")
+	t.Logf("the longest event took %v; the daemon had %d MiB at most", a.Stats.LongestEvent, daemon.worst.Resident>>20)
+}
+
+// watch has a dodge go on until so much is booked that a difference would be seen.
+func (d *daemon) watch(t *testing.T, name string, dodge *dodge) {
+	const enough = 60 * time.Millisecond
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(stop)
+	network := "tcp"
+	if dodge.listener == "udp" {
+		network = "udp"
+	}
+	for range dodge.conns {
+		var c net.Conn
+		if !dodge.dials {
+			var err error
+			if c, err = net.Dial(network, d.addresses[name]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all.Go(func() {
+			if c != nil {
+				defer c.Close()
+			}
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if dodge.client == nil {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				if c != nil {
+					_ = c.SetDeadline(time.Now().Add(time.Second))
+				}
+				dodge.client(d.addresses[name], c)
+			}
+		})
+	}
+	began := time.Now()
+	first := d.holds(t, "time")
+	was := find(first.Stats, name).CPU
+	for {
+		time.Sleep(50 * time.Millisecond)
+		now := d.holds(t, "time")
+		gone := time.Since(began)
+		booked, used := find(now.Stats, name).CPU-was, now.Processor-first.Processor
+		if booked < enough && gone < 2*time.Minute {
+			continue
+		}
+		t.Logf("%.3f cores are booked, %.3f used", booked.Seconds()/gone.Seconds(), used.Seconds()/gone.Seconds())
+		d.holds(t, "")
+		if booked < enough {
+			t.Fatalf("%v were booked in %v: the dodge does nothing", booked, gone)
+		}
+		// What it had not used before counts for a tenth of a second; and what is under way when it
+		// is over is paid afterwards.
+		if most := time.Duration(share*float64(gone+100*time.Millisecond)) + enough/3; booked > most {
+			t.Errorf("%v were booked in %v; want at most %v", booked, gone, most)
+		}
+		if used > 3*booked {
+			t.Errorf("%v of processor time were used, and %v are booked", used, booked)
+		}
+		return
+	}
+}
