@@ -148,7 +148,13 @@ func (m *Module) make(l *Listener, at place) (*Instance, error) {
 	if m.shape != Events {
 		return nil, fmt.Errorf("%s: making an instance of shape %q of a module of shape %q", m.name, Events, m.shape)
 	}
-	if err := i.instantiate(at); err != nil {
+	var err error
+	if make := func() { err = i.instantiate(at) }; at == ownPlace {
+		m.runtime.bookAside(make)
+	} else {
+		make() // it is part of what its loop does
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := i.start(); err != nil {

@@ -244,7 +244,9 @@ func (p *Pool) makeLater() {
 
 // makeAside makes an executor off the loop.
 func (p *Pool) makeAside() {
-	e, err := p.snapshot.newExecutor()
+	var e *executor
+	var err error
+	p.snapshot.module.runtime.bookAside(func() { e, err = p.snapshot.newExecutor() })
 	if !p.loop.Post(func() { p.made(e, err) }) && err == nil {
 		e.close(p.snapshot.module.runtime.options.Memory)
 	}

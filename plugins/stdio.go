@@ -263,10 +263,12 @@ func (p *Process) command() (reason *csa.Reason, trap *Trap) {
 	i := &Instance{module: p.module, listener: p.listener, process: p}
 	i.wasi = wasi.Process{System: (*commandSystem)(p), Args: append([]string{p.module.name}, p.listener.Args...), Env: p.env, Folder: p.listener.Folder}
 	p.instance = i
-	if err := i.instantiate(ownPlace); err != nil {
+	var err error
+	r := p.module.runtime
+	if r.bookAside(func() { err = i.instantiate(ownPlace) }); err != nil {
 		return p.failed(err)
 	}
-	defer i.Close()
+	defer r.bookAside(i.Close)
 	for _, c := range []call{callBegin, callCommand} {
 		if i.module.has[c] {
 			if _, err := i.once(c); err != nil {

@@ -195,6 +195,16 @@ func (i *Instance) book() {
 	i.cpu().Book(i.exec.use.take())
 }
 
+// bookAside runs f, which is the host's work for a tenant on a goroutine that no loop waits for, and
+// books what it takes.
+func (r *Runtime) bookAside(f func()) {
+	w := stopwatch{threads: true}
+	w.start()
+	f()
+	_, ns := w.elapsed()
+	r.options.CPU.Book(ns)
+}
+
 func (i *Instance) cpu() CPU { return i.module.runtime.options.CPU }
 
 // countFuel tells the runtime how much fuel was used since the last time.
