@@ -32,9 +32,10 @@ func TestTheTimeOfALoopIsBooked(t *testing.T) {
 	b.acct = rests
 	two, _ := b.tcp(h())
 	b.acct = busy
+	var want int64
 	send := func(s string) {
 		t.Helper()
-		want := one.received + int64(len(s))
+		want += int64(len(s))
 		if _, err := peer.Write([]byte(s)); err != nil {
 			t.Fatal(err)
 		}
