@@ -11,8 +11,12 @@ import (
 const peeked = 512
 
 // poll waits until the command can read or write without waiting, for d at most; below zero,
-// for ever. It is called by the command's goroutine.
+// for ever. It is called by the command's goroutine. At the end of the input there is nothing to
+// wait for.
 func (p *Process) poll(want wasi.Ready, d time.Duration) (got wasi.Ready, end bool) {
+	if p.atEnd && want&wasi.Readable != 0 {
+		return wasi.Readable, true
+	}
 	if want == wasi.Readable|wasi.Writable {
 		// Each is asked after, since who waits for both gets the first.
 		got, end = p.await(wasi.Readable, 0)
@@ -25,8 +29,16 @@ func (p *Process) poll(want wasi.Ready, d time.Duration) (got wasi.Ready, end bo
 }
 
 func (p *Process) await(want wasi.Ready, d time.Duration) (got wasi.Ready, end bool) {
+	u := &p.instance.exec.use
+	u.unbooked += waitTime
 	p.instance.pause()
-	defer p.instance.resume()
+	ran := u.ran
+	defer func() {
+		p.instance.resume()
+		if d == 0 {
+			u.ran = ran // who only asks has not waited, and is in the same event
+		}
+	}()
 	if p.peek == nil {
 		p.peek = make([]byte, peeked)
 	}
@@ -58,6 +70,7 @@ func (p *Process) await(want wasi.Ready, d time.Duration) (got wasi.Ready, end b
 
 // startPolling is posted by await.
 func (p *Process) startPolling() {
+	p.loop.Charge(p.instance.cpu())
 	p.polls = p.wantReady
 	switch {
 	case p.over:

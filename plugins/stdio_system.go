@@ -132,8 +132,8 @@ func (p *commandSystem) Close(fd int) {
 	}
 }
 
-// waitTime is about what a wait costs beside what the loop does: to put a goroutine to sleep and wake it, to let
-// it in, and to read the clocks.
+// waitTime is about what a wait costs beside what the loop does: to put a goroutine to sleep and
+// wake it, to let it in, and to read the clocks.
 const waitTime = int64(10 * time.Microsecond)
 
 // leastSleep is for how long a command sleeps at least.
