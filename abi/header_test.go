@@ -17,7 +17,9 @@ func TestHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	var source strings.Builder
-	source.WriteString("#include \"csa.h\"\nCSA_DEFINE_WINDOW(window, CSA_MIN_WINDOW)\n")
+	source.WriteString("#include \"csa.h\"\nCSA_DEFINE_WINDOW(window, CSA_MIN_WINDOW)\nCSA_DEFINE_QUEUE(queue, 100)\n")
+	// The names that the header had for words in capitals still stand.
+	source.WriteString("typedef char same[CSA_T_L_S_CLIENT == CSA_TLS_CLIENT && CSA_INFO_A_L_P_N == CSA_INFO_ALPN && CSA_INFO_T_L_S_VERSION == CSA_INFO_TLS_VERSION ? 1 : -1];\n")
 	for _, e := range GuestExports {
 		if e.Name == "csa_window" {
 			continue
@@ -34,7 +36,7 @@ func TestHeader(t *testing.T) {
 			result, body = "int32_t", "return CSA_INVALID;"
 		}
 		if e.Name == "csa_data" {
-			body = calls() + body
+			body = calls() + "(void)csa_write(&queue, conn, window, len); csa_flush(&queue, conn); csa_finish(&queue, conn, CSA_FINISH_SENDING); csa_clear(&queue); " + body
 		}
 		fmt.Fprintf(&source, "%s %s(%s) { %s }\n", result, e.Name, strings.Join(params, ", "), body)
 	}
@@ -69,12 +71,40 @@ func TestHeader(t *testing.T) {
 					}
 				}
 			}
+			if g.exports["_initialize"] != fmt.Sprint([]string(nil), []string(nil)) {
+				t.Errorf("it exports _initialize as %q", g.exports["_initialize"])
+			}
 			for _, e := range GuestExports {
 				if got, want := g.exports[e.Name], signatureOf(&e.Function); got != want {
 					t.Errorf("%s is exported as %q, want %q", e.Name, got, want)
 				}
 			}
 		})
+	}
+}
+
+// A guest that does not look at what send or csa_write have taken is warned of.
+func TestHeaderWarns(t *testing.T) {
+	header, err := filepath.Abs("../sdk/c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for call, warns := range map[string]bool{
+		"csa_v1_send(conn, window, len);":            true,
+		"csa_write(&queue, conn, window, len);":      true,
+		"len = csa_v1_send(conn, window, len);":      false,
+		"csa_v1_receive(conn, 1);":                   false,
+		"len = csa_write(&queue, conn, window, 10);": false,
+	} {
+		in := filepath.Join(t.TempDir(), "guest.c")
+		text := "#include \"csa.h\"\nCSA_DEFINE_WINDOW(window, 4096)\nCSA_DEFINE_QUEUE(queue, 100)\nint32_t csa_data(int32_t conn, int32_t len) { (void)queue; " + call + " return len; }\n"
+		if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said, err := exec.Command(compiler(t, in), "--target=wasm32", "-std=c99", "-Wall", "-Wextra", "-ffreestanding", "-fsyntax-only", "-I"+header, in).CombinedOutput()
+		if err != nil || strings.Contains(string(said), "-Wunused-result") != warns || !warns && len(said) > 0 {
+			t.Errorf("%s is answered with %v: %s", call, err, said)
+		}
 	}
 }
 

@@ -61,8 +61,17 @@ c_guest() {
 	chmod 644 "$out/$2"
 }
 
+cc_guest() {
+	mkdir -p "$out/$(dirname "$2")"
+	clang-19 --target=wasm32 -std=c++17 -Os -nostdlib -ffreestanding -Wall -Wextra -Werror \
+		-Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=1024 -Wl,--strip-all -o "$out/$2" "$1"
+	chmod 644 "$out/$2"
+}
+
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
-guests=(echo/echo.wasm)
+c_guest testdata/answers.c testdata/answers.wasm
+cc_guest testdata/statics.cc testdata/statics.wasm
+guests=(echo/echo.wasm testdata/answers.wasm testdata/statics.wasm)
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

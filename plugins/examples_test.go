@@ -2,8 +2,11 @@ package plugins
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -92,5 +95,61 @@ func TestShippedCommand(t *testing.T) {
 	p.awaitEnd(t)
 	if text := n.log.text(); text != "" {
 		t.Errorf("the log is %q", text)
+	}
+}
+
+// What csa_write of csa.h takes is sent, all of it and in order, whatever room the inbox
+// has at each time, and what csa_finish was told comes behind it.
+func TestQueuedWritesOfC(t *testing.T) {
+	code := shipped(t, "testdata/answers.wasm")
+	const size = 1000
+	for seed := range uint64(20) {
+		n := newTenant(t, 0)
+		i, err := n.load(code, Events).Instantiate(listener())
+		if err != nil {
+			t.Fatal(err)
+		}
+		random := rand.New(rand.NewPCG(seed, 1))
+		f := &fake{}
+		h := open(i, f)
+		asked, left := 0, 0
+		writable := func() { i.deliver(event{call: callWritable, handle: h, conn: f}) }
+		for range 200 {
+			f.room = random.IntN(3 * size)
+			offered := left + size*random.IntN(3)
+			if offered > 0 {
+				used := i.data(h, f, int(offered))
+				if used < 0 || used%size != 0 {
+					t.Fatalf("of %d bytes it consumed %d", offered, used)
+				}
+				asked, left = asked+used/size, offered-used
+			}
+			f.room += random.IntN(size)
+			writable()
+		}
+		f.room = 1 << 20
+		writable()
+		f.room = 2
+		i.eof(h, f)
+		if len(f.did) > 0 {
+			t.Errorf("with something in its queue it says %v", f.did)
+		}
+		f.room = 1 << 20
+		writable()
+		writable()
+		var want []byte
+		for k := range uint32(asked) {
+			want = append(binary.LittleEndian.AppendUint32(want, k), make([]byte, size-4)...)
+		}
+		if want = append(want, "over"...); !bytes.Equal(f.sent, want) {
+			t.Errorf("of %d bytes it sent %d, or they differ", len(want), len(f.sent))
+		}
+		if !slices.Equal(f.did, []string{"producerFinished"}) {
+			t.Errorf("at the end it says %v", f.did)
+		}
+		if c := n.log.counts; c["waits"] == 0 || c["full"] == 0 {
+			t.Errorf("it has not waited: %v", c)
+		}
+		i.Close()
 	}
 }

@@ -77,6 +77,9 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 		}
 		fmt.Fprintf(w, "ignored   custom sections %s\n", strings.Join(names, ", "))
 	}
+	for _, what := range r.Warnings {
+		fmt.Fprintf(w, "warning   %s: %s\n", name, what)
+	}
 	writeRefusals(w, name, r)
 }
 

@@ -134,6 +134,17 @@ var modules = map[string]func() []byte{
 		m.Memory(1)
 		return finishHandler(m)
 	},
+	// What wasm-ld makes of statics that nobody constructs.
+	"constructors": func() []byte {
+		m := w.New()
+		m.Memory(1)
+		ctors := m.Func("", ":", "", w.Nop)
+		window := m.Func("", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+		data := m.Func("", "ii:i", "", w.LocalGet(1))
+		m.Func("csa_window", ":I", "", w.Call(ctors), w.Call(window))
+		m.Func("csa_data", "ii:i", "", w.Call(ctors), w.LocalGet(0), w.LocalGet(1), w.Call(data))
+		return m.Bytes()
+	},
 	"fuel-name": func() []byte {
 		m := w.Echo()
 		m.Export("bulkhead.fuel", 3, m.Global('I', true, w.I64Const(0)))

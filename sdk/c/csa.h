@@ -122,18 +122,22 @@ extern "C" {
 #define CSA_INFO_TENANT 3 /* The name of the tenant the connection belongs to. */
 #define CSA_INFO_TRANSPORT 4 /* "tcp", "unix" or "udp". */
 #define CSA_INFO_SERVER_NAME 5 /* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none. So are all that follow. */
-#define CSA_INFO_A_L_P_N 6 /* The application protocol that both sides have agreed on. */
-#define CSA_INFO_T_L_S_VERSION 7 /* "TLS 1.2" or "TLS 1.3". */
+#define CSA_INFO_ALPN 6 /* The application protocol that both sides have agreed on. */
+#define CSA_INFO_TLS_VERSION 7 /* "TLS 1.2" or "TLS 1.3". */
 #define CSA_INFO_CIPHER 8 /* The name of the cipher suite, as IANA writes it. */
 #define CSA_INFO_CLIENT_SUBJECT 9 /* The subject of the certificate that the client has shown and the host has verified, as RFC 2253 writes it. */
 #define CSA_INFO_CLIENT_NAMES 10 /* Are the names that the same certificate is made out to, each as "DNS:", "IP:", "email:" or "URI:" and the name, with a line feed between two. */
 #define CSA_INFO_CLIENT_FINGERPRINT 11 /* The SHA-256 of the same certificate, in 64 hex digits. */
+#define CSA_INFO_A_L_P_N CSA_INFO_ALPN /* its name in earlier versions of this header */
+#define CSA_INFO_T_L_S_VERSION CSA_INFO_TLS_VERSION /* its name in earlier versions of this header */
 
 /*
  * The roles of makessl. Any other value is INVALID.
  */
-#define CSA_T_L_S_SERVER 0 /* The peer is the client of the handshake. */
-#define CSA_T_L_S_CLIENT 1 /* The peer is the server of the handshake. */
+#define CSA_TLS_SERVER 0 /* The peer is the client of the handshake. */
+#define CSA_TLS_CLIENT 1 /* The peer is the server of the handshake. */
+#define CSA_T_L_S_SERVER CSA_TLS_SERVER /* its name in earlier versions of this header */
+#define CSA_T_L_S_CLIENT CSA_TLS_CLIENT /* its name in earlier versions of this header */
 
 /*
  * The clocks. Any other value is INVALID.
@@ -166,6 +170,9 @@ extern "C" {
 
 #define CSA_IMPORT(name) __attribute__((import_module("csa_v1"), import_name(name)))
 
+/* What a send has not taken is lost if nobody looks at its result. */
+#define CSA_MUST_USE __attribute__((warn_unused_result))
+
 /*
  * Puts `len` bytes at `ptr` into the inbox of `conn`: as many as it has room
  * for. Returns how many it took, which for a `len` above 0 is at least 1.
@@ -192,7 +199,7 @@ extern "C" {
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED, QUOTA.
  */
-CSA_IMPORT("send")
+CSA_IMPORT("send") CSA_MUST_USE
 int32_t csa_v1_send(int32_t conn, const void *ptr, int32_t len);
 
 /*
@@ -508,16 +515,182 @@ void csa_message(int32_t topic_len, int32_t len);
 CSA_EXPORT(csa_stop)
 void csa_stop(void);
 
+/* --- The start -------------------------------------------------------------- */
+
 /*
- * Defines the window: an array of bytes with this name and length, and the
- * csa_window that tells the host of it. For the top level of one source file.
+ * Constructors are what runs before anything else: of objects of static storage in
+ * C++, and functions with the attribute "constructor". The host calls _initialize
+ * once in every instance, which CSA_DEFINE_WINDOW defines, and that calls
+ * them. Without it nobody would, and then wasm-ld takes the module for a
+ * command and has every export run all of them again: what such objects have
+ * become would be lost at each callback. The definition is weak, so that the
+ * one of a C library's start files for reactors takes its place.
+ */
+void __wasm_call_ctors(void);
+
+CSA_EXPORT(_initialize)
+void _initialize(void);
+
+/*
+ * Defines the window: an array of bytes with this name and length, the
+ * csa_window that tells the host of it, and _initialize. For the top level of
+ * one source file.
  */
 #define CSA_DEFINE_WINDOW(name, length)                                        \
 	static uint8_t name[length] __attribute__((aligned(16)));              \
 	int64_t csa_window(void)                                               \
 	{                                                                      \
 		return (int64_t)((uint64_t)(uintptr_t)(name) << 32 | (length)); \
+	}                                                                      \
+	__attribute__((weak)) void _initialize(void)                           \
+	{                                                                      \
+		__wasm_call_ctors();                                           \
 	}
+
+/* --- Queued writing --------------------------------------------------------- */
+
+/*
+ * A queue holds what a connection's inbox had no room for. There is one for
+ * each connection: one in all where every connection has an instance of its
+ * own, as it is by default. It is not for UDP, where each send is a datagram.
+ *
+ *     CSA_DEFINE_WINDOW(window, 65536)
+ *     CSA_DEFINE_QUEUE(queue, 65536)
+ *
+ *     int32_t csa_data(int32_t conn, int32_t len)
+ *     {
+ *         int32_t n = 0;
+ *
+ *         while (len - n >= 10) {
+ *             int32_t e = csa_write(&queue, conn, "0123456789", 10);
+ *             if (e == CSA_AGAIN)
+ *                 break;
+ *             if (e < 0)
+ *                 return e;
+ *             n += 10;
+ *         }
+ *         return n;
+ *     }
+ *     void csa_writable(int32_t conn) { csa_flush(&queue, conn); }
+ *     void csa_eof(int32_t conn) { csa_finish(&queue, conn, CSA_PRODUCER_FINISHED); }
+ *
+ * What csa_data leaves unconsumed is offered again after csa_writable, and
+ * csa_eof waits for that. What is written to a connection before it is open, or
+ * while its handshake goes on, waits without a csa_writable: a guest that
+ * does so calls csa_flush in csa_open and csa_secured too. A guest that uses queues defines all three: without
+ * csa_writable they are never emptied, and without csa_eof the host ends the
+ * connection for the guest while something may be in its queue.
+ */
+struct csa_queue {
+	uint8_t *bytes; /* its memory, which stays the guest's */
+	int32_t size;   /* how many there are */
+	int32_t start;  /* where what waits begins; it goes on at 0 behind the end */
+	int32_t len;    /* how much waits */
+	int32_t last;   /* what csa_finish wants said when nothing waits; -1: nothing */
+};
+
+/*
+ * Defines a queue with this name, empty, and its memory of so many bytes. For
+ * a file or a function; a table of queues is filled in csa_start, with memory
+ * of the guest's and csa_clear.
+ */
+#define CSA_DEFINE_QUEUE(name, length)                                         \
+	static uint8_t name##_bytes[length];                                   \
+	static struct csa_queue name = {name##_bytes, length, 0, 0, -1};
+
+/*
+ * Forgets what waits, for another connection.
+ */
+static inline void csa_clear(struct csa_queue *q)
+{
+	q->start = 0;
+	q->len = 0;
+	q->last = -1;
+}
+
+/*
+ * Sends all of the len bytes at ptr, or nothing: what the inbox has no room
+ * for waits in the queue, behind what waits there already. Returns len; AGAIN
+ * when the queue has no room for all of it now, after which csa_writable
+ * comes; QUOTA when it is longer than the queue, so that it never will have;
+ * CLOSED after csa_finish; or what send has answered.
+ */
+static inline CSA_MUST_USE int32_t csa_write(struct csa_queue *q, int32_t conn, const void *ptr, int32_t len)
+{
+	const uint8_t *p = (const uint8_t *)ptr;
+	int32_t n = 0, at;
+
+	if (len < 0)
+		return CSA_INVALID;
+	if (q->last >= 0)
+		return CSA_CLOSED;
+	if (len > q->size)
+		return CSA_QUOTA;
+	if (len > q->size - q->len)
+		return CSA_AGAIN;
+	if (q->len == 0) {
+		n = csa_v1_send(conn, p, len);
+		if (n == CSA_AGAIN)
+			n = 0;
+		if (n < 0)
+			return n;
+		q->start = 0;
+	}
+	at = q->len < q->size - q->start ? q->start + q->len : q->len - (q->size - q->start);
+	q->len += len - n;
+	for (; n < len; n++) {
+		q->bytes[at] = p[n];
+		at = at + 1 == q->size ? 0 : at + 1;
+	}
+	return len;
+}
+
+/*
+ * Sends what waits, as far as the inbox has room, and then says what csa_finish
+ * was told. It is for csa_writable. Returns how many bytes still wait, for
+ * which csa_writable comes again, or what send has answered; then nothing
+ * waits any more.
+ */
+static inline int32_t csa_flush(struct csa_queue *q, int32_t conn)
+{
+	while (q->len > 0) {
+		int32_t part = q->size - q->start, n;
+
+		if (part > q->len)
+			part = q->len;
+		n = csa_v1_send(conn, q->bytes + q->start, part);
+		if (n == CSA_AGAIN)
+			return q->len;
+		if (n < 0) {
+			csa_clear(q);
+			return n;
+		}
+		q->start = n == q->size - q->start ? 0 : q->start + n;
+		q->len -= n;
+		if (n < part)
+			return q->len;
+	}
+	if (q->last >= 0) {
+		int32_t what = q->last;
+
+		q->last = -1;
+		return csa_v1_control(conn, what);
+	}
+	return 0;
+}
+
+/*
+ * Tells control that the guest has sent its last byte, as soon as nothing
+ * waits: what is CSA_PRODUCER_FINISHED or CSA_FINISH_SENDING. Returns OK, or
+ * what control has answered.
+ */
+static inline int32_t csa_finish(struct csa_queue *q, int32_t conn, int32_t what)
+{
+	if (q->len == 0)
+		return csa_v1_control(conn, what);
+	q->last = what;
+	return CSA_OK;
+}
 
 #ifdef __cplusplus
 }

@@ -35,6 +35,7 @@ type group struct {
 type constantDoc struct {
 	Name  string // in Go
 	C     string // in the C header
+	Old   string // in earlier versions of the C header; "" where that is C
 	Value string // a Go and C literal
 	Doc   string // one paragraph, without the name it starts with
 }
@@ -84,7 +85,12 @@ func documented(id *ast.Ident, doc string, v constant.Value) (constantDoc, error
 	// "X is the ..." and "X: the ..." both leave a sentence to print.
 	rest = strings.TrimPrefix(rest, ": ")
 	rest = strings.TrimPrefix(rest, "is ")
-	return constantDoc{Name: id.Name, C: "CSA_" + upper(id.Name), Value: v.ExactString(), Doc: capital(rest)}, nil
+	doc = capital(rest)
+	c := constantDoc{Name: id.Name, C: "CSA_" + upper(id.Name), Value: v.ExactString(), Doc: doc}
+	if old := "CSA_" + spelt(id.Name); old != c.C {
+		c.Old = old
+	}
+	return c, nil
 }
 
 func paragraph(c *ast.CommentGroup) string {
@@ -98,11 +104,27 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// upper writes a Go name as a macro is written: InfoPeer becomes INFO_PEER.
+// upper writes a Go name as a macro is written: InfoPeer becomes INFO_PEER, and
+// InfoTLSVersion INFO_TLS_VERSION.
 func upper(name string) string {
+	letters := []rune(name)
+	return underscored(letters, func(i int) bool {
+		return !unicode.IsUpper(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1])
+	})
+}
+
+// spelt is what upper was once, which took each capital for the start of a word. The
+// names that differ stay in the header, since nothing of a version is taken away.
+func spelt(name string) string {
+	return underscored([]rune(name), func(int) bool { return true })
+}
+
+// underscored writes capitals, with an underscore in front of each letter that was one
+// and begins a word.
+func underscored(letters []rune, begins func(i int) bool) string {
 	var b strings.Builder
-	for i, r := range name {
-		if i > 0 && unicode.IsUpper(r) {
+	for i, r := range letters {
+		if i > 0 && unicode.IsUpper(r) && begins(i) {
 			b.WriteByte('_')
 		}
 		b.WriteRune(unicode.ToUpper(r))

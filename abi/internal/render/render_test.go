@@ -22,11 +22,24 @@ func TestConstantsNeedTheirComments(t *testing.T) {
 	if err != nil || len(groups) != 1 || groups[0].Doc != "Some." {
 		t.Fatal(groups, err)
 	}
-	if got := groups[0].Constants[0]; got != (constantDoc{"FooBar", "CSA_FOO_BAR", "16", "A thing."}) {
+	if got := groups[0].Constants[0]; got != (constantDoc{"FooBar", "CSA_FOO_BAR", "", "16", "A thing."}) {
 		t.Error(got)
 	}
-	if got := groups[0].Constants[1]; got != (constantDoc{"Baz", "CSA_BAZ", `"x"`, "Or none."}) {
+	if got := groups[0].Constants[1]; got != (constantDoc{"Baz", "CSA_BAZ", "", `"x"`, "Or none."}) {
 		t.Error(got)
+	}
+}
+
+// A word in capitals is one word. The header had each letter of it for one, and those
+// names stay.
+func TestMacroNames(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"InfoPeer": {"INFO_PEER", "INFO_PEER"}, "InfoALPN": {"INFO_ALPN", "INFO_A_L_P_N"}, "TLSServer": {"TLS_SERVER", "T_L_S_SERVER"},
+		"InfoTLSVersion": {"INFO_TLS_VERSION", "INFO_T_L_S_VERSION"}, "TLS": {"TLS", "T_L_S"}, "OK": {"OK", "O_K"}, "Ok": {"OK", "OK"},
+	} {
+		if got := [2]string{upper(name), spelt(name)}; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
 	}
 }
 

@@ -1,0 +1,81 @@
+package examples_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"path/filepath"
+	"testing"
+
+	"bulkhead/host"
+	"bulkhead/host/hosttest"
+)
+
+// serveC runs a guest of testdata.
+func serveC(t *testing.T, guest, more string) *host.Host {
+	t.Helper()
+	plugin, err := filepath.Abs("testdata/" + guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hosttest.Serve(t, fmt.Sprintf(`
+[host]
+state = %q
+[tenant.acme]
+[[listener]]
+name = "guest"
+tenant = "acme"
+address = "tcp://127.0.0.1:0"
+plugin = %q
+%s
+`, hosttest.State(), plugin, more), host.Options{})
+}
+
+// What C++ objects of static storage have become is still there at the next callback.
+// wasm-ld has every export run all constructors anew, unless something calls them.
+func TestStaticsStay(t *testing.T) {
+	for _, more := range []string{"", "snapshot = false", `instance = "loop"`} {
+		t.Run(more, func(t *testing.T) {
+			h := serveC(t, "statics.wasm", more)
+			conn := hosttest.Dial(t, h.Addr("guest"))
+			for i := range 4 {
+				hosttest.Say(t, conn, "x")
+				hosttest.Hear(t, conn, fmt.Sprintf("%d%d\n", i+1, i+1))
+			}
+		})
+	}
+}
+
+// A guest that writes through a queue loses nothing to a peer that does not read for a
+// while, and its last words come last.
+func TestNothingIsLostBehindAFullInbox(t *testing.T) {
+	const requests, size = 16_000, 1000 // more than what all buffers hold
+	h := serveC(t, "answers.wasm", "")
+	conn := hosttest.Dial(t, h.Addr("guest"))
+	written := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(make([]byte, size*requests))
+		if err == nil {
+			err = conn.CloseWrite()
+		}
+		written <- err
+	}()
+	counts := func() map[string]int64 { return h.Stats().Tenants[0].Counts }
+	hosttest.Eventually(t, "something waits in the queue", func() bool { return counts()["waits"] > 0 })
+	got, err := io.ReadAll(conn)
+	if err != nil {
+		t.Error(err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	var want []byte
+	for i := range uint32(requests) {
+		want = append(binary.LittleEndian.AppendUint32(want, i), make([]byte, size-4)...)
+	}
+	if want = append(want, "over"...); !bytes.Equal(got, want) {
+		t.Errorf("of %d bytes %d came, or they differ; they end with %q", len(want), len(got), got[max(0, len(got)-20):])
+	}
+	t.Logf("%v", counts())
+}
