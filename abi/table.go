@@ -116,7 +116,7 @@ var HostFunctions = []Function{
 		Results: i32,
 		Doc: "Pauses (0) or resumes (1) reading from `conn`. While it is paused no `csa_data` and no `csa_eof` come, and the peer is held back by the network. " +
 			"Resuming offers what was not consumed again, also when reading was not paused, but never before this event is over. Any other `on` is INVALID.\n\n" +
-			"Nothing holds a peer over UDP back: while reading is paused, up to 16 of its datagrams, of 64 KiB together, wait in order, and the others are lost. The same holds while a call of the instance takes long.",
+			"Nothing holds a peer over UDP back: while reading is paused, some of its datagrams wait in order (`waiting_datagrams`, `waiting_bytes`), and the others are lost. The same holds while a call of the instance takes long.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	},

@@ -75,6 +75,13 @@ func (f *fifo) room(l *Loop, budget Budget, n int) []byte {
 	return f.b[f.end:]
 }
 
+// crowded reports whether n more bytes would have many moved within a large buffer, to gain
+// little: whoever is always nearly full would pay for that with each datagram.
+func (f *fifo) crowded(n int) bool {
+	size := len(f.b)
+	return size > 16*smallestBuffer && int(f.end)+n > size && f.len()+n <= size && int(f.start) < size/2
+}
+
 // append copies p behind the last byte; it reports false, and takes nothing,
 // when the budget has no room.
 func (f *fifo) append(l *Loop, budget Budget, p []byte) bool {

@@ -50,6 +50,11 @@ type Settings struct {
 	// long, the system has sent or asked again, and nothing at all came back. It holds for TCP
 	// on Linux; elsewhere the system decides. Zero or less: the system does.
 	UserTimeout time.Duration
+	// WaitingDatagrams and WaitingBytes bound what waits of one peer over UDP while its handler
+	// takes none: how many datagrams, and how many bytes of them, with 4 for each. Above
+	// 16 datagrams or 64 KiB a peer has more only while those of the socket's peers together
+	// are less than 8 times WaitingBytes. Zero or less: 16, and 64 KiB.
+	WaitingDatagrams, WaitingBytes int
 	// MinRate is the least that the peer has to move while it owes something, in
 	// bytes a second: the rest of what it has begun to send, or room for bytes that
 	// wait. It may be behind by a minute. Zero or less: nothing.
@@ -251,6 +256,9 @@ func (c *CSA) ProducerFinished() {
 	}
 	c.set(finishing | sendFinished)
 	c.clear(paused | full | offering)
+	if c.datagram != nil {
+		c.datagram.dropWaiting()
+	}
 	c.rest.release(c.loop, c.wiring.Budget)
 	c.stopTimers()
 	if c.datagram != nil {
@@ -341,6 +349,9 @@ func (c *CSA) bury() {
 		closeSocket(int(c.fd))
 	}
 	c.inbox.release(l, c.wiring.Budget)
+	if c.datagram != nil {
+		c.datagram.dropWaiting()
+	}
 	c.rest.release(l, c.wiring.Budget)
 	if c.secure != nil {
 		c.secure.release()

@@ -66,10 +66,13 @@ const (
 	longestDatagram = 64 << 10
 	// batchesPerTurn bounds what a socket reads in one turn of the loop.
 	batchesPerTurn = 8
-	// mostWaiting is how many datagrams of one peer wait for its handler, and
-	// mostWaitingBytes how many bytes of them, with frameHeader for each.
+	// mostWaiting is how many datagrams of one peer wait for its handler where nothing is
+	// said, and mostWaitingBytes how many bytes of them, with frameHeader for each. So
+	// much any peer may have; what is more, all peers of a socket share.
 	mostWaiting      = 16
 	mostWaitingBytes = 64 << 10
+	// sharedWaiting is how many times WaitingBytes all peers of a socket may have waiting.
+	sharedWaiting = 8
 	// evictionTries is how many peers are looked at to find one to end.
 	evictionTries = 8
 	// frameHeader is how long the length before each datagram in a fifo is.
@@ -119,6 +122,7 @@ type DatagramSocket struct {
 	budget   Budget
 	local    netip.AddrPort
 	drops    uint32 // the system's count, as last seen
+	waiting  int    // bytes in the rests of all peers
 
 	peers map[peerKey]*datagramPeer
 	// young are the peers of one datagram, in the order in which they came.

@@ -14,7 +14,7 @@ type message struct {
 	n uint32
 }
 
-// controlSpace is room for in6_pktinfo or in_pktinfo, and the count of SO_RXQ_OVFL.
+// controlSpace is room for in6_pktinfo, in_pktinfo, and the count of SO_RXQ_OVFL.
 const controlSpace = 96
 
 // control is aligned as the headers in it have to be.
@@ -117,6 +117,7 @@ func (k *peerKey) setPeer(name []byte) {
 // addresses it was sent to (zero if it is none that an answer could be sent from), and how many the socket has dropped.
 func parseControl(b []byte) (local [16]byte, drops uint32, counted bool) {
 	head := unix.CmsgLen(0)
+	four := false // the address of IPv4 says more than the same one in its IPv6 form
 	for len(b) >= head {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
 		if uint64(h.Len) < uint64(head) || uint64(h.Len) > uint64(len(b)) {
@@ -127,7 +128,8 @@ func parseControl(b []byte) (local [16]byte, drops uint32, counted bool) {
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 			// ipi_spec_dst: an address of this machine also when ipi_addr is a broadcast's.
 			(*peerKey)(nil).setIP4(&local, [4]byte(data[4:8]))
-		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			four = true
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo && !four:
 			copy(local[:], data[:16])
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
 			drops, counted = binary.NativeEndian.Uint32(data), true
@@ -245,7 +247,8 @@ func prepareDatagrams(s *DatagramSocket) {
 	}
 	if s.six {
 		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-	} else {
-		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 	}
+	// Also of IPv6, which may be of both: what is broadcast over IPv4 is answered from
+	// an address of this machine, which only this option says.
+	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 }

@@ -25,6 +25,7 @@ func FuzzDatagramControl(f *testing.F) {
 	f.Add(head(unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo))
 	f.Add(head(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo))
 	f.Add(append(head(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 4), head(unix.IPPROTO_IP, unix.IP_PKTINFO, 12)...))
+	f.Add(append(head(unix.IPPROTO_IP, unix.IP_PKTINFO, 12), head(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)...))
 	f.Add([]byte{16})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c control

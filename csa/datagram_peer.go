@@ -184,12 +184,33 @@ func (p *datagramPeer) came(n int) {
 
 // keep has a datagram wait.
 func (p *datagramPeer) keep(payload []byte) bool {
-	f := &p.c.rest
-	if p.waiting == mostWaiting || f.len()+frameHeader+len(payload) > mostWaitingBytes || !p.addFrame(f, payload) {
+	f, s, set := &p.c.rest, p.socket, p.c.wiring.Settings
+	count, size := set.WaitingDatagrams, set.WaitingBytes
+	if count <= 0 {
+		count = mostWaiting
+	}
+	if size <= 0 {
+		size = mostWaitingBytes
+	}
+	n := frameHeader + len(payload)
+	if p.waiting >= count || f.len()+n > size {
+		return false
+	}
+	if (p.waiting >= mostWaiting || f.len()+n > mostWaitingBytes) && s.waiting+n > sharedWaiting*size {
+		return false
+	}
+	if f.crowded(n) || !p.addFrame(f, payload) {
 		return false
 	}
 	p.waiting++
+	s.waiting += n
 	return true
+}
+
+// dropWaiting forgets what waits, before the rest is released.
+func (p *datagramPeer) dropWaiting() {
+	p.socket.waiting -= p.c.rest.len()
+	p.waiting = 0
 }
 
 // deliver hands p, which is the start of the window, to the handler.
@@ -247,6 +268,7 @@ func (p *datagramPeer) offer() {
 	n := copy(window, payload)
 	long := len(payload) > n
 	p.dropFrame(&c.rest, len(payload))
+	p.socket.waiting -= frameHeader + len(payload)
 	p.waiting--
 	p.offerLater()
 	if long {

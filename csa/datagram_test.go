@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,23 @@ func TestRepliesComeFromWhereTheDatagramWentTo(t *testing.T) {
 				}
 			})
 		}
+		// What was broadcast is answered from an address of the machine.
+		if network != "udp6" {
+			pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = pc.SetDeadline(time.Now().Add(20 * time.Second))
+			to, _ := strconv.Atoi(port)
+			if _, err := pc.WriteTo([]byte("anybody?"), &net.UDPAddr{IP: net.IPv4(127, 255, 255, 255), Port: to}); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 10)
+			if n, from, err := pc.ReadFrom(buf); err != nil || string(buf[:n]) != "anybody?" || from.String() != "127.0.0.1:"+port {
+				t.Errorf("%s: a broadcast is answered with %q from %v, %v", network, buf[:n], from, err)
+			}
+			pc.Close()
+		}
 		// One peer who speaks to two addresses has two connections.
 		if network == "udp4" {
 			pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -231,7 +249,7 @@ func TestRepliesComeFromWhereTheDatagramWentTo(t *testing.T) {
 				}
 			}
 			b.on(func() {
-				if s.Len() != len(hosts)+2 {
+				if s.Len() != len(hosts)+3 {
 					t.Errorf("%d peers", s.Len())
 				}
 			})
@@ -337,6 +355,74 @@ func TestBytesThatWaitAreBounded(t *testing.T) {
 			t.Errorf("%d bytes are held", held)
 		}
 	})
+}
+
+// How many of a peer wait, and how many bytes, is for the settings to say; what is more than
+// any peer may have is shared.
+func TestSettingsBoundWhatWaits(t *testing.T) {
+	b := newBench(t)
+	b.set.WaitingDatagrams, b.set.WaitingBytes = 60, 200_000
+	h := &script{window: make([]byte, 64<<10), open: func(c *CSA) { c.Receive(false) }}
+	g := &guests{handler: h}
+	s, addr := b.udp("udp4", "127.0.0.1:0", g)
+	say := func(n, size, lost int) {
+		t.Helper()
+		var before, kept int
+		b.on(func() { before, kept = g.lost[LostBacklog], s.waiting })
+		c := b.client(addr)
+		for k := range n { // one at a time, since the system's buffer may be small
+			tell(t, c, strings.Repeat("x", size))
+			b.until("it has come", func() bool {
+				return s.waiting-kept+(g.lost[LostBacklog]-before)*(size+frameHeader) >= (k+1)*(size+frameHeader)
+			})
+		}
+		b.on(func() {
+			if got := g.lost[LostBacklog] - before; got != lost {
+				t.Errorf("of %d of %d bytes %d are lost, want %d", n, size, got, lost)
+			}
+		})
+	}
+	say(70, 10, 10)
+	say(25, 9000, 3) // 22 are 198,088 bytes
+	// Of 1,600,000 bytes that all have together, 8 times WaitingBytes, it is 198,928 by now.
+	for range 7 {
+		say(22, 9000, 0)
+	}
+	// What is left is for nobody to take: a peer has 64 KiB of its own.
+	say(22, 9000, 15)
+	say(16, 10, 0)
+	say(17, 10, 1)
+	b.on(func() { s.Close(Orderly) })
+	b.on(func() {
+		if s.waiting != 0 {
+			t.Errorf("%d bytes are still counted", s.waiting)
+		}
+	})
+}
+
+// A queue that is always nearly full moves its bytes now and then, and not for each datagram.
+func TestACrowdedQueue(t *testing.T) {
+	var f fifo
+	l := &Loop{}
+	n := 1000
+	for f.append(l, Unlimited{}, make([]byte, n)) && len(f.b) < 1<<20 || int(f.end)+n <= len(f.b) {
+	}
+	moves, taken := 0, 0
+	for range 5000 {
+		f.discard(l, Unlimited{}, n)
+		if f.crowded(n) {
+			continue
+		}
+		before := f.start
+		f.append(l, Unlimited{}, make([]byte, n))
+		taken++
+		if f.start < before {
+			moves++
+		}
+	}
+	if len(f.b) != 1<<20 || moves > 20 || taken < 2000 {
+		t.Errorf("of %d bytes, %d moves for %d datagrams", len(f.b), moves, taken)
+	}
 }
 
 func TestTheCapOnPeers(t *testing.T) {

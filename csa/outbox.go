@@ -4,7 +4,7 @@ import "bulkhead/abi"
 
 // Receive pauses (false) or resumes (true) reading. Resuming also offers the
 // unconsumed rest to the handler again, in a later turn of the loop. Over UDP a few
-// datagrams wait while reading is paused, 16 of 64 KiB together, and those above are lost.
+// datagrams wait while reading is paused (Settings.WaitingDatagrams), and those above are lost.
 func (c *CSA) Receive(on bool) {
 	if c.is(finishing | dying | dead) {
 		return

@@ -25,8 +25,8 @@ var losses = [csa.Losses]string{
 	csa.LostNewPeer:  "their senders are new, and over accept_rate, or there is no handler for them, or the host drains",
 	csa.LostNoPlace:  "their senders are new, and over the tenant's or the host's connections",
 	csa.LostTooLong:  "they are longer than the handler's window",
-	csa.LostBacklog:  "the handler is busy, and as many wait for it as may",
-	csa.LostInKernel: "the system's queue is full, as they come faster than they are read",
+	csa.LostBacklog:  "the handler is busy, and as many wait for it as may (waiting_datagrams, waiting_bytes, memory)",
+	csa.LostInKernel: "the system's queue is full, as they come faster than they are read (receive_buffer)",
 	csa.LostUnsent:   "the system did not send them",
 }
 
@@ -37,7 +37,7 @@ func (s *server) openUDP() error {
 	if s.config.Instance == "listener" {
 		n = 1
 	}
-	all, err := listen.OpenAllUDP(s.config.Address.Network, s.config.Address.Host, n)
+	all, err := listen.OpenAllUDP(s.config.Address.Network, s.config.Address.Host, n, s.tuning)
 	if err != nil {
 		return err
 	}

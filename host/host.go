@@ -340,12 +340,14 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 		tuning: listen.Options{
 			Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner,
 			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout,
+			ReceiveBuffer: l.ReceiveBuffer, SendBuffer: l.SendBuffer,
 		},
 	}
 	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
 	s.settings.Lifetime, s.settings.MinRate, s.settings.UserTimeout = l.Lifetime, l.MinRate, l.UserTimeout
+	s.settings.WaitingDatagrams, s.settings.WaitingBytes = l.WaitingDatagrams, l.WaitingBytes
 	s.dialled = s.settings
 	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
 	// while their client is slow, which is not the server's fault: the tenant has chosen whom

@@ -244,6 +244,29 @@ func TestDatagramsBehindALongCall(t *testing.T) {
 	}
 }
 
+// A burst of somebody new is answered, all of it, while the first call goes on.
+func TestABurstFromANewPeer(t *testing.T) {
+	for _, instance := range instanceModes {
+		t.Run(instance, func(t *testing.T) {
+			h := udp(t, datagrams(), instance, "cpu = 4", "event_timeout = \"1m\"", host.Options{})
+			c := dialUDP(t, h.Addr("udp"))
+			_ = c.(*net.UDPConn).SetReadBuffer(1 << 20)
+			hosttest.Say(t, c, "W")
+			long := strings.Repeat("x", 3000)
+			for range 60 {
+				hosttest.Say(t, c, long)
+			}
+			hearOne(t, c, "W")
+			for range 60 {
+				hearOne(t, c, long)
+			}
+			if lost := h.Stats().Listeners[0].Lost; lost != (host.DatagramStats{}) {
+				t.Errorf("lost are %+v", lost)
+			}
+		})
+	}
+}
+
 func TestIdleDatagramPeers(t *testing.T) {
 	clock := &selector.Manual{}
 	h := udp(t, datagrams(), "connection", "", "", onClock(clock))

@@ -23,6 +23,11 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 		if a.Datagrams() {
 			d.checkDatagrams(l)
 		}
+		for _, key := range datagramKeys {
+			if line, given := l.lines[key]; given && !a.Datagrams() {
+				d.fail(line, "leave it out, or listen on udp://", "%s is for UDP, and address is %s", key, quote(a.String()))
+			}
+		}
 	}
 	_, routed := table["route"]
 	if line, given := l.lines["route_timeout"]; given && !routed {
@@ -54,6 +59,9 @@ func (d *decoder) checkKind(l *Listener) {
 	}
 }
 
+// datagramKeys are the keys of UDP listeners alone.
+var datagramKeys = []string{"waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer"}
+
 // checkDatagrams looks at a UDP listener for what only streams have.
 func (d *decoder) checkDatagrams(l *Listener) {
 	address := quote(l.Address.String())
@@ -76,7 +84,7 @@ func (d *decoder) checkDatagrams(l *Listener) {
 // place is how that is written, and owner whose limits they would be.
 func (d *decoder) checkStrayed(l *Listener, table map[string]any, place, owner string) {
 	inner, _ := table["config"].(map[string]any)
-	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
+	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
 		_, strayed := inner[key]
 		if _, given := table[key]; strayed && !given {
 			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above %s if it is meant for the %s", key, place, owner), "%s stands in %s, so it goes to the plugin and the %s keeps its default", key, place, owner)

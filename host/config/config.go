@@ -166,6 +166,11 @@ type Listener struct {
 	Linger time.Duration
 	// Inbox is the most unsent bytes that a connection holds.
 	Inbox int
+	// WaitingDatagrams and WaitingBytes bound what waits of one peer over UDP while its handler
+	// takes none: datagrams, and bytes with 4 for each. ReceiveBuffer and SendBuffer are
+	// how many bytes of datagrams the kernel is asked to hold for a UDP socket, each
+	// way. All mean nothing for streams.
+	WaitingDatagrams, WaitingBytes, ReceiveBuffer, SendBuffer int
 	// OnBadData says what becomes of a connection whose handler sends what
 	// cannot be sent: "close" or "log".
 	OnBadData string

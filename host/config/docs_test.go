@@ -108,19 +108,27 @@ func TestDocs(t *testing.T) {
 	checkDocs(t, "[tenant.NAME]", sections["[tenant.NAME]"], tenantFields, &tenant)
 	settings := DefaultTLS()
 	checkDocs(t, "[listener.tls]", sections["[listener.tls]"], tlsFields, &settings)
-	var sockets, others []field[Listener]
+	var sockets, datagrams, others []field[Listener]
+	datagramRows := make(map[string]docRow)
+	rows := sections["[[listener]]"]
 	for _, f := range listenerFields {
-		if f.name == "mode" || f.name == "owner" {
+		switch {
+		case f.name == "mode" || f.name == "owner":
 			sockets = append(sockets, f)
-		} else {
+		case slices.Contains(datagramKeys, f.name):
+			datagrams = append(datagrams, f)
+			datagramRows[f.name] = rows[f.name]
+			delete(rows, f.name)
+		default:
 			others = append(others, f)
 		}
 	}
-	rows := sections["[[listener]]"]
 	socketRows := map[string]docRow{"mode": rows["mode"], "owner": rows["owner"]}
 	delete(rows, "mode")
 	delete(rows, "owner")
 	checkDocs(t, "[[listener]]", socketRows, sockets, &listener)
+	listener.Address = Address{"udp", ":1"}
+	checkDocs(t, "[[listener]]", datagramRows, datagrams, &listener)
 	listener.Address = Address{"tcp", ":1"}
 	checkDocs(t, "[[listener]]", rows, others, &listener)
 	own := routeFields[:len(routeFields)-len(sharedFields())]

@@ -193,6 +193,10 @@ linger = 07:32:00
 8: owner is for a unix socket with a path, and address is "tcp://127.0.0.1:7001"; leave it out`},
 		{"tcp keys on a socket", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\n", `7: keepalive is for TCP, and address is "unix:///run/e.sock"; leave it out
 8: user_timeout is for TCP, and address is "unix:///run/e.sock"; leave it out`},
+		{"udp keys on tcp", least + "waiting_datagrams = 5\nwaiting_bytes = \"1MiB\"\nreceive_buffer = \"1MiB\"\nsend_buffer = \"1MiB\"\n", `7: waiting_datagrams is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
+8: waiting_bytes is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
+9: receive_buffer is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
+10: send_buffer is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://`},
 		{"stream keys on udp", strings.Replace(least, "tcp://", "udp://", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\nbacklog = 5\nproxy_from = [\"10.0.0.1\"]\nshape = \"stdio\"\n[listener.tls]\nself_signed = [\"a\"]\n", `7: keepalive is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
 8: user_timeout is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
 9: backlog is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://

@@ -251,7 +251,7 @@ func TestLimitsOfUDP(t *testing.T) {
 			t.Errorf("%s is shown:\n%s", key, text)
 		}
 	}
-	for _, want := range []string{`idle_timeout = "30s" `, `lifetime = "24h" `, `inbox = "8KiB" `, `address = "udp://127.0.0.1:7001"`} {
+	for _, want := range []string{`idle_timeout = "30s" `, `lifetime = "24h" `, `inbox = "8KiB" `, `waiting_datagrams = 1024 `, `waiting_bytes = "1MiB" `, `receive_buffer = "1MiB" `, `send_buffer = "256KiB" `, `address = "udp://127.0.0.1:7001"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not shown:\n%s", want, text)
 		}

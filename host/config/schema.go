@@ -134,12 +134,18 @@ func DefaultListener() Listener {
 		RouteTimeout:   10 * time.Second,
 		Linger:         10 * time.Second,
 		Inbox:          64 * kib,
-		OnBadData:      "close",
-		Backlog:        4096,
-		Mode:           0o600,
-		Keepalive:      15 * time.Second,
-		UserTimeout:    30 * time.Second,
-		Config:         []byte("{}"),
+
+		WaitingDatagrams: 1024,
+		WaitingBytes:     mib,
+		ReceiveBuffer:    mib,
+		SendBuffer:       256 * kib,
+
+		OnBadData:   "close",
+		Backlog:     4096,
+		Mode:        0o600,
+		Keepalive:   15 * time.Second,
+		UserTimeout: 30 * time.Second,
+		Config:      []byte("{}"),
 	}
 }
 
@@ -273,6 +279,18 @@ var listenerFields = []field[Listener]{
 	}),
 	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }),
 	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }),
+	intField("waiting_datagrams", 1, 65535, "", func(l *Listener) *int { return &l.WaitingDatagrams }).with(func(f *field[Listener]) {
+		f.note = "of one peer, while its handler takes none"
+	}).with(datagramsOnly),
+	sizeField("waiting_bytes", 4*kib, 8*mib, "1MiB", func(l *Listener) *int { return &l.WaitingBytes }).with(func(f *field[Listener]) {
+		f.note = "of one peer, while its handler takes none"
+	}).with(datagramsOnly),
+	sizeField("receive_buffer", 4*kib, 64*mib, "1MiB", func(l *Listener) *int { return &l.ReceiveBuffer }).with(func(f *field[Listener]) {
+		f.note = "the kernel may hold less"
+	}).with(datagramsOnly),
+	sizeField("send_buffer", 4*kib, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).with(func(f *field[Listener]) {
+		f.note = "the kernel may hold less"
+	}).with(datagramsOnly),
 	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }),
 	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).with(func(f *field[Listener]) {
 		f.note = "the kernel may make it shorter"
@@ -348,6 +366,17 @@ func streamsOnly(f *field[Listener]) {
 	show := f.show
 	f.show = func(l *Listener) string {
 		if l.Address.Datagrams() {
+			return ""
+		}
+		return show(l)
+	}
+}
+
+// datagramsOnly keeps a key out of the limits of a listener of streams.
+func datagramsOnly(f *field[Listener]) {
+	show := f.show
+	f.show = func(l *Listener) string {
+		if !l.Address.Datagrams() {
 			return ""
 		}
 		return show(l)

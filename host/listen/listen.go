@@ -39,6 +39,9 @@ type Options struct {
 	// does not know.
 	Keepalive   time.Duration
 	UserTimeout time.Duration
+	// ReceiveBuffer and SendBuffer are how many bytes of datagrams the system is asked to
+	// hold that have not been read, or sent. It may hold less. Zero or less: its default.
+	ReceiveBuffer, SendBuffer int
 }
 
 // Socket is a listening socket: non-blocking, and closed on exec.

@@ -27,10 +27,10 @@ func OpenAll(network, address string, o Options) ([]*Socket, error) {
 
 // OpenAllUDP is OpenUDP for an address that may be several, as in OpenAll: n sockets for
 // each.
-func OpenAllUDP(network, address string, n int) ([][]*Socket, error) {
+func OpenAllUDP(network, address string, n int, o Options) ([][]*Socket, error) {
 	var all [][]*Socket
 	_, err := openAll(network, address, func(network, address string) ([]*Socket, error) {
-		s, err := OpenUDP(network, address, n)
+		s, err := OpenUDP(network, address, n, o)
 		if err == nil {
 			all = append(all, s)
 		} else if len(all) > 0 && !missing(err) {

@@ -10,16 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiveBuffer is what the system is asked to hold of datagrams that have not been read, in
-// bytes; it may hold less.
-const receiveBuffer = 1 << 20
-
 // OpenUDP binds n sockets, 1 or more, to one address. All that comes from one peer comes to one of
 // them. network is udp, udp4 or udp6; address is host:port. Where the system cannot
-// deal datagrams out over sockets, there is one, whatever n says.
+// deal datagrams out over sockets, there is one, whatever n says. Of the options, those of
+// datagrams hold.
 //
 // Nobody else may have a socket there, also none that would share it.
-func OpenUDP(network, address string, n int) ([]*Socket, error) {
+func OpenUDP(network, address string, n int, o Options) ([]*Socket, error) {
 	var all []*Socket
 	fail := func(err error) ([]*Socket, error) {
 		for _, s := range all {
@@ -32,7 +29,7 @@ func OpenUDP(network, address string, n int) ([]*Socket, error) {
 	}
 	// The first is bound without leave to share, so that it finds out whether
 	// somebody is there; others may join it from then on.
-	first, err := bindUDP(network, address, false)
+	first, err := bindUDP(network, address, false, o)
 	if err != nil {
 		return fail(err)
 	}
@@ -52,7 +49,7 @@ func OpenUDP(network, address string, n int) ([]*Socket, error) {
 		return fail(err)
 	}
 	for len(all) < n {
-		s, err := bindUDP(network, net.JoinHostPort(host, port), true)
+		s, err := bindUDP(network, net.JoinHostPort(host, port), true, o)
 		if err != nil {
 			return fail(err)
 		}
@@ -61,7 +58,7 @@ func OpenUDP(network, address string, n int) ([]*Socket, error) {
 	return all, nil
 }
 
-func bindUDP(network, address string, share bool) (*Socket, error) {
+func bindUDP(network, address string, share bool, o Options) (*Socket, error) {
 	var lc net.ListenConfig
 	if share {
 		lc.Control = func(_, _ string, raw syscall.RawConn) error {
@@ -76,7 +73,12 @@ func bindUDP(network, address string, share bool) (*Socket, error) {
 	}
 	defer conn.Close()
 	udp := conn.(*net.UDPConn)
-	_ = udp.SetReadBuffer(receiveBuffer)
+	if o.ReceiveBuffer > 0 {
+		_ = udp.SetReadBuffer(o.ReceiveBuffer)
+	}
+	if o.SendBuffer > 0 {
+		_ = udp.SetWriteBuffer(o.SendBuffer)
+	}
 	fd, err := take(udp)
 	if err != nil {
 		return nil, err

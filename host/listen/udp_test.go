@@ -14,7 +14,7 @@ import (
 
 func openUDP(t *testing.T, network, address string, n int) []*listen.Socket {
 	t.Helper()
-	all, err := listen.OpenUDP(network, address, n)
+	all, err := listen.OpenUDP(network, address, n, listen.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestAUDPAddressIsTakenOnce(t *testing.T) {
 	for _, n := range []int{1, 3} {
 		all := openUDP(t, "udp", "127.0.0.1:0", n)
 		for _, more := range []int{1, 3} {
-			if other, err := listen.OpenUDP("udp", all[0].Addr, more); err == nil {
+			if other, err := listen.OpenUDP("udp", all[0].Addr, more, listen.Options{}); err == nil {
 				t.Errorf("%d sockets joined %d", len(other), n)
 			} else if !strings.Contains(err.Error(), "listening on udp://127.0.0.1:") || !strings.Contains(err.Error(), "another process listens there") {
 				t.Error(err)
@@ -101,7 +101,7 @@ func TestAUDPAddressIsTakenOnce(t *testing.T) {
 		for _, s := range all {
 			_ = s.Close()
 		}
-		again, err := listen.OpenUDP("udp", all[0].Addr, n)
+		again, err := listen.OpenUDP("udp", all[0].Addr, n, listen.Options{})
 		if err != nil {
 			t.Errorf("it is not free again: %v", err)
 		}
@@ -113,7 +113,7 @@ func TestAUDPAddressIsTakenOnce(t *testing.T) {
 		}
 	}
 	for _, bad := range [][2]string{{"tcp", "127.0.0.1:0"}, {"udp", "192.0.2.1:0"}, {"udp6", "127.0.0.1:0"}, {"udp", "127.0.0.1"}} {
-		if all, err := listen.OpenUDP(bad[0], bad[1], 2); err == nil {
+		if all, err := listen.OpenUDP(bad[0], bad[1], 2, listen.Options{}); err == nil {
 			t.Errorf("%v: %d sockets", bad, len(all))
 		}
 	}

@@ -223,9 +223,9 @@ int32_t csa_v1_control(int32_t conn, int32_t what);
  * Resuming offers what was not consumed again, also when reading was not
  * paused, but never before this event is over. Any other `on` is INVALID.
  *
- * Nothing holds a peer over UDP back: while reading is paused, up to 16 of
- * its datagrams, of 64 KiB together, wait in order, and the others are lost.
- * The same holds while a call of the instance takes long.
+ * Nothing holds a peer over UDP back: while reading is paused, some of its
+ * datagrams wait in order (`waiting_datagrams`, `waiting_bytes`), and the
+ * others are lost. The same holds while a call of the instance takes long.
  *
  * Errors: INVALID, BAD_HANDLE.
  */

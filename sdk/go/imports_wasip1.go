@@ -54,9 +54,9 @@ func hostControl(conn int32, what int32) int32
 // offers what was not consumed again, also when reading was not paused, but
 // never before this event is over. Any other on is INVALID.
 //
-// Nothing holds a peer over UDP back: while reading is paused, up to 16 of
-// its datagrams, of 64 KiB together, wait in order, and the others are lost.
-// The same holds while a call of the instance takes long.
+// Nothing holds a peer over UDP back: while reading is paused, some of its
+// datagrams wait in order (waiting_datagrams, waiting_bytes), and the others
+// are lost. The same holds while a call of the instance takes long.
 //
 //go:wasmimport csa_v1 receive
 //go:noescape
