@@ -59,7 +59,8 @@ func TestDefaults(t *testing.T) {
 			Instance: "connection", Shape: "events", Snapshot: true, IdleTimeout: 5 * time.Minute, ConnectTimeout: 10 * time.Second, EventTimeout: time.Second, RouteTimeout: 10 * time.Second,
 			FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 			Linger: 10 * time.Second, Inbox: 64 << 10, OnBadData: "close", Backlog: 4096, Mode: 0o600,
-			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Config: []byte("{}"), Line: 2,
+			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second,
+			WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Config: []byte("{}"), Line: 2,
 			lines: map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6},
 		}},
 	}
@@ -177,7 +178,8 @@ func TestEveryKey(t *testing.T) {
 		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
 		FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
-		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, Line: line(`name = "a"`) - 1,
+		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second,
+		WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Line: line(`name = "a"`) - 1,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
 	}
 	if !reflect.DeepEqual(a, want) {
