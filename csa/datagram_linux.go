@@ -127,8 +127,10 @@ func parseControl(b []byte) (local [16]byte, drops uint32, counted bool) {
 		switch {
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 			// ipi_spec_dst: an address of this machine also when ipi_addr is a broadcast's.
-			(*peerKey)(nil).setIP4(&local, [4]byte(data[4:8]))
-			four = true
+			if ip := [4]byte(data[4:8]); ip != [4]byte{} { // of one that came before the option was set
+				(*peerKey)(nil).setIP4(&local, ip)
+				four = true
+			}
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo && !four:
 			copy(local[:], data[:16])
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:

@@ -341,6 +341,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 			Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner,
 			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout,
 			ReceiveBuffer: l.ReceiveBuffer, SendBuffer: l.SendBuffer,
+			Groups: listen.Groups{Addresses: l.Group, Interface: l.Interface, Sources: l.Source},
 		},
 	}
 	s.resume = s.accept

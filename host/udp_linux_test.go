@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,4 +84,46 @@ func TestDatagramsLostInTheKernel(t *testing.T) {
 		hosttest.Say(t, c, "x")
 		return h.Stats().Listeners[0].Lost.InKernel > 100
 	})
+}
+
+// A question to a group is answered from an address of this machine.
+func TestAnswersToAGroup(t *testing.T) {
+	for _, network := range []string{"udp", "udp4"} {
+		text := strings.Replace(udpConfig(t, datagrams(), "connection", "", "group = [\"239.255.77.3\"]\ninterface = \"lo\""), "udp4://127.0.0.1:0", network+"://:0", 1)
+		h := hosttest.Serve(t, text, host.Options{})
+		_, port, err := net.SplitHostPort(h.Addr("udp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, _ := strconv.Atoi(port)
+		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+		raw, err := c.(*net.UDPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInet4Addr(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, [4]byte{127, 0, 0, 1})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := c.WriteTo([]byte("anybody?"), &net.UDPAddr{IP: net.IPv4(239, 255, 77, 3), Port: to}); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 100)
+			n, from, err := c.ReadFrom(buf)
+			if err != nil || string(buf[:n]) != "anybody?" || from.String() != "127.0.0.1:"+port {
+				t.Fatalf("%s: heard %q from %v, %v", network, buf[:n], from, err)
+			}
+		}
+		if n := h.Stats().Listeners[0].Accepted; n != 1 {
+			t.Errorf("%s: there are %d connections of one peer", network, n)
+		}
+	}
 }

@@ -60,10 +60,38 @@ func (d *decoder) checkKind(l *Listener) {
 }
 
 // datagramKeys are the keys of UDP listeners alone.
-var datagramKeys = []string{"waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer"}
+var datagramKeys = []string{"waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source"}
+
+// checkGroups looks at whether a UDP listener's groups go with its address.
+func (d *decoder) checkGroups(l *Listener) {
+	_, grouped := l.lines["group"]
+	for _, key := range []string{"interface", "source"} {
+		if line, given := l.lines[key]; given && !grouped {
+			d.fail(line, "leave it out, or say which multicast groups in group", "%s is for a listener with group", key)
+		}
+	}
+	if len(l.Group) == 0 {
+		return
+	}
+	host, port, _ := net.SplitHostPort(l.Address.Host)
+	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+		d.fail(l.LineOf("address"), "write "+quote(l.Address.Network+"://:"+port), "group does not go with address %s, where nothing comes that is sent to a group", quote(l.Address.String()))
+	}
+	wrong := func(key string, all []netip.Addr) {
+		for _, a := range all {
+			if a.Is4() && l.Address.Network == "udp6" || a.Is6() && l.Address.Network == "udp4" {
+				d.fail(l.LineOf(key), "listen on udp://, which is of both families, or leave it out", "%s has %s, and address is %s", key, quote(a.String()), quote(l.Address.String()))
+				return
+			}
+		}
+	}
+	wrong("group", l.Group)
+	wrong("source", l.Source)
+}
 
 // checkDatagrams looks at a UDP listener for what only streams have.
 func (d *decoder) checkDatagrams(l *Listener) {
+	d.checkGroups(l)
 	address := quote(l.Address.String())
 	if l.Shape == "stdio" {
 		d.fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s: a program's input is a stream, and would not see where a datagram ends", address)
@@ -84,7 +112,7 @@ func (d *decoder) checkDatagrams(l *Listener) {
 // place is how that is written, and owner whose limits they would be.
 func (d *decoder) checkStrayed(l *Listener, table map[string]any, place, owner string) {
 	inner, _ := table["config"].(map[string]any)
-	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
+	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
 		_, strayed := inner[key]
 		if _, given := table[key]; strayed && !given {
 			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above %s if it is meant for the %s", key, place, owner), "%s stands in %s, so it goes to the plugin and the %s keeps its default", key, place, owner)

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -171,6 +172,12 @@ type Listener struct {
 	// how many bytes of datagrams the kernel is asked to hold for a UDP socket, each
 	// way. All mean nothing for streams.
 	WaitingDatagrams, WaitingBytes, ReceiveBuffer, SendBuffer int
+	// Group are the multicast groups that a UDP listener joins, on Interface, or, where that is
+	// "", on the interface that the system chooses. Source are those whose datagrams to the
+	// groups are taken; none: everybody's.
+	Group     []netip.Addr
+	Interface string
+	Source    []netip.Addr
 	// OnBadData says what becomes of a connection whose handler sends what
 	// cannot be sent: "close" or "log".
 	OnBadData string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,7 +128,13 @@ func TestDocs(t *testing.T) {
 	delete(rows, "mode")
 	delete(rows, "owner")
 	checkDocs(t, "[[listener]]", socketRows, sockets, &listener)
-	listener.Address = Address{"udp", ":1"}
+	listener.Address, listener.Group = Address{"udp", ":1"}, []netip.Addr{netip.MustParseAddr("239.1.2.3")}
+	for i, f := range datagrams {
+		if f.name == "group" { // it has to be there for the others to be shown
+			datagrams[i].show = func(*Listener) string { return "" }
+		}
+	}
+	datagramRows["source"] = docRow{"[]", datagramRows["source"].limits}
 	checkDocs(t, "[[listener]]", datagramRows, datagrams, &listener)
 	listener.Address = Address{"tcp", ":1"}
 	checkDocs(t, "[[listener]]", rows, others, &listener)
@@ -189,8 +196,8 @@ func TestDocExamples(t *testing.T) {
 			examples = append(examples, body)
 		}
 	}
-	if len(examples) != 7 {
-		t.Fatalf("%d examples, want 7", len(examples))
+	if len(examples) != 8 {
+		t.Fatalf("%d examples, want 8", len(examples))
 	}
 	for _, src := range []string{examples[0], strings.Join(examples[1:], "")} {
 		c, err := Parse(docs, []byte(src), dir)

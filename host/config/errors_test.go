@@ -197,6 +197,14 @@ linger = 07:32:00
 8: waiting_bytes is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
 9: receive_buffer is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
 10: send_buffer is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://`},
+		{"groups", strings.Replace(least, "tcp://", "udp://", 1) + "group = [\"239.1.2.3\"]\n", `5: group does not go with address "udp://127.0.0.1:7001", where nothing comes that is sent to a group; write "udp://:7001"`},
+		{"groups of another family", strings.Replace(least, "tcp://127.0.0.1", "udp4://", 1) + "group = [\"ff02::fb\", \"239.1.2.3\"]\nsource = [\"::1\"]\n", `7: group has "ff02::fb", and address is "udp4://:7001"; listen on udp://, which is of both families, or leave it out
+8: source has "::1", and address is "udp4://:7001"; listen on udp://, which is of both families, or leave it out`},
+		{"no groups", strings.Replace(least, "tcp://127.0.0.1", "udp://", 1) + "interface = \"eth0\"\nsource = [\"10.0.0.1\"]\n", `7: interface is for a listener with group; leave it out, or say which multicast groups in group
+8: source is for a listener with group; leave it out, or say which multicast groups in group`},
+		{"what is no group", strings.Replace(least, "tcp://127.0.0.1", "udp://", 1) + "group = [\"10.0.0.1\"]\n", `7: group = [...] has "10.0.0.1", which is no multicast address; write a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`},
+		{"a group twice", strings.Replace(least, "tcp://127.0.0.1", "udp://", 1) + "group = [\"239.1.2.3\", \"239.1.2.3\"]\ninterface = \"a/b\"\n", `7: group = [...] has "239.1.2.3" twice; keep one of the two
+8: interface = "a/b" is no interface's name; write the name of a network interface, like "eth0"`},
 		{"stream keys on udp", strings.Replace(least, "tcp://", "udp://", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\nbacklog = 5\nproxy_from = [\"10.0.0.1\"]\nshape = \"stdio\"\n[listener.tls]\nself_signed = [\"a\"]\n", `7: keepalive is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
 8: user_timeout is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
 9: backlog is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://

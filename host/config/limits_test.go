@@ -257,6 +257,14 @@ func TestLimitsOfUDP(t *testing.T) {
 		}
 	}
 	checkRoundTrip(t, c)
+	c = mustParse(t, strings.Replace(least, "tcp://127.0.0.1", "udp://", 1)+"group = [\"239.1.2.3\", \"ff02::fb\"]\ninterface = \"eth0\"\nsource = [\"10.0.0.1\"]\n")
+	text = limits(t, c)
+	for _, want := range []string{`group = ["239.1.2.3", "ff02::fb"] `, `interface = "eth0" `, `source = ["10.0.0.1"] `} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not shown:\n%s", want, text)
+		}
+	}
+	checkRoundTrip(t, c)
 	given := mustParse(t, strings.Replace(least, "tcp://", "udp://", 1)+"idle_timeout = \"5m\"\n")
 	if got := given.Listeners[0].IdleTimeout; got != 5*time.Minute {
 		t.Errorf("an idle timeout that is given became %v", got)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -291,6 +293,30 @@ var listenerFields = []field[Listener]{
 	sizeField("send_buffer", 4*kib, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).with(func(f *field[Listener]) {
 		f.note = "the kernel may hold less"
 	}).with(datagramsOnly),
+	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Group }),
+	{
+		name: "interface",
+		want: `the name of a network interface, like "eth0"`,
+		read: func(l *Listener, v *value) {
+			if s, ok := v.str(); ok {
+				if s == "" || len(s) > 15 || strings.ContainsAny(s, "/: \t\n\x00") {
+					v.bad("is no interface's name")
+					return
+				}
+				l.Interface = s
+			}
+		},
+		show: func(l *Listener) string {
+			switch {
+			case len(l.Group) == 0:
+				return ""
+			case l.Interface == "":
+				return "# interface is not given: the system chooses one for each group"
+			}
+			return tomlString(l.Interface)
+		},
+	},
+	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Source }),
 	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }),
 	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).with(func(f *field[Listener]) {
 		f.note = "the kernel may make it shorter"
@@ -369,6 +395,43 @@ func streamsOnly(f *field[Listener]) {
 			return ""
 		}
 		return show(l)
+	}
+}
+
+// addressesField is a list of IP addresses for a UDP listener's groups.
+func addressesField(name, want string, good func(netip.Addr) bool, problem string, at func(l *Listener) *[]netip.Addr) field[Listener] {
+	return field[Listener]{
+		name: name, want: want,
+		read: func(l *Listener, v *value) {
+			list, ok := v.list(64)
+			if !ok {
+				return
+			}
+			var all []netip.Addr
+			for _, s := range list {
+				a, err := netip.ParseAddr(s)
+				if err != nil || a.Zone() != "" || a.Is4In6() || !good(a) {
+					v.bad("has " + quote(s) + ", which " + problem)
+					return
+				}
+				if slices.Contains(all, a) {
+					v.fault(&fault{"has " + quote(s) + " twice", "keep one of the two"})
+					return
+				}
+				all = append(all, a)
+			}
+			*at(l) = all
+		},
+		show: func(l *Listener) string {
+			if len(l.Group) == 0 {
+				return ""
+			}
+			var list []string
+			for _, a := range *at(l) {
+				list = append(list, a.String())
+			}
+			return tomlList(list)
+		},
 	}
 }
 

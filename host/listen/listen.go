@@ -42,6 +42,9 @@ type Options struct {
 	// ReceiveBuffer and SendBuffer are how many bytes of datagrams the system is asked to
 	// hold that have not been read, or sent. It may hold less. Zero or less: its default.
 	ReceiveBuffer, SendBuffer int
+	// Groups are what a UDP listener joins. Of several sockets at an address the first does,
+	// since each member is given each datagram.
+	Groups Groups
 }
 
 // Socket is a listening socket: non-blocking, and closed on exec.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +36,9 @@ func OpenUDP(network, address string, n int, o Options) ([]*Socket, error) {
 		return fail(err)
 	}
 	all = append(all, first)
+	if err := o.Groups.join(first.FD, true); err != nil {
+		return fail(err)
+	}
 	if !sharesDatagrams || n <= 1 {
 		return all, nil
 	}
@@ -54,18 +59,26 @@ func OpenUDP(network, address string, n int, o Options) ([]*Socket, error) {
 			return fail(err)
 		}
 		all = append(all, s)
+		if err := o.Groups.join(s.FD, false); err != nil {
+			return fail(err)
+		}
 	}
 	return all, nil
 }
 
 func bindUDP(network, address string, share bool, o Options) (*Socket, error) {
 	var lc net.ListenConfig
-	if share {
-		lc.Control = func(_, _ string, raw syscall.RawConn) error {
-			var err error
-			failed := raw.Control(func(fd uintptr) { err = sharePort(int(fd)) })
-			return errors.Join(failed, err)
-		}
+	lc.Control = func(_, bound string, raw syscall.RawConn) error {
+		var err error
+		failed := raw.Control(func(fd uintptr) {
+			if at, bad := netip.ParseAddrPort(bound); bad == nil && at.Addr().IsUnspecified() || strings.HasPrefix(bound, ":") {
+				sayAddressed(int(fd))
+			}
+			if share {
+				err = sharePort(int(fd))
+			}
+		})
+		return errors.Join(failed, err)
 	}
 	conn, err := lc.ListenPacket(context.Background(), network, address)
 	if err != nil {
