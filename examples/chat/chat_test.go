@@ -142,7 +142,7 @@ func TestLeavesAreAnnounced(t *testing.T) {
 		"hangs up":    func(p *csatest.Peer) { p.CloseWrite() },
 		"breaks off":  func(p *csatest.Peer) { p.Break() },
 		"times out":   func(p *csatest.Peer) { p.Drop(csa.Timeout) },
-		"mid-line":    func(p *csatest.Peer) { p.Send("half a li"); p.CloseWrite() },
+		"mid-line":    func(p *csatest.Peer) { p.Send("half a li"); p.Break() },
 		"quits twice": func(p *csatest.Peer) { p.Send("/quit\n/quit\n"); p.CloseWrite(); p.Break() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,6 +156,27 @@ func TestLeavesAreAnnounced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The last line counts without its end, as printf and many a program send it.
+func TestLastLineWithoutItsEnd(t *testing.T) {
+	h, _ := start(t, csatest.Options{})
+	ann, bob, eve := enter(t, h, "ann"), enter(t, h, "bob"), enter(t, h, "eve")
+	ann.Receive()
+	bob.Receive()
+	bob.Send("one\ntwo")
+	ann.Expect("bob: one\n")
+	bob.CloseWrite()
+	ann.Expect("bob: two\n* bob left\n")
+	eve.Send("/quit\r")
+	eve.CloseWrite()
+	ann.Expect("* eve left\n")
+	zed := h.Connect()
+	zed.Send("zed")
+	zed.CloseWrite()
+	ann.Expect("* zed joined\n* zed left\n")
+	h.Connect().CloseWrite() // says nothing at all
+	ann.Expect("")
 }
 
 func TestLongLines(t *testing.T) {

@@ -42,6 +42,7 @@ type member struct {
 	conn     *csa.Conn
 	name     string // "" until it has said it
 	room     *room  // nil before that, and after it has left
+	begun    []byte // a line whose end has not come, which the host has, too
 	skipping bool   // the rest of a line that is too long
 	gone     bool   // it has left, and only Closed comes
 }
@@ -73,6 +74,7 @@ func (h *hall) Open(c *csa.Conn) error {
 // end has come.
 func (h *hall) Data(c *csa.Conn, p []byte) (used int, err error) {
 	m := c.Value.(*member)
+	m.begun = m.begun[:0]
 	// A member that does not read its answers is not served: the rest of p
 	// comes again when it has.
 	for used < len(p) && !m.gone && c.Queued() == 0 {
@@ -85,6 +87,7 @@ func (h *hall) Data(c *csa.Conn, p []byte) (used int, err error) {
 			if m.skipping {
 				used = len(p)
 			}
+			m.begun = append(m.begun, p[used:]...)
 			return used, nil
 		}
 		line := p[used : used+end]
@@ -103,8 +106,16 @@ func (h *hall) Data(c *csa.Conn, p []byte) (used int, err error) {
 	return used, nil
 }
 
-// EOF is a way to leave.
-func (h *hall) EOF(c *csa.Conn) { h.leave(c.Value.(*member), "left") }
+// EOF is a way to leave, and to end the last line: many a program leaves out its LF.
+func (h *hall) EOF(c *csa.Conn) {
+	m := c.Value.(*member)
+	if line := bytes.TrimSuffix(m.begun, []byte("\r")); len(line) > maxLine {
+		h.refuseLine(m)
+	} else if len(line) > 0 && !m.gone {
+		h.hear(m, clean(line))
+	}
+	h.leave(m, "left")
+}
 
 // Closed comes for everyone in the end, and first for who has hung up.
 func (h *hall) Closed(c *csa.Conn, reason error) {
