@@ -5,26 +5,21 @@ import (
 	"hash"
 )
 
-// maxTextLine is the longest line of a message, with its CR LF (RFC 5321, section
-// 4.5.3.1.6).
-const maxTextLine = 1000
-
 // What is wrong with a message, as the reply to it.
 const (
-	tooBig   = "552 5.3.4 the message is too big"
-	bareEnd  = "554 5.6.0 lines end in CR LF, and neither comes alone"
-	longLine = "554 5.6.0 a line is longer than 1000 bytes"
-	noFault  = ""
+	tooBig  = "552 5.3.4 the message is too big"
+	bareEnd = "554 5.6.0 lines end in CR LF, and neither comes alone"
+	noFault = ""
 )
 
 // body takes a message as it comes behind DATA, and keeps nothing of it but its length
-// and its hash. Only CR LF ends a line: a server that takes less for the end of a
+// and its hash. Lines may be as long as they like, though RFC 5321 has 998 bytes: senders go beyond, and
+// receivers are asked to take it. Only CR LF ends a line: a server that takes less for the end of a
 // message than the one before it does can be given two messages in place of one.
 type body struct {
 	sum   hash.Hash
 	size  int64 // of the message, without the dots that were added for transport
 	limit int64
-	line  int // bytes of the line so far
 	at    place
 	fault string // the first one, or noFault
 }
@@ -70,12 +65,9 @@ func (b *body) take(p []byte) (n int, done bool) {
 
 // step goes over one byte of the message.
 func (b *body) step(c byte) {
-	if b.line++; b.line > maxTextLine {
-		b.blame(longLine)
-	}
 	switch {
 	case b.at == afterCR && c == '\n':
-		b.at, b.line = lineStart, 0
+		b.at = lineStart
 		return
 	case b.at == afterCR, c == '\n':
 		b.blame(bareEnd)

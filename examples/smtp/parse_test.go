@@ -69,7 +69,6 @@ func model(text string) (message string, n int, fault bool) {
 			return message, len(text) - len(rest), fault || strings.ContainsAny(strings.ReplaceAll(message, "\r\n", ""), "\r\n")
 		}
 		line = strings.TrimPrefix(line, ".")
-		fault = fault || len(line)+2 > maxTextLine
 		message += line + "\r\n"
 	}
 }

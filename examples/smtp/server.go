@@ -20,6 +20,10 @@ const (
 	defaultSize   = 10 << 20 // of a message
 	window        = 16 << 10 // holds the longest line
 	maxLogged     = 700      // bytes of a line in the log, about; the rest are counted
+	// idle is how long a client may say nothing. RFC 5321 asks for five minutes, which is when
+	// the host would close it without a word (idle_timeout).
+	idle      = 290 * csa.Second
+	idleTimer = int32(1)
 )
 
 // server is the handler.
@@ -32,6 +36,8 @@ type server struct {
 		RequireAuth bool              `json:"require_auth"`
 		StartTLS    bool              `json:"starttls"`
 	}
+	open     map[*csa.Conn]struct{}
+	stopping bool
 }
 
 // session is one connection, its Value.
@@ -98,6 +104,13 @@ func (v *server) Start(config []byte) error {
 func (v *server) Open(c *csa.Conn) error {
 	s := &session{secured: c.TLSVersion() != ""}
 	c.Value = s
+	if v.open == nil {
+		v.open = make(map[*csa.Conn]struct{})
+	}
+	v.open[c] = struct{}{}
+	if err := c.SetTimer(idleTimer, idle); err != nil {
+		return err
+	}
 	s.reply(c, "220 "+v.config.Hostname+" ESMTP")
 	return nil
 }
@@ -107,6 +120,9 @@ func (v *server) Open(c *csa.Conn) error {
 // read its answers.
 func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
 	s := c.Value.(*session)
+	if err := c.SetTimer(idleTimer, idle); err != nil {
+		return 0, err
+	}
 	for used < len(p) && s.tls == notAsked && !s.over && c.Queued() == 0 {
 		rest := p[used:]
 		if s.body != nil {
@@ -114,6 +130,9 @@ func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
 			used += n
 			if done {
 				v.accept(c, s)
+				if v.stopping {
+					s.sendAway(c)
+				}
 			}
 			continue
 		}
@@ -137,6 +156,37 @@ func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
 	}
 	return used, nil
 }
+
+// Timer is the end of a client's time.
+func (v *server) Timer(c *csa.Conn, _ int32) {
+	if s := c.Value.(*session); !s.over && s.tls == notAsked {
+		s.end(c, "421 4.4.2 nothing was said for too long")
+	}
+}
+
+// Stop sends everybody away but those in the middle of a message, which may come to its end.
+func (v *server) Stop() {
+	v.stopping = true
+	for c := range v.open {
+		if s := c.Value.(*session); s.body == nil {
+			s.sendAway(c)
+		}
+	}
+}
+
+// sendAway says that the server stops; in the middle of a handshake there is no way to.
+func (s *session) sendAway(c *csa.Conn) {
+	switch {
+	case s.over:
+	case s.tls != notAsked:
+		_ = c.Abort()
+	default:
+		s.end(c, "421 4.3.2 the server stops; try again later")
+	}
+}
+
+// Closed forgets the client.
+func (v *server) Closed(c *csa.Conn, _ error) { delete(v.open, c) }
 
 // maxLine is how long the next line may be, with its end.
 func (s *session) maxLine() int {

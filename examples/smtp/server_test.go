@@ -328,6 +328,41 @@ func TestLeaving(t *testing.T) {
 	}
 }
 
+// When the host stops, clients are told so, at the end of a message that has begun.
+func TestStopIsSaid(t *testing.T) {
+	const away = "421 4.3.2 the server stops; try again later\r\n"
+	h, idle := greeted(t, config)
+	sending := h.Connect()
+	sending.Expect(greeting)
+	sending.Send("EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nhalf\r\n")
+	sending.Receive()
+	h.Stop()
+	idle.Expect(away)
+	idle.ExpectClosed(nil)
+	sending.Expect("")
+	sending.Send("a message\r\n.\r\n")
+	if got := sending.Receive(); !strings.HasPrefix(got, "250 2.6.0 ") || !strings.HasSuffix(got, "\r\n"+away) {
+		t.Errorf("the message is answered with %q", got)
+	}
+	sending.ExpectClosed(nil)
+	if h.Counted("smtp_messages") != 1 {
+		t.Error("the message was not taken")
+	}
+}
+
+// A client that says nothing for too long is told so.
+func TestIdleIsSaid(t *testing.T) {
+	h, p := greeted(t, config)
+	h.Advance(idle - csa.Second)
+	p.Send("NOOP\r\n")
+	p.Receive()
+	h.Advance(idle - csa.Second)
+	p.Expect("")
+	h.Advance(csa.Second)
+	p.Expect("421 4.4.2 nothing was said for too long\r\n")
+	p.ExpectClosed(nil)
+}
+
 func TestBadConfig(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"host":"x"}`:          `unknown field "host"`,
