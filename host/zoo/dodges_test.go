@@ -193,11 +193,14 @@ plugin = %q
 	}
 	a := daemon.holds(t, "")
 	t.Logf("the longest event took %v; the daemon had %d MiB at most", a.Stats.LongestEvent, daemon.worst.Resident>>20)
+	if daemon.worst.Resident > mostResident/4 {
+		t.Errorf("the daemon had %d bytes of memory; want at most %d", daemon.worst.Resident, mostResident/4)
+	}
 }
 
 // watch has a dodge go on until so much is booked that a difference would be seen.
 func (d *daemon) watch(t *testing.T, name string, dodge *dodge) {
-	const enough = 60 * time.Millisecond
+	const enough = 80 * time.Millisecond
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -253,11 +256,13 @@ func (d *daemon) watch(t *testing.T, name string, dodge *dodge) {
 		}
 		// What it had not used before counts for a tenth of a second; and what is under way when it
 		// is over is paid afterwards.
-		if most := time.Duration(share*float64(gone+100*time.Millisecond)) + enough/3; booked > most {
+		if most := time.Duration(share*float64(gone+100*time.Millisecond)) + enough/2; booked > most {
 			t.Errorf("%v were booked in %v; want at most %v", booked, gone, most)
 		}
-		if used > 3*booked {
-			t.Errorf("%v of processor time were used, and %v are booked", used, booked)
+		// The daemon takes a little in any case, more on a busy machine: for its threads to be
+		// woken, for the runtime's own.
+		if most := 2*booked + gone/10; used > most {
+			t.Errorf("%v of processor time were used in %v, and %v are booked; want at most %v", used, gone, booked, most)
 		}
 		return
 	}
