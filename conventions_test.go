@@ -2,15 +2,19 @@
 package bulkhead_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"bulkhead/csa"
 )
 
 const module = "bulkhead"
@@ -202,4 +206,78 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 	}
 	name, ok := recv.(*ast.Ident)
 	return ok && name.IsExported()
+}
+
+// What ends a connection is in one table, which names keys that there are, is in the docs as it
+// is, and has no line that nothing uses; and no place makes a reason without it.
+func TestCausesOfEnds(t *testing.T) {
+	docs, err := os.ReadFile("docs/CONFIG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(docs)
+	for c := range csa.Causes {
+		info := c.Info()
+		if c == csa.Unknown {
+			continue
+		}
+		var keys []string
+		for key := range strings.SplitSeq(info.Key, ", ") {
+			if key == "" {
+				continue
+			}
+			keys = append(keys, "`"+key+"`")
+			if !strings.Contains(text, "\n| `"+key+"` | ") {
+				t.Errorf("%s names the key %q, which docs/CONFIG.md does not have", info.Name, key)
+			}
+		}
+		row := fmt.Sprintf("| `%s` | %s | %s | %v | %s |\n", info.Name, strings.ToLower(info.Level.String()), strings.Join(keys, ", "), info.Code, info.Words)
+		if !strings.Contains(text, row) {
+			t.Errorf("docs/CONFIG.md lacks the row\n%s", row)
+		}
+	}
+	used := make(map[string]bool)
+	names := make(map[string]bool)
+	for _, s := range sources(t) {
+		from := top(s.path)
+		if strings.HasSuffix(s.path, "_test.go") || from != "csa" && from != "host" && from != "plugins" {
+			continue
+		}
+		if s.path == "csa/cause.go" {
+			ast.Inspect(s.file, func(n ast.Node) bool {
+				if spec, ok := n.(*ast.ValueSpec); ok {
+					for _, id := range spec.Names {
+						names[id.Name] = true
+					}
+				}
+				return true
+			})
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				id, _ := n.Type.(*ast.Ident)
+				if sel, ok := n.Type.(*ast.SelectorExpr); ok {
+					id = sel.Sel
+				}
+				if id != nil && id.Name == "Reason" && len(n.Elts) > 0 {
+					t.Errorf("%s makes a Reason without one of csa's causes", s.path)
+				}
+			case *ast.Ident:
+				used[n.Name] = true
+			}
+			return true
+		})
+	}
+	delete(names, "causes")
+	delete(names, "Causes")
+	for name := range names {
+		if !used[name] {
+			t.Errorf("nothing ends by csa.%s", name)
+		}
+	}
+	if len(names) != int(csa.Causes) {
+		t.Errorf("%d causes were found of %d", len(names), csa.Causes)
+	}
 }

@@ -19,7 +19,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"bulkhead/abi"
 	"bulkhead/selector"
 )
 
@@ -399,7 +398,7 @@ func (c *CSA) Expired(*selector.Timer) {
 	case c.is(finishing) && !c.unsent():
 		c.kill(Orderly)
 	case c.is(finishing):
-		c.kill(Reason{abi.Timeout, "the peer did not take its last bytes in time"})
+		c.kill(Linger.Reason())
 	case !c.is(dying | dead):
 		c.keepDeadlines()
 	}

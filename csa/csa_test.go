@@ -673,7 +673,7 @@ func TestShutdownMicroprocessDoesNotWait(t *testing.T) {
 	b.set.Inbox = 16 << 20
 	s := &script{open: func(c *CSA) {
 		c.Send(make([]byte, 12<<20))
-		c.ShutdownMicroprocess(Reason{abi.Quota, "test"})
+		c.ShutdownMicroprocess(Unknown.With(abi.Quota, "test"))
 		c.ShutdownMicroprocess(Orderly) // the first reason stands
 		c.ProducerFinished()
 		if _, code := c.Send([]byte("x")); code != abi.Closed {
@@ -684,7 +684,7 @@ func TestShutdownMicroprocessDoesNotWait(t *testing.T) {
 		}
 	}}
 	_, peer := b.tcp(s)
-	b.ended(s, Reason{abi.Quota, "test"})
+	b.ended(s, Unknown.With(abi.Quota, "test"))
 	b.wantLog(s, "open", "closed")
 	// What the peer has got was cut off, and it must not look like the end.
 	if n, err := io.Copy(io.Discard, peer); !errors.Is(err, unix.ECONNRESET) {
@@ -813,7 +813,7 @@ func TestClosedNeverComesInsideAnotherCall(t *testing.T) {
 	victim := &script{}
 	v, _ := b.tcp(victim)
 	s := &script{data: func(c *CSA, p []byte) int {
-		v.ShutdownMicroprocess(Reason{abi.Denied, "thrown out"})
+		v.ShutdownMicroprocess(Unknown.With(abi.Denied, "thrown out"))
 		if victim.ends[0] != 0 {
 			t.Error("Closed came inside another handler's Data")
 		}
@@ -821,7 +821,7 @@ func TestClosedNeverComesInsideAnotherCall(t *testing.T) {
 	}}
 	_, peer := b.tcp(s)
 	send(t, peer, "x")
-	b.ended(victim, Reason{abi.Denied, "thrown out"})
+	b.ended(victim, Unknown.With(abi.Denied, "thrown out"))
 	peer.CloseWrite()
 	b.ended(s, Orderly)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"bulkhead/abi"
 	"bulkhead/selector"
 )
 
@@ -368,7 +367,7 @@ func (s *DatagramSocket) evict() bool {
 			return false
 		}
 		if c := &p.c; c.held == nil && c.rest.len() == 0 && c.inbox.len() == 0 {
-			c.kill(Reason{abi.Timeout, "it gave its place to a new peer"})
+			c.kill(PlaceTaken.Reason())
 			return true
 		}
 		p = p.younger
@@ -435,7 +434,7 @@ func (s *DatagramSocket) flush() {
 	}
 	for p := s.out.first; p != nil; p = p.next[isOut] {
 		if c := &p.c; c.is(finishing) && c.wiring.Settings.Linger <= 0 {
-			c.kill(Reason{abi.Timeout, "the system did not take its last datagrams at once"})
+			c.kill(Linger.Because("the system did not take its last datagrams at once"))
 		}
 	}
 	if !s.slowOut {

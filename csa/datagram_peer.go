@@ -226,7 +226,7 @@ func (p *datagramPeer) deliver(b []byte) {
 // is gone.
 func (p *datagramPeer) consumed(b []byte, used int) {
 	if used < 0 || used > len(b) {
-		p.c.kill(Reason{abi.Invalid, "its handler says it consumed more than it was given"})
+		p.c.kill(BadResult.Reason())
 	}
 }
 

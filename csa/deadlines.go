@@ -1,9 +1,9 @@
 package csa
 
 import (
+	"fmt"
+	"strconv"
 	"time"
-
-	"bulkhead/abi"
 )
 
 // A connection has one timer, for whichever of its deadlines comes first. Moving bytes only
@@ -208,21 +208,35 @@ func (c *CSA) nextOut() int64 {
 	return next
 }
 
-// lookOut looks at the outward direction. It returns when to look again, or why it is over.
-func (c *CSA) lookOut() (next int64, why string) {
+// lookOut looks at the outward direction. It returns when to look again, or why it is over;
+// Unknown: it is not.
+func (c *CSA) lookOut() (next int64, why Cause) {
 	c.timeOut()
 	b, s, now := c.behind, c.wiring.Settings, c.loop.Now()
 	if b == nil || b.state != runs {
-		return never, ""
+		return never, Unknown
 	}
 	c.credit()
 	switch {
 	case s.WriteTimeout > 0 && now >= b.since+int64(s.WriteTimeout):
-		return 0, "the peer has taken none of the bytes that wait for it for too long"
+		return 0, WriteTimeout
 	case s.MinRate > 0 && now >= b.due:
-		return 0, "the peer takes the bytes that wait for it too slowly"
+		return 0, SlowReader
 	}
-	return max(c.nextOut(), now+int64(10*time.Millisecond)), ""
+	return max(c.nextOut(), now+int64(10*time.Millisecond)), Unknown
+}
+
+// vanishedPeer is the reason of one that lookAtPeer has given up.
+var vanishedPeer = PeerVanished.Because("the peer has vanished: it answers nothing")
+
+// leftUnconsumed is the reason of a connection whose handler has left bytes and waits for more
+// of a peer that sends none. Whether that owes them, only the handler's author knows.
+func leftUnconsumed(left, want int) Reason {
+	what := "more"
+	if want > left {
+		what = strconv.Itoa(want)
+	}
+	return Unconsumed.Because(fmt.Sprintf("its handler has left %d bytes unconsumed and wants %s, and the peer has not sent the rest in time", left, what))
 }
 
 // keepDeadlines ends the connection if one of its deadlines is over, and sets the timer for
@@ -234,34 +248,46 @@ func (c *CSA) keepDeadlines() {
 	next, why := c.lookOut()
 	next = min(next, look)
 	if vanished {
-		why = "the peer has vanished: it answers nothing"
+		why = PeerVanished
 	}
-	by := func(at int64, late string) {
+	by := func(at int64, late Cause) {
 		if at > now {
 			next = min(next, at)
-		} else if why == "" {
+		} else if why == Unknown {
 			why = late
 		}
 	}
 	if s.Lifetime > 0 {
-		by(c.born+int64(s.Lifetime), "it has been open for as long as a connection may be")
+		by(c.born+int64(s.Lifetime), Lifetime)
 	}
 	if s.IdleTimeout > 0 {
 		if c.relay != nil && now >= c.lastMoved()+int64(s.IdleTimeout) {
 			c.relay.other(c).lookAtPeer() // whose turn to be looked at has not come
 		}
-		by(c.lastMoved()+int64(s.IdleTimeout), "idle for too long")
+		idle := IdleTimeout
+		if c.datagram != nil {
+			idle = PeerSilent // how its peers end
+		}
+		by(c.lastMoved()+int64(s.IdleTimeout), idle)
 	}
 	if c.owed > 0 {
-		late := "the peer sends the rest of what it has begun too slowly"
-		if !c.is(begun) {
-			late = "the peer has not sent a byte since it came"
+		late := SlowSender
+		switch {
+		case !c.is(begun):
+			late = FirstByteTimeout
+		case c.rest.len() > 0 && now-c.lastActive >= int64(patience/2):
+			late = Unconsumed // it does not trickle: it may well believe that it has sent all
 		}
 		by(c.owed, late)
 	}
-	if why != "" {
-		c.kill(Reason{abi.Timeout, why})
-	} else if next < never {
+	switch {
+	case why == Unconsumed:
+		c.kill(leftUnconsumed(c.rest.len(), int(c.want)))
+	case why == PeerVanished:
+		c.kill(vanishedPeer)
+	case why != Unknown:
+		c.kill(why.Reason())
+	case next < never:
 		c.wakeBy(next)
 	}
 }

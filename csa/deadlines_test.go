@@ -9,15 +9,13 @@ import (
 	"runtime"
 	"testing"
 	"time"
-
-	"bulkhead/abi"
 )
 
 var (
-	tooSilent = Reason{abi.Timeout, "the peer has not sent a byte since it came"}
-	tooSlow   = Reason{abi.Timeout, "the peer sends the rest of what it has begun too slowly"}
-	takesNone = Reason{abi.Timeout, "the peer has taken none of the bytes that wait for it for too long"}
-	takesSlow = Reason{abi.Timeout, "the peer takes the bytes that wait for it too slowly"}
+	tooSilent = FirstByteTimeout.Reason()
+	tooSlow   = SlowSender.Reason()
+	takesNone = WriteTimeout.Reason()
+	takesSlow = SlowReader.Reason()
 )
 
 // pass lets time go by, and has what is due happen.
@@ -90,7 +88,7 @@ func TestFirstByteTimeout(t *testing.T) {
 	b.pass(5*time.Minute - 1)
 	b.alive(c, "not yet idle")
 	b.pass(1)
-	b.ended(s, Reason{abi.Timeout, "idle for too long"})
+	b.ended(s, IdleTimeout.Reason())
 
 	// One that finishes without a word has its handler's answer to that.
 	s = &script{eof: func(*CSA) {}}
@@ -149,7 +147,7 @@ func TestLifetime(t *testing.T) {
 	}
 	b.alive(c, "a moment early")
 	b.pass(15)
-	b.ended(s, Reason{abi.Timeout, "it has been open for as long as a connection may be"})
+	b.ended(s, Lifetime.Reason())
 }
 
 // A line that comes a byte at a time has a minute, and a second more for every MinRate bytes.
@@ -190,7 +188,7 @@ func TestMinRateIn(t *testing.T) {
 	b.pass(time.Minute - 1)
 	b.alive(c, "a moment early")
 	b.pass(1)
-	b.ended(s, tooSlow)
+	b.ended(s, leftUnconsumed(130_000, 0))
 }
 
 // People who type slowly, in lines or even in letters, are not hit, nor is a connection that
@@ -216,7 +214,7 @@ func TestMinRateIsForMessages(t *testing.T) {
 	b.alive(c, "nothing has begun")
 	b.say(c, peer, "12345")
 	b.pass(time.Minute)
-	b.ended(s, tooSlow)
+	b.ended(s, leftUnconsumed(5, 10))
 }
 
 // Whoever holds things up otherwise than by being slow costs the peer no time.
@@ -280,7 +278,11 @@ func TestMinRateStandsStill(t *testing.T) {
 		b.pass(35 * time.Second)
 		b.alive(c, name+", a while after")
 		b.pass(10 * time.Second)
-		b.ended(s, tooSlow)
+		left := 2
+		if name == "no window" || name == "bandwidth" {
+			left = 3 // with the y
+		}
+		b.ended(s, leftUnconsumed(left, 0))
 	}
 }
 
@@ -315,7 +317,7 @@ func TestMinRateAndBackgroundCalls(t *testing.T) {
 	b.pass(10 * time.Second)
 	b.alive(c, "a while after")
 	b.pass(time.Second)
-	b.ended(s, tooSlow)
+	b.ended(s, leftUnconsumed(2, 0))
 }
 
 // fills has a connection whose peer does not read, and bytes that wait for it.
@@ -620,7 +622,7 @@ func TestSpliceSlowReader(t *testing.T) {
 				want = takesSlow
 			}
 			j.wantReason(j.cb, want)
-			j.wantReason(j.ca, Reason{want.Code, "the other end of its relay ended: " + want.Why})
+			j.wantReason(j.ca, RelayEnded.With(want.Code, "the other end of its relay ended: "+want.Why))
 		}
 	}
 }

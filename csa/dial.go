@@ -53,7 +53,7 @@ func (l *Loop) Dial(addresses []Address, timeout time.Duration, tune func(fd int
 	if timeout <= 0 {
 		timeout = time.Minute
 	}
-	d := &Dial{loop: l, left: addresses, tune: tune, done: done, last: Reason{abi.NotFound, "there is no address to connect to"}}
+	d := &Dial{loop: l, left: addresses, tune: tune, done: done, last: NotConnected.With(abi.NotFound, "there is no address to connect to")}
 	l.sel.SetTimer(&d.limit, d, l.Now()+int64(timeout))
 	l.sel.SetTimer(&d.next, d, l.Now()) // all is done by notices
 	return d
@@ -85,7 +85,7 @@ func (d *Dial) Expired(t *selector.Timer) {
 	}
 	if t == &d.limit {
 		d.end(nil)
-		d.done(-1, Address{}, Reason{abi.Timeout, "the other side did not answer in time"})
+		d.done(-1, Address{}, ConnectTimeout.Reason())
 		return
 	}
 	d.tryNext()

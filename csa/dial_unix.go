@@ -76,19 +76,19 @@ func connectedSocket(fd int, to Address) (bool, error) {
 func dialReason(err error) Reason {
 	switch err {
 	case unix.ECONNREFUSED, unix.ECONNRESET, unix.ECONNABORTED, errSelf:
-		return Reason{abi.Refused, "the other side refused the connection"}
+		return NotConnected.With(abi.Refused, "the other side refused the connection")
 	case unix.EAGAIN: // of a unix socket
-		return Reason{abi.Refused, "the other side's queue is full"}
+		return NotConnected.With(abi.Refused, "the other side's queue is full")
 	case unix.ENOENT, unix.ENOTDIR:
-		return Reason{abi.NotFound, "there is no such socket"}
+		return NotConnected.With(abi.NotFound, "there is no such socket")
 	case unix.EACCES, unix.EPERM:
-		return Reason{abi.Denied, "the system does not allow the host to connect there"}
+		return NotConnected.With(abi.Denied, "the system does not allow the host to connect there")
 	case unix.ETIMEDOUT:
-		return Reason{abi.Timeout, "the other side did not answer in time"}
+		return ConnectTimeout.Reason()
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EHOSTDOWN:
-		return Reason{abi.Unreachable, "the other side cannot be reached"}
+		return NotConnected.With(abi.Unreachable, "the other side cannot be reached")
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EADDRNOTAVAIL:
-		return Reason{abi.Quota, "the system is out of descriptors, ports or memory for another connection"}
+		return NotConnected.With(abi.Quota, "the system is out of descriptors, ports or memory for another connection")
 	}
-	return Reason{abi.Unreachable, "connecting failed: " + err.Error()}
+	return NotConnected.With(abi.Unreachable, "connecting failed: "+err.Error())
 }

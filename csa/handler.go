@@ -66,13 +66,16 @@ type Handler interface {
 type Reason struct {
 	// Code is abi.OK for an orderly end, else the error a guest is given.
 	Code abi.Code
+	// Cause is what it was, for the log and the counters. A Reason is best made by its
+	// cause's methods.
+	Cause Cause
 	// Why is one clause for the log, such as "the peer reset the connection".
 	Why string
 }
 
 // Orderly is the reason of a connection that ended as its handler or both
 // sides wished.
-var Orderly = Reason{abi.OK, "finished"}
+var Orderly = Finished.Reason()
 
 // Creator made the CSA and is told of its end: the box CreatorFeedback.
 type Creator interface {

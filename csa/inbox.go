@@ -158,7 +158,7 @@ func (c *CSA) flush() {
 		}
 	case !empty:
 		if c.is(finishing) && c.wiring.Settings.Linger <= 0 {
-			c.kill(Reason{abi.Timeout, "the peer did not take its last bytes at once"})
+			c.kill(Linger.Because("the peer did not take its last bytes at once"))
 			return
 		}
 		c.awaitRoom()

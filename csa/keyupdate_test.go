@@ -176,7 +176,7 @@ func TestTLSAnswersThatNobodyReads(t *testing.T) {
 			b.on(func() { most = max(most, c.secure.sealed.len()) })
 		}
 	}
-	b.ended(s, Reason{abi.TLS, "the peer asks for new keys again and again, and does not read the answers"})
+	b.ended(s, TLSFlood.Because("the peer asks for new keys again and again, and does not read the answers"))
 	if most == 0 || most > 2*mostUnasked {
 		t.Errorf("%d bytes of answers waited at most", most)
 	}

@@ -1,7 +1,5 @@
 package csa
 
-import "bulkhead/abi"
-
 // Receive pauses (false) or resumes (true) reading. Resuming also offers the
 // unconsumed rest to the handler again, in a later turn of the loop. Over UDP a few
 // datagrams wait while reading is paused (Settings.WaitingDatagrams), and those above are lost.
@@ -204,7 +202,7 @@ func (c *CSA) keep(d *dataCall, p []byte, used int) {
 		return // the window may be gone, with the handler's instance
 	}
 	if used < 0 || used > filled {
-		c.kill(Reason{abi.Invalid, "its handler says it consumed more than it was given"})
+		c.kill(BadResult.Reason())
 		return
 	}
 	if c.is(finishing) {
@@ -224,7 +222,7 @@ func (c *CSA) keep(d *dataCall, p []byte, used int) {
 		kept = used == filled || c.rest.append(l, budget, p[used:])
 	}
 	if !kept {
-		c.kill(Reason{abi.Quota, "its tenant has no memory left for unconsumed bytes"})
+		c.kill(MemoryFull.Because("its tenant has no memory left for unconsumed bytes"))
 	} else if used == 0 && d.whole {
 		c.set(full)
 	} else if unseen > 0 {
@@ -239,7 +237,7 @@ func (c *CSA) readToRest() {
 	for c.mayRead() && c.rest.len() < int(c.want) {
 		room := c.rest.room(c.loop, c.wiring.Budget, int(c.want)-c.rest.len())
 		if room == nil {
-			c.kill(Reason{abi.Quota, "its tenant has no memory left for the bytes its handler wants"})
+			c.kill(MemoryFull.Because("its tenant has no memory left for the bytes its handler wants"))
 			return
 		}
 		n := c.receive(room)

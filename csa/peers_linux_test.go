@@ -9,13 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"bulkhead/abi"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"
 )
 
-var vanished = Reason{abi.Timeout, "the peer has vanished: it answers nothing"}
+var vanished = vanishedPeer
 
 // watched is the kernel, and counts what would be taken for silence.
 type watched struct {

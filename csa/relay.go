@@ -92,7 +92,7 @@ func (r *relay) start() {
 
 func (r *relay) outOfMemory() {
 	for _, c := range r.ends {
-		c.kill(Reason{abi.Quota, "its tenant has no memory left for relayed bytes"})
+		c.kill(MemoryFull.Because("its tenant has no memory left for relayed bytes"))
 	}
 }
 
@@ -286,7 +286,7 @@ func (r *relay) ended(c *CSA, why Reason) {
 	}
 	if why.Code != abi.OK {
 		other.set(broken)
-		other.kill(Reason{why.Code, "the other end of its relay ended: " + why.Why})
+		other.kill(RelayEnded.With(why.Code, "the other end of its relay ended: "+why.Why))
 	}
 }
 

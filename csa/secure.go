@@ -132,10 +132,18 @@ func (c *CSA) isSecure() bool { return c.secure != nil && c.secure.stage == up }
 // securing reports whether TLS is on its way.
 func (c *CSA) securing() bool { return c.secure != nil && c.secure.stage != up }
 
+// tooLong says whose time was too short: connect_timeout covers the handshake with a server.
+func (s *secure) tooLong() Reason {
+	if s.h.Client {
+		return ConnectTimeout.Because(HandshakeTimeout.Info().Words)
+	}
+	return HandshakeTimeout.Reason()
+}
+
 // Expired is the selector's notice that the handshake has taken too long.
 func (s *secure) Expired(*selector.Timer) {
 	s.c.enter()
-	s.c.kill(Reason{abi.Timeout, "the TLS handshake took too long"})
+	s.c.kill(s.tooLong())
 	s.c.loop.end()
 }
 
@@ -147,7 +155,7 @@ func (s *secure) begin() {
 	}
 	if c.rest.len() > 0 {
 		if !s.h.Early {
-			c.kill(Reason{abi.TLS, "bytes came in the clear behind the request for TLS, before the handshake"})
+			c.kill(HandshakeFailed.Because("bytes came in the clear behind the request for TLS, before the handshake"))
 			return
 		}
 		s.in = append(s.in, c.rest.bytes()...)
@@ -173,7 +181,7 @@ func (s *secure) begin() {
 // run has the handshake go on, on a goroutine of its own, if there is a place for it.
 func (s *secure) run() {
 	if !s.pending && !s.h.Share.begin() {
-		s.c.kill(Reason{abi.Quota, "there are as many TLS handshakes under way as may be (handshakes)"})
+		s.c.kill(HandshakesFull.Reason())
 		return
 	}
 	s.pending = true
@@ -216,7 +224,7 @@ func (s *secure) feed() {
 	c.loop.sel.Yield()
 	switch {
 	case !s.running && s.cut:
-		c.kill(Reason{abi.TLS, "the peer left before the TLS handshake"})
+		c.kill(HandshakeFailed.Because("the peer left before the TLS handshake"))
 	case !s.running:
 		s.run()
 	}
@@ -243,7 +251,7 @@ func (s *secure) fetch() {
 		return
 	}
 	if !s.sealed.append(c.loop, c.wiring.Budget, out) {
-		c.kill(Reason{abi.Quota, "its tenant has no memory left for the TLS handshake"})
+		c.kill(MemoryFull.Because("its tenant has no memory left for the TLS handshake"))
 		return
 	}
 	c.flushSealed()
@@ -268,7 +276,7 @@ func (c *CSA) shaken(err error) {
 	code := abi.OK
 	if err != nil {
 		code = abi.TLS
-		c.kill(Reason{code, "the TLS handshake failed: " + err.Error()})
+		c.kill(HandshakeFailed.Because("the TLS handshake failed: " + err.Error()))
 	} else {
 		if len(s.in) > 0 {
 			s.early = s.in
@@ -405,7 +413,7 @@ func (s *secure) Write(p []byte) (int, error) {
 		n = c.writeRaw(p)
 	}
 	if n < len(p) && !c.is(dying) && !s.sealed.append(c.loop, c.wiring.Budget, p[n:]) {
-		c.kill(Reason{abi.Quota, "its tenant has no memory left for unsent bytes"})
+		c.kill(MemoryFull.Because("its tenant has no memory left for unsent bytes"))
 	}
 	if c.is(dying) {
 		s.broken = net.ErrClosed
@@ -445,7 +453,7 @@ func (c *CSA) receiveSecure(p []byte) (total int) {
 	s.records.complete = false
 	c.settleSealed()
 	if s.empty.tooMany(s.records.count, c.loop.Now()) {
-		c.kill(Reason{abi.TLS, "the peer sends TLS records that hold nothing, or new keys, again and again"})
+		c.kill(TLSFlood.Reason())
 	}
 	return total
 }
@@ -491,9 +499,9 @@ func (c *CSA) endOfTLS(err error) {
 	case c.is(finishing):
 		c.set(ended) // it has got all, and was told so
 	case s.cutTold:
-		c.kill(Reason{abi.TLS, "the peer left without saying so in TLS: what came may have been cut"})
+		c.kill(TLSCut.Reason())
 	default:
-		c.kill(Reason{abi.TLS, "TLS failed: " + err.Error()})
+		c.kill(TLSFailed.Because("TLS failed: " + err.Error()))
 	}
 }
 
@@ -502,7 +510,7 @@ func (c *CSA) settleSealed() {
 	switch n := c.secure.sealed.len(); {
 	case n == 0 || c.is(dying|dead):
 	case n > mostUnasked:
-		c.kill(Reason{abi.TLS, "the peer asks for new keys again and again, and does not read the answers"})
+		c.kill(TLSFlood.Because("the peer asks for new keys again and again, and does not read the answers"))
 	default:
 		c.loop.later(c)
 	}
@@ -521,7 +529,7 @@ func (c *CSA) writeSecure(p []byte) int {
 	n, err := s.tls.Write(p)
 	s.gather = false
 	if err != nil {
-		c.kill(Reason{abi.TLS, "TLS failed: " + err.Error()})
+		c.kill(TLSFailed.Because("TLS failed: " + err.Error()))
 		return 0
 	}
 	c.flushSealed()

@@ -227,7 +227,7 @@ func TestTLSTimeout(t *testing.T) {
 			}
 		})
 		b.clock.Advance(1)
-		b.ended(w.script, Reason{abi.Timeout, "the TLS handshake took too long"})
+		b.ended(w.script, HandshakeTimeout.Reason())
 	}
 	b.until("no handshake is left", func() bool { return hs.Pending() == 0 })
 }

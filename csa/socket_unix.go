@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net/netip"
 
-	"bulkhead/abi"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -18,15 +16,15 @@ var errWouldBlock = errors.New("csa: would block")
 func reasonOf(err error) Reason {
 	switch err {
 	case unix.ECONNRESET, unix.EPIPE, unix.ECONNABORTED, unix.ENOTCONN:
-		return Reason{abi.Reset, "the peer reset the connection"}
+		return PeerReset.Reason()
 	case unix.ETIMEDOUT:
-		return Reason{abi.Timeout, "the peer has vanished"}
+		return PeerVanished.Reason()
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EHOSTDOWN:
-		return Reason{abi.Unreachable, "the peer cannot be reached any more"}
+		return PeerUnreachable.Reason()
 	case unix.ENOMEM, unix.ENOBUFS:
-		return Reason{abi.Quota, "the system has no memory left for the socket"}
+		return SystemFull.Reason()
 	}
-	return Reason{abi.Reset, "the socket failed: " + err.Error()}
+	return SocketFailed.Because("the socket failed: " + err.Error())
 }
 
 func closeSocket(fd int) { _ = unix.Close(fd) }

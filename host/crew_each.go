@@ -345,7 +345,7 @@ func (e *eachCrew) failed(w waiting, err error) {
 	}
 	now := e.s.home.Now()
 	wait := memoryRetry
-	full := fullKey(err) != ""
+	_, full := fullBy(err)
 	if full && now-w.since < int64(memoryPatience) && !e.closed {
 		// Another connection's end may make room: this one waits on, first.
 		e.queue = append([]waiting{w}, e.queue...)
@@ -371,27 +371,27 @@ func (e *eachCrew) refuse(w waiting, err error, wait time.Duration) {
 	e.queued.Add(-1)
 	e.s.counters.refused.Add(1)
 	e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
-	why := csa.Reason{Code: abi.Refused, Why: "its handler did not start"}
-	if key := fullKey(err); key != "" {
-		why.Why = fmt.Sprintf("its handler did not start: its tenant had no room for another instance for %v (%s)", memoryPatience, key)
+	why := csa.NotStarted.Reason()
+	if cause, full := fullBy(err); full {
+		why = cause.With(abi.Refused, fmt.Sprintf("its handler did not start: its tenant had no room for another instance for %v (%s)", memoryPatience, cause.Info().Key))
 	}
 	w.c.Loop().Post(func() { w.c.ShutdownMicroprocess(why) })
 }
 
-// fullKey is the key of the limit that keeps an instance from being made, while others
-// hold what it needs; "" when it is something else.
-func fullKey(err error) string {
+// fullBy is the limit that keeps an instance from being made, while others hold what it needs;
+// full is false when it is something else.
+func fullBy(err error) (limit csa.Cause, full bool) {
 	switch {
 	case errors.Is(err, plugins.ErrMappings):
-		return "mappings"
+		return csa.MappingsFull, true
 	case errors.Is(err, plugins.ErrMemory):
-		return "memory"
+		return csa.MemoryFull, true
 	case errors.Is(err, plugins.ErrInstances):
-		return "instances"
+		return csa.InstancesFull, true
 	case errors.Is(err, plugins.ErrTimers):
-		return "timers"
+		return csa.TimersFull, true
 	}
-	return ""
+	return csa.NotStarted, false
 }
 
 func (e *eachCrew) release(h csa.Handler) {

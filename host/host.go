@@ -356,6 +356,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 	s.dialled.FirstByteTimeout, s.dialled.MinRate = 0, 0
 	s.upstreams = newUpstreams(s)
 	s.noisy = newLimited(s.log, "what goes wrong", listenerLines, h.clock)
+	s.closes = newLimited(s.log, "connections that have ended", listenerLines, h.clock)
 	for i := range s.books {
 		s.books[i] = books{s, i}
 	}
@@ -484,7 +485,7 @@ func (h *Host) shut() {
 				})
 			}
 		}
-		stopped := csa.Reason{Code: abi.Closed, Why: "the host stopped"}
+		stopped := csa.HostStopped.Reason()
 		for _, l := range h.loops {
 			l.call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
 		}
@@ -511,6 +512,7 @@ func (h *Host) shut() {
 func (h *Host) lastWords() {
 	for _, s := range h.servers {
 		s.noisy.end()
+		s.closes.end()
 	}
 	for _, t := range h.tenants {
 		if l := t.log.Load(); l != nil {

@@ -60,7 +60,7 @@ func (i *introduction) Data(c *csa.CSA, p []byte) int {
 }
 
 func (i *introduction) refuse(c *csa.CSA, why string) {
-	c.ShutdownMicroprocess(csa.Reason{Code: abi.Refused, Why: "it is from where proxy_from says that a PROXY header comes first, and " + why})
+	c.ShutdownMicroprocess(csa.ProxyHeader.Because(csa.ProxyHeader.Info().Words + ", and " + why))
 }
 
 // EOF is the end of a connection that has said nothing: a health check, mostly.

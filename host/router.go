@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"bulkhead/csa"
 	"bulkhead/host/hello"
 	"bulkhead/host/proxy"
 	"bulkhead/host/route"
@@ -114,12 +115,12 @@ func (r *router) take(a arrival) {
 	default:
 		c := &caller{r: r, a: a}
 		if !c.await(need) {
-			r.refuse(&a, slog.LevelWarn, tooLongForMemory)
+			r.refuse(&a, csa.MemoryFull.Because(tooLongForMemory))
 			return
 		}
 		if err := r.s.home.Selector().Add(&c.d, a.fd, c); err != nil {
 			c.settle()
-			r.refuse(&a, slog.LevelError, "the selector does not take it", "error", err)
+			r.refuse(&a, csa.SystemFull.Because("the selector does not take it"), "error", err)
 			return
 		}
 		r.looked.add(c)
@@ -134,7 +135,7 @@ func (c *caller) ReadReady() {
 	if !over && lane == nil {
 		if !c.await(need) {
 			r.drop(c)
-			r.refuse(&c.a, slog.LevelWarn, tooLongForMemory)
+			r.refuse(&c.a, csa.MemoryFull.Because(tooLongForMemory))
 			return
 		}
 		// Nothing has been taken, and whatever comes now makes an edge.
@@ -189,7 +190,7 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 		case err == unix.EAGAIN:
 			return nil, need, false
 		case err != nil:
-			r.refuse(a, slog.LevelDebug, err.Error())
+			r.refuse(a, csa.PeerReset.Because(err.Error()))
 			return nil, 0, true
 		case n == 0:
 			last = true
@@ -201,13 +202,16 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 			header, err := r.introduce(a, p)
 			switch {
 			case err != nil:
-				r.refuse(a, slog.LevelInfo, "it is from where proxy_from says that a PROXY header comes first, and "+err.Error())
+				r.refuse(a, csa.ProxyHeader.Because(csa.ProxyHeader.Info().Words+", and "+err.Error()))
 				return nil, 0, true
 			case header > 0:
 				need = 0
 				continue // what is behind it
+			case last && n == 0:
+				r.refuse(a, csa.Finished.Because("it ended and had said nothing"))
+				return nil, 0, true
 			case last:
-				r.refuse(a, slog.LevelDebug, "it ended before its PROXY header did")
+				r.refuse(a, csa.ProxyHeader.Because("it ended before its PROXY header did"))
 				return nil, 0, true
 			}
 			return nil, n + 1, false
@@ -215,7 +219,7 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 		answer := r.table.Match(&r.reader, p, last)
 		switch {
 		case answer.Err != nil:
-			r.refuse(a, slog.LevelInfo, answer.Err.Error())
+			r.refuse(a, csa.NoRoute.Because(answer.Err.Error()))
 			return nil, 0, true
 		case answer.Need > 0:
 			return nil, answer.Need, false
@@ -224,12 +228,12 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 		case r.rest != nil:
 			return r.rest, 0, false
 		case n == 0:
-			r.refuse(a, slog.LevelDebug, "it ended and had said nothing")
+			r.refuse(a, csa.Finished.Because("it ended and had said nothing"))
 		case answer.TLS:
 			sayUnrecognized(a.fd, r.window)
-			r.refuse(a, slog.LevelInfo, "no route matches", "server_name", string(answer.ServerName))
+			r.refuse(a, csa.NoRoute.Reason(), "server_name", outside(string(answer.ServerName)))
 		default:
-			r.refuse(a, slog.LevelInfo, "no route matches", "begins_with", string(p[:min(n, 16)]))
+			r.refuse(a, csa.NoRoute.Reason(), "begins_with", outside(string(p[:min(n, 16)])))
 		}
 		return nil, 0, true
 	}
@@ -325,7 +329,7 @@ func (l *lane) Expired(*selector.Timer) { l.r.s.home.Event(l.resume) }
 // refuse closes a connection that the lane has no place for.
 func (l *lane) refuse(c *caller) {
 	l.to.counters.refused.Add(1)
-	l.to.noisy.event(slog.LevelWarn, "a connection was closed: there was no room for it, or no handler, in time", "peer", c.a.peer)
+	l.to.refused(&c.a, csa.NoRoom.Reason(), "a connection was closed: ")
 	l.r.close(&c.a)
 }
 
@@ -344,10 +348,23 @@ func sayUnrecognized(fd int, scratch []byte) {
 }
 
 // refuse closes a connection that has no lane.
-func (r *router) refuse(a *arrival, level slog.Level, why string, args ...any) {
+func (r *router) refuse(a *arrival, why csa.Reason, args ...any) {
 	r.s.counters.unrouted.Add(1)
-	r.s.noisy.event(level, "a connection was closed, and went nowhere: "+why, append(args, "peer", a.peer)...)
+	r.s.refused(a, why, "a connection was closed, and went nowhere: ", args...)
 	r.close(a)
+}
+
+// refused counts and logs the end of a connection that never was a CSA.
+func (s *server) refused(a *arrival, why csa.Reason, line string, args ...any) {
+	s.counters.ended[why.Cause].Add(1)
+	info := why.Cause.Info()
+	lines := s.closes
+	if info.Level >= slog.LevelWarn {
+		lines = s.noisy
+	}
+	if lines.may(info.Level) {
+		lines.write(info.Level, line+why.Why, append(args, "peer", a.peer, "key", info.Key, "cause", info.Name)...)
+	}
 }
 
 // close closes a connection that is in no list, and gives its places back.
@@ -379,13 +396,13 @@ func (r *router) drop(c *caller) {
 }
 
 // end closes a connection that is in a list.
-func (r *router) end(c *caller, why string) {
+func (r *router) end(c *caller, why csa.Cause) {
 	l := c.lane
 	r.forget(c)
 	if l != nil {
 		l.refuse(c)
 	} else {
-		r.refuse(&c.a, slog.LevelInfo, why)
+		r.refuse(&c.a, why.Reason())
 	}
 }
 
@@ -396,7 +413,7 @@ func (r *router) makeRoom() bool {
 	if c == nil || r.s.home.Now()-c.since < int64(silence) {
 		return false
 	}
-	r.end(c, "it has not said enough, and its place was wanted")
+	r.end(c, csa.PlaceWanted)
 	return true
 }
 
@@ -410,7 +427,7 @@ func (r *router) stop() {
 	r.stopped = true
 	for _, list := range []*callers{&r.looked, &r.waiting} {
 		for list.first != nil {
-			r.end(list.first, "the host stops")
+			r.end(list.first, csa.HostStopped)
 		}
 	}
 	for _, l := range r.lanes {
@@ -469,7 +486,7 @@ func (l *callers) Expired(*selector.Timer) {
 	l.r.s.home.Event(func() {
 		now := l.r.s.home.Now()
 		for l.first != nil && now-l.first.since >= int64(l.r.s.config.RouteTimeout) {
-			l.r.end(l.first, "it has not said in time where it belongs")
+			l.r.end(l.first, csa.RouteTimeout)
 		}
 		if l.first != nil {
 			l.watch()

@@ -63,7 +63,7 @@ func (e *secures) Open(c *csa.CSA) {
 	h := e.handshake()
 	h.Early = e.early
 	if code := c.MakeSSL(h); code != abi.OK {
-		c.ShutdownMicroprocess(csa.Reason{Code: code, Why: "there is no room for another TLS handshake"})
+		c.ShutdownMicroprocess(csa.HandshakesFull.With(code, "there is no room for another TLS handshake"))
 	}
 }
 

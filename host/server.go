@@ -31,6 +31,7 @@ type server struct {
 	config   config.Listener
 	log      *slog.Logger
 	noisy    *limited // for what clients and handlers can cause at will
+	closes   *limited // for connections that have ended by a limit, or by their peer
 	settings csa.Settings
 	dialled  csa.Settings // of connections that its handlers have dialled
 	tuning   listen.Options
@@ -124,6 +125,7 @@ type arrival struct {
 type counters struct {
 	accepted, refused, shortages, failed, traps, stopped atomic.Int64
 	unrouted                                             atomic.Int64
+	ended                                                [csa.Causes]atomic.Int64 // connections, by cause
 	received, sent                                       atomic.Int64
 	instances                                            atomic.Int64
 	lost                                                 [csa.Losses]atomic.Int64 // datagrams
@@ -512,6 +514,7 @@ func (s *server) drain() {
 func (s *server) drop(a arrival) {
 	_ = unix.Close(a.fd)
 	s.counters.refused.Add(1)
+	s.counters.ended[csa.NotStarted].Add(1)
 	s.gone(a.at)
 }
 
@@ -535,10 +538,30 @@ func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	received, sent := c.Traffic()
 	s.counters.received.Add(received)
 	s.counters.sent.Add(sent)
-	if r.Code == abi.Invalid || r.Code == abi.Quota { // the handler's fault, or its tenant's limit
-		s.noisy.event(slog.LevelWarn, line, "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
-	} else if s.log.Enabled(context.Background(), slog.LevelDebug) { // whoever asks for it gets all of them
-		s.log.Debug(line, "peer", c.Peer(), "reason", r.Why, "code", r.Code.String(), "received", received, "sent", sent)
+	s.counters.ended[r.Cause].Add(1)
+	info := r.Cause.Info()
+	level := info.Level
+	if r.Cause == csa.Unknown && (r.Code == abi.Invalid || r.Code == abi.Quota) {
+		level = slog.LevelWarn // of a handler written in Go
+	}
+	all := s.log.Enabled(context.Background(), slog.LevelDebug) // whoever asks for it gets all of them
+	lines := s.closes
+	if level >= slog.LevelWarn {
+		lines = s.noisy
+	}
+	if !all && (level < slog.LevelInfo || !lines.may(level)) {
+		return
+	}
+	args := make([]any, 0, 18) // room for lines_left_out
+	args = append(args, "connection", c.Number(), "peer", c.Peer(), "reason", outside(r.Why), "code", r.Code.String())
+	if info.Key != "" {
+		args = append(args, "key", info.Key)
+	}
+	args = append(args, "cause", info.Name, "received", received, "sent", sent)
+	if all {
+		s.log.Log(context.Background(), level, line, args...)
+	} else {
+		lines.write(level, line, args...)
 	}
 }
 

@@ -1,6 +1,10 @@
 package host
 
-import "time"
+import (
+	"time"
+
+	"bulkhead/csa"
+)
 
 // Stats is what a host has done so far and holds now.
 type Stats struct {
@@ -58,6 +62,9 @@ type ListenerStats struct {
 	Lost      DatagramStats // of a UDP listener
 	// Quarantine is nil unless the listener is quarantined.
 	Quarantine *Quarantine
+	// Ended counts the connections that have ended, those that its handlers have dialled
+	// included, by the Name of csa.CauseInfo. It has no zeros.
+	Ended map[string]int64
 }
 
 // Stats may be called from any goroutine, while the host runs and after.
@@ -88,6 +95,7 @@ func (h *Host) Stats() Stats {
 			Lost:      c.datagramStats(),
 
 			Quarantine: late.state(),
+			Ended:      c.endedBy(),
 		})
 	}
 	return st
@@ -121,4 +129,14 @@ func (t *tenant) stats() TenantStats {
 		st.LogDropped = l.dropped.Load()
 	}
 	return st
+}
+
+func (c *counters) endedBy() map[string]int64 {
+	by := make(map[string]int64)
+	for cause := range c.ended {
+		if n := c.ended[cause].Load(); n > 0 {
+			by[csa.Cause(cause).Info().Name] = n
+		}
+	}
+	return by
 }

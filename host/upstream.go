@@ -212,7 +212,7 @@ func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 		up.ShutdownCSA(nil)
 		s.crew.hold(d.ask.Instance, -1)
 		d.ask.Loop.Event(func() {
-			d.ask.Failed(csa.Reason{Code: abi.Quota, Why: "the selector does not take the connection"})
+			d.ask.Failed(csa.SystemFull.Because("the selector does not take the connection"))
 		})
 	}
 }
@@ -312,4 +312,4 @@ func codeOf(err error) abi.Code {
 	return abi.Unreachable
 }
 
-func reasonOf(err error) csa.Reason { return csa.Reason{Code: codeOf(err), Why: err.Error()} }
+func reasonOf(err error) csa.Reason { return csa.NotConnected.With(codeOf(err), err.Error()) }

@@ -84,7 +84,7 @@ func (p *pending) Open(c *csa.CSA) {
 	i := p.i
 	s := i.handles.get(p.handle)
 	if s == nil || !i.Running() {
-		c.ShutdownMicroprocess(csa.Reason{Code: abi.Refused, Why: "its handler's instance is gone"})
+		c.ShutdownMicroprocess(csa.InstanceGone.Reason())
 		return
 	}
 	p.over = true

@@ -85,11 +85,11 @@ func (i *Instance) after(e event, result uint64) (used int) {
 	r := int(int32(result))
 	switch {
 	case e.call == callOpen && r < 0:
-		e.conn.ShutdownMicroprocess(csa.Reason{Code: guestCode(result), Why: fmt.Sprintf("its handler refused it from csa_open with %d", r)})
+		e.conn.ShutdownMicroprocess(csa.HandlerRefused.With(guestCode(result), fmt.Sprintf("its handler refused it from csa_open with %d", r)))
 	case e.call == callData && r < 0:
-		e.conn.ShutdownMicroprocess(csa.Reason{Code: guestCode(result), Why: fmt.Sprintf("its handler closed it from csa_data with %d", r)})
+		e.conn.ShutdownMicroprocess(csa.HandlerRefused.With(guestCode(result), fmt.Sprintf("its handler closed it from csa_data with %d", r)))
 	case e.call == callData && uint64(r) > e.arg:
-		e.conn.ShutdownMicroprocess(csa.Reason{Code: abi.Invalid, Why: fmt.Sprintf("its handler says that it consumed %d bytes of %d", r, e.arg)})
+		e.conn.ShutdownMicroprocess(csa.BadResult.Because(fmt.Sprintf("its handler says that it consumed %d bytes of %d", r, e.arg)))
 	case e.call == callData:
 		return r
 	}
@@ -114,12 +114,12 @@ func (i *Instance) Secured(c *csa.CSA, code abi.Code) {
 // admit gives a connection its handle, or shuts it down and returns 0.
 func (i *Instance) admit(c conn) int32 {
 	if !i.Running() {
-		c.ShutdownMicroprocess(csa.Reason{Code: abi.Refused, Why: "its handler's instance is gone"})
+		c.ShutdownMicroprocess(csa.InstanceGone.Reason())
 		return 0
 	}
 	handle := i.handles.add(c)
 	if handle == 0 {
-		c.ShutdownMicroprocess(csa.Reason{Code: abi.Quota, Why: "its handler's instance has no handle left"})
+		c.ShutdownMicroprocess(csa.HandlesFull.Reason())
 	}
 	return handle
 }

@@ -81,7 +81,7 @@ func (i *Instance) badData(code abi.Code, why string) int32 {
 	if i.listener.LogBadData || i.serving == nil {
 		i.notice(abi.LogWarn, "bad data to send from its handler: "+why)
 	} else {
-		i.serving.ShutdownMicroprocess(csa.Reason{Code: abi.Invalid, Why: "bad data to send from its handler: " + why})
+		i.serving.ShutdownMicroprocess(csa.BadData.Because("bad data to send from its handler: " + why))
 	}
 	return int32(code)
 }
@@ -95,7 +95,7 @@ func (i *Instance) control(handle, what int32) abi.Code {
 	case abi.ProducerFinished:
 		s.conn.ProducerFinished()
 	case abi.ShutdownMicroprocess:
-		s.conn.ShutdownMicroprocess(csa.Reason{Code: abi.OK, Why: "its handler said shutdownMicroprocess"})
+		s.conn.ShutdownMicroprocess(csa.HandlerEnded.Reason())
 	case abi.FinishSending:
 		s.conn.FinishSending()
 	default:

@@ -420,7 +420,7 @@ func (i *Instance) Close() {
 	}
 	i.broken = i.state == dead
 	i.state, i.closing = closed, false
-	i.shutAll(csa.Reason{Code: abi.Closed, Why: "its handler's instance was closed"})
+	i.shutAll(csa.InstanceGone.With(abi.Closed, "its handler's instance was closed"))
 	i.stopTimers()
 	i.finishLog()
 	i.serving, i.about = nil, nil

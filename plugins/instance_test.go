@@ -100,7 +100,7 @@ func TestTrapInEveryCallback(t *testing.T) {
 			if i.Running() || i.Memory() != 0 {
 				t.Error("the instance lives on")
 			}
-			want := csa.Reason{Code: abi.Invalid, Why: "its handler trapped: unreachable"}
+			want := csa.Trapped.Because("its handler trapped: unreachable")
 			if len(other.ends) == 0 || other.ends[0] != want {
 				t.Errorf("its other connection was ended with %v", other.ends)
 			}

@@ -285,14 +285,14 @@ func (p *Process) failed(err error) (*csa.Reason, *Trap) {
 	var trap *Trap
 	switch {
 	case errors.Is(err, errGone):
-		return &csa.Reason{Code: abi.Closed, Why: "the host ended its command"}, nil
+		return reason(csa.HostStopped.Because("the host ended its command")), nil
 	case errors.As(err, &exit):
 		if exit.ExitCode() != 0 {
 			p.instance.notice(abi.LogWarn, fmt.Sprintf("its command ended with exit code %d", exit.ExitCode()))
 		}
 		return nil, nil
 	case errors.Is(err, ErrMemory):
-		return &csa.Reason{Code: abi.Quota, Why: "its tenant has no memory left for another instance"}, nil
+		return reason(csa.MemoryFull.Because("its tenant has no memory left for another instance")), nil
 	case errors.As(err, &trap):
 		if trap.Bug {
 			p.instance.log(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", trap.Err))
@@ -300,5 +300,7 @@ func (p *Process) failed(err error) (*csa.Reason, *Trap) {
 		r := trap.reason()
 		return &r, trap
 	}
-	return &csa.Reason{Code: abi.Refused, Why: err.Error()}, nil
+	return reason(csa.NotStarted.Because(err.Error())), nil
 }
+
+func reason(r csa.Reason) *csa.Reason { return &r }

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/plugins/wasi"
 )
@@ -68,7 +67,7 @@ func (p *Process) wait() (int, wasi.Errno) {
 			stop = nil
 			p.loop.Post(func() {
 				if !p.over {
-					p.csa.ShutdownMicroprocess(csa.Reason{Code: abi.Closed, Why: "the host ended its command"})
+					p.csa.ShutdownMicroprocess(csa.HostStopped.Because("the host ended its command"))
 				}
 			})
 			continue

@@ -178,7 +178,7 @@ func TestCommandEnds(t *testing.T) {
 		{"returns", func(*w.Module, [5]w.Func) []byte { return nil }, csa.Orderly, "hi", "", ""},
 		{"exits", exit(0), csa.Orderly, "hi", "", ""},
 		{"fails", exit(3), csa.Orderly, "hi", "2 false its command ended with exit code 3\n", ""},
-		{"traps", func(*w.Module, [5]w.Func) []byte { return w.Unreachable }, csa.Reason{Code: abi.Invalid, Why: "its handler trapped: unreachable"}, "", "", "_start trapped: unreachable"},
+		{"traps", func(*w.Module, [5]w.Func) []byte { return w.Unreachable }, csa.Trapped.Because("its handler trapped: unreachable"), "", "", "_start trapped: unreachable"},
 		{"writes to the log", func(_ *w.Module, f [5]w.Func) []byte {
 			return w.Cat(w.I32Const(2), w.I32Const(vectors), w.I32Const(1), w.I32Const(moved), w.Call(f[1]), w.Drop)
 		}, csa.Orderly, "hi", "2 true \"hi\"\n", ""},

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"strings"
 
-	"bulkhead/abi"
 	"bulkhead/csa"
 
 	"github.com/tetratelabs/wazero/sys"
@@ -38,9 +37,9 @@ func (t *Trap) Error() string {
 // reason is what the connections of the instance are closed for.
 func (t *Trap) reason() csa.Reason {
 	if t.Stop != StopNot {
-		return csa.Reason{Code: t.Stop.code(), Why: "its handler was stopped: " + t.Why}
+		return t.Stop.cause().Because("its handler was stopped: " + t.Why)
 	}
-	return csa.Reason{Code: abi.Invalid, Why: "its handler trapped: " + t.Why}
+	return csa.Trapped.Because("its handler trapped: " + t.Why)
 }
 
 // Unwrap returns Err.

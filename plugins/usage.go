@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/plugins/watchdog"
 
@@ -94,17 +93,21 @@ const (
 	StopHost                 // the host stops
 )
 
-// code is what the connections of a stopped instance are closed with.
-func (s Stop) code() abi.Code {
+// cause is what the connections of a stopped instance are closed for.
+func (s Stop) cause() csa.Cause {
 	switch s {
-	case StopNot:
-		return abi.Invalid
 	case StopTimeout:
-		return abi.Timeout
+		return csa.EventTimeout
+	case StopStack:
+		return csa.StackFull
+	case StopMemory:
+		return csa.MemoryFull
+	case StopMappings:
+		return csa.MappingsFull
 	case StopHost:
-		return abi.Closed
+		return csa.HostStopped
 	}
-	return abi.Quota
+	return csa.Trapped
 }
 
 // ErrSlow is the error of an instance that takes too long to start for a loop.

@@ -1,0 +1,165 @@
+package csa
+
+import (
+	"log/slog"
+
+	"bulkhead/abi"
+)
+
+// Cause says which of the causes of an end a connection has ended by. The table below says
+// the rest of it, and is the only place that does: code, words, key, level, and the name of
+// its counter.
+type Cause uint8
+
+// The causes.
+const (
+	Unknown Cause = iota // of a Reason that somebody has made without one
+
+	// As both sides wished, or one of them.
+	Finished
+	HandlerEnded
+	HandlerRefused
+	PeerReset
+	PeerSilent
+	RelayEnded
+	HostStopped
+
+	// Limits of time.
+	IdleTimeout
+	FirstByteTimeout
+	WriteTimeout
+	SlowSender
+	SlowReader
+	Unconsumed
+	Lifetime
+	Linger
+	ConnectTimeout
+	HandshakeTimeout
+	RouteTimeout
+	PeerVanished
+
+	// Limits of what there is.
+	PlaceTaken
+	PlaceWanted
+	NoRoom
+	MemoryFull
+	HandshakesFull
+	HandlesFull
+	SystemFull
+
+	// The network.
+	PeerUnreachable
+	SocketFailed
+	NotConnected
+
+	// TLS, PROXY, routing.
+	HandshakeFailed
+	TLSFailed
+	TLSCut
+	TLSFlood
+	ProxyHeader
+	NoRoute
+
+	// The handler.
+	BadData
+	BadResult
+	Trapped
+	EventTimeout
+	StackFull
+	MappingsFull
+	InstancesFull
+	TimersFull
+	NotStarted
+	InstanceGone
+
+	Causes // how many there are
+)
+
+// CauseInfo is a cause's line in the table.
+type CauseInfo struct {
+	// Name is its counter's, and what logs call it: of a-z and _.
+	Name string
+	// Code is what the handler is told where the reason has no other.
+	Code abi.Code
+	// Key is that of docs/CONFIG.md which sets the limit, or several with ", " between them;
+	// "": no key does.
+	Key string
+	// Level is that of the line about a connection that has ended so. At slog.LevelDebug
+	// nothing has gone wrong. At slog.LevelInfo a limit or the peer has ended it, which anybody
+	// can have happen. From slog.LevelWarn on it is the author's doing, or the operator's.
+	Level slog.Level
+	// Words are the reason's where it has no others.
+	Words string
+}
+
+var causes = [Causes]CauseInfo{
+	Unknown: {"unknown", abi.Invalid, "", slog.LevelDebug, "for a reason that is not named"},
+
+	Finished:       {"finished", abi.OK, "", slog.LevelDebug, "finished"},
+	HandlerEnded:   {"handler_ended", abi.OK, "", slog.LevelDebug, "its handler said shutdownMicroprocess"},
+	HandlerRefused: {"handler_refused", abi.Invalid, "", slog.LevelInfo, "its handler refused it"},
+	PeerReset:      {"peer_reset", abi.Reset, "", slog.LevelDebug, "the peer reset the connection"},
+	PeerSilent:     {"peer_silent", abi.Timeout, "idle_timeout", slog.LevelDebug, "idle for too long"},
+	RelayEnded:     {"relay_ended", abi.Closed, "", slog.LevelDebug, "the other end of its relay ended"},
+	HostStopped:    {"host_stopped", abi.Closed, "", slog.LevelDebug, "the host stopped"},
+
+	IdleTimeout:      {"idle_timeout", abi.Timeout, "idle_timeout", slog.LevelInfo, "idle for too long"},
+	FirstByteTimeout: {"first_byte_timeout", abi.Timeout, "first_byte_timeout", slog.LevelInfo, "the peer has not sent a byte since it came"},
+	WriteTimeout:     {"write_timeout", abi.Timeout, "write_timeout", slog.LevelInfo, "the peer has taken none of the bytes that wait for it for too long"},
+	SlowSender:       {"slow_sender", abi.Timeout, "min_rate", slog.LevelInfo, "the peer sends the rest of what it has begun too slowly"},
+	SlowReader:       {"slow_reader", abi.Timeout, "min_rate", slog.LevelInfo, "the peer takes the bytes that wait for it too slowly"},
+	Unconsumed:       {"unconsumed", abi.Timeout, "min_rate", slog.LevelWarn, "its handler has left bytes unconsumed, and wants more than came"},
+	Lifetime:         {"lifetime", abi.Timeout, "lifetime", slog.LevelInfo, "it has been open for as long as a connection may be"},
+	Linger:           {"linger", abi.Timeout, "linger", slog.LevelInfo, "the peer did not take its last bytes in time"},
+	ConnectTimeout:   {"connect_timeout", abi.Timeout, "connect_timeout", slog.LevelInfo, "the other side did not answer in time"},
+	HandshakeTimeout: {"handshake_timeout", abi.Timeout, "handshake_timeout", slog.LevelInfo, "the TLS handshake took too long"},
+	RouteTimeout:     {"route_timeout", abi.Timeout, "route_timeout", slog.LevelInfo, "it has not said in time where it belongs"},
+	PeerVanished:     {"peer_vanished", abi.Timeout, "user_timeout, keepalive", slog.LevelInfo, "the peer has vanished"},
+
+	PlaceTaken:     {"place_taken", abi.Timeout, "connections", slog.LevelInfo, "it gave its place to a new peer"},
+	PlaceWanted:    {"place_wanted", abi.Timeout, "connections", slog.LevelInfo, "it has not said enough, and its place was wanted"},
+	NoRoom:         {"no_room", abi.Quota, "route_timeout, connections, accept_rate", slog.LevelWarn, "there was no room for it, or no handler, in time"},
+	MemoryFull:     {"memory", abi.Quota, "memory", slog.LevelWarn, "its tenant has no memory left"},
+	HandshakesFull: {"handshakes", abi.Quota, "handshakes", slog.LevelInfo, "there are as many TLS handshakes under way as may be (handshakes)"},
+	HandlesFull:    {"handles", abi.Quota, "", slog.LevelWarn, "its handler's instance has no handle left"},
+	SystemFull:     {"system", abi.Quota, "", slog.LevelWarn, "the system has no memory left for the socket"},
+
+	PeerUnreachable: {"peer_unreachable", abi.Unreachable, "", slog.LevelInfo, "the peer cannot be reached any more"},
+	SocketFailed:    {"socket_failed", abi.Reset, "", slog.LevelInfo, "the socket failed"},
+	NotConnected:    {"not_connected", abi.Unreachable, "", slog.LevelDebug, "connecting failed"},
+
+	HandshakeFailed: {"handshake_failed", abi.TLS, "tls", slog.LevelInfo, "the TLS handshake failed"},
+	TLSFailed:       {"tls_failed", abi.TLS, "tls", slog.LevelInfo, "TLS failed"},
+	TLSCut:          {"tls_cut", abi.TLS, "tls", slog.LevelInfo, "the peer left without saying so in TLS: what came may have been cut"},
+	TLSFlood:        {"tls_flood", abi.TLS, "tls", slog.LevelInfo, "the peer sends TLS records that hold nothing, or new keys, again and again"},
+	ProxyHeader:     {"proxy_header", abi.Refused, "proxy_from", slog.LevelInfo, "it is from where proxy_from says that a PROXY header comes first"},
+	NoRoute:         {"no_route", abi.Refused, "route", slog.LevelInfo, "no route matches"},
+
+	BadData:       {"bad_data", abi.Invalid, "on_bad_data", slog.LevelWarn, "bad data to send from its handler"},
+	BadResult:     {"bad_result", abi.Invalid, "", slog.LevelWarn, "its handler says it consumed more than it was given"},
+	Trapped:       {"trap", abi.Invalid, "", slog.LevelWarn, "its handler trapped"},
+	EventTimeout:  {"event_timeout", abi.Timeout, "event_timeout", slog.LevelWarn, "its handler was stopped: it used too much CPU time in one event"},
+	StackFull:     {"stack", abi.Quota, "stack", slog.LevelWarn, "its handler was stopped: its stack grew too large"},
+	MappingsFull:  {"mappings", abi.Quota, "mappings", slog.LevelWarn, "its tenant has no memory mappings left"},
+	InstancesFull: {"instances", abi.Quota, "instances", slog.LevelWarn, "its tenant has as many instances as it may"},
+	TimersFull:    {"timers", abi.Quota, "timers", slog.LevelWarn, "its tenant has as many timers as it may"},
+	NotStarted:    {"not_started", abi.Refused, "", slog.LevelWarn, "its handler did not start"},
+	InstanceGone:  {"instance_gone", abi.Refused, "", slog.LevelWarn, "its handler's instance is gone"},
+}
+
+// Info is the cause's line in the table.
+func (c Cause) Info() CauseInfo {
+	if c >= Causes {
+		c = Unknown
+	}
+	return causes[c]
+}
+
+// Reason is the cause's, in its own words.
+func (c Cause) Reason() Reason { return Reason{causes[c].Code, c, causes[c].Words} }
+
+// Because is the cause's reason in other words: one clause.
+func (c Cause) Because(why string) Reason { return Reason{causes[c].Code, c, why} }
+
+// With is the cause's reason with another code, in other words.
+func (c Cause) With(code abi.Code, why string) Reason { return Reason{code, c, why} }
