@@ -135,6 +135,36 @@ func (c *together) Write(p []byte) (int, error) {
 }
 
 // One who does not say whose connection it is has five seconds.
+// Version 2 as the specification has it: long headers, those that say nothing of use, and a
+// checksum.
+func TestIntroducedByVersion2(t *testing.T) {
+	h := introducedHost(t, addresses(false), `"127.0.0.1"`, "", host.Options{})
+	v2 := func(command, family byte, rest string) string {
+		return "\r\n\r\n\x00\r\nQUIT\n" + string([]byte{command, family, byte(len(rest) >> 8), byte(len(rest))}) + rest
+	}
+	const said = "\xc0\x00\x02\x01\xc6\x33\x64\x02\x0f\xa0\x00\x19"
+	long := 16<<10 - 16 - len(said) - 3
+	for header, want := range map[string]string{
+		v2(0x21, 0x11, said+string([]byte{0x20, byte(long >> 8), byte(long)})+strings.Repeat("c", long)): "192.0.2.1:4000 198.51.100.2:25 h",
+		v2(0x21, 0x00, ""):    "",
+		v2(0x20, 0x55, "abc"): "",
+	} {
+		c := hosttest.Dial(t, h.Addr("behind"))
+		hosttest.Say(t, c, header+"hello")
+		if want == "" {
+			want = c.LocalAddr().String() + " " + c.RemoteAddr().String() + " h"
+		}
+		hosttest.Hear(t, c, want)
+		_ = c.Close()
+	}
+	c := hosttest.Dial(t, h.Addr("behind"))
+	defer c.Close()
+	hosttest.Say(t, c, v2(0x21, 0x11, said+"\x03\x00\x04\x01\x02\x03\x04")+"hello")
+	if p, _ := io.ReadAll(c); len(p) > 0 {
+		t.Errorf("a wrong checksum is answered with %q", p)
+	}
+}
+
 func TestIntroductionTimeout(t *testing.T) {
 	clock := &selector.Manual{}
 	h := introducedHost(t, addresses(false), `"127.0.0.1"`, "", host.Options{Clock: clock})

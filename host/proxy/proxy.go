@@ -5,7 +5,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -29,8 +28,8 @@ const (
 	// mostV1 is the length of the longest header of version 1.
 	mostV1 = 107
 	// MaxLength is how long a header may be, with what a sender of version 2 may have
-	// behind the addresses.
-	MaxLength = 2048
+	// behind the addresses: the certificate of a client, for one.
+	MaxLength = 16 << 10
 )
 
 var (
@@ -44,7 +43,7 @@ var (
 func Parse(b []byte) (h Header, n int, err error) {
 	switch {
 	case begins(b, beginV2):
-		n, err = lengthV2(b)
+		return parseV2(b)
 	case begins(b, beginV1):
 		n, err = lengthV1(b)
 	default:
@@ -53,7 +52,7 @@ func Parse(b []byte) (h Header, n int, err error) {
 	if err != nil || n == 0 {
 		return Header{}, 0, err
 	}
-	r := bufio.NewReaderSize(bytes.NewReader(b[:n]), MaxLength)
+	r := bufio.NewReaderSize(bytes.NewReader(b[:n]), mostV1)
 	read, err := proxyproto.Read(r)
 	if err != nil {
 		return Header{}, 0, fmt.Errorf("its PROXY header is wrong: %s", strings.TrimPrefix(err.Error(), "proxyproto: "))
@@ -78,20 +77,6 @@ func lengthV1(b []byte) (int, error) {
 		return 0, fmt.Errorf("its PROXY header has no end within %d bytes", mostV1)
 	}
 	return 0, nil
-}
-
-func lengthV2(b []byte) (int, error) {
-	if len(b) < 16 {
-		return 0, nil
-	}
-	n := 16 + int(binary.BigEndian.Uint16(b[14:]))
-	if n > MaxLength {
-		return 0, fmt.Errorf("its PROXY header has %d bytes, and %d are the most", n, MaxLength)
-	}
-	if len(b) < n {
-		return 0, nil
-	}
-	return n, nil
 }
 
 func headerOf(h *proxyproto.Header) Header {
