@@ -305,7 +305,7 @@ func FuzzParse(f *testing.F) {
 	for _, p := range [][]byte{
 		helloOf(&tls.Config{ServerName: "host.test", NextProtos: []string{"h2", "http/1.1"}}),
 		helloOf(&tls.Config{ServerName: "host.test", MaxVersion: tls.VersionTLS12}),
-		record(sni("a.test") + extension(16, list16("\x02h2"))),
+		record(sni("a.test") + extension(16, list16("\x02h2"))), record(sni("A.test.")), record(sni(".")),
 		inRecords(record(sni("a.test")), 20), record(sni("a", "b")), []byte("GET / HTTP/1.0\r\n\r\n"), []byte("\x16\x03\x01\x00\x04\x02"),
 	} {
 		f.Add(p, 30)
