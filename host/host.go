@@ -339,7 +339,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 		books:  make([]books, len(h.loops)),
 		tuning: listen.Options{
 			Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner,
-			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout,
+			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout, NotSent: l.NotSent,
 			ReceiveBuffer: l.ReceiveBuffer, SendBuffer: l.SendBuffer,
 			Groups: listen.Groups{Addresses: l.Group, Interface: l.Interface, Sources: l.Source},
 		},

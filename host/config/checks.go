@@ -15,7 +15,7 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 				d.fail(line, "leave it out", "%s is for a unix socket with a path, and address is %s", key, quote(a.String()))
 			}
 		}
-		for _, key := range []string{"keepalive", "user_timeout"} {
+		for _, key := range []string{"keepalive", "user_timeout", "notsent_lowat"} {
 			if line, given := l.lines[key]; given && (a.Network == "unix" || a.Datagrams()) {
 				d.fail(line, "leave it out", "%s is for TCP, and address is %s", key, quote(a.String()))
 			}
@@ -112,7 +112,7 @@ func (d *decoder) checkDatagrams(l *Listener) {
 // place is how that is written, and owner whose limits they would be.
 func (d *decoder) checkStrayed(l *Listener, table map[string]any, place, owner string) {
 	inner, _ := table["config"].(map[string]any)
-	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source", "on_bad_data", "backlog", "keepalive", "user_timeout"} {
+	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source", "on_bad_data", "backlog", "keepalive", "user_timeout", "notsent_lowat"} {
 		_, strayed := inner[key]
 		if _, given := table[key]; strayed && !given {
 			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above %s if it is meant for the %s", key, place, owner), "%s stands in %s, so it goes to the plugin and the %s keeps its default", key, place, owner)

@@ -190,6 +190,8 @@ type Listener struct {
 	// ":group", by name or number, or "" to leave it to the process. It means
 	// nothing elsewhere.
 	Owner string
+	// NotSent is TCP_NOTSENT_LOWAT of a TCP connection, in bytes. 0 leaves it to the kernel.
+	NotSent int
 	// Keepalive is how long a TCP connection may be silent before the kernel
 	// probes the peer, in whole seconds. 0 leaves it to the kernel.
 	Keepalive time.Duration

@@ -124,6 +124,7 @@ on_bad_data = "close"         # default
 backlog = 4096                # default; the kernel may make it shorter
 keepalive = "15s"             # default
 user_timeout = "30s"          # default
+notsent_lowat = "256KiB"      # default; 0B: the kernel's default
 # [listener.config] is 18 bytes as JSON, of at most 64KiB
 
 [[listener]]
@@ -246,7 +247,7 @@ func TestLimitsOfUDP(t *testing.T) {
 	}
 	text := limits(t, c)
 	text = text[strings.LastIndex(text, "[[listener]]"):]
-	for _, key := range []string{"first_byte_timeout", "write_timeout", "min_rate", "backlog", "keepalive", "user_timeout", "proxy_from", "mode", "owner"} {
+	for _, key := range []string{"first_byte_timeout", "write_timeout", "min_rate", "backlog", "keepalive", "user_timeout", "notsent_lowat", "proxy_from", "mode", "owner"} {
 		if strings.Contains(text, "\n"+key+" ") {
 			t.Errorf("%s is shown:\n%s", key, text)
 		}

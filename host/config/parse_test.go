@@ -59,7 +59,7 @@ func TestDefaults(t *testing.T) {
 			Instance: "connection", Shape: "events", Snapshot: true, IdleTimeout: 5 * time.Minute, ConnectTimeout: 10 * time.Second, EventTimeout: time.Second, RouteTimeout: 10 * time.Second,
 			FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 			Linger: 10 * time.Second, Inbox: 64 << 10, OnBadData: "close", Backlog: 4096, Mode: 0o600,
-			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second,
+			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
 			WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Config: []byte("{}"), Line: 2,
 			lines: map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6},
 		}},
@@ -138,6 +138,7 @@ folder = "."
 instance = "connection"
 keepalive = "0s"
 user_timeout = "0s"
+notsent_lowat = "64KiB"
 first_byte_timeout = "0s"
 write_timeout = "20s"
 min_rate = "2kB/s"
@@ -178,7 +179,7 @@ func TestEveryKey(t *testing.T) {
 		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
 		FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
-		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second,
+		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
 		WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Line: line(`name = "a"`) - 1,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
 	}
@@ -194,7 +195,7 @@ func TestEveryKey(t *testing.T) {
 			t.Errorf("LineOf(%q) = %d, want %d", key, got, want)
 		}
 	}
-	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || string(b.Config) != "{}" || b.LineOf("shape") != line("shape") {
+	if b := c.Listeners[1]; b.Address.String() != "tcp6://[::1]:0" || b.Shape != "stdio" || b.Keepalive != 0 || b.UserTimeout != 0 || b.NotSent != 64<<10 || string(b.Config) != "{}" || b.LineOf("shape") != line("shape") {
 		t.Errorf("listener b: %+v", b)
 	} else if !slices.Equal(b.Args, []string{"-v", "two words"}) || !slices.Equal(b.Env, []string{"TZ=UTC", "EMPTY="}) || b.Folder != dir {
 		t.Errorf("listener b: %+v", b)

@@ -147,6 +147,7 @@ func DefaultListener() Listener {
 		Mode:        0o600,
 		Keepalive:   15 * time.Second,
 		UserTimeout: 30 * time.Second,
+		NotSent:     256 * kib,
 		Config:      []byte("{}"),
 	}
 }
@@ -356,6 +357,9 @@ var listenerFields = []field[Listener]{
 	},
 	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).with(tcpOnly),
 	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).with(tcpOnly),
+	sizeField("notsent_lowat", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.NotSent }).with(tcpOnly).with(func(f *field[Listener]) {
+		f.note = "0B: the kernel's default"
+	}),
 	{
 		name: "route",
 		want: "tables [[listener.route]]",

@@ -38,7 +38,8 @@ func Tune(fd int, o Options) { _ = tune(fd, o) }
 func TuneDialled(fd int, o Options) { _ = tune(fd, o) }
 
 // tune sets what all of these systems have: no delay, and whether to probe a
-// silent peer, at the system's intervals. There is no TCP_USER_TIMEOUT.
+// silent peer, at the system's intervals. There is no TCP_USER_TIMEOUT, and no
+// TCP_NOTSENT_LOWAT but on one of them.
 func tune(fd int, o Options) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err

@@ -63,6 +63,12 @@ func tune(fd int, o Options) error {
 		// Without it, in an older kernel, a peer that has no room and vanishes is found out late.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMax, ms)
 	}
+	if o.NotSent > 0 {
+		// A system that only looks like Linux may have none.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSent); err != nil && err != unix.ENOPROTOOPT {
+			return err
+		}
+	}
 	for _, x := range set {
 		if err := unix.SetsockoptInt(fd, x.level, x.name, x.value); err != nil {
 			return err

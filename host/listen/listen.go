@@ -39,6 +39,10 @@ type Options struct {
 	// does not know.
 	Keepalive   time.Duration
 	UserTimeout time.Duration
+	// NotSent is how many bytes the kernel holds of a TCP connection that it has not sent
+	// yet before that has no room for more (TCP_NOTSENT_LOWAT, where the system has that).
+	// Zero leaves it to the kernel. It is handed down as the others are.
+	NotSent int
 	// ReceiveBuffer and SendBuffer are how many bytes of datagrams the system is asked to
 	// hold that have not been read, or sent. It may hold less. Zero or less: its default.
 	ReceiveBuffer, SendBuffer int

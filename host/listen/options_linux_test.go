@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,6 +43,9 @@ func tuned(t *testing.T, fd int, o listen.Options) {
 			t.Errorf("TCP_KEEPCNT is %d, want 5", got)
 		}
 	}
+	if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT); o.NotSent > 0 && got != o.NotSent {
+		t.Errorf("TCP_NOTSENT_LOWAT is %d, want %d", got, o.NotSent)
+	}
 	// It ends the connections of those who answer, but have no room.
 	if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != 0 {
 		t.Errorf("TCP_USER_TIMEOUT is %d, want none", got)
@@ -59,7 +63,7 @@ func tuned(t *testing.T, fd int, o listen.Options) {
 // Accepted connections have the options without a system call of their own.
 func TestConnectionsInheritTheOptions(t *testing.T) {
 	for name, o := range map[string]listen.Options{
-		"set":     {Keepalive: 97 * time.Second, UserTimeout: 12320 * time.Millisecond},
+		"set":     {Keepalive: 97 * time.Second, UserTimeout: 12320 * time.Millisecond, NotSent: 70 << 10},
 		"not set": {},
 	} {
 		for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
@@ -74,9 +78,53 @@ func TestConnectionsInheritTheOptions(t *testing.T) {
 	}
 }
 
+// The kernel takes little for a peer that does not read, where it is told so.
+func TestUnsentBytesAreBounded(t *testing.T) {
+	const room, notSent = 16 << 10, 64 << 10 // of the peer
+	for name, c := range map[string]struct {
+		o    listen.Options
+		most int
+	}{
+		"notsent_lowat": {listen.Options{NotSent: notSent}, 4 * (room + notSent)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, "tcp", "127.0.0.1:0", c.o)
+			d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+				return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, room) })
+			}}
+			peer, err := d.DialContext(t.Context(), "tcp", s.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer peer.Close()
+			fd, _, err := s.Accept()
+			for err == unix.EAGAIN {
+				fd, _, err = s.Accept()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			taken := 0
+			for quiet := 0; quiet < 20; time.Sleep(5 * time.Millisecond) {
+				n, err := unix.Write(fd, make([]byte, 64<<10))
+				if quiet++; err == nil {
+					taken, quiet = taken+n, 0
+				}
+				if taken > c.most {
+					t.Fatalf("it took %d bytes", taken)
+				}
+			}
+			if taken < notSent/2 {
+				t.Errorf("it took only %d bytes", taken)
+			}
+		})
+	}
+}
+
 // A socket that somebody else has made gets them too.
 func TestInheritedSocketsAreTuned(t *testing.T) {
-	o := listen.Options{Keepalive: 61 * time.Second, UserTimeout: 3 * time.Second}
+	o := listen.Options{Keepalive: 61 * time.Second, UserTimeout: 3 * time.Second, NotSent: 50 << 10}
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		if address[0] == '[' {
 			needIPv6(t)
