@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	w "bulkhead/plugins/wasmtest"
@@ -46,6 +47,11 @@ func TestConstructorsBeforeEachCallback(t *testing.T) {
 		}},
 		"nothing": {false, func(_, data *[]byte, _, _ w.Func) { *data = w.Unreachable }},
 	} {
+		n := newTenant(t, 0)
+		n.load(build(c.change), Events)
+		if said := n.log.text(); strings.Contains(said, "test.wasm runs its constructors again") != c.warns || !c.warns && said != "" {
+			t.Errorf("%s: loading it logs %q", name, said)
+		}
 		rep, err := Inspect(build(c.change), 0)
 		if err != nil || len(rep.Refused) > 0 || len(rep.Warnings) > 0 != c.warns {
 			t.Errorf("%s: %q, %q, %v", name, rep.Warnings, rep.Refused, err)

@@ -79,6 +79,9 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	if why := refusals(parsed, shape, r.pages); why != nil {
 		return nil, &LoadError{name, why}
 	}
+	if shape == Events && startsAnew(parsed) {
+		r.note(name + " " + anew)
+	}
 	return r.prepare(name, parsed, shape)
 }
 
