@@ -162,7 +162,9 @@ func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
 	l.Charge(w.Budget)
 	c.d.NewExceptional()
 	c.d.NewReader()
+	l.calling = call{c: c, what: inOther}
 	w.Handler.Open(c)
+	l.calling = call{}
 	l.end()
 	return c, nil
 }
@@ -369,12 +371,16 @@ func (c *CSA) unsent() bool {
 
 // tellOthers is the end of the connection for those who are not its handler.
 func (c *CSA) tellOthers() {
+	l := c.loop
 	if c.wiring.Creator != nil {
+		l.calling = call{c: c, what: inCreator}
 		c.wiring.Creator.SocketShutdown(c, c.reason)
 	}
 	if c.wiring.Signal != nil {
+		l.calling = call{c: c, what: inSignal}
 		c.wiring.Signal.ShutdownCSA(c)
 	}
+	l.calling = call{}
 }
 
 // Exceptional is the selector's notice that the socket is broken or hung up.

@@ -168,6 +168,9 @@ func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramS
 	return s, nil
 }
 
+// Owner is whom the socket asks and tells.
+func (s *DatagramSocket) Owner() Peers { return s.owner }
+
 // Len is how many peers there are.
 func (s *DatagramSocket) Len() int { return len(s.peers) }
 
@@ -344,7 +347,9 @@ func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
 	l.link(c)
 	c.born = c.lastActive
 	c.startTime()
+	l.calling = call{c: c, what: inOther}
 	w.Handler.Open(c) // and need not return: the datagram is still in the batch
+	l.calling = call{}
 	return p, Admitted
 }
 

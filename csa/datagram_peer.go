@@ -148,7 +148,7 @@ func (p *datagramPeer) arrive(payload []byte) {
 	if p.takes() && p.waiting == 0 {
 		// The handler may pass the loop on here; then the datagram is still in the
 		// batch, and comes here again.
-		if window = c.wiring.Handler.Window(c); len(window) == 0 {
+		if window = p.window(); len(window) == 0 {
 			c.set(full)
 		}
 	}
@@ -169,6 +169,15 @@ func (p *datagramPeer) arrive(payload []byte) {
 		g.taken()
 		p.deliver(window[:n])
 	}
+}
+
+// window is the handler's.
+func (p *datagramPeer) window() []byte {
+	c := &p.c
+	c.loop.calling = call{c: c, what: inOther}
+	window := c.wiring.Handler.Window(c)
+	c.loop.calling = call{}
+	return window
 }
 
 // came notes that a datagram has come.
@@ -256,7 +265,7 @@ func (p *datagramPeer) tell() {
 // offer hands over the first datagram that waits.
 func (p *datagramPeer) offer() {
 	c := &p.c
-	window := c.wiring.Handler.Window(c)
+	window := p.window()
 	if c.is(paused | finishing | dying | dead) {
 		return
 	}

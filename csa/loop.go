@@ -18,7 +18,10 @@ type Loop struct {
 	settled int     // how many of todo have been settled
 	calling call    // the handler's call that is under way
 	ends    []AtEnd // told when the event is over
-	first   *CSA    // the list of the CSAs that live here
+	ended   int     // how many of ends have been told
+	serving Faulty  // see Serve
+	onFault func(*Fault) bool
+	first   *CSA // the list of the CSAs that live here
 	count   int
 	scratch []byte       // for bytes that nobody keeps
 	records bytes.Buffer // empty: what a TLS connection reads into
@@ -113,11 +116,13 @@ func (l *Loop) end() {
 // tellEnds tells those who wait for the end of the event, and those that are added
 // meanwhile.
 func (l *Loop) tellEnds() {
-	for k := 0; k < len(l.ends); k++ {
-		l.ends[k].EventOver()
+	for l.ended < len(l.ends) {
+		e := l.ends[l.ended]
+		l.ended++
+		e.EventOver()
 	}
 	clear(l.ends)
-	l.ends = l.ends[:0]
+	l.ends, l.ended = l.ends[:0], 0
 }
 
 func (l *Loop) settle() {

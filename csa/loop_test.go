@@ -1,6 +1,7 @@
 package csa
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,7 @@ func TestAtEnd(t *testing.T) {
 	b.loop.Post(func() {
 		b.loop.AtEnd(say("passed on"))
 		b.loop.Pass()
+		runtime.Goexit()
 	})
 	b.turns()
 	want("passed on")

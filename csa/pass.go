@@ -17,6 +17,9 @@ const (
 	inWritable
 	inEOF
 	inClosed
+	inOther   // after which there is nothing to do
+	inCreator // not a handler's
+	inSignal
 )
 
 // dataCall is what Data was given: some bytes, the first old of which stand in
@@ -54,7 +57,7 @@ func (l *Loop) Pass() {
 func (l *Loop) takeOver() {
 	l.depth = 1
 	at := l.calling
-	l.calling = call{}
+	l.calling, l.serving = call{}, nil
 	switch at.what {
 	case inData:
 		held := at.data

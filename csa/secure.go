@@ -193,10 +193,23 @@ func (s *secure) run() {
 // shake is the handshake, on a goroutine of its own.
 func (s *secure) shake() {
 	s.compute()
-	err := s.tls.HandshakeContext(context.Background())
+	err := s.handshake()
 	s.rest()
 	c := s.c
 	c.loop.Post(func() { c.shaken(err) })
+}
+
+// handshake is crypto/tls's. What the peer makes it panic with is this connection's affair.
+func (s *secure) handshake() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if !s.c.loop.beside(s.c, v) {
+				panic(v)
+			}
+			err = errors.New("a bug in the host")
+		}
+	}()
+	return s.tls.HandshakeContext(context.Background())
 }
 
 // feed gives the handshake what has come. It is called on ReadReady.

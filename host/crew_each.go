@@ -319,7 +319,7 @@ func (e *eachCrew) startFor(w waiting) {
 	l.call(func() { over = w.c.Over() })
 	if !over {
 		var i *plugins.Instance
-		if i, err = e.module.Instantiate(e.guests); err == nil && !l.Post(func() { w.door.arrive(w.c, i) }) {
+		if i, err = e.s.instantiate(e.module, e.guests); err == nil && !l.Post(func() { w.door.arrive(w.c, i) }) {
 			i.Close()
 		}
 	}

@@ -99,7 +99,7 @@ func (k *sharedCrew) restart(seat *seat) {
 		return
 	}
 	k.starts.Go(func() {
-		i, err := k.module.Instantiate(k.guests)
+		i, err := k.s.instantiate(k.module, k.guests)
 		l := k.s.host.loops[seat.at]
 		posted := l.Post(func() {
 			switch {

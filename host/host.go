@@ -82,6 +82,7 @@ type Host struct {
 	tenants     map[string]*tenant
 	servers     []*server
 	plugins     *loader
+	bugs        *bugs
 	late        *lateLoads
 	cores       *cores.Cores
 	mappings    *budget.Mappings
@@ -182,11 +183,13 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.plugins, err = newLoader(cfg, wanted, h.tenants, o.Compiler, h.log, h.clock); err != nil {
 		return nil, err
 	}
+	h.bugs = newBugs(h.log, h.clock)
+	h.plugins.bugs = h.bugs
 	n := cfg.Host.Loops
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	if h.loops, err = newLoops(n, h.clock); err != nil {
+	if h.loops, err = newLoops(n, h.clock, h.bugs.fault); err != nil {
 		return nil, err
 	}
 	h.late = newLateLoads(h.plugins, cfg)

@@ -28,6 +28,7 @@ type loader struct {
 	compile []string // Options.Compiler
 	log     *slog.Logger
 	clock   selector.Clock
+	bugs    *bugs // nil: what guests make of the host's faults is in their log only
 	// compiling says what takes long.
 	compiling *compiling
 
@@ -147,7 +148,12 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	lines := newLimited(p.log.With("tenant", name), "what its handlers say (log_lines, log_bytes)", t.config.LogLines, p.clock)
 	lines.bytes = budget.NewRate(float64(t.config.LogBytes), time.Second)
 	t.log.Store(lines)
+	var onBug func(*plugins.Listener, *plugins.Trap)
+	if p.bugs != nil {
+		onBug = p.bugs.trap
+	}
 	r, err := plugins.NewRuntime(plugins.RuntimeOptions{
+		OnBug:       onBug,
 		Code:        p.store,
 		Compiler:    compiler.Command{Args: p.compile},
 		Compiling:   func(module string) func() { return p.compiling.begin(name, module) },
@@ -175,7 +181,8 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 
 // crew loads a server's plugin and starts what has to be there before the
 // first connection.
-func (p *loader) crew(s *server) (crew, error) {
+func (p *loader) crew(s *server) (c crew, err error) {
+	defer p.bugs.guard(s, "loading a plugin", &err)
 	m, err := p.load(&s.config)
 	if err != nil {
 		return nil, err

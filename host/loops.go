@@ -16,7 +16,8 @@ type loop struct {
 	connections atomic.Int64
 }
 
-func newLoops(n int, clock selector.Clock) ([]*loop, error) {
+// newLoops makes loops that run. fault is csa.Loop.OnFault's.
+func newLoops(n int, clock selector.Clock, fault func(*csa.Fault) bool) ([]*loop, error) {
 	loops := make([]*loop, n)
 	for i := range loops {
 		sel, err := selector.New(selector.Options{Clock: clock})
@@ -25,6 +26,7 @@ func newLoops(n int, clock selector.Clock) ([]*loop, error) {
 			return nil, fmt.Errorf("making loop %d of %d: %w", i+1, n, err)
 		}
 		loops[i] = &loop{Loop: csa.NewLoop(sel)}
+		loops[i].OnFault(fault)
 		go sel.Run()
 	}
 	return loops, nil

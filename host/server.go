@@ -271,6 +271,19 @@ func (s *server) acceptOne() (fd int, sa unix.Sockaddr, err error) {
 // ReadReady is the selector's notice that connections wait.
 func (s *server) ReadReady() { s.home.Event(s.accept) }
 
+// Faulted goes on accepting after a panic.
+func (s *server) Faulted(any) {
+	if !s.stopped {
+		s.newReader()
+	}
+}
+
+// instantiate starts an instance, beside the loops.
+func (s *server) instantiate(m *plugins.Module, l *plugins.Listener) (i *plugins.Instance, err error) {
+	defer s.host.bugs.guard(s, "starting a handler", &err)
+	return m.Instantiate(l)
+}
+
 // SendReady and Exceptional have no meaning for a listening socket.
 func (s *server) SendReady() {}
 

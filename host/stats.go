@@ -8,7 +8,8 @@ import (
 
 // Stats is what a host has done so far and holds now.
 type Stats struct {
-	Connections int // open, in all
+	Connections int   // open, in all
+	HostBugs    int64 // panics of the host's own that were caught; the log has their stacks
 	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
 	// notice of one connection. Nobody else on that loop was served meanwhile.
 	LongestEvent time.Duration
@@ -69,7 +70,7 @@ type ListenerStats struct {
 
 // Stats may be called from any goroutine, while the host runs and after.
 func (h *Host) Stats() Stats {
-	st := Stats{Connections: h.connections.Used(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit()}
+	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.number(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit()}
 	for _, l := range h.loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 	}

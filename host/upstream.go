@@ -157,6 +157,7 @@ func (d *dialling) free() {
 // find is where a target can be reached, by the tenant's policy.
 func (d *dialling) find(ctx context.Context) (to []csa.Address, err error) {
 	s, target := d.u.s, d.target
+	defer s.host.bugs.guard(s, "looking an address up", &err)
 	policy := s.tenant.egress
 	if target.Network() == "unix" {
 		path, release, err := policy.Find(target)

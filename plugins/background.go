@@ -57,6 +57,16 @@ func (i *Instance) drain() {
 	if i.inCall {
 		return
 	}
+	if i.loop != nil {
+		i.loop.Serve(i)
+		i.drainAll()
+		i.loop.Serve(nil)
+	} else {
+		i.drainAll()
+	}
+}
+
+func (i *Instance) drainAll() {
 	if i.stranded {
 		i.stranded = false
 		if !i.module.runtime.stopped.Load() { // else it is nobody's fault
@@ -116,6 +126,7 @@ func (i *Instance) comeBack(err error) {
 // back goes on with an event when its call has come back.
 func (i *Instance) back(e event, err error) {
 	i.loop.Charge(i.cpu())
+	i.loop.Serve(i)
 	i.dropStack()
 	i.serving, i.current = nil, event{}
 	r, ok := i.returned(e.call, err)
@@ -159,9 +170,14 @@ func (i *Instance) askLoop(f func()) {
 	var ns int64
 	if !i.loop.Post(func() {
 		began := nanotime()
+		depth := i.loop.Depth()
 		defer func() {
+			p := recover()
+			if p != nil {
+				i.loop.Unwind(depth)
+			}
 			ns = nanotime() - began
-			i.answer <- recover()
+			i.answer <- p
 		}()
 		f()
 	}) {

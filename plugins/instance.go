@@ -264,7 +264,7 @@ func (i *Instance) start() error {
 func (i *Instance) once(c call) (uint64, error) {
 	f, err := i.exec.function(c)
 	if err != nil {
-		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, newTrap(c.String(), err))
+		return 0, i.notStarted(newTrap(c.String(), err))
 	}
 	i.exec.stack = [2]uint64{}
 	i.inCall = true
@@ -276,9 +276,17 @@ func (i *Instance) once(c call) (uint64, error) {
 	i.finish()
 	i.inCall = false
 	if err != nil {
-		return 0, fmt.Errorf("%s: starting it: %w", i.module.name, newTrap(c.String(), err))
+		return 0, i.notStarted(newTrap(c.String(), err))
 	}
 	return i.exec.stack[0], nil
+}
+
+// Listener is what the instance was made for.
+func (i *Instance) Listener() *Listener { return i.listener }
+
+func (i *Instance) notStarted(t *Trap) error {
+	i.bug(t)
+	return fmt.Errorf("%s: starting it: %w", i.module.name, t)
 }
 
 // call runs an export of the running instance. ok is false when it did not
@@ -308,14 +316,17 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 	}
 	e.stack = [2]uint64{a, b}
 	i.inCall = true
-	at := onLoop
-	if i.loop == nil {
-		at = ownPlace
+	at, depth := ownPlace, 0
+	if i.loop != nil {
+		at, depth = onLoop, i.loop.Depth()
 	}
 	i.begin(f, at)
 	err := f.CallWithStack((*guestContext)(i), e.stack[:])
 	if e.use.place == background {
 		i.comeBack(err) // and does not return
+	}
+	if err != nil && i.loop != nil {
+		i.loop.Unwind(depth)
 	}
 	i.finish()
 	return i.returned(c, err)
@@ -355,9 +366,7 @@ func (i *Instance) trapped(t *Trap) {
 	i.serving = nil
 	i.stopTimers()
 	i.finishLog()
-	if t.Bug {
-		i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", t.Err))
-	}
+	i.bug(t)
 	i.shutAll(t.reason())
 	for _, c := range i.spliced { // whose unconsumed bytes nobody knows
 		c.ShutdownMicroprocess(t.reason())
@@ -368,6 +377,36 @@ func (i *Instance) trapped(t *Trap) {
 	if i.closing && !i.off {
 		i.Close()
 	}
+}
+
+// bug tells of a trap that is the host's doing.
+func (i *Instance) bug(t *Trap) {
+	if !t.Bug {
+		return
+	}
+	if told := i.module.runtime.options.OnBug; told != nil {
+		told(i.listener, t)
+		return
+	}
+	i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", t.Err))
+}
+
+// Faulted has the instance trap if a panic has come out of a call of it, or of what there is to do
+// before and after one. It is csa.Faulty's.
+func (i *Instance) Faulted(value any) {
+	if i.state != running || i.current == (event{}) && !i.inCall || i.exec != nil && i.exec.use.place == background {
+		return
+	}
+	i.inCall, i.off, i.queue = false, false, nil
+	i.serving, i.current = nil, event{}
+	if i.exec != nil {
+		i.exec.calls = [calls]api.Function{} // whatever their stacks hold
+		if i.pool != nil && i.exec.busy {
+			i.pool.give(i.exec)
+		}
+	}
+	i.trapped(&Trap{Call: "an event", Why: "the host failed", Bug: true, Err: fmt.Errorf("%v", value)})
+	i.settleSplices()
 }
 
 func (i *Instance) shutAll(r csa.Reason) {

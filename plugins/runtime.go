@@ -99,6 +99,9 @@ type RuntimeOptions struct {
 	// CPU is the tenant's share of the cores. Nil: nothing is bounded but by
 	// Listener.EventTimeout.
 	CPU CPU
+	// OnBug is told of traps that are the host's own fault, by the goroutine that found out,
+	// which may be a loop's. Nil: they go to Log.
+	OnBug func(l *Listener, t *Trap)
 	// Counter keeps the tenant's metrics. Nil: count answers QUOTA.
 	Counter Counter
 }

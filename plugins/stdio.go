@@ -3,6 +3,7 @@ package plugins
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"bulkhead/abi"
 	"bulkhead/csa"
@@ -242,7 +243,7 @@ func (p *Process) answerWrite(e wasi.Errno) {
 // run is the command's goroutine.
 func (p *Process) run() {
 	defer close(p.ended)
-	reason, trap := p.command()
+	reason, trap := p.guarded()
 	p.loop.Post(func() {
 		if trap != nil && p.listener.OnTrap != nil {
 			p.listener.OnTrap(nil, trap)
@@ -255,6 +256,19 @@ func (p *Process) run() {
 			p.csa.ProducerFinished() // what it wrote last is in the inbox
 		}
 	})
+}
+
+// guarded is command, of which a panic is its own affair.
+func (p *Process) guarded() (reason *csa.Reason, trap *Trap) {
+	defer func() {
+		if v := recover(); v != nil {
+			trap = &Trap{Call: "a command", Why: "the host failed", Bug: true, Err: fmt.Errorf("%v\n%s", v, debug.Stack())}
+			p.instance.bug(trap)
+			r := trap.reason()
+			reason = &r
+		}
+	}()
+	return p.command()
 }
 
 // command runs the command to its end. reason says why the connection is to be
@@ -294,9 +308,6 @@ func (p *Process) failed(err error) (*csa.Reason, *Trap) {
 	case errors.Is(err, ErrMemory):
 		return reason(csa.MemoryFull.Because("its tenant has no memory left for another instance")), nil
 	case errors.As(err, &trap):
-		if trap.Bug {
-			p.instance.log(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", trap.Err))
-		}
 		r := trap.reason()
 		return &r, trap
 	}

@@ -91,6 +91,8 @@ func (i *Instance) fired(t *instanceTimer) {
 	i.loop.Charge(i.cpu())
 	t.set = false // so that the guest may set it again
 	if i.module.has[callTimer] {
+		i.loop.Serve(i)
 		i.deliver(event{call: callTimer, handle: -1, arg: uint64(uint32(t.token))})
+		i.loop.Serve(nil)
 	}
 }

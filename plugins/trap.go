@@ -45,6 +45,9 @@ func (t *Trap) reason() csa.Reason {
 // Unwrap returns Err.
 func (t *Trap) Unwrap() error { return t.Err }
 
+// recoveredByEngine is what the engine puts behind the text of a host function's panic.
+const recoveredByEngine = " (recovered by wazero)"
+
 func newTrap(call string, err error) *Trap {
 	t := &Trap{Call: call, Err: err}
 	var bad *rangeError
@@ -64,8 +67,10 @@ func newTrap(call string, err error) *Trap {
 		t.Why, t.Bug = "the host failed", true
 	case errors.As(err, &unfit):
 		t.Why, t.Bug = "the host cannot call it", true
+	case strings.HasSuffix(firstLine(err), recoveredByEngine) && !errors.Is(err, ErrSlow) && !errors.Is(err, errGone):
+		t.Why, t.Bug = "the host failed", true // what it panics with on purpose is all above
 	default:
-		t.Why = strings.TrimSuffix(strings.TrimPrefix(firstLine(err), "wasm error: "), " (recovered by wazero)")
+		t.Why = strings.TrimSuffix(strings.TrimPrefix(firstLine(err), "wasm error: "), recoveredByEngine)
 	}
 	return t
 }

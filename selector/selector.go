@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -49,6 +50,9 @@ type Selector struct {
 	taken  *post // posts taken off the list, not yet run
 	holder *baton
 	yields bool // the goroutines that are ready run before the loop sleeps
+	fault  func(*Fault) (mend func(), ok bool)
+	told   *Descriptor // whose notice runs; nil: it is a timer's or nobody's
+	timer  *Timer      // whose notice runs; nil: it is a descriptor's or nobody's
 
 	posts    atomic.Pointer[post]
 	sleeping atomic.Bool
@@ -62,6 +66,28 @@ type Selector struct {
 // passed, so a goroutine that has given the loop away can find that out
 // without touching anything that is no longer its own.
 type baton struct{ passed bool }
+
+// Fault is a panic that has come out of a notice, a timer or a posted function.
+type Fault struct {
+	// Value is what was panicked with, Stack where, as runtime/debug.Stack has it.
+	Value any
+	Stack []byte
+	// Told is who had the notice: a Notices or an Expirer; nil for a posted function, and
+	// for what Pass was given.
+	Told any
+	// Passed says that the goroutine had passed the baton on, so that it owns nothing of the
+	// loop's any more. The loop goes on as it would have.
+	Passed bool
+}
+
+// OnFault has f called on the goroutine of a panic before it ends the process. If it answers
+// ok, only the notice is over: the loop goes on with the next, which is none the worse,
+// since all that the selector has to do about a notice is done before. mend is called first, as a notice
+// is, to bring into order what is not the selector's; nil: nothing is to be done. It is not called for
+// a goroutine that had passed the baton on. A fault of memory that is not Go's to look at ends
+// the process all the same, as does a fatal error of the runtime. OnFault is to be called before Run, or by the owner;
+// without it panics are nobody's business here.
+func (s *Selector) OnFault(f func(*Fault) (mend func(), ok bool)) { s.fault = f }
 
 // slot is one place for a descriptor. The generation tells the descriptor
 // that sits there now from those that sat there before: the kernel hands both
@@ -126,7 +152,9 @@ func (s *Selector) Pass(resume func()) {
 
 // run serves until the baton is passed or the selector stops.
 func (s *Selector) run(mine *baton, resume func()) {
+	defer s.recovered(mine)
 	if resume != nil {
+		s.told, s.timer = nil, nil
 		resume()
 		if mine.passed {
 			return
@@ -152,6 +180,7 @@ func (s *Selector) run(mine *baton, resume func()) {
 			if t == nil {
 				break
 			}
+			s.told, s.timer = nil, t
 			t.notice.Expired(t)
 			if mine.passed {
 				return
@@ -166,8 +195,39 @@ func (s *Selector) run(mine *baton, resume func()) {
 	}
 }
 
+// recovered is deferred by run: it ends with a goroutine that returns, or ends by
+// runtime.Goexit, or has panicked. A panic that the loop survives is continued by another
+// goroutine, so that one defer is enough for all notices.
+func (s *Selector) recovered(mine *baton) {
+	if s.fault == nil {
+		return // with the panic, if there is one, on its way
+	}
+	p := recover()
+	if p == nil {
+		return
+	}
+	f := &Fault{Value: p, Stack: debug.Stack(), Passed: mine.passed}
+	if !f.Passed {
+		switch {
+		case s.told != nil:
+			f.Told = s.told.notices
+		case s.timer != nil:
+			f.Told = s.timer.notice
+		}
+	}
+	mend, ok := s.fault(f)
+	if !ok {
+		panic(fmt.Sprintf("%v\n\n%s", p, f.Stack))
+	}
+	if !mine.passed {
+		s.holder = &baton{}
+		go s.run(s.holder, mend)
+	}
+}
+
 // runTaken runs the posts taken; it reports false when the baton was passed.
 func (s *Selector) runTaken(mine *baton) bool {
+	s.told, s.timer = nil, nil
 	for s.taken != nil {
 		p := s.taken
 		s.taken = p.next
@@ -255,6 +315,7 @@ func (s *Selector) tellNext() {
 	}
 	d.armed &^= hit
 	s.queue(d)
+	s.told, s.timer = d, nil
 	switch hit {
 	case forReader:
 		d.notices.ReadReady()

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -68,7 +69,7 @@ func (s *Shared) join(q question) *flight {
 	f := &flight{waiting: 1, cancel: cancel, done: make(chan struct{})}
 	s.flights[q] = f
 	go func() {
-		f.addrs, f.err = s.resolver.LookupNetIP(ctx, q.network, q.host)
+		f.addrs, f.err = s.ask(ctx, q)
 		s.mu.Lock()
 		s.forget(q, f)
 		s.mu.Unlock()
@@ -76,6 +77,16 @@ func (s *Shared) join(q question) *flight {
 		close(f.done)
 	}()
 	return f
+}
+
+// ask asks the resolver, of which a panic is an error: this is a goroutine of nobody's.
+func (s *Shared) ask(ctx context.Context, q question) (addrs []netip.Addr, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("looking %s up: the resolver has panicked: %v", q.host, v)
+		}
+	}()
+	return s.resolver.LookupNetIP(ctx, q.network, q.host)
 }
 
 // leave counts a caller out. A flight that nobody waits for is forgotten
