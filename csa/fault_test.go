@@ -13,9 +13,8 @@ import (
 // faulting is a handler that panics in one of its methods, or in what is told of its end.
 type faulting struct {
 	script
-	in      string
-	told    []any
-	faulted func(c *CSA)
+	in   string
+	told []any
 }
 
 func (f *faulting) at(method string) {
