@@ -105,7 +105,7 @@ func (l *Loop) mend(f *Fault, was call) {
 		if h, ok := c.wiring.Handler.(Faulty); ok && h != f.Serving {
 			h.Faulted(f.Value)
 		}
-		c.kill(Reason{abi.Closed, "a bug in the host"})
+		c.kill(Reason{Code: abi.Closed, Why: "a bug in the host"})
 	}
 	if t, ok := f.Told.(Faulty); ok {
 		t.Faulted(f.Value)
