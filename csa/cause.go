@@ -71,6 +71,7 @@ const (
 	TimersFull
 	NotStarted
 	InstanceGone
+	HostBug
 
 	Causes // how many there are
 )
@@ -145,6 +146,7 @@ var causes = [Causes]CauseInfo{
 	TimersFull:    {"timers", abi.Quota, "timers", slog.LevelWarn, "its tenant has as many timers as it may"},
 	NotStarted:    {"not_started", abi.Refused, "", slog.LevelWarn, "its handler did not start"},
 	InstanceGone:  {"instance_gone", abi.Refused, "", slog.LevelWarn, "its handler's instance is gone"},
+	HostBug:       {"host_bug", abi.Closed, "", slog.LevelWarn, "a bug in the host"},
 }
 
 // Info is the cause's line in the table.

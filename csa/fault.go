@@ -3,7 +3,6 @@ package csa
 import (
 	"runtime/debug"
 
-	"bulkhead/abi"
 	"bulkhead/selector"
 )
 
@@ -105,7 +104,7 @@ func (l *Loop) mend(f *Fault, was call) {
 		if h, ok := c.wiring.Handler.(Faulty); ok && h != f.Serving {
 			h.Faulted(f.Value)
 		}
-		c.kill(Reason{Code: abi.Closed, Why: "a bug in the host"})
+		c.kill(HostBug.Reason())
 	}
 	if t, ok := f.Told.(Faulty); ok {
 		t.Faulted(f.Value)
