@@ -44,6 +44,7 @@ const (
 	NoRoom
 	MemoryFull
 	HandshakesFull
+	SourceFull
 	HandlesFull
 	SystemFull
 
@@ -122,6 +123,7 @@ var causes = [Causes]CauseInfo{
 	NoRoom:         {"no_room", abi.Quota, "route_timeout, connections, accept_rate", slog.LevelWarn, "there was no room for it, or no handler, in time"},
 	MemoryFull:     {"memory", abi.Quota, "memory", slog.LevelWarn, "its tenant has no memory left"},
 	HandshakesFull: {"handshakes", abi.Quota, "handshakes", slog.LevelInfo, "there are as many TLS handshakes under way as may be (handshakes)"},
+	SourceFull:     {"source", abi.Refused, "per_source, per_source_rate", slog.LevelInfo, "its source address has as many connections, or new ones a second, as it may"},
 	HandlesFull:    {"handles", abi.Quota, "", slog.LevelWarn, "its handler's instance has no handle left"},
 	SystemFull:     {"system", abi.Quota, "", slog.LevelWarn, "the system has no memory left for the socket"},
 

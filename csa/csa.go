@@ -182,6 +182,9 @@ func (c *CSA) Loop() *Loop { return c.loop }
 // Creator is who made the CSA; nil when nobody was named.
 func (c *CSA) Creator() Creator { return c.wiring.Creator }
 
+// Signal is who is told of its end besides; nil when nobody was named.
+func (c *CSA) Signal() Signal { return c.wiring.Signal }
+
 // Handler is what the CSA is wired to.
 func (c *CSA) Handler() Handler { return c.wiring.Handler }
 

@@ -114,7 +114,7 @@ func (s *server) closeUDP(why csa.Reason) {
 }
 
 // Admit takes a new peer in, if the budgets let it.
-func (p *peers) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
+func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 	s, l := p.s, p.s.host.loops[p.at]
 	if s.host.draining.Load() || s.host.stopping.Load() {
 		return w, csa.TurnedAway
@@ -130,10 +130,15 @@ func (p *peers) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 		s.tenant.connections.Release()
 		return w, csa.NoPlace
 	}
+	a := arrival{peer: peer}
+	if !s.takeSource(&a, l.Now()) {
+		s.putBack()
+		return w, csa.TurnedAway
+	}
 	s.counters.accepted.Add(1)
 	s.tenant.accepts.Spend(1, l.Now())
 	l.connections.Add(1)
-	return csa.Wiring{Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[p.at]}, csa.Admitted
+	return csa.Wiring{Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(p.at, a.source)}, csa.Admitted
 }
 
 // Lost counts datagrams that were lost, and logs it now and then.

@@ -347,6 +347,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 			Groups: listen.Groups{Addresses: l.Group, Interface: l.Interface, Sources: l.Source},
 		},
 	}
+	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
 	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout

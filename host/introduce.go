@@ -38,6 +38,8 @@ func (i *introduction) Data(c *csa.CSA, p []byte) int {
 	switch {
 	case err != nil:
 		i.refuse(c, err.Error())
+	case n > 0 && !h.Local && !i.s.sourceOf(c, h.Source):
+		c.ShutdownMicroprocess(csa.SourceFull.Reason())
 	case n > 0:
 		if !h.Local {
 			c.SetAddresses(h.Source, h.Destination)

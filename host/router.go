@@ -198,13 +198,17 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 			return nil, need, false
 		}
 		p := r.window[:n]
-		if !a.introduced && !r.s.sources.Empty() && r.s.sources.Has(a.peer.Addr()) {
+		if !a.introduced && r.s.introduces(a.peer) {
 			header, err := r.introduce(a, p)
 			switch {
 			case err != nil:
 				r.refuse(a, csa.ProxyHeader.Because(csa.ProxyHeader.Info().Words+", and "+err.Error()))
 				return nil, 0, true
 			case header > 0:
+				if a.local.IsValid() && !r.s.takeSource(a, r.s.home.Now()) {
+					r.close(a)
+					return nil, 0, true
+				}
 				need = 0
 				continue // what is behind it
 			case last && n == 0:
@@ -370,6 +374,7 @@ func (s *server) refused(a *arrival, why csa.Reason, line string, args ...any) {
 // close closes a connection that is in no list, and gives its places back.
 func (r *router) close(a *arrival) {
 	_ = unix.Close(a.fd)
+	r.s.releaseSource(a.source)
 	r.s.putBack()
 }
 

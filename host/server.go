@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/host/budget"
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/listen"
@@ -53,7 +54,10 @@ type server struct {
 	certs    *certs.Certificates // nil: there is no TLS
 	// sources are whose connections begin with a PROXY header, which introduced reads, by
 	// loop.
-	sources    proxy.Sources
+	sources proxy.Sources
+	// bySource bounds what each source address has; nil: nothing does. A route has its
+	// listener's.
+	bySource   *budget.Sources
 	introduced []introduced
 	// upstreams connects for its handlers.
 	upstreams *upstreams
@@ -115,6 +119,8 @@ type arrival struct {
 	fd   int
 	peer netip.AddrPort
 	at   int // the index of its loop
+	// source is the place that it has among those of its address.
+	source netip.Addr
 	// introduced says that its PROXY header has been read. local, if valid, is where that
 	// says that the connection was made to.
 	introduced bool
@@ -334,6 +340,12 @@ func (s *server) accept() {
 		}
 		s.shortage = 0
 		s.counters.accepted.Add(1)
+		if !s.introduces(a.peer) && !s.takeSource(&a, s.home.Now()) {
+			// It is not one of the accepts a second, which are the others' too.
+			_ = unix.Close(a.fd)
+			s.putBack()
+			continue
+		}
 		s.tenant.accepts.Spend(1, s.home.Now())
 		listen.Tune(a.fd, s.tuning)
 		if s.router != nil {
@@ -480,13 +492,14 @@ func (s *server) wire(a arrival, h csa.Handler) {
 	switch {
 	case a.local.IsValid():
 		handler = &addressed{Handler: handler, peer: a.peer, local: a.local}
-	case !a.introduced && !s.sources.Empty() && s.sources.Has(a.peer.Addr()):
+	case !a.introduced && s.introduces(a.peer):
 		handler = &introduction{&s.introduced[a.at], handler}
 	}
 	_, err := s.host.loops[a.at].NewCSA(a.fd, a.peer, csa.Wiring{
-		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: &s.books[a.at],
+		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.at, a.source),
 	})
 	if err != nil {
+		s.releaseSource(a.source)
 		s.noisy.event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
 		s.counters.refused.Add(1)
 		s.crew.release(h)
@@ -528,6 +541,7 @@ func (s *server) drop(a arrival) {
 	_ = unix.Close(a.fd)
 	s.counters.refused.Add(1)
 	s.counters.ended[csa.NotStarted].Add(1)
+	s.releaseSource(a.source)
 	s.gone(a.at)
 }
 

@@ -146,6 +146,12 @@ type Listener struct {
 	// ProxyFrom lists whose connections begin with a header of the PROXY protocol, in the
 	// words of proxy.ParseSources. Empty means nobody's.
 	ProxyFrom []string
+	// PerSource is the most connections of one source address, and PerSourceRate the most new
+	// ones of it a second; 0 is no bound. PerSourcePrefix is how many bits of an IPv6
+	// address are its source.
+	PerSource       int
+	PerSourceRate   float64
+	PerSourcePrefix int
 	// IdleTimeout closes a connection on which no byte moves for so long. It
 	// is never 0.
 	IdleTimeout time.Duration

@@ -57,7 +57,7 @@ func TestDefaults(t *testing.T) {
 		Listeners: []Listener{{
 			Name: "echo", Tenant: "acme", Address: Address{"tcp", "127.0.0.1:7001"}, Plugin: filepath.Join(dir, "echo.wasm"),
 			Instance: "connection", Shape: "events", Snapshot: true, IdleTimeout: 5 * time.Minute, ConnectTimeout: 10 * time.Second, EventTimeout: time.Second, RouteTimeout: 10 * time.Second,
-			FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
+			PerSourcePrefix: 64, FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 			Linger: 10 * time.Second, Inbox: 64 << 10, OnBadData: "close", Backlog: 4096, Mode: 0o600,
 			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
 			WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Config: []byte("{}"), Line: 2,
@@ -108,6 +108,9 @@ address = "unix://run/a.sock"
 plugin = "./echo.wasm"
 plugin_sha256 = "93A44BBB96C751218E4C00D479E4C14358122A389ACCA16205B1E4D0DC5F9476"
 instance = "listener"
+per_source = 20
+per_source_rate = 0.5
+per_source_prefix = 56
 idle_timeout = "1h"
 connect_timeout = "3s"
 event_timeout = "250ms"
@@ -177,7 +180,7 @@ func TestEveryKey(t *testing.T) {
 		Name: "a", Tenant: "acme", Address: Address{"unix", filepath.Join(dir, "run/a.sock")}, Plugin: filepath.Join(dir, "echo.wasm"),
 		PluginSHA256: "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476",
 		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
-		FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
+		PerSource: 20, PerSourceRate: 0.5, PerSourcePrefix: 56, FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
 		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
 		WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Line: line(`name = "a"`) - 1,

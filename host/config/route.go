@@ -38,7 +38,7 @@ const (
 
 // listenersOwn are the keys of a listener that are about its socket, or about all of its
 // connections before they have a route. The others are a route's, too.
-var listenersOwn = []string{"name", "address", "proxy_from", "route", "route_timeout", "backlog", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source", "mode", "owner", "keepalive", "user_timeout", "notsent_lowat", "tls"}
+var listenersOwn = []string{"name", "address", "proxy_from", "per_source", "per_source_rate", "per_source_prefix", "route", "route_timeout", "backlog", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source", "mode", "owner", "keepalive", "user_timeout", "notsent_lowat", "tls"}
 
 // routeFields are the keys of [[listener.route]].
 var routeFields = append([]field[Route]{

@@ -126,6 +126,8 @@ func DefaultListener() Listener {
 		Snapshot:    true,
 		IdleTimeout: 5 * time.Minute,
 
+		PerSourcePrefix: 64,
+
 		FirstByteTimeout: time.Minute,
 		WriteTimeout:     time.Minute,
 		Lifetime:         24 * time.Hour,
@@ -269,6 +271,15 @@ var listenerFields = []field[Listener]{
 			return tomlList(l.ProxyFrom)
 		},
 	},
+	intField("per_source", 0, maxConnections, "no bound", func(l *Listener) *int { return &l.PerSource }).with(func(f *field[Listener]) {
+		f.note = "connections of one address; 0: no bound"
+	}),
+	numberField("per_source_rate", 0, 1_000_000, func(l *Listener) *float64 { return &l.PerSourceRate }).with(func(f *field[Listener]) {
+		f.note = "new ones a second; 0: no bound"
+	}),
+	intField("per_source_prefix", 1, 128, "", func(l *Listener) *int { return &l.PerSourcePrefix }).with(func(f *field[Listener]) {
+		f.note = "bits of an IPv6 address"
+	}),
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
 	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }).with(streamsOnly),
 	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }).with(streamsOnly),

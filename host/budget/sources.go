@@ -1,0 +1,135 @@
+package budget
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// sourceBurst is how far a source may run ahead of its rate.
+const sourceBurst = time.Second
+
+// mostRested is how many sources without a connection are remembered for their rate before they
+// are looked over, once a sourceBurst.
+const mostRested = 1024
+
+// Sources bounds what each source address has: connections at once, and new ones a second. The
+// addresses of one IPv6 network count as one. Any goroutine may use it; it locks for a look into a map.
+type Sources struct {
+	most   int
+	every  int64 // nanoseconds between two new connections of a source; 0: no bound
+	prefix int
+
+	mu      sync.Mutex
+	known   map[netip.Addr]*source
+	rested  int   // of those: they have no connection
+	swept   int64 // when they were looked over last
+	refused int64
+}
+
+// source is one source address.
+type source struct {
+	n    int
+	next int64 // when the next new one is due, if it uses its rate to the full
+}
+
+// NewSources bounds each source to most connections and perSecond new ones a second, of which it
+// may have a second's at once. Zero is no bound. prefix is how many bits of an IPv6 address count.
+// With no bound at all it is nil, which bounds nothing.
+func NewSources(most int, perSecond float64, prefix int) *Sources {
+	if most <= 0 && perSecond <= 0 {
+		return nil
+	}
+	s := &Sources{most: most, prefix: prefix, known: make(map[netip.Addr]*source)}
+	if perSecond > 0 {
+		s.every = max(1, int64(float64(time.Second)/perSecond))
+	}
+	return s
+}
+
+// Take takes a place for a connection from an address. It answers the source to Release; the
+// zero Addr when there is nothing to bound, as for a unix socket's peer. ok is false when
+// the source has as many as it may; now is any monotonic time.
+func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
+	if s == nil || !a.IsValid() {
+		return netip.Addr{}, true
+	}
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		p, err := a.Prefix(s.prefix)
+		if err == nil {
+			a = p.Addr()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.known[a]
+	switch {
+	case one == nil:
+		one = &source{}
+	case s.most > 0 && one.n >= s.most,
+		s.every > 0 && one.next-now > int64(sourceBurst)-s.every && one.next > now:
+		s.refused++
+		return netip.Addr{}, false
+	}
+	switch {
+	case s.known[a] == nil:
+		s.known[a] = one
+	case one.n == 0:
+		s.rested--
+	}
+	one.n++
+	one.next = max(one.next, now) + s.every
+	return a, true
+}
+
+// Release gives a place back; the zero Addr is none.
+func (s *Sources) Release(a netip.Addr, now int64) {
+	if s == nil || !a.IsValid() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.known[a]
+	if one == nil {
+		return
+	}
+	if one.n--; one.n > 0 {
+		return
+	}
+	if one.next <= now {
+		delete(s.known, a)
+		return
+	}
+	s.rested++
+	if s.rested > mostRested && now-s.swept > int64(sourceBurst) {
+		s.swept = now
+		for a, one := range s.known {
+			if one.n == 0 && one.next <= now {
+				delete(s.known, a)
+				s.rested--
+			}
+		}
+	}
+}
+
+// Used is how many sources have connections now, and Refused how many connections there was no
+// place for.
+func (s *Sources) Used() int {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.known) - s.rested
+}
+
+// Refused is how many connections there was no place for.
+func (s *Sources) Refused() int64 {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}

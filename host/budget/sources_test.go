@@ -1,0 +1,92 @@
+package budget
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestSources(t *testing.T) {
+	s := NewSources(2, 0, 64)
+	at := func(a string) netip.Addr { return netip.MustParseAddr(a) }
+	take := func(a string, want bool) netip.Addr {
+		t.Helper()
+		got, ok := s.Take(at(a), 0)
+		if ok != want {
+			t.Errorf("%s is answered %v", a, ok)
+		}
+		return got
+	}
+	first := take("192.0.2.1", true)
+	take("::ffff:192.0.2.1", true)
+	take("192.0.2.1", false)
+	take("192.0.2.2", true)
+	take("2001:db8::1", true)
+	take("2001:db8::ffff:1", true)
+	take("2001:db8::2", false)
+	take("2001:db8:0:1::1", true)
+	take("fe80::1%lo", true)
+	if n := s.Used(); n != 5 {
+		t.Errorf("%d sources have connections", n)
+	}
+	s.Release(first, 0)
+	take("192.0.2.1", true)
+	take("192.0.2.1", false)
+	if n := s.Refused(); n != 3 {
+		t.Errorf("%d were refused", n)
+	}
+	if a, ok := s.Take(netip.Addr{}, 0); !ok || a.IsValid() {
+		t.Error("a peer without an address is bounded")
+	}
+	var none *Sources
+	if a, ok := none.Take(first, 0); !ok || a.IsValid() {
+		t.Error("no bound is one")
+	}
+	none.Release(first, 0)
+}
+
+func TestSourceRate(t *testing.T) {
+	s := NewSources(0, 10, 64)
+	now := int64(time.Hour)
+	a := netip.MustParseAddr("192.0.2.1")
+	took := func() (n int) {
+		for {
+			at, ok := s.Take(a, now)
+			if !ok {
+				return n
+			}
+			s.Release(at, now) // which does not make it forgotten
+			n++
+		}
+	}
+	if n := took(); n != 10 {
+		t.Errorf("%d came at once", n)
+	}
+	if now += int64(250 * time.Millisecond); took() != 2 {
+		t.Error("more or fewer than two came a quarter of a second later")
+	}
+	if now += int64(time.Hour); took() != 10 {
+		t.Error("an hour's quiet does not let ten through at once, or more")
+	}
+}
+
+// What is remembered of sources that have gone is bounded.
+func TestSourcesAreForgotten(t *testing.T) {
+	s := NewSources(0, 1, 64)
+	now := int64(0)
+	for i := range 100_000 {
+		a, ok := s.Take(netip.MustParseAddr(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255)), now)
+		if !ok {
+			t.Fatal("a new source is refused")
+		}
+		s.Release(a, now)
+		now += int64(10 * time.Millisecond)
+	}
+	if n := len(s.known); n > 2*mostRested {
+		t.Errorf("%d sources are remembered", n)
+	}
+	if s.Used() != 0 {
+		t.Errorf("%d have connections", s.Used())
+	}
+}

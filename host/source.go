@@ -1,0 +1,74 @@
+package host
+
+import (
+	"net/netip"
+
+	"bulkhead/csa"
+	"bulkhead/host/budget"
+)
+
+// perSource are the bounds of source addresses, a listener's also for its routes.
+func (s *server) perSource() *budget.Sources {
+	if s.front != nil {
+		return s.front.bySource
+	}
+	return s.bySource
+}
+
+// introduces reports whether connections from an address begin with a PROXY header, which says
+// whose they are.
+func (s *server) introduces(peer netip.AddrPort) bool {
+	return !s.sources.Empty() && s.sources.Has(peer.Addr())
+}
+
+// takeSource takes a place for an arrival among those of its address, or counts and logs that
+// there is none. Any goroutine may call it.
+func (s *server) takeSource(a *arrival, now int64) bool {
+	var ok bool
+	if a.source, ok = s.perSource().Take(a.peer.Addr(), now); !ok {
+		s.counters.refused.Add(1)
+		s.refused(a, csa.SourceFull.Reason(), "a connection was closed: ")
+	}
+	return ok
+}
+
+// releaseSource gives the place back.
+func (s *server) releaseSource(source netip.Addr) {
+	if source.IsValid() {
+		s.perSource().Release(source, s.host.clock.Now())
+	}
+}
+
+// sourced is the box signal of a connection that has a place among those of its address, or
+// will have when it is known.
+type sourced struct {
+	*books
+	source netip.Addr
+}
+
+// ShutdownCSA gives the connection's places back.
+func (d *sourced) ShutdownCSA(c *csa.CSA) {
+	d.s.releaseSource(d.source)
+	d.books.ShutdownCSA(c)
+}
+
+// signal is the box signal of a connection.
+func (s *server) signal(at int, source netip.Addr) csa.Signal {
+	if s.perSource() == nil {
+		return &s.books[at]
+	}
+	return &sourced{&s.books[at], source}
+}
+
+// sourceOf takes a place for a connection of which a PROXY header says whose it is. It is
+// called on the connection's loop.
+func (s *server) sourceOf(c *csa.CSA, peer netip.AddrPort) (ok bool) {
+	d, bounded := c.Signal().(*sourced)
+	if !bounded {
+		return true
+	}
+	if d.source, ok = s.perSource().Take(peer.Addr(), c.Loop().Now()); !ok {
+		s.counters.refused.Add(1)
+	}
+	return ok
+}
