@@ -39,7 +39,8 @@ const (
 	// InfoTransport is "tcp", "unix" or "udp".
 	InfoTransport = 4
 	// InfoServerName is the name that the TLS client has asked for (SNI); empty
-	// without TLS, and where it has named none. So are all that follow.
+	// without TLS, and where it has named none. So are those that follow, up to
+	// InfoClientFingerprint.
 	InfoServerName = 5
 	// InfoALPN is the application protocol that both sides have agreed on.
 	InfoALPN = 6
@@ -57,6 +58,10 @@ const (
 	// InfoClientFingerprint is the SHA-256 of the same certificate, in 64 hex
 	// digits.
 	InfoClientFingerprint = 11
+	// InfoCertificate is "yes" where makessl may take the role TLSServer: the
+	// listener has a certificate. It is empty where makessl would be DENIED, and
+	// over UDP. It does not say whether the connection has TLS.
+	InfoCertificate = 12
 )
 
 // The roles of makessl. Any other value is INVALID.

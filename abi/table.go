@@ -213,7 +213,7 @@ var HostFunctions = []Function{
 			"peer's certificate has to have. What was sent before leaves in the clear first; `send` answers AGAIN until `csa_secured` says how the handshake went. If it failed, the connection is being closed with TLS.\n\n" +
 			"Bytes that came before are not taken for bytes that came after: if the guest has left some unconsumed when the event is over, the connection is closed with TLS. A guest must not go on with the rest of its window as if it had come later: " +
 			"in `csa_data` it returns right after this.\n\n" +
-			"DENIED says that the listener has no certificate, CLOSED that the connection has finished in a direction, INVALID that it has TLS already or is over UDP, or that the role or the name is none.",
+			"DENIED says that the listener has no certificate, which `info` tells beforehand under `InfoCertificate`, CLOSED that the connection has finished in a direction, INVALID that it has TLS already or is over UDP, or that the role or the name is none.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Denied, Quota},
 		Since:  "v1", Built: true,
 	},

@@ -262,6 +262,7 @@ func (p *loader) close() {
 func (s *server) guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	l := guestListener(&s.config, s.tenant.config.Stack, onTrap)
 	l.Dialer, l.MakeSSL = s.upstreams, s.makeSSL
+	l.Certificate = s.config.TLS != nil // they are loaded later, or the host does not start
 	return l
 }
 

@@ -15,8 +15,8 @@ import (
 )
 
 // starts is a guest that echoes; but "STARTTLS" is answered with "go" and TLS in the
-// server's role, "CLIENT" with "go" and TLS in the client's role for host.test, and "info"
-// with what is known of TLS.
+// server's role, "CLIENT" with "go" and TLS in the client's role for host.test, "info"
+// with what is known of TLS, and "key?" with what info says of a certificate.
 func starts() *w.Module {
 	m, f := w.Handler([2]string{"send", "iii:i"}, [2]string{"makessl", "iiii:i"}, [2]string{"info", "iiii:i"})
 	send, makessl, info := f[0], f[1], f[2]
@@ -41,6 +41,7 @@ func starts() *w.Module {
 		first('S', wrap(abi.TLSServer, 0, 0)),
 		first('C', wrap(abi.TLSClient, 103, 9)),
 		first('i', all),
+		first('k', sendAt(300, w.Cat(w.LocalGet(0), w.I32Const(abi.InfoCertificate), w.I32Const(300), w.I32Const(500), w.Call(info))), sendAt(102, w.I32Const(1))),
 		sendAt(w.WindowAt, w.LocalGet(1)), w.LocalGet(1))
 	return m
 }
@@ -141,6 +142,8 @@ func TestMakeSSL(t *testing.T) {
 	plain := hosttest.Dial(t, h.Addr("starttls"))
 	hosttest.Say(t, plain, "hello")
 	hosttest.Hear(t, plain, "hello")
+	hosttest.Say(t, plain, "key?")
+	hosttest.Hear(t, plain, "yes ") // there is a certificate
 	hosttest.Say(t, plain, "STARTTLS")
 	hosttest.Hear(t, plain, "go")
 	c := tls.Client(plain, &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
@@ -150,6 +153,8 @@ func TestMakeSSL(t *testing.T) {
 
 	// A listener without certificates.
 	plain = hosttest.Dial(t, h.Addr("plain"))
+	hosttest.Say(t, plain, "key?")
+	hosttest.Hear(t, plain, " ")
 	hosttest.Say(t, plain, "STARTTLS")
 	hosttest.Hear(t, plain, "go?F") // DENIED
 	// The client's role, with a server that the system's authorities do not know.

@@ -149,6 +149,10 @@ func (i *Instance) info(handle, key int32, ptr uint32, capacity int32) int32 {
 		text = i.listener.Tenant
 	case abi.InfoTransport:
 		text = s.conn.Transport()
+	case abi.InfoCertificate:
+		if i.listener.MakeSSL != nil && i.listener.Certificate && s.conn.Transport() != "udp" {
+			text = "yes"
+		}
 	default:
 		if key < abi.InfoServerName || key > abi.InfoClientFingerprint {
 			return int32(abi.Invalid)

@@ -51,6 +51,8 @@ type Listener struct {
 	// MakeSSL wraps a connection in TLS, on its loop, as the ABI's makessl says, with
 	// a role that is one. Nil: all of makessl is DENIED.
 	MakeSSL func(c *csa.CSA, role int32, name string) abi.Code
+	// Certificate says that MakeSSL takes the server's role: there is a certificate to show.
+	Certificate bool
 	// OnSplice is called on the loop for an instance that has spliced two of its
 	// connections, of which it hears no more, when the call is over in which it did. It may
 	// close the instance. Nil: nobody is told.

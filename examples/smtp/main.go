@@ -7,7 +7,7 @@
 //	max_size = 10485760             # bytes of a message; this is what it is without the key
 //	users = { ann = "secret" }      # who may log in; under TLS only
 //	require_auth = true             # nobody else may send
-//	starttls = false                # for a listener that has no certificate
+//	starttls = false                # never offer it; without a certificate it is not offered
 package main
 
 import "bulkhead/sdk/go"

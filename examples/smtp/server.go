@@ -267,7 +267,7 @@ func (v *server) hello(c *csa.Conn, s *session, verb, name string) {
 		return
 	}
 	lines := []string{v.config.Hostname, "PIPELINING", "8BITMIME", "SIZE " + strconv.FormatInt(v.config.MaxSize, 10)}
-	if !s.secured && v.config.StartTLS {
+	if !s.secured && v.offersTLS(c) {
 		lines = append(lines, "STARTTLS")
 	}
 	if s.secured && len(v.config.Users) > 0 {
@@ -276,13 +276,17 @@ func (v *server) hello(c *csa.Conn, s *session, verb, name string) {
 	s.reply(c, "250-"+strings.Join(lines, "\r\n250-")+"\r\n250 ENHANCEDSTATUSCODES")
 }
 
+// offersTLS reports whether STARTTLS can be had. A client that is offered what then fails
+// would take the mail elsewhere, or not try again.
+func (v *server) offersTLS(c *csa.Conn) bool { return v.config.StartTLS && c.HasCertificate() }
+
 func (v *server) startTLS(c *csa.Conn, s *session, argument string) {
 	switch {
 	case argument != "":
 		s.reply(c, "501 5.5.4 STARTTLS stands alone")
 	case s.secured:
 		s.reply(c, "503 5.5.1 this is TLS already")
-	case !v.config.StartTLS:
+	case !v.offersTLS(c):
 		s.reply(c, "502 5.5.1 there is no TLS here")
 	default:
 		s.reply(c, "220 2.0.0 go ahead")
@@ -300,9 +304,6 @@ func (s *session) upgrade(c *csa.Conn) {
 		s.tls = begun
 	case errors.Is(err, csa.Again): // Writable comes
 	default:
-		if errors.Is(err, csa.Denied) {
-			csa.Log(csa.LogError, "STARTTLS: the listener has no certificate; give it one, or set starttls = false")
-		}
 		_ = c.Abort()
 	}
 }

@@ -121,13 +121,14 @@ extern "C" {
 #define CSA_INFO_LISTENER 2 /* The name of the listener that accepted the connection, with "/" and the name of its route behind it where it took one. */
 #define CSA_INFO_TENANT 3 /* The name of the tenant the connection belongs to. */
 #define CSA_INFO_TRANSPORT 4 /* "tcp", "unix" or "udp". */
-#define CSA_INFO_SERVER_NAME 5 /* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none. So are all that follow. */
+#define CSA_INFO_SERVER_NAME 5 /* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none. So are those that follow, up to InfoClientFingerprint. */
 #define CSA_INFO_ALPN 6 /* The application protocol that both sides have agreed on. */
 #define CSA_INFO_TLS_VERSION 7 /* "TLS 1.2" or "TLS 1.3". */
 #define CSA_INFO_CIPHER 8 /* The name of the cipher suite, as IANA writes it. */
 #define CSA_INFO_CLIENT_SUBJECT 9 /* The subject of the certificate that the client has shown and the host has verified, as RFC 2253 writes it. */
 #define CSA_INFO_CLIENT_NAMES 10 /* Are the names that the same certificate is made out to, each as "DNS:", "IP:", "email:" or "URI:" and the name, with a line feed between two. */
 #define CSA_INFO_CLIENT_FINGERPRINT 11 /* The SHA-256 of the same certificate, in 64 hex digits. */
+#define CSA_INFO_CERTIFICATE 12 /* "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS. */
 #define CSA_INFO_A_L_P_N CSA_INFO_ALPN /* its name in earlier versions of this header */
 #define CSA_INFO_T_L_S_VERSION CSA_INFO_TLS_VERSION /* its name in earlier versions of this header */
 
@@ -354,9 +355,10 @@ int32_t csa_v1_connect(const void *ptr, int32_t len);
  * closed with TLS. A guest must not go on with the rest of its window as if
  * it had come later: in `csa_data` it returns right after this.
  *
- * DENIED says that the listener has no certificate, CLOSED that the
- * connection has finished in a direction, INVALID that it has TLS already or
- * is over UDP, or that the role or the name is none.
+ * DENIED says that the listener has no certificate, which `info` tells
+ * beforehand under `InfoCertificate`, CLOSED that the connection has finished
+ * in a direction, INVALID that it has TLS already or is over UDP, or that the
+ * role or the name is none.
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED, DENIED, QUOTA.
  */

@@ -164,9 +164,10 @@ func hostConnect(ptr unsafe.Pointer, length int32) int32
 // closed with TLS. A guest must not go on with the rest of its window as if
 // it had come later: in csa_data it returns right after this.
 //
-// DENIED says that the listener has no certificate, CLOSED that the
-// connection has finished in a direction, INVALID that it has TLS already or
-// is over UDP, or that the role or the name is none.
+// DENIED says that the listener has no certificate, which info tells
+// beforehand under InfoCertificate, CLOSED that the connection has finished
+// in a direction, INVALID that it has TLS already or is over UDP, or that the
+// role or the name is none.
 //
 //go:wasmimport csa_v1 makessl
 //go:noescape

@@ -80,6 +80,12 @@ func (c *Conn) ClientNames() []string {
 // ClientFingerprint is the SHA-256 of the same certificate, in 64 hex digits.
 func (c *Conn) ClientFingerprint() string { return c.info(infoClientFingerprint) }
 
+// HasCertificate reports whether the listener has a certificate, so that MakeSSL can
+// take the role TLSServer. Where it is false MakeSSL would answer Denied, or Invalid over
+// UDP: a protocol that lets the client ask for TLS should not offer it. It does not say
+// whether the connection has TLS; TLSVersion does. It is false when c is stale.
+func (c *Conn) HasCertificate() bool { return c.info(infoCertificate) != "" }
+
 // The keys of info that are about TLS.
 const (
 	infoServerName        = 5
@@ -89,4 +95,5 @@ const (
 	infoClientSubject     = 9
 	infoClientNames       = 10
 	infoClientFingerprint = 11
+	infoCertificate       = 12
 )

@@ -123,6 +123,10 @@ func (f functions) Info(conn, key int32, b []byte) int32 {
 		value = f.h.options.Tenant
 	case 4:
 		value = p.transport()
+	case 12:
+		if f.h.options.Certificate && !p.udp {
+			value = "yes"
+		}
 	default:
 		if key < 5 || key > 11 {
 			return int32(csa.Invalid)

@@ -290,6 +290,27 @@ func TestMakeSSLWithBytesBehind(t *testing.T) {
 	}
 }
 
+// What HasCertificate says is what MakeSSL does.
+func TestHasCertificate(t *testing.T) {
+	for _, certificate := range []bool{false, true} {
+		var c *csa.Conn
+		s := &secured{}
+		s.open = func(opened *csa.Conn) error { c = opened; return nil }
+		h := csatest.New(t, s, csatest.Options{Certificate: certificate})
+		h.ConnectUDP()
+		if c.HasCertificate() {
+			t.Error("there is TLS over UDP")
+		}
+		h.Connect()
+		if c.HasCertificate() != certificate {
+			t.Errorf("HasCertificate is %v; want %v", !certificate, certificate)
+		}
+		if err := c.MakeSSL(csa.TLSServer, ""); (err == nil) != certificate {
+			t.Errorf("certificate %v: MakeSSL says %v", certificate, err)
+		}
+	}
+}
+
 func TestMakeSSLFromATimer(t *testing.T) {
 	for _, left := range []string{"", "left"} {
 		s := &secured{}
