@@ -22,12 +22,16 @@ func mappingRoom(limit, already int) int {
 // Shares says, each in one line, how what the system gives this process is shared out between the
 // tenants of a configuration.
 func Shares(cfg *config.Config) []string {
+	return []string{PlanMemory(cfg).String(), mappingShares(cfg)}
+}
+
+func mappingShares(cfg *config.Config) string {
 	limit, already, ok := systemMappings()
 	if !ok {
-		return []string{"Memory mappings: the system does not bound them."}
+		return "Memory mappings: the system does not bound them."
 	}
 	m := budget.NewMappings(mappingRoom(limit, already), len(cfg.Tenants))
-	return []string{fmt.Sprintf("Memory mappings: %d for all tenants (vm.max_map_count is %d, of which a quarter is kept), %d for each in any case.", m.Limit(), limit, m.Part())}
+	return fmt.Sprintf("Memory mappings: %d for all tenants (vm.max_map_count is %d, of which a quarter is kept), %d for each in any case.", m.Limit(), limit, m.Part())
 }
 
 // newMappings makes the account of the memory mappings that all tenants share, of most,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"runtime/debug"
 
 	"bulkhead/host"
@@ -26,6 +27,10 @@ signal closes everything now. Either way the exit status is 0.
 Should something hang, the process ends all the same, with the exit status 1:
 3 s after a second signal, at once at a third, and 30 s after the drain.
 
+The log says at start whether the tenants' memory fits the machine, or the
+process's cgroup. Go's heap is limited to what they leave, and to a quarter of it
+all at least; the environment variable GOMEMLIMIT, when it is set, holds instead.
+
 SIGHUP does nothing but write a line to the log. So does nothing that becomes
 of standard error: where the log's lines go nowhere, or not fast enough, they
 are left out and counted.`,
@@ -49,6 +54,7 @@ are left out and counted.`,
 				return err
 			}
 			stop.serves(h)
+			limitMemory(host.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
 			debug.FreeOSMemory() // loading modules takes more than serving them
 			return h.Run(stop.ctx)
 		},
