@@ -10,6 +10,7 @@ package host
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -113,6 +114,9 @@ func complete(cfg *config.Config) error {
 		}
 		tenants[t.Name] = true
 	}
+	if err := checkInherited(cfg); err != nil {
+		return err
+	}
 	for i := range cfg.Listeners {
 		if l := &cfg.Listeners[i]; len(l.Routes) > 0 && l.RouteTimeout <= 0 {
 			return fmt.Errorf("listener %q has routes and no time for them at all; begin with config.DefaultListener", l.Name)
@@ -122,11 +126,21 @@ func complete(cfg *config.Config) error {
 		if !tenants[l.Tenant] {
 			return fmt.Errorf("listener %q is of tenant %q, which the configuration does not have", l.Name, l.Tenant)
 		}
-		if l.Address.Datagrams() && (l.Shape == "stdio" || l.TLS != nil || len(l.ProxyFrom) > 0) {
+		if overUDP(l) && (l.Shape == "stdio" || l.TLS != nil || len(l.ProxyFrom) > 0) {
 			return fmt.Errorf("listener %q is for UDP, and so has no programs (shape \"stdio\"), no TLS and no PROXY headers", l.Name)
 		}
 	}
 	return nil
+}
+
+// overUDP reports whether a listener is for datagrams: by its address, or by the socket that
+// it inherits.
+func overUDP(l *config.Listener) bool {
+	if l.Address.Network == "fd" {
+		datagrams, err := listen.InheritsDatagrams(l.Address.Host)
+		return datagrams && err == nil
+	}
+	return l.Address.Datagrams()
 }
 
 // withRoutes gives every listener, followed by its routes.
@@ -306,7 +320,7 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 			continue
 		}
 		var err error
-		if s.config.Address.Datagrams() {
+		if s.udp {
 			err = s.openUDP()
 		} else if s.sockets, err = listen.OpenAll(s.config.Address.Network, s.config.Address.Host, s.tuning); err == nil {
 			s.listensAt(s.sockets...)
@@ -340,6 +354,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 		home:   home,
 		log:    h.log.With("listener", l.Name, "tenant", l.Tenant),
 		books:  make([]books, len(h.loops)),
+		udp:    overUDP(l),
 		tuning: listen.Options{
 			Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner,
 			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout, NotSent: l.NotSent,
@@ -348,6 +363,10 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 		},
 	}
 	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
+	if s.udp && l.Address.Network == "fd" && !l.Given("idle_timeout") && l.IdleTimeout == config.DefaultListener().IdleTimeout {
+		s.config.IdleTimeout = config.DatagramIdleTimeout
+		l = &s.config
+	}
 	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
@@ -565,6 +584,29 @@ func Check(cfg *config.Config, o Options) error {
 		return errs
 	}
 	return nil
+}
+
+// checkInherited looks at the inherited sockets for what does not go with their kind.
+func checkInherited(cfg *config.Config) error {
+	var all config.Errors
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if l.Address.Network != "fd" {
+			continue
+		}
+		datagrams, err := listen.InheritsDatagrams(l.Address.Host)
+		if err != nil {
+			continue // opening it says so
+		}
+		var errs config.Errors
+		if errors.As(cfg.CheckInherited(l, datagrams), &errs) {
+			all = append(all, errs...)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
 }
 
 // wrongOwners has an error for each owner of a socket that the machine does not know.

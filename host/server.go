@@ -39,6 +39,7 @@ type server struct {
 	sockets  []*listen.Socket // more than one for localhost; none for UDP
 	addr     string           // where it listens, the first of them
 	also     string           // and the second, "" where there is none
+	udp      bool             // it is for datagrams
 	peers    []*peers         // of a UDP listener
 	serving  atomic.Bool      // of one: the host runs
 	crew     crew

@@ -305,8 +305,9 @@ func ended(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// activate runs the daemon as systemd would with two sockets: one of TCP,
-// named web, and one of Unix, named local, at the path local.sock.
+// activate runs the daemon as systemd would with three sockets: one of TCP,
+// named web, one of Unix, named local, at the path local.sock, and one of UDP, named
+// dns, whose address goes into the environment as dns_udp.
 func activate(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 1, "activate FILE")
 	s := sessionOf(ts)
@@ -320,9 +321,14 @@ func activate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	localFile, err := local.(*net.UnixListener).File()
 	ts.Check(err)
-	s.start(ts, []*os.File{webFile, localFile}, "unit", "web:local", "run", args[0])
+	dns, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	ts.Check(err)
+	dnsFile, err := dns.(*net.UDPConn).File()
+	ts.Check(err)
+	ts.Setenv("dns_udp", "udp://"+dns.LocalAddr().String())
+	s.start(ts, []*os.File{webFile, localFile, dnsFile}, "unit", "web:local:dns", "run", args[0])
 	// From here on the daemon alone listens.
-	for _, c := range []io.Closer{web, local, webFile, localFile} {
+	for _, c := range []io.Closer{web, local, dns, webFile, localFile, dnsFile} {
 		ts.Check(c.Close())
 	}
 	s.listening(ts, listeners(ts, args[0]))

@@ -35,7 +35,7 @@ func (a Address) abstract() bool { return a.Network == "unix" && strings.HasPref
 // socketFile tells whether a is a unix socket with a file of its own.
 func (a Address) socketFile() bool { return a.Network == "unix" && !a.abstract() }
 
-// Datagrams tells whether a is of UDP.
+// Datagrams tells whether a is surely of UDP. What is inherited ("fd") may be, too.
 func (a Address) Datagrams() bool { return strings.HasPrefix(a.Network, "udp") }
 
 // networks are the words an address may begin with.

@@ -20,21 +20,19 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 				d.fail(line, "leave it out", "%s is for TCP, and address is %s", key, quote(a.String()))
 			}
 		}
-		if a.Datagrams() {
-			d.checkDatagrams(l)
-		}
-		for _, key := range datagramKeys {
-			if line, given := l.lines[key]; given && !a.Datagrams() {
-				d.fail(line, "leave it out, or listen on udp://", "%s is for UDP, and address is %s", key, quote(a.String()))
-			}
+		switch {
+		case a.Datagrams():
+			d.checkGroups(l)
+			forDatagrams(l, d.fail)
+		case a.Network == "fd": // of either kind, which CheckInherited is told
+			d.checkGroups(l)
+		default:
+			forStreams(l, d.fail)
 		}
 	}
 	_, routed := table["route"]
 	if line, given := l.lines["route_timeout"]; given && !routed {
 		d.fail(line, "leave it out", "route_timeout is for a listener with [[listener.route]] tables")
-	}
-	if line, given := l.lines["route"]; given && l.Address.Datagrams() {
-		d.fail(line, "listen on TCP or a unix socket, or leave the routes out", "routes are for connections, and address is %s", quote(l.Address.String()))
 	}
 	d.checkStrayed(l, table, "[listener.config]", "listener")
 }
@@ -70,7 +68,7 @@ func (d *decoder) checkGroups(l *Listener) {
 			d.fail(line, "leave it out, or say which multicast groups in group", "%s is for a listener with group", key)
 		}
 	}
-	if len(l.Group) == 0 {
+	if len(l.Group) == 0 || l.Address.Network == "fd" { // what that is bound to is seen later
 		return
 	}
 	host, port, _ := net.SplitHostPort(l.Address.Host)
@@ -89,12 +87,14 @@ func (d *decoder) checkGroups(l *Listener) {
 	wrong("source", l.Source)
 }
 
-// checkDatagrams looks at a UDP listener for what only streams have.
-func (d *decoder) checkDatagrams(l *Listener) {
-	d.checkGroups(l)
+// forDatagrams reports what a UDP listener has and only streams can have.
+func forDatagrams(l *Listener, fail func(line int, mend, format string, args ...any)) {
 	address := quote(l.Address.String())
+	if l.Address.Network == "fd" {
+		address += ", a UDP socket"
+	}
 	if l.Shape == "stdio" {
-		d.fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s: a program's input is a stream, and would not see where a datagram ends", address)
+		fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s: a program's input is a stream, and would not see where a datagram ends", address)
 	}
 	for _, key := range []string{"backlog", "proxy_from", "first_byte_timeout", "write_timeout", "min_rate", "tls"} {
 		if line, given := l.lines[key]; given {
@@ -102,9 +102,51 @@ func (d *decoder) checkDatagrams(l *Listener) {
 			if what == "" {
 				what = key
 			}
-			d.fail(line, "leave it out, or listen on tcp://", "%s is for streams, and address is %s", what, address)
+			fail(line, "leave it out, or listen on tcp://", "%s is for streams, and address is %s", what, address)
 		}
 	}
+	if l.Address.Network == "fd" { // checkListener has looked at the others for these
+		for _, key := range []string{"keepalive", "user_timeout", "notsent_lowat"} {
+			if line, given := l.lines[key]; given {
+				fail(line, "leave it out", "%s is for TCP, and address is %s", key, address)
+			}
+		}
+	}
+	if line, given := l.lines["route"]; given {
+		fail(line, "listen on TCP or a unix socket, or leave the routes out", "routes are for connections, and address is %s", address)
+	}
+}
+
+// forStreams reports what a listener for streams has and only one for UDP can have.
+func forStreams(l *Listener, fail func(line int, mend, format string, args ...any)) {
+	address := quote(l.Address.String())
+	if l.Address.Network == "fd" {
+		address += ", a stream socket"
+	}
+	for _, key := range datagramKeys {
+		if line, given := l.lines[key]; given {
+			fail(line, "leave it out, or listen on udp://", "%s is for UDP, and address is %s", key, address)
+		}
+	}
+}
+
+// CheckInherited looks at one of the listeners whose address is fd://, once it is known
+// whether that is a UDP socket: what a file may say depends on it. The error is an Errors.
+func (c *Config) CheckInherited(l *Listener, datagrams bool) error {
+	var errs Errors
+	fail := func(line int, mend, format string, args ...any) {
+		errs = append(errs, &Error{File: c.File, Line: line, What: fmt.Sprintf(format, args...), Mend: mend})
+	}
+	if datagrams {
+		forDatagrams(l, fail)
+	} else {
+		forStreams(l, fail)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	errs.sort()
+	return errs
 }
 
 // checkStrayed warns of limits that stand below [listener.config], and so go

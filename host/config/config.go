@@ -238,6 +238,13 @@ func (t *Tenant) LineOf(key string) int { return lineOf(t.lines, key, t.Line) }
 // was not given.
 func (l *Listener) LineOf(key string) int { return lineOf(l.lines, key, l.Line) }
 
+// Given reports whether the file says the listener's key. It is false for a Listener that did
+// not come from a file.
+func (l *Listener) Given(key string) bool {
+	_, given := l.lines[key]
+	return given
+}
+
 func lineOf(lines map[string]int, key string, table int) int {
 	if n, ok := lines[key]; ok {
 		return n

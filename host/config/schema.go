@@ -450,11 +450,12 @@ func addressesField(name, want string, good func(netip.Addr) bool, problem strin
 	}
 }
 
-// datagramsOnly keeps a key out of the limits of a listener of streams.
+// datagramsOnly keeps a key out of the limits of a listener of streams. An inherited socket
+// may be of either kind: where the file says the key, it is one of UDP.
 func datagramsOnly(f *field[Listener]) {
 	show := f.show
 	f.show = func(l *Listener) string {
-		if !l.Address.Datagrams() {
+		if _, given := l.lines[f.name]; !l.Address.Datagrams() && !(given && l.Address.Network == "fd") {
 			return ""
 		}
 		return show(l)

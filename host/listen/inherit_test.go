@@ -125,7 +125,7 @@ func TestAnInheritedUnixSocketKeepsItsFile(t *testing.T) {
 }
 
 func TestWhatCannotBeInherited(t *testing.T) {
-	const mend = "; start this process with a listening stream socket there"
+	const mend = "; start this process with a listening stream socket or a bound UDP socket there"
 	for n := range 3 {
 		refused(t, "fd", strconv.Itoa(n), listen.Options{}, "is one of stdin, stdout and stderr", mend)
 	}

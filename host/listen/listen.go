@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -283,77 +282,4 @@ func Owner(s string) (uid, gid int, err error) {
 		}
 	}
 	return uid, gid, nil
-}
-
-// firstInherited is systemd's: descriptors 0 to 2 are taken.
-const firstInherited = 3
-
-// taken are the descriptors that inherit has given out, since closing one
-// would let its number come again as something else.
-var taken sync.Map
-
-// inherit takes a listening socket over from the process that started this
-// one: by number, or by its name in LISTEN_FDNAMES.
-func inherit(name string, o Options) (*Socket, error) {
-	fd, err := strconv.Atoi(name)
-	if err != nil {
-		if fd, err = named(name); err != nil {
-			return nil, fmt.Errorf("listening on fd://%s: %w", name, err)
-		}
-	}
-	fail := func(what string) (*Socket, error) {
-		return nil, fmt.Errorf("listening on fd://%s: descriptor %d %s; start this process with a listening stream socket there", name, fd, what)
-	}
-	if fd < firstInherited {
-		return fail("is one of stdin, stdout and stderr")
-	}
-	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
-		return fail("is not a socket")
-	} else if kind != unix.SOCK_STREAM {
-		return fail("is not a stream socket")
-	}
-	if listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listening == 0 {
-		return fail("is a socket that does not listen")
-	}
-	if _, twice := taken.LoadOrStore(fd, true); twice {
-		return fail("is given to two listeners")
-	}
-	unix.CloseOnExec(fd)
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return fail("cannot be made non-blocking")
-	}
-	// Connections inherit this, and closing one would then wait for its peer, O_NONBLOCK or not.
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
-	s := &Socket{FD: fd, Addr: "fd " + name}
-	if sa, err := unix.Getsockname(fd); err == nil {
-		switch a := sa.(type) {
-		case *unix.SockaddrUnix:
-			s.Addr = a.Name
-		case *unix.SockaddrInet4:
-			s.Addr = net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
-			_ = tune(fd, o)
-		case *unix.SockaddrInet6:
-			s.Addr = net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
-			_ = tune(fd, o)
-		}
-	}
-	return s, nil
-}
-
-// named finds a descriptor by the protocol of sd_listen_fds.
-func named(name string) (int, error) {
-	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
-		return 0, errors.New("no descriptors were passed to this process (LISTEN_PID is not its number); start it from a systemd socket unit")
-	}
-	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if err != nil || n < 1 {
-		return 0, errors.New("LISTEN_FDS says that no descriptors were passed")
-	}
-	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
-	for i, have := range names {
-		if i < n && have == name {
-			return firstInherited + i, nil
-		}
-	}
-	return 0, fmt.Errorf("none of the %d descriptors passed has that name; LISTEN_FDNAMES has %q", n, names)
 }

@@ -13,12 +13,20 @@ import (
 )
 
 // OpenUDP binds n sockets, 1 or more, to one address. All that comes from one peer comes to one of
-// them. network is udp, udp4 or udp6; address is host:port. Where the system cannot
+// them. network is udp, udp4 or udp6, and address host:port. Where the system cannot
 // deal datagrams out over sockets, there is one, whatever n says. Of the options, those of
-// datagrams hold.
+// datagrams hold. Nobody else may have a socket there, also none that would share it.
 //
-// Nobody else may have a socket there, also none that would share it.
+// With the network fd, address is the number or the systemd name of an inherited UDP socket,
+// which is the only one.
 func OpenUDP(network, address string, n int, o Options) ([]*Socket, error) {
+	if network == "fd" {
+		s, err := inheritUDP(address, o)
+		if err != nil {
+			return nil, err
+		}
+		return []*Socket{s}, nil
+	}
 	var all []*Socket
 	fail := func(err error) ([]*Socket, error) {
 		for _, s := range all {
@@ -27,7 +35,7 @@ func OpenUDP(network, address string, n int, o Options) ([]*Socket, error) {
 		return nil, fmt.Errorf("listening on %s://%s: %w%s", network, address, cause(err), mend(err))
 	}
 	if network != "udp" && network != "udp4" && network != "udp6" {
-		return fail(errors.New("there is no such network; use udp, udp4 or udp6"))
+		return fail(errors.New("there is no such network; use udp, udp4, udp6 or fd"))
 	}
 	// The first is bound without leave to share, so that it finds out whether
 	// somebody is there; others may join it from then on.
