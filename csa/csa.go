@@ -58,6 +58,19 @@ type Settings struct {
 	// bytes a second: the rest of what it has begun to send, or room for bytes that
 	// wait. It may be behind by a minute. Zero or less: nothing.
 	MinRate int64
+	// Pipes bounds how many pipes the relays of the connections hold (Splice). Nil: nobody does.
+	Pipes PipeShare
+}
+
+// PipeShare is how many of the kernel's pipes a tenant's relays may hold at once. A pipe is held
+// while it has bytes of bulk that the one end has sent and the other has not taken: up to 256 KiB. A
+// relay that is refused one copies its bytes instead. The methods are called on any loop, and
+// neither block nor lock.
+type PipeShare interface {
+	// TakePipe takes one, or reports false.
+	TakePipe() bool
+	// ReturnPipe gives one back.
+	ReturnPipe()
 }
 
 const defaultInbox = 64 << 10

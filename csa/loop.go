@@ -35,7 +35,16 @@ type Loop struct {
 }
 
 // NewLoop makes the loop of a selector.
-func NewLoop(sel *selector.Selector) *Loop { return &Loop{sel: sel, kernel: &system{}} }
+func NewLoop(sel *selector.Selector) *Loop {
+	return &Loop{sel: sel, kernel: &system{}, pipes: pipePool{most: idlePipes}}
+}
+
+// idlePipes is how many pipes a loop keeps between uses where nothing else is said.
+const idlePipes = 64
+
+// KeepPipes bounds how many pipes the loop keeps between uses while it has relays, most >= 0. They
+// count for no PipeShare. To be called before there are any; without it 64 are kept.
+func (l *Loop) KeepPipes(most int) { l.pipes.most = most }
 
 // Selector is the selector the loop runs on.
 func (l *Loop) Selector() *selector.Selector { return l.sel }

@@ -5,22 +5,39 @@ import "golang.org/x/sys/unix"
 // pipe is where the kernel keeps bytes on their way from one socket to another, so
 // that they are not copied.
 type pipe struct {
-	r, w int
-	held int // bytes
+	r, w  int
+	held  int       // bytes
+	share PipeShare // that it counts for while it is in use; nil: none
 }
 
 const (
 	// pipeSize is what a pipe is to hold. The kernel may grant less.
 	pipeSize = 256 << 10
-	// mostPipes is how many idle ones a loop keeps.
-	mostPipes = 64
+	// PipeDescriptors is how many descriptors a pipe takes; 0 where relays use none.
+	PipeDescriptors = 2
 )
 
 // pipePool are a loop's pipes that are empty.
-type pipePool struct{ free []*pipe }
+type pipePool struct {
+	most int
+	free []*pipe
+}
 
-// get returns an empty pipe; nil when the system has none.
-func (p *pipePool) get() *pipe {
+// get returns an empty pipe, which counts for a share; nil when that, or the system, has none.
+func (p *pipePool) get(share PipeShare) *pipe {
+	if share != nil && !share.TakePipe() {
+		return nil
+	}
+	one := p.any()
+	if one != nil {
+		one.share = share
+	} else if share != nil {
+		share.ReturnPipe()
+	}
+	return one
+}
+
+func (p *pipePool) any() *pipe {
 	if n := len(p.free); n > 0 {
 		one := p.free[n-1]
 		p.free = p.free[:n-1]
@@ -34,8 +51,10 @@ func (p *pipePool) get() *pipe {
 	return &pipe{r: fds[0], w: fds[1]}
 }
 
+// put takes an empty pipe back.
 func (p *pipePool) put(one *pipe) {
-	if len(p.free) < mostPipes {
+	one.leave()
+	if len(p.free) < p.most {
 		p.free = append(p.free, one)
 	} else {
 		one.close()
@@ -49,7 +68,16 @@ func (p *pipePool) close() {
 	p.free = nil
 }
 
+// leave has the pipe count for nobody any more.
+func (p *pipe) leave() {
+	if p.share != nil {
+		p.share.ReturnPipe()
+		p.share = nil
+	}
+}
+
 func (p *pipe) close() {
+	p.leave()
 	_ = unix.Close(p.r)
 	_ = unix.Close(p.w)
 }

@@ -185,7 +185,7 @@ func (r *relay) moveOnce(k int) (n int, ok bool) {
 		if n, ok := r.throughPipe(k); ok {
 			return n, true
 		}
-		w.bulk = false // there is no pipe
+		w.bulk = false // there is no pipe; after a full buffer it is tried again
 	}
 	buffer := from.loop.discardBuffer()
 	n = from.receive(buffer)
@@ -233,7 +233,7 @@ func (r *relay) writePipe(to *CSA) bool {
 }
 
 // throughPipe fills an empty pipe from one end; the next writeInbox of the other
-// empties it. ok is false when there is no pipe.
+// empties it. ok is false when there is no pipe, or the tenant may have no other.
 func (r *relay) throughPipe(k int) (n int, ok bool) {
 	from, w := r.ends[k], &r.ways[k]
 	now := from.loop.Now()
@@ -241,7 +241,7 @@ func (r *relay) throughPipe(k int) (n int, ok bool) {
 		from.slowDown(slowIn, wait)
 		return 0, true
 	}
-	p := from.loop.pipes.get()
+	p := from.loop.pipes.get(from.wiring.Settings.Pipes)
 	if p == nil {
 		return 0, false
 	}

@@ -296,3 +296,84 @@ func TestSpliceToNobody(t *testing.T) {
 		t.Errorf("%d descriptors are open, %d before", n, before)
 	}
 }
+
+// pipeShare is a PipeShare of most.
+type pipeShare struct{ most, held, took, refused int }
+
+func (s *pipeShare) TakePipe() bool {
+	if s.held >= s.most {
+		s.refused++
+		return false
+	}
+	s.took++
+	s.held++
+	return true
+}
+
+func (s *pipeShare) ReturnPipe() { s.held-- }
+
+// Relays that are refused a pipe copy, to the byte, and each pipe is given back, also by relays
+// that are cut off with a full one.
+func TestSplicePipesAreShared(t *testing.T) {
+	if PipeDescriptors == 0 {
+		t.Skip("there are no pipes here")
+	}
+	b := newBench(t)
+	share := &pipeShare{most: 1}
+	b.set.Pipes = share
+	var all []*joined
+	for range 3 {
+		j := &joined{bench: b, a: &script{}, b: &script{}}
+		j.ca, j.pa = b.tcp(j.a)
+		j.cb, j.pb = b.tcp(j.b)
+		j.splice()
+		all = append(all, j)
+	}
+	bulk := randomBytes(20<<20, 5)
+	for _, j := range all {
+		go func() {
+			_, _ = j.pa.Write(bulk)
+			_ = j.pa.CloseWrite()
+		}()
+		j.until("the way is full", func() bool { return j.cb.sent > 0 && !j.cb.d.WriteReady() && j.cb.unsent() })
+	}
+	b.on(func() {
+		if share.held != 1 || share.refused == 0 {
+			t.Errorf("%d pipes are held, and %d were refused", share.held, share.refused)
+		}
+	})
+	_ = all[2].pb.SetLinger(0)
+	_ = all[2].pb.Close()
+	for _, j := range all[:2] {
+		if got, err := io.ReadAll(j.pb); err != nil || !bytes.Equal(got, bulk) {
+			t.Errorf("%d bytes came of %d, or others, or %v", len(got), len(bulk), err)
+		}
+		_ = j.pb.Close()
+	}
+	all[0].gone()
+	b.on(func() {
+		if share.held != 0 || share.took == 0 {
+			t.Errorf("%d pipes are held at the end, of %d", share.held, share.took)
+		}
+	})
+	for _, j := range all {
+		_ = j.pa.Close()
+	}
+
+	// A full pipe that is cut off is given back too.
+	j := &joined{bench: b, a: &script{}, b: &script{}}
+	j.ca, j.pa = b.tcp(j.a)
+	j.cb, j.pb = b.tcp(j.b)
+	j.splice()
+	go func() { _, _ = j.pa.Write(bulk) }()
+	j.until("a pipe is full", func() bool { return share.held == 1 && !j.cb.d.WriteReady() })
+	_ = j.pb.SetLinger(0)
+	_ = j.pb.Close()
+	j.gone()
+	_ = j.pa.Close()
+	b.on(func() {
+		if share.held != 0 {
+			t.Error("the pipe of one that was cut off is not given back")
+		}
+	})
+}

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,8 +28,6 @@ import (
 	"bulkhead/host/listen"
 	"bulkhead/host/proxy"
 	"bulkhead/selector"
-
-	"golang.org/x/sys/unix"
 )
 
 // Options are what an embedding program may set. The zero value is a good
@@ -86,7 +83,8 @@ type Host struct {
 	bugs        *bugs
 	late        *lateLoads
 	cores       *cores.Cores
-	mappings    *budget.Mappings
+	mappings    *budget.Pool
+	pipes       *budget.Pool
 	connections *budget.Count
 	resolver    egress.Resolver
 	handshakes  *csa.Handshakes
@@ -157,7 +155,7 @@ func withRoutes(cfg *config.Config) []*config.Listener {
 }
 
 // descriptorReserve is how many descriptors are left to everything but
-// connections: listeners, loops, logs, the compile cache.
+// connections and pipes: listeners, loops, logs, the compile cache.
 const descriptorReserve = 64
 
 // New loads and starts every plugin, opens every listening socket, and is
@@ -186,10 +184,12 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
 	h.mappings = newMappings(cfg, o.Mappings, h.log)
+	held, idlePipes, _ := pipesOf(cfg)
+	h.pipes = budget.NewPool(held, len(cfg.Tenants))
 	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
 	var err error
 	for _, t := range cfg.Tenants {
-		if h.tenants[t.Name], err = newTenant(t, pools{h.cores, h.mappings, h.handshakes}, o.RootCAs); err != nil {
+		if h.tenants[t.Name], err = newTenant(t, pools{h.cores, h.mappings, h.handshakes, h.pipes}, o.RootCAs); err != nil {
 			return nil, err
 		}
 	}
@@ -199,11 +199,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	h.bugs = newBugs(h.log, h.clock)
 	h.plugins.bugs = h.bugs
-	n := cfg.Host.Loops
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
-	if h.loops, err = newLoops(n, h.clock, h.bugs.fault); err != nil {
+	if h.loops, err = newLoops(loopCount(cfg), h.clock, h.bugs.fault, idlePipes); err != nil {
 		return nil, err
 	}
 	h.late = newLateLoads(h.plugins, cfg)
@@ -227,17 +223,18 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 // connectionLimit is the ceiling on connections: as configured, or as many as
 // there are descriptors for.
 func connectionLimit(cfg *config.Config, log *slog.Logger) int {
-	room := 1 << 30
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < 1<<30 {
-		room = max(int(limit.Cur)-descriptorReserve, int(limit.Cur)/2)
+	limit := descriptorLimit()
+	room := limit
+	if limit < noDescriptorLimit {
+		_, _, pipes := pipesOf(cfg)
+		room = max(limit-descriptorReserve-pipes, limit/2)
 	}
 	switch want := cfg.Host.Connections; {
 	case want <= 0:
 		return room
 	case want > room:
 		log.Warn("[host] connections is more than there are descriptors for; raise RLIMIT_NOFILE",
-			"connections", want, "descriptors", limit.Cur)
+			"connections", want, "descriptors", limit)
 		fallthrough
 	default:
 		return want
@@ -372,6 +369,7 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
 	s.settings.Lifetime, s.settings.MinRate, s.settings.UserTimeout = l.Lifetime, l.MinRate, l.UserTimeout
 	s.settings.WaitingDatagrams, s.settings.WaitingBytes = l.WaitingDatagrams, l.WaitingBytes
+	s.settings.Pipes = pipeAccount{s.tenant.pipes}
 	s.dialled = s.settings
 	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
 	// while their client is slow, which is not the server's fault: the tenant has chosen whom
@@ -557,7 +555,7 @@ func Check(cfg *config.Config, o Options) error {
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		var err error
-		if tenants[t.Name], err = newTenant(t, pools{all, mappings, csa.NewHandshakes(0)}, nil); err != nil {
+		if tenants[t.Name], err = newTenant(t, pools{all, mappings, csa.NewHandshakes(0), budget.NewPool(0, len(cfg.Tenants))}, nil); err != nil {
 			return err
 		}
 	}

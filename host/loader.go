@@ -158,7 +158,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		Compiler:    compiler.Command{Args: p.compile},
 		Compiling:   func(module string) func() { return p.compiling.begin(name, module) },
 		Memory:      t.memory,
-		Mappings:    t.mappings,
+		Mappings:    mappingAccount{t.mappings},
 		MemoryLimit: t.config.Memory,
 		Instances:   t.config.Instances,
 		Timers:      t,

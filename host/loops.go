@@ -16,8 +16,8 @@ type loop struct {
 	connections atomic.Int64
 }
 
-// newLoops makes loops that run. fault is csa.Loop.OnFault's.
-func newLoops(n int, clock selector.Clock, fault func(*csa.Fault) bool) ([]*loop, error) {
+// newLoops makes loops that run. fault is csa.Loop.OnFault's, idlePipes KeepPipes'.
+func newLoops(n int, clock selector.Clock, fault func(*csa.Fault) bool, idlePipes int) ([]*loop, error) {
 	loops := make([]*loop, n)
 	for i := range loops {
 		sel, err := selector.New(selector.Options{Clock: clock})
@@ -27,6 +27,7 @@ func newLoops(n int, clock selector.Clock, fault func(*csa.Fault) bool) ([]*loop
 		}
 		loops[i] = &loop{Loop: csa.NewLoop(sel)}
 		loops[i].OnFault(fault)
+		loops[i].KeepPipes(idlePipes)
 		go sel.Run()
 	}
 	return loops, nil

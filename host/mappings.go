@@ -22,7 +22,7 @@ func mappingRoom(limit, already int) int {
 // Shares says, each in one line, how what the system gives this process is shared out between the
 // tenants of a configuration.
 func Shares(cfg *config.Config) []string {
-	return []string{PlanMemory(cfg).String(), mappingShares(cfg)}
+	return []string{PlanMemory(cfg).String(), mappingShares(cfg), pipeShares(cfg)}
 }
 
 func mappingShares(cfg *config.Config) string {
@@ -30,20 +30,29 @@ func mappingShares(cfg *config.Config) string {
 	if !ok {
 		return "Memory mappings: the system does not bound them."
 	}
-	m := budget.NewMappings(mappingRoom(limit, already), len(cfg.Tenants))
+	m := budget.NewPool(mappingRoom(limit, already), len(cfg.Tenants))
 	return fmt.Sprintf("Memory mappings: %d for all tenants (vm.max_map_count is %d, of which a quarter is kept), %d for each in any case.", m.Limit(), limit, m.Part())
 }
 
+// mappingAccount is a tenant's share of the mappings, as plugins have it.
+type mappingAccount struct{ share *budget.PoolShare }
+
+// ReserveMappings takes n, or reports false and takes none.
+func (a mappingAccount) ReserveMappings(n int) bool { return a.share.Reserve(n) }
+
+// ReleaseMappings gives n back.
+func (a mappingAccount) ReleaseMappings(n int) { a.share.Release(n) }
+
 // newMappings makes the account of the memory mappings that all tenants share, of most,
 // or of what the system has where that is zero or less.
-func newMappings(cfg *config.Config, most int, log *slog.Logger) *budget.Mappings {
+func newMappings(cfg *config.Config, most int, log *slog.Logger) *budget.Pool {
 	if most <= 0 {
 		most = noMappingLimit
 		if limit, already, ok := systemMappings(); ok {
 			most = mappingRoom(limit, already)
 		}
 	}
-	m := budget.NewMappings(most, len(cfg.Tenants))
+	m := budget.NewPool(most, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		if int64(t.Mappings) > m.Limit() {
 			log.Warn("a tenant's mappings are more than there are for all tenants; raise the system's vm.max_map_count",

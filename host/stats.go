@@ -16,8 +16,10 @@ type Stats struct {
 	// Mappings are the memory mappings that plugins and instances hold, MappingLimit how
 	// many they may.
 	Mappings, MappingLimit int64
-	Tenants                []TenantStats
-	Listeners              []ListenerStats
+	// Pipes are those that relays hold bytes in, PipeLimit how many they may.
+	Pipes, PipeLimit int64
+	Tenants          []TenantStats
+	Listeners        []ListenerStats
 }
 
 // TenantStats are one tenant's.
@@ -36,6 +38,8 @@ type TenantStats struct {
 	Mappings    int64            // memory mappings that its plugins and instances hold
 	MappingMost int64            // how many they could hold now
 	NoMapping   int64            // how often another was wanted and not allowed
+	Pipes       int64            // that its relays hold bytes in
+	NoPipe      int64            // how often a relay wanted another, and copied instead
 	NoExecutor  int64            // how often what calls run on could not be made
 	NoInstance  int64            // how often another instance was wanted and not allowed
 	Handshakes  int              // of TLS, under way
@@ -70,7 +74,8 @@ type ListenerStats struct {
 
 // Stats may be called from any goroutine, while the host runs and after.
 func (h *Host) Stats() Stats {
-	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.number(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit()}
+	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.number(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(),
+		Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit()}
 	for _, l := range h.loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 	}
@@ -113,6 +118,8 @@ func (t *tenant) stats() TenantStats {
 		Mappings:    t.mappings.Used(),
 		MappingMost: t.mappings.Limit(),
 		NoMapping:   t.mappings.Refused(),
+		Pipes:       t.pipes.Used(),
+		NoPipe:      t.pipes.Refused(),
 		Handshakes:  t.handshakes.Pending(),
 		NoHandshake: t.handshakes.Refused(),
 		Timers:      t.timers.Used(),

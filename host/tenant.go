@@ -35,7 +35,8 @@ type tenant struct {
 	accepts     *budget.Rate
 	in, out     *budget.Rate
 	timers      *budget.Memory
-	mappings    *budget.MappingShare
+	mappings    *budget.PoolShare
+	pipes       *budget.PoolShare // of its relays
 	cpu         *cores.Share
 	peers       []*peers     // its UDP sockets
 	making      atomic.Bool  // one of them is being asked to make room
@@ -50,8 +51,9 @@ var _ csa.Budget = (*tenant)(nil)
 // pools are what all tenants have their parts of.
 type pools struct {
 	cores      *cores.Cores
-	mappings   *budget.Mappings
+	mappings   *budget.Pool
 	handshakes *csa.Handshakes
+	pipes      *budget.Pool
 }
 
 func newTenant(c config.Tenant, all pools, roots *x509.CertPool) (*tenant, error) {
@@ -74,6 +76,7 @@ func newTenant(c config.Tenant, all pools, roots *x509.CertPool) (*tenant, error
 		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		timers:      budget.NewMemory(int64(c.Timers)),
 		mappings:    all.mappings.Share(c.Mappings),
+		pipes:       all.pipes.Share(0),
 		cpu:         cpu,
 	}, nil
 }

@@ -58,6 +58,8 @@ type Host struct {
 	// Handshakes is the most TLS handshakes that are under way, of all tenants. 0 is as
 	// many as csa.NewHandshakes says.
 	Handshakes int
+	// Pipes is how many of the kernel's pipes relays may hold, of all tenants. 0 is 1024.
+	Pipes int
 	// Log is the log's form: "auto" (text on a terminal, JSON elsewhere),
 	// "text" or "json".
 	Log string

@@ -53,6 +53,7 @@ grace = "0s"         # default
 drain = "10s"        # default
 connections = 0      # default; 0: as many as RLIMIT_NOFILE leaves room for
 handshakes = 4096    # default
+pipes = 1024         # default
 log = "auto"         # default
 log_level = "info"   # default
 

@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 	dir := plugins(t)
 	want := &Config{
 		File: "b.toml",
-		Host: Host{State: filepath.Join(dir, "state"), Drain: 10 * time.Second, Handshakes: 4096, Log: "auto", LogLevel: "info"},
+		Host: Host{State: filepath.Join(dir, "state"), Drain: 10 * time.Second, Handshakes: 4096, Pipes: 1024, Log: "auto", LogLevel: "info"},
 		Tenants: []Tenant{{
 			Name: "acme", Memory: 256 << 20, CPU: 1, Stack: 4 << 20, Timers: 100_000, LogLines: 200, LogBytes: 128 << 10, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20, Dials: 64, Upstreams: 1000, Handshakes: 1000,
 			Line: 1, lines: map[string]int{},
@@ -77,6 +77,7 @@ state = "/var/lib/bulkhead"
 drain = "1m30s"
 connections = 5000
 handshakes = 77
+pipes = 99
 log = "json"
 log_level = "warn"
 
@@ -162,7 +163,7 @@ func TestEveryKey(t *testing.T) {
 	line := func(text string) int { return lineIn(t, everything, text) }
 	c := mustParse(t, everything)
 	dir := plugins(t)
-	if got, want := c.Host, (Host{Loops: 3, State: "/var/lib/bulkhead", Drain: 90 * time.Second, Connections: 5000, Handshakes: 77, Log: "json", LogLevel: "warn", lines: c.Host.lines}); !reflect.DeepEqual(got, want) {
+	if got, want := c.Host, (Host{Loops: 3, State: "/var/lib/bulkhead", Drain: 90 * time.Second, Connections: 5000, Handshakes: 77, Pipes: 99, Log: "json", LogLevel: "warn", lines: c.Host.lines}); !reflect.DeepEqual(got, want) {
 		t.Errorf("host: got %+v, want %+v", got, want)
 	}
 	if len(c.Tenants) != 2 || c.Tenants[0].Name != "acme" || c.Tenants[1].Name != "zeta" {

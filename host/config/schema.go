@@ -25,6 +25,7 @@ func (d *decoder) newHost() Host {
 		Drain: 10 * time.Second,
 
 		Handshakes: 4096,
+		Pipes:      1024,
 		Log:        "auto",
 		LogLevel:   "info",
 	}
@@ -42,12 +43,16 @@ var hostFields = []field[Host]{
 	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }),
 	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }),
 	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }),
+	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }),
 	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }),
 	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }),
 }
 
 // maxConnections bounds every count of connections.
 const maxConnections = 10_000_000
+
+// maxPipes bounds the pipes of all relays.
+const maxPipes = 1_000_000
 
 // maxMappings bounds a tenant's memory mappings.
 const maxMappings = 10_000_000

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// take takes mappings one by one until it is refused.
-func take(s *MappingShare, most int) (n int) {
-	for n < most && s.ReserveMappings(1) {
+// take takes pieces one by one until it is refused.
+func take(s *PoolShare, most int) (n int) {
+	for n < most && s.Reserve(1) {
 		n++
 	}
 	return n
@@ -16,9 +16,9 @@ func take(s *MappingShare, most int) (n int) {
 
 // One tenant gets half of what is common, the next half of what is left, and each has its
 // part whatever the others hold.
-func TestMappingShares(t *testing.T) {
-	m := NewMappings(1000, 5) // parts of 100, and 500 for all
-	shares := make([]*MappingShare, 5)
+func TestPoolShares(t *testing.T) {
+	m := NewPool(1000, 5) // parts of 100, and 500 for all
+	shares := make([]*PoolShare, 5)
 	for k := range shares {
 		shares[k] = m.Share(0)
 	}
@@ -38,7 +38,7 @@ func TestMappingShares(t *testing.T) {
 		t.Errorf("%d of %d are used, and %d were refused", m.Used(), m.Limit(), m.Refused())
 	}
 	for k, s := range shares {
-		s.ReleaseMappings(got[k])
+		s.Release(got[k])
 	}
 	if m.Used() != 0 || m.lent.Load() != 0 || shares[0].Used() != 0 || shares[0].Limit() != 350 {
 		t.Errorf("%d are used and %d lent when all are given back", m.Used(), m.lent.Load())
@@ -46,12 +46,12 @@ func TestMappingShares(t *testing.T) {
 }
 
 // Those who all want as many as they can get get the same.
-func TestMappingsAreSharedEqually(t *testing.T) {
-	m := NewMappings(9000, 2)
+func TestPoolIsSharedEqually(t *testing.T) {
+	m := NewPool(9000, 2)
 	a, b := m.Share(0), m.Share(0)
 	for range 9000 {
-		a.ReserveMappings(1)
-		b.ReserveMappings(1)
+		a.Reserve(1)
+		b.Reserve(1)
 	}
 	if a.Used() != b.Used() || a.Used() < 3700 || a.Used() > 3800 {
 		t.Errorf("they have %d and %d; want a quarter and a third of half each", a.Used(), b.Used())
@@ -60,7 +60,7 @@ func TestMappingsAreSharedEqually(t *testing.T) {
 
 // A limit of its own holds, and lets the tenant have what there is.
 func TestMappingLimit(t *testing.T) {
-	m := NewMappings(100, 2)
+	m := NewPool(100, 2)
 	large, small, other := m.Share(70), m.Share(3), m.Share(0)
 	if got := take(large, 100); got != 70 || large.Limit() != 70 {
 		t.Errorf("a limit of 70 gives %d", got)
@@ -71,14 +71,14 @@ func TestMappingLimit(t *testing.T) {
 	if got := take(other, 100); got < 25 {
 		t.Errorf("the other has %d, and its part is 25", got)
 	}
-	if none := NewMappings(-5, 0).Share(0); none.ReserveMappings(1) || !none.ReserveMappings(0) {
+	if none := NewPool(-5, 0).Share(0); none.Reserve(1) || !none.Reserve(0) {
 		t.Error("there are none, and one was given")
 	}
 }
 
 // However many take at once, the limit holds at every moment and all come back.
 func TestMappingsUnderContention(t *testing.T) {
-	m := NewMappings(400, 8)
+	m := NewPool(400, 8)
 	var wg sync.WaitGroup
 	for k := range 8 {
 		s := m.Share(k % 3 * 40)
@@ -86,11 +86,11 @@ func TestMappingsUnderContention(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, uint64(k)))
 			held := 0
 			for range 20000 {
-				if n := 1 + r.IntN(9); r.IntN(2) == 0 && s.ReserveMappings(n) {
+				if n := 1 + r.IntN(9); r.IntN(2) == 0 && s.Reserve(n) {
 					held += n
 				} else if held > 0 {
 					n = 1 + r.IntN(held)
-					s.ReleaseMappings(n)
+					s.Release(n)
 					held -= n
 				}
 				if m.Used() > m.Limit() {
@@ -98,7 +98,7 @@ func TestMappingsUnderContention(t *testing.T) {
 					return
 				}
 			}
-			s.ReleaseMappings(held)
+			s.Release(held)
 		})
 	}
 	wg.Wait()
