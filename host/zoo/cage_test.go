@@ -111,6 +111,7 @@ type cage struct {
 	t      *testing.T
 	animal *animal
 	mode   string
+	name   string // its tenant's and its listener's
 	addr   string
 	now    func() state
 	log    func() string // the lines about it
@@ -166,12 +167,16 @@ func (c *cage) until(what string, cond func(now state) bool) {
 	}
 }
 
-// handsOff closes the connections and waits until nothing of them is left.
+// handsOff closes the connections.
 func (c *cage) handsOff() {
-	c.t.Helper()
 	for _, conn := range c.open {
 		conn.Close()
 	}
+}
+
+// leavesNothing waits until nothing of the connections is left.
+func (c *cage) leavesNothing() {
+	c.t.Helper()
 	c.until("all is as it was", func(now state) bool {
 		b := &c.before
 		return now.Connections == 0 && now.Background == 0 && now.Timers == b.Timers &&
@@ -196,9 +201,17 @@ func bait(c *cage) {
 	c.tame()
 }
 
-// run provokes the animal and wants its fate.
+// run provokes the animal and wants its fate, and nothing left of it.
 func (c *cage) run() {
 	c.t.Helper()
+	c.provoke()
+	c.leavesNothing()
+}
+
+// provoke sets the animal off and wants its fate.
+func (c *cage) provoke() {
+	c.t.Helper()
+	defer c.handsOff()
 	c.before = c.now()
 	if c.animal.provoke != nil {
 		c.animal.provoke(c)
@@ -214,7 +227,6 @@ func (c *cage) run() {
 		said := regexp.MustCompile(c.animal.said)
 		c.until("the log says "+c.animal.said, func(state) bool { return said.MatchString(c.log()) })
 	}
-	c.handsOff()
 }
 
 // neighbours are clients of the neighbour, one on each loop, that talk all the

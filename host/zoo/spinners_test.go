@@ -151,7 +151,7 @@ func largeFrames(m *w.Module, _ []w.Func) []byte {
 // bit of work each time.
 func restlessTimer() []byte {
 	m := echo(func(m *w.Module, f []w.Func) []byte {
-		m.Func("csa_timer", "ii:", "i", spinFor(2_000), w.LocalGet(0), w.LocalGet(1), w.I32Const(0), w.Call(f[0]), w.Drop)
+		m.Func("csa_timer", "ii:", "i", spinFor(1_000_000), w.LocalGet(0), w.LocalGet(1), w.I32Const(0), w.Call(f[0]), w.Drop)
 		return times(10, w.LocalGet(conn), w.I32Const(7), w.I32Const(0), w.Call(f[0]), w.Drop)
 	}, timer)
 	return m.Bytes()
