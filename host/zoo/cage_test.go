@@ -113,11 +113,14 @@ type cage struct {
 	mode   string
 	name   string // its tenant's and its listener's
 	addr   string
-	now    func() state
-	log    func() string // the lines about it
+	look   func(began time.Time) state // what is so, or was at some time after began
+	log    func() string               // the lines about it
 	before state
 	open   []net.Conn
 }
+
+// now is what is known of the animal now.
+func (c *cage) now() state { return c.look(time.Now()) }
 
 // dial connects to the animal.
 func (c *cage) dial() *net.TCPConn {
@@ -154,9 +157,10 @@ func (c *cage) ends(conn net.Conn) int64 {
 // until waits for the animal's state to be as cond wants it.
 func (c *cage) until(what string, cond func(now state) bool) {
 	c.t.Helper()
-	deadline := time.Now().Add(120 * time.Second) // all animals share the cores
+	began := time.Now()
+	deadline := began.Add(120 * time.Second) // all animals share the cores
 	for {
-		now := c.now()
+		now := c.look(began)
 		if cond(now) {
 			return
 		}

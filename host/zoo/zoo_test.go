@@ -49,7 +49,7 @@ func parade(t *testing.T, loops int) {
 	t.Cleanup(func() { collector.end(); n.leave(t) }) // before the host's, which counts goroutines
 	for _, c := range cages {
 		c.addr = h.Addr(c.name)
-		c.now = func() state { return find(h.Stats(), c.name) }
+		c.look = func(time.Time) state { return find(h.Stats(), c.name) }
 		c.log = func() string { return log.about(c.name) }
 		t.Run(c.animal.name+"/"+c.mode, func(t *testing.T) {
 			c.t = t
