@@ -17,11 +17,11 @@ type metrics struct {
 }
 
 // Count adds to one of the tenant's metrics. It answers abi.Quota for a name
-// that is new when there are abi.MaxMetrics already.
-func (m *metrics) Count(name string, n int64) abi.Code {
-	c := m.known()[name]
+// that is new when there are abi.MaxMetrics already. name is the caller's again when it returns.
+func (m *metrics) Count(name []byte, n int64) abi.Code {
+	c := m.known()[string(name)]
 	if c == nil {
-		if c = m.add(name); c == nil {
+		if c = m.add(string(name)); c == nil {
 			return abi.Quota
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // brokenCounter is a part of the host that fails when a guest counts.
 type brokenCounter struct{ with any }
 
-func (b brokenCounter) Count(string, int64) abi.Code { panic(b.with) }
+func (b brokenCounter) Count([]byte, int64) abi.Code { panic(b.with) }
 
 // A host function that panics, with whatever, ends the instance that has called it: a trap that is
 // known to be the host's fault, told once, with where it was.

@@ -58,7 +58,8 @@ func (j *journal) Log(l Line) {
 	j.lines = append(j.lines, l)
 }
 
-func (j *journal) Count(name string, n int64) abi.Code {
+func (j *journal) Count(b []byte, n int64) abi.Code {
+	name := string(b)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.counts == nil {

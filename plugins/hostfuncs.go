@@ -240,16 +240,5 @@ func (i *Instance) count(ptr uint32, n int32, add int64) abi.Code {
 			return abi.Invalid
 		}
 	}
-	known, ok := i.metrics[string(name)]
-	if !ok {
-		known = string(name)
-		// Kept so that counting allocates nothing, but no more than there can be.
-		if len(i.metrics) < abi.MaxMetrics {
-			if i.metrics == nil {
-				i.metrics = make(map[string]string)
-			}
-			i.metrics[known] = known
-		}
-	}
-	return i.module.runtime.options.Counter.Count(known, add)
+	return i.module.runtime.options.Counter.Count(name, add)
 }

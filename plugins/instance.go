@@ -109,7 +109,6 @@ type Instance struct {
 	wasi    wasi.Process
 	out     [2]stream // standard output and error
 	limit   lineLimit
-	metrics map[string]string
 }
 
 type state byte

@@ -103,14 +103,24 @@ func (i *Instance) reportDropped() {
 
 // stream cuts what a guest prints into lines.
 type stream struct {
-	line []byte // at most one byte above abi.MaxLogLine, to know that it was cut
+	// line is the begin of a line whose end has not come: at most one byte above abi.MaxLogLine, to
+	// know that it was cut. Nil between lines, so that an instance that prints keeps nothing.
+	line []byte
 }
 
 // print takes p for a stream and logs the lines that are complete.
 func (i *Instance) print(s *stream, level int32, p []byte) {
 	for len(p) > 0 {
 		part, rest, ended := bytes.Cut(p, []byte{'\n'})
-		s.line = append(s.line, part[:min(len(part), abi.MaxLogLine+1-len(s.line))]...)
+		part = part[:min(len(part), abi.MaxLogLine+1-len(s.line))]
+		switch {
+		case ended && len(s.line) == 0:
+			if len(part) > 0 {
+				i.guestLine(level, part) // as it stands in the guest's memory
+			}
+		case len(part) > 0:
+			s.line = append(s.line, part...)
+		}
 		if ended {
 			i.flush(s, level)
 		}
@@ -122,6 +132,6 @@ func (i *Instance) print(s *stream, level int32, p []byte) {
 func (i *Instance) flush(s *stream, level int32) {
 	if len(s.line) > 0 {
 		i.guestLine(level, s.line)
-		s.line = s.line[:0]
+		s.line = nil
 	}
 }

@@ -58,8 +58,9 @@ type MappingAccount interface {
 // not block.
 type Counter interface {
 	// Count adds n, which may be negative, to a metric. name is 1 to
-	// abi.MaxMetricName of a-z, 0-9 and _. It answers abi.OK or abi.Quota.
-	Count(name string, n int64) abi.Code
+	// abi.MaxMetricName of a-z, 0-9 and _, in the guest's memory: Count must not keep or change
+	// it. It answers abi.OK or abi.Quota.
+	Count(name []byte, n int64) abi.Code
 }
 
 // RuntimeOptions say how a tenant's guests run.
@@ -417,4 +418,4 @@ func (silent) Log(Line) {}
 
 type uncounted struct{}
 
-func (uncounted) Count(string, int64) abi.Code { return abi.Quota }
+func (uncounted) Count([]byte, int64) abi.Code { return abi.Quota }

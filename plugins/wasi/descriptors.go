@@ -95,7 +95,8 @@ func fdClose(p *Process, s []uint64) Errno {
 	return Success
 }
 
-// vectors collects the buffers that are not empty, at most most of them.
+// vectors collects the buffers that are not empty, at most most of them. They are for dropVectors
+// when the call is over.
 func (p *Process) vectors(memory []byte, ptr, n uint32, most int) ([][]byte, Errno) {
 	if n > maxVectors {
 		return nil, Inval
@@ -117,6 +118,21 @@ func (p *Process) vectors(memory []byte, ptr, n uint32, most int) ([][]byte, Err
 	return p.iov, Success
 }
 
+// keptVectors is how many buffers a Process keeps room for between calls: one call may name a
+// thousand, and 24 KB that nobody is charged for would stay with each instance. C libraries
+// name two.
+const keptVectors = 8
+
+// dropVectors forgets the buffers, which must not outlive the memory.
+func (p *Process) dropVectors() {
+	if cap(p.iov) > keptVectors {
+		p.iov = nil
+		return
+	}
+	clear(p.iov)
+	p.iov = p.iov[:0]
+}
+
 func fdRead(p *Process, s []uint64) Errno {
 	memory := p.System.Memory()
 	if f := p.file(uint32(s[0])); f != nil {
@@ -124,6 +140,7 @@ func fdRead(p *Process, s []uint64) Errno {
 		f.at += int64(n)
 		return e
 	}
+	defer p.dropVectors()
 	iov, e := p.vectors(memory, uint32(s[1]), uint32(s[2]), 1)
 	out := at(memory, uint32(s[3]), 4)
 	switch {
@@ -142,7 +159,6 @@ func fdRead(p *Process, s []uint64) Errno {
 	default:
 		n, e = p.System.Read(iov[0])
 	}
-	clear(iov) // they must not outlive the memory
 	if e == Success {
 		le.PutUint32(out, uint32(n))
 	}
@@ -160,6 +176,7 @@ func (p *Process) mustWait() bool {
 
 func fdWrite(p *Process, s []uint64) Errno {
 	memory, fd := p.System.Memory(), uint32(s[0])
+	defer p.dropVectors()
 	iov, e := p.vectors(memory, uint32(s[1]), uint32(s[2]), maxVectors)
 	out := at(memory, uint32(s[3]), 4)
 	switch {
@@ -175,7 +192,6 @@ func fdWrite(p *Process, s []uint64) Errno {
 		n, e = p.System.Write(int(fd), iov, p.flags[fd]&nonBlocking == 0)
 		p.System.Breathe()
 	}
-	clear(iov)
 	if e == Success {
 		le.PutUint32(out, uint32(n))
 	}

@@ -426,3 +426,40 @@ func FuzzCalls(f *testing.F) {
 		}
 	})
 }
+
+// A call that names many buffers leaves no room for them behind, and no call the buffers.
+func TestVectorsAreNotKept(t *testing.T) {
+	f := &fake{memory: make([]byte, 64<<10)}
+	p := f.process()
+	for k := range maxVectors {
+		put32(f.memory, 1000+8*k, 100, 1)
+	}
+	for _, n := range []uint64{2, maxVectors, keptVectors} {
+		call(t, p, Success, "fd_write", 1, 1000, n, 20)
+		if cap(p.iov) > keptVectors {
+			t.Errorf("after %d buffers there is room for %d", n, cap(p.iov))
+		}
+		for _, b := range p.iov[:cap(p.iov)] {
+			if b != nil {
+				t.Errorf("after %d buffers one is kept", n)
+			}
+		}
+	}
+	put32(f.memory, 1000+8*(maxVectors-1), 1<<30, 1)
+	call(t, p, Fault, "fd_write", 1, 1000, maxVectors, 20)
+	call(t, p, Badf, "fd_read", 1, 1000, 2, 20)
+	for _, b := range p.iov[:cap(p.iov)] {
+		if b != nil {
+			t.Error("one of a call that failed is kept")
+		}
+	}
+	put32(f.memory, 1000, 100, 1)
+	write, s := functions["fd_write"], make([]uint64, 4)
+	if a := testing.AllocsPerRun(100, func() {
+		copy(s, []uint64{2, 1000, 2, 20})
+		write.Call(p, s)
+		f.written[2] = f.written[2][:0]
+	}); a != 0 {
+		t.Errorf("a write of two buffers allocates %v times", a)
+	}
+}
