@@ -20,6 +20,18 @@ type Peers interface {
 	Broken(err error)
 }
 
+// Introducer reads the header that some of a socket's datagrams begin with, and that says
+// whose they are.
+type Introducer interface {
+	// Introduced reads the header of a datagram that has come from a sender, which is good
+	// during the call. n is how long the header is: 0 if the sender writes none. from is whose
+	// the datagram is, and to where it was sent; not valid, they are as the socket has them.
+	// With ok false it has to have a header and has no good one: the datagram is lost, with LostHeader.
+	// Introduced is asked again when the datagram could not be handed over at once. It is called on the socket's loop and must
+	// not call a handler.
+	Introduced(sender netip.AddrPort, datagram []byte) (n int, from, to netip.AddrPort, ok bool)
+}
+
 // Admission is the answer of Peers.Admit.
 type Admission byte
 
@@ -52,6 +64,8 @@ const (
 	LostBacklog
 	// LostInKernel is one that the system had no room for, before it was read.
 	LostInKernel
+	// LostHeader is one that had to begin with a header, and did not.
+	LostHeader
 	// LostUnsent is one of a handler's that the system did not send.
 	LostUnsent
 	// Losses is how many reasons there are.
@@ -80,11 +94,16 @@ const (
 
 // peerKey says whose a datagram is, and who is addressed by it. IPv4 addresses are
 // in their IPv6 form.
+//
+// The fields leave no gap, so that a key is hashed in one piece.
 type peerKey struct {
 	ip    [16]byte
 	local [16]byte // zero where the socket has one address, or it is not known
 	zone  uint32   // of a link-local address: the index of the interface
 	port  uint16
+	// What a header says whose it is, of those who send by way of one that writes it; or zero.
+	sourcePort uint16
+	source     [16]byte
 }
 
 var v4Prefix = [12]byte{10: 0xff, 11: 0xff}
@@ -118,6 +137,7 @@ type DatagramSocket struct {
 	slowOut  bool
 	listed   bool // on the loop's list of what to flush
 	owner    Peers
+	headers  Introducer // nil: no datagram has a header
 	budget   Budget
 	local    netip.AddrPort
 	drops    uint32 // the system's count, as last seen
@@ -167,6 +187,10 @@ func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramS
 	s.d.NewReader()
 	return s, nil
 }
+
+// IntroduceBy has the headers of datagrams read by i. It is called before the first event of
+// the socket's.
+func (s *DatagramSocket) IntroduceBy(i Introducer) { s.headers = i }
 
 // Owner is whom the socket asks and tells.
 func (s *DatagramSocket) Owner() Peers { return s.owner }
@@ -297,10 +321,22 @@ func (g *datagrams) handOut() bool {
 			g.lose(LostNewPeer) // there is nobody to answer
 			continue
 		}
+		var from, to netip.AddrPort
+		if s.headers != nil {
+			n, source, destination, ok := s.headers.Introduced(m.key.peer(), m.payload)
+			if !ok {
+				g.lose(LostHeader)
+				continue
+			}
+			if m.payload = m.payload[n:]; source.IsValid() {
+				from, to = source, destination
+				m.key.source, m.key.sourcePort = source.Addr().As16(), source.Port()
+			}
+		}
 		p := s.peers[m.key]
 		if p == nil {
 			var answer Admission
-			switch p, answer = s.admit(&m.key); {
+			switch p, answer = s.admit(&m.key, from, to); {
 			case answer == NoPlace && !g.evicted && s.evict():
 				g.evicted = true
 				return false
@@ -330,9 +366,13 @@ func (g *datagrams) taken() {
 	g.evicted = false
 }
 
-// admit makes a peer of whoever the next datagram is from, if its owner lets it.
-func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
-	addr := k.peer()
+// admit makes a peer of whoever the next datagram is from, if its owner lets it. A header has
+// said from whom and to whom it is, where from is valid.
+func (s *DatagramSocket) admit(k *peerKey, from, to netip.AddrPort) (p *datagramPeer, answer Admission) {
+	addr := from
+	if !from.IsValid() {
+		addr = k.peer()
+	}
 	w, answer := s.owner.Admit(addr)
 	if answer != Admitted {
 		return nil, answer
@@ -341,6 +381,9 @@ func (s *DatagramSocket) admit(k *peerKey) (p *datagramPeer, answer Admission) {
 	p = &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
 	c := &p.c
 	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.datagram = -1, l, w, addr, l.Now(), p
+	if from.IsValid() {
+		c.SetAddresses(from, to)
+	}
 	c.number = numbers.Add(1)
 	s.peers[*k] = p
 	s.young.push(p)

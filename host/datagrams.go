@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/listen"
+	"bulkhead/host/proxy"
 )
 
 // peers is what a UDP listener has on one loop: a socket, whose peers it takes in as the
@@ -18,6 +19,26 @@ type peers struct {
 	bound  *listen.Socket // until socket has it
 	socket *csa.DatagramSocket
 	logged [csa.Losses]int64 // when, on the loop's clock
+
+	// What was wrong with the last header that was, and who had sent it.
+	badHeader error
+	badSender netip.AddrPort
+}
+
+// Introduced reads the PROXY header of a datagram, if its sender is one of those who write it.
+func (p *peers) Introduced(sender netip.AddrPort, b []byte) (n int, from, to netip.AddrPort, ok bool) {
+	if !p.s.introduces(sender) {
+		return 0, from, to, true
+	}
+	h, n, err := proxy.ParseDatagram(b)
+	if err != nil {
+		p.badHeader, p.badSender = err, sender
+		return 0, from, to, false
+	}
+	if h.Local || h.Source.Addr().IsUnspecified() { // which says as little
+		return n, from, to, true
+	}
+	return n, h.Source, h.Destination, true
 }
 
 // losses says what Stats and the log call the reasons.
@@ -27,6 +48,7 @@ var losses = [csa.Losses]string{
 	csa.LostTooLong:  "they are longer than the handler's window",
 	csa.LostBacklog:  "the handler is busy, and as many wait for it as may (waiting_datagrams, waiting_bytes, memory)",
 	csa.LostInKernel: "the system's queue is full, as they come faster than they are read (receive_buffer)",
+	csa.LostHeader:   "their senders are those of whom proxy_from says that a PROXY header comes first, and it is missing or wrong",
 	csa.LostUnsent:   "the system did not send them",
 }
 
@@ -94,8 +116,12 @@ func (p *peers) read() (err error) {
 	p.bound = nil // closed, if it cannot be read from
 	if p.socket, err = p.s.host.loops[p.at].NewDatagramSocket(fd, p, p.s.tenant); err != nil {
 		p.socket = nil
+		return err
 	}
-	return err
+	if !p.s.sources.Empty() {
+		p.socket.IntroduceBy(p)
+	}
+	return nil
 }
 
 // closeUDP closes the sockets. It is not called on a loop.
@@ -150,7 +176,11 @@ func (p *peers) Lost(why csa.Loss, n int) {
 	now := p.s.host.loops[p.at].Now()
 	if at := p.logged[why]; at == 0 || now-at >= int64(shortageLogEvery) {
 		p.logged[why] = max(now, 1)
-		p.s.noisy.event(slog.LevelWarn, "datagrams are lost: "+losses[why], "lost_so_far", lost)
+		more := []any{"lost_so_far", lost}
+		if why == csa.LostHeader {
+			more = append(more, "sender", p.badSender, "error", p.badHeader)
+		}
+		p.s.noisy.event(slog.LevelWarn, "datagrams are lost: "+losses[why], more...)
 	}
 }
 
@@ -194,6 +224,7 @@ type DatagramStats struct {
 	TooLong  int64 // for the handler's window
 	Backlog  int64 // the handler was busy, and as many waited for it as may
 	InKernel int64 // the system's queue was full
+	Header   int64 // a PROXY header was missing or wrong
 	Unsent   int64 // the handler's: the system did not send them
 }
 
@@ -204,6 +235,7 @@ func (c *counters) datagramStats() DatagramStats {
 		TooLong:  c.lost[csa.LostTooLong].Load(),
 		Backlog:  c.lost[csa.LostBacklog].Load(),
 		InKernel: c.lost[csa.LostInKernel].Load(),
+		Header:   c.lost[csa.LostHeader].Load(),
 		Unsent:   c.lost[csa.LostUnsent].Load(),
 	}
 }

@@ -124,8 +124,8 @@ func complete(cfg *config.Config) error {
 		if !tenants[l.Tenant] {
 			return fmt.Errorf("listener %q is of tenant %q, which the configuration does not have", l.Name, l.Tenant)
 		}
-		if overUDP(l) && (l.Shape == "stdio" || l.TLS != nil || len(l.ProxyFrom) > 0) {
-			return fmt.Errorf("listener %q is for UDP, and so has no programs (shape \"stdio\"), no TLS and no PROXY headers", l.Name)
+		if overUDP(l) && (l.Shape == "stdio" || l.TLS != nil) {
+			return fmt.Errorf("listener %q is for UDP, and so has no programs (shape \"stdio\") and no TLS", l.Name)
 		}
 	}
 	return nil
@@ -287,7 +287,7 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 		if n := len(s.config.Routes); n > 0 {
 			s.router = newRouter(s, servers[i+1:i+1+n], s.crew != noCrew{})
 		}
-		if !s.sources.Empty() {
+		if !s.sources.Empty() && !s.udp {
 			s.introduced = make([]introduced, len(h.loops))
 			for at := range s.introduced {
 				s.introduced[at] = introduced{s, make([]byte, max(proxy.MaxLength, abi.MinWindow))}

@@ -25,6 +25,7 @@ import (
 //	H  remembers the connection, for S
 //	M, S, L  says what makessl, splice, and sending 65,508 bytes answer: A is 0, B is -1
 //	T  says the transport
+//	I, O  say the address of the peer, and of this end
 //	P  stops receiving, until a timer of 50 ms fires
 //	C  echoes and says producerFinished
 func datagrams() *w.Module {
@@ -49,6 +50,8 @@ func datagrams() *w.Module {
 		first('M', says(w.Cat(w.LocalGet(0), w.I32Const(abi.TLSServer), w.I32Const(0), w.I32Const(0), w.Call(makessl)))),
 		first('S', says(w.Cat(w.LocalGet(0), w.GlobalGet(known), w.Call(splice)))),
 		first('L', says(w.Cat(w.LocalGet(0), w.I32Const(0), w.I32Const(65508), w.Call(send)))),
+		first('I', at(300, w.Cat(w.LocalGet(0), w.I32Const(abi.InfoPeer), w.I32Const(300), w.I32Const(100), w.Call(info))), w.LocalGet(1), w.Return),
+		first('O', at(300, w.Cat(w.LocalGet(0), w.I32Const(abi.InfoLocal), w.I32Const(300), w.I32Const(100), w.Call(info))), w.LocalGet(1), w.Return),
 		first('T', at(300, w.Cat(w.LocalGet(0), w.I32Const(abi.InfoTransport), w.I32Const(300), w.I32Const(100), w.Call(info))), w.LocalGet(1), w.Return),
 		first('P', w.LocalGet(0), w.I32Const(0), w.Call(receive), w.Drop, w.LocalGet(0), w.I32Const(1), w.I32Const(50), w.Call(timer), w.Drop),
 		w.LocalGet(0), w.I32Const(16000), w.Call(want), w.Drop, // means nothing
@@ -442,7 +445,6 @@ func TestUDPNatively(t *testing.T) {
 	for what, spoil := range map[string]func(l *config.Listener){
 		"programs": func(l *config.Listener) { l.Shape = "stdio" },
 		"TLS":      func(l *config.Listener) { l.TLS = &config.TLS{} },
-		"PROXY":    func(l *config.Listener) { l.ProxyFrom = []string{"10.0.0.1"} },
 	} {
 		cfg := nativeConfig(config.Address{Network: "udp", Host: "127.0.0.1:0"})
 		spoil(&cfg.Listeners[0])

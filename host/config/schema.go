@@ -269,12 +269,7 @@ var listenerFields = []field[Listener]{
 			}
 			l.ProxyFrom = list
 		},
-		show: func(l *Listener) string {
-			if l.Address.Datagrams() {
-				return ""
-			}
-			return tomlList(l.ProxyFrom)
-		},
+		show: func(l *Listener) string { return tomlList(l.ProxyFrom) },
 	},
 	intField("per_source", 0, maxConnections, "no bound", func(l *Listener) *int { return &l.PerSource }).with(func(f *field[Listener]) {
 		f.note = "connections of one address; 0: no bound"

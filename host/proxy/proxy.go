@@ -43,7 +43,7 @@ var (
 func Parse(b []byte) (h Header, n int, err error) {
 	switch {
 	case begins(b, beginV2):
-		return parseV2(b)
+		return parseV2(b, false)
 	case begins(b, beginV1):
 		n, err = lengthV1(b)
 	default:

@@ -21,18 +21,39 @@ const (
 )
 
 // families are those that a header may name, in one byte with the kind of socket, and how long
-// their addresses are. What is none of streams over IP says nothing of use.
+// their addresses are. What is not of IP says nothing of use.
 var families = map[byte]struct{ addresses, ip int }{
 	0x00: {0, 0},
-	0x11: {12, 4}, 0x12: {12, 0},
-	0x21: {36, 16}, 0x22: {36, 0},
+	0x11: {12, 4}, 0x12: {12, 4},
+	0x21: {36, 16}, 0x22: {36, 16},
 	0x31: {216, 0}, 0x32: {216, 0},
 }
 
+const (
+	socketBits = 15 // of family and socket
+	datagram   = 2
+)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// parseV2 is Parse for what begins as a header of version 2.
-func parseV2(b []byte) (Header, int, error) {
+// ParseDatagram reads the header that a datagram begins with; it has to be of version 2, and
+// all of it in b. n is how long it is, and more than 0 unless there is an error.
+//
+// It may be of streams as well as of datagrams: a balancer may have been asked over the one,
+// and ask on over the other.
+func ParseDatagram(b []byte) (h Header, n int, err error) {
+	if len(b) < len(beginV2) || !begins(b, beginV2) {
+		return h, 0, errors.New("it does not begin with a PROXY header of version 2")
+	}
+	if h, n, err = parseV2(b, true); err == nil && n == 0 {
+		err = errors.New("its PROXY header is wrong: it is longer than the datagram")
+	}
+	return h, n, err
+}
+
+// parseV2 is Parse for what begins as a header of version 2. The addresses of datagrams mean
+// nothing on a stream.
+func parseV2(b []byte, datagrams bool) (Header, int, error) {
 	wrong := func(format string, args ...any) (Header, int, error) {
 		return Header{}, 0, errors.New("its PROXY header is wrong: " + fmt.Sprintf(format, args...))
 	}
@@ -66,7 +87,7 @@ func parseV2(b []byte) (Header, int, error) {
 	if why := checkValues(b[:n], fixedV2+family.addresses); why != "" && !local {
 		return wrong("%s", why)
 	}
-	if local || family.ip == 0 {
+	if local || family.ip == 0 || b[13]&socketBits == datagram && !datagrams {
 		return Header{Local: true}, n, nil
 	}
 	address := func(at int) netip.Addr {
