@@ -364,6 +364,9 @@ func (h *Host) newServer(l *config.Listener, home *loop) *server {
 		s.config.IdleTimeout = config.DatagramIdleTimeout
 		l = &s.config
 	}
+	if s.udp && l.Address.Network == "fd" && !l.Given("send_buffer") && l.SendBuffer == 0 {
+		s.tuning.SendBuffer = config.DatagramSendBuffer
+	}
 	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout

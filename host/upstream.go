@@ -180,7 +180,11 @@ func (d *dialling) connect(to []csa.Address) {
 	d.stop = nil
 	tune := func(fd int) {
 		if to[0].IP.IsValid() {
-			listen.TuneDialled(fd, s.tuning)
+			o := s.tuning
+			if s.udp {
+				o.SendBuffer = 0 // it is for datagrams
+			}
+			listen.TuneDialled(fd, o)
 		}
 	}
 	d.dial = d.ask.Loop.Dial(to, s.config.ConnectTimeout, tune, d.connected)

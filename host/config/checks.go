@@ -20,6 +20,9 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 				d.fail(line, "leave it out", "%s is for TCP, and address is %s", key, quote(a.String()))
 			}
 		}
+		if line, given := l.lines["send_buffer"]; given && a.Network == "unix" {
+			d.fail(line, "leave it out", "send_buffer is for TCP and UDP, and address is %s", quote(a.String()))
+		}
 		switch {
 		case a.Datagrams():
 			d.checkGroups(l)
@@ -58,7 +61,7 @@ func (d *decoder) checkKind(l *Listener) {
 }
 
 // datagramKeys are the keys of UDP listeners alone.
-var datagramKeys = []string{"waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source"}
+var datagramKeys = []string{"waiting_datagrams", "waiting_bytes", "receive_buffer", "group", "interface", "source"}
 
 // checkGroups looks at whether a UDP listener's groups go with its address.
 func (d *decoder) checkGroups(l *Listener) {

@@ -176,10 +176,13 @@ type Listener struct {
 	// Inbox is the most unsent bytes that a connection holds.
 	Inbox int
 	// WaitingDatagrams and WaitingBytes bound what waits of one peer over UDP while its handler
-	// takes none: datagrams, and bytes with 4 for each. ReceiveBuffer and SendBuffer are
-	// how many bytes of datagrams the kernel is asked to hold for a UDP socket, each
-	// way. All mean nothing for streams.
-	WaitingDatagrams, WaitingBytes, ReceiveBuffer, SendBuffer int
+	// takes none: datagrams, and bytes with 4 for each. ReceiveBuffer is how many bytes of
+	// datagrams that were not read the kernel is asked to hold for a UDP socket. All mean nothing
+	// for streams.
+	WaitingDatagrams, WaitingBytes, ReceiveBuffer int
+	// SendBuffer is how many bytes the kernel may hold of a TCP connection that the peer has not
+	// acknowledged, or for a UDP socket of datagrams that were not sent. 0 is the kernel's own.
+	SendBuffer int
 	// Group are the multicast groups that a UDP listener joins, on Interface, or, where that is
 	// "", on the interface that the system chooses. Source are those whose datagrams to the
 	// groups are taken; none: everybody's.

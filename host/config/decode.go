@@ -272,6 +272,9 @@ func (d *decoder) listeners(m map[string]any, root *keylines.Node, tenants map[s
 		if _, given := l.lines["idle_timeout"]; !given && l.Address.Datagrams() {
 			l.IdleTimeout = DatagramIdleTimeout
 		}
+		if _, given := l.lines["send_buffer"]; !given && l.Address.Datagrams() {
+			l.SendBuffer = DatagramSendBuffer
+		}
 		d.checkListener(&l, table)
 		checkTenant := func(l *Listener) {
 			if _, ok := tenants[l.Tenant]; ok || l.Tenant == "" || !tenantsKnown {

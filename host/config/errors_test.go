@@ -191,12 +191,12 @@ linger = 07:32:00
 8: backlog = 1 is a number with a point; write a whole number from 1 to 65535`},
 		{"socket keys on tcp", "+mode = \"0660\"\nowner = \"a\"\n", `7: mode is for a unix socket with a path, and address is "tcp://127.0.0.1:7001"; leave it out
 8: owner is for a unix socket with a path, and address is "tcp://127.0.0.1:7001"; leave it out`},
-		{"tcp keys on a socket", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\n", `7: keepalive is for TCP, and address is "unix:///run/e.sock"; leave it out
-8: user_timeout is for TCP, and address is "unix:///run/e.sock"; leave it out`},
-		{"udp keys on tcp", least + "waiting_datagrams = 5\nwaiting_bytes = \"1MiB\"\nreceive_buffer = \"1MiB\"\nsend_buffer = \"1MiB\"\n", `7: waiting_datagrams is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
+		{"tcp keys on a socket", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\nsend_buffer = \"1MiB\"\n", `7: keepalive is for TCP, and address is "unix:///run/e.sock"; leave it out
+8: user_timeout is for TCP, and address is "unix:///run/e.sock"; leave it out
+9: send_buffer is for TCP and UDP, and address is "unix:///run/e.sock"; leave it out`},
+		{"udp keys on tcp", least + "waiting_datagrams = 5\nwaiting_bytes = \"1MiB\"\nreceive_buffer = \"1MiB\"\nsend_buffer = \"0B\"\n", `7: waiting_datagrams is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
 8: waiting_bytes is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
-9: receive_buffer is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://
-10: send_buffer is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://`},
+9: receive_buffer is for UDP, and address is "tcp://127.0.0.1:7001"; leave it out, or listen on udp://`},
 		{"groups", strings.Replace(least, "tcp://", "udp://", 1) + "group = [\"239.1.2.3\"]\n", `5: group does not go with address "udp://127.0.0.1:7001", where nothing comes that is sent to a group; write "udp://:7001"`},
 		{"groups of another family", strings.Replace(least, "tcp://127.0.0.1", "udp4://", 1) + "group = [\"ff02::fb\", \"239.1.2.3\"]\nsource = [\"::1\"]\n", `7: group has "ff02::fb", and address is "udp4://:7001"; listen on udp://, which is of both families, or leave it out
 8: source has "::1", and address is "udp4://:7001"; listen on udp://, which is of both families, or leave it out`},

@@ -124,6 +124,7 @@ connect_timeout = "10s"       # default
 event_timeout = "1s"          # default; of CPU time
 linger = "10s"                # default
 inbox = "64KiB"               # default
+send_buffer = "0B"            # default; 0B: the kernel's own
 on_bad_data = "close"         # default
 backlog = 4096                # default; the kernel may make it shorter
 keepalive = "15s"             # default
@@ -268,6 +269,14 @@ func TestLimitsOfUDP(t *testing.T) {
 		}
 	}
 	checkRoundTrip(t, c)
+	if udp, tcp := c.Listeners[1].SendBuffer, c.Listeners[0].SendBuffer; udp != DatagramSendBuffer || tcp != 0 {
+		t.Errorf("send buffers are %d and %d", udp, tcp)
+	}
+	for _, network := range []string{"tcp://", "udp://"} {
+		if l := mustParse(t, strings.Replace(least, "tcp://", network, 1)+"send_buffer = \"100KiB\"\n").Listeners[0]; l.SendBuffer != 100<<10 {
+			t.Errorf("%s: the send buffer is %d", network, l.SendBuffer)
+		}
+	}
 	c = mustParse(t, strings.Replace(least, "tcp://127.0.0.1", "udp://", 1)+"group = [\"239.1.2.3\", \"ff02::fb\"]\ninterface = \"eth0\"\nsource = [\"10.0.0.1\"]\n")
 	text = limits(t, c)
 	for _, want := range []string{`group = ["239.1.2.3", "ff02::fb"] `, `interface = "eth0" `, `source = ["10.0.0.1"] `} {

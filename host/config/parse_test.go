@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 			PerSourcePrefix: 64, FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 			Linger: 10 * time.Second, Inbox: 64 << 10, OnBadData: "close", Backlog: 4096, Mode: 0o600,
 			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
-			WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Config: []byte("{}"), Line: 2,
+			WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, Config: []byte("{}"), Line: 2,
 			lines: map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6},
 		}},
 	}
@@ -143,6 +143,7 @@ instance = "connection"
 keepalive = "0s"
 user_timeout = "0s"
 notsent_lowat = "64KiB"
+send_buffer = "512KiB"
 first_byte_timeout = "0s"
 write_timeout = "20s"
 min_rate = "2kB/s"
@@ -184,7 +185,7 @@ func TestEveryKey(t *testing.T) {
 		PerSource: 20, PerSourceRate: 0.5, PerSourcePrefix: 56, FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
 		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
 		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
-		WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, SendBuffer: 256 << 10, Line: line(`name = "a"`) - 1,
+		WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, Line: line(`name = "a"`) - 1,
 		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
 	}
 	if !reflect.DeepEqual(a, want) {

@@ -147,7 +147,6 @@ func DefaultListener() Listener {
 		WaitingDatagrams: 1024,
 		WaitingBytes:     mib,
 		ReceiveBuffer:    mib,
-		SendBuffer:       256 * kib,
 
 		OnBadData:   "close",
 		Backlog:     4096,
@@ -163,6 +162,9 @@ func DefaultListener() Listener {
 // it. It is shorter than others, since a datagram may be from somebody who never asked
 // for anything, and whose place nobody gives back.
 const DatagramIdleTimeout = 30 * time.Second
+
+// DatagramSendBuffer is the send buffer of a UDP listener of which a file does not say it.
+const DatagramSendBuffer = 256 * kib
 
 var listenerFields = []field[Listener]{
 	{
@@ -302,9 +304,16 @@ var listenerFields = []field[Listener]{
 	sizeField("receive_buffer", 4*kib, 64*mib, "1MiB", func(l *Listener) *int { return &l.ReceiveBuffer }).with(func(f *field[Listener]) {
 		f.note = "the kernel may hold less"
 	}).with(datagramsOnly),
-	sizeField("send_buffer", 4*kib, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).with(func(f *field[Listener]) {
-		f.note = "the kernel may hold less"
-	}).with(datagramsOnly),
+	sizeField("send_buffer", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).with(func(f *field[Listener]) {
+		f.note = "0B: the kernel's own"
+		show := f.show
+		f.show = func(l *Listener) string {
+			if l.Address.Network == "unix" {
+				return ""
+			}
+			return show(l)
+		}
+	}),
 	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Group }),
 	{
 		name: "interface",

@@ -69,6 +69,9 @@ func tune(fd int, o Options) error {
 			return err
 		}
 	}
+	if o.SendBuffer > 0 {
+		set = append(set, option{unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer})
+	}
 	for _, x := range set {
 		if err := unix.SetsockoptInt(fd, x.level, x.name, x.value); err != nil {
 			return err

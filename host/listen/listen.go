@@ -42,9 +42,14 @@ type Options struct {
 	// yet before that has no room for more (TCP_NOTSENT_LOWAT, where the system has that).
 	// Zero leaves it to the kernel. It is handed down as the others are.
 	NotSent int
-	// ReceiveBuffer and SendBuffer are how many bytes of datagrams the system is asked to
-	// hold that have not been read, or sent. It may hold less. Zero or less: its default.
-	ReceiveBuffer, SendBuffer int
+	// ReceiveBuffer is how many bytes of datagrams the system is asked to hold that have not been
+	// read. It may hold less. Zero or less: its default. It means nothing to TCP.
+	ReceiveBuffer int
+	// SendBuffer is how many bytes the system holds at most of a TCP connection that the peer has
+	// not acknowledged, or of a socket's datagrams that have not been sent (SO_SNDBUF; Linux counts
+	// its own record of them, too, and doubles the figure for that). It may hold less. Zero or less:
+	// its default, which grows for TCP. It is handed down as the others are.
+	SendBuffer int
 	// Groups are what a UDP listener joins. Of several sockets at an address the first does,
 	// since each member is given each datagram.
 	Groups Groups

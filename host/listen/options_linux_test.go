@@ -46,6 +46,9 @@ func tuned(t *testing.T, fd int, o listen.Options) {
 	if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT); o.NotSent > 0 && got != o.NotSent {
 		t.Errorf("TCP_NOTSENT_LOWAT is %d, want %d", got, o.NotSent)
 	}
+	if got := option(t, fd, unix.SOL_SOCKET, unix.SO_SNDBUF); o.SendBuffer > 0 && got != 2*o.SendBuffer {
+		t.Errorf("SO_SNDBUF is %d, want twice %d", got, o.SendBuffer)
+	}
 	// It ends the connections of those who answer, but have no room.
 	if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != 0 {
 		t.Errorf("TCP_USER_TIMEOUT is %d, want none", got)
@@ -63,7 +66,7 @@ func tuned(t *testing.T, fd int, o listen.Options) {
 // Accepted connections have the options without a system call of their own.
 func TestConnectionsInheritTheOptions(t *testing.T) {
 	for name, o := range map[string]listen.Options{
-		"set":     {Keepalive: 97 * time.Second, UserTimeout: 12320 * time.Millisecond, NotSent: 70 << 10},
+		"set":     {Keepalive: 97 * time.Second, UserTimeout: 12320 * time.Millisecond, NotSent: 70 << 10, SendBuffer: 90 << 10},
 		"not set": {},
 	} {
 		for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
@@ -86,6 +89,7 @@ func TestUnsentBytesAreBounded(t *testing.T) {
 		most int
 	}{
 		"notsent_lowat": {listen.Options{NotSent: notSent}, 4 * (room + notSent)},
+		"send_buffer":   {listen.Options{SendBuffer: notSent}, 4 * (room + notSent)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, "tcp", "127.0.0.1:0", c.o)
@@ -124,7 +128,7 @@ func TestUnsentBytesAreBounded(t *testing.T) {
 
 // A socket that somebody else has made gets them too.
 func TestInheritedSocketsAreTuned(t *testing.T) {
-	o := listen.Options{Keepalive: 61 * time.Second, UserTimeout: 3 * time.Second, NotSent: 50 << 10}
+	o := listen.Options{Keepalive: 61 * time.Second, UserTimeout: 3 * time.Second, NotSent: 50 << 10, SendBuffer: 60 << 10}
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		if address[0] == '[' {
 			needIPv6(t)
