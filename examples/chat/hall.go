@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,7 +285,10 @@ func (h *hall) broadcast(r *room, except *member) {
 		if m == except {
 			continue
 		}
-		if _, err := m.conn.Write(h.line); err != nil {
+		switch _, err := m.conn.Write(h.line); {
+		case err == nil:
+		case errors.Is(err, csa.Closed): // it has gone already, and its Closed is on the way
+		default:
 			slow = append(slow, m)
 		}
 	}
