@@ -2,13 +2,12 @@ package plugins
 
 import (
 	"runtime"
-	"time"
 )
 
 // An instance is off when it takes no event at once: a call of it goes on in
 // the background, or its tenant has used up its share, or events that came
 // meanwhile still wait. Whatever happens then waits in line. All of this is
-// the loop's; what runs in the background reaches it by posts.
+// the loop's; what runs in the background reaches it by posts, and by visits (visit.go).
 
 // deliver runs an event now, or when the instance is free and those before it
 // are done.
@@ -34,9 +33,7 @@ func (i *Instance) free() bool {
 	if i.off || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
 		return !i.off
 	}
-	if t := i.turn; t.at != i.loop.Now() {
-		t.at, t.spent = i.loop.Now(), 0
-	} else if t.spent >= turnSlice {
+	if i.turn.usedUp(i.loop.Now()) {
 		i.off = true
 		i.goOnLater() // in the next turn; the tenant has had its part of this
 		return false
@@ -109,6 +106,7 @@ func (i *Instance) forget(c call, handle int32, arg uint64) {
 func (i *Instance) comeBack(err error) {
 	u := &i.exec.use
 	i.lap()
+	i.leaveLoop()
 	u.place, u.slotted = onLoop, false
 	i.countFuel()
 	e, cpu, ns := i.current, i.cpu(), u.take()
@@ -152,43 +150,6 @@ func (i *Instance) offerAll() {
 		if c := i.handles.slots[n].conn; c != nil {
 			c.Offer()
 		}
-	}
-}
-
-// tripTime is about what it costs to have something done on the loop: to wake
-// it, a turn of it, and to come back.
-const tripTime = int64(5 * time.Microsecond)
-
-// askLoop has f run on the loop, as an event, and waits for it. A panic of f's
-// is the caller's. What it costs is the guest's, which could keep the loop busy
-// for nothing otherwise.
-func (i *Instance) askLoop(f func()) {
-	i.lap()
-	if i.answer == nil {
-		i.answer = make(chan any, 1)
-	}
-	var ns int64
-	if !i.loop.Post(func() {
-		began := nanotime()
-		depth := i.loop.Depth()
-		defer func() {
-			p := recover()
-			if p != nil {
-				i.loop.Unwind(depth)
-			}
-			ns = nanotime() - began
-			i.answer <- p
-		}()
-		f()
-	}) {
-		panic(&stopped{StopHost, "the host stops"})
-	}
-	p := <-i.answer
-	i.exec.use.ran += ns + tripTime
-	i.exec.use.unbooked += ns + tripTime
-	i.exec.use.start()
-	if p != nil {
-		panic(p)
 	}
 }
 

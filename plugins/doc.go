@@ -15,7 +15,8 @@
 // guests pay for what they execute with fuel, and call the host when that is used up:
 // usage.go is what happens then. A call begins on its loop and has it for a slice of
 // 100 µs; one that takes longer passes the loop on and goes on in the background
-// (background.go), by leave of its tenant's [CPU]. The CPU time of an event and the stack
+// (background.go), by leave of its tenant's [CPU], and visits its loop when it sends
+// (visit.go). The CPU time of an event and the stack
 // of a call are bounded, and a call that is over is stopped as by a trap.
 //
 // Compiling takes what the engine's compiler takes; with RuntimeOptions.Compiler

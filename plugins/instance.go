@@ -83,16 +83,16 @@ type Instance struct {
 	window   uint32
 	length   uint32 // of the window
 
-	answer   chan any // of what is done on the loop for the background
-	used     int64    // when it last had something to do
-	awake    bool     // it is among its pool's
-	poor     bool     // its tenant had no memory for what it has written to
-	unseeded bool     // csa_reseed is to be called before anything else
-	stranded bool     // its pool could not have for it what it lacks
-	lacking  int64    // since when it waits for that; 0: it does not
-	lack     error    // why it is not there
-	broken   bool     // it is closed, and had trapped
-	loopGone bool     // its loop has stopped
+	visit    *visit // of a call in the background; nil before the first
+	used     int64  // when it last had something to do
+	awake    bool   // it is among its pool's
+	poor     bool   // its tenant had no memory for what it has written to
+	unseeded bool   // csa_reseed is to be called before anything else
+	stranded bool   // its pool could not have for it what it lacks
+	lacking  int64  // since when it waits for that; 0: it does not
+	lack     error  // why it is not there
+	broken   bool   // it is closed, and had trapped
+	loopGone bool   // its loop has stopped
 
 	loop      *csa.Loop
 	handles   handles

@@ -323,7 +323,7 @@ var hostModules = sync.OnceValue(func() []hostModule {
 				i.process.enter()
 			}
 			if needs && i.exec.use.place == background {
-				i.askLoop(func() { do(i, stack) })
+				i.onItsLoop(do, stack)
 			} else {
 				do(i, stack)
 			}

@@ -71,6 +71,14 @@ type turn struct {
 	spent int64
 }
 
+// usedUp reports whether they have had their part of the turn that has this time.
+func (t *turn) usedUp(now int64) bool {
+	if t.at != now {
+		t.at, t.spent = now, 0
+	}
+	return t.spent >= turnSlice
+}
+
 // stopped unwinds a guest that the host stops.
 type stopped struct {
 	stop Stop
@@ -249,15 +257,24 @@ func (i *Instance) refill() {
 	if u.place == onLoop {
 		ns += u.ran // a call has one slice there
 	}
-	if ns < inlineSlice*7/8 {
+	idle := i.visiting() && !i.visit.used // it computes, and can do that elsewhere
+	if i.visiting() {
+		i.visit.used = false
+	}
+	if ns < inlineSlice*7/8 && !idle {
 		u.mark = now
 	} else {
-		i.lap()
-		u.watch.start() // should it be unwound here
-		i.giveWay()
-		u.start()
+		i.endSlice()
 	}
 	u.grant(u.next)
+}
+
+// endSlice lets others have their turn, and goes on.
+func (i *Instance) endSlice() {
+	i.lap()
+	i.exec.use.watch.start() // should it be unwound here
+	i.giveWay()
+	i.exec.use.start()
 }
 
 // breathe is refill if it is time for that. Host functions call it that may do
@@ -274,6 +291,7 @@ func (i *Instance) giveWay() {
 	u := &i.exec.use
 	if u.slotted {
 		u.unbooked += sliceCost()
+		i.leaveLoop()
 		yieldThread()
 		i.cpu().Slice(u.take())
 		return
