@@ -149,17 +149,19 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 	if h == nil || s.tenant.accepts.Spend(0, l.Now()) > 0 {
 		return w, csa.TurnedAway
 	}
+	// A source that may have no more is not one for whom another makes room.
+	a := arrival{peer: peer}
+	if !s.takeSource(&a, l.Now()) {
+		return w, csa.TurnedAway
+	}
 	if !s.tenant.connections.Take() {
+		s.perSource().Undo(a.source, l.Now())
 		return w, csa.NoPlace
 	}
 	if !s.host.connections.Take() {
 		s.tenant.connections.Release()
+		s.perSource().Undo(a.source, l.Now())
 		return w, csa.NoPlace
-	}
-	a := arrival{peer: peer}
-	if !s.takeSource(&a, l.Now()) {
-		s.putBack()
-		return w, csa.TurnedAway
 	}
 	s.counters.accepted.Add(1)
 	s.tenant.accepts.Spend(1, l.Now())

@@ -83,6 +83,19 @@ func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
 	return a, true
 }
 
+// Undo takes a Take back, for a connection that did not come to be: it counts for no rate either.
+func (s *Sources) Undo(a netip.Addr, now int64) {
+	if s == nil || !a.IsValid() {
+		return
+	}
+	s.mu.Lock()
+	if one := s.known[a]; one != nil {
+		one.next -= s.every
+	}
+	s.mu.Unlock()
+	s.Release(a, now)
+}
+
 // Release gives a place back; the zero Addr is none.
 func (s *Sources) Release(a netip.Addr, now int64) {
 	if s == nil || !a.IsValid() {

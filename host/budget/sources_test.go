@@ -63,6 +63,17 @@ func TestSourceRate(t *testing.T) {
 	if n := took(); n != 10 {
 		t.Errorf("%d came at once", n)
 	}
+	now += int64(time.Hour)
+	for range 100 {
+		at, ok := s.Take(a, now)
+		if !ok {
+			t.Fatal("what was taken back counts")
+		}
+		s.Undo(at, now)
+	}
+	if n := took(); n != 10 {
+		t.Errorf("%d came at once after some that did not come to be", n)
+	}
 	if now += int64(250 * time.Millisecond); took() != 2 {
 		t.Error("more or fewer than two came a quarter of a second later")
 	}

@@ -99,7 +99,7 @@ func forDatagrams(l *Listener, fail func(line int, mend, format string, args ...
 	if l.Shape == "stdio" {
 		fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s: a program's input is a stream, and would not see where a datagram ends", address)
 	}
-	for _, key := range []string{"backlog", "per_source", "per_source_rate", "per_source_prefix", "first_byte_timeout", "write_timeout", "min_rate", "tls"} {
+	for _, key := range []string{"backlog", "first_byte_timeout", "write_timeout", "min_rate", "tls"} {
 		if line, given := l.lines[key]; given {
 			what := map[string]string{"tls": "[listener.tls]"}[key]
 			if what == "" {

@@ -205,12 +205,11 @@ linger = 07:32:00
 		{"what is no group", strings.Replace(least, "tcp://127.0.0.1", "udp://", 1) + "group = [\"10.0.0.1\"]\n", `7: group = [...] has "10.0.0.1", which is no multicast address; write a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`},
 		{"a group twice", strings.Replace(least, "tcp://127.0.0.1", "udp://", 1) + "group = [\"239.1.2.3\", \"239.1.2.3\"]\ninterface = \"a/b\"\n", `7: group = [...] has "239.1.2.3" twice; keep one of the two
 8: interface = "a/b" is no interface's name; write the name of a network interface, like "eth0"`},
-		{"stream keys on udp", strings.Replace(least, "tcp://", "udp://", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\nbacklog = 5\nper_source = 5\nshape = \"stdio\"\n[listener.tls]\nself_signed = [\"a\"]\n", `7: keepalive is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
+		{"stream keys on udp", strings.Replace(least, "tcp://", "udp://", 1) + "keepalive = \"1s\"\nuser_timeout = \"1s\"\nbacklog = 5\nshape = \"stdio\"\n[listener.tls]\nself_signed = [\"a\"]\n", `7: keepalive is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
 8: user_timeout is for TCP, and address is "udp://127.0.0.1:7001"; leave it out
 9: backlog is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://
-10: per_source is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://
-11: shape = "stdio" does not go with address "udp://127.0.0.1:7001": a program's input is a stream, and would not see where a datagram ends; write a handler with callbacks (shape = "events"), or listen on tcp://
-12: [listener.tls] is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://`},
+10: shape = "stdio" does not go with address "udp://127.0.0.1:7001": a program's input is a stream, and would not see where a datagram ends; write a handler with callbacks (shape = "events"), or listen on tcp://
+11: [listener.tls] is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://`},
 		{"mode and owner", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "mode = 0o660\nowner = \"a:b:c\"\n", `7: mode = 432 is a whole number; write octal digits in quotes from "0000" to "0777", like "0660"
 8: owner = "a:b:c" is no owner; write "USER", "USER:GROUP" or ":GROUP", by name or number`},
 		{"mode out of range", strings.Replace(least, "tcp://127.0.0.1:7001", "unix:///run/e.sock", 1) + "mode = \"4755\"\n", `7: mode = "4755" is no mode; write octal digits in quotes from "0000" to "0777", like "0660"`},

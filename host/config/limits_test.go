@@ -258,7 +258,7 @@ func TestLimitsOfUDP(t *testing.T) {
 	}
 	text := limits(t, c)
 	text = text[strings.LastIndex(text, "[[listener]]"):]
-	for _, key := range []string{"first_byte_timeout", "write_timeout", "min_rate", "backlog", "keepalive", "user_timeout", "notsent_lowat", "per_source", "per_source_rate", "per_source_prefix", "mode", "owner"} {
+	for _, key := range []string{"first_byte_timeout", "write_timeout", "min_rate", "backlog", "keepalive", "user_timeout", "notsent_lowat", "mode", "owner"} {
 		if strings.Contains(text, "\n"+key+" ") {
 			t.Errorf("%s is shown:\n%s", key, text)
 		}

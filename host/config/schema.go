@@ -275,13 +275,13 @@ var listenerFields = []field[Listener]{
 	},
 	intField("per_source", 0, maxConnections, "no bound", func(l *Listener) *int { return &l.PerSource }).with(func(f *field[Listener]) {
 		f.note = "connections of one address; 0: no bound"
-	}).with(streamsOnly),
+	}),
 	numberField("per_source_rate", 0, 1_000_000, func(l *Listener) *float64 { return &l.PerSourceRate }).with(func(f *field[Listener]) {
 		f.note = "new ones a second; 0: no bound"
-	}).with(streamsOnly),
+	}),
 	intField("per_source_prefix", 1, 128, "", func(l *Listener) *int { return &l.PerSourcePrefix }).with(func(f *field[Listener]) {
 		f.note = "bits of an IPv6 address"
-	}).with(streamsOnly),
+	}),
 	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
 	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }).with(streamsOnly),
 	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }).with(streamsOnly),
