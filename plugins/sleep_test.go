@@ -189,7 +189,9 @@ func TestGrownInstancesSleep(t *testing.T) {
 				}
 			}
 			i.Window(nil)
-			i.data(i.admit(f), f, 1)
+			i.data(i.admit(f), f, 1) // last, since it may pass the loop on
+		})
+		g.on(i, func() {
 			if i.Memory() != (pages+1)*wasm.PageSize {
 				t.Errorf("it does not grow on: %d bytes", i.Memory())
 			}

@@ -13,7 +13,8 @@ import (
 // not count against event_timeout and cpu. Between start and elapsed a guest
 // does not give its thread away, but for what a host function may do.
 type stopwatch struct {
-	threads bool // go by the thread's time
+	threads bool  // go by the thread's time
+	most    int64 // what it can have been, where the thread's time does not say; 0: anything
 	wall    int64
 	thread  int64
 }
@@ -32,10 +33,13 @@ func (w *stopwatch) elapsed() (now, ns int64) {
 	now = nanotime()
 	ns = now - w.wall
 	if w.threads {
-		// Another thread may have taken over in a host function; then the
-		// difference means nothing, and mostly is not in between.
-		if d := cputime.Thread() - w.thread; 0 <= d && d < ns {
+		// Another thread may have taken over in a host function, or for the collector; then
+		// the difference means nothing, and mostly is not in between.
+		switch d := cputime.Thread() - w.thread; {
+		case 0 <= d && d < ns:
 			return now, d
+		case w.most > 0 && (d < 0 || d > ns+w.most):
+			return now, min(ns, w.most)
 		}
 	}
 	return now, ns

@@ -33,6 +33,9 @@ const (
 	// waitEvery is how much CPU time there is from one wait to the next at most, on average,
 	// of a guest that does nothing but wait.
 	waitEvery = int64(100 * time.Microsecond)
+	// mostSlice is what a slice can have taken at most, since the watchdog ends it: where a watch
+	// does not know, it is no more.
+	mostSlice = int64(2 * time.Millisecond)
 	// bookEvery is how much time is booked at once.
 	bookEvery = int64(20 * time.Microsecond)
 )
@@ -127,6 +130,7 @@ func (i *Instance) begin(f api.Function, at place) {
 	i.exec.use.place = at
 	i.exec.use.ran, i.exec.use.waits = 0, 0
 	i.exec.use.watch.threads = i.exec.use.slotted // else not until it is known to be long
+	i.exec.use.watch.most = mostSlice
 	i.exec.use.start()
 }
 
@@ -246,9 +250,13 @@ func (i *Instance) refill() {
 	i.module.pace.Store(u.next) // so that new instances do not begin from nothing
 	i.countFuel()
 	ran := u.ran + ns
-	if u.slotted && ran > int64(i.listener.eventTimeout()) {
+	if ran > int64(i.listener.eventTimeout()) {
 		// By the wall's clock; the thread may have stood still for most of it.
-		_, ran = u.watch.elapsed()
+		if u.slotted {
+			_, ran = u.watch.elapsed()
+		} else {
+			ran = min(ns, 2*inlineSlice) // as lap has it
+		}
 		ran += u.ran
 	}
 	if s := i.mustStop(ran); s != nil {
