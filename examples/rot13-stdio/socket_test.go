@@ -18,13 +18,13 @@ import (
 )
 
 // serve runs the shipped program, as quickstart.toml does.
-func serve(t *testing.T) *host.Host {
+func serve(t *testing.T) *served {
 	t.Helper()
 	plugin, err := filepath.Abs("rot13.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hosttest.Serve(t, fmt.Sprintf(`
+	h := hosttest.Serve(t, fmt.Sprintf(`
 [host]
 state = %q
 [tenant.hobby]
@@ -36,14 +36,21 @@ address = "tcp://127.0.0.1:0"
 plugin = %q
 shape = "stdio"
 `, hosttest.State(), plugin), host.Options{})
+	return &served{h, h.Stats().Tenants[0].Memory}
+}
+
+// served is a host with what its tenant holds when nobody is there: the program's native code.
+type served struct {
+	*host.Host
+	idle int64
 }
 
 // over waits until no connection and no program is left.
-func over(t *testing.T, h *host.Host) {
+func over(t *testing.T, h *served) {
 	t.Helper()
 	hosttest.Eventually(t, "the programs have ended", func() bool {
 		st := h.Stats()
-		return st.Connections == 0 && st.Listeners[0].Instances == 0 && st.Tenants[0].Memory == 0
+		return st.Connections == 0 && st.Listeners[0].Instances == 0 && st.Tenants[0].Memory == h.idle
 	})
 }
 
