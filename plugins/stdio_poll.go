@@ -54,11 +54,14 @@ func (p *Process) await(want wasi.Ready, d time.Duration) (got wasi.Ready, end b
 	case a := <-p.answer:
 		return a.ready, a.end
 	case <-late:
-		// The loop may be about to answer; it does so once, this way or that.
+		// The loop may be about to answer; it does so once, this way or that, unless the
+		// connection is over.
 		p.loop.Post(p.stay)
 		select {
 		case a := <-p.answer:
 			return a.ready, a.end
+		case <-p.gone:
+		case <-p.module.runtime.stop:
 		case <-p.loop.Selector().Done():
 		}
 	case <-p.gone:

@@ -36,11 +36,13 @@ func guest(t *testing.T) string {
 	}
 	all = w.Cat(all, sendAt(101, w.I32Const(1)))
 	end := w.Cat(w.LocalGet(0), w.I32Const(0), w.Call(control), w.Drop)
-	m.Func("csa_data", "ii:i", "",
+	m.Func("csa_data", "ii:i", "i",
 		first('i', all),
 		first('G', sendAt(102, w.I32Const(int32(len(head)))), all, end),
 		first('f', end),
-		sendAt(w.WindowAt, w.LocalGet(1)), w.LocalGet(1))
+		// What send does not take is left for the next time.
+		w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(send), w.LocalTee(2),
+		w.I32Const(0), w.I32LtS, w.IfElse('i', w.I32Const(0), w.LocalGet(2)))
 	path := filepath.Join(t.TempDir(), "guest.wasm")
 	if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
