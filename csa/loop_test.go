@@ -68,13 +68,15 @@ func TestAtEnd(t *testing.T) {
 // before: what Data has left is not lost, nor read later.
 func TestSpliceInDataOfAWindowThatEnds(t *testing.T) {
 	j := newJoined(t)
-	j.a.data = func(c *CSA, p []byte) int {
-		if code := Splice(j.ca, j.cb); code != 0 {
-			t.Errorf("it is refused with %v", code)
+	j.on(func() {
+		j.a.data = func(c *CSA, p []byte) int {
+			if code := Splice(j.ca, j.cb); code != 0 {
+				t.Errorf("it is refused with %v", code)
+			}
+			c.loop.AtEnd(&note{func() { clear(j.a.window) }})
+			return 2
 		}
-		c.loop.AtEnd(&note{func() { clear(j.a.window) }})
-		return 2
-	}
+	})
 	if _, err := j.pa.Write([]byte("0123456789")); err != nil {
 		t.Fatal(err)
 	}
