@@ -1,6 +1,7 @@
 package host
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -11,8 +12,11 @@ import (
 // terminal obeys: these are written as \u, too.
 type outside string
 
-// MarshalText is for slog's text, which quotes what it has to.
-func (s outside) MarshalText() ([]byte, error) { return []byte(s), nil }
+// MarshalText is for slog's text, which quotes what it has to, but takes DEL for a character
+// like others: that is written as its symbol.
+func (s outside) MarshalText() ([]byte, error) {
+	return []byte(strings.ReplaceAll(string(s), "\x7f", "\u2421")), nil
+}
 
 // MarshalJSON is for slog's JSON.
 func (s outside) MarshalJSON() ([]byte, error) {
