@@ -67,14 +67,11 @@ func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
 	switch {
 	case one == nil:
 		one = &source{}
+		s.known[a] = one
 	case s.most > 0 && one.n >= s.most,
 		s.every > 0 && one.next-now > int64(sourceBurst)-s.every && one.next > now:
 		s.refused++
 		return netip.Addr{}, false
-	}
-	switch {
-	case s.known[a] == nil:
-		s.known[a] = one
 	case one.n == 0:
 		s.rested--
 	}
