@@ -79,8 +79,12 @@ func daemon(path string) error {
 			l := st.Listeners[0]
 			busy := busyGoroutines()
 			fds, _ := os.ReadDir("/proc/self/fd")
-			fmt.Printf("goroutines %d busy %d fds %d rss %d connections %d instances %d accepted %d shortages %d\n",
-				runtime.NumGoroutine(), busy, len(fds), rss("self"), st.Connections, l.Instances, l.Accepted, l.Shortages)
+			held := int64(0)
+			for _, tenant := range st.Tenants {
+				held += tenant.Held
+			}
+			fmt.Printf("goroutines %d busy %d fds %d rss %d connections %d instances %d accepted %d shortages %d held %d\n",
+				runtime.NumGoroutine(), busy, len(fds), rss("self"), st.Connections, l.Instances, l.Accepted, l.Shortages, held)
 		}
 	}()
 	return h.Run(ctx)
@@ -169,7 +173,12 @@ func startProcess(t *testing.T, toml string, env ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() })
+	t.Cleanup(func() {
+		if p.cmd.ProcessState == nil { // stop has not seen its end
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+	})
 	for p.stdout.Scan() && p.stdout.Text() != "ready" {
 		name, addr, _ := strings.Cut(p.stdout.Text(), " ")
 		p.addrs[name] = addr
@@ -184,6 +193,7 @@ func startProcess(t *testing.T, toml string, env ...string) *process {
 // the one that answers: when there are none, the others are those that stay.
 type holds struct {
 	goroutines, busy, fds, rss, connections, instances, accepted, shortages int
+	held                                                                    int // events of all tenants that had to wait for CPU time
 }
 
 func (p *process) holds(ask string) (h holds) {
@@ -192,8 +202,8 @@ func (p *process) holds(ask string) (h holds) {
 	if !p.stdout.Scan() {
 		p.t.Fatalf("the daemon is gone:\n%s", p.stderr)
 	}
-	if _, err := fmt.Sscanf(p.stdout.Text(), "goroutines %d busy %d fds %d rss %d connections %d instances %d accepted %d shortages %d",
-		&h.goroutines, &h.busy, &h.fds, &h.rss, &h.connections, &h.instances, &h.accepted, &h.shortages); err != nil {
+	if _, err := fmt.Sscanf(p.stdout.Text(), "goroutines %d busy %d fds %d rss %d connections %d instances %d accepted %d shortages %d held %d",
+		&h.goroutines, &h.busy, &h.fds, &h.rss, &h.connections, &h.instances, &h.accepted, &h.shortages, &h.held); err != nil {
 		p.t.Fatalf("%q: %v", p.stdout.Text(), err)
 	}
 	return h
@@ -218,12 +228,22 @@ func (p *process) until(what string, cond func(holds) bool) holds {
 	}
 }
 
-// stop ends the daemon as an operator would and wants status 0.
+// stop ends the daemon as an operator would and wants status 0. What has not ended after
+// a minute says what its goroutines do.
 func (p *process) stop() {
 	p.t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("the daemon ended with %v\n%s", err, p.stderr)
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			p.t.Errorf("the daemon ended with %v\n%s", err, p.stderr)
+		}
+	case <-time.After(time.Minute):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+		<-ended
+		p.t.Errorf("the daemon does not end at SIGTERM:\n%s", p.stderr)
 	}
 }
 

@@ -253,16 +253,11 @@ func openDescriptors() int {
 	return len(fds)
 }
 
-// Guests that do anything from anywhere, in every way in which instances are made and over every
-// transport, find no way to hurt the host: it does not fail, its counts are never
-// negative, a neighbour is served, it ends when it is told to in the midst of it, and nothing
-// of it is left.
-func TestFuzzGuest(t *testing.T) {
-	ca, dir := certstest.NewAuthority(t), t.TempDir()
-	cert, key := ca.Write(t, dir, "server", "localhost")
-	var served, dialled, traps atomic.Int64
-	addresses, listed := fuzzUpstreams(t, ca, &dialled)
-	guest, echo := writeModule(t, fuzzer(addresses)), writeModule(t, w.Echo())
+// fuzzConfig serves a module of the tenant fuzz, who may use cpu cores, in every way in which instances
+// are made and over every transport, and an echo of the tenant good. It returns the names of the fuzz listeners.
+func fuzzConfig(t *testing.T, module *w.Module, listed, cert, key, cpu string) (text string, names []string) {
+	t.Helper()
+	guest, echo := writeModule(t, module), writeModule(t, w.Echo())
 	var toml strings.Builder
 	fmt.Fprintf(&toml, `
 [host]
@@ -274,7 +269,7 @@ log_level = "error"
 [tenant.fuzz]
 connect = [%s]
 accept_rate = 5000
-cpu = 1
+cpu = %s
 memory = "128MiB"
 timers = 500
 [[listener]]
@@ -282,8 +277,7 @@ name = "good"
 tenant = "good"
 address = "tcp://127.0.0.1:0"
 plugin = %q
-`, hosttest.State(), listed, echo)
-	var names []string
+`, hosttest.State(), listed, cpu, echo)
 	for _, kind := range instanceKinds {
 		for _, transport := range []string{"tcp", "tls", "starttls", "udp"} {
 			name, instance, network := kind+"."+transport, kind, "tcp"
@@ -307,7 +301,20 @@ plugin = %q
 			}
 		}
 	}
-	cfg, err := config.Load(hosttest.WriteConfig(t, toml.String()))
+	return toml.String(), names
+}
+
+// Guests that do anything from anywhere, in every way in which instances are made and over every
+// transport, find no way to hurt the host: it does not fail, its counts are never
+// negative, a neighbour is served, it ends when it is told to in the midst of it, and nothing
+// of it is left.
+func TestFuzzGuest(t *testing.T) {
+	ca, dir := certstest.NewAuthority(t), t.TempDir()
+	cert, key := ca.Write(t, dir, "server", "localhost")
+	var served, dialled, traps atomic.Int64
+	addresses, listed := fuzzUpstreams(t, ca, &dialled)
+	toml, names := fuzzConfig(t, fuzzer(addresses), listed, cert, key, "1")
+	cfg, err := config.Load(hosttest.WriteConfig(t, toml))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -393,4 +400,48 @@ func fuzzRound(t *testing.T, cfg *config.Config, ca *certstest.Authority, names 
 		return runtime.NumGoroutine() <= goroutines+1 && openDescriptors() <= descriptors+1
 	})
 	return !t.Failed()
+}
+
+// A daemon of its own process ends at SIGTERM in the midst of what the fuzz guest does, whether its
+// tenant has CPU time to spare or is far over its cpu, and nothing was wrong with it.
+func TestFuzzGuestEndsAtSIGTERM(t *testing.T) {
+	rounds := 2
+	if *fuzzGuest >= time.Minute {
+		rounds = 10
+	}
+	ca, dir := certstest.NewAuthority(t), t.TempDir()
+	cert, key := ca.Write(t, dir, "server", "localhost")
+	var served, dialled atomic.Int64
+	addresses, listed := fuzzUpstreams(t, ca, &dialled)
+	guest := fuzzer(addresses)
+	trusted := "SSL_CERT_FILE=" + ca.WriteCA(t, dir, "ca")
+	for _, cpu := range []string{"1", "0.05"} {
+		for round := range rounds {
+			t.Run(fmt.Sprintf("cpu=%s/%d", cpu, round), func(t *testing.T) {
+				toml, names := fuzzConfig(t, guest, listed, cert, key, cpu)
+				seed := rand.Uint64()
+				t.Logf("the clients' seed is %d", seed)
+				p := startProcess(t, toml, trusted)
+				clients, leave := context.WithCancel(context.Background())
+				var all sync.WaitGroup
+				defer all.Wait()
+				defer leave()
+				before, out := served.Load(), dialled.Load()
+				for n := range uint64(16) {
+					all.Go(func() { fuzzClient(clients, rand.New(rand.NewPCG(seed+n, 1)), p.addrs, names, &served) })
+				}
+				p.until("the guests are at work", func(h holds) bool {
+					return served.Load() > before+50 && dialled.Load() > out && (cpu == "1" || h.held > 0)
+				})
+				neighbour := hosttest.Dial(t, p.addrs["good"])
+				hosttest.Say(t, neighbour, "hello")
+				hosttest.Hear(t, neighbour, "hello")
+				time.Sleep(time.Duration(seed%200) * time.Millisecond) // so that it ends in the midst of something else each time
+				p.stop()
+				if log := p.stderr.String(); strings.Contains(log, "bug in the host") || strings.Contains(log, "goroutine ") {
+					t.Errorf("something was wrong with the host:\n%s", log)
+				}
+			})
+		}
+	}
 }
