@@ -56,7 +56,7 @@ type server struct {
 	// sources are whose connections begin with a PROXY header, which introduced reads, by
 	// loop.
 	sources proxy.Sources
-	// bySource bounds what each source address has; nil: nothing does. A route has its
+	// bySource bounds what each source address has. A route has its
 	// listener's.
 	bySource   *budget.Sources
 	introduced []introduced

@@ -54,7 +54,7 @@ func (d *sourced) ShutdownCSA(c *csa.CSA) {
 
 // signal is the box signal of a connection.
 func (s *server) signal(at int, source netip.Addr) csa.Signal {
-	if s.perSource() == nil {
+	if !source.IsValid() && !s.perSource().Bounded() {
 		return &s.books[at]
 	}
 	return &sourced{&s.books[at], source}

@@ -104,6 +104,82 @@ func TestCount(t *testing.T) {
 	}
 }
 
+// Limits that are lowered take nothing away and grant nothing more; raised ones hold at once.
+func TestSetLimit(t *testing.T) {
+	m, c := NewMemory(100), NewCount(3)
+	if !m.Reserve(80) || !c.Take() || !c.Take() {
+		t.Fatal("what there is was not granted")
+	}
+	m.SetLimit(50)
+	c.SetLimit(1)
+	if m.Reserve(1) || c.Take() || !c.Full() || m.Used() != 80 || c.Used() != 2 {
+		t.Errorf("lowered: %d bytes and %d places are used, and more was granted", m.Used(), c.Used())
+	}
+	m.Release(31)
+	c.Release()
+	c.Release()
+	if !m.Reserve(1) || m.Reserve(1) || !c.Take() || c.Take() {
+		t.Error("what was given back is not there up to the new limit")
+	}
+	m.SetLimit(60)
+	c.SetLimit(2)
+	if !m.Reserve(10) || m.Reserve(1) || !c.Take() || c.Take() || m.Limit() != 60 || c.Limit() != 2 {
+		t.Error("raised limits do not hold exactly")
+	}
+}
+
+// A debt is paid at the new rate, and what was saved up is the burst at it.
+func TestSetRate(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rate float64
+		want time.Duration
+	}{{"raised", 2000, 0}, {"lowered", 500, 300 * time.Millisecond}, {"the same", 1000, 100 * time.Millisecond},
+		{"almost none", 1e-6, time.Hour - 100*time.Millisecond}} {
+		r := NewRate(1000, 100*time.Millisecond)
+		now := int64(time.Second)
+		if wait := r.Spend(200, now); wait != int64(100*time.Millisecond) {
+			t.Fatalf("200 at 1000 a second: wait %v", time.Duration(wait))
+		}
+		r.SetRate(c.rate, now)
+		if wait := time.Duration(r.Spend(0, now)); wait != c.want {
+			t.Errorf("%s: wait %v, want %v", c.name, wait, c.want)
+		}
+	}
+	r := NewRate(10, time.Second)
+	r.SetRate(20, 0)
+	for i := range 20 {
+		if r.Take(0) != 0 {
+			t.Fatalf("take %d of the burst of 20 had to wait", i)
+		}
+	}
+	if wait := r.Take(0); wait != int64(50*time.Millisecond) {
+		t.Errorf("the next of 20 a second waits %v", time.Duration(wait))
+	}
+}
+
+// A rate that is set while it is used is neither lost nor stuck.
+func TestSetRateUnderContention(t *testing.T) {
+	r := NewRate(1000, time.Second)
+	var wg sync.WaitGroup
+	for k := range 4 {
+		wg.Go(func() {
+			for i := range 5000 {
+				if k == 0 {
+					r.SetRate(float64(500+i%2*1500), 0)
+				} else {
+					r.Spend(1, 0)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r.SetRate(1000, 0)
+	if wait := r.Spend(0, int64(2*time.Hour)); wait > 0 {
+		t.Errorf("two hours later it has to wait for %v", time.Duration(wait))
+	}
+}
+
 func BenchmarkSpend(b *testing.B) {
 	start := time.Now()
 	r := NewRate(1e12, time.Second)

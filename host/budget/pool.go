@@ -1,37 +1,71 @@
 package budget
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Pool is an account of something of which there are so many for all tenants: memory
-// mappings, pipes. Each tenant has a PoolShare of it.
+// mappings, pipes, handshakes. Each tenant has a PoolShare of it.
 //
 // Half of what there is belongs to the tenants in equal parts, which nobody can take
 // from them. Of the other half a tenant may hold, beyond its part, as many as are free
 // then: one tenant gets half of it, two a third each. So tenants that need many get
 // many, and some are always left for the next.
+//
+// Tenants may come and go, and the limit may be set. Parts are made smaller at once then, and
+// what a tenant holds beyond its new part counts as held of the other half; until enough of that has come
+// back, the new tenant's part may not be there yet.
 type Pool struct {
-	limit   int64
-	part    int64 // of each tenant
-	common  int64 // beside the parts
+	limit   atomic.Int64
+	part    atomic.Int64 // of each tenant
+	common  atomic.Int64 // beside the parts
 	lent    atomic.Int64
 	used    atomic.Int64
 	refused atomic.Int64
+
+	mu      sync.Mutex // for what follows; not taken by Reserve and Release
+	tenants int        // parts are cut for so many at least: those that have no share yet, too
+	shares  map[*PoolShare]bool
 }
 
-// NewPool makes the account of limit pieces for so many tenants. A limit of zero or less
-// is none.
+// mostPool is the most that a Pool has of anything, so that two numbers of it fit into a word.
+const mostPool = 1 << 30
+
+// NewPool makes the account of limit pieces for so many tenants; with more Shares than that,
+// parts get smaller. A limit of zero or less is none, and one above 2^30 counts as that.
 func NewPool(limit, tenants int) *Pool {
-	m := &Pool{limit: max(int64(limit), 0)}
-	m.part = m.limit / 2 / max(int64(tenants), 1)
-	m.common = m.limit - m.part*int64(tenants)
+	m := &Pool{tenants: max(tenants, 0), shares: make(map[*PoolShare]bool)}
+	m.limit.Store(int64(min(max(limit, 0), mostPool)))
+	m.cut()
 	return m
 }
 
+// SetLimit has it be the account of limit pieces from now on, as NewPool says.
+func (m *Pool) SetLimit(limit int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit.Store(int64(min(max(limit, 0), mostPool)))
+	m.cut()
+}
+
+// cut deals out the parts. It is called with the lock.
+func (m *Pool) cut() {
+	limit := m.limit.Load()
+	n := int64(max(m.tenants, len(m.shares)))
+	part := limit / 2 / max(n, 1)
+	m.part.Store(part)
+	m.common.Store(limit - part*n)
+	for s := range m.shares {
+		s.setPart(part)
+	}
+}
+
 // Limit is how many there are for all tenants together.
-func (m *Pool) Limit() int64 { return m.limit }
+func (m *Pool) Limit() int64 { return m.limit.Load() }
 
 // Part is how many each tenant can have whatever the others do.
-func (m *Pool) Part() int64 { return m.part }
+func (m *Pool) Part() int64 { return m.part.Load() }
 
 // Used is how many are taken now.
 func (m *Pool) Used() int64 { return m.used.Load() }
@@ -42,62 +76,126 @@ func (m *Pool) Refused() int64 { return m.refused.Load() }
 // PoolShare is what one tenant has of a Pool.
 type PoolShare struct {
 	all     *Pool
-	limit   int64 // its own; 0: none
-	part    int64
-	used    atomic.Int64
+	limit   atomic.Int64 // its own; 0: none
+	held    atomic.Uint64
 	refused atomic.Int64
 }
 
-// Share makes the share of one of the tenants. With a limit above zero it holds no more
-// than that, and beyond its part as many as there are, instead of as many as are free.
+// holding is what one word of a PoolShare says: how many are used, and how many are its part. Both
+// change together with what is lent, so that this is always the sum of what is held beyond parts.
+func holding(used, part int64) uint64 { return uint64(used)<<32 | uint64(part) }
+
+func (s *PoolShare) holding() (word uint64, used, part int64) {
+	word = s.held.Load()
+	return word, int64(word >> 32), int64(uint32(word))
+}
+
+// Share makes the share of one of the tenants, until it is closed. With a limit above zero it holds no
+// more than that, and beyond its part as many as there are, instead of as many as are free.
 func (m *Pool) Share(limit int) *PoolShare {
-	s := &PoolShare{all: m, limit: max(int64(limit), 0), part: m.part}
+	s := &PoolShare{all: m}
+	s.SetLimit(limit)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shares[s] = true
+	if len(m.shares) > m.tenants {
+		m.cut()
+	}
+	s.setPart(m.part.Load())
 	return s
+}
+
+// SetLimit sets the limit of its own.
+func (s *PoolShare) SetLimit(limit int) { s.limit.Store(int64(max(limit, 0))) }
+
+// Close gives the tenant's part back to the others. Nothing may be held any more; what is reserved
+// all the same is of the common half. Calling it again does nothing.
+func (s *PoolShare) Close() {
+	m := s.all
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.shares[s] {
+		return
+	}
+	delete(m.shares, s)
+	s.setPart(0)
+	m.tenants = min(m.tenants, len(m.shares))
+	m.cut()
+}
+
+// setPart gives the share another part.
+func (s *PoolShare) setPart(part int64) {
+	for {
+		word, used, old := s.holding()
+		if s.held.CompareAndSwap(word, holding(used, part)) {
+			s.all.lent.Add(max(used-part, 0) - max(used-old, 0))
+			return
+		}
+	}
 }
 
 // Reserve takes n, n >= 0, or reports false and takes none.
 func (s *PoolShare) Reserve(n int) bool {
-	used := s.used.Add(int64(n))
-	lent := int64(0)
-	beyond := max(used-s.part, 0)
-	ok := s.limit == 0 || used <= s.limit
-	if more := beyond - max(used-int64(n)-s.part, 0); ok && more > 0 {
-		lent = more
-		free := s.all.common - s.all.lent.Add(more)
-		ok = free >= 0 && (s.limit > 0 || beyond <= free+more)
+	m := s.all
+	if int64(n) <= mostPool && m.used.Add(int64(n)) <= m.limit.Load() {
+		for {
+			word, used, part := s.holding()
+			now := used + int64(n)
+			beyond := max(now-part, 0)
+			more := beyond - max(used-part, 0)
+			limit := s.limit.Load()
+			ok := limit == 0 || now <= limit || n == 0
+			if ok && more > 0 {
+				free := m.common.Load() - m.lent.Add(more)
+				ok = free >= 0 && (limit > 0 || beyond <= free+more)
+			} else {
+				more = 0
+			}
+			if ok && s.held.CompareAndSwap(word, holding(now, part)) {
+				return true
+			}
+			m.lent.Add(-more)
+			if !ok {
+				break
+			}
+		}
+		m.used.Add(-int64(n))
+	} else if int64(n) <= mostPool {
+		m.used.Add(-int64(n))
 	}
-	if !ok {
-		s.used.Add(-int64(n))
-		s.all.lent.Add(-lent)
-		s.refused.Add(1)
-		s.all.refused.Add(1)
-		return false
-	}
-	s.all.used.Add(int64(n))
-	return true
+	s.refused.Add(1)
+	m.refused.Add(1)
+	return false
 }
 
 // Release gives n back.
 func (s *PoolShare) Release(n int) {
-	used := s.used.Add(-int64(n))
-	s.all.used.Add(-int64(n))
-	s.all.lent.Add(max(used-s.part, 0) - max(used+int64(n)-s.part, 0))
+	for {
+		word, used, part := s.holding()
+		now := used - int64(n)
+		if s.held.CompareAndSwap(word, holding(now, part)) {
+			s.all.lent.Add(max(now-part, 0) - max(used-part, 0))
+			s.all.used.Add(-int64(n))
+			return
+		}
+	}
 }
 
 // Used is how many the tenant holds.
-func (s *PoolShare) Used() int64 { return s.used.Load() }
+func (s *PoolShare) Used() int64 {
+	_, used, _ := s.holding()
+	return used
+}
 
 // Limit is how many it could hold now, with those that it holds.
 func (s *PoolShare) Limit() int64 {
-	used := s.used.Load()
-	beyond := max(used-s.part, 0)
-	free := max(s.all.common-s.all.lent.Load(), 0)
-	switch {
-	case s.limit > 0:
-		return min(s.limit, s.part+beyond+free)
-	default:
-		return s.part + max(beyond, (beyond+free)/2)
+	_, used, part := s.holding()
+	beyond := max(used-part, 0)
+	free := max(s.all.common.Load()-s.all.lent.Load(), 0)
+	if limit := s.limit.Load(); limit > 0 {
+		return min(limit, part+beyond+free)
 	}
+	return part + max(beyond, (beyond+free)/2)
 }
 
 // Refused is how often it was refused another.

@@ -3,6 +3,7 @@ package budget
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,13 +15,15 @@ const sourceBurst = time.Second
 const mostRested = 1024
 
 // Sources bounds what each source address has: connections at once, and new ones a second. The
-// addresses of one IPv6 network count as one. Any goroutine may use it; it locks for a look into a map.
+// addresses of one IPv6 network count as one. Any goroutine may use it; where there is a bound, it
+// locks for a look into a map.
 type Sources struct {
-	most   int
-	every  int64 // nanoseconds between two new connections of a source; 0: no bound
-	prefix int
+	bounded atomic.Bool
 
 	mu      sync.Mutex
+	most    int
+	every   int64 // nanoseconds between two new connections of a source; 0: no bound
+	prefix  int
 	known   map[netip.Addr]*source
 	rested  int   // of those: they have no connection
 	swept   int64 // when they were looked over last
@@ -34,26 +37,38 @@ type source struct {
 }
 
 // NewSources bounds each source to most connections and perSecond new ones a second, of which it
-// may have a second's at once. Zero is no bound. prefix is how many bits of an IPv6 address count.
-// With no bound at all it is nil, which bounds nothing.
+// may have a second's at once. Zero or less is no bound. prefix is how many bits of an IPv6 address
+// count.
 func NewSources(most int, perSecond float64, prefix int) *Sources {
-	if most <= 0 && perSecond <= 0 {
-		return nil
-	}
-	s := &Sources{most: most, prefix: prefix, known: make(map[netip.Addr]*source)}
+	s := &Sources{known: make(map[netip.Addr]*source)}
+	s.Set(most, perSecond, prefix)
+	return s
+}
+
+// Set bounds sources so from now on. Connections that came while there was no bound are not
+// counted; with another prefix, those that came before count for their sources as they were.
+func (s *Sources) Set(most int, perSecond float64, prefix int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.most, s.every, s.prefix = max(most, 0), 0, prefix
 	if perSecond > 0 {
 		s.every = max(1, int64(float64(time.Second)/perSecond))
 	}
-	return s
+	s.bounded.Store(s.most > 0 || s.every > 0)
 }
+
+// Bounded reports whether there is a bound.
+func (s *Sources) Bounded() bool { return s != nil && s.bounded.Load() }
 
 // Take takes a place for a connection from an address. It answers the source to Release; the
 // zero Addr when there is nothing to bound, as for a unix socket's peer. ok is false when
 // the source has as many as it may; now is any monotonic time.
 func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
-	if s == nil || !a.IsValid() {
+	if s == nil || !a.IsValid() || !s.bounded.Load() {
 		return netip.Addr{}, true
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		p, err := a.Prefix(s.prefix)
@@ -61,8 +76,6 @@ func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
 			a = p.Addr()
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	one := s.known[a]
 	switch {
 	case one == nil:

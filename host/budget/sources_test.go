@@ -101,3 +101,36 @@ func TestSourcesAreForgotten(t *testing.T) {
 		t.Errorf("%d have connections", s.Used())
 	}
 }
+
+// A bound that comes later counts those who come from then on, and one that goes lets everybody in.
+func TestSourcesSet(t *testing.T) {
+	s := NewSources(0, 0, 64)
+	a := netip.MustParseAddr("192.0.2.1")
+	early, ok := s.Take(a, 0)
+	if !ok || early.IsValid() || s.Bounded() {
+		t.Fatal("no bound bounds")
+	}
+	s.Set(1, 0, 64)
+	first, ok := s.Take(a, 0)
+	if !ok || !s.Bounded() {
+		t.Fatal("the first of one was refused")
+	}
+	if _, ok := s.Take(a, 0); ok {
+		t.Error("the second of one was let in")
+	}
+	s.Set(2, 0, 64)
+	second, ok := s.Take(a, 0)
+	if !ok {
+		t.Error("a raised bound does not hold at once")
+	}
+	s.Set(0, 0, 64)
+	if _, ok := s.Take(a, 0); !ok {
+		t.Error("a bound that was taken away bounds")
+	}
+	for _, x := range []netip.Addr{early, first, second} {
+		s.Release(x, 0)
+	}
+	if s.Used() != 0 {
+		t.Errorf("%d sources are left", s.Used())
+	}
+}

@@ -59,11 +59,12 @@ type Cores struct {
 	mu      sync.Mutex
 	none    sync.Cond // no background call is left, or no again is to be called
 	stopped bool
-	shares  []*Share
-	calls   int   // background calls now
-	ever    int64 // background calls ever
-	wanted  int64 // millionths of cores: of the tenants that have background calls
-	running int   // slots taken
+	shares  map[*Share]struct{}
+	gone    totals // of shares that are closed
+	calls   int    // background calls now
+	ever    int64  // background calls ever
+	wanted  int64  // millionths of cores: of the tenants that have background calls
+	running int    // slots taken
 	busy    []*Share
 	ready   shareHeap
 	joined  int64 // how often one has come among the ready
@@ -92,22 +93,30 @@ func New(o Options) *Cores {
 	if o.After == nil {
 		o.After = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
-	c := &Cores{options: o}
+	c := &Cores{options: o, shares: make(map[*Share]struct{})}
 	c.none.L = &c.mu
 	c.waiters.New = func() any { return &waiter{slot: make(chan struct{}, 1)} }
 	return c
 }
 
-// Share makes the share of one tenant, which may use so many cores in the long
-// run, 0.01 to 1024. What lies outside of this counts as the nearest, and what
-// is no number as the least. Cores keep a Share for as long as they live.
-func (c *Cores) Share(cpu float64) *Share {
+// totals are sums that only rise, also when a share is closed.
+type totals struct{ used, held int64 }
+
+// millionths is cpu as Share counts it.
+func millionths(cpu float64) int64 {
 	if !(cpu >= leastCPU) {
 		cpu = leastCPU
 	}
-	s := newShare(c, int64(math.Round(min(cpu, mostCPU)*million)))
+	return int64(math.Round(min(cpu, mostCPU) * million))
+}
+
+// Share makes the share of one tenant, which may use so many cores in the long
+// run, 0.01 to 1024. What lies outside of this counts as the nearest, and what
+// is no number as the least. Cores keep a Share until it is closed.
+func (c *Cores) Share(cpu float64) *Share {
+	s := newShare(c, millionths(cpu))
 	c.mu.Lock()
-	c.shares = append(c.shares, s)
+	c.shares[s] = struct{}{}
 	c.mu.Unlock()
 	return s
 }
@@ -125,7 +134,7 @@ func (c *Cores) Stop() {
 	}
 	c.stopped = true
 	c.full.Store(false)
-	for _, s := range c.shares {
+	for s := range c.shares {
 		s.letGo()
 	}
 	c.blocked = queue[*Share]{}
@@ -147,8 +156,8 @@ func (c *Cores) Wait() {
 func (c *Cores) Used() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var ns int64
-	for _, s := range c.shares {
+	ns := c.gone.used
+	for s := range c.shares {
 		ns += s.Used()
 	}
 	return ns
@@ -158,8 +167,8 @@ func (c *Cores) Used() int64 {
 func (c *Cores) Held() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var n int64
-	for _, s := range c.shares {
+	n := c.gone.held
+	for s := range c.shares {
 		n += s.Held()
 	}
 	return n

@@ -64,6 +64,15 @@ func TestNobodyIsForgotten(t *testing.T) {
 				cpu := []float64{0.05, 0.3, 0.5, 1, 2.5}[random.IntN(5)]
 				s := b.Share(cpu)
 				all.Go(func() { tenantAtRandom(s, seed<<8+uint64(i), 1+i*3, 60, time.Sleep) })
+				if random.IntN(2) == 0 { // its cpu is set meanwhile
+					for k := range 4 {
+						at, to := time.Duration(random.IntN(int(20*time.Millisecond))), []float64{0.05, 0.4, 1, 3}[k]
+						all.Go(func() {
+							time.Sleep(at)
+							s.SetCPU(to)
+						})
+					}
+				}
 			}
 			all.Wait()
 			if took := time.Since(start); took > time.Hour {
@@ -73,10 +82,17 @@ func TestNobodyIsForgotten(t *testing.T) {
 				t.Errorf("seed %d: at rest there are %d calls, %d slots taken, %d busy, %d ready, %d wanted",
 					seed, now, b.running, len(b.busy), len(b.ready), b.wanted)
 			}
-			for i, s := range b.shares {
+			used := b.Used()
+			for s := range b.shares {
 				if s.holds() > 0 || s.waiting.len() > 0 || s.running != 0 || s.index != -1 {
-					t.Errorf("seed %d: tenant %d is not at rest: %d held, %d wait, %d run", seed, i, s.holds(), s.waiting.len(), s.running)
+					t.Errorf("seed %d: a tenant is not at rest: %d held, %d wait, %d run", seed, s.holds(), s.waiting.len(), s.running)
 				}
+				if !s.Close() {
+					t.Errorf("seed %d: the share of a tenant at rest cannot be closed", seed)
+				}
+			}
+			if len(b.shares) != 0 || b.Used() != used || b.running != 0 || len(b.ready) != 0 {
+				t.Errorf("seed %d: %d shares are left, and %d ns of %d are told", seed, len(b.shares), b.Used(), used)
 			}
 		})
 	}

@@ -85,6 +85,61 @@ func newShare(c *Cores, micro int64) *Share {
 	}
 }
 
+// SetCPU has the tenant use so many cores in the long run from now on, as Cores.Share says. With
+// more, calls that wait for a slot and events that are held go on as soon as the new quota
+// lets them, which may be at once.
+func (s *Share) SetCPU(cpu float64) {
+	c := s.cores
+	micro := millionths(cpu)
+	c.mu.Lock()
+	if micro == s.micro {
+		c.mu.Unlock()
+		return
+	}
+	now := c.options.Clock()
+	s.pay(now) // what was used until now is paid at the old price, in part at least
+	s.quota.SetRate(float64(micro)/million*float64(time.Second), now)
+	if s.calls.Load() > 0 {
+		c.wanted += micro - s.micro
+	}
+	s.micro, s.most = micro, ceil(micro)
+	if c.stopped {
+		c.mu.Unlock()
+		return
+	}
+	s.until = now // look again, whatever was found before
+	s.look(now)
+	s.place()
+	c.dispatch()
+	s.callBack(now)
+	s.reopen(now)
+	c.unlock()
+}
+
+// Close has Cores forget the share, whose tenant has no calls in the background and holds no events any
+// more: it reports false, and does nothing, where there are some. What it used and held still
+// counts in the sums of Cores. It may be called more than once.
+func (s *Share) Close() bool {
+	c := s.cores
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.calls.Load() > 0 || s.holds() > 0 || s.waiting.len() > 0 {
+		return false
+	}
+	if _, open := c.shares[s]; !open {
+		return true
+	}
+	delete(c.shares, s)
+	c.gone.used += s.Used()
+	c.gone.held += s.Held()
+	if s.stop != nil {
+		s.stop()
+		s.stop = nil
+	}
+	s.alarm++ // a timer that fires just now finds another
+	return true
+}
+
 func ceil(micro int64) int { return int((micro + million - 1) / million) }
 
 // Book tells of processor time that the tenant used inline, in nanoseconds; zero
