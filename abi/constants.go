@@ -66,9 +66,10 @@ const (
 
 // The roles of makessl. Any other value is INVALID.
 const (
-	// TLSServer: the peer is the client of the handshake.
+	// TLSServer: the peer is the client of the handshake. The host shows the listener's
+	// certificate.
 	TLSServer = 0
-	// TLSClient: the peer is the server of the handshake.
+	// TLSClient: the peer is the server of the handshake. The host verifies its certificate.
 	TLSClient = 1
 )
 

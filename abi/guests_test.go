@@ -54,7 +54,7 @@ func TestShippedGuestsKeepTheContract(t *testing.T) {
 func hasFunction(name, signature string) bool {
 	for i := range HostFunctions {
 		if f := &HostFunctions[i]; f.Name == name && f.Built {
-			return signatureOf(f) == signature
+			return signatureOf(&f.Function) == signature
 		}
 	}
 	return false

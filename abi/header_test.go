@@ -66,7 +66,7 @@ func TestHeader(t *testing.T) {
 			}
 			for _, i := range g.imports {
 				for j := range HostFunctions {
-					if f := &HostFunctions[j]; f.Name == i.name && (i.module != Module || signatureOf(f) != i.signature) {
+					if f := &HostFunctions[j]; f.Name == i.name && (i.module != Module || signatureOf(&f.Function) != i.signature) {
 						t.Errorf("%s is imported as %s.%s", f.Signature(), i.module, i.signature)
 					}
 				}

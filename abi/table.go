@@ -59,6 +59,24 @@ type Function struct {
 	Built bool
 }
 
+// HostFunction is a function that the guest may import. What is not said of it is the safe
+// answer: it is for handlers alone, and runs on its connection's loop.
+type HostFunction struct {
+	Function
+	// OffLoop reports whether a call that has left its loop may use the function where it is.
+	// Any other has the call come to the loop first, since it touches what is the loop's.
+	OffLoop bool
+	// TakesLong reports whether one call of it may take longer than it is charged for, as one
+	// that copies what the guest says does. The guest's time is looked at when it returns.
+	TakesLong bool
+	// Later names the exports by which the guest hears how what the function has begun went
+	// on. The function itself never waits. Empty: all is done when it returns.
+	Later []string
+	// Commands reports whether a command (shape "stdio") may import it: it needs no connection
+	// and no loop, and nothing of it comes later.
+	Commands bool
+}
+
 // Export is a function that the guest may export and the host calls.
 type Export struct {
 	Function
@@ -81,8 +99,8 @@ var (
 
 // HostFunctions is the table of what a guest may import from Module. It must
 // not be changed.
-var HostFunctions = []Function{
-	{
+var HostFunctions = []HostFunction{
+	{TakesLong: true, Later: []string{"csa_writable"}, Function: Function{
 		Name:    "send",
 		Params:  []Param{val("conn"), in("ptr"), val("len")},
 		Results: i32,
@@ -98,8 +116,8 @@ var HostFunctions = []Function{
 			"the connection whose event is being served is closed with INVALID after the event; with `\"log\"` it is only logged.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Quota},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{Later: []string{"csa_closed"}, Function: Function{
 		Name:    "control",
 		Params:  []Param{val("conn"), val("what")},
 		Results: i32,
@@ -109,8 +127,8 @@ var HostFunctions = []Function{
 			"Over UDP the peer is told nothing. After a close its next datagram is a new connection's; after 2 there is no end to wait for but the idle timeout.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{Function: Function{
 		Name:    "receive",
 		Params:  []Param{val("conn"), val("on")},
 		Results: i32,
@@ -119,8 +137,8 @@ var HostFunctions = []Function{
 			"Nothing holds a peer over UDP back: while reading is paused, some of its datagrams wait in order (`waiting_datagrams`, `waiting_bytes`), and the others are lost. The same holds while a call of the instance takes long.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{Function: Function{
 		Name:    "want",
 		Params:  []Param{val("conn"), val("n")},
 		Results: i32,
@@ -129,8 +147,8 @@ var HostFunctions = []Function{
 			"When `n` bytes are there already, unconsumed, they are offered again after this event. Over UDP it means nothing.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{TakesLong: true, Function: Function{
 		Name:    "info",
 		Params:  []Param{val("conn"), val("key"), out("ptr"), val("cap")},
 		Results: i32,
@@ -138,8 +156,8 @@ var HostFunctions = []Function{
 			"The keys are below; what they hold does not change while the handle is valid.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{OffLoop: true, TakesLong: true, Commands: true, Function: Function{
 		Name:    "config",
 		Params:  []Param{out("ptr"), val("cap")},
 		Results: i32,
@@ -147,8 +165,8 @@ var HostFunctions = []Function{
 			"A listener without the table has `{}`. It does not change while the instance lives.",
 		Errors: []Code{Invalid},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{Later: []string{"csa_timer"}, Function: Function{
 		Name:    "timer",
 		Params:  []Param{val("conn"), val("token"), val("ms")},
 		Results: i32,
@@ -158,24 +176,24 @@ var HostFunctions = []Function{
 			"QUOTA says that the handle has as many timers as it may, AGAIN that it is of a connection that is not open yet.",
 		Errors: []Code{BadHandle, Again, Quota},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{OffLoop: true, Commands: true, Function: Function{
 		Name:    "clock",
 		Params:  []Param{val("which")},
 		Results: i64,
 		Doc:     "Returns the time of clock `which` in nanoseconds: 0 the time of day, 1 a monotonic one. Any other `which` returns -1, INVALID.",
 		Errors:  []Code{Invalid},
 		Since:   "v1", Built: true,
-	},
-	{
+	}},
+	{OffLoop: true, Commands: true, Function: Function{
 		Name:    "random",
 		Params:  []Param{out("ptr"), val("len")},
 		Results: i32,
 		Doc:     "Fills `len` bytes at `ptr` with random bytes fit for keys.",
 		Errors:  []Code{Invalid},
 		Since:   "v1", Built: true,
-	},
-	{
+	}},
+	{OffLoop: true, TakesLong: true, Commands: true, Function: Function{
 		Name:    "log",
 		Params:  []Param{val("level"), in("ptr"), val("len")},
 		Results: i32,
@@ -183,8 +201,8 @@ var HostFunctions = []Function{
 			"and what is beyond the limit is cut. Lines that come too fast may be dropped; the log says so.",
 		Errors: []Code{Invalid},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{OffLoop: true, Commands: true, Function: Function{
 		Name:    "count",
 		Params:  []Param{in("ptr"), val("len"), val64("n")},
 		Results: i32,
@@ -192,8 +210,8 @@ var HostFunctions = []Function{
 			"The name is 1 to 64 of `a` to `z`, `0` to `9` and `_`, else INVALID. QUOTA says that the tenant has as many names as it may.",
 		Errors: []Code{Invalid, Quota},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{TakesLong: true, Later: []string{"csa_open", "csa_closed"}, Function: Function{
 		Name:    "connect",
 		Params:  []Param{in("ptr"), val("len")},
 		Results: i32,
@@ -204,8 +222,8 @@ var HostFunctions = []Function{
 			"QUOTA says that the tenant dials, or has dialled, as much as it may, or that the instance has no handle left.",
 		Errors: []Code{Invalid, Denied, Quota},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{TakesLong: true, Later: []string{"csa_secured"}, Function: Function{
 		Name:    "makessl",
 		Params:  []Param{val("conn"), val("role"), in("ptr"), val("len")},
 		Results: i32,
@@ -216,8 +234,8 @@ var HostFunctions = []Function{
 			"DENIED says that the listener has no certificate, which `info` tells beforehand under `InfoCertificate`, CLOSED that the connection has finished in a direction, INVALID that it has TLS already or is over UDP, or that the role or the name is none.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Denied, Quota},
 		Since:  "v1", Built: true,
-	},
-	{
+	}},
+	{TakesLong: true, Function: Function{
 		Name:    "splice",
 		Params:  []Param{val("a"), val("b")},
 		Results: i32,
@@ -228,7 +246,7 @@ var HostFunctions = []Function{
 			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one is over or the guest has finished sending on it, INVALID that they are the same, or that one is over UDP. A peer that has finished sending is no hindrance.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed},
 		Since:  "v1", Built: true,
-	},
+	}},
 }
 
 // GuestExports is the table of what the host calls in a guest. It must not be

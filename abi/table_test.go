@@ -73,7 +73,7 @@ func TestHostFunctions(t *testing.T) {
 	seen := map[string]bool{}
 	for i := range HostFunctions {
 		f := &HostFunctions[i]
-		checkFunction(t, f)
+		checkFunction(t, &f.Function)
 		if seen[f.Name] {
 			t.Errorf("%s is there twice", f.Name)
 		}
@@ -91,6 +91,27 @@ func TestHostFunctions(t *testing.T) {
 		}
 		if f.Built == slices.Contains(f.Errors, Unsupported) {
 			t.Errorf("%s: built %v, and yet its errors are %v", f.Name, f.Built, f.Errors)
+		}
+	}
+}
+
+// What the columns say of a function goes together with its signature and with each other.
+func TestColumns(t *testing.T) {
+	for i := range HostFunctions {
+		f := &HostFunctions[i]
+		if f.OffLoop && slices.Contains(f.Errors, BadHandle) {
+			t.Errorf("%s is about a connection, which is its loop's, and may run off the loop", f.Name)
+		}
+		if f.Commands && (!f.OffLoop || len(f.Later) > 0) {
+			t.Errorf("%s is there for commands, which have no loop and no callbacks", f.Name)
+		}
+		if f.OffLoop && len(f.Later) > 0 {
+			t.Errorf("%s has callbacks come, which is the loop's to do, and may run off it", f.Name)
+		}
+		for _, name := range f.Later {
+			if !slices.ContainsFunc(GuestExports, func(e Export) bool { return e.Name == name && e.Built }) {
+				t.Errorf("%s is followed by %s, which is not called", f.Name, name)
+			}
 		}
 	}
 }

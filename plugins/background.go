@@ -152,6 +152,3 @@ func (i *Instance) offerAll() {
 		}
 	}
 }
-
-// needsLoop are the host functions that touch what is the loop's.
-var needsLoop = map[string]bool{"send": true, "control": true, "receive": true, "want": true, "info": true, "timer": true, "connect": true, "makessl": true, "splice": true}

@@ -59,19 +59,21 @@ func (c call) String() string {
 	return callNames[c]
 }
 
-// forCommands are the host functions that need no connection, which is what a
-// command of shape stdio may import.
-var forCommands = map[string]bool{"config": true, "clock": true, "random": true, "log": true, "count": true}
+// importable is what is known of a function that may be imported.
+type importable struct {
+	signature wasm.FuncType
+	commands  bool // those of shape stdio may have it
+}
 
-// allowed is the signature of every function that may be imported.
-var allowed = func() map[string]wasm.FuncType {
-	list := make(map[string]wasm.FuncType)
+// importables are all functions that may be imported, as "MODULE.NAME".
+var importables = func() map[string]importable {
+	list := make(map[string]importable)
 	for i := range abi.HostFunctions {
 		f := &abi.HostFunctions[i]
-		list[abi.Module+"."+f.Name] = wasm.FuncType{Params: paramTypes(f), Results: abiTypes(f.Results)}
+		list[abi.Module+"."+f.Name] = importable{wasm.FuncType{Params: paramTypes(&f.Function), Results: abiTypes(f.Results)}, f.Commands}
 	}
 	for _, f := range wasi.Functions() {
-		list[wasi.Module+"."+f.Name] = wasm.FuncType{Params: wasiTypes(f.Params), Results: wasiTypes(f.Results)}
+		list[wasi.Module+"."+f.Name] = importable{wasm.FuncType{Params: wasiTypes(f.Params), Results: wasiTypes(f.Results)}, true}
 	}
 	return list
 }()
@@ -91,7 +93,7 @@ var importNames, exportNames = func() (imports, exports []string) {
 // the name of the file; "" when it is not.
 func refuseImport(i *wasm.Import, shape Shape) string {
 	name := i.Module + "." + i.Name
-	want, known := allowed[name]
+	want, known := importables[name]
 	switch {
 	case i.Kind != wasm.Function:
 		return fmt.Sprintf("imports the %v %s; only functions can be imported, so build it with a %v of its own", i.Kind, quoted(name), i.Kind)
@@ -101,9 +103,9 @@ func refuseImport(i *wasm.Import, shape Shape) string {
 		return fmt.Sprintf("imports function %s of a WASI older than preview 1; build it with a newer toolchain", quoted(name))
 	case !known:
 		return fmt.Sprintf("imports function %s, which is not in %s or %s; %s", quoted(name), abi.Module, wasi.Module, withoutImport(i))
-	case !i.Type.Equal(want):
-		return fmt.Sprintf("imports function %s as %v, which is %v; declare it so", name, i.Type, want)
-	case shape == Stdio && i.Module == abi.Module && !forCommands[i.Name]:
+	case !i.Type.Equal(want.signature):
+		return fmt.Sprintf("imports function %s as %v, which is %v; declare it so", name, i.Type, want.signature)
+	case shape == Stdio && !want.commands:
 		return fmt.Sprintf("imports function %s, which is for shape = \"events\"; a command reads standard input and writes standard output instead", name)
 	}
 	return ""

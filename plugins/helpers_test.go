@@ -225,7 +225,7 @@ func host(i *Instance, name string, args ...int64) (result int64, err error) {
 			s[n] = uint64(uint32(a))
 		}
 	}
-	hostFunctions[name](i, s[:])
+	hostCalls[name](i, s[:])
 	if name == "clock" {
 		return int64(s[0]), nil
 	}

@@ -8,44 +8,14 @@ import (
 	"bulkhead/plugins/wasi"
 )
 
-// hostFunctions are the functions of package abi's table, by name. Each takes its parameters from the stack and puts its result there.
+// The host functions of package abi's table are methods of Instance here and in connect.go, by
+// the same names; hostcalls.go, which comes from the table, calls them.
 //
-// They run on the instance's loop, in the middle of a guest's call, so they
-// only do what may be done there: whatever ends a connection takes effect when
-// the call is over.
-var hostFunctions = map[string]func(i *Instance, s []uint64){
-	"send":    func(i *Instance, s []uint64) { answer(s, i.send(int32(s[0]), uint32(s[1]), int32(s[2]))) },
-	"control": func(i *Instance, s []uint64) { answer(s, int32(i.control(int32(s[0]), int32(s[1])))) },
-	"receive": func(i *Instance, s []uint64) { answer(s, int32(i.receive(int32(s[0]), int32(s[1])))) },
-	"want":    func(i *Instance, s []uint64) { answer(s, int32(i.want(int32(s[0]), int32(s[1])))) },
-	"info": func(i *Instance, s []uint64) {
-		answer(s, i.info(int32(s[0]), int32(s[1]), uint32(s[2]), int32(s[3])))
-	},
-	"config": func(i *Instance, s []uint64) { answer(s, i.config(uint32(s[0]), int32(s[1]))) },
-	"timer": func(i *Instance, s []uint64) {
-		answer(s, int32(i.timer(int32(s[0]), int32(s[1]), int32(s[2]))))
-	},
-	"connect": func(i *Instance, s []uint64) { answer(s, i.connect(uint32(s[0]), int32(s[1]))) },
-	"makessl": func(i *Instance, s []uint64) {
-		answer(s, int32(i.makessl(int32(s[0]), int32(s[1]), uint32(s[2]), int32(s[3]))))
-	},
-	"splice": func(i *Instance, s []uint64) { answer(s, int32(i.splice(int32(s[0]), int32(s[1])))) },
-	"clock":  func(_ *Instance, s []uint64) { s[0] = uint64(clock(int32(s[0]))) },
-	"random": func(i *Instance, s []uint64) { answer(s, int32(i.random(uint32(s[0]), int32(s[1])))) },
-	"log":    func(i *Instance, s []uint64) { answer(s, int32(i.logLine(int32(s[0]), uint32(s[1]), int32(s[2])))) },
-	"count":  func(i *Instance, s []uint64) { answer(s, int32(i.count(uint32(s[0]), int32(s[1]), int64(s[2])))) },
-}
-
-// takesLong are the host functions that may take long for what the call of a
-// host function is charged. random sees to that itself.
-var takesLong = map[string]bool{"send": true, "info": true, "connect": true, "makessl": true, "splice": true, "config": true, "log": true}
-
-// takesLongInWASI are those of WASI that go over a list of the guest's.
-var takesLongInWASI = map[string]bool{"poll_oneoff": true, "fd_read": true, "fd_write": true, "fd_pread": true, "fd_pwrite": true}
+// They run in the middle of a guest's call, and on the instance's loop unless their row says
+// that they may run off it. So they only do what may be done there: whatever ends a connection
+// takes effect when the call is over.
 
 var noConfig = []byte("{}")
-
-func answer(s []uint64, r int32) { s[0] = uint64(uint32(r)) }
 
 // at is the guest's memory from ptr on, n bytes of it, which has to be 0 or
 // more. It unwinds the guest when that is not all inside. What it returns is
@@ -201,7 +171,7 @@ func (i *Instance) timer(handle, token, ms int32) abi.Code {
 	return abi.OK // it ends with the connection, before it could fire
 }
 
-func clock(which int32) int64 {
+func (i *Instance) clock(which int32) int64 {
 	switch which {
 	case abi.ClockWall:
 		return time.Now().UnixNano()
@@ -219,7 +189,7 @@ func (i *Instance) random(ptr uint32, n int32) abi.Code {
 	return abi.OK
 }
 
-func (i *Instance) logLine(level int32, ptr uint32, n int32) abi.Code {
+func (i *Instance) log(level int32, ptr uint32, n int32) abi.Code {
 	if n < 0 || level < abi.LogDebug || level > abi.LogError {
 		return abi.Invalid
 	}

@@ -23,11 +23,11 @@ func TestHostFunctionsAreTheTable(t *testing.T) {
 	table := make(map[string]bool)
 	for _, f := range abi.HostFunctions {
 		table[f.Name] = true
-		if f.Built != (hostFunctions[f.Name] != nil) {
-			t.Errorf("%s: built is %v and it has an implementation: %v", f.Name, f.Built, hostFunctions[f.Name] != nil)
+		if f.Built != (hostCalls[f.Name] != nil) {
+			t.Errorf("%s: built is %v and it has an implementation: %v", f.Name, f.Built, hostCalls[f.Name] != nil)
 		}
 	}
-	for name := range hostFunctions {
+	for name := range hostCalls {
 		if !table[name] {
 			t.Errorf("%s is implemented and not in the table", name)
 		}
@@ -394,7 +394,7 @@ func FuzzHostFunctions(f *testing.F) {
 		}()
 		if k := int(which); k < len(abi.HostFunctions) {
 			fn := &abi.HostFunctions[k]
-			hostFunctions[fn.Name](i, s)
+			hostCalls[fn.Name](i, s)
 			if r := abi.Code(int32(s[0])); fn.Name != "clock" && r < 0 && !slices.Contains(fn.Errors, r) {
 				t.Errorf("%s answers %v, which it should not", fn.Name, r)
 			}
@@ -445,4 +445,14 @@ func TestHostFailure(t *testing.T) {
 	mod.Close()
 	r.Close()
 	<-r.Done()
+}
+
+// A function of the table that is not built answers so, in its own type.
+func TestUnbuiltFunctionsAnswer(t *testing.T) {
+	for result, want := range map[abi.ValueType]uint64{abi.I32: 0xfffffff8, abi.I64: 0xfffffffffffffff8} {
+		s := []uint64{7}
+		if unsupported(&abi.HostFunction{Function: abi.Function{Results: []abi.ValueType{result}}})(nil, s); s[0] != want {
+			t.Errorf("as %v it answers %#x, want %#x", result, s[0], want)
+		}
+	}
 }

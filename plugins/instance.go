@@ -297,11 +297,11 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 		return 0, false
 	}
 	if i.inCall {
-		i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: it would call %s while the instance runs; the call is left out", callNames[c]))
+		i.writeLog(abi.LogError, false, fmt.Sprintf("a bug in the host: it would call %s while the instance runs; the call is left out", callNames[c]))
 		return 0, false
 	}
 	if i.pool != nil && !i.pool.take(i) {
-		i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: it would call %s with nothing to run it on; the call is left out", callNames[c]))
+		i.writeLog(abi.LogError, false, fmt.Sprintf("a bug in the host: it would call %s with nothing to run it on; the call is left out", callNames[c]))
 		return 0, false
 	}
 	e := i.exec
@@ -389,7 +389,7 @@ func (i *Instance) bug(t *Trap) {
 		told(i.listener, t)
 		return
 	}
-	i.log(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", t.Err))
+	i.writeLog(abi.LogError, false, fmt.Sprintf("a bug in the host: %v", t.Err))
 }
 
 // Faulted has the instance trap if a panic has come out of a call of it, or of what there is to do

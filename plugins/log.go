@@ -52,17 +52,17 @@ func (i *Instance) guestLine(level int32, text []byte) {
 	if len(text) > abi.MaxLogLine {
 		text, cut = text[:abi.MaxLogLine], "…"
 	}
-	i.log(level, true, string(text)+cut)
+	i.writeLog(level, true, string(text)+cut)
 }
 
 // notice logs something about the guest that it can cause at will.
 func (i *Instance) notice(level int32, text string) {
 	if i.mayLog() {
-		i.log(level, false, text)
+		i.writeLog(level, false, text)
 	}
 }
 
-func (i *Instance) log(level int32, guest bool, text string) {
+func (i *Instance) writeLog(level int32, guest bool, text string) {
 	l := Line{Level: level, Listener: i.listener.Name, Guest: guest, Text: text}
 	about := i.about
 	if i.process != nil {
@@ -97,7 +97,7 @@ func (i *Instance) mayLog() bool {
 func (i *Instance) reportDropped() {
 	if n := i.limit.dropped; n > 0 {
 		i.limit.dropped = 0
-		i.log(abi.LogWarn, false, fmt.Sprintf("%d log lines of its handler came too fast and were dropped", n))
+		i.writeLog(abi.LogWarn, false, fmt.Sprintf("%d log lines of its handler came too fast and were dropped", n))
 	}
 }
 

@@ -315,30 +315,31 @@ var hostModules = sync.OnceValue(func() []hostModule {
 	boxes := hostModule{name: abi.Module}
 	for i := range abi.HostFunctions {
 		f := &abi.HostFunctions[i]
-		do := hostFunctions[f.Name]
-		needs, long := needsLoop[f.Name], takesLong[f.Name]
+		do := hostCalls[f.Name]
+		if do == nil {
+			do = unsupported(f)
+		}
 		boxes.functions = append(boxes.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
 			if i.process != nil {
 				i.process.enter()
 			}
-			if needs && i.exec.use.place == background {
+			if !f.OffLoop && i.exec.use.place == background {
 				i.onItsLoop(do, stack)
 			} else {
 				do(i, stack)
 			}
-			if long {
+			if f.TakesLong {
 				i.breathe()
 			}
-		}, engineTypes(paramTypes(f)), engineTypes(abiTypes(f.Results))})
+		}, engineTypes(paramTypes(&f.Function)), engineTypes(abiTypes(f.Results))})
 	}
 	system := hostModule{name: wasi.Module}
 	for _, f := range wasi.Functions() {
-		long := takesLongInWASI[f.Name]
 		system.functions = append(system.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
 			f.Call(&i.wasi, stack)
-			if long {
+			if f.TakesLong {
 				i.breathe()
 			}
 		}, engineTypes(wasiTypes(f.Params)), engineTypes(wasiTypes(f.Results))})
@@ -346,6 +347,16 @@ var hostModules = sync.OnceValue(func() []hostModule {
 	refill := hostFunction{meter.Refill, func(ctx context.Context, _ api.Module, _ []uint64) { instanceOf(ctx).refill() }, nil, nil}
 	return []hostModule{boxes, system, {meter.ImportModule, []hostFunction{refill}}}
 })
+
+// unsupported is what a host function does that is not built.
+func unsupported(f *abi.HostFunction) func(*Instance, []uint64) {
+	code := abi.Unsupported
+	answer := uint64(uint32(code))
+	if f.Results[0] == abi.I64 {
+		answer = uint64(int64(code))
+	}
+	return func(_ *Instance, s []uint64) { s[0] = answer }
+}
 
 // registerHostFunctions makes the import modules.
 func (r *Runtime) registerHostFunctions(ctx context.Context) error {

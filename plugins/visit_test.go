@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"bulkhead/abi"
 	"bulkhead/csa"
 	w "bulkhead/plugins/wasmtest"
 )
@@ -96,4 +97,40 @@ func TestATrapInAVisit(t *testing.T) {
 		}
 	})
 	g.l.on(other.Close)
+}
+
+// A call in the background comes to its loop for each function that may not run off the loop,
+// and for no other.
+func TestWhatNeedsTheLoop(t *testing.T) {
+	for n := range abi.HostFunctions {
+		row := &abi.HostFunctions[n]
+		t.Run(row.Name, func(t *testing.T) {
+			m, f := w.Handler([2]string{row.Name, signatureOf(importables[abi.Module+"."+row.Name].signature)})
+			var args []byte
+			for _, p := range row.Params {
+				switch {
+				case p.Name == "conn":
+					args = append(args, w.LocalGet(0)...)
+				case p.Type == abi.I64:
+					args = append(args, w.I64Const(0)...)
+				default:
+					args = append(args, w.I32Const(0)...)
+				}
+			}
+			m.Func("csa_data", "ii:i", "i",
+				w.Loop(w.LocalGet(2), w.I32Const(1), w.I32Add, w.LocalTee(2), w.I32Const(5_000_000), w.I32LtS, w.BrIf(0)),
+				args, w.Call(f[0]), w.Drop,
+				w.LocalGet(1))
+			g := newGuests(t, m, listener())
+			peer, _ := g.l.wire(g.i)
+			g.away(peer, "x")
+			g.open()
+			until(t, "the call is over", func() bool { return g.running.Load() == 0 })
+			visited := false
+			g.l.on(func() { visited = g.i.visit != nil && g.i.visit.times > 0 })
+			if visited == row.OffLoop {
+				t.Errorf("it has come to its loop: %v; it may run off the loop: %v", visited, row.OffLoop)
+			}
+		})
+	}
 }

@@ -19,6 +19,10 @@ type Func struct {
 	// stack[0]. It panics with *sys.ExitError for proc_exit, and with whatever
 	// System.Enter panics with.
 	Call func(p *Process, stack []uint64)
+
+	// TakesLong reports whether it goes over a list of the guest's, and so may take longer
+	// than a call is charged for.
+	TakesLong bool
 }
 
 // signature reads "iIi:i": i for i32, I for i64, the results behind the colon.
@@ -39,13 +43,19 @@ func signature(s string) (params, results []Type) {
 
 func fn(name, sig string, do func(p *Process, s []uint64) Errno) Func {
 	params, results := signature(sig)
-	return Func{name, params, results, func(p *Process, s []uint64) {
+	return Func{Name: name, Params: params, Results: results, Call: func(p *Process, s []uint64) {
 		p.System.Enter()
 		e := do(p, s)
 		if len(results) > 0 {
 			s[0] = uint64(e)
 		}
 	}}
+}
+
+// long is f, which may take long.
+func long(f Func) Func {
+	f.TakesLong = true
+	return f
 }
 
 func answers(e Errno) func(*Process, []uint64) Errno {
@@ -71,17 +81,17 @@ func Functions() []Func {
 		fn("fd_filestat_get", "ii:i", fileStat),
 		fn("fd_filestat_set_size", "iI:i", onFile(Inval, fileError(Inval))),
 		fn("fd_filestat_set_times", "iIIi:i", onFile(NotCapable, fileError(ROFS))),
-		fn("fd_pread", "iiiIi:i", onFile(SeekPipe, pread)),
+		long(fn("fd_pread", "iiiIi:i", onFile(SeekPipe, pread))),
 		fn("fd_prestat_get", "ii:i", prestat),
 		fn("fd_prestat_dir_name", "iii:i", prestatName),
-		fn("fd_pwrite", "iiiIi:i", onFile(SeekPipe, fileError(Badf))),
-		fn("fd_read", "iiii:i", fdRead),
+		long(fn("fd_pwrite", "iiiIi:i", onFile(SeekPipe, fileError(Badf)))),
+		long(fn("fd_read", "iiii:i", fdRead)),
 		fn("fd_readdir", "iiiIi:i", onFile(NotDir, readdir)),
 		fn("fd_renumber", "ii:i", renumber),
 		fn("fd_seek", "iIii:i", onFile(SeekPipe, seek)),
 		fn("fd_sync", "i:i", onFile(Inval, fileError(Success))),
 		fn("fd_tell", "ii:i", onFile(SeekPipe, tell)),
-		fn("fd_write", "iiii:i", fdWrite),
+		long(fn("fd_write", "iiii:i", fdWrite)),
 		fn("path_create_directory", "iii:i", onFolder(1, readOnly)),
 		fn("path_filestat_get", "iiiii:i", onFolder(2, pathStat)),
 		fn("path_filestat_set_times", "iiiiIIi:i", onFolder(2, readOnly)),
@@ -92,7 +102,7 @@ func Functions() []Func {
 		fn("path_rename", "iiiiii:i", onFolder(1, readOnly)),
 		fn("path_symlink", "iiiii:i", symlink),
 		fn("path_unlink_file", "iii:i", onFolder(1, readOnly)),
-		fn("poll_oneoff", "iiii:i", pollOneoff),
+		long(fn("poll_oneoff", "iiii:i", pollOneoff)),
 		fn("proc_exit", "i", procExit),
 		fn("proc_raise", "i:i", answers(NoSys)),
 		fn("random_get", "ii:i", randomGet),

@@ -135,8 +135,8 @@ extern "C" {
 /*
  * The roles of makessl. Any other value is INVALID.
  */
-#define CSA_TLS_SERVER 0 /* The peer is the client of the handshake. */
-#define CSA_TLS_CLIENT 1 /* The peer is the server of the handshake. */
+#define CSA_TLS_SERVER 0 /* The peer is the client of the handshake. The host shows the listener's certificate. */
+#define CSA_TLS_CLIENT 1 /* The peer is the server of the handshake. The host verifies its certificate. */
 #define CSA_T_L_S_SERVER CSA_TLS_SERVER /* its name in earlier versions of this header */
 #define CSA_T_L_S_CLIENT CSA_TLS_CLIENT /* its name in earlier versions of this header */
 

@@ -80,6 +80,20 @@ const (
 	LogError Level = 3
 )
 
+// Role is a side of a TLS handshake: the one that the host takes.
+type Role int32
+
+// The roles of MakeSSL.
+const (
+	// TLSServer: The peer is the client of the handshake. The host shows the
+	// listener's certificate.
+	TLSServer Role = 0
+
+	// TLSClient: The peer is the server of the handshake. The host verifies its
+	// certificate.
+	TLSClient Role = 1
+)
+
 // The limits of the ABI.
 const (
 	// MinWindow: The least length of a window, in bytes.
@@ -94,21 +108,39 @@ const (
 	// MaxMetricName: The greatest length of the name of a metric, in bytes.
 	MaxMetricName = 64
 
+	// MaxMetrics: How many names of metrics one tenant may use.
+	MaxMetrics = 100
+
+	// MaxAddress: The greatest length of an address for connect, in bytes.
+	MaxAddress = 512
+
 	// MaxTimers: How many timers one handle may have at a time; the instance's
 	// own, on handle -1, count by themselves.
 	MaxTimers = 16
+
+	// HandleReuse: How many later connections have taken the same slot before the
+	// value of a handle comes back.
+	HandleReuse = 2048
 )
 
-// What the host functions control, info and clock are told.
+// What the host functions are told.
 const (
-	producerFinished     = 0
-	shutdownMicroprocess = 1
-	finishSending        = 2
-	infoPeer             = 0
-	infoLocal            = 1
-	infoListener         = 2
-	infoTenant           = 3
-	infoTransport        = 4
-	clockWall            = 0
-	clockMonotonic       = 1
+	producerFinished      = 0
+	shutdownMicroprocess  = 1
+	finishSending         = 2
+	infoPeer              = 0
+	infoLocal             = 1
+	infoListener          = 2
+	infoTenant            = 3
+	infoTransport         = 4
+	infoServerName        = 5
+	infoALPN              = 6
+	infoTLSVersion        = 7
+	infoCipher            = 8
+	infoClientSubject     = 9
+	infoClientNames       = 10
+	infoClientFingerprint = 11
+	infoCertificate       = 12
+	clockWall             = 0
+	clockMonotonic        = 1
 )

@@ -2,9 +2,6 @@ package csa
 
 import "unsafe"
 
-// MaxAddress is the greatest length of an address for Connect, in bytes.
-const MaxAddress = 512
-
 // Connect starts to connect to an address: "tcp://host:port", "tls://host:port"
 // (TLS, with the host's name verified) or "unix:///path", of at most MaxAddress
 // bytes. "?proxy=v1" or "?proxy=v2" behind it has the host send a PROXY protocol

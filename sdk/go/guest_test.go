@@ -8,8 +8,10 @@ import (
 	"bulkhead/sdk/go/internal/seam"
 )
 
-// stub is a host that does what a test says and allocates nothing.
+// stub is a host that does what a test says and allocates nothing. What it has no method for
+// is not called.
 type stub struct {
+	seam.Functions
 	send     func(p []byte) int32
 	controls []int32
 	logged   []string
@@ -29,8 +31,6 @@ func (s *stub) Log(_ int32, p []byte) int32     { s.logged = append(s.logged, st
 func (s *stub) Count(_ []byte, _ int64) int32   { return 0 }
 func (s *stub) Connect([]byte) int32            { return s.connects }
 func (s *stub) Splice(_, _ int32) int32         { return 0 }
-
-func (s *stub) MakeSSL(_, _ int32, _ []byte) int32 { return 0 }
 
 type echo struct{ Base }
 

@@ -6,8 +6,8 @@ package csa
 
 import "unsafe"
 
-// The host functions of csa_v1, as they are. A pointer must stay valid for
-// the length behind it; the host keeps none.
+// The host functions of csa_v1, as they are, and below them with slices in place of
+// pointers. A pointer must stay valid for the length behind it; the host keeps none.
 
 // Puts len bytes at ptr into the inbox of conn: as many as it has room for.
 // Returns how many it took, which for a len above 0 is at least 1. What is
@@ -193,3 +193,47 @@ func hostMakessl(conn int32, role int32, ptr unsafe.Pointer, length int32) int32
 //go:wasmimport csa_v1 splice
 //go:noescape
 func hostSplice(a int32, b int32) int32
+
+func send(conn int32, ptr []byte) int32 {
+	return hostSend(conn, unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)))
+}
+
+func control(conn int32, what int32) int32 { return hostControl(conn, what) }
+
+func receive(conn int32, on int32) int32 { return hostReceive(conn, on) }
+
+func want(conn int32, n int32) int32 { return hostWant(conn, n) }
+
+func info(conn int32, key int32, ptr []byte) int32 {
+	return hostInfo(conn, key, unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)))
+}
+
+func config(ptr []byte) int32 {
+	return hostConfig(unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)))
+}
+
+func timer(conn int32, token int32, ms int32) int32 { return hostTimer(conn, token, ms) }
+
+func clock(which int32) int64 { return hostClock(which) }
+
+func random(ptr []byte) int32 {
+	return hostRandom(unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)))
+}
+
+func log(level int32, ptr []byte) int32 {
+	return hostLog(level, unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)))
+}
+
+func count(ptr []byte, n int64) int32 {
+	return hostCount(unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)), n)
+}
+
+func connect(ptr []byte) int32 {
+	return hostConnect(unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)))
+}
+
+func makessl(conn int32, role int32, ptr []byte) int32 {
+	return hostMakessl(conn, role, unsafe.Pointer(unsafe.SliceData(ptr)), int32(len(ptr)))
+}
+
+func splice(a int32, b int32) int32 { return hostSplice(a, b) }

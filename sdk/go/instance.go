@@ -42,7 +42,7 @@ func Random(p []byte) error { return errorOf(random(p)) }
 // Log writes one line to the tenant's log. Of a text longer than MaxLogLine
 // bytes the rest is cut.
 func Log(level Level, text string) {
-	logLine(int32(level), unsafe.Slice(unsafe.StringData(text), len(text)))
+	log(int32(level), unsafe.Slice(unsafe.StringData(text), len(text)))
 }
 
 // Count adds n, which may be negative, to the tenant's metric of this name: 1

@@ -5,18 +5,6 @@ import (
 	"unsafe"
 )
 
-// Role is a side of a TLS handshake: the one that the host takes.
-type Role int32
-
-// The roles of MakeSSL.
-const (
-	// TLSServer: the peer is the client. The host shows the listener's certificate.
-	TLSServer Role = 0
-
-	// TLSClient: the peer is the server, and its certificate is verified.
-	TLSClient Role = 1
-)
-
 // Securer is a Handler that calls MakeSSL, or wants to know how it went.
 type Securer interface {
 	// Secured says that the handshake which MakeSSL has begun is over. With a nil
@@ -85,15 +73,3 @@ func (c *Conn) ClientFingerprint() string { return c.info(infoClientFingerprint)
 // UDP: a protocol that lets the client ask for TLS should not offer it. It does not say
 // whether the connection has TLS; TLSVersion does. It is false when c is stale.
 func (c *Conn) HasCertificate() bool { return c.info(infoCertificate) != "" }
-
-// The keys of info that are about TLS.
-const (
-	infoServerName        = 5
-	infoALPN              = 6
-	infoTLSVersion        = 7
-	infoCipher            = 8
-	infoClientSubject     = 9
-	infoClientNames       = 10
-	infoClientFingerprint = 11
-	infoCertificate       = 12
-)

@@ -1,5 +1,6 @@
 // Package render writes everything that comes from the tables of package abi:
-// the contract in prose, the C header and the bindings of the Go guest library.
+// the contract in prose, the C header, the bindings of the Go guest library, and the host's
+// calls of what is behind the host functions.
 package render
 
 import (
@@ -7,6 +8,7 @@ import (
 	_ "embed"
 	"fmt"
 	"go/format"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -20,16 +22,25 @@ var (
 	cHeader string
 	//go:embed imports.go.tmpl
 	goImports string
+	//go:embed functions.go.tmpl
+	goFunctions string
+	//go:embed seam.go.tmpl
+	goSeam string
 	//go:embed codes.go.tmpl
 	goCodes string
+	//go:embed calls.go.tmpl
+	hostCalls string
 )
 
 // outputs are the generated files, by their path under the module's root.
 var outputs = map[string]string{
-	"abi/ABI.md":               abiMarkdown,
-	"sdk/c/csa.h":              cHeader,
-	"sdk/go/imports_wasip1.go": goImports,
-	"sdk/go/abi.go":            goCodes,
+	"abi/ABI.md":                        abiMarkdown,
+	"sdk/c/csa.h":                       cHeader,
+	"sdk/go/imports_wasip1.go":          goImports,
+	"sdk/go/imports_other.go":           goFunctions,
+	"sdk/go/internal/seam/functions.go": goSeam,
+	"sdk/go/abi.go":                     goCodes,
+	"plugins/hostcalls.go":              hostCalls,
 }
 
 // contract is what the templates see.
@@ -37,7 +48,7 @@ type contract struct {
 	Module    string
 	Version   int
 	Memory    string
-	Functions []abi.Function
+	Functions []abi.HostFunction
 	Exports   []abi.Export
 	Codes     []abi.CodeDoc
 	Groups    []group
@@ -84,29 +95,65 @@ func (c contract) Constant(name string) (constantDoc, error) {
 	return constantDoc{}, fmt.Errorf("abi/constants.go has no constant %s", name)
 }
 
-var funcs = template.FuncMap{
-	"signature": func(f abi.Function) string { return f.Signature() },
-	"codes":     codeList,
-	"cResult":   cResult,
-	"cParams":   cParams,
-	"goParams":  goParams,
-	"goResult":  goResult,
-	"goName":    func(name string) string { return "host" + capital(name) },
-	"goCode":    goCode,
-	"cComment":  func(s string) string { return comment(s, "", " * ", 78) },
-	"goComment": func(s string) string { return comment(plain(s), "", "// ", 78) },
-	"cCode":     func(name string) string { return "CSA_" + name },
-	"cell":      func(s string) string { return strings.ReplaceAll(s, "|", "\\|") },
-	"uncapital": func(s string) string { return strings.ToLower(s[:1]) + s[1:] },
+// With are the constants whose names begin with one of the prefixes, in order.
+func (c contract) With(prefixes ...string) (list []constantDoc, err error) {
+	for _, g := range c.Groups {
+		for _, k := range g.Constants {
+			if begins(k.Name, prefixes) {
+				list = append(list, k)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("abi/constants.go has no constants that begin with %v", prefixes)
+	}
+	return list, nil
+}
 
-	// What the Go guest library has of the constants: some under public names,
-	// some for itself.
-	"levels": func() []string { return []string{"Debug", "Info", "Warn", "Error"} },
-	"limits": func() []string { return []string{"MinWindow", "MaxWindow", "MaxLogLine", "MaxMetricName", "MaxTimers"} },
-	"selectors": func() []string {
-		return []string{"ProducerFinished", "ShutdownMicroprocess", "FinishSending",
-			"InfoPeer", "InfoLocal", "InfoListener", "InfoTenant", "InfoTransport", "ClockWall", "ClockMonotonic"}
-	},
+func begins(name string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+// public are the beginnings of the names of constants that the Go guest library has under
+// the same names, for authors. The others it has for itself.
+var public = []string{"Log", "TLS", "Min", "Max", "Handle"}
+
+// Own are the constants that the Go guest library has for itself.
+func (c contract) Own() (list []constantDoc) {
+	for _, g := range c.Groups {
+		if len(g.Constants) == 1 {
+			continue // the module's name, and the version
+		}
+		for _, k := range g.Constants {
+			if !begins(k.Name, public) {
+				list = append(list, k)
+			}
+		}
+	}
+	return list
+}
+
+var funcs = template.FuncMap{
+	"signature":   func(f abi.Function) string { return f.Signature() },
+	"codes":       codeList,
+	"cResult":     cResult,
+	"cParams":     cParams,
+	"goParams":    goParams,
+	"goResult":    goResult,
+	"goName":      goName,
+	"goMethod":    func(name string) string { return capital(goName(name)) },
+	"goImport":    func(name string) string { return "host" + capital(goName(name)) },
+	"sliceParams": sliceParams,
+	"sliceArgs":   sliceArgs,
+	"importArgs":  importArgs,
+	"hostArgs":    hostArgs,
+	"goCode":      goCode,
+	"cComment":    func(s string) string { return comment(s, "", " * ", 78) },
+	"goComment":   func(s string) string { return comment(plain(s), "", "// ", 78) },
+	"cCode":       func(name string) string { return "CSA_" + name },
+	"cell":        func(s string) string { return strings.ReplaceAll(s, "|", "\\|") },
+	"uncapital":   func(s string) string { return strings.ToLower(s[:1]) + s[1:] },
+	"later":       func(names []string) string { return "`" + strings.Join(names, "`, `") + "`" },
 }
 
 // plain takes the Markdown marks out of a text.
@@ -204,19 +251,90 @@ func goType(t abi.ValueType) string {
 	return "int32"
 }
 
-// goParams writes the parameters under names that shadow nothing.
+// goName is the name of a function in Go: "echo_len" is echoLen.
+func goName(name string) string {
+	first, others, _ := strings.Cut(name, "_")
+	for word := range strings.SplitSeq(others, "_") {
+		first += capital(word)
+	}
+	return first
+}
+
+// goParam is the name of a parameter in Go, which shadows nothing.
+func goParam(p abi.Param) string {
+	switch p.Name {
+	case "len":
+		return "length"
+	case "cap":
+		return "capacity"
+	}
+	return p.Name
+}
+
+// goParams writes the parameters of an import.
 func goParams(f abi.Function) string {
 	var out []string
 	for _, p := range f.Params {
-		name := map[string]string{"len": "length", "cap": "capacity"}[p.Name]
-		if name == "" {
-			name = p.Name
-		}
 		if p.Access != abi.None {
-			out = append(out, name+" unsafe.Pointer")
+			out = append(out, goParam(p)+" unsafe.Pointer")
 		} else {
-			out = append(out, name+" "+goType(p.Type))
+			out = append(out, goParam(p)+" "+goType(p.Type))
 		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// eachSlice goes over the parameters with each pointer and its length as one: a slice.
+func eachSlice(f abi.Function, do func(p abi.Param)) {
+	for i, p := range f.Params {
+		if i == 0 || f.Params[i-1].Access == abi.None {
+			do(p)
+		}
+	}
+}
+
+// sliceParams writes the parameters with slices in place of pointers.
+func sliceParams(f abi.Function) string {
+	var out []string
+	eachSlice(f, func(p abi.Param) {
+		if p.Access != abi.None {
+			out = append(out, goParam(p)+" []byte")
+		} else {
+			out = append(out, goParam(p)+" "+goType(p.Type))
+		}
+	})
+	return strings.Join(out, ", ")
+}
+
+// sliceArgs are the names of sliceParams.
+func sliceArgs(f abi.Function) string {
+	var out []string
+	eachSlice(f, func(p abi.Param) { out = append(out, goParam(p)) })
+	return strings.Join(out, ", ")
+}
+
+// importArgs hands the parameters of sliceParams to the import.
+func importArgs(f abi.Function) string {
+	var out []string
+	eachSlice(f, func(p abi.Param) {
+		name := goParam(p)
+		if p.Access != abi.None {
+			name = fmt.Sprintf("unsafe.Pointer(unsafe.SliceData(%[1]s)), int32(len(%[1]s))", name)
+		}
+		out = append(out, name)
+	})
+	return strings.Join(out, ", ")
+}
+
+// hostArgs takes the parameters from the stack of a call: pointers are unsigned.
+func hostArgs(f abi.Function) string {
+	var out []string
+	for i, p := range f.Params {
+		t := goType(p.Type)
+		if p.Access != abi.None {
+			t = "uint32"
+		}
+		out = append(out, fmt.Sprintf("%s(s[%d])", t, i))
 	}
 	return strings.Join(out, ", ")
 }

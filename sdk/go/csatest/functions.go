@@ -4,13 +4,11 @@ import (
 	"slices"
 
 	"bulkhead/sdk/go"
+	"bulkhead/sdk/go/internal/seam"
 )
 
 // functions are the host functions, in the hands of the guest.
 type functions struct{ h *Host }
-
-// maxMetrics is how many names of metrics a tenant may use.
-const maxMetrics = 100
 
 func (f functions) stale(conn int32) bool {
 	p := f.h.find(conn)
@@ -52,21 +50,21 @@ func (f functions) Control(conn, what int32) int32 {
 		return int32(csa.BadHandle)
 	}
 	p := f.h.find(conn)
-	if p.pending && what >= 0 && what <= 2 {
+	if p.pending && what >= seam.ProducerFinished && what <= seam.FinishSending {
 		p.kill(0) // it is given up
 		return 0
 	}
 	switch what {
-	case 0:
+	case seam.ProducerFinished:
 		// What is in the inbox counts as sent: the peer can receive it.
 		p.finished = true
 		p.kill(0)
-	case 1:
+	case seam.ShutdownMicroprocess:
 		if !p.dying {
 			p.inbox = nil
 		}
 		p.kill(0)
-	case 2:
+	case seam.FinishSending:
 		// No csa_writable comes any more, so nothing may wait for it.
 		p.finished, p.blocked, p.offer = true, false, true
 	default:
@@ -113,22 +111,22 @@ func (f functions) Info(conn, key int32, b []byte) int32 {
 	var value string
 	p := f.h.find(conn)
 	switch key {
-	case 0:
+	case seam.InfoPeer:
 		value = p.remote()
-	case 1:
+	case seam.InfoLocal:
 		value = p.local()
-	case 2:
+	case seam.InfoListener:
 		value = f.h.options.Listener
-	case 3:
+	case seam.InfoTenant:
 		value = f.h.options.Tenant
-	case 4:
+	case seam.InfoTransport:
 		value = p.transport()
-	case 12:
+	case seam.InfoCertificate:
 		if f.h.options.Certificate && !p.udp {
 			value = "yes"
 		}
 	default:
-		if key < 5 || key > 11 {
+		if key < seam.InfoServerName || key > seam.InfoClientFingerprint {
 			return int32(csa.Invalid)
 		}
 		if p.tls {
@@ -171,9 +169,9 @@ func (f functions) Timer(conn, token, ms int32) int32 {
 
 func (f functions) Clock(which int32) int64 {
 	switch which {
-	case 0:
+	case seam.ClockWall:
 		return 1_750_000_000e9 + f.h.now
-	case 1:
+	case seam.ClockMonotonic:
 		return f.h.now
 	}
 	return int64(csa.Invalid)
@@ -202,7 +200,7 @@ func (f functions) Count(name []byte, n int64) int32 {
 			return int32(csa.Invalid)
 		}
 	}
-	if _, ok := f.h.counts[string(name)]; !ok && len(f.h.counts) >= maxMetrics {
+	if _, ok := f.h.counts[string(name)]; !ok && len(f.h.counts) >= csa.MaxMetrics {
 		return int32(csa.Quota)
 	}
 	f.h.counts[string(name)] += n

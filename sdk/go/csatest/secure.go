@@ -82,25 +82,25 @@ func (p *Peer) secure(facts TLS) {
 // value is what info answers for a key.
 func (f *TLS) value(key int32) string {
 	switch key {
-	case 5:
+	case seam.InfoServerName:
 		return f.ServerName
-	case 6:
+	case seam.InfoALPN:
 		return f.ALPN
-	case 7:
+	case seam.InfoTLSVersion:
 		return f.Version
-	case 8:
+	case seam.InfoCipher:
 		return f.Cipher
-	case 9:
+	case seam.InfoClientSubject:
 		return f.ClientSubject
-	case 10:
+	case seam.InfoClientNames:
 		return strings.Join(f.ClientNames, "\n")
-	case 11:
+	case seam.InfoClientFingerprint:
 		return f.ClientFingerprint
 	}
 	return ""
 }
 
-func (f functions) MakeSSL(conn, role int32, name []byte) int32 {
+func (f functions) Makessl(conn, role int32, name []byte) int32 {
 	if f.stale(conn) {
 		return int32(csa.BadHandle)
 	}

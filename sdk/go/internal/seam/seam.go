@@ -2,24 +2,8 @@
 // process. It exists so that neither has to show the other's inside to authors.
 package seam
 
-// Host is where the host functions of package csa go; nil: nowhere. The
-// methods are those of the ABI, with slices in place of pointers.
-var Host interface {
-	Send(conn int32, p []byte) int32
-	Control(conn, what int32) int32
-	Receive(conn, on int32) int32
-	Want(conn, n int32) int32
-	Info(conn, key int32, p []byte) int32
-	Config(p []byte) int32
-	Timer(conn, token, ms int32) int32
-	Clock(which int32) int64
-	Random(p []byte) int32
-	Log(level int32, p []byte) int32
-	Count(name []byte, n int64) int32
-	Connect(address []byte) int32
-	MakeSSL(conn, role int32, name []byte) int32
-	Splice(a, b int32) int32
-}
+// Host is where the host functions of package csa go; nil: nowhere.
+var Host Functions
 
 // The exports of package csa, which sets them. They are nil inside a sandbox.
 var (
