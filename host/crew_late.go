@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"bulkhead/csa"
+	"bulkhead/host/crew"
 	"bulkhead/plugins"
 )
 
@@ -15,10 +16,10 @@ import (
 // connections are closed as they come, its datagrams are lost, and loading is tried again.
 type lateCrew struct {
 	s      *server
-	lives  int                  // the index of a loop on which any crew can have connections
-	crew   atomic.Pointer[crew] // nil until it is loaded, for the guests' own needs at first
-	begun  atomic.Bool          // it has begun, and takes connections
-	wanted atomic.Bool          // a connection waits
+	lives  int                           // the index of a loop on which any crew can have connections
+	crew   atomic.Pointer[crew.Provider] // nil until it is loaded, for the guests' own needs at first
+	begun  atomic.Bool                   // it has begun, and takes connections
+	wanted atomic.Bool                   // a connection waits
 	// quarantine is nil while it is in none.
 	quarantine atomic.Pointer[Quarantine]
 	tried      bool       // these two are of who loads it
@@ -43,11 +44,11 @@ func (k *lateCrew) settled() bool { return k.begun.Load() || k.quarantine.Load()
 
 // The crew that was loaded does what a crew does.
 
-func (k *lateCrew) begin() {} // the one that is loaded does, when it is
+func (k *lateCrew) Begin() {} // the one that is loaded does, when it is
 
-func (k *lateCrew) place() int {
+func (k *lateCrew) Reserve() int {
 	if k.begun.Load() {
-		return (*k.crew.Load()).place()
+		return (*k.crew.Load()).Reserve()
 	}
 	if k.quarantine.Load() != nil {
 		return k.lives
@@ -56,35 +57,35 @@ func (k *lateCrew) place() int {
 	return -1
 }
 
-func (k *lateCrew) take(a arrival) {
+func (k *lateCrew) Assign(a crew.Arrival) {
 	if k.begun.Load() {
-		(*k.crew.Load()).take(a)
+		(*k.crew.Load()).Assign(a)
 		return
 	}
-	resetOnClose(a.fd)
-	k.s.noisy.event(slog.LevelInfo, "a connection was closed: its listener is quarantined", "peer", a.peer)
+	resetOnClose(a.FD)
+	k.s.noisy.event(slog.LevelInfo, "a connection was closed: its listener is quarantined", "peer", a.Peer)
 	k.s.drop(a)
 }
 
-func (k *lateCrew) release(h csa.Handler)           { (*k.crew.Load()).release(h) }
-func (k *lateCrew) stopOne(h csa.Handler)           { (*k.crew.Load()).stopOne(h) }
-func (k *lateCrew) hold(i *plugins.Instance, n int) { (*k.crew.Load()).hold(i, n) }
+func (k *lateCrew) Release(h csa.Handler)             { (*k.crew.Load()).Release(h) }
+func (k *lateCrew) StopOne(h csa.Handler)             { (*k.crew.Load()).StopOne(h) }
+func (k *lateCrew) Retain(i *plugins.Instance, n int) { (*k.crew.Load()).Retain(i, n) }
 
-func (k *lateCrew) peer(at int) csa.Handler {
+func (k *lateCrew) Peer(at int) csa.Handler {
 	if k.begun.Load() {
-		return (*k.crew.Load()).peer(at)
+		return (*k.crew.Load()).Peer(at)
 	}
 	return nil
 }
 
-func (k *lateCrew) stop() {
+func (k *lateCrew) Stop() {
 	if c := k.crew.Load(); c != nil {
-		(*c).stop()
+		(*c).Stop()
 	}
 }
 
-func (k *lateCrew) close() {
+func (k *lateCrew) Close() {
 	if c := k.crew.Load(); c != nil {
-		(*c).close()
+		(*c).Close()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"bulkhead/csa"
+	"bulkhead/host/crew"
 	"bulkhead/host/listen"
 	"bulkhead/host/proxy"
 )
@@ -87,7 +88,7 @@ func (s *server) listenUDP() (err error) {
 		return nil
 	}
 	for _, p := range s.peers {
-		s.host.loops[p.at].call(func() { err = errors.Join(err, p.read()) })
+		s.host.loops[p.at].Call(func() { err = errors.Join(err, p.read()) })
 	}
 	return err
 }
@@ -127,7 +128,7 @@ func (p *peers) read() (err error) {
 // closeUDP closes the sockets. It is not called on a loop.
 func (s *server) closeUDP(why csa.Reason) {
 	for _, p := range s.peers {
-		s.host.loops[p.at].call(func() {
+		s.host.loops[p.at].Call(func() {
 			switch {
 			case p.socket != nil:
 				p.socket.Close(why)
@@ -145,28 +146,28 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 	if s.host.draining.Load() || s.host.stopping.Load() {
 		return w, csa.TurnedAway
 	}
-	h := s.crew.peer(p.at)
+	h := s.crew.Peer(p.at)
 	if h == nil || s.tenant.accepts.Spend(0, l.Now()) > 0 {
 		return w, csa.TurnedAway
 	}
 	// A source that may have no more is not one for whom another makes room.
-	a := arrival{peer: peer}
+	a := crew.Arrival{Peer: peer}
 	if !s.takeSource(&a, l.Now()) {
 		return w, csa.TurnedAway
 	}
 	if !s.tenant.connections.Take() {
-		s.perSource().Undo(a.source, l.Now())
+		s.perSource().Undo(a.Source, l.Now())
 		return w, csa.NoPlace
 	}
 	if !s.host.connections.Take() {
 		s.tenant.connections.Release()
-		s.perSource().Undo(a.source, l.Now())
+		s.perSource().Undo(a.Source, l.Now())
 		return w, csa.NoPlace
 	}
 	s.counters.accepted.Add(1)
 	s.tenant.accepts.Spend(1, l.Now())
-	l.connections.Add(1)
-	return csa.Wiring{Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(p.at, a.source)}, csa.Admitted
+	l.Connections.Add(1)
+	return csa.Wiring{Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(p.at, a.Source)}, csa.Admitted
 }
 
 // Lost counts datagrams that were lost, and logs it now and then.

@@ -24,8 +24,10 @@ import (
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
+	"bulkhead/host/crew"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
+	"bulkhead/host/loops"
 	"bulkhead/host/proxy"
 	"bulkhead/selector"
 )
@@ -71,12 +73,17 @@ type Options struct {
 	Native map[string]Native
 }
 
+// Native makes the handler for the connections that a listener has on one
+// loop; it is called once for each loop, on that loop. The handler is a Go
+// value of the embedding program instead of a plugin's instance.
+type Native func(l *csa.Loop) csa.Handler
+
 // Host is a running configuration. Make one with New, serve with Run.
 type Host struct {
 	config      *config.Config
 	log         *slog.Logger
 	clock       selector.Clock
-	loops       []*loop
+	loops       []*loops.Loop
 	tenants     map[string]*tenant
 	servers     []*server
 	plugins     *loader
@@ -199,7 +206,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	h.bugs = newBugs(h.log, h.clock)
 	h.plugins.bugs = h.bugs
-	if h.loops, err = newLoops(loopCount(cfg), h.clock, h.bugs.fault, idlePipes); err != nil {
+	if h.loops, err = loops.New(loopCount(cfg), h.clock, h.bugs.fault, idlePipes); err != nil {
 		return nil, err
 	}
 	h.late = newLateLoads(h.plugins, cfg)
@@ -265,12 +272,12 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 	byTenant(listeners, func(i int) {
 		switch s, l := servers[i], listeners[i]; {
 		case native[l.Name] != nil:
-			s.crew = newNativeCrew(s, native[l.Name])
+			s.crew = crew.NewNative(s, native[l.Name])
 			h.late.serveAnyway()
 		case l.ServesItself():
 			s.crew, errs[i] = h.crewOf(s, loadLate)
 		default:
-			s.crew = noCrew{}
+			s.crew = crew.None
 		}
 	})
 	if !loadLate {
@@ -285,7 +292,7 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 			fail(listeners[i], "proxy_from", err)
 		}
 		if n := len(s.config.Routes); n > 0 {
-			s.router = newRouter(s, servers[i+1:i+1+n], s.crew != noCrew{})
+			s.router = newRouter(s, servers[i+1:i+1+n], s.crew != crew.None)
 		}
 		if !s.sources.Empty() && !s.udp {
 			s.introduced = make([]introduced, len(h.loops))
@@ -330,20 +337,20 @@ func (h *Host) open(native map[string]Native, loadLate bool) error {
 		return all
 	}
 	for _, s := range h.servers {
-		s.crew.begin()
+		s.crew.Begin()
 	}
 	return nil
 }
 
 // crewOf loads a server's plugin, or has that done later.
-func (h *Host) crewOf(s *server, later bool) (crew, error) {
+func (h *Host) crewOf(s *server, later bool) (crew.Provider, error) {
 	if !later {
 		return h.plugins.crew(s)
 	}
 	return h.late.crewOf(s), nil
 }
 
-func (h *Host) newServer(l *config.Listener, home *loop) *server {
+func (h *Host) newServer(l *config.Listener, home *loops.Loop) *server {
 	s := &server{
 		host:   h,
 		tenant: h.tenants[l.Tenant],
@@ -481,7 +488,7 @@ func (h *Host) drain() {
 func (h *Host) wake() {
 	if h.parked.Load() > 0 {
 		for _, s := range h.servers {
-			s.unpark()
+			s.Unpark()
 		}
 	}
 	if h.drained.Load() && h.connections.Used() == 0 && h.callers.Load() == 0 {
@@ -503,7 +510,7 @@ func (h *Host) shut() {
 		h.cores.Stop()
 		for _, s := range h.servers {
 			if len(s.sockets) > 0 {
-				s.home.call(func() {
+				s.home.Call(func() {
 					s.stopAccepting()
 					s.dropCallers()
 				})
@@ -511,7 +518,7 @@ func (h *Host) shut() {
 		}
 		stopped := csa.HostStopped.Reason()
 		for _, l := range h.loops {
-			l.call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
+			l.Call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
 		}
 		for _, s := range h.servers {
 			s.closeUDP(stopped)
@@ -521,11 +528,11 @@ func (h *Host) shut() {
 			s.upstreams.stop()
 		}
 		for _, s := range h.servers {
-			s.crew.close()
+			s.crew.Close()
 		}
 		h.cores.Wait()    // calls in the background are posted back
 		h.plugins.close() // while the loops run: instances that wait for posts end by these
-		stopLoops(h.loops)
+		loops.Stop(h.loops)
 		h.lastWords()
 		close(h.closed)
 	})

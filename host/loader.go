@@ -14,6 +14,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
+	"bulkhead/host/crew"
 	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
@@ -181,7 +182,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 
 // crew loads a server's plugin and starts what has to be there before the
 // first connection.
-func (p *loader) crew(s *server) (c crew, err error) {
+func (p *loader) crew(s *server) (c crew.Provider, err error) {
 	defer p.bugs.guard(s, "loading a plugin", &err)
 	m, err := p.load(&s.config)
 	if err != nil {
@@ -191,14 +192,14 @@ func (p *loader) crew(s *server) (c crew, err error) {
 }
 
 // start starts what has to be there of a server's plugin.
-func (p *loader) start(s *server, m *plugins.Module) (crew, error) {
+func (p *loader) start(s *server, m *plugins.Module) (crew.Provider, error) {
 	switch {
 	case s.config.Shape == "stdio":
-		return newStdioCrew(s, m)
+		return crew.NewStdio(s, m)
 	case s.config.Instance == "connection":
-		return newEachCrew(s, m)
+		return crew.NewEach(s, m)
 	default:
-		return newSharedCrew(s, m)
+		return crew.NewShared(s, m)
 	}
 }
 
@@ -225,7 +226,7 @@ func (p *loader) try(l *config.Listener) error {
 		case !errors.As(err, &cannot):
 			return err
 		}
-		p.log.Warn(noSnapshot, "listener", l.Name, "tenant", l.Tenant, "why", cannot)
+		p.log.Warn(crew.NoSnapshot, "listener", l.Name, "tenant", l.Tenant, "why", cannot)
 		return nil
 	}
 	i, err := m.Instantiate(guests)
@@ -258,8 +259,8 @@ func (p *loader) close() {
 	}
 }
 
-// guests is what the guests of the server are told and held to.
-func (s *server) guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
+// Guests is what the guests of the server are told and held to.
+func (s *server) Guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	l := guestListener(&s.config, s.tenant.config.Stack, onTrap)
 	l.Dialer, l.MakeSSL = s.upstreams, s.makeSSL
 	l.Certificate = s.config.TLS != nil // they are loaded later, or the host does not start

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bulkhead/host/config"
+	"bulkhead/host/crew"
 	"bulkhead/plugins"
 )
 
@@ -69,7 +70,7 @@ func newLateLoads(p *loader, c *config.Config) *lateLoads {
 }
 
 // crewOf is a crew for the server that is loaded once start has been called.
-func (q *lateLoads) crewOf(s *server) crew {
+func (q *lateLoads) crewOf(s *server) crew.Provider {
 	k := newLateCrew(s)
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -135,7 +136,7 @@ func (q *lateLoads) work() {
 				c, err := q.plugins.start(k.s, m)
 				if err == nil {
 					k.crew.Store(&c)
-					c.begin()
+					c.Begin()
 					k.begun.Store(true)
 				}
 				q.tried(k, err)
@@ -207,7 +208,7 @@ func (q *lateLoads) tried(k *lateCrew, err error) {
 		return
 	default:
 		k.tries++
-		k.s.counters.failed.Add(1)
+		k.s.counters.Failed.Add(1)
 		if first {
 			q.errs = append(q.errs, listenerError(q.config, &k.s.config, "plugin", err))
 		}
@@ -226,7 +227,7 @@ func (q *lateLoads) tried(k *lateCrew, err error) {
 			k.again.Reset(wait)
 		})
 	}
-	k.s.unpark()
+	k.s.Unpark()
 	k.s.readLate()
 	if q.untried == 0 && len(q.waiting) == 0 && len(q.busy) == 0 {
 		q.plugins.compiling.end()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/crew"
 	"bulkhead/host/hello"
 	"bulkhead/host/proxy"
 	"bulkhead/host/route"
@@ -48,7 +49,7 @@ type lane struct {
 // caller is a connection that has not been handed on.
 type caller struct {
 	r          *router
-	a          arrival
+	a          crew.Arrival
 	d          selector.Descriptor // registered while it is looked at
 	need       int                 // look again when so many bytes are there
 	long       bool                // they are many, and charged
@@ -106,7 +107,7 @@ func (r *router) newLane(to *server) *lane {
 }
 
 // take looks at a connection that has been accepted and counted.
-func (r *router) take(a arrival) {
+func (r *router) take(a crew.Arrival) {
 	lane, need, over := r.look(&a, 0, false)
 	switch {
 	case over:
@@ -118,7 +119,7 @@ func (r *router) take(a arrival) {
 			r.refuse(&a, csa.MemoryFull.Because(tooLongForMemory))
 			return
 		}
-		if err := r.s.home.Selector().Add(&c.d, a.fd, c); err != nil {
+		if err := r.s.home.Selector().Add(&c.d, a.FD, c); err != nil {
 			c.settle()
 			r.refuse(&a, csa.SystemFull.Because("the selector does not take it"), "error", err)
 			return
@@ -162,7 +163,7 @@ func (c *caller) await(need int) bool {
 		}
 		c.long = true
 	}
-	expect(c.a.fd, need)
+	expect(c.a.FD, need)
 	return true
 }
 
@@ -183,9 +184,9 @@ func (c *caller) Exceptional() {}
 // look says which lane a connection belongs to, or how many bytes have to be there for it to be
 // said; over says that it has been closed. last says that the kernel has said that nothing
 // follows.
-func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over bool) {
+func (r *router) look(a *crew.Arrival, need int, last bool) (_ *lane, more int, over bool) {
 	for {
-		n, err := peek(a.fd, r.window)
+		n, err := peek(a.FD, r.window)
 		switch {
 		case err == unix.EAGAIN:
 			return nil, need, false
@@ -198,14 +199,14 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 			return nil, need, false
 		}
 		p := r.window[:n]
-		if !a.introduced && r.s.introduces(a.peer) {
+		if !a.Introduced && r.s.introduces(a.Peer) {
 			header, err := r.introduce(a, p)
 			switch {
 			case err != nil:
 				r.refuse(a, csa.ProxyHeader.Because(csa.ProxyHeader.Info().Words+", and "+err.Error()))
 				return nil, 0, true
 			case header > 0:
-				if a.local.IsValid() && !r.s.takeSource(a, r.s.home.Now()) {
+				if a.Local.IsValid() && !r.s.takeSource(a, r.s.home.Now()) {
 					r.close(a)
 					return nil, 0, true
 				}
@@ -234,7 +235,7 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 		case n == 0:
 			r.refuse(a, csa.Finished.Because("it ended and had said nothing"))
 		case answer.TLS:
-			sayUnrecognized(a.fd, r.window)
+			sayUnrecognized(a.FD, r.window)
 			r.refuse(a, csa.NoRoute.Reason(), "server_name", outside(string(answer.ServerName)))
 		default:
 			r.refuse(a, csa.NoRoute.Reason(), "begins_with", outside(string(p[:min(n, 16)])))
@@ -245,13 +246,13 @@ func (r *router) look(a *arrival, need int, last bool) (_ *lane, more int, over 
 
 // introduce takes the PROXY header that p, what has come on a connection, begins with. It
 // answers how long that was, 0 when it is not there yet.
-func (r *router) introduce(a *arrival, p []byte) (int, error) {
+func (r *router) introduce(a *crew.Arrival, p []byte) (int, error) {
 	h, n, err := proxy.Parse(p)
 	if err != nil || n == 0 {
 		return 0, err
 	}
 	for got := 0; got < n; {
-		k, err := take(a.fd, r.window[:n-got])
+		k, err := take(a.FD, r.window[:n-got])
 		if err != nil {
 			return 0, err
 		}
@@ -260,9 +261,9 @@ func (r *router) introduce(a *arrival, p []byte) (int, error) {
 		}
 		got += k
 	}
-	a.introduced = true
+	a.Introduced = true
 	if !h.Local {
-		a.peer, a.local = h.Source, h.Destination
+		a.Peer, a.Local = h.Source, h.Destination
 	}
 	return n, nil
 }
@@ -282,12 +283,12 @@ func (r *router) choose(c *caller, l *lane) {
 
 // enter gives a connection to the lane's server, unless that has no place for it; then resume
 // is called when it may have one.
-func (l *lane) enter(a arrival) bool {
+func (l *lane) enter(a crew.Arrival) bool {
 	to, from := l.to, l.r.s
 	h := from.host
-	at := to.crew.place()
+	at := to.crew.Reserve()
 	if at < 0 {
-		to.park(func() bool { return to.crew.place() < 0 })
+		to.park(func() bool { return to.crew.Reserve() < 0 })
 		return false
 	}
 	if to.tenant != from.tenant {
@@ -310,9 +311,9 @@ func (l *lane) enter(a arrival) bool {
 	if to != from {
 		to.counters.accepted.Add(1)
 	}
-	a.at = at
-	h.loops[at].connections.Add(1)
-	to.crew.take(a)
+	a.At = at
+	h.loops[at].Connections.Add(1)
+	to.crew.Assign(a)
 	return true
 }
 
@@ -332,7 +333,7 @@ func (l *lane) Expired(*selector.Timer) { l.r.s.home.Event(l.resume) }
 
 // refuse closes a connection that the lane has no place for.
 func (l *lane) refuse(c *caller) {
-	l.to.counters.refused.Add(1)
+	l.to.counters.Refused.Add(1)
 	l.to.refused(&c.a, csa.NoRoom.Reason(), "a connection was closed: ")
 	l.r.close(&c.a)
 }
@@ -352,14 +353,14 @@ func sayUnrecognized(fd int, scratch []byte) {
 }
 
 // refuse closes a connection that has no lane.
-func (r *router) refuse(a *arrival, why csa.Reason, args ...any) {
+func (r *router) refuse(a *crew.Arrival, why csa.Reason, args ...any) {
 	r.s.counters.unrouted.Add(1)
 	r.s.refused(a, why, "a connection was closed, and went nowhere: ", args...)
 	r.close(a)
 }
 
 // refused counts and logs the end of a connection that never was a CSA.
-func (s *server) refused(a *arrival, why csa.Reason, line string, args ...any) {
+func (s *server) refused(a *crew.Arrival, why csa.Reason, line string, args ...any) {
 	s.counters.ended[why.Cause].Add(1)
 	info := why.Cause.Info()
 	lines := s.closes
@@ -367,14 +368,14 @@ func (s *server) refused(a *arrival, why csa.Reason, line string, args ...any) {
 		lines = s.noisy
 	}
 	if lines.may(info.Level) {
-		lines.write(info.Level, line+why.Why, append(args, "peer", a.peer, "key", info.Key, "cause", info.Name)...)
+		lines.write(info.Level, line+why.Why, append(args, "peer", a.Peer, "key", info.Key, "cause", info.Name)...)
 	}
 }
 
 // close closes a connection that is in no list, and gives its places back.
-func (r *router) close(a *arrival) {
-	_ = unix.Close(a.fd)
-	r.s.releaseSource(a.source)
+func (r *router) close(a *crew.Arrival) {
+	_ = unix.Close(a.FD)
+	r.s.releaseSource(a.Source)
 	r.s.putBack()
 }
 
@@ -389,7 +390,7 @@ func (r *router) forget(c *caller) {
 	}
 	r.drop(c)
 	if c.need > longHello {
-		expect(c.a.fd, 1)
+		expect(c.a.FD, 1)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bulkhead/host/config"
+	"bulkhead/host/crew"
 	"bulkhead/host/hello"
 	"bulkhead/host/proxy"
 	"bulkhead/host/route"
@@ -26,7 +27,7 @@ func TestLookingTakesNothing(t *testing.T) {
 	if err := unix.SetNonblock(pair[0], true); err != nil {
 		t.Fatal(err)
 	}
-	a := arrival{fd: pair[0]}
+	a := crew.Arrival{FD: pair[0]}
 	said := ""
 	look := func(more string, want *lane, need int) {
 		t.Helper()

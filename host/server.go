@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +12,9 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
+	"bulkhead/host/crew"
 	"bulkhead/host/listen"
+	"bulkhead/host/loops"
 	"bulkhead/host/proxy"
 	"bulkhead/plugins"
 	"bulkhead/selector"
@@ -42,14 +43,14 @@ type server struct {
 	udp      bool             // it is for datagrams
 	peers    []*peers         // of a UDP listener
 	serving  atomic.Bool      // of one: the host runs
-	crew     crew
+	crew     crew.Provider
 	// front is the listener whose route this is the server of; nil: it is a listener's, and
 	// has a socket.
 	front *server
 	// router gives the listener's connections to its routes; nil: there are none.
 	router *router
 	// lives is where the instance of instance = "listener" lives.
-	lives    *loop
+	lives    *loops.Loop
 	books    []books // one for each loop
 	counters counters
 	certs    *certs.Certificates // nil: there is no TLS
@@ -64,7 +65,7 @@ type server struct {
 	upstreams *upstreams
 
 	// The rest is the home loop's.
-	home     *loop
+	home     *loops.Loop
 	doors    []selector.Descriptor // of the sockets
 	turn     int                   // the socket that is asked first
 	resume   func()                // goes on when unparked
@@ -73,69 +74,21 @@ type server struct {
 	// shortageLogged is when the log last had a line about one.
 	shortageLogged int64
 	stopped        bool
-	callers        []arrival // who waited in the kernel's queue when it stopped
+	callers        []crew.Arrival // who waited in the kernel's queue when it stopped
 
 	// parked is set while the server waits for a place that another
 	// connection's end, or a handler's restart, will make.
 	parked atomic.Bool
 }
 
-// crew provides a listener's connections with handlers: one instance each, or
-// one for a loop, or one for all.
-type crew interface {
-	// begin says that the listener is whole, its crew in its place above all: before, no code
-	// of a guest's may run on a loop, which could do everything that a guest may. It is called
-	// once, before everything else but close, and not on a loop.
-	begin()
-	// place says which loop the next connection goes to, or -1 when no
-	// handler is ready; server.unpark is then called when one is. It is
-	// called on the home loop.
-	place() int
-	// take provides the connection with a handler, through server.handOver, or
-	// drops it. It is called on the home loop and does not block.
-	take(c arrival)
-	// peer is the handler for a new peer over UDP on a loop, on which it is called; nil
-	// when none is ready. It is released as take's are.
-	peer(at int) csa.Handler
-	// release lets go of a handler that take has provided when its connection
-	// is over, or has not come to be. It is called on the connection's loop.
-	release(h csa.Handler)
-	// stop tells the handlers that serve many connections that the host
-	// drains. It is not called on a loop.
-	stop()
-	// stopOne tells a handler that take has provided for one connection alone
-	// the same, once however often it is called, on the connection's loop.
-	stopOne(h csa.Handler)
-	// hold says that n connections more, or less, that were dialled for an instance
-	// keep it alive. It is called on the instance's loop.
-	hold(i *plugins.Instance, n int)
-	// close lets go of every instance. No connection is left by then. It is
-	// not called on a loop, and returns when all are gone.
-	close()
-}
-
-// arrival is a connection that has been accepted and counted and has no
-// handler yet.
-type arrival struct {
-	fd   int
-	peer netip.AddrPort
-	at   int // the index of its loop
-	// source is the place that it has among those of its address.
-	source netip.Addr
-	// introduced says that its PROXY header has been read. local, if valid, is where that
-	// says that the connection was made to.
-	introduced bool
-	local      netip.AddrPort
-}
-
 // counters are what Stats tells of a listener.
 type counters struct {
-	accepted, refused, shortages, failed, traps, stopped atomic.Int64
-	unrouted                                             atomic.Int64
-	ended                                                [csa.Causes]atomic.Int64 // connections, by cause
-	received, sent                                       atomic.Int64
-	instances                                            atomic.Int64
-	lost                                                 [csa.Losses]atomic.Int64 // datagrams
+	crew.Counters
+	accepted, shortages, traps, stopped atomic.Int64
+	unrouted                            atomic.Int64
+	ended                               [csa.Causes]atomic.Int64 // connections, by cause
+	received, sent                      atomic.Int64
+	lost                                [csa.Losses]atomic.Int64 // datagrams
 }
 
 const (
@@ -157,7 +110,7 @@ func (s *server) listenOn() error {
 	}
 	s.doors = make([]selector.Descriptor, len(s.sockets))
 	var err error
-	s.home.call(func() {
+	s.home.Call(func() {
 		if s.stopped {
 			return
 		}
@@ -203,7 +156,7 @@ func (s *server) takeCallers() {
 		switch {
 		case err == nil:
 			s.host.callers.Add(1)
-			s.callers = append(s.callers, arrival{fd: fd, peer: csa.AddrPortOf(sa)})
+			s.callers = append(s.callers, crew.Arrival{FD: fd, Peer: csa.AddrPortOf(sa)})
 		case err == unix.ECONNABORTED || err == unix.EINTR:
 		default:
 			return
@@ -212,7 +165,7 @@ func (s *server) takeCallers() {
 }
 
 // nextCaller is the next connection; the error is EAGAIN when there is none.
-func (s *server) nextCaller() (a arrival, err error) {
+func (s *server) nextCaller() (a crew.Arrival, err error) {
 	if s.stopped {
 		if len(s.callers) == 0 {
 			return a, unix.EAGAIN
@@ -226,7 +179,7 @@ func (s *server) nextCaller() (a arrival, err error) {
 	if err != nil {
 		return a, err
 	}
-	return arrival{fd: fd, peer: csa.AddrPortOf(sa)}, nil
+	return crew.Arrival{FD: fd, Peer: csa.AddrPortOf(sa)}, nil
 }
 
 // dropCallers closes those who have found no place.
@@ -235,9 +188,9 @@ func (s *server) dropCallers() {
 		s.retry.Stop()
 	}
 	for _, a := range s.callers {
-		resetOnClose(a.fd)
-		_ = unix.Close(a.fd)
-		s.counters.refused.Add(1)
+		resetOnClose(a.FD)
+		_ = unix.Close(a.FD)
+		s.counters.Refused.Add(1)
 	}
 	s.host.callers.Add(-int64(len(s.callers)))
 	s.callers = nil
@@ -285,8 +238,8 @@ func (s *server) Faulted(any) {
 	}
 }
 
-// instantiate starts an instance, beside the loops.
-func (s *server) instantiate(m *plugins.Module, l *plugins.Listener) (i *plugins.Instance, err error) {
+// Instantiate starts an instance, beside the loops.
+func (s *server) Instantiate(m *plugins.Module, l *plugins.Listener) (i *plugins.Instance, err error) {
 	defer s.host.bugs.guard(s, "starting a handler", &err)
 	return m.Instantiate(l)
 }
@@ -307,8 +260,8 @@ func (s *server) accept() {
 		}
 		at := 0
 		if s.router == nil {
-			if at = s.crew.place(); at < 0 {
-				s.park(func() bool { return s.crew.place() < 0 })
+			if at = s.crew.Reserve(); at < 0 {
+				s.park(func() bool { return s.crew.Reserve() < 0 })
 				return
 			}
 		}
@@ -341,21 +294,21 @@ func (s *server) accept() {
 		}
 		s.shortage = 0
 		s.counters.accepted.Add(1)
-		if !s.introduces(a.peer) && !s.takeSource(&a, s.home.Now()) {
+		if !s.introduces(a.Peer) && !s.takeSource(&a, s.home.Now()) {
 			// It is not one of the accepts a second, which are the others' too.
-			_ = unix.Close(a.fd)
+			_ = unix.Close(a.FD)
 			s.putBack()
 			continue
 		}
 		s.tenant.accepts.Spend(1, s.home.Now())
-		listen.Tune(a.fd, s.tuning)
+		listen.Tune(a.FD, s.tuning)
 		if s.router != nil {
 			s.router.take(a)
 			continue
 		}
-		a.at = at
-		s.host.loops[at].connections.Add(1)
-		s.crew.take(a)
+		a.At = at
+		s.host.loops[at].Connections.Add(1)
+		s.crew.Assign(a)
 	}
 	// There may be more: a turn for the others first.
 	if s.stopped {
@@ -436,28 +389,28 @@ func outOf(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOBUFS)
 }
 
-// park stops accepting until unpark, unless what it waits for has come true
+// park stops accepting until Unpark, unless what it waits for has come true
 // meanwhile.
 func (s *server) park(still func() bool) {
 	if s.parked.CompareAndSwap(false, true) {
 		s.host.parked.Add(1)
 	}
 	if !still() {
-		s.unpark()
+		s.Unpark()
 	}
 }
 
-// unpark goes on, if the server is parked. Any goroutine may call it.
-func (s *server) unpark() {
+// Unpark goes on, if the server is parked. Any goroutine may call it.
+func (s *server) Unpark() {
 	if s.parked.Load() && s.parked.CompareAndSwap(true, false) {
 		s.host.parked.Add(-1)
 		s.home.Post(s.resume)
 	}
 }
 
-// handOver has the connection wired on its loop to the handler that is found
+// HandOver has the connection wired on its loop to the handler that is found
 // there; nil drops it. Any goroutine may call it.
-func (s *server) handOver(a arrival, find func() csa.Handler) {
+func (s *server) HandOver(a crew.Arrival, find func() csa.Handler) {
 	wire := func() {
 		if h := find(); h != nil {
 			s.wire(a, h)
@@ -465,7 +418,7 @@ func (s *server) handOver(a arrival, find func() csa.Handler) {
 			s.drop(a)
 		}
 	}
-	l := s.host.loops[a.at]
+	l := s.host.loops[a.At]
 	if !l.Post(func() {
 		l.Charge(s.tenant)
 		wire()
@@ -475,43 +428,43 @@ func (s *server) handOver(a arrival, find func() csa.Handler) {
 }
 
 // wire makes the connection a CSA of its loop, which calls it.
-func (s *server) wire(a arrival, h csa.Handler) {
+func (s *server) wire(a crew.Arrival, h csa.Handler) {
 	if s.host.stopping.Load() {
-		s.crew.release(h)
+		s.crew.Release(h)
 		s.drop(a)
 		return
 	}
 	if s.host.draining.Load() {
 		// It was accepted before, and came too late to be told. Posted, since its
 		// handler may pass the loop on when it is opened.
-		s.host.loops[a.at].Post(func() { s.crew.stopOne(h) })
+		s.host.loops[a.At].Post(func() { s.crew.StopOne(h) })
 	}
 	handler := h
 	if s.certs != nil && !s.config.TLS.StartTLS {
 		handler = &secures{Handler: h, handshake: s.serverHandshake, early: true}
 	}
 	switch {
-	case a.local.IsValid():
-		handler = &addressed{Handler: handler, peer: a.peer, local: a.local}
-	case !a.introduced && s.introduces(a.peer):
-		handler = &introduction{&s.introduced[a.at], handler}
+	case a.Local.IsValid():
+		handler = &addressed{Handler: handler, peer: a.Peer, local: a.Local}
+	case !a.Introduced && s.introduces(a.Peer):
+		handler = &introduction{&s.introduced[a.At], handler}
 	}
-	_, err := s.host.loops[a.at].NewCSA(a.fd, a.peer, csa.Wiring{
-		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.at, a.source),
+	_, err := s.host.loops[a.At].NewCSA(a.FD, a.Peer, csa.Wiring{
+		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.At, a.Source),
 	})
 	if err != nil {
-		s.releaseSource(a.source)
+		s.releaseSource(a.Source)
 		s.noisy.event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
-		s.counters.refused.Add(1)
-		s.crew.release(h)
-		s.gone(a.at)
+		s.counters.Refused.Add(1)
+		s.crew.Release(h)
+		s.gone(a.At)
 	}
 }
 
 // drain accepts no more and tells the handlers. It is not called on a loop.
 func (s *server) drain() {
 	if s.front == nil && len(s.sockets) > 0 {
-		s.home.call(func() {
+		s.home.Call(func() {
 			if s.stopped {
 				return
 			}
@@ -524,13 +477,13 @@ func (s *server) drain() {
 			s.accept()
 		})
 	}
-	s.crew.stop()
+	s.crew.Stop()
 	for _, l := range s.host.loops {
-		l.call(func() {
+		l.Call(func() {
 			l.Each(func(c *csa.CSA) {
 				if c.Creator() == csa.Creator(s) {
 					h := handlerOf(c)
-					l.Post(func() { s.crew.stopOne(h) })
+					l.Post(func() { s.crew.StopOne(h) })
 				}
 			})
 		})
@@ -538,17 +491,17 @@ func (s *server) drain() {
 }
 
 // drop closes a connection that gets no handler. Any goroutine may call it.
-func (s *server) drop(a arrival) {
-	_ = unix.Close(a.fd)
-	s.counters.refused.Add(1)
+func (s *server) drop(a crew.Arrival) {
+	_ = unix.Close(a.FD)
+	s.counters.Refused.Add(1)
 	s.counters.ended[csa.NotStarted].Add(1)
-	s.releaseSource(a.source)
-	s.gone(a.at)
+	s.releaseSource(a.Source)
+	s.gone(a.At)
 }
 
 // gone gives the places of a connection back. Any goroutine may call it.
 func (s *server) gone(at int) {
-	s.host.loops[at].connections.Add(-1)
+	s.host.loops[at].Connections.Add(-1)
 	s.putBack()
 }
 
@@ -557,7 +510,7 @@ func (s *server) gone(at int) {
 func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
 	s.writeDown(c, r, "connection closed")
 	if !c.Spliced() {
-		s.crew.release(handlerOf(c))
+		s.crew.Release(handlerOf(c))
 	}
 }
 
@@ -593,9 +546,9 @@ func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	}
 }
 
-// died counts and logs that a handler has trapped, or was stopped by a limit,
+// Died counts and logs that a handler has trapped, or was stopped by a limit,
 // and what follows from it. What ends with the host is nobody's fault.
-func (s *server) died(t *plugins.Trap, who, then string, args ...any) {
+func (s *server) Died(t *plugins.Trap, who, then string, args ...any) {
 	how := " was stopped; "
 	switch t.Stop {
 	case plugins.StopNot:

@@ -5,6 +5,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/budget"
+	"bulkhead/host/crew"
 )
 
 // perSource are the bounds of source addresses, a listener's also for its routes.
@@ -23,10 +24,10 @@ func (s *server) introduces(peer netip.AddrPort) bool {
 
 // takeSource takes a place for an arrival among those of its address, or counts and logs that
 // there is none. Any goroutine may call it.
-func (s *server) takeSource(a *arrival, now int64) bool {
+func (s *server) takeSource(a *crew.Arrival, now int64) bool {
 	var ok bool
-	if a.source, ok = s.perSource().Take(a.peer.Addr(), now); !ok {
-		s.counters.refused.Add(1)
+	if a.Source, ok = s.perSource().Take(a.Peer.Addr(), now); !ok {
+		s.counters.Refused.Add(1)
 		s.refused(a, csa.SourceFull.Reason(), "a connection was closed: ")
 	}
 	return ok
@@ -68,7 +69,7 @@ func (s *server) sourceOf(c *csa.CSA, peer netip.AddrPort) (ok bool) {
 		return true
 	}
 	if d.source, ok = s.perSource().Take(peer.Addr(), c.Loop().Now()); !ok {
-		s.counters.refused.Add(1)
+		s.counters.Refused.Add(1)
 	}
 	return ok
 }

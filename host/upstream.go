@@ -80,7 +80,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 		}
 	}
 	u.pending[d.at][d] = struct{}{}
-	s.crew.hold(ask.Instance, 1)
+	s.crew.Retain(ask.Instance, 1)
 	if version != 0 && ask.From != nil {
 		d.from, d.to = ask.From.Addresses()
 	}
@@ -199,7 +199,7 @@ func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 	}
 	d.finish()
 	s := d.u.s
-	d.u.s.host.loops[d.at].connections.Add(1)
+	d.u.s.host.loops[d.at].Connections.Add(1)
 	up := &upstream{s: s, at: d.at, instance: d.ask.Instance}
 	handler := d.ask.Handler
 	if d.target.Network() == "tls" {
@@ -215,7 +215,7 @@ func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 		Handler: handler, Settings: &s.dialled, Budget: s.tenant, Creator: up, Signal: up,
 	}); err != nil {
 		up.ShutdownCSA(nil)
-		s.crew.hold(d.ask.Instance, -1)
+		s.crew.Retain(d.ask.Instance, -1)
 		d.ask.Loop.Event(func() {
 			d.ask.Failed(csa.SystemFull.Because("the selector does not take the connection"))
 		})
@@ -258,14 +258,14 @@ func (d *dialling) letGo() {
 	s.host.connections.Release()
 	s.host.wake()
 	// In an event of its own: the instance may be in one, and end with this.
-	d.ask.Loop.Post(func() { s.crew.hold(d.ask.Instance, -1) })
+	d.ask.Loop.Post(func() { s.crew.Retain(d.ask.Instance, -1) })
 }
 
 // stop ends all that is under way, when the host stops. It is not called on a loop.
 func (u *upstreams) stop() {
 	u.cancel()
 	for at, l := range u.s.host.loops {
-		l.call(func() {
+		l.Call(func() {
 			for d := range u.pending[at] {
 				d.giveUp()
 			}
@@ -285,14 +285,14 @@ type upstream struct {
 func (u *upstream) SocketShutdown(c *csa.CSA, r csa.Reason) {
 	u.s.writeDown(c, r, "upstream closed")
 	if !c.Spliced() {
-		u.s.crew.hold(u.instance, -1)
+		u.s.crew.Retain(u.instance, -1)
 	}
 }
 
 // ShutdownCSA gives the connection's places back.
 func (u *upstream) ShutdownCSA(*csa.CSA) {
 	s := u.s
-	s.host.loops[u.at].connections.Add(-1)
+	s.host.loops[u.at].Connections.Add(-1)
 	s.tenant.upstreams.Release()
 	s.host.connections.Release()
 	s.host.wake()

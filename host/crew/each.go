@@ -1,4 +1,4 @@
-package host
+package crew
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/host/loops"
 	"bulkhead/plugins"
 )
 
@@ -26,18 +27,18 @@ const memoryRetry = 50 * time.Millisecond
 // loops keep all CPUs busy it would wait for its turn.
 const quickStart = 300 * time.Microsecond
 
-// eachCrew gives every connection an instance of its own, when it needs one: at
+// each gives every connection an instance of its own, when it needs one: at
 // its first byte, or at once for a handler that hears of connections being opened.
 // Instances are copies of a snapshot, from a pool that each loop has. Where there can
 // be no snapshot they are made the plain way: on the connection's loop where that is
 // quick; else off the loops, a few at a time, and connections wait their turn in a
 // queue that the ceiling on connections bounds.
-type eachCrew struct {
-	s        *server
+type each struct {
+	site     Site
 	module   *plugins.Module
 	guests   *plugins.Listener
 	snapshot *plugins.Snapshot // nil: there is none
-	doors    []*door           // by loop
+	lazy     []*lazyHandler    // by loop
 	starts   sync.WaitGroup
 	quick    atomic.Bool // without a snapshot: instances are made on the loops
 	queued   atomic.Int64
@@ -51,7 +52,7 @@ type eachCrew struct {
 	closed  bool
 }
 
-// ownInstance is what the crew knows of an instance, which its loop owns.
+// ownInstance is what its provider knows of an instance, which its loop owns.
 type ownInstance struct {
 	stopped bool
 	// held is how many connections keep it alive: the one that it was made for, and
@@ -62,30 +63,32 @@ type ownInstance struct {
 // waiting is a connection that waits for its instance, since a time on the
 // home loop. The connection is its own loop's.
 type waiting struct {
-	c     *csa.CSA
-	door  *door
-	since int64
+	c           *csa.CSA
+	lazyHandler *lazyHandler
+	since       int64
 }
 
-func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
-	e := &eachCrew{s: s, module: m}
-	e.guests = s.guests(e.trapped)
+// NewEach provides each connection with an instance of its own. It starts one, since the first
+// connection should not be the one to find out that the plugin does not start.
+func NewEach(site Site, m *plugins.Module) (Provider, error) {
+	e := &each{site: site, module: m}
+	e.guests = site.Guests(e.trapped)
 	e.guests.OnSplice, e.guests.OnClosed = e.spliced, e.ended
 	if err := e.prepare(); err != nil {
 		return nil, err
 	}
-	for at, l := range s.host.loops {
-		d := &door{crew: e, at: at}
-		e.doors = append(e.doors, d)
+	for at, l := range site.Loops() {
+		d := &lazyHandler{each: e, at: at}
+		e.lazy = append(e.lazy, d)
 		if e.snapshot != nil {
-			l.call(func() { d.pool = e.snapshot.Pool(l.Loop) })
+			l.Call(func() { d.pool = e.snapshot.Pool(l.Loop) })
 		}
 	}
-	s.home.call(func() {
-		e.pause = s.home.NewTimer(func() {
+	site.Home().Call(func() {
+		e.pause = site.Home().NewTimer(func() {
 			e.paused = false
 			e.next()
-			s.unpark()
+			site.Unpark()
 		})
 	})
 	return e, nil
@@ -93,8 +96,8 @@ func newEachCrew(s *server, m *plugins.Module) (*eachCrew, error) {
 
 // prepare starts an instance, since the first connection should not be the one to
 // find out that the plugin does not start, and takes the snapshot.
-func (e *eachCrew) prepare() error {
-	if e.s.config.Snapshot {
+func (e *each) prepare() error {
+	if e.site.Config().Snapshot {
 		var err error
 		if e.snapshot, err = e.module.Snapshot(e.guests); err == nil {
 			return nil
@@ -103,7 +106,7 @@ func (e *eachCrew) prepare() error {
 		if !errors.As(err, &cannot) {
 			return err
 		}
-		e.s.log.Warn(noSnapshot, "why", cannot)
+		e.site.Log().Warn(NoSnapshot, "why", cannot)
 	}
 	for range 3 {
 		began := time.Now()
@@ -119,40 +122,41 @@ func (e *eachCrew) prepare() error {
 	return nil
 }
 
-const noSnapshot = "every connection starts its handler from nothing, which costs more; snapshot = false says so without this line"
+// NoSnapshot is what the log says where connections have no copies.
+const NoSnapshot = "every connection starts its handler from nothing, which costs more; snapshot = false says so without this line"
 
 // trapped is told on the instance's loop; its connection is being closed.
-func (e *eachCrew) trapped(i *plugins.Instance, t *plugins.Trap) {
-	e.s.died(t, "a handler", "its connection is closed")
+func (e *each) trapped(i *plugins.Instance, t *plugins.Trap) {
+	e.site.Died(t, "a handler", "its connection is closed")
 }
 
-func (e *eachCrew) begin() {}
+func (e *each) Begin() {}
 
-func (e *eachCrew) place() int {
+func (e *each) Reserve() int {
 	if e.paused {
 		return -1
 	}
-	return leastLoaded(e.s.host.loops, anyLoop)
+	return loops.LeastLoaded(e.site.Loops(), loops.Any)
 }
 
-func (e *eachCrew) take(a arrival) {
-	e.s.handOver(a, func() csa.Handler { return e.doors[a.at] })
+func (e *each) Assign(a Arrival) {
+	e.site.HandOver(a, func() csa.Handler { return e.lazy[a.At] })
 }
 
-func (e *eachCrew) peer(at int) csa.Handler { return e.doors[at] }
+func (e *each) Peer(at int) csa.Handler { return e.lazy[at] }
 
-// door is the handler of a loop's connections that have no instance yet.
-type door struct {
-	crew *eachCrew
+// lazyHandler is the handler of a loop's connections that have no instance yet.
+type lazyHandler struct {
+	each *each
 	at   int
 	pool *plugins.Pool // nil: there is no snapshot
 }
 
-var _ csa.Handler = (*door)(nil)
+var _ csa.Handler = (*lazyHandler)(nil)
 
 // Open asks for an instance if the guest is to hear of it.
-func (d *door) Open(c *csa.CSA) {
-	if d.crew.module.HearsOpen() {
+func (d *lazyHandler) Open(c *csa.CSA) {
+	if d.each.module.HearsOpen() {
 		if i := d.instance(c); i != nil {
 			d.enter(c, i)
 		}
@@ -161,7 +165,7 @@ func (d *door) Open(c *csa.CSA) {
 
 // Window is where the first bytes would go: an instance's. While there is none,
 // reading is paused.
-func (d *door) Window(c *csa.CSA) []byte {
+func (d *lazyHandler) Window(c *csa.CSA) []byte {
 	if c.Tag == waits {
 		return nil
 	}
@@ -174,19 +178,19 @@ func (d *door) Window(c *csa.CSA) []byte {
 }
 
 // Data is never called, as nothing is read without a window.
-func (d *door) Data(*csa.CSA, []byte) int { return 0 }
+func (d *lazyHandler) Data(*csa.CSA, []byte) int { return 0 }
 
 // Writable has nobody to tell.
-func (d *door) Writable(*csa.CSA) {}
+func (d *lazyHandler) Writable(*csa.CSA) {}
 
 // Secured has nobody to tell: TLS that the guest has not asked for is up before the
 // connection comes here.
-func (d *door) Secured(*csa.CSA, abi.Code) {}
+func (d *lazyHandler) Secured(*csa.CSA, abi.Code) {}
 
 // EOF is the end of a connection that has sent nothing. Some protocols answer that.
-func (d *door) EOF(c *csa.CSA) {
+func (d *lazyHandler) EOF(c *csa.CSA) {
 	switch {
-	case !d.crew.module.HearsEOF():
+	case !d.each.module.HearsEOF():
 		c.ProducerFinished()
 	case c.Tag == waits:
 		c.Tag = waitsAtEnd
@@ -200,10 +204,10 @@ func (d *door) EOF(c *csa.CSA) {
 }
 
 // Timer has nobody to tell.
-func (d *door) Timer(*csa.CSA, int32) {}
+func (d *lazyHandler) Timer(*csa.CSA, int32) {}
 
 // Closed has nobody to tell.
-func (d *door) Closed(*csa.CSA, csa.Reason) {}
+func (d *lazyHandler) Closed(*csa.CSA, csa.Reason) {}
 
 // The tags of connections that wait for an instance. One that has an instance has a
 // handle for a tag, which is positive.
@@ -213,8 +217,8 @@ const (
 )
 
 // instance provides a connection with an instance, or has it wait for one.
-func (d *door) instance(c *csa.CSA) *plugins.Instance {
-	e := d.crew
+func (d *lazyHandler) instance(c *csa.CSA) *plugins.Instance {
+	e := d.each
 	var i *plugins.Instance
 	var err error
 	switch {
@@ -235,8 +239,8 @@ func (d *door) instance(c *csa.CSA) *plugins.Instance {
 		c.Tag = waits
 	}
 	e.queued.Add(1)
-	e.s.home.Post(func() {
-		w := waiting{c, d, e.s.home.Now()}
+	e.site.Home().Post(func() {
+		w := waiting{c, d, e.site.Home().Now()}
 		switch {
 		case e.closed:
 			e.queued.Add(-1)
@@ -251,20 +255,20 @@ func (d *door) instance(c *csa.CSA) *plugins.Instance {
 }
 
 // enter wires a connection to its instance, which does not hear of it by that.
-func (d *door) enter(c *csa.CSA, i *plugins.Instance) {
-	e := d.crew
+func (d *lazyHandler) enter(c *csa.CSA, i *plugins.Instance) {
+	e := d.each
 	i.Owner = &ownInstance{held: 1}
-	e.s.counters.instances.Add(1)
+	e.site.Counters().Instances.Add(1)
 	c.Rewire(i)
-	if e.s.host.draining.Load() {
+	if e.site.Draining() {
 		// It came too late to be told with the others.
-		c.Loop().Post(func() { e.stopOne(i) })
+		c.Loop().Post(func() { e.StopOne(i) })
 	}
 	i.Open(c)
 }
 
 // arrive gives a connection the instance that it has waited for.
-func (d *door) arrive(c *csa.CSA, i *plugins.Instance) {
+func (d *lazyHandler) arrive(c *csa.CSA, i *plugins.Instance) {
 	if c.Over() {
 		i.Close()
 		return
@@ -282,7 +286,7 @@ func (d *door) arrive(c *csa.CSA, i *plugins.Instance) {
 }
 
 // next makes instances for those who wait, as many at once as there are CPUs.
-func (e *eachCrew) next() {
+func (e *each) next() {
 	for len(e.queue) > 0 && e.running < runtime.GOMAXPROCS(0) && !e.paused && !e.closed {
 		w := e.queue[0]
 		e.queue = e.queue[1:]
@@ -299,35 +303,35 @@ func (e *eachCrew) next() {
 }
 
 // copyFor provides a connection that waits with an instance, on its loop.
-func (e *eachCrew) copyFor(w waiting) {
+func (e *each) copyFor(w waiting) {
 	if w.c.Over() {
-		e.s.home.Post(func() { e.finished(w, nil) })
+		e.site.Home().Post(func() { e.finished(w, nil) })
 		return
 	}
-	i, err := w.door.pool.Get()
-	e.s.home.Post(func() { e.finished(w, err) })
+	i, err := w.lazyHandler.pool.Get()
+	e.site.Home().Post(func() { e.finished(w, err) })
 	if err == nil {
-		w.door.arrive(w.c, i)
+		w.lazyHandler.arrive(w.c, i)
 	}
 }
 
 // startFor does the same with a plain instance, on a goroutine of its own.
-func (e *eachCrew) startFor(w waiting) {
+func (e *each) startFor(w waiting) {
 	var err error
 	over := true
-	l := e.s.host.loops[w.door.at]
-	l.call(func() { over = w.c.Over() })
+	l := e.site.Loops()[w.lazyHandler.at]
+	l.Call(func() { over = w.c.Over() })
 	if !over {
 		var i *plugins.Instance
-		if i, err = e.s.instantiate(e.module, e.guests); err == nil && !l.Post(func() { w.door.arrive(w.c, i) }) {
+		if i, err = e.site.Instantiate(e.module, e.guests); err == nil && !l.Post(func() { w.lazyHandler.arrive(w.c, i) }) {
 			i.Close()
 		}
 	}
-	e.s.home.call(func() { e.finished(w, err) })
+	e.site.Home().Call(func() { e.finished(w, err) })
 }
 
 // finished goes on with the others who wait, on the home loop.
-func (e *eachCrew) finished(w waiting, err error) {
+func (e *each) finished(w waiting, err error) {
 	e.running--
 	if err == nil {
 		e.queued.Add(-1)
@@ -338,12 +342,12 @@ func (e *eachCrew) finished(w waiting, err error) {
 }
 
 // failed deals with an instance that could not be made, on the home loop.
-func (e *eachCrew) failed(w waiting, err error) {
+func (e *each) failed(w waiting, err error) {
 	if errors.Is(err, plugins.ErrClosed) { // the host stops
 		e.queued.Add(-1)
 		return
 	}
-	now := e.s.home.Now()
+	now := e.site.Home().Now()
 	wait := memoryRetry
 	_, full := fullBy(err)
 	if full && now-w.since < int64(memoryPatience) && !e.closed {
@@ -351,7 +355,7 @@ func (e *eachCrew) failed(w waiting, err error) {
 		e.queue = append([]waiting{w}, e.queue...)
 	} else {
 		if !full {
-			e.s.counters.failed.Add(1)
+			e.site.Counters().Failed.Add(1)
 			wait = e.backoff.failed(now)
 		}
 		e.refuse(w, err, wait)
@@ -367,10 +371,10 @@ func (e *eachCrew) failed(w waiting, err error) {
 }
 
 // refuse closes a connection whose handler could not be made.
-func (e *eachCrew) refuse(w waiting, err error, wait time.Duration) {
+func (e *each) refuse(w waiting, err error, wait time.Duration) {
 	e.queued.Add(-1)
-	e.s.counters.refused.Add(1)
-	e.s.noisy.event(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
+	e.site.Counters().Refused.Add(1)
+	e.site.Noisy(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
 	why := csa.NotStarted.Reason()
 	if cause, full := fullBy(err); full {
 		why = cause.With(abi.Refused, fmt.Sprintf("its handler did not start: its tenant had no room for another instance for %v (%s)", memoryPatience, cause.Info().Key))
@@ -394,13 +398,13 @@ func fullBy(err error) (limit csa.Cause, full bool) {
 	return csa.NotStarted, false
 }
 
-func (e *eachCrew) release(h csa.Handler) {
+func (e *each) Release(h csa.Handler) {
 	if i, ok := h.(*plugins.Instance); ok {
-		e.hold(i, -1)
+		e.Retain(i, -1)
 	}
 }
 
-func (e *eachCrew) hold(i *plugins.Instance, n int) {
+func (e *each) Retain(i *plugins.Instance, n int) {
 	own := i.Owner.(*ownInstance)
 	own.held += n
 	switch {
@@ -415,18 +419,18 @@ func (e *eachCrew) hold(i *plugins.Instance, n int) {
 
 // ended counts an instance that is closed. One that was never given to a connection has no
 // owner, and is in no count.
-func (e *eachCrew) ended(i *plugins.Instance) {
+func (e *each) ended(i *plugins.Instance) {
 	if _, ok := i.Owner.(*ownInstance); ok {
-		e.s.counters.instances.Add(-1)
+		e.site.Counters().Instances.Add(-1)
 	}
 }
 
 // spliced lets go of an instance that has given its connections away.
-func (e *eachCrew) spliced(i *plugins.Instance) { e.hold(i, -2) }
+func (e *each) spliced(i *plugins.Instance) { e.Retain(i, -2) }
 
-func (e *eachCrew) stop() {}
+func (e *each) Stop() {}
 
-func (e *eachCrew) stopOne(h csa.Handler) {
+func (e *each) StopOne(h csa.Handler) {
 	i, ok := h.(*plugins.Instance)
 	if !ok {
 		return // it will be told when it has come
@@ -437,8 +441,8 @@ func (e *eachCrew) stopOne(h csa.Handler) {
 	}
 }
 
-func (e *eachCrew) close() {
-	e.s.home.call(func() {
+func (e *each) Close() {
+	e.site.Home().Call(func() {
 		e.closed = true
 		if e.pause != nil {
 			e.pause.Stop()
@@ -447,8 +451,8 @@ func (e *eachCrew) close() {
 	})
 	e.starts.Wait()
 	if e.snapshot != nil {
-		for at, l := range e.s.host.loops {
-			l.call(func() { e.doors[at].pool.Close() })
+		for at, l := range e.site.Loops() {
+			l.Call(func() { e.lazy[at].pool.Close() })
 		}
 		e.snapshot.Close()
 	}
