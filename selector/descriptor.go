@@ -26,15 +26,21 @@ const (
 // component that owns the descriptor; the zero value is one that is not
 // registered. It must not be copied while registered.
 type Descriptor struct {
-	s       *Selector
-	notices Notices
-	next    *Descriptor
-	fd      int32
-	slot    uint32
-	armed   int8 // notices asked for
-	ready   int8 // what the kernel has said and no call has refuted
-	queued  bool
+	s        *Selector
+	notices  Notices
+	next     *Descriptor
+	fd       int32
+	slot     uint32
+	armed    int8 // notices asked for
+	ready    int8 // what the kernel has said and no call has refuted
+	queued   bool
+	needless int8 // how often the kernel has said what was known, and nobody wanted to hear
+	muted    bool // so it does not say any more that there is something to read
 }
+
+// mostNeedless is how often the kernel may wake the loop for nothing until it is told to be still. A
+// wake-up takes some microseconds, and telling it twice takes one.
+const mostNeedless = 4
 
 // Add registers fd, which has to be non-blocking, and binds d to it. n is
 // told of nothing until it asks. The selector does not own fd: call Remove
@@ -64,6 +70,7 @@ func (s *Selector) Add(d *Descriptor, fd int, n Notices) error {
 	}
 	at.d = d
 	d.s, d.notices, d.fd, d.slot, d.armed = s, n, int32(fd), index, 0
+	d.needless, d.muted = 0, false
 	d.ready = forWriter // until a write says otherwise
 	return nil
 }
@@ -81,6 +88,7 @@ func (s *Selector) Remove(d *Descriptor) {
 	s.slots[d.slot].d = nil
 	s.free = append(s.free, d.slot)
 	d.slot, d.armed, d.ready = 0, 0, 0
+	d.needless, d.muted = 0, false
 }
 
 // Registered reports whether d is on a selector.
@@ -96,7 +104,10 @@ func (d *Descriptor) NewReader() { d.arm(forReader) }
 func (d *Descriptor) NewWriter() { d.arm(forWriter) }
 
 // NewExceptional asks for one Exceptional.
-func (d *Descriptor) NewExceptional() { d.arm(forExceptional) }
+func (d *Descriptor) NewExceptional() {
+	d.unmute() // what is muted would not say that urgent data has come
+	d.arm(forExceptional)
+}
 
 // ReadAgain asks for one ReadReady in the next turn, whatever the kernel has
 // said: for a reader that holds bytes back itself.
@@ -131,7 +142,33 @@ func (d *Descriptor) arm(bit int8) {
 // answered EAGAIN, or less than it was asked for while HungUp was false. The
 // next ReadReady then waits for new bytes. Without this call a ReadReady
 // comes in the next turn, so that a reader that stops early loses nothing.
-func (d *Descriptor) ReadBlocked() { d.ready &^= forReader }
+func (d *Descriptor) ReadBlocked() {
+	d.ready &^= forReader
+	d.needless = 0
+	d.unmute()
+}
+
+// heard is told what the kernel has said, which d.ready does not have yet. A peer can send in many
+// small pieces what nobody wants to read now, since the handler is busy or the tenant has used up its
+// cpu, and each piece wakes the loop at nobody's expense. That there is something to read is known
+// until ReadBlocked, so the kernel need not say it again.
+func (d *Descriptor) heard(ready int8) {
+	if ready&d.ready&forReader == 0 || d.armed&(forReader|forExceptional) != 0 || d.muted {
+		return
+	}
+	if d.needless++; d.needless == mostNeedless {
+		d.needless = 0
+		d.muted = d.s.poll.mute(int(d.fd), d.slot, d.s.slots[d.slot].gen)
+	}
+}
+
+// unmute has the kernel say again when there is something to read, and at once if there is.
+func (d *Descriptor) unmute() {
+	if d.muted {
+		d.muted = false
+		d.s.poll.unmute(int(d.fd), d.slot, d.s.slots[d.slot].gen)
+	}
+}
 
 // WriteBlocked tells the selector that the last write found no room: it
 // answered EAGAIN, or took less than it was given.

@@ -37,13 +37,31 @@ func (p *poller) close() {
 	unix.Close(p.epoll)
 }
 
+const (
+	// still is what a muted descriptor reports: everything but that there is something to read. Datagrams
+	// say EPOLLPRI with it.
+	still = unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+	all   = still | unix.EPOLLIN | unix.EPOLLPRI
+)
+
 func (p *poller) add(fd int, index, gen uint32) error {
-	event := unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET&0xffffffff,
-		Fd:     int32(index),
-		Pad:    int32(gen),
-	}
-	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &event)
+	return p.control(unix.EPOLL_CTL_ADD, fd, index, gen, all)
+}
+
+// mute has a descriptor that was added not report that there is something to read. It answers whether
+// that was done.
+func (p *poller) mute(fd int, index, gen uint32) bool {
+	return p.control(unix.EPOLL_CTL_MOD, fd, index, gen, still) == nil
+}
+
+// unmute undoes mute. What can be read by then is reported.
+func (p *poller) unmute(fd int, index, gen uint32) {
+	_ = p.control(unix.EPOLL_CTL_MOD, fd, index, gen, all)
+}
+
+func (p *poller) control(op, fd int, index, gen, events uint32) error {
+	event := unix.EpollEvent{Events: events, Fd: int32(index), Pad: int32(gen)}
+	return unix.EpollCtl(p.epoll, op, fd, &event)
 }
 
 // remove is made before every close: a descriptor that a child has inherited

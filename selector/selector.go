@@ -288,6 +288,7 @@ func (s *Selector) take(n int) {
 		if at.d == nil || at.gen != gen {
 			continue // an event of a descriptor that is gone
 		}
+		at.d.heard(ready)
 		at.d.ready |= ready
 		s.queue(at.d)
 	}

@@ -21,11 +21,43 @@ func TestRest(t *testing.T) {
 			t.Errorf("another tenant rests for %v", time.Duration(wait))
 		}
 		time.Sleep(time.Duration(s.Rest()) - time.Millisecond)
-		within(t, "the rest of a millisecond", time.Duration(s.Rest()), time.Duration(pause), time.Duration(pause))
+		within(t, "what is left of the rest", time.Duration(s.Rest()), time.Millisecond, time.Millisecond)
 		time.Sleep(time.Duration(pause))
 		if wait := s.Rest(); wait > 0 {
 			t.Errorf("it rests for %v more", time.Duration(wait))
 		}
+		c.Stop()
+	})
+}
+
+// Who is over its quota again at once rests for longer each time, up to a bound, and loses nothing
+// by it. Who has kept to it for as long as that starts from the shortest rest.
+func TestRestsGetLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const cpu = 0.25
+		c := New(Options{})
+		s := c.Share(cpu)
+		s.Book(int64(burst))
+		spend := func() (rest time.Duration) {
+			for s.Rest() <= 0 {
+				s.Book(int64(50 * time.Microsecond))
+			}
+			rest = time.Duration(s.Rest())
+			time.Sleep(rest)
+			return rest
+		}
+		time.Sleep(time.Duration(s.Rest()))
+		for want := 2 * pause; want <= longestPause; want *= 2 {
+			within(t, "a rest", spend(), want, want+time.Millisecond)
+		}
+		began, used := time.Now(), s.Used()
+		for range 100 {
+			within(t, "a rest", spend(), longestPause, longestPause+time.Millisecond)
+		}
+		within(t, "what it has used", time.Duration(s.Used()-used), time.Duration(cpu*float64(time.Since(began)))-time.Millisecond,
+			time.Duration(cpu*float64(time.Since(began)))+time.Duration(cpu*float64(longestPause)))
+		time.Sleep(2 * longestPause)
+		within(t, "a rest after one has kept to it", spend(), pause, pause+time.Millisecond)
 		c.Stop()
 	})
 }

@@ -24,6 +24,12 @@ const (
 	// within the burst; and there are few timers, however many tenants rest.
 	pause = 5 * time.Millisecond
 
+	// longestPause is what that doubles to, while a tenant is over its quota again
+	// sooner than it has rested: it wants more than twice its cpu. Each rest has loops and threads
+	// wake up, which takes the machine's time and is on nobody's account: Go's monitor alone
+	// wakes some sixty times for each, for several microseconds.
+	longestPause = 40 * time.Millisecond
+
 	// grain is how much inline time is gathered, in nanoseconds, before the
 	// clock is read and the quota told.
 	grain = 10_000
@@ -45,6 +51,9 @@ type Share struct {
 	used   atomic.Int64
 	booked atomic.Int64 // of used: what the quota has been told
 	held   atomic.Int64
+
+	rests atomic.Int64 // when the rest that is under way, or the last one, is over
+	least atomic.Int64 // how long that was to be at least
 
 	quota *budget.Rate
 	micro int64 // millionths of a core
@@ -108,6 +117,8 @@ func (s *Share) SetCPU(cpu float64) {
 		return
 	}
 	s.until = now // look again, whatever was found before
+	s.rests.Store(now)
+	s.least.Store(0)
 	s.look(now)
 	s.place()
 	c.dispatch()
@@ -164,10 +175,31 @@ func (s *Share) Rest() (wait int64) {
 	if !s.shut.Load() {
 		return 0
 	}
-	if wait = s.pay(s.cores.options.Clock()); wait > 0 {
-		wait = max(wait, int64(pause))
+	now := s.cores.options.Clock()
+	if wait = s.pay(now); wait > 0 {
+		return s.rest(now, wait) - now
 	}
-	return wait
+	return max(0, s.rests.Load()-now)
+}
+
+// rest begins a rest of so many nanoseconds at least, unless one is under way, and returns when it
+// is over. It needs no lock.
+func (s *Share) rest(now, wait int64) (until int64) {
+	for {
+		last := s.rests.Load()
+		if now < last {
+			return max(last, now+wait)
+		}
+		least := int64(pause)
+		if before := s.least.Load(); now-last < before {
+			least = min(2*before, int64(longestPause))
+		}
+		until = now + max(wait, least)
+		if s.rests.CompareAndSwap(last, until) {
+			s.least.Store(least)
+			return until
+		}
+	}
 }
 
 // Used is how much processor time was told, inline and in the background, in
@@ -207,7 +239,7 @@ func (s *Share) look(now int64) {
 	over := s.over && now < s.until
 	if !over {
 		if wait := s.pay(now); wait > 0 {
-			over, s.until = true, now+max(wait, int64(pause))
+			over, s.until = true, s.rest(now, wait)
 		}
 	}
 	if over != s.over {
