@@ -23,7 +23,7 @@ import (
 )
 
 // Settings are what the connections of one listener have in common. They must
-// not change while a CSA uses them.
+// not change while a CSA uses them; CSA.SetSettings has it use others.
 type Settings struct {
 	// Inbox is how many bytes a connection may hold unsent. Zero or less:
 	// 64 KiB.

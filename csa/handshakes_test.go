@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"bulkhead/abi"
@@ -12,16 +13,39 @@ import (
 // clientHello is how a handshake begins: five bytes that want more behind them.
 const clientHello = "\x16\x03\x01\x02\x00\x01"
 
+// places are so many for handshakes.
+type places struct{ most, taken, refused atomic.Int64 }
+
+func newPlaces(most int64) *places {
+	p := &places{}
+	p.most.Store(most)
+	return p
+}
+
+func (p *places) TakeHandshake() bool {
+	if p.taken.Add(1) > p.most.Load() {
+		p.taken.Add(-1)
+		p.refused.Add(1)
+		return false
+	}
+	return true
+}
+
+func (p *places) ReturnHandshake() { p.taken.Add(-1) }
+
+// Pending is how many are taken.
+func (p *places) Pending() int { return int(p.taken.Load()) }
+
 // There are no more handshakes than there may be, and those that wait for their peers
 // keep nobody out. Peers who say nothing have no place.
 func TestTLSHandshakesAreBounded(t *testing.T) {
 	b := newBench(t)
 	const most = 12 // more than compute at once
-	hs := NewHandshakes(most)
-	share := hs.Share(0, nil)
+	hs := newPlaces(most)
+	share := NewHandshakeShare(hs, nil)
 	want := func(n int) {
 		t.Helper()
-		b.until("so many are under way", func() bool { return hs.Pending() == n && share.Pending() == n })
+		b.until("so many are under way", func() bool { return hs.Pending() == n })
 	}
 	for range 2 * most {
 		b.tcp(newWraps(Handshake{Config: serverConfig(), Share: share}))
@@ -52,63 +76,12 @@ func TestTLSHandshakesAreBounded(t *testing.T) {
 			t.Errorf("a client's, with no place left, answers %v", dials.code)
 		}
 	})
-	if n := share.Refused(); n != 2 {
+	if n := hs.refused.Load(); n != 2 {
 		t.Errorf("%d were refused, want 2", n)
 	}
 	b.on(func() { b.loop.Each(func(c *CSA) { c.ShutdownMicroprocess(Orderly) }) })
 	want(0)
 	b.until("nobody is left", func() bool { return b.loop.Len() == 0 })
-}
-
-// One tenant's handshakes cannot keep another's out, however many it has.
-func TestTLSHandshakesAreShared(t *testing.T) {
-	take := func(s *HandshakeShare) (n int) {
-		for n < 1000 && s.begin() {
-			n++
-		}
-		return n
-	}
-	for _, c := range []struct{ most, shares, mostOfOne, first, others int }{
-		{100, 1, 0, 100, 0},
-		{100, 5, 0, 60, 10}, // the common half and its own, and then their own for the others
-		{100, 5, 30, 30, 30},
-		{100, 5, 7, 7, 7},
-		{10, 20, 0, 6, 1},
-	} {
-		h := NewHandshakes(c.most)
-		var all []*HandshakeShare
-		for range c.shares {
-			all = append(all, h.Share(c.mostOfOne, nil))
-		}
-		total := 0
-		for i, s := range all {
-			n, want := take(s), c.first
-			if i > 0 {
-				want = c.others
-			}
-			if i == 2 && c.mostOfOne == 30 {
-				want = 20 // the common half is used up by then, in part
-			}
-			if i > 2 && c.mostOfOne == 30 {
-				want = 10
-			}
-			if n != want {
-				t.Errorf("%+v: share %d has got %d places, want %d", c, i, n, want)
-			}
-			total += n
-		}
-		if h.Pending() != total || total > c.most+c.shares {
-			t.Errorf("%+v: %d are under way, want %d", c, h.Pending(), total)
-		}
-		for _, s := range all {
-			for s.Pending() > 0 {
-				s.end()
-			}
-		}
-		if h.Pending() != 0 || h.common != 0 {
-			t.Errorf("%+v: when all have ended %d are under way, %d of them common", c, h.Pending(), h.common)
-		}
-	}
 }
 
 // ledger gives time to whoever asks, and writes down what was used.
@@ -137,8 +110,8 @@ func (l *ledger) End(ns int64) {
 func TestTLSHandshakesAreOnTheBooks(t *testing.T) {
 	b := newBench(t)
 	l := &ledger{}
-	hs := NewHandshakes(0)
-	share := hs.Share(0, l)
+	hs := newPlaces(1000)
+	share := NewHandshakeShare(hs, l)
 	var all sync.WaitGroup
 	for range 3 * mostComputing {
 		_, peer := b.tcp(newWraps(Handshake{Config: serverConfig(), Share: share}))

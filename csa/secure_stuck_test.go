@@ -124,7 +124,7 @@ func TestTLSFinishesWithThePeersGoodbye(t *testing.T) {
 func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
 	for name, version := range versions {
 		b := newBench(t)
-		share := NewHandshakes(10).Share(0, nil)
+		share := NewHandshakeShare(nil, nil)
 		w := newWraps(Handshake{Config: serverConfig(), Share: share})
 		c, peer := b.tcp(w)
 		config := clientConfig()

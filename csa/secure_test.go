@@ -95,8 +95,8 @@ func TestTLSEcho(t *testing.T) {
 	for name, version := range versions {
 		for _, size := range []int{1, 1000, 100_000, 8 << 20} {
 			b := newBench(t)
-			hs := NewHandshakes(10)
-			share := hs.Share(0, nil)
+			hs := newPlaces(10)
+			share := NewHandshakeShare(hs, nil)
 			w := newWraps(Handshake{Config: serverConfig(), Share: share})
 			_, peer := b.tcp(w)
 			config := clientConfig()
@@ -212,8 +212,8 @@ func TestTLSPlainClient(t *testing.T) {
 // A peer that is silent, or stops in the middle, has its time.
 func TestTLSTimeout(t *testing.T) {
 	b := newBench(t)
-	hs := NewHandshakes(2)
-	share := hs.Share(0, nil)
+	hs := newPlaces(2)
+	share := NewHandshakeShare(hs, nil)
 	for _, text := range []string{"", "\x16\x03\x01\x02\x00\x01"} {
 		w := newWraps(Handshake{Config: serverConfig(), Timeout: time.Second, Share: share})
 		c, peer := b.tcp(w)

@@ -13,7 +13,7 @@ func (t *tenant) readFolder(l *config.Listener) (*wasi.Folder, error) {
 	if l.Shape != "stdio" || l.Folder == "" {
 		return nil, nil
 	}
-	f, err := wasi.ReadFolder(l.Folder, t.config.Memory)
+	f, err := wasi.ReadFolder(l.Folder, t.config().Memory)
 	if err != nil {
 		return nil, fmt.Errorf("folder: %w", err)
 	}

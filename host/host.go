@@ -94,7 +94,7 @@ type Host struct {
 	pipes       *budget.Pool
 	connections *budget.Count
 	resolver    egress.Resolver
-	handshakes  *csa.Handshakes
+	handshakes  *budget.Pool
 	parked      atomic.Int32 // servers that wait for a place
 
 	draining  atomic.Bool   // no more is accepted
@@ -187,7 +187,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		h.clock = selector.System
 	}
 	h.resolver = egress.Share(o.Resolver)
-	h.handshakes = csa.NewHandshakes(cfg.Host.Handshakes)
+	h.handshakes = newHandshakes(cfg)
 	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
 	h.mappings = newMappings(cfg, o.Mappings, h.log)
@@ -565,7 +565,7 @@ func Check(cfg *config.Config, o Options) error {
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		var err error
-		if tenants[t.Name], err = newTenant(t, pools{all, mappings, csa.NewHandshakes(0), budget.NewPool(0, len(cfg.Tenants))}, nil); err != nil {
+		if tenants[t.Name], err = newTenant(t, pools{all, mappings, newHandshakes(cfg), budget.NewPool(0, len(cfg.Tenants))}, nil); err != nil {
 			return err
 		}
 	}

@@ -146,8 +146,8 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		return known, nil
 	}
 	t := p.tenants[name]
-	lines := newLimited(p.log.With("tenant", name), "what its handlers say (log_lines, log_bytes)", t.config.LogLines, p.clock)
-	lines.bytes = budget.NewRate(float64(t.config.LogBytes), time.Second)
+	lines := newLimited(p.log.With("tenant", name), "what its handlers say (log_lines, log_bytes)", t.config().LogLines, p.clock)
+	lines.bytes = budget.NewRate(float64(t.config().LogBytes), time.Second)
 	t.log.Store(lines)
 	var onBug func(*plugins.Listener, *plugins.Trap)
 	if p.bugs != nil {
@@ -160,8 +160,8 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		Compiling:   func(module string) func() { return p.compiling.begin(name, module) },
 		Memory:      t.memory,
 		Mappings:    mappingAccount{t.mappings},
-		MemoryLimit: t.config.Memory,
-		Instances:   t.config.Instances,
+		MemoryLimit: t.config().Memory,
+		Instances:   t.config().Instances,
 		Timers:      t,
 		CPU:         t.cpu,
 		Log:         guestLog{t.log.Load()},
@@ -215,7 +215,7 @@ func (p *loader) try(l *config.Listener) error {
 		p.tenants[l.Tenant].releaseFolder(folder)
 		return err
 	}
-	guests := guestListener(l, p.tenants[l.Tenant].config.Stack, nil)
+	guests := guestListener(l, p.tenants[l.Tenant].config().Stack, nil)
 	if l.Instance == "connection" && l.Snapshot {
 		s, err := m.Snapshot(guests)
 		var cannot *plugins.SnapshotError
@@ -261,7 +261,7 @@ func (p *loader) close() {
 
 // Guests is what the guests of the server are told and held to.
 func (s *server) Guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
-	l := guestListener(&s.config, s.tenant.config.Stack, onTrap)
+	l := guestListener(&s.config, s.tenant.config().Stack, onTrap)
 	l.Dialer, l.MakeSSL = s.upstreams, s.makeSSL
 	l.Certificate = s.config.TLS != nil // they are loaded later, or the host does not start
 	return l

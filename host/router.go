@@ -83,7 +83,7 @@ var unrecognizedName = []byte{21, 3, 3, 0, 2, 2, 112}
 func newRouter(s *server, to []*server, rest bool) *router {
 	r := &router{
 		s: s, table: route.New(s.config.Rules()), window: make([]byte, hello.MaxLength),
-		mostWaiting: max(1, s.tenant.config.Connections/waitingShare),
+		mostWaiting: max(1, s.tenant.config().Connections/waitingShare),
 	}
 	r.looked.r, r.waiting.r = r, r
 	for _, to := range to {

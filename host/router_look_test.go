@@ -62,12 +62,14 @@ func TestLookingTakesNothing(t *testing.T) {
 func TestARouterIsBounded(t *testing.T) {
 	l := config.DefaultListener()
 	l.Routes = make([]config.Route, 3)
-	s := &server{config: l, tenant: &tenant{config: config.DefaultTenant("x")}}
+	s := &server{config: l, tenant: &tenant{}}
+	limits := config.DefaultTenant("x")
+	s.tenant.limits.Store(&limits)
 	r := newRouter(s, []*server{{}, {}, {}}, true)
 	if len(r.window) != hello.MaxLength || hello.MaxLength < proxy.MaxLength || r.mostWaiting != 250 || r.rest.to != s || r.lanes[2].r != r {
 		t.Errorf("got %+v", r)
 	}
-	s.tenant.config.Connections = 1
+	limits.Connections = 1
 	if r := newRouter(s, nil, false); r.mostWaiting != 1 || r.rest != nil {
 		t.Errorf("got %+v", r)
 	}

@@ -109,7 +109,7 @@ func (h *Host) Stats() Stats {
 
 func (t *tenant) stats() TenantStats {
 	st := TenantStats{
-		Name:        t.config.Name,
+		Name:        t.name,
 		Connections: t.connections.Used(),
 		Memory:      t.memory.Used(),
 		Refused:     t.memory.Refused(),
@@ -120,8 +120,8 @@ func (t *tenant) stats() TenantStats {
 		NoMapping:   t.mappings.Refused(),
 		Pipes:       t.pipes.Used(),
 		NoPipe:      t.pipes.Refused(),
-		Handshakes:  t.handshakes.Pending(),
-		NoHandshake: t.handshakes.Refused(),
+		Handshakes:  int(t.handshaking.Used()),
+		NoHandshake: t.handshaking.Refused(),
 		Timers:      t.timers.Used(),
 		NoTimer:     t.timers.Refused(),
 		Counts:      t.metrics.snapshot(),

@@ -22,16 +22,19 @@ const bandwidthBurst = time.Second / 4
 const acceptBurst = time.Second
 
 // tenant is one tenant's share: what bounds all of its listeners together. It
-// is the csa.Budget of its connections. Any goroutine may use it.
+// is the csa.Budget of its connections. Any goroutine may use it. Its limits can be set while it
+// is in use.
 type tenant struct {
-	config      config.Tenant
+	name        string
+	limits      atomic.Pointer[config.Tenant] // not changed: replaced
 	memory      *budget.Memory
 	connections *budget.Count
-	egress      *egress.Policy      // whom its handlers may dial
-	client      *tls.Config         // of TLS with those they dial
-	dials       *budget.Count       // under way
-	upstreams   *budget.Count       // dialled, and under way
-	handshakes  *csa.HandshakeShare // of TLS, under way
+	egress      atomic.Pointer[egress.Policy] // whom its handlers may dial
+	client      *tls.Config                   // of TLS with those they dial
+	dials       *budget.Count                 // under way
+	upstreams   *budget.Count                 // dialled, and under way
+	handshakes  *csa.HandshakeShare           // of TLS
+	handshaking *budget.PoolShare             // under way
 	accepts     *budget.Rate
 	in, out     *budget.Rate
 	timers      *budget.Memory
@@ -52,33 +55,46 @@ var _ csa.Budget = (*tenant)(nil)
 type pools struct {
 	cores      *cores.Cores
 	mappings   *budget.Pool
-	handshakes *csa.Handshakes
+	handshakes *budget.Pool
 	pipes      *budget.Pool
 }
 
+// config is the tenant as it is configured now.
+func (t *tenant) config() *config.Tenant { return t.limits.Load() }
+
 func newTenant(c config.Tenant, all pools, roots *x509.CertPool) (*tenant, error) {
-	policy, err := egress.Parse(c.Connect)
+	policy, err := dialPolicy(&c)
 	if err != nil {
-		return nil, fmt.Errorf("tenant %q: connect: %w", c.Name, err)
+		return nil, err
 	}
-	cpu := all.cores.Share(c.CPU)
-	return &tenant{
-		config:      c,
+	t := &tenant{
+		name:        c.Name,
 		memory:      budget.NewMemory(c.Memory),
 		connections: budget.NewCount(c.Connections),
-		egress:      policy,
 		client:      newClientConfig(roots),
 		dials:       budget.NewCount(c.Dials),
 		upstreams:   budget.NewCount(c.Upstreams),
-		handshakes:  all.handshakes.Share(c.Handshakes, cpu),
+		handshaking: all.handshakes.Share(handshakesOf(&c)),
 		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),
 		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		timers:      budget.NewMemory(int64(c.Timers)),
 		mappings:    all.mappings.Share(c.Mappings),
 		pipes:       all.pipes.Share(0),
-		cpu:         cpu,
-	}, nil
+		cpu:         all.cores.Share(c.CPU),
+	}
+	t.limits.Store(&c)
+	t.egress.Store(policy)
+	t.handshakes = csa.NewHandshakeShare(handshakeAccount{t.handshaking}, t.cpu)
+	return t, nil
+}
+
+func dialPolicy(c *config.Tenant) (*egress.Policy, error) {
+	policy, err := egress.Parse(c.Connect)
+	if err != nil {
+		return nil, fmt.Errorf("tenant %q: connect: %w", c.Name, err)
+	}
+	return policy, nil
 }
 
 // Reserve takes n bytes of the tenant's memory.

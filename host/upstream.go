@@ -63,7 +63,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if err != nil {
 		return nil, abi.Invalid
 	}
-	if err := s.tenant.egress.Check(target); err != nil {
+	if err := s.tenant.egress.Load().Check(target); err != nil {
 		s.noisy.event(slog.LevelWarn, "a handler may not dial", "error", err)
 		return nil, codeOf(err)
 	}
@@ -84,7 +84,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if version != 0 && ask.From != nil {
 		d.from, d.to = ask.From.Addresses()
 	}
-	if ip, ok := s.tenant.egress.Direct(target); ok {
+	if ip, ok := s.tenant.egress.Load().Direct(target); ok {
 		d.connect([]csa.Address{{IP: ip}})
 	} else {
 		d.lookUp()
@@ -158,7 +158,7 @@ func (d *dialling) free() {
 func (d *dialling) find(ctx context.Context) (to []csa.Address, err error) {
 	s, target := d.u.s, d.target
 	defer s.host.bugs.guard(s, "looking an address up", &err)
-	policy := s.tenant.egress
+	policy := s.tenant.egress.Load()
 	if target.Network() == "unix" {
 		path, release, err := policy.Find(target)
 		if err != nil {

@@ -472,7 +472,7 @@ func TestSlowStarts(t *testing.T) {
 // when one is closed.
 func TestInstancesAreCounted(t *testing.T) {
 	n := newTenant(t, 0)
-	n.r.options.Instances = 2
+	n.r.SetInstances(2)
 	m := n.load(w.Echo().Bytes(), Events)
 	a, err := m.Instantiate(listener())
 	if err != nil {

@@ -165,7 +165,7 @@ func (m *Module) Close() {
 // join books an instance.
 func (m *Module) join() error {
 	r := m.runtime
-	if n := r.living.Add(1); r.options.Instances > 0 && n > int64(r.options.Instances) {
+	if n := r.living.Add(1); r.most.Load() > 0 && n > r.most.Load() {
 		r.living.Add(-1)
 		r.refused.Add(1)
 		return fmt.Errorf("%s: making an instance: %w", m.name, ErrInstances)

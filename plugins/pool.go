@@ -63,8 +63,12 @@ type Pool struct {
 func (s *Snapshot) Pool(l *csa.Loop) *Pool {
 	pools.Add(1)
 	s.users.Add(1)
-	p := &Pool{snapshot: s, loop: l, turn: s.module.runtime.turnOf(l)}
+	r := s.module.runtime
+	p := &Pool{snapshot: s, loop: l, turn: r.turnOf(l)}
 	p.trim, p.ask = l.NewTimer(p.tidy), l.NewTimer(p.askAgain)
+	r.mu.Lock()
+	r.pools[p] = struct{}{}
+	r.mu.Unlock()
 	return p
 }
 
@@ -97,6 +101,10 @@ func (p *Pool) leaveWhenOver() {
 	}
 	if !p.left {
 		p.left = true
+		r := p.snapshot.module.runtime
+		r.mu.Lock()
+		delete(r.pools, p)
+		r.mu.Unlock()
 		p.snapshot.drop()
 	}
 }

@@ -436,7 +436,7 @@ func TestPoolBudgets(t *testing.T) {
 		b.Close()
 	})
 	g.acc.limit.Store(0)
-	g.r.options.Instances = 1
+	g.r.SetInstances(1)
 	c := g.get()
 	g.l.on(func() {
 		if _, err := g.p.Get(); !errors.Is(err, ErrInstances) {

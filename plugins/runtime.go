@@ -122,6 +122,7 @@ type Runtime struct {
 	fuel    atomic.Int64
 	stopped atomic.Bool // closing, for those who must not lock
 
+	most    atomic.Int64 // instances that may live; 0: any number
 	living  atomic.Int64 // instances
 	asleep  atomic.Int64 // of them
 	refused atomic.Int64
@@ -131,6 +132,7 @@ type Runtime struct {
 	live    int // modules open
 	closing bool
 	turns   map[*csa.Loop]*turn
+	pools   map[*Pool]struct{}
 	stop    chan struct{} // closed when closing
 	done    chan struct{} // closed when closed
 }
@@ -192,6 +194,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	r = &Runtime{
 		options: o,
 		turns:   make(map[*csa.Loop]*turn),
+		pools:   make(map[*Pool]struct{}),
 		pages:   uint32(min(max(o.MemoryLimit/wasm.PageSize, 1), mostPages)),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
@@ -200,6 +203,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		config: wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader).
 			WithSysWalltime().WithSysNanotime(),
 	}
+	r.SetInstances(o.Instances)
 	if !o.Mappings.ReserveMappings(runtimeMappings) {
 		return nil, fmt.Errorf("starting the WebAssembly engine: %w", ErrMappings)
 	}
@@ -259,6 +263,25 @@ func (r *Runtime) Done() <-chan struct{} { return r.done }
 // there were too many.
 func (r *Runtime) Instances() (living int, refused int64) {
 	return int(r.living.Load()), r.refused.Load()
+}
+
+// SetInstances bounds how many instances may live at once from now on, as RuntimeOptions.Instances
+// does. Those that live beyond a lower bound go on.
+func (r *Runtime) SetInstances(most int) { r.most.Store(int64(max(most, 0))) }
+
+// AskAgain has Pools whose instances wait for memory or mappings ask for them now, and not when they
+// would have: the tenant's accounts have grown meanwhile.
+func (r *Runtime) AskAgain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for p := range r.pools {
+		p.loop.Post(func() {
+			if p.lack.set && !p.closed {
+				p.lack.wait = 0
+				p.ask.Reset(0)
+			}
+		})
+	}
 }
 
 // Short is how often an executor, which calls run on, could not be made.

@@ -56,7 +56,7 @@ type Host struct {
 	// 0 means as many as RLIMIT_NOFILE leaves room for.
 	Connections int
 	// Handshakes is the most TLS handshakes that are under way, of all tenants. 0 is as
-	// many as csa.NewHandshakes says.
+	// many as 4096.
 	Handshakes int
 	// Pipes is how many of the kernel's pipes relays may hold, of all tenants. 0 is 1024.
 	Pipes int

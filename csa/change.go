@@ -1,0 +1,76 @@
+package csa
+
+// Budget is what the connection is charged to.
+func (c *CSA) Budget() Budget { return c.wiring.Budget }
+
+// Settings is what the connection goes by now.
+func (c *CSA) Settings() *Settings { return c.wiring.Settings }
+
+// SetSettings has the connection go by other settings from now on. IdleTimeout, Lifetime and UserTimeout
+// count from when they would have counted with these from the beginning, so one that is
+// over already ends the connection in the next turn. WriteTimeout and MinRate count for what
+// the peer owes from now on, Linger and Pipes for what begins. FirstByteTimeout is that of a connection
+// which comes later; only none takes away the one that runs. Bytes that wait beyond a smaller
+// inbox stay. It calls no handler.
+func (c *CSA) SetSettings(s *Settings) {
+	before := c.wiring.Settings
+	c.wiring.Settings = s
+	if c.is(dying | dead) {
+		return
+	}
+	if s.FirstByteTimeout <= 0 && !c.is(begun) {
+		c.begin()
+	}
+	if (s.MinRate <= 0) != (before.MinRate <= 0) && c.is(begun) {
+		c.owed = 0 // nothing is owed without a rate, and with one a whole patience is left
+	}
+	c.keepTime()
+	if c.behind != nil && c.behind.state == runs {
+		c.wakeBy(c.nextOut())
+	}
+	if s.IdleTimeout > 0 {
+		c.wakeBy(c.lastMoved() + int64(s.IdleTimeout))
+	}
+	if s.Lifetime > 0 {
+		c.wakeBy(c.born + int64(s.Lifetime))
+	}
+	if c.buffered.since != 0 && c.lookEvery() > 0 {
+		c.wakeBy(c.loop.Now() + c.lookEvery())
+	}
+	switch {
+	case !c.is(blocked) || s.inbox() <= before.inbox() || c.securing():
+	case c.datagram != nil:
+		c.datagram.roomAgain()
+	default:
+		c.loop.Post(func() { // which tells the handler, if there is room now
+			if !c.is(dying | dead) {
+				c.SendReady()
+			}
+		})
+	}
+}
+
+// AskBudget has the connection, where it keeps still because its Budget has said so, ask again in the
+// next turn and not when it was told to: the Budget has grown meanwhile. It calls no handler.
+func (c *CSA) AskBudget() {
+	t := c.throttle
+	if t == nil || c.is(dying|dead) {
+		return
+	}
+	if c.is(slowIn) {
+		c.loop.sel.SetTimer(&t.in, t, c.loop.Now())
+	}
+	if c.is(slowOut) {
+		c.loop.sel.SetTimer(&t.out, t, c.loop.Now())
+	}
+}
+
+// AskBudget is CSA.AskBudget of the socket that peers share. It is called on the loop.
+func (s *DatagramSocket) AskBudget() {
+	if s.in.Set() {
+		s.loop.sel.SetTimer(&s.in, s, s.loop.Now())
+	}
+	if s.outTimer.Set() {
+		s.loop.sel.SetTimer(&s.outTimer, s, s.loop.Now())
+	}
+}

@@ -1,0 +1,9 @@
+package host
+
+import "bulkhead/host/config"
+
+// SetLimits is setLimits.
+func (h *Host) SetLimits(tenants ...config.Tenant) error { return h.setLimits(tenants) }
+
+// CloseTenant is what closing a tenant's account says.
+func (h *Host) CloseTenant(name string) error { return h.tenants[name].close() }

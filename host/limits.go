@@ -1,0 +1,177 @@
+package host
+
+import (
+	"fmt"
+	"strings"
+
+	"bulkhead/csa"
+	"bulkhead/host/budget"
+	"bulkhead/host/config"
+	"bulkhead/host/egress"
+)
+
+// setLimits has tenants that there are be configured so from now on: all of them, or none where one
+// cannot be. Nobody is closed for a limit that is lower; whoever waits for one that is higher
+// asks again at once. Any goroutine may call it but a loop's, one at a time.
+//
+// What an instance's own memory may grow to is part of its compiled code. So instances of modules that
+// are there keep to the memory of the tenant as it was, and to as much as the account has; modules that
+// a new runtime loads have the new one.
+func (h *Host) setLimits(tenants []config.Tenant) error {
+	policies := make([]*egress.Policy, len(tenants))
+	for i := range tenants {
+		var err error
+		if policies[i], err = dialPolicy(&tenants[i]); err != nil {
+			return err
+		}
+		if h.tenants[tenants[i].Name] == nil {
+			return fmt.Errorf("tenant %q is not there", tenants[i].Name)
+		}
+	}
+	changed := make(map[*tenant]bool, len(tenants))
+	for i := range tenants {
+		t := h.tenants[tenants[i].Name]
+		t.set(tenants[i], policies[i], h.clock.Now())
+		changed[t] = true
+	}
+	h.askAgain(changed)
+	return nil
+}
+
+// askAgain has all who wait for something of these tenants' ask again.
+func (h *Host) askAgain(changed map[*tenant]bool) {
+	for t := range changed {
+		if r := t.runtime.Load(); r != nil {
+			r.AskAgain()
+		}
+	}
+	h.wake()
+	for _, s := range h.servers {
+		if !changed[s.tenant] {
+			continue
+		}
+		s.home.Post(func() {
+			if s.front != nil || s.retry != nil { // else it does not accept, or not yet
+				s.resume()
+			}
+		})
+		for _, p := range s.peers {
+			h.loops[p.at].Post(func() {
+				if p.socket != nil {
+					p.socket.AskBudget()
+				}
+			})
+		}
+	}
+	for _, l := range h.loops {
+		l.Post(func() {
+			l.Each(func(c *csa.CSA) {
+				if t, ok := c.Budget().(*tenant); ok && changed[t] {
+					c.AskBudget()
+				}
+			})
+		})
+	}
+}
+
+// set has the tenant be configured so, with the policy of its connect list. It wakes nobody but those
+// who wait for cpu.
+func (t *tenant) set(c config.Tenant, policy *egress.Policy, now int64) {
+	t.limits.Store(&c)
+	t.egress.Store(policy)
+	t.memory.SetLimit(c.Memory)
+	t.connections.SetLimit(c.Connections)
+	t.dials.SetLimit(c.Dials)
+	t.upstreams.SetLimit(c.Upstreams)
+	t.handshaking.SetLimit(handshakesOf(&c))
+	t.accepts.SetRate(c.AcceptRate, now)
+	t.in.SetRate(float64(c.Bandwidth), now)
+	t.out.SetRate(float64(c.Bandwidth), now)
+	t.timers.SetLimit(int64(c.Timers))
+	t.mappings.SetLimit(c.Mappings)
+	t.cpu.SetCPU(c.CPU)
+	if r := t.runtime.Load(); r != nil {
+		r.SetInstances(c.Instances)
+	}
+	if l := t.log.Load(); l != nil {
+		l.rate.SetRate(c.LogLines, now)
+		l.bytes.SetRate(float64(c.LogBytes), now)
+	}
+}
+
+// held is what of the tenant's accounts is taken, by name; empty when all has been given back.
+func (t *tenant) held() (held []string) {
+	calls, _ := t.cpu.Background()
+	for _, one := range []struct {
+		name string
+		n    int64
+	}{
+		{"bytes of memory", t.memory.Used()},
+		{"connections", int64(t.connections.Used())},
+		{"dials", int64(t.dials.Used())},
+		{"upstreams", int64(t.upstreams.Used())},
+		{"handshakes", t.handshaking.Used()},
+		{"timers", t.timers.Used()},
+		{"mappings", t.mappings.Used()},
+		{"pipes", t.pipes.Used()},
+		{"calls in the background", int64(calls)},
+	} {
+		if one.n != 0 {
+			held = append(held, fmt.Sprintf("%d %s", one.n, one.name))
+		}
+	}
+	return held
+}
+
+// close gives the tenant's parts of what all share back, when its last connection, instance and module
+// has gone and its runtime has ended. The error says what it still holds, and then
+// nothing is closed.
+func (t *tenant) close() error {
+	held := t.held()
+	if len(held) == 0 && !t.cpu.Close() {
+		held = append(held, "events that wait for cpu")
+	}
+	if len(held) > 0 {
+		return fmt.Errorf("tenant %q still holds %s", t.name, strings.Join(held, ", "))
+	}
+	for _, share := range []*budget.PoolShare{t.handshaking, t.mappings, t.pipes} {
+		share.Close()
+	}
+	if l := t.log.Load(); l != nil {
+		l.end()
+	}
+	return nil
+}
+
+// defaultHandshakes is how many TLS handshakes are under way where nothing else is said.
+const defaultHandshakes = 4096
+
+// newHandshakes makes the account of the handshakes that all tenants share, with one for each
+// in any case.
+func newHandshakes(cfg *config.Config) *budget.Pool {
+	most := cfg.Host.Handshakes
+	if most <= 0 {
+		most = defaultHandshakes
+	}
+	return budget.NewPool(max(most, 2*len(cfg.Tenants)), len(cfg.Tenants))
+}
+
+// handshakesOf is how many a tenant may have under way: as many as there are where it has no bound
+// of its own.
+func handshakesOf(c *config.Tenant) int {
+	if c.Handshakes > 0 {
+		return c.Handshakes
+	}
+	return 1 << 30
+}
+
+// handshakeAccount is a tenant's share of the handshakes, as csa has it.
+type handshakeAccount struct{ share *budget.PoolShare }
+
+var _ csa.HandshakePlaces = handshakeAccount{}
+
+// TakeHandshake takes a place, or reports false.
+func (a handshakeAccount) TakeHandshake() bool { return a.share.Reserve(1) }
+
+// ReturnHandshake gives one back.
+func (a handshakeAccount) ReturnHandshake() { a.share.Release(1) }
