@@ -350,7 +350,12 @@ func (h *Host) crewOf(s *server, later bool) (crew.Provider, error) {
 	return h.late.crewOf(s), nil
 }
 
-func (h *Host) newServer(l *config.Listener, home *loops.Loop) *server {
+func (h *Host) newServer(given *config.Listener, home *loops.Loop) *server {
+	own := *given
+	l := &own
+	if l.Address.Network == "fd" && overUDP(l) {
+		l.SetDatagramDefaults()
+	}
 	s := &server{
 		host:   h,
 		tenant: h.tenants[l.Tenant],
@@ -367,13 +372,6 @@ func (h *Host) newServer(l *config.Listener, home *loops.Loop) *server {
 		},
 	}
 	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
-	if s.udp && l.Address.Network == "fd" && !l.Given("idle_timeout") && l.IdleTimeout == config.DefaultListener().IdleTimeout {
-		s.config.IdleTimeout = config.DatagramIdleTimeout
-		l = &s.config
-	}
-	if s.udp && l.Address.Network == "fd" && !l.Given("send_buffer") && l.SendBuffer == 0 {
-		s.tuning.SendBuffer = config.DatagramSendBuffer
-	}
 	s.resume = s.accept
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout

@@ -10,32 +10,14 @@ import (
 func (d *decoder) checkListener(l *Listener, table map[string]any) {
 	d.checkKind(l)
 	if a := l.Address; a.Network != "" {
-		for _, key := range []string{"mode", "owner"} {
-			if line, given := l.lines[key]; given && !a.socketFile() {
-				d.fail(line, "leave it out", "%s is for a unix socket with a path, and address is %s", key, quote(a.String()))
-			}
-		}
-		for _, key := range []string{"keepalive", "user_timeout", "notsent_lowat"} {
-			if line, given := l.lines[key]; given && (a.Network == "unix" || a.Datagrams()) {
-				d.fail(line, "leave it out", "%s is for TCP, and address is %s", key, quote(a.String()))
-			}
-		}
-		if line, given := l.lines["send_buffer"]; given && a.Network == "unix" {
-			d.fail(line, "leave it out", "send_buffer is for TCP and UDP, and address is %s", quote(a.String()))
-		}
+		checkSockets(l, a.sockets(), "", d.fail)
 		switch {
 		case a.Datagrams():
+			checkPrograms(l, "", d.fail)
 			d.checkGroups(l)
-			forDatagrams(l, d.fail)
 		case a.Network == "fd": // of either kind, which CheckInherited is told
 			d.checkGroups(l)
-		default:
-			forStreams(l, d.fail)
 		}
-	}
-	_, routed := table["route"]
-	if line, given := l.lines["route_timeout"]; given && !routed {
-		d.fail(line, "leave it out", "route_timeout is for a listener with [[listener.route]] tables")
 	}
 	d.checkStrayed(l, table, "[listener.config]", "listener")
 }
@@ -50,27 +32,11 @@ func (d *decoder) checkKind(l *Listener) {
 		}
 		d.fail(line, mend, "instance = %q does not go with shape = \"stdio\", where each connection has a program of its own", l.Instance)
 	}
-	for _, key := range []string{"args", "env", "folder"} {
-		if line, given := l.lines[key]; given && l.Shape != "stdio" {
-			d.fail(line, `leave it out, or write shape = "stdio"; a handler is told things by [listener.config]`, "%s is for programs (shape = \"stdio\")", key)
-		}
-	}
-	if line, given := l.lines["snapshot"]; given && !l.copies() {
-		d.fail(line, "leave it out", "snapshot is for instance = \"connection\" and shape = \"events\"")
-	}
+	checkConditions(l, d.fail)
 }
-
-// datagramKeys are the keys of UDP listeners alone.
-var datagramKeys = []string{"waiting_datagrams", "waiting_bytes", "receive_buffer", "group", "interface", "source"}
 
 // checkGroups looks at whether a UDP listener's groups go with its address.
 func (d *decoder) checkGroups(l *Listener) {
-	_, grouped := l.lines["group"]
-	for _, key := range []string{"interface", "source"} {
-		if line, given := l.lines[key]; given && !grouped {
-			d.fail(line, "leave it out, or say which multicast groups in group", "%s is for a listener with group", key)
-		}
-	}
 	if len(l.Group) == 0 || l.Address.Network == "fd" { // what that is bound to is seen later
 		return
 	}
@@ -90,46 +56,10 @@ func (d *decoder) checkGroups(l *Listener) {
 	wrong("source", l.Source)
 }
 
-// forDatagrams reports what a UDP listener has and only streams can have.
-func forDatagrams(l *Listener, fail func(line int, mend, format string, args ...any)) {
-	address := quote(l.Address.String())
-	if l.Address.Network == "fd" {
-		address += ", a UDP socket"
-	}
+// checkPrograms reports a program that is to listen on UDP. what follows the address.
+func checkPrograms(l *Listener, what string, fail failure) {
 	if l.Shape == "stdio" {
-		fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s: a program's input is a stream, and would not see where a datagram ends", address)
-	}
-	for _, key := range []string{"backlog", "first_byte_timeout", "write_timeout", "min_rate", "tls"} {
-		if line, given := l.lines[key]; given {
-			what := map[string]string{"tls": "[listener.tls]"}[key]
-			if what == "" {
-				what = key
-			}
-			fail(line, "leave it out, or listen on tcp://", "%s is for streams, and address is %s", what, address)
-		}
-	}
-	if l.Address.Network == "fd" { // checkListener has looked at the others for these
-		for _, key := range []string{"keepalive", "user_timeout", "notsent_lowat"} {
-			if line, given := l.lines[key]; given {
-				fail(line, "leave it out", "%s is for TCP, and address is %s", key, address)
-			}
-		}
-	}
-	if line, given := l.lines["route"]; given {
-		fail(line, "listen on TCP or a unix socket, or leave the routes out", "routes are for connections, and address is %s", address)
-	}
-}
-
-// forStreams reports what a listener for streams has and only one for UDP can have.
-func forStreams(l *Listener, fail func(line int, mend, format string, args ...any)) {
-	address := quote(l.Address.String())
-	if l.Address.Network == "fd" {
-		address += ", a stream socket"
-	}
-	for _, key := range datagramKeys {
-		if line, given := l.lines[key]; given {
-			fail(line, "leave it out, or listen on udp://", "%s is for UDP, and address is %s", key, address)
-		}
+		fail(l.LineOf("shape"), `write a handler with callbacks (shape = "events"), or listen on tcp://`, "shape = \"stdio\" does not go with address %s%s: a program's input is a stream, and would not see where a datagram ends", quote(l.Address.String()), what)
 	}
 }
 
@@ -141,28 +71,16 @@ func (c *Config) CheckInherited(l *Listener, datagrams bool) error {
 		errs = append(errs, &Error{File: c.File, Line: line, What: fmt.Sprintf(format, args...), Mend: mend})
 	}
 	if datagrams {
-		forDatagrams(l, fail)
+		checkSockets(l, udp, ", a UDP socket", fail)
+		checkPrograms(l, ", a UDP socket", fail)
 	} else {
-		forStreams(l, fail)
+		checkSockets(l, tcp|unixName, ", a stream socket", fail)
 	}
 	if len(errs) == 0 {
 		return nil
 	}
 	errs.sort()
 	return errs
-}
-
-// checkStrayed warns of limits that stand below [listener.config], and so go
-// to the plugin. TOML has no way back up from there, which is easily forgotten.
-// place is how that is written, and owner whose limits they would be.
-func (d *decoder) checkStrayed(l *Listener, table map[string]any, place, owner string) {
-	inner, _ := table["config"].(map[string]any)
-	for _, key := range []string{"plugin_sha256", "instance", "shape", "snapshot", "idle_timeout", "first_byte_timeout", "write_timeout", "min_rate", "lifetime", "event_timeout", "linger", "inbox", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source", "on_bad_data", "backlog", "keepalive", "user_timeout", "notsent_lowat"} {
-		_, strayed := inner[key]
-		if _, given := table[key]; strayed && !given {
-			d.warn(l.LineOf("config"), fmt.Sprintf("move %s above %s if it is meant for the %s", key, place, owner), "%s stands in %s, so it goes to the plugin and the %s keeps its default", key, place, owner)
-		}
-	}
 }
 
 // checkUnused warns of tenants that nothing belongs to.

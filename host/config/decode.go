@@ -269,11 +269,8 @@ func (d *decoder) listeners(m map[string]any, root *keylines.Node, tenants map[s
 		l := DefaultListener()
 		l.Line = at.Line
 		l.lines = readTable(d, &l, listenerFields, table, at, "[[listener]]")
-		if _, given := l.lines["idle_timeout"]; !given && l.Address.Datagrams() {
-			l.IdleTimeout = DatagramIdleTimeout
-		}
-		if _, given := l.lines["send_buffer"]; !given && l.Address.Datagrams() {
-			l.SendBuffer = DatagramSendBuffer
+		if l.Address.Datagrams() {
+			l.SetDatagramDefaults()
 		}
 		d.checkListener(&l, table)
 		checkTenant := func(l *Listener) {

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +13,7 @@ import (
 const docs = "../../docs/CONFIG.md"
 
 // docRow is what docs/CONFIG.md says of one key.
-type docRow struct{ deflt, limits string }
+type docRow struct{ deflt, limits, meaning string }
 
 // docRows reads the table of keys under each heading "## `[table]`".
 func docRows(t *testing.T) map[string]map[string]docRow {
@@ -42,7 +41,7 @@ func docRows(t *testing.T) map[string]map[string]docRow {
 		if _, twice := rows[key]; twice {
 			t.Errorf("%s has two rows for %s", docs, key)
 		}
-		rows[key] = docRow{strings.Trim(cells[3], " `"), strings.ReplaceAll(cells[4], "`", "")}
+		rows[key] = docRow{strings.Trim(cells[3], " `"), strings.ReplaceAll(cells[4], "`", ""), cells[5]}
 	}
 	return sections
 }
@@ -50,15 +49,7 @@ func docRows(t *testing.T) map[string]map[string]docRow {
 // checkDocs compares one table of docs/CONFIG.md with the keys of the parser:
 // the same keys, with the same defaults and ranges.
 func checkDocs[T any](t *testing.T, place string, rows map[string]docRow, fields []field[T], defaults *T) {
-	for key := range rows {
-		found := false
-		for _, f := range fields {
-			found = found || f.name == key
-		}
-		if !found {
-			t.Errorf("%s has the key %s in %s, and the parser does not", docs, key, place)
-		}
-	}
+	sameKeys(t, place, rows, fields)
 	for _, f := range fields {
 		row, ok := rows[f.name]
 		if !ok {
@@ -96,6 +87,62 @@ func checkDocs[T any](t *testing.T, place string, rows map[string]docRow, fields
 	}
 }
 
+// sameKeys wants that a table of docs/CONFIG.md has no key that the parser does not have.
+func sameKeys[T any](t *testing.T, place string, rows map[string]docRow, fields []field[T]) {
+	for key := range rows {
+		if !slices.Contains(fieldNames(fields), key) {
+			t.Errorf("%s has the key %s in %s, and the parser does not", docs, key, place)
+		}
+	}
+}
+
+// anAddress is one of the first of these kinds of sockets.
+func anAddress(on sockets) Address {
+	switch {
+	case on&tcp != 0:
+		return Address{"tcp", ":1"}
+	case on&unixFile != 0:
+		return Address{"unix", "/x"}
+	}
+	return Address{"udp", ":1"}
+}
+
+// What a key's columns say of it, its line in docs/CONFIG.md says, too.
+func TestDocsOfColumns(t *testing.T) {
+	rows := docRows(t)["[[listener]]"]
+	for _, f := range listenerFields {
+		var want string
+		switch f.on {
+		case udp:
+			want = "Only for `udp://`"
+		case unixFile:
+			want = "Only for `unix://` with a path"
+		case streams:
+			want = "Not for `udp://`"
+		case tcp:
+			want = "Not for `unix://` and `udp://`"
+		case tcp | udp:
+			want = "Not for `unix://`"
+		}
+		switch f.when {
+		case programs:
+			want = "For `stdio`"
+		case copies:
+			want = "Only for `instance = \"connection\"`"
+		case hasGroup:
+			want = "Only with `group`"
+		case hasRoutes:
+			want = "Only with routes"
+		}
+		if !strings.Contains(rows[f.name].meaning, want) {
+			t.Errorf("%s does not say %q of %s", docs, want, f.name)
+		}
+		if other := rows[f.name].meaning; want == "" && (strings.Contains(other, "Only for `u") || strings.Contains(other, "Not for `udp")) {
+			t.Errorf("%s says of %s for which sockets it is, and its row does not", docs, f.name)
+		}
+	}
+}
+
 func TestDocs(t *testing.T) {
 	sections := docRows(t)
 	if len(sections) != 5 {
@@ -103,41 +150,16 @@ func TestDocs(t *testing.T) {
 	}
 	d := newDecoder("b.toml", "", nil)
 	host, tenant, listener := d.newHost(), DefaultTenant("x"), DefaultListener()
-	// With this address every key is shown that one listener can have, save TCP's.
-	listener.Address, listener.Routes = Address{"unix", "/x"}, make([]Route, 1)
+	listener.Routes = make([]Route, 1)
 	checkDocs(t, "[host]", sections["[host]"], hostFields, &host)
 	checkDocs(t, "[tenant.NAME]", sections["[tenant.NAME]"], tenantFields, &tenant)
 	settings := DefaultTLS()
 	checkDocs(t, "[listener.tls]", sections["[listener.tls]"], tlsFields, &settings)
-	var sockets, datagrams, others []field[Listener]
-	datagramRows := make(map[string]docRow)
-	rows := sections["[[listener]]"]
 	for _, f := range listenerFields {
-		switch {
-		case f.name == "mode" || f.name == "owner":
-			sockets = append(sockets, f)
-		case slices.Contains(datagramKeys, f.name):
-			datagrams = append(datagrams, f)
-			datagramRows[f.name] = rows[f.name]
-			delete(rows, f.name)
-		default:
-			others = append(others, f)
-		}
+		listener.Address = anAddress(f.on)
+		checkDocs(t, "[[listener]]", map[string]docRow{f.name: sections["[[listener]]"][f.name]}, []field[Listener]{f}, &listener)
 	}
-	socketRows := map[string]docRow{"mode": rows["mode"], "owner": rows["owner"]}
-	delete(rows, "mode")
-	delete(rows, "owner")
-	checkDocs(t, "[[listener]]", socketRows, sockets, &listener)
-	listener.Address, listener.Group = Address{"udp", ":1"}, []netip.Addr{netip.MustParseAddr("239.1.2.3")}
-	for i, f := range datagrams {
-		if f.name == "group" { // it has to be there for the others to be shown
-			datagrams[i].show = func(*Listener) string { return "" }
-		}
-	}
-	datagramRows["source"] = docRow{"[]", datagramRows["source"].limits}
-	checkDocs(t, "[[listener]]", datagramRows, datagrams, &listener)
-	listener.Address = Address{"tcp", ":1"}
-	checkDocs(t, "[[listener]]", rows, others, &listener)
+	sameKeys(t, "[[listener]]", sections["[[listener]]"], listenerFields)
 	own := routeFields[:len(routeFields)-len(sharedFields())]
 	checkDocs(t, "[[listener.route]]", sections["[[listener.route]]"], own, &Route{})
 }

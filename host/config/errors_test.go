@@ -33,7 +33,7 @@ func TestErrors(t *testing.T) {
 		{"table over a value", "[host]\nlog = \"text\"\n[host.log]\n", `3: duplicate table [host.log]; keep one of the two (the first is on line 2)
 3: no listener: there is nothing to serve; add a [[listener]] table with name, tenant, address and plugin`},
 		{"table into a value", "[host]\na = 1\na.b = 2\n", `3: not valid TOML: Key 'host.a' has already been defined; give each key and each table once`},
-		{"value over a table", "[host]\na.b = 1\na = 2\n", `2: unknown table "a"; the keys of [host] are loops, state, grace, drain, connections, handshakes, pipes, log, log_level
+		{"value over a table", "[host]\na.b = 1\na = 2\n", `2: unknown table "a"; the keys of [host] are HOSTKEYS
 3: duplicate key "a"; keep one of the two (the first is on line 2)
 3: no listener: there is nothing to serve; add a [[listener]] table with name, tenant, address and plugin`},
 		{"control character", "[host]\nlog = \"\x01\"\n", `2: not valid TOML: TOML files cannot contain control characters: '0x01'; correct the line`},
@@ -59,7 +59,7 @@ func TestErrors(t *testing.T) {
 		{"another style", "+idleTimeout = \"1m\"\non-bad-data = \"log\"\n", `7: unknown key "idleTimeout"; did you mean "idle_timeout"?
 8: unknown key "on-bad-data"; did you mean "on_bad_data"?`},
 		{"swapped letters", "[host]\nlgo = \"text\"\n" + least, `2: unknown key "lgo"; did you mean "log"?`},
-		{"nothing near", "[host]\ncolour = 1\n" + least, `2: unknown key "colour"; the keys of [host] are loops, state, grace, drain, connections, handshakes, pipes, log, log_level`},
+		{"nothing near", "[host]\ncolour = 1\n" + least, `2: unknown key "colour"; the keys of [host] are HOSTKEYS`},
 		{"key of another table", "+memory = 1\nlog = 1\nconnections = 2\n", `7: unknown key "memory"; it belongs in [tenant.NAME]
 8: unknown key "log"; it belongs in [host]
 9: unknown key "connections"; it belongs in [host] or [tenant.NAME]`},
@@ -68,8 +68,8 @@ func TestErrors(t *testing.T) {
 3: unknown table "tennant"; did you mean "tenant"?
 4: unknown table "server"; the tables are [host], [tenant.NAME] and [[listener]]`},
 		{"misspelt config", "+[listener.confg]\nx = 1\n", `7: unknown table "confg"; did you mean "config"?`},
-		{"tenant with a point", "[tenant.a.b]\n" + least, `1: unknown table "b"; the keys of [tenant.a] are memory, cpu, stack, instances, mappings, timers, log_lines, log_bytes, connections, accept_rate, bandwidth, connect, dials, handshakes, upstreams; a tenant's name that has a point goes in quotes: [tenant."a.b"]`},
-		{"long key", "[host]\n" + long + " = 1\n" + least, `2: unknown key "` + long[:100] + `"...; the keys of [host] are loops, state, grace, drain, connections, handshakes, pipes, log, log_level`},
+		{"tenant with a point", "[tenant.a.b]\n" + least, `1: unknown table "b"; the keys of [tenant.a] are TENANTKEYS; a tenant's name that has a point goes in quotes: [tenant."a.b"]`},
+		{"long key", "[host]\n" + long + " = 1\n" + least, `2: unknown key "` + long[:100] + `"...; the keys of [host] are HOSTKEYS`},
 		{"line of the second listener", least + "[[listener]]\nname = \"b\"\n\ntenant = \"acme\"\naddress = \"fd://3\"\nplugin = \"echo.wasm\"\nconfig = \"\"\"\n\n\"\"\"\nbaklog = 3\n", `13: config = "\n" is text; write a table [listener.config] for the plugin, of at most 64KiB as JSON
 16: unknown key "baklog"; did you mean "backlog"?`},
 
@@ -248,6 +248,7 @@ linger = 07:32:00
 			}
 			got := strings.ReplaceAll(err.Error(), dir, "DIR")
 			want := "b.toml:" + strings.ReplaceAll(test.want, "\n", "\nb.toml:")
+			want = strings.NewReplacer("HOSTKEYS", strings.Join(fieldNames(hostFields), ", "), "TENANTKEYS", strings.Join(fieldNames(tenantFields), ", ")).Replace(want)
 			if got != want {
 				t.Errorf("got:\n%s\nwant:\n%s", got, want)
 			}

@@ -21,13 +21,15 @@ type field[T any] struct {
 	required string
 	// instead is a key that makes a required one unnecessary where it is given.
 	instead string
-	// note explains the value to the reader of WriteLimits, and from says where it is from
-	// when it was not given; "" is "default".
-	note, from string
-	read       func(t *T, v *value)
+	// from says where the value is from when it was not given; "" is "default".
+	from string
+	read func(t *T, v *value)
 	// show gives the value in TOML. "" leaves the key out, and what begins
-	// with '#' is a remark to print instead.
-	show func(t *T) string
+	// with '#' is a remark to print instead. raw is show of a listener's key also where it
+	// means nothing.
+	show, raw func(t *T) string
+
+	columns
 }
 
 // value is one value of the file on its way into the Config.
@@ -179,9 +181,9 @@ func intField[T any](name string, lo, hi int, zero string, at func(*T) *int) fie
 		want += " (" + note + ")"
 	}
 	return field[T]{
-		name: name,
-		want: want,
-		note: note,
+		name:    name,
+		want:    want,
+		columns: columns{note: note},
 		read: func(t *T, v *value) {
 			n, ok := v.v.(int64)
 			switch {

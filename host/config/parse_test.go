@@ -47,29 +47,22 @@ plugin = "echo.wasm"
 func TestDefaults(t *testing.T) {
 	c := mustParse(t, least)
 	dir := plugins(t)
-	want := &Config{
-		File: "b.toml",
-		Host: Host{State: filepath.Join(dir, "state"), Drain: 10 * time.Second, Handshakes: 4096, Pipes: 1024, Log: "auto", LogLevel: "info"},
-		Tenants: []Tenant{{
-			Name: "acme", Memory: 256 << 20, CPU: 1, Stack: 4 << 20, Timers: 100_000, LogLines: 200, LogBytes: 128 << 10, Connections: 1000, AcceptRate: 200, Bandwidth: 64 << 20, Dials: 64, Upstreams: 1000, Handshakes: 1000,
-			Line: 1, lines: map[string]int{},
-		}},
-		Listeners: []Listener{{
-			Name: "echo", Tenant: "acme", Address: Address{"tcp", "127.0.0.1:7001"}, Plugin: filepath.Join(dir, "echo.wasm"),
-			Instance: "connection", Shape: "events", Snapshot: true, IdleTimeout: 5 * time.Minute, ConnectTimeout: 10 * time.Second, EventTimeout: time.Second, RouteTimeout: 10 * time.Second,
-			PerSourcePrefix: 64, FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
-			Linger: 10 * time.Second, Inbox: 64 << 10, OnBadData: "close", Backlog: 4096, Mode: 0o600,
-			Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
-			WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, Config: []byte("{}"), Line: 2,
-			lines: map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6},
-		}},
+	// What the defaults are, docs/CONFIG.md says, and TestDocs sees to it.
+	host, tenant, listener := newDecoder("", dir, nil).newHost(), DefaultTenant("acme"), DefaultListener()
+	if host.Drain != 10*time.Second || tenant.Memory != 256<<20 || listener.IdleTimeout != 5*time.Minute || string(listener.Config) != "{}" || !listener.Snapshot || listener.Mode != 0o600 {
+		t.Errorf("the defaults are %+v, %+v, %+v", host, tenant, listener)
 	}
+	host.lines = c.Host.lines
+	tenant.Line, tenant.lines = 1, map[string]int{}
+	listener.Name, listener.Tenant, listener.Address, listener.Plugin = "echo", "acme", Address{"tcp", "127.0.0.1:7001"}, filepath.Join(dir, "echo.wasm")
+	listener.Line, listener.lines = 2, map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6}
+	want := &Config{File: "b.toml", Host: host, Tenants: []Tenant{tenant}, Listeners: []Listener{listener}}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
 }
 
-// everything gives each key a value that is not its default.
+// everything gives most keys a value that is not their default. TestEachRow does so for each.
 const everything = `# A file with every key.
 [host]
 loops = 3
@@ -164,30 +157,36 @@ func TestEveryKey(t *testing.T) {
 	line := func(text string) int { return lineIn(t, everything, text) }
 	c := mustParse(t, everything)
 	dir := plugins(t)
-	if got, want := c.Host, (Host{Loops: 3, State: "/var/lib/bulkhead", Drain: 90 * time.Second, Connections: 5000, Handshakes: 77, Pipes: 99, Log: "json", LogLevel: "warn", lines: c.Host.lines}); !reflect.DeepEqual(got, want) {
-		t.Errorf("host: got %+v, want %+v", got, want)
+	host := newDecoder("", dir, nil).newHost()
+	host.Loops, host.State, host.Drain, host.Connections, host.Handshakes, host.Pipes = 3, "/var/lib/bulkhead", 90*time.Second, 5000, 77, 99
+	host.Log, host.LogLevel, host.lines = "json", "warn", c.Host.lines
+	if !reflect.DeepEqual(c.Host, host) {
+		t.Errorf("host: got %+v, want %+v", c.Host, host)
 	}
 	if len(c.Tenants) != 2 || c.Tenants[0].Name != "acme" || c.Tenants[1].Name != "zeta" {
 		t.Fatalf("tenants not sorted by name: %+v", c.Tenants)
 	}
 	acme := c.Tenants[0]
 	acme.lines = nil
-	if want := (Tenant{Name: "acme", Memory: 64 << 20, CPU: 0.5, Stack: 1 << 20, Instances: 11, Mappings: 12, Timers: 12, LogLines: 0.5, LogBytes: 1 << 20, Connections: 10, AcceptRate: 0.5, Bandwidth: 10 << 20, Connect: []string{"db.internal:5432", "10.0.0.0/8:443"}, Dials: 3, Upstreams: 4, Handshakes: 5, Line: line("[tenant.acme]")}); !reflect.DeepEqual(acme, want) {
-		t.Errorf("tenant: got %+v, want %+v", acme, want)
+	tenant := DefaultTenant("acme")
+	tenant.Memory, tenant.CPU, tenant.Stack, tenant.Instances, tenant.Mappings, tenant.Timers = 64<<20, 0.5, 1<<20, 11, 12, 12
+	tenant.LogLines, tenant.LogBytes, tenant.Connections, tenant.AcceptRate, tenant.Bandwidth = 0.5, 1<<20, 10, 0.5, 10<<20
+	tenant.Connect, tenant.Dials, tenant.Upstreams, tenant.Handshakes = []string{"db.internal:5432", "10.0.0.0/8:443"}, 3, 4, 5
+	tenant.Line = line("[tenant.acme]")
+	if !reflect.DeepEqual(acme, tenant) {
+		t.Errorf("tenant: got %+v, want %+v", acme, tenant)
 	}
 	a := c.Listeners[0]
 	lines := a.lines
 	a.lines = nil
-	want := Listener{
-		Name: "a", Tenant: "acme", Address: Address{"unix", filepath.Join(dir, "run/a.sock")}, Plugin: filepath.Join(dir, "echo.wasm"),
-		PluginSHA256: "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476",
-		Instance:     "listener", Shape: "events", Snapshot: true, IdleTimeout: time.Hour, ConnectTimeout: 3 * time.Second, EventTimeout: 250 * time.Millisecond, RouteTimeout: 10 * time.Second,
-		PerSource: 20, PerSourceRate: 0.5, PerSourcePrefix: 56, FirstByteTimeout: time.Minute, WriteTimeout: time.Minute, MinRate: 100, Lifetime: 24 * time.Hour,
-		Inbox: 8192, OnBadData: "log", Backlog: 16, Mode: 0o660, Owner: "www-data:100",
-		Keepalive: 15 * time.Second, UserTimeout: 30 * time.Second, NotSent: 256 << 10,
-		WaitingDatagrams: 1024, WaitingBytes: 1 << 20, ReceiveBuffer: 1 << 20, Line: line(`name = "a"`) - 1,
-		Config: []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`),
-	}
+	want := DefaultListener()
+	want.Name, want.Tenant, want.Address, want.Plugin = "a", "acme", Address{"unix", filepath.Join(dir, "run/a.sock")}, filepath.Join(dir, "echo.wasm")
+	want.PluginSHA256 = "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476"
+	want.Instance, want.IdleTimeout, want.ConnectTimeout, want.EventTimeout, want.Linger = "listener", time.Hour, 3*time.Second, 250*time.Millisecond, 0
+	want.PerSource, want.PerSourceRate, want.PerSourcePrefix = 20, 0.5, 56
+	want.Inbox, want.OnBadData, want.Backlog, want.Mode, want.Owner = 8192, "log", 16, 0o660, "www-data:100"
+	want.Line = line(`name = "a"`) - 1
+	want.Config = []byte(`{"day":"1979-05-27","deep":{"a":true,"b":[1,{"x":"y"}]},"f":1.5,"greeting":"<hello> é","local":"07:32:00","n":9007199254740993,"when":"1979-05-27T07:32:00Z"}`)
 	if !reflect.DeepEqual(a, want) {
 		t.Errorf("listener a:\ngot  %+v\nwant %+v\nconfig %s", a, want, a.Config)
 	}

@@ -21,7 +21,7 @@ var (
 			l.Args = v.texts(func(string) bool { return true })
 		},
 		show: func(l *Listener) string { return tomlList(l.Args) },
-	}.with(programsOnly)
+	}.is(columns{when: programs, of: ofService, reload: newGeneration})
 
 	envField = field[Listener]{
 		name: "env",
@@ -30,7 +30,7 @@ var (
 			l.Env = v.texts(func(s string) bool { return strings.IndexByte(s, '=') > 0 })
 		},
 		show: func(l *Listener) string { return tomlList(l.Env) },
-	}.with(programsOnly)
+	}.is(columns{when: programs, of: ofService, reload: newGeneration})
 
 	folderField = field[Listener]{
 		name: "folder",
@@ -42,19 +42,8 @@ var (
 			}
 			return tomlString(l.Folder)
 		},
-	}.with(programsOnly)
+	}.is(columns{when: programs, of: ofService, reload: newGeneration})
 )
-
-// programsOnly keeps a key out of the limits of a listener whose plugin is no program.
-func programsOnly(f *field[Listener]) {
-	show := f.show
-	f.show = func(l *Listener) string {
-		if l.Shape != "stdio" {
-			return ""
-		}
-		return show(l)
-	}
-}
 
 // texts gives the value as a list of texts that a program can be given.
 func (v *value) texts(good func(string) bool) []string {

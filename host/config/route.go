@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"bulkhead/host/config/keylines"
 	"bulkhead/host/hello"
@@ -35,10 +34,6 @@ const (
 	maxRoutes  = 1024
 	maxEntries = 1024 // of one sni
 )
-
-// listenersOwn are the keys of a listener that are about its socket, or about all of its
-// connections before they have a route. The others are a route's, too.
-var listenersOwn = []string{"name", "address", "proxy_from", "per_source", "per_source_rate", "per_source_prefix", "route", "route_timeout", "backlog", "waiting_datagrams", "waiting_bytes", "receive_buffer", "send_buffer", "group", "interface", "source", "mode", "owner", "keepalive", "user_timeout", "notsent_lowat", "tls"}
 
 // routeFields are the keys of [[listener.route]].
 var routeFields = append([]field[Route]{
@@ -81,15 +76,14 @@ var routeFields = append([]field[Route]{
 func sharedFields() []field[Route] {
 	var all []field[Route]
 	for _, f := range listenerFields {
-		if slices.Contains(listenersOwn, f.name) {
+		if f.of != ofService {
 			continue
 		}
 		all = append(all, field[Route]{
-			name: f.name, want: strings.ReplaceAll(f.want, "[listener.config]", "[listener.route.config]"), note: f.note, from: "the listener's",
-			read: func(r *Route, v *value) { f.read(&r.Listener, v) },
-			show: func(r *Route) string {
-				return strings.ReplaceAll(f.show(&r.Listener), "[listener.config]", "[listener.route.config]")
-			},
+			name: f.name, want: asRoute(f.want), from: "the listener's",
+			read:    func(r *Route, v *value) { f.read(&r.Listener, v) },
+			show:    func(r *Route) string { return asRoute(f.show(&r.Listener)) },
+			columns: f.columns,
 		})
 	}
 	return all

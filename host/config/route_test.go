@@ -154,7 +154,7 @@ func TestRouteErrors(t *testing.T) {
 		{"a certificate", "[[listener.route]]\n[listener.route.tls]\ncert = \"x\"\nmin_vresion = 1\n", `10: unknown key "min_vresion"; did you mean "min_version"?`},
 		{"no certificate", "[[listener.route]]\n[listener.route.tls]\n", `8: [listener.route.tls]: there is no certificate, or two kinds of them; give a cert and a key, or self_signed; mend the file, or name another`},
 		{"too many", strings.Repeat("[[listener.route]]\n", 1025), `7: the listener has 1025 routes; keep it to 1024`},
-		{"datagrams", "udp", `7: routes are for connections, and address is "udp://127.0.0.1:7001"; listen on TCP or a unix socket, or leave the routes out`},
+		{"datagrams", "udp", `7: [[listener.route]] is for streams, and address is "udp://127.0.0.1:7001"; leave it out, or listen on tcp://`},
 		{"no plugin at all", "plugin", `6: [[listener.route]] has no plugin; add plugin = "FILE.wasm", here or to the listener`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestRouteErrors(t *testing.T) {
 
 func TestRouteWarnings(t *testing.T) {
 	c := mustParse(t, least+"[[listener.route]]\nfirst = [\"x\"]\n[listener.route.config]\ninbox = 1\n")
-	want := `b.toml:9: inbox stands in [listener.route.config], so it goes to the plugin and the route keeps its default; move inbox above [listener.route.config] if it is meant for the route`
+	want := `b.toml:9: inbox stands in [listener.route.config], so it goes to the plugin and the route keeps the listener's; move inbox above [listener.route.config] if it is meant for the route`
 	if got := Errors(c.Warnings).Error(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}

@@ -20,32 +20,28 @@ import (
 
 // newHost gives the defaults of [host].
 func (d *decoder) newHost() Host {
-	return Host{
-		State: filepath.Join(d.dir, "state"),
-		Drain: 10 * time.Second,
-
-		Handshakes: 4096,
-		Pipes:      1024,
-		Log:        "auto",
-		LogLevel:   "info",
-	}
+	h := Host{State: filepath.Join(d.dir, "state")}
+	setDefaults(&h, hostFields)
+	return h
 }
 
 var hostFields = []field[Host]{
-	intField("loops", 0, 1024, "one per CPU", func(h *Host) *int { return &h.Loops }),
+	intField("loops", 0, 1024, "one per CPU", func(h *Host) *int { return &h.Loops }).is(columns{reload: restart}),
 	{
 		name: "state",
 		want: "the path of a folder, which need not exist yet",
 		read: readState,
 		show: func(h *Host) string { return tomlString(h.State) },
+
+		columns: columns{reload: restart},
 	},
-	durationField("grace", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Grace }),
-	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }),
-	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }),
-	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }),
-	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }),
-	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }),
-	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }),
+	durationField("grace", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Grace }).is(columns{reload: inPlace}),
+	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }).is(columns{deflt: "10s", reload: inPlace}),
+	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }).is(columns{reload: inPlace}),
+	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }).is(columns{deflt: 4096, reload: inPlace}),
+	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }).is(columns{deflt: 1024, reload: inPlace}),
+	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: restart}),
+	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: inPlace}),
 }
 
 // maxConnections bounds every count of connections.
@@ -63,99 +59,43 @@ const maxTimers = 100_000_000
 // DefaultTenant gives the limits of a tenant of which a file says nothing, for
 // programs that make a Config themselves.
 func DefaultTenant(name string) Tenant {
-	return Tenant{
-		Name:        name,
-		Memory:      256 * mib,
-		CPU:         1,
-		Stack:       4 * mib,
-		Timers:      100_000,
-		LogLines:    200,
-		LogBytes:    128 * kib,
-		Connections: 1000,
-		Dials:       64,
-		Upstreams:   1000,
-		Handshakes:  1000,
-		AcceptRate:  200,
-		Bandwidth:   64 * mib,
-	}
+	t := Tenant{Name: name}
+	setDefaults(&t, tenantFields)
+	return t
 }
 
 var tenantFields = []field[Tenant]{
-	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }),
-	numberField("cpu", 0.01, 1024, func(t *Tenant) *float64 { return &t.CPU }).with(func(f *field[Tenant]) {
-		f.note = "cores"
-	}),
-	sizeField("stack", 64*kib, 64*mib, "4MiB", func(t *Tenant) *int { return &t.Stack }).with(func(f *field[Tenant]) {
-		f.note = "of one call"
-	}),
-	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }),
-	intField("mappings", 0, maxMappings, "its share", func(t *Tenant) *int { return &t.Mappings }),
-	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }),
-	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).with(func(f *field[Tenant]) {
-		f.note = "a second"
-	}),
-	rateField("log_bytes", kib, gib, "64KiB/s", func(t *Tenant) *int64 { return &t.LogBytes }).with(func(f *field[Tenant]) {
-		f.note = "as they stand in the log"
-	}),
-	intField("connections", 1, maxConnections, "", func(t *Tenant) *int { return &t.Connections }),
-	numberField("accept_rate", 0.1, 1_000_000, func(t *Tenant) *float64 { return &t.AcceptRate }).with(func(f *field[Tenant]) {
-		f.note = "connections a second"
-	}),
-	rateField("bandwidth", kib, 1024*gib, "10MiB/s", func(t *Tenant) *int64 { return &t.Bandwidth }).with(func(f *field[Tenant]) {
-		f.note = "each way"
-	}),
+	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }).is(columns{deflt: "256MiB", reload: inPlace}),
+	numberField("cpu", 0.01, 1024, func(t *Tenant) *float64 { return &t.CPU }).is(columns{deflt: 1, reload: inPlace, note: "cores"}),
+	sizeField("stack", 64*kib, 64*mib, "4MiB", func(t *Tenant) *int { return &t.Stack }).is(columns{deflt: "4MiB", reload: inPlace, note: "of one call"}),
+	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }).is(columns{reload: inPlace}),
+	intField("mappings", 0, maxMappings, "its share", func(t *Tenant) *int { return &t.Mappings }).is(columns{reload: inPlace}),
+	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }).is(columns{deflt: 100_000, reload: inPlace}),
+	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).is(columns{deflt: 200, reload: inPlace, note: "a second"}),
+	rateField("log_bytes", kib, gib, "64KiB/s", func(t *Tenant) *int64 { return &t.LogBytes }).is(columns{deflt: "128KiB/s", reload: inPlace, note: "as they stand in the log"}),
+	intField("connections", 1, maxConnections, "", func(t *Tenant) *int { return &t.Connections }).is(columns{deflt: 1000, reload: inPlace}),
+	numberField("accept_rate", 0.1, 1_000_000, func(t *Tenant) *float64 { return &t.AcceptRate }).is(columns{deflt: 200, reload: inPlace, note: "connections a second"}),
+	rateField("bandwidth", kib, 1024*gib, "10MiB/s", func(t *Tenant) *int64 { return &t.Bandwidth }).is(columns{deflt: "64MiB/s", reload: inPlace, note: "each way"}),
 	{
 		name: "connect",
 		want: `a list of at most 256 of HOST:PORT, NETWORK/BITS:PORT and unix:///PATH, like ["db.example.com:5432", "10.0.0.0/8:443"]`,
 		read: readConnect,
 		show: func(t *Tenant) string { return tomlList(t.Connect) },
+
+		columns: columns{reload: inPlace},
 	},
-	intField("dials", 1, maxConnections, "", func(t *Tenant) *int { return &t.Dials }).with(func(f *field[Tenant]) {
-		f.note = "under way at once"
-	}),
-	intField("handshakes", 1, maxConnections, "", func(t *Tenant) *int { return &t.Handshakes }).with(func(f *field[Tenant]) {
-		f.note = "under way at once"
-	}),
-	intField("upstreams", 1, maxConnections, "", func(t *Tenant) *int { return &t.Upstreams }).with(func(f *field[Tenant]) {
-		f.note = "dialled connections"
-	}),
+	intField("dials", 1, maxConnections, "", func(t *Tenant) *int { return &t.Dials }).is(columns{deflt: 64, reload: inPlace, note: "under way at once"}),
+	intField("handshakes", 1, maxConnections, "", func(t *Tenant) *int { return &t.Handshakes }).is(columns{deflt: 1000, reload: inPlace, note: "under way at once"}),
+	intField("upstreams", 1, maxConnections, "", func(t *Tenant) *int { return &t.Upstreams }).is(columns{deflt: 1000, reload: inPlace, note: "dialled connections"}),
 }
 
 // DefaultListener gives the settings of a listener of which a file says
 // nothing, for programs that make a Config themselves: Name, Tenant, Address and
 // Plugin are left to them.
 func DefaultListener() Listener {
-	return Listener{
-		Instance:    "connection",
-		Shape:       "events",
-		Snapshot:    true,
-		IdleTimeout: 5 * time.Minute,
-
-		PerSourcePrefix: 64,
-
-		FirstByteTimeout: time.Minute,
-		WriteTimeout:     time.Minute,
-		Lifetime:         24 * time.Hour,
-		MinRate:          100,
-
-		ConnectTimeout: 10 * time.Second,
-		EventTimeout:   time.Second,
-		RouteTimeout:   10 * time.Second,
-		Linger:         10 * time.Second,
-		Inbox:          64 * kib,
-
-		WaitingDatagrams: 1024,
-		WaitingBytes:     mib,
-		ReceiveBuffer:    mib,
-
-		OnBadData:   "close",
-		Backlog:     4096,
-		Mode:        0o600,
-		Keepalive:   15 * time.Second,
-		UserTimeout: 30 * time.Second,
-		NotSent:     256 * kib,
-		Config:      []byte("{}"),
-	}
+	var l Listener
+	setDefaults(&l, listenerFields)
+	return l
 }
 
 // DatagramIdleTimeout is the idle timeout of a UDP listener of which a file does not say
@@ -166,7 +106,7 @@ const DatagramIdleTimeout = 30 * time.Second
 // DatagramSendBuffer is the send buffer of a UDP listener of which a file does not say it.
 const DatagramSendBuffer = 256 * kib
 
-var listenerFields = []field[Listener]{
+var listenerFields = listenerKeys([]field[Listener]{
 	{
 		name:     "name",
 		want:     nameForm,
@@ -181,6 +121,8 @@ var listenerFields = []field[Listener]{
 			}
 		},
 		show: func(l *Listener) string { return tomlString(l.Name) },
+
+		columns: columns{of: ofListener, reload: newListener},
 	},
 	{
 		name:     "tenant",
@@ -196,6 +138,8 @@ var listenerFields = []field[Listener]{
 			}
 		},
 		show: func(l *Listener) string { return tomlString(l.Tenant) },
+
+		columns: columns{of: ofService, reload: newGeneration},
 	},
 	{
 		name:     "address",
@@ -212,6 +156,8 @@ var listenerFields = []field[Listener]{
 			}
 		},
 		show: func(l *Listener) string { return tomlString(l.Address.String()) },
+
+		columns: columns{of: ofSocket, reload: newSocket},
 	},
 	{
 		name:     "plugin",
@@ -225,6 +171,8 @@ var listenerFields = []field[Listener]{
 			}
 			return tomlString(l.Plugin)
 		},
+
+		columns: columns{of: ofService, reload: newGeneration},
 	},
 	{
 		name: "plugin_sha256",
@@ -244,18 +192,12 @@ var listenerFields = []field[Listener]{
 			}
 			return tomlString(l.PluginSHA256)
 		},
+
+		columns: columns{of: ofService, reload: inPlace},
 	},
-	choiceField("instance", []string{"connection", "loop", "listener"}, func(l *Listener) *string { return &l.Instance }),
-	choiceField("shape", []string{"events", "stdio"}, func(l *Listener) *string { return &l.Shape }),
-	boolField("snapshot", func(l *Listener) *bool { return &l.Snapshot }).with(func(f *field[Listener]) {
-		show := f.show
-		f.show = func(l *Listener) string {
-			if !l.copies() {
-				return ""
-			}
-			return show(l)
-		}
-	}),
+	choiceField("instance", []string{"connection", "loop", "listener"}, func(l *Listener) *string { return &l.Instance }).is(columns{deflt: "connection", of: ofService, reload: newGeneration}),
+	choiceField("shape", []string{"events", "stdio"}, func(l *Listener) *string { return &l.Shape }).is(columns{deflt: "events", of: ofService, reload: newGeneration}),
+	boolField("snapshot", func(l *Listener) *bool { return &l.Snapshot }).is(columns{deflt: true, when: copies, of: ofService, reload: newGeneration}),
 	argsField, envField, folderField,
 	{
 		name: "proxy_from",
@@ -272,49 +214,34 @@ var listenerFields = []field[Listener]{
 			l.ProxyFrom = list
 		},
 		show: func(l *Listener) string { return tomlList(l.ProxyFrom) },
+
+		columns: columns{of: ofListener, reload: inPlace},
 	},
-	intField("per_source", 0, maxConnections, "no bound", func(l *Listener) *int { return &l.PerSource }).with(func(f *field[Listener]) {
-		f.note = "connections of one address; 0: no bound"
-	}),
-	numberField("per_source_rate", 0, 1_000_000, func(l *Listener) *float64 { return &l.PerSourceRate }).with(func(f *field[Listener]) {
-		f.note = "new ones a second; 0: no bound"
-	}),
-	intField("per_source_prefix", 1, 128, "", func(l *Listener) *int { return &l.PerSourcePrefix }).with(func(f *field[Listener]) {
-		f.note = "bits of an IPv6 address"
-	}),
-	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }),
-	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }).with(streamsOnly),
-	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }).with(streamsOnly),
-	rateField("min_rate", 0, mib, "100B/s", func(l *Listener) *int64 { return &l.MinRate }).with(func(f *field[Listener]) {
-		f.note = "while the peer owes something; 0B/s: none"
-	}).with(streamsOnly),
-	durationField("lifetime", time.Second, 8760*time.Hour, time.Millisecond, "no limit", "24h", func(l *Listener) *time.Duration { return &l.Lifetime }),
-	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }),
-	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).with(func(f *field[Listener]) {
-		f.note = "of CPU time"
-	}),
-	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }),
-	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }),
-	intField("waiting_datagrams", 1, 65535, "", func(l *Listener) *int { return &l.WaitingDatagrams }).with(func(f *field[Listener]) {
-		f.note = "of one peer, while its handler takes none"
-	}).with(datagramsOnly),
-	sizeField("waiting_bytes", 4*kib, 8*mib, "1MiB", func(l *Listener) *int { return &l.WaitingBytes }).with(func(f *field[Listener]) {
-		f.note = "of one peer, while its handler takes none"
-	}).with(datagramsOnly),
-	sizeField("receive_buffer", 4*kib, 64*mib, "1MiB", func(l *Listener) *int { return &l.ReceiveBuffer }).with(func(f *field[Listener]) {
-		f.note = "the kernel may hold less"
-	}).with(datagramsOnly),
-	sizeField("send_buffer", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).with(func(f *field[Listener]) {
-		f.note = "0B: the kernel's own"
+	intField("per_source", 0, maxConnections, "no bound", func(l *Listener) *int { return &l.PerSource }).is(columns{of: ofListener, reload: inPlace, note: "connections of one address; 0: no bound"}),
+	numberField("per_source_rate", 0, 1_000_000, func(l *Listener) *float64 { return &l.PerSourceRate }).is(columns{of: ofListener, reload: inPlace, note: "new ones a second; 0: no bound"}),
+	intField("per_source_prefix", 1, 128, "", func(l *Listener) *int { return &l.PerSourcePrefix }).is(columns{deflt: 64, of: ofListener, reload: inPlace, note: "bits of an IPv6 address"}),
+	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }).is(columns{deflt: "5m", overUDP: formatDuration(DatagramIdleTimeout), of: ofService, reload: inPlace}),
+	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }).is(columns{deflt: "1m", on: streams, of: ofService, reload: inPlace}),
+	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }).is(columns{deflt: "1m", on: streams, of: ofService, reload: inPlace}),
+	rateField("min_rate", 0, mib, "100B/s", func(l *Listener) *int64 { return &l.MinRate }).is(columns{deflt: "100B/s", on: streams, of: ofService, reload: inPlace, note: "while the peer owes something; 0B/s: none"}),
+	durationField("lifetime", time.Second, 8760*time.Hour, time.Millisecond, "no limit", "24h", func(l *Listener) *time.Duration { return &l.Lifetime }).is(columns{deflt: "24h", of: ofService, reload: inPlace}),
+	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }).is(columns{deflt: "10s", of: ofService, reload: inPlace}),
+	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).is(columns{deflt: "1s", of: ofService, reload: inPlace, note: "of CPU time"}),
+	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }).is(columns{deflt: "10s", of: ofService, reload: inPlace}),
+	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }).is(columns{deflt: "64KiB", of: ofService, reload: inPlace}),
+	intField("waiting_datagrams", 1, 65535, "", func(l *Listener) *int { return &l.WaitingDatagrams }).is(columns{deflt: 1024, on: udp, of: ofSocket, reload: inPlace, note: "of one peer, while its handler takes none"}),
+	sizeField("waiting_bytes", 4*kib, 8*mib, "1MiB", func(l *Listener) *int { return &l.WaitingBytes }).is(columns{deflt: "1MiB", on: udp, of: ofSocket, reload: inPlace, note: "of one peer, while its handler takes none"}),
+	sizeField("receive_buffer", 4*kib, 64*mib, "1MiB", func(l *Listener) *int { return &l.ReceiveBuffer }).is(columns{deflt: "1MiB", on: udp, of: ofSocket, reload: inPlace, note: "the kernel may hold less"}),
+	sizeField("send_buffer", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).is(columns{overUDP: formatSize(DatagramSendBuffer), on: tcp | udp, of: ofSocket, reload: inPlace, note: "0B: the kernel's own"}),
+	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Group }).is(columns{on: udp, of: ofSocket, reload: newSocket}).with(func(f *field[Listener]) {
 		show := f.show
 		f.show = func(l *Listener) string {
-			if l.Address.Network == "unix" {
+			if len(l.Group) == 0 {
 				return ""
 			}
 			return show(l)
 		}
 	}),
-	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Group }),
 	{
 		name: "interface",
 		want: `the name of a network interface, like "eth0"`,
@@ -328,30 +255,24 @@ var listenerFields = []field[Listener]{
 			}
 		},
 		show: func(l *Listener) string {
-			switch {
-			case len(l.Group) == 0:
-				return ""
-			case l.Interface == "":
+			if l.Interface == "" {
 				return "# interface is not given: the system chooses one for each group"
 			}
 			return tomlString(l.Interface)
 		},
+
+		columns: columns{on: udp, when: hasGroup, of: ofSocket, reload: newSocket},
 	},
-	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Source }),
-	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }),
-	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).with(func(f *field[Listener]) {
-		f.note = "the kernel may make it shorter"
-	}).with(streamsOnly),
+	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Source }).is(columns{on: udp, when: hasGroup, of: ofSocket, reload: newSocket}),
+	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }).is(columns{deflt: "close", of: ofService, reload: inPlace}),
+	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).is(columns{deflt: 4096, on: streams, of: ofSocket, reload: inPlace, note: "the kernel may make it shorter"}),
 	{
 		name: "mode",
 		want: `octal digits in quotes from "0000" to "0777", like "0660"`,
 		read: readMode,
-		show: func(l *Listener) string {
-			if !l.Address.socketFile() {
-				return ""
-			}
-			return tomlString(fmt.Sprintf("%04o", l.Mode.Perm()))
-		},
+		show: func(l *Listener) string { return tomlString(fmt.Sprintf("%04o", l.Mode.Perm())) },
+
+		columns: columns{deflt: "0600", on: unixFile, of: ofSocket, reload: inPlace},
 	},
 	{
 		name: "owner",
@@ -366,40 +287,33 @@ var listenerFields = []field[Listener]{
 			}
 		},
 		show: func(l *Listener) string {
-			switch {
-			case !l.Address.socketFile():
-				return ""
-			case l.Owner == "":
+			if l.Owner == "" {
 				return "# owner is not given: the socket belongs to whoever runs the host"
 			}
 			return tomlString(l.Owner)
 		},
+
+		columns: columns{on: unixFile, of: ofSocket, reload: inPlace},
 	},
-	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).with(tcpOnly),
-	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).with(tcpOnly),
-	sizeField("notsent_lowat", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.NotSent }).with(tcpOnly).with(func(f *field[Listener]) {
-		f.note = "0B: the kernel's default"
-	}),
+	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).is(columns{deflt: "15s", on: tcp, of: ofSocket, reload: inPlace}),
+	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).is(columns{deflt: "30s", on: tcp, of: ofSocket, reload: inPlace}),
+	sizeField("notsent_lowat", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.NotSent }).is(columns{deflt: "256KiB", on: tcp, of: ofSocket, reload: inPlace, note: "0B: the kernel's default"}),
 	{
 		name: "route",
 		want: "tables [[listener.route]]",
 		read: func(*Listener, *value) {},           // when the listener's own keys have been read
 		show: func(*Listener) string { return "" }, // tables of their own
+
+		columns: columns{on: streams, of: ofListener, reload: inPlace, table: "[[listener.route]]"},
 	},
-	durationField("route_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.RouteTimeout }).with(func(f *field[Listener]) {
-		show := f.show
-		f.show = func(l *Listener) string {
-			if len(l.Routes) == 0 {
-				return ""
-			}
-			return show(l)
-		}
-	}),
+	durationField("route_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.RouteTimeout }).is(columns{deflt: "10s", on: streams, when: hasRoutes, of: ofListener, reload: inPlace}),
 	{
 		name: "tls",
 		want: "a table [listener.tls] with cert and key",
 		read: readTLS,
 		show: func(*Listener) string { return "" }, // a table of its own
+
+		columns: columns{on: streams, of: ofListener, reload: inPlace, table: "[listener.tls]"},
 	},
 	{
 		name: "config",
@@ -408,19 +322,10 @@ var listenerFields = []field[Listener]{
 		show: func(l *Listener) string {
 			return fmt.Sprintf("# [listener.config] is %d bytes as JSON, of at most %s", len(l.Config), formatSize(maxGuestConfig))
 		},
-	},
-}
 
-// streamsOnly keeps a key out of the limits of a UDP listener.
-func streamsOnly(f *field[Listener]) {
-	show := f.show
-	f.show = func(l *Listener) string {
-		if l.Address.Datagrams() {
-			return ""
-		}
-		return show(l)
-	}
-}
+		columns: columns{deflt: map[string]any{}, of: ofService, reload: newGeneration, table: "[listener.config]"},
+	},
+})
 
 // addressesField is a list of IP addresses for a UDP listener's groups.
 func addressesField(name, want string, good func(netip.Addr) bool, problem string, at func(l *Listener) *[]netip.Addr) field[Listener] {
@@ -447,38 +352,12 @@ func addressesField(name, want string, good func(netip.Addr) bool, problem strin
 			*at(l) = all
 		},
 		show: func(l *Listener) string {
-			if len(l.Group) == 0 {
-				return ""
-			}
 			var list []string
 			for _, a := range *at(l) {
 				list = append(list, a.String())
 			}
 			return tomlList(list)
 		},
-	}
-}
-
-// datagramsOnly keeps a key out of the limits of a listener of streams. An inherited socket
-// may be of either kind: where the file says the key, it is one of UDP.
-func datagramsOnly(f *field[Listener]) {
-	show := f.show
-	f.show = func(l *Listener) string {
-		if _, given := l.lines[f.name]; !l.Address.Datagrams() && !(given && l.Address.Network == "fd") {
-			return ""
-		}
-		return show(l)
-	}
-}
-
-// tcpOnly keeps a key out of the limits of a listener that is surely not TCP.
-func tcpOnly(f *field[Listener]) {
-	show := f.show
-	f.show = func(l *Listener) string {
-		if l.Address.Network == "unix" || l.Address.Datagrams() {
-			return ""
-		}
-		return show(l)
 	}
 }
 

@@ -92,9 +92,7 @@ var tlsFields = []field[TLS]{
 		},
 		show: func(t *TLS) string { return tomlList(t.ALPN) },
 	},
-	boolField("starttls", func(t *TLS) *bool { return &t.StartTLS }).with(func(f *field[TLS]) {
-		f.note = "true: only what the handler asks for, with makessl"
-	}),
+	boolField("starttls", func(t *TLS) *bool { return &t.StartTLS }).is(columns{note: "true: only what the handler asks for, with makessl"}),
 	filesField("ticket_keys", func(t *TLS) *[]string { return &t.TicketKeys }).with(func(f *field[TLS]) {
 		f.want = "the path of a file of 32 to 4096 random bytes, or a list of up to 64"
 	}),
