@@ -1,17 +1,139 @@
 package wasi
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 var le = binary.LittleEndian
 
-// nonBlocking is the flag of a descriptor that no call is to wait for.
-const nonBlocking = 1 << 2
+const (
+	// streams is how many descriptors are streams when a program starts: 0 to 2.
+	streams = 3
+	// preopened is the descriptor that a program's folder has when it starts.
+	preopened = streams
+	// mostFiles is how many files and folders a program may have open. They cost the host a
+	// few words each.
+	mostFiles = 256
+)
 
-// streamKind is what a stream is: standard input is a connection, and no terminal. Standard
-// output passes for a terminal, since C libraries keep back what is written to anything else
+// Flags of descriptors.
+const (
+	nonBlocking = 1 << 2 // no call is to wait
+	flagsAll    = 1<<5 - 1
+)
+
+// The kinds of files.
+const (
+	kindCharacterDevice = 2
+	kindFolder          = 3
+	kindRegular         = 4
+	kindStream          = 6
+	kindLink            = 7
+)
+
+// file is what a descriptor is for: a stream, or an open file or folder of a Folder.
+type file struct {
+	node               *node // nil: no file of a folder
+	at                 int64 // where it is read next
+	rights, inheriting uint64
+	flags              uint16
+	stream             int8 // which stream it is, of those that the System knows; closed: none
+	open               bool
+}
+
+// theStreams are the first descriptors of every program.
+var theStreams = [streams]file{
+	{rights: rightsInput, stream: 0, open: true},
+	{rights: rightsOutput, stream: 1, open: true},
+	{rights: rightsOutput, stream: 2, open: true},
+}
+
+// look is what a descriptor is for; nil: it is not open. What it gives may not be changed.
+func (p *Process) look(fd uint32) *file {
+	switch {
+	case p.files == nil && fd < streams:
+		return &theStreams[fd]
+	case p.files == nil && fd == preopened && p.Folder != nil:
+		return &p.Folder.opened
+	case fd < uint32(len(p.files)) && p.files[fd].open:
+		return &p.files[fd]
+	}
+	return nil
+}
+
+// own is look for who changes what it gives. Programs that change nothing share their table.
+func (p *Process) own(fd uint32) *file {
+	if p.look(fd) == nil {
+		return nil
+	}
+	if p.files == nil {
+		p.files = slices.Clone(theStreams[:])
+		if p.Folder != nil {
+			p.files = append(p.files, p.Folder.opened)
+		}
+	}
+	return &p.files[fd]
+}
+
+// free is a descriptor that is not open, above those of the streams. The caller must have
+// the process own its table.
+func (p *Process) free() (fd uint32, e Errno) {
+	for i := streams; i < len(p.files); i++ {
+		if !p.files[i].open {
+			return uint32(i), Success
+		}
+	}
+	if len(p.files) >= streams+mostFiles {
+		return 0, MFile
+	}
+	p.files = append(p.files, file{})
+	return uint32(len(p.files) - 1), Success
+}
+
+// streamOf is the stream that a descriptor is, and whether it is one.
+func (p *Process) streamOf(fd uint32) (*file, bool) {
+	f := p.look(fd)
+	return f, f != nil && f.node == nil
+}
+
+// onFile runs do for an open file or folder. Streams answer stream, and what is not open Badf.
+func onFile(stream Errno, do func(p *Process, f *file, s []uint64) Errno) func(*Process, []uint64) Errno {
+	return func(p *Process, s []uint64) Errno {
+		switch f := p.look(uint32(s[0])); {
+		case f == nil:
+			return Badf
+		case f.node == nil:
+			return stream
+		default:
+			return do(p, f, s)
+		}
+	}
+}
+
+// onOpen runs do for whatever is open, which do may change.
+func onOpen(do func(p *Process, f *file, s []uint64) Errno) func(*Process, []uint64) Errno {
+	return func(p *Process, s []uint64) Errno {
+		f := p.own(uint32(s[0]))
+		if f == nil {
+			return Badf
+		}
+		return do(p, f, s)
+	}
+}
+
+func fileError(e Errno) func(*Process, *file, []uint64) Errno {
+	return func(*Process, *file, []uint64) Errno { return e }
+}
+
+// kind is what it is. Standard input is a connection, and no terminal. Standard output
+// passes for a terminal, since C libraries keep back what is written to anything else
 // until a buffer is full, and a peer would wait for an answer.
-func streamKind(fd uint32) byte {
-	if fd == 0 {
+func (f *file) kind() byte {
+	switch {
+	case f.node != nil:
+		return f.node.kind()
+	case f.stream == 0:
 		return kindStream
 	}
 	return kindCharacterDevice
@@ -19,79 +141,79 @@ func streamKind(fd uint32) byte {
 
 func fdStat(p *Process, s []uint64) Errno {
 	out := at(p.System.Memory(), uint32(s[1]), 24)
-	fd := uint32(s[0])
-	f := p.file(fd)
+	f := p.look(uint32(s[0]))
 	switch {
-	case f == nil && !p.open(fd):
+	case f == nil:
 		return Badf
 	case out == nil:
 		return Fault
 	}
 	clear(out)
-	if f != nil {
-		out[0] = f.node.kind()
-		le.PutUint16(out[2:], f.flags)
-		// All of them, so that what is not allowed is asked for, and has its own error.
-		le.PutUint64(out[8:], rightsAll)
-		le.PutUint64(out[16:], rightsAll)
-		return Success
-	}
-	out[0] = streamKind(fd)
-	le.PutUint16(out[2:], p.flags[fd])
-	rights := uint64(rightWrite | rightPoll)
-	if fd == 0 {
-		rights = rightRead | rightPoll
-	}
-	le.PutUint64(out[8:], rights)
+	out[0] = f.kind()
+	le.PutUint16(out[2:], f.flags)
+	le.PutUint64(out[8:], f.rights)
+	le.PutUint64(out[16:], f.inheriting)
 	return Success
 }
 
 // setFlags has a stream's calls not wait, or wait again. Files never wait.
-func setFlags(p *Process, s []uint64) Errno {
-	fd, flags := uint32(s[0]), uint16(s[1])
-	switch f := p.file(fd); {
-	case f != nil:
-		f.flags = flags
-	case !p.open(fd):
-		return Badf
-	case flags&^nonBlocking != 0:
-		return Inval
-	default:
-		p.flags[fd] = flags
+func setFlags(_ *Process, f *file, s []uint64) Errno {
+	flags, known := uint32(s[1]), uint32(flagsAll)
+	if f.node == nil {
+		known = nonBlocking
 	}
+	if flags&^known != 0 {
+		return Inval
+	}
+	f.flags = uint16(flags)
 	return Success
 }
 
 func fileStat(p *Process, s []uint64) Errno {
 	out := at(p.System.Memory(), uint32(s[1]), 64)
-	fd := uint32(s[0])
-	f := p.file(fd)
+	f := p.look(uint32(s[0]))
 	switch {
-	case f == nil && !p.open(fd):
+	case f == nil:
 		return Badf
 	case out == nil:
 		return Fault
-	case f != nil:
+	case f.node != nil:
 		f.node.stat(out)
 		return Success
 	}
 	clear(out)
-	out[16] = streamKind(fd)
+	out[16] = f.kind()
 	le.PutUint64(out[24:], 1)
 	return Success
 }
 
-func fdClose(p *Process, s []uint64) Errno {
-	fd := uint32(s[0])
-	if f := p.file(fd); f != nil {
-		*f = file{}
+// shut closes what a descriptor is for.
+func (p *Process) shut(f *file) {
+	was := *f
+	*f = file{}
+	if was.node == nil {
+		p.System.Close(int(was.stream))
+	}
+}
+
+func fdClose(p *Process, f *file, _ []uint64) Errno {
+	p.shut(f)
+	return Success
+}
+
+// renumber has one descriptor be what another was, which is not open any more.
+func renumber(p *Process, f *file, s []uint64) Errno {
+	to := p.own(uint32(s[1]))
+	switch {
+	case to == nil:
+		return Badf
+	case f == to:
 		return Success
 	}
-	if !p.open(fd) {
-		return Badf
-	}
-	p.closed[fd] = true
-	p.System.Close(int(fd))
+	was := *f
+	*f = file{}
+	p.shut(to)
+	*to = was
 	return Success
 }
 
@@ -135,17 +257,22 @@ func (p *Process) dropVectors() {
 
 func fdRead(p *Process, s []uint64) Errno {
 	memory := p.System.Memory()
-	if f := p.file(uint32(s[0])); f != nil {
+	f, stream := p.streamOf(uint32(s[0]))
+	if f != nil && !stream {
 		n, e := p.readAt(f, f.at, s, at(memory, uint32(s[3]), 4))
-		f.at += int64(n)
+		if n > 0 {
+			p.own(uint32(s[0])).at += int64(n)
+		}
 		return e
 	}
 	defer p.dropVectors()
 	iov, e := p.vectors(memory, uint32(s[1]), uint32(s[2]), 1)
 	out := at(memory, uint32(s[3]), 4)
 	switch {
-	case uint32(s[0]) != 0 || p.closed[0]:
+	case f == nil || f.stream != 0:
 		return Badf
+	case f.rights&rightRead == 0:
+		return NotCapable
 	case e != Success:
 		return e
 	case out == nil: // found out before anything is read, so that nothing is lost
@@ -154,7 +281,7 @@ func fdRead(p *Process, s []uint64) Errno {
 	n := 0
 	switch {
 	case len(iov) == 0:
-	case p.mustWait():
+	case p.mustWait(f):
 		e = Again
 	default:
 		n, e = p.System.Read(iov[0])
@@ -165,9 +292,9 @@ func fdRead(p *Process, s []uint64) Errno {
 	return e
 }
 
-// mustWait reports whether reading would have to wait, and is not to.
-func (p *Process) mustWait() bool {
-	if p.flags[0]&nonBlocking == 0 {
+// mustWait reports whether reading from standard input would have to wait, and is not to.
+func (p *Process) mustWait(f *file) bool {
+	if f.flags&nonBlocking == 0 {
 		return false
 	}
 	got, _ := p.System.Poll(Readable, 0)
@@ -175,13 +302,16 @@ func (p *Process) mustWait() bool {
 }
 
 func fdWrite(p *Process, s []uint64) Errno {
-	memory, fd := p.System.Memory(), uint32(s[0])
+	memory := p.System.Memory()
+	f, stream := p.streamOf(uint32(s[0]))
 	defer p.dropVectors()
 	iov, e := p.vectors(memory, uint32(s[1]), uint32(s[2]), maxVectors)
 	out := at(memory, uint32(s[3]), 4)
 	switch {
-	case fd == 0 || !p.open(fd): // files can only be read
+	case !stream || f.stream == 0: // files can only be read
 		return Badf
+	case f.rights&rightWrite == 0:
+		return NotCapable
 	case e != Success:
 		return e
 	case out == nil:
@@ -189,7 +319,7 @@ func fdWrite(p *Process, s []uint64) Errno {
 	}
 	n := 0
 	if len(iov) > 0 {
-		n, e = p.System.Write(int(fd), iov, p.flags[fd]&nonBlocking == 0)
+		n, e = p.System.Write(int(f.stream), iov, f.flags&nonBlocking == 0)
 		p.System.Breathe()
 	}
 	if e == Success {

@@ -26,6 +26,7 @@ const (
 	Inval       Errno = 28 // an argument that makes no sense
 	IO          Errno = 29 // the connection failed
 	IsDir       Errno = 31 // it is a folder
+	Loop        Errno = 32 // a link that was not to be followed, or too many
 	MFile       Errno = 33 // as many files are open as may be
 	NameTooLong Errno = 37 // a path, or what it is to fit into
 	NoBufs      Errno = 42 // the tenant's memory is used up

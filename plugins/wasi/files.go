@@ -2,132 +2,163 @@ package wasi
 
 import "math"
 
-// mostFiles is how many files and folders a program may have open. They cost the host a few
-// words each.
-const mostFiles = 256
-
-// preopened is the descriptor that a program's folder has when it starts.
-const preopened = 3
-
-// file is an open file or folder of a Folder.
-type file struct {
-	node  *node // nil: the descriptor is free
-	at    int64 // where it is read next
-	flags uint16
-}
-
-// The kinds of files.
-const (
-	kindCharacterDevice = 2
-	kindFolder          = 3
-	kindRegular         = 4
-	kindStream          = 6
-)
-
-// Rights of descriptors.
-const (
-	rightRead  = 1 << 1
-	rightWrite = 1 << 6
-	rightPoll  = 1 << 27
-	rightsAll  = 1<<30 - 1
-)
-
 func (n *node) kind() byte {
-	if n.folder {
+	switch {
+	case n.folder:
 		return kindFolder
+	case n.link != "":
+		return kindLink
 	}
 	return kindRegular
 }
 
-// file is the open file of a descriptor; nil when it has none.
-func (p *Process) file(fd uint32) *file {
-	if p.Folder == nil || fd < preopened || fd-preopened >= uint32(len(p.files)) {
-		if p.Folder != nil && fd == preopened && p.files == nil {
-			p.files = []file{{node: p.Folder.root}}
-			return &p.files[0]
-		}
-		return nil
-	}
-	if f := &p.files[fd-preopened]; f.node != nil {
-		return f
-	}
-	return nil
-}
-
-// onFile runs do for an open file or folder. Streams answer stream, and what is not open Badf.
-func onFile(stream Errno, do func(p *Process, f *file, s []uint64) Errno) func(*Process, []uint64) Errno {
-	return func(p *Process, s []uint64) Errno {
-		fd := uint32(s[0])
-		if p.open(fd) {
-			return stream
-		}
-		f := p.file(fd)
-		if f == nil {
-			return Badf
-		}
-		return do(p, f, s)
-	}
-}
-
-// onFolder does it for a folder, with the path that stands at s[k] and s[k+1].
+// onFolder runs do for a folder, with the path that stands at s[k] and s[k+1].
 func onFolder(k int, do func(p *Process, at *node, path string, s []uint64) Errno) func(*Process, []uint64) Errno {
 	return func(p *Process, s []uint64) Errno {
-		f := p.file(uint32(s[0]))
-		if f == nil {
-			return Badf
-		}
-		name := at(p.System.Memory(), uint32(s[k]), uint32(s[k+1]))
+		name, e := p.path(s[k:])
+		f := p.look(uint32(s[0]))
 		switch {
-		case name == nil:
-			return Fault
-		case len(name) > maxPath:
-			return NameTooLong
-		case !f.node.folder:
+		case f == nil:
+			return Badf
+		case e != Success:
+			return e
+		case f.node == nil || !f.node.folder:
 			return NotDir
 		}
-		return do(p, f.node, string(name), s)
+		return do(p, f.node, name, s)
 	}
 }
 
 // maxPath bounds a path.
 const maxPath = 4096
 
-// readOnly is what changing a folder's contents answers.
-func readOnly(*Process, *node, string, []uint64) Errno { return ROFS }
-
-// symlink is one of those, with its folder in another place.
-func symlink(p *Process, s []uint64) Errno {
-	return onFolder(1, readOnly)(p, s[2:])
+// path reads a path whose place and length are s[0] and s[1].
+func (p *Process) path(s []uint64) (string, Errno) {
+	name := at(p.System.Memory(), uint32(s[0]), uint32(s[1]))
+	switch {
+	case name == nil:
+		return "", Fault
+	case len(name) > maxPath:
+		return "", NameTooLong
+	}
+	return string(name), Success
 }
 
-func fileError(e Errno) func(*Process, *file, []uint64) Errno {
-	return func(*Process, *file, []uint64) Errno { return e }
+// followed is the flag that says that a path's last part is followed when it is a link.
+const followed = 1
+
+// readOnly is what changing a folder's contents answers. Who asks for what lies outside hears that first.
+func readOnly(_ *Process, from *node, name string, _ []uint64) Errno {
+	if _, e := from.walk(name, false); e == NotCapable {
+		return e
+	}
+	return ROFS
+}
+
+// newName is readOnly for what would have a new name, and says when there is one such already.
+func newName(p *Process, from *node, name string, s []uint64) Errno {
+	if _, e := from.walk(name, false); e == Success {
+		return Exist
+	}
+	return readOnly(p, from, name, s)
+}
+
+// symlink would make a link. Its text is no path yet, and may be anything.
+func symlink(p *Process, s []uint64) Errno {
+	if _, e := p.path(s); e != Success {
+		return e
+	}
+	return onFolder(1, newName)(p, s[2:])
+}
+
+// link would give a file a second name, and rename another one: both are about two folders.
+func link(p *Process, from *node, name string, s []uint64) Errno {
+	if s[1] != 0 { // no link is followed
+		return Inval
+	}
+	if _, e := from.walk(name, false); e != Success {
+		return e
+	}
+	return onFolder(1, newName)(p, s[4:])
+}
+
+func rename(p *Process, from *node, name string, s []uint64) Errno {
+	if _, e := from.walk(name, false); e != Success {
+		return e
+	}
+	return onFolder(1, readOnly)(p, s[3:])
+}
+
+// The flags of setting times.
+const (
+	timesAccess, timesAccessNow     = 1, 2
+	timesModified, timesModifiedNow = 4, 8
+	timesAll                        = 15
+)
+
+// timesMakeSense reports whether flags of setting times do not contradict each other.
+func timesMakeSense(flags uint32) bool {
+	const access, modified = timesAccess | timesAccessNow, timesModified | timesModifiedNow
+	return flags&^timesAll == 0 && flags&access != access && flags&modified != modified
+}
+
+func setTimes(_ *Process, _ *file, s []uint64) Errno {
+	if !timesMakeSense(uint32(s[3])) {
+		return Inval
+	}
+	return ROFS
+}
+
+func pathSetTimes(_ *Process, from *node, name string, s []uint64) Errno {
+	if s[1]&^followed != 0 || !timesMakeSense(uint32(s[6])) {
+		return Inval
+	}
+	if _, e := from.walk(name, s[1]&followed != 0); e != Success {
+		return e
+	}
+	return ROFS
+}
+
+// mostAdvice is the last kind of advice about how a file will be read. None is needed.
+const mostAdvice = 5
+
+func advise(_ *Process, _ *file, s []uint64) Errno {
+	if uint32(s[3]) > mostAdvice {
+		return Inval
+	}
+	return Success
+}
+
+// isPreopened reports whether a descriptor is the folder that the program was given, in its place.
+func (p *Process) isPreopened(fd uint32) bool {
+	f := p.look(fd)
+	return fd == preopened && f != nil && p.Folder != nil && f.node == p.Folder.opened.node
 }
 
 func prestat(p *Process, s []uint64) Errno {
 	out := at(p.System.Memory(), uint32(s[1]), 8)
 	switch {
-	case uint32(s[0]) != preopened || p.file(preopened) == nil || p.file(preopened).node != p.Folder.root:
+	case !p.isPreopened(uint32(s[0])):
 		return Badf
 	case out == nil:
 		return Fault
 	}
 	clear(out)
-	le.PutUint32(out[4:], uint32(len(p.Folder.root.name)))
+	le.PutUint32(out[4:], uint32(len(p.Folder.opened.node.name)))
 	return Success
 }
 
 func prestatName(p *Process, s []uint64) Errno {
 	out := at(p.System.Memory(), uint32(s[1]), uint32(s[2]))
 	switch {
-	case uint32(s[0]) != preopened || p.file(preopened) == nil || p.file(preopened).node != p.Folder.root:
+	case !p.isPreopened(uint32(s[0])):
 		return Badf
 	case out == nil:
 		return Fault
-	case len(out) < len(p.Folder.root.name):
+	case len(out) < len(p.Folder.opened.node.name):
 		return NameTooLong
 	}
-	copy(out, p.Folder.root.name)
+	copy(out, p.Folder.opened.node.name)
 	return Success
 }
 
@@ -136,56 +167,44 @@ const (
 	openDirectory = 2
 	openExclusive = 4
 	openTruncate  = 8
+	openAll       = 15
 )
 
 func pathOpen(p *Process, from *node, name string, s []uint64) Errno {
-	how, rights := uint32(s[4]), s[5]
+	how, rights, inheriting, flags := uint32(s[4]), s[5], s[6], uint32(s[7])
 	out := at(p.System.Memory(), uint32(s[8]), 4)
-	if out == nil {
-		return Fault
-	}
-	n, e := from.walk(name)
+	n, e := from.walk(name, s[1]&followed != 0)
 	switch {
+	case out == nil:
+		return Fault
+	case s[1]&^followed != 0, how&^openAll != 0, flags&^flagsAll != 0:
+		return Inval
 	case e == NoEnt && how&openCreate != 0:
 		return ROFS
 	case e != Success:
 		return e
 	case how&openCreate != 0 && how&openExclusive != 0:
 		return Exist
+	case n.link != "": // it was not to be followed
+		return Loop
 	case how&openDirectory != 0 && !n.folder:
 		return NotDir
-	case n.folder && rights&rightWrite != 0 && how&openDirectory == 0:
+	case n.folder && rights&rightWrite != 0:
 		return IsDir
-	case how&openTruncate != 0, rights&rightWrite != 0 && !n.folder:
+	case how&openTruncate != 0, rights&rightWrite != 0:
 		return ROFS
 	}
-	at := -1
-	for i := range p.files {
-		if p.files[i].node == nil {
-			at = i
-			break
-		}
+	p.own(preopened)
+	fd, e := p.free()
+	if e != Success {
+		return e
 	}
-	if at < 0 {
-		if len(p.files) >= mostFiles {
-			return MFile
-		}
-		p.files = append(p.files, file{})
-		at = len(p.files) - 1
+	opened := file{node: n, flags: uint16(flags), rights: rights & rightsFile, open: true}
+	if n.folder {
+		opened.rights, opened.inheriting = rights&rightsFolder, inheriting&rightsBelow
 	}
-	p.files[at] = file{node: n, flags: uint16(s[7])}
-	le.PutUint32(out, uint32(at+preopened))
-	return Success
-}
-
-func renumber(p *Process, s []uint64) Errno {
-	from, to := p.file(uint32(s[0])), p.file(uint32(s[1]))
-	if from == nil || to == nil {
-		return Badf
-	}
-	if from != to {
-		*to, *from = *from, file{}
-	}
+	p.files[fd] = opened
+	le.PutUint32(out, fd)
 	return Success
 }
 
@@ -195,9 +214,12 @@ const readPart = 1 << 20
 // readAt copies from a file, from an offset on.
 func (p *Process) readAt(f *file, offset int64, s []uint64, out []byte) (n int, e Errno) {
 	iov, e := p.vectors(p.System.Memory(), uint32(s[1]), uint32(s[2]), maxVectors)
+	defer p.dropVectors()
 	switch {
 	case f.node.folder:
 		return 0, IsDir
+	case f.rights&rightRead == 0:
+		return 0, NotCapable
 	case e != Success:
 		return 0, e
 	case out == nil:
@@ -210,7 +232,6 @@ func (p *Process) readAt(f *file, offset int64, s []uint64, out []byte) (n int, 
 		c := copy(b[:min(len(b), readPart-n)], f.node.data[offset:])
 		n, offset = n+c, offset+int64(c)
 	}
-	clear(iov)
 	le.PutUint32(out, uint32(n))
 	p.System.Breathe()
 	return n, Success
@@ -244,7 +265,7 @@ func seek(p *Process, f *file, s []uint64) Errno {
 	case to < 0:
 		return Inval
 	}
-	f.at = to
+	p.own(uint32(s[0])).at = to
 	le.PutUint64(out, uint64(to))
 	return Success
 }
@@ -311,7 +332,7 @@ func (n *node) stat(out []byte) {
 	le.PutUint64(out[8:], n.number)
 	out[16] = n.kind()
 	le.PutUint64(out[24:], 1)
-	le.PutUint64(out[32:], uint64(len(n.data)))
+	le.PutUint64(out[32:], uint64(len(n.data)+len(n.link)))
 	for at := 40; at < 64; at += 8 {
 		le.PutUint64(out[at:], uint64(n.modified))
 	}
@@ -319,8 +340,10 @@ func (n *node) stat(out []byte) {
 
 func pathStat(p *Process, from *node, name string, s []uint64) Errno {
 	out := at(p.System.Memory(), uint32(s[4]), 64)
-	n, e := from.walk(name)
+	n, e := from.walk(name, s[1]&followed != 0)
 	switch {
+	case s[1]&^followed != 0:
+		return Inval
 	case e != Success:
 		return e
 	case out == nil:
@@ -330,10 +353,19 @@ func pathStat(p *Process, from *node, name string, s []uint64) Errno {
 	return Success
 }
 
-// readLink finds no link: they were followed when the folder was read.
-func readLink(_ *Process, from *node, name string, _ []uint64) Errno {
-	if _, e := from.walk(name); e != Success {
+// readLink gives as much of where a link leads as there is room for.
+func readLink(p *Process, from *node, name string, s []uint64) Errno {
+	memory := p.System.Memory()
+	buffer, out := at(memory, uint32(s[3]), uint32(s[4])), at(memory, uint32(s[5]), 4)
+	n, e := from.walk(name, false)
+	switch {
+	case e != Success:
 		return e
+	case n.link == "":
+		return Inval
+	case buffer == nil || out == nil:
+		return Fault
 	}
-	return Inval
+	le.PutUint32(out, uint32(copy(buffer, n.link)))
+	return Success
 }

@@ -15,8 +15,8 @@ import (
 // Folder is what programs see of a folder: its files as they were when it was read. Many
 // programs share one, as nothing in it changes.
 type Folder struct {
-	root *node
-	size int64
+	opened file // its descriptor, as programs are given it
+	size   int64
 }
 
 // Size is how many bytes the folder takes: its files, and some for each of their names.
@@ -29,7 +29,8 @@ type node struct {
 	names    []*node
 	data     []byte
 	folder   bool
-	modified int64 // nanoseconds since 1970
+	link     string // where it leads, of a link
+	modified int64  // nanoseconds since 1970
 	number   uint64
 }
 
@@ -43,7 +44,7 @@ const (
 )
 
 // ReadFolder reads a folder with everything below it, which may be most bytes together. Links
-// are followed as long as they stay inside. Errors are one line that names the file; one is
+// stay links, and have to lead to something inside. Errors are one line that names the file; one is
 // ErrFolderSize inside.
 func ReadFolder(name string, most int64) (*Folder, error) {
 	root, err := os.OpenRoot(name)
@@ -57,7 +58,7 @@ func ReadFolder(name string, most int64) (*Folder, error) {
 	if err := r.folder(top, ".", 0); err != nil {
 		return nil, err
 	}
-	return &Folder{top, r.size}, nil
+	return &Folder{file{node: top, rights: rightsFolder, inheriting: rightsBelow, open: true}, r.size}, nil
 }
 
 // ErrFolderSize says that a folder is too large.
@@ -103,7 +104,11 @@ func (r *reader) folder(n *node, at string, depth int) error {
 
 func (r *reader) entry(parent *node, at, name string, depth int) error {
 	full := path.Join(r.name, at)
-	info, err := r.root.Stat(at)
+	target, err := r.root.Stat(at) // a link has to lead to what programs can open
+	if err != nil {
+		return plain(full, err)
+	}
+	info, err := r.root.Lstat(at)
 	if err != nil {
 		return plain(full, err)
 	}
@@ -116,11 +121,16 @@ func (r *reader) entry(parent *node, at, name string, depth int) error {
 		return err
 	}
 	switch {
+	case !target.IsDir() && !target.Mode().IsRegular():
+		return fmt.Errorf("reading %s: it is neither a file nor a folder", full)
+	case info.Mode()&fs.ModeSymlink != 0:
+		if n.link, err = r.root.Readlink(at); err != nil {
+			return plain(full, err)
+		}
+		return r.take(int64(len(n.link)), full)
 	case info.IsDir():
 		n.folder = true
 		return r.folder(n, at, depth+1)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("reading %s: it is neither a file nor a folder", full)
 	}
 	if err := r.take(info.Size(), full); err != nil {
 		return err
@@ -153,16 +163,22 @@ func (n *node) child(name string) *node {
 	return n.names[i]
 }
 
-// walk finds what a path means that begins at n, and may not leave it.
-func (n *node) walk(p string) (*node, Errno) {
+// mostLinks is how many links one path may lead over.
+const mostLinks = 40
+
+// walk finds what a path means that begins at n, and may not leave it, by links neither. The last part
+// is followed when it is a link if follow says so, or a slash stands behind it.
+func (n *node) walk(p string, follow bool) (*node, Errno) {
 	if strings.HasPrefix(p, "/") {
 		return nil, NotCapable
 	}
 	if p == "" {
 		return nil, NoEnt
 	}
-	at := n
-	for part := range strings.SplitSeq(p, "/") {
+	at, links := n, 0
+	for more := true; more; {
+		var part string
+		part, p, more = strings.Cut(p, "/")
 		switch {
 		case !at.folder:
 			return nil, NotDir
@@ -173,8 +189,26 @@ func (n *node) walk(p string) (*node, Errno) {
 			}
 			at = at.parent
 		default:
-			if at = at.child(part); at == nil {
+			child := at.child(part)
+			switch {
+			case child == nil:
 				return nil, NoEnt
+			case child.link == "" || !more && !follow:
+				at = child
+				continue
+			case strings.HasPrefix(child.link, "/"):
+				return nil, NotCapable
+			}
+			if links++; links > mostLinks {
+				return nil, Loop
+			}
+			if more {
+				p = child.link + "/" + p
+			} else {
+				p, more = child.link, true
+			}
+			if len(p) > 2*maxPath {
+				return nil, NameTooLong
 			}
 		}
 	}

@@ -75,7 +75,7 @@ func pollOneoff(p *Process, s []uint64) Errno {
 		le.PutUint16(event[8:], uint16(a.errno))
 		event[10] = a.kind
 		if a.errno == Success && a.kind != eventClock {
-			le.PutUint64(event[16:], 1)
+			le.PutUint64(event[16:], a.bytes)
 			if end && a.needs == Readable {
 				le.PutUint16(event[24:], hangUp)
 			}
@@ -93,25 +93,27 @@ type subscription struct {
 	userdata uint64
 	errno    Errno
 	kind     byte
+	bytes    uint64 // how many there are; of streams it is not known, and 1
 	needs    Ready  // of a stream that may have to be waited for
 	after    uint64 // of everything else: when it is there, in nanoseconds from now
 }
 
 func (p *Process) subscription(sub []byte) subscription {
-	a := subscription{userdata: le.Uint64(sub), kind: sub[8]}
-	switch fd := le.Uint32(sub[16:]); a.kind {
+	a := subscription{userdata: le.Uint64(sub), kind: sub[8], bytes: 1}
+	switch f := p.look(le.Uint32(sub[16:])); a.kind {
 	case eventClock:
 		if a.after, a.errno = wait(sub); a.errno != Success {
 			a.after = 0
 		}
 	case eventRead, eventWrite:
 		switch {
-		case p.file(fd) != nil:
-		case !p.open(fd):
+		case f == nil:
 			a.errno = Badf
-		case fd == 0 && a.kind == eventRead:
+		case f.node != nil:
+			a.bytes = uint64(max(int64(len(f.node.data))-f.at, 0))
+		case f.stream == 0 && a.kind == eventRead:
 			a.needs = Readable
-		case fd == 1 && a.kind == eventWrite:
+		case f.stream == 1 && a.kind == eventWrite:
 			a.needs = Writable
 		}
 	default:

@@ -56,10 +56,8 @@ type Process struct {
 	// Folder is what descriptor 3 is. Nil: there is none.
 	Folder *Folder
 
-	closed [3]bool
-	flags  [3]uint16
-	files  []file   // from descriptor 3 on; nil: only the folder is open
-	iov    [][]byte // of the call that is running
+	files []file   // by descriptor; nil: those that a program starts with
+	iov   [][]byte // of the call that is running
 }
 
 // maxVectors bounds how many buffers one fd_read or fd_write may name, and
@@ -79,10 +77,7 @@ func at(memory []byte, ptr, n uint32) []byte {
 	return memory[ptr:end:end]
 }
 
-// open reports whether fd is one of the three and not closed.
-func (p *Process) open(fd uint32) bool { return fd < 3 && !p.closed[fd] }
-
 // Copy is a guest in the same state, with its own System. No call may be running.
 func (p *Process) Copy(s System) Process {
-	return Process{System: s, Args: p.Args, Env: p.Env, Folder: p.Folder, closed: p.closed, flags: p.flags, files: slices.Clone(p.files)}
+	return Process{System: s, Args: p.Args, Env: p.Env, Folder: p.Folder, files: slices.Clone(p.files)}
 }
