@@ -9,13 +9,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/internal/awaittest"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"
@@ -184,16 +184,10 @@ func (b *bench) on(f func()) {
 // until waits for a condition on the loop.
 func (b *bench) until(what string, cond func() bool) {
 	b.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for ok := false; !ok; {
+	awaittest.Until(b.t, what, func() (ok bool) {
 		b.on(func() { ok = cond() })
-		if !ok && time.Now().After(deadline) {
-			b.t.Fatalf("never: %s", what)
-		}
-		if !ok {
-			runtime.Gosched()
-		}
-	}
+		return ok
+	})
 }
 
 func (b *bench) turns() {
@@ -424,7 +418,7 @@ func TestSlowReaderStopsTheReading(t *testing.T) {
 	b.set.Inbox = 8 << 10
 	s := &script{data: echo, window: make([]byte, 4096)}
 	c, peer := b.tcp(s)
-	_ = peer.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	_ = peer.SetWriteDeadline(awaittest.Deadline())
 	var wrote atomic.Int64
 	writing := make(chan struct{})
 	src := rand.New(rand.NewPCG(3, 4))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/internal/awaittest"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"
@@ -95,7 +96,7 @@ func (b *bench) client(addr string) *net.UDPConn {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(awaittest.Deadline())
 	return conn.(*net.UDPConn)
 }
 
@@ -219,7 +220,7 @@ func TestRepliesComeFromWhereTheDatagramWentTo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = pc.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = pc.SetDeadline(awaittest.Deadline())
 			to, _ := strconv.Atoi(port)
 			if _, err := pc.WriteTo([]byte("anybody?"), &net.UDPAddr{IP: net.IPv4(127, 255, 255, 255), Port: to}); err != nil {
 				t.Fatal(err)
@@ -237,7 +238,7 @@ func TestRepliesComeFromWhereTheDatagramWentTo(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer pc.Close()
-			_ = pc.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = pc.SetDeadline(awaittest.Deadline())
 			for _, host := range hosts[:2] {
 				to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(host + ":" + port))
 				if _, err := pc.WriteTo([]byte("x"), to); err != nil {

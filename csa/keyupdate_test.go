@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/internal/awaittest"
 )
 
 // forger is a TLS 1.3 peer that makes its records by hand, as crypto/tls's would not: with
@@ -136,7 +137,7 @@ func TestTLSAfterTheHandshake(t *testing.T) {
 			w := newWraps(Handshake{Config: serverConfig()})
 			_, peer := b.tcp(w)
 			g := forge(t, peer)
-			_ = peer.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = peer.SetDeadline(awaittest.Deadline())
 			send(t, peer, string(try.send(g)))
 			if try.want == abi.OK {
 				b.until("it is handed over", func() bool { return strings.HasSuffix(w.log[len(w.log)-1], "data x") })
@@ -166,7 +167,7 @@ func TestTLSAnswersThatNobodyReads(t *testing.T) {
 	b.set.WriteTimeout = time.Hour
 	_ = peer.SetReadBuffer(64 << 10)
 	b.fill(c)
-	_ = peer.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = peer.SetDeadline(awaittest.Deadline())
 	most := 0
 	var err error
 	for n := 0; n < 10_000 && err == nil; n++ {

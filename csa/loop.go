@@ -66,6 +66,9 @@ func (l *Loop) Event(f func()) {
 // Now is the time of this turn in nanoseconds, on the selector's clock.
 func (l *Loop) Now() int64 { return l.sel.Now() }
 
+// Turn is the number of this turn, which is another in the next, also where the clock stands still.
+func (l *Loop) Turn() uint64 { return l.sel.Turn() }
+
 // Len is how many CSAs live on the loop.
 func (l *Loop) Len() int { return l.count }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"bulkhead/internal/awaittest"
 )
 
 // A handshake goes on when the bandwidth has come back. It used to read no more after it
@@ -52,7 +54,7 @@ func TestTLSHandshakeOfALongCertificate(t *testing.T) {
 		long.Certificate = append(long.Certificate[:len(long.Certificate):len(long.Certificate)], own.Certificate[0])
 	}
 	config.Certificates = []tls.Certificate{long}
-	_ = peer.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = peer.SetDeadline(awaittest.Deadline())
 	c := tls.Client(peer, config)
 	send(t, c, "x")
 	wantRead(t, c, "x")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/internal/awaittest"
 )
 
 // A peer's records are decrypted a few at a time: 65,536 of one byte held a loop for 28 ms,
@@ -21,7 +22,7 @@ func TestTLSTurnIsBounded(t *testing.T) {
 	}
 	_, peer := b.tcp(w)
 	g := forge(t, peer)
-	_ = peer.SetDeadline(time.Now().Add(time.Minute))
+	_ = peer.SetDeadline(awaittest.Deadline())
 	const records = 20_000
 	send(t, peer, string(repeat(records, func() []byte { return g.record(kindApplication, []byte("x")) })))
 	b.until("all have come", func() bool { return got == records })
@@ -75,7 +76,7 @@ func TestTLSEmptyRecords(t *testing.T) {
 			w.data = func(_ *CSA, p []byte) int { got += len(p); w.log = nil; return len(p) }
 			_, peer := b.tcp(w)
 			g := forge(t, peer)
-			_ = peer.SetDeadline(time.Now().Add(time.Minute))
+			_ = peer.SetDeadline(awaittest.Deadline())
 			go func() { _, _ = io.Copy(io.Discard, peer) }()
 			const all = 3 * mostEmpty
 			for n := 0; n < all; n++ {

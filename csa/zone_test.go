@@ -4,7 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"testing"
-	"time"
+
+	"bulkhead/internal/awaittest"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,7 +56,7 @@ func TestZoneOfSockets(t *testing.T) {
 				continue
 			}
 			defer l.Close()
-			_ = l.SetDeadline(time.Now().Add(30 * time.Second))
+			_ = l.SetDeadline(awaittest.Deadline())
 			c, err := net.DialTCP("tcp6", nil, &net.TCPAddr{IP: n.IP, Zone: i.Name, Port: l.Addr().(*net.TCPAddr).Port})
 			if err != nil {
 				t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 )
 
 const inbox = 64 << 10
@@ -129,7 +130,7 @@ func TestEchoSlowReader(t *testing.T) {
 		hosttest.Say(t, other, "and I?")
 		hosttest.Hear(t, other, "and I?")
 
-		_ = slow.SetDeadline(time.Now().Add(60 * time.Second))
+		_ = slow.SetDeadline(awaittest.Deadline())
 		sent := make(chan error, 1)
 		go func() {
 			_, err := slow.Write(want[n:])

@@ -21,6 +21,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/internal/awaittest"
 
 	"bulkhead/host/hosttest"
 )
@@ -213,7 +214,7 @@ func (p *process) holds(ask string) (h holds) {
 // test with all that the daemon holds.
 func (p *process) until(what string, cond func(holds) bool) holds {
 	p.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := awaittest.Deadline()
 	for {
 		h := p.holds("")
 		if cond(h) {

@@ -22,6 +22,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -177,7 +178,7 @@ func dialDuplex(addr string) (duplex, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.(*net.TCPConn), c.SetDeadline(time.Now().Add(2 * time.Minute))
+	return c.(*net.TCPConn), c.SetDeadline(awaittest.Deadline())
 }
 
 func dialTLS(addr string, config *tls.Config) (duplex, error) {

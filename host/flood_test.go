@@ -18,6 +18,7 @@ import (
 	"bulkhead/host/certs/certstest"
 	"bulkhead/host/config"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 
 	"golang.org/x/sys/unix"
@@ -92,7 +93,7 @@ func helloOf(t testing.TB) []byte {
 }
 
 func (b *besieged) echo(c net.Conn) {
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(awaittest.Deadline())
 	if _, err := io.WriteString(c, "hello"); err != nil {
 		b.t.Error(err)
 	}

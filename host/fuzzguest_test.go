@@ -22,6 +22,7 @@ import (
 	"bulkhead/host/certs/certstest"
 	"bulkhead/host/config"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -370,7 +371,7 @@ func fuzzRound(t *testing.T, cfg *config.Config, ca *certstest.Authority, names 
 		if err != nil {
 			t.Errorf("Run: %v", err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(awaittest.Longest):
 		p := make([]byte, 4<<20)
 		t.Fatalf("the host does not end:\n%s", p[:runtime.Stack(p, true)])
 	}

@@ -43,9 +43,15 @@ type Options struct {
 	// Loading, when it is done, has New give up: compilers are stopped, nothing more is
 	// loaded, and New returns its error. It means nothing to Run. Nil: New comes to its end.
 	Loading context.Context
-	// Clock tells the time for timers and rates. Nil is the system's; tests
-	// pass a *selector.Manual.
+	// Clock tells the time for timers and rates, for the times to drain and of grace, and to
+	// handlers, as their monotonic clock. CPU time does not go by it. Nil is the system's;
+	// tests pass a *selector.Manual.
 	Clock selector.Clock
+	// Wall is the time of day that handlers are told, in nanoseconds since 1970-01-01 UTC, and
+	// Random fills p with the random bytes that they ask for. Any goroutine calls them, loops
+	// also, several at once, and they must not block. Nil is the system's.
+	Wall   func() int64
+	Random func(p []byte)
 	// Resolver finds the addresses of names that handlers dial. Nil is the system's.
 	Resolver egress.Resolver
 	// RootCAs are whom the servers' certificates have to be signed by that handlers
@@ -204,6 +210,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.plugins, err = newLoader(cfg, wanted, h.tenants, o.Compiler, h.log, h.clock); err != nil {
 		return nil, err
 	}
+	h.plugins.wall, h.plugins.random = o.Wall, o.Random
 	h.bugs = newBugs(h.log, h.clock)
 	h.plugins.bugs = h.bugs
 	if h.loops, err = loops.New(loopCount(cfg), h.clock, h.bugs.fault, idlePipes); err != nil {
@@ -457,10 +464,10 @@ func (h *Host) Close() {
 func (h *Host) drain() {
 	if grace := h.config.Host.Grace; grace > 0 {
 		h.log.Info("stopping: connections are accepted for a while yet", "grace", grace.String())
-		over := time.NewTimer(grace)
-		defer over.Stop()
+		over, stop := h.after(grace)
+		defer stop()
 		select {
-		case <-over.C:
+		case <-over:
 		case <-h.abort:
 			return
 		}
@@ -472,14 +479,21 @@ func (h *Host) drain() {
 	}
 	h.drained.Store(true)
 	h.wake()
-	deadline := time.NewTimer(h.config.Host.Drain)
-	defer deadline.Stop()
+	deadline, stop := h.after(h.config.Host.Drain)
+	defer stop()
 	select {
 	case <-h.idle:
-	case <-deadline.C:
+	case <-deadline:
 		h.log.Warn("the time to drain is over; the connections left are closed", "open", h.connections.Used())
 	case <-h.abort:
 	}
+}
+
+// after is a channel that is closed when d has gone by on the host's clock, and what is to be called
+// when nobody waits for that any more.
+func (h *Host) after(d time.Duration) (over <-chan struct{}, stop func() bool) {
+	c := make(chan struct{})
+	return c, h.clock.AfterFunc(d, func() { close(c) })
 }
 
 // wake lets those know who wait for a connection to end.

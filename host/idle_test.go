@@ -6,9 +6,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 )
 
 // Ten thousand connections are open and idle, then each echoes: nothing is
@@ -49,7 +49,7 @@ func TestTenThousandConnections(t *testing.T) {
 		wg.Go(func() {
 			for i := part; i < n; i += 8 {
 				msg := fmt.Sprintf("message of connection %d", i)
-				_ = conns[i].SetDeadline(time.Now().Add(time.Minute))
+				_ = conns[i].SetDeadline(awaittest.Deadline())
 				if _, err := conns[i].Write([]byte(msg)); err != nil {
 					t.Error(err)
 					return

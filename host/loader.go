@@ -29,7 +29,9 @@ type loader struct {
 	compile []string // Options.Compiler
 	log     *slog.Logger
 	clock   selector.Clock
-	bugs    *bugs // nil: what guests make of the host's faults is in their log only
+	wall    func() int64   // Options.Wall
+	random  func(p []byte) // Options.Random
+	bugs    *bugs          // nil: what guests make of the host's faults is in their log only
 	// compiling says what takes long.
 	compiling *compiling
 
@@ -166,6 +168,9 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		CPU:         t.cpu,
 		Log:         guestLog{t.log.Load()},
 		Counter:     &t.metrics,
+		Clock:       p.clock,
+		Wall:        p.wall,
+		Random:      p.random,
 	})
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ func (l *limited) may(level slog.Level) bool {
 		l.dropped.Add(1)
 		l.level.Store(int64(level))
 		if !l.armed.Swap(true) {
-			time.AfterFunc(tellAfter, l.tell)
+			l.clock.AfterFunc(tellAfter, l.tell)
 		}
 		return false
 	}

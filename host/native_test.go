@@ -15,6 +15,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/internal/awaittest"
 	"bulkhead/selector"
 
 	"bulkhead/host/hosttest"
@@ -109,7 +110,7 @@ func TestConnectionsCeiling(t *testing.T) {
 			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
 				t.Error("a third connection was served")
 			}
-			_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+			_ = c.SetReadDeadline(awaittest.Deadline())
 			if st := h.Stats(); st.Connections != 2 || st.Listeners[0].Accepted != 2 {
 				t.Errorf("%d connections, %d accepted; want 2, 2", st.Connections, st.Listeners[0].Accepted)
 			}
@@ -144,7 +145,7 @@ func exchangeOnce(addr string) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(awaittest.Deadline())
 	if _, err := io.WriteString(conn, "x"); err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func TestBandwidthOfATenantIsShared(t *testing.T) {
 	if n, _ := b.Read(buf); n != 0 {
 		t.Error("the tenant's other connection was served over the bandwidth")
 	}
-	_ = b.SetReadDeadline(time.Now().Add(time.Minute))
+	_ = b.SetReadDeadline(awaittest.Deadline())
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {

@@ -6,11 +6,11 @@ import (
 	"io"
 	"net"
 	"testing"
-	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 )
 
 // The relays of a tenant whose clients do not read hold no more pipes than its share; another
@@ -102,7 +102,7 @@ min_rate = "0B/s"
 		return of("other").Pipes == 1 && of("hog").Pipes == 2 && st.Pipes == 3 && st.PipeLimit == 4
 	})
 	for _, c := range append(hogs, other) {
-		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_ = c.SetDeadline(awaittest.Deadline())
 		if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, bulk) {
 			t.Errorf("%d bytes came of %d, or others, or %v", len(got), len(bulk), err)
 		}

@@ -22,6 +22,7 @@ import (
 	"bulkhead/host/hello"
 	"bulkhead/host/hosttest"
 	"bulkhead/host/proxy"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )
@@ -457,7 +458,7 @@ func TestSilentConnectionsGiveWay(t *testing.T) {
 	if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {
 		t.Error("there is a place where there is none")
 	}
-	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+	_ = c.SetReadDeadline(awaittest.Deadline())
 	hosttest.Eventually(t, "it is served", func() bool {
 		clock.Advance(100 * time.Millisecond)
 		return listener(t, h, "front/ssh").Accepted == 1
@@ -617,7 +618,7 @@ func TestManyRoutedConnections(t *testing.T) {
 				return
 			}
 			defer plain.Close()
-			_ = plain.SetDeadline(time.Now().Add(time.Minute))
+			_ = plain.SetDeadline(awaittest.Deadline())
 			rest, name, want := "SSH-", "", "front/ssh "
 			switch i % 4 {
 			case 0:
@@ -707,7 +708,7 @@ connections = 1
 // alertOf reads what a server says and wants a fatal alert, and then the end.
 func alertOf(t *testing.T, c net.Conn) byte {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetReadDeadline(awaittest.Deadline())
 	b, err := io.ReadAll(c)
 	if err != nil || len(b) != 7 || b[0] != 21 || b[5] != 2 {
 		t.Errorf("it says %x, %v", b, err)

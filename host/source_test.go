@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -28,7 +29,7 @@ func from(t *testing.T, network, source, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(awaittest.Deadline())
 	return c
 }
 

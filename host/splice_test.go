@@ -7,12 +7,12 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"bulkhead/abi"
 	"bulkhead/host"
 	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -83,7 +83,7 @@ func newRecorder(t *testing.T) *recorder {
 			}
 			go func() {
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(time.Minute))
+				_ = c.SetDeadline(awaittest.Deadline())
 				p, err := io.ReadAll(c)
 				r.got <- recorded{string(p), err}
 			}()
@@ -148,7 +148,7 @@ func (s *splicing) client(name, kind, transport string) net.Conn {
 		if c, err = net.Dial("udp", s.h.Addr(listenerName(name, kind, transport))); err != nil {
 			s.t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_ = c.SetDeadline(awaittest.Deadline())
 		s.t.Cleanup(func() { c.Close() })
 	} else {
 		c = hosttest.Dial(s.t, s.h.Addr(listenerName(name, kind, transport)))

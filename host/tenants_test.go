@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -71,7 +71,7 @@ func visit(t *testing.T, addr string, i int) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+	_ = c.SetDeadline(awaittest.Deadline())
 	hosttest.Say(t, c, "?")
 	hosttest.Hear(t, c, string([]byte{byte(i), byte(i >> 8), byte(i >> 16), byte(i >> 24)}))
 }

@@ -14,6 +14,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )
@@ -90,7 +91,7 @@ instance = %q
 							return
 						}
 						t.Cleanup(func() { conn.Close() })
-						_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
+						_ = conn.SetDeadline(awaittest.Deadline())
 						all[i] = conn
 						if i%10 == 0 {
 							continue // this one says nothing at all

@@ -12,6 +12,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"
@@ -101,7 +102,7 @@ func TestAnswersToAGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+		_ = c.SetDeadline(awaittest.Deadline())
 		raw, err := c.(*net.UDPConn).SyscallConn()
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )
@@ -103,7 +104,7 @@ func dialUDP(t testing.TB, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = conn.SetDeadline(awaittest.Deadline())
 	return conn
 }
 

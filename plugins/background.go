@@ -33,7 +33,7 @@ func (i *Instance) free() bool {
 	if i.off || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
 		return !i.off
 	}
-	if i.turn.usedUp(i.loop.Now()) {
+	if i.turn.usedUp(i.loop.Turn()) {
 		i.off = true
 		i.goOnLater() // in the next turn; the tenant has had its part of this
 		return false

@@ -15,6 +15,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	w "bulkhead/plugins/wasmtest"
+	"bulkhead/selector"
 )
 
 // slow is an echo that logs each callback with the handle, and that computes
@@ -134,10 +135,16 @@ type guests struct {
 
 func newGuests(t *testing.T, m *w.Module, li *Listener) *guests {
 	t.Helper()
+	return newGuestsOn(t, selector.System, m, li)
+}
+
+// newGuestsOn is newGuests on a loop with a clock.
+func newGuestsOn(t *testing.T, clock selector.Clock, m *w.Module, li *Listener) *guests {
+	t.Helper()
 	g := &guests{tenant: newTenant(t, 0), gate: newGate()}
 	g.r.options.CPU = g.gate
 	g.i = g.start(m, li)
-	g.l = newLoop(t)
+	g.l = newLoopOn(t, clock)
 	g.l.on(func() { g.i.Attach(g.l.Loop) })
 	t.Cleanup(func() {
 		g.l.on(func() { g.l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(csa.Orderly) }) })
@@ -429,14 +436,20 @@ func TestEventsWaitForTheShare(t *testing.T) {
 }
 
 // The guests of one tenant do not keep a loop for long in one turn, however
-// many they are.
+// many they are. They get the next, also where the clock stands still.
 func TestATenantLeavesTheTurn(t *testing.T) {
-	g := newGuests(t, slow(""), listener())
+	for name, clock := range map[string]selector.Clock{"the system's clock": selector.System, "a clock that stands still": &selector.Manual{}} {
+		t.Run(name, func(t *testing.T) { leavesTheTurn(t, clock) })
+	}
+}
+
+func leavesTheTurn(t *testing.T, clock selector.Clock) {
+	g := newGuestsOn(t, clock, slow(""), listener())
 	peer, _ := g.l.wire(g.i)
 	write(t, peer, "a")
 	hear(t, peer, "a")
 	g.l.on(func() {
-		g.i.turn.at, g.i.turn.spent = g.l.Now(), turnSlice
+		g.i.turn.at, g.i.turn.spent = g.l.Turn(), turnSlice
 		if g.i.free() {
 			t.Error("it may go on in the turn that it has used up")
 		}

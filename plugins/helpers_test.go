@@ -15,6 +15,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/internal/awaittest"
 	"bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 
@@ -148,7 +149,7 @@ func newTenant(t testing.TB, memory int64) *tenant {
 		n.r.Close()
 		select {
 		case <-n.r.Done():
-		case <-time.After(20 * time.Second):
+		case <-time.After(awaittest.Longest):
 			t.Errorf("the runtime still has %d modules open", n.r.live)
 		}
 		if held := n.acc.held.Load(); held != 0 {
@@ -253,7 +254,13 @@ type loop struct {
 
 func newLoop(t testing.TB) *loop {
 	t.Helper()
-	sel, err := selector.New(selector.Options{})
+	return newLoopOn(t, selector.System)
+}
+
+// newLoopOn is a loop with a clock.
+func newLoopOn(t testing.TB, clock selector.Clock) *loop {
+	t.Helper()
+	sel, err := selector.New(selector.Options{Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +300,7 @@ func (e ending) wait(t testing.TB) csa.Reason {
 	select {
 	case r := <-e.c:
 		return r
-	case <-time.After(20 * time.Second):
+	case <-time.After(awaittest.Longest):
 		t.Fatal("the connection does not end")
 		return csa.Reason{}
 	}
@@ -323,18 +330,14 @@ func (l *loop) wire(h csa.Handler) (net.Conn, ending) {
 			l.t.Error(err)
 		}
 	})
-	peer.SetDeadline(time.Now().Add(20 * time.Second))
+	peer.SetDeadline(awaittest.Deadline())
 	return peer, e
 }
 
 // until waits for a condition that other goroutines bring about.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	awaittest.Until(t, what, cond)
 }
 
 // noLeaks fails when goroutines are left at the end of a test.

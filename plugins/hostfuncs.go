@@ -174,9 +174,9 @@ func (i *Instance) timer(handle, token, ms int32) abi.Code {
 func (i *Instance) clock(which int32) int64 {
 	switch which {
 	case abi.ClockWall:
-		return time.Now().UnixNano()
+		return i.wall()
 	case abi.ClockMonotonic:
-		return int64(time.Since(started))
+		return i.monotonic()
 	}
 	return int64(abi.Invalid)
 }

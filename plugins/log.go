@@ -33,9 +33,6 @@ type Logger interface {
 // defaultLogLines is how many lines a second an instance may log.
 const defaultLogLines = 100
 
-// started is the zero of the monotonic clock that guests see.
-var started = time.Now()
-
 // lineLimit counts lines, second by second.
 type lineLimit struct {
 	second  int64
@@ -82,7 +79,7 @@ func (i *Instance) mayLog() bool {
 	if limit < 0 {
 		return false
 	}
-	if second := int64(time.Since(started) / time.Second); second != i.limit.second {
+	if second := i.monotonic() / int64(time.Second); second != i.limit.second {
 		i.reportDropped()
 		i.limit.second, i.limit.lines = second, 0
 	}

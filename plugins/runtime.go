@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bulkhead/abi"
 	"bulkhead/csa"
@@ -105,6 +106,17 @@ type RuntimeOptions struct {
 	OnBug func(l *Listener, t *Trap)
 	// Counter keeps the tenant's metrics. Nil: count answers QUOTA.
 	Counter Counter
+	// Clock is the monotonic clock of guests, by which commands also wait, and how many lines
+	// they log in a second is counted. It has to be that of the loops, so that a guest's clock
+	// and its timers agree. Nil: the system's.
+	Clock Clock
+	// Wall is the guests' time of day in nanoseconds since 1970-01-01 UTC. Any goroutine may
+	// call it. Nil: the system's.
+	Wall func() int64
+	// Random fills p with the random bytes that guests ask for, which they may use as keys. It
+	// is called from any goroutine, by several at once, on loops also, and must not block. Nil: the
+	// system's.
+	Random func(p []byte)
 }
 
 // Runtime is one tenant's engine. Tenants share none: an instance could import
@@ -190,6 +202,15 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	}
 	if o.CPU == nil {
 		o.CPU = allCores{}
+	}
+	if o.Clock == nil {
+		o.Clock = systemClock{}
+	}
+	if o.Wall == nil {
+		o.Wall = func() int64 { return time.Now().UnixNano() }
+	}
+	if o.Random == nil {
+		o.Random = func(p []byte) { _, _ = rand.Read(p) } // it never fails
 	}
 	r = &Runtime{
 		options: o,

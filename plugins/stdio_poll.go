@@ -44,11 +44,11 @@ func (p *Process) await(want wasi.Ready, d time.Duration) (got wasi.Ready, end b
 	}
 	p.wantReady = want
 	p.loop.Post(p.ready)
-	var late <-chan time.Time
+	var late <-chan struct{}
 	if d >= 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		late = t.C
+		over, stop := p.module.runtime.after(d)
+		defer stop()
+		late = over
 	}
 	select {
 	case a := <-p.answer:

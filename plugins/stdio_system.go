@@ -143,10 +143,10 @@ func (p *commandSystem) Sleep(d time.Duration) {
 	p.instance.exec.use.unbooked += waitTime
 	p.instance.pause()
 	defer p.instance.resume()
-	t := time.NewTimer(max(d, leastSleep))
-	defer t.Stop()
+	over, stop := p.module.runtime.after(max(d, leastSleep))
+	defer stop()
 	select {
-	case <-t.C:
+	case <-over:
 	case <-p.gone:
 	case <-p.module.runtime.stop:
 	case <-p.loop.Selector().Done():

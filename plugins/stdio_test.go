@@ -12,6 +12,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -75,7 +76,7 @@ func (p *Process) awaitEnd(t *testing.T) {
 	t.Helper()
 	select {
 	case <-p.Ended():
-	case <-time.After(20 * time.Second):
+	case <-time.After(awaittest.Longest):
 		t.Fatal("the command does not end")
 	}
 }

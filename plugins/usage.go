@@ -70,14 +70,14 @@ type usage struct {
 
 // turn is what a tenant's guests have used of a loop's turn. It is the loop's.
 type turn struct {
-	at    int64 // the loop's time, which names the turn
+	at    uint64 // the loop's turn
 	spent int64
 }
 
-// usedUp reports whether they have had their part of the turn that has this time.
-func (t *turn) usedUp(now int64) bool {
-	if t.at != now {
-		t.at, t.spent = now, 0
+// usedUp reports whether they have had their part of the turn that has this number.
+func (t *turn) usedUp(number uint64) bool {
+	if t.at != number {
+		t.at, t.spent = number, 0
 	}
 	return t.spent >= turnSlice
 }

@@ -61,7 +61,7 @@ func (i *Instance) enterLoop() {
 	<-v.come
 	v.here, v.depth = true, i.loop.Depth()
 	v.times++
-	v.short = i.turn.usedUp(i.loop.Now())
+	v.short = i.turn.usedUp(i.loop.Turn())
 	i.exec.use.ran += tripTime
 	i.exec.use.unbooked += tripTime
 	i.exec.use.start()
@@ -77,7 +77,7 @@ func (i *Instance) receiveVisit() {
 	<-v.over
 	ns := nanotime() - began
 	l.Booked(ns) // the call does that
-	t.usedUp(l.Now())
+	t.usedUp(l.Turn())
 	t.spent += ns
 }
 

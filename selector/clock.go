@@ -11,6 +11,10 @@ import (
 type Clock interface {
 	// Now is a monotonic time in nanoseconds, with an arbitrary start.
 	Now() int64
+	// AfterFunc has f called once, on a goroutine of its own, when d has gone by on
+	// this clock: for those who wait and have no loop. stop withdraws it, and reports
+	// false when it was called already.
+	AfterFunc(d time.Duration, f func()) (stop func() bool)
 	// timeout is for how many nanoseconds s may sleep when its first timer is
 	// due at the given time; negative: until it is woken.
 	timeout(s *Selector, at int64) int64
@@ -26,6 +30,10 @@ var start = time.Now()
 
 func (systemClock) Now() int64 { return int64(time.Since(start)) }
 
+func (systemClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
+	return time.AfterFunc(d, f).Stop
+}
+
 func (c systemClock) timeout(_ *Selector, at int64) int64 { return max(0, at-c.Now()) }
 
 // Manual is a clock for tests that moves only when it is told to. The zero
@@ -35,19 +43,55 @@ type Manual struct {
 	now       atomic.Int64
 	mu        sync.Mutex
 	selectors map[*Selector]struct{}
+	calls     map[*manualCall]struct{}
+}
+
+// manualCall is what AfterFunc has been asked for.
+type manualCall struct {
+	at int64
+	f  func()
 }
 
 // Now is the sum of all advances.
 func (m *Manual) Now() int64 { return m.now.Load() }
 
 // Advance moves the clock on by d and wakes the selectors that wait for it.
-// It does not wait until their timers have run.
+// It does not wait until their timers have run, nor until what AfterFunc was given has.
 func (m *Manual) Advance(d time.Duration) {
-	m.now.Add(int64(d))
+	now := m.now.Add(int64(d))
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for c := range m.calls {
+		if c.at <= now {
+			delete(m.calls, c)
+			go c.f()
+		}
+	}
 	for s := range m.selectors {
 		s.wake()
+	}
+}
+
+// AfterFunc has f called by the Advance that moves the clock on by d from now in all; at once
+// where d is not above zero.
+func (m *Manual) AfterFunc(d time.Duration, f func()) (stop func() bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := &manualCall{m.now.Load() + int64(d), f}
+	if d <= 0 {
+		go f()
+	} else {
+		if m.calls == nil {
+			m.calls = make(map[*manualCall]struct{})
+		}
+		m.calls[c] = struct{}{}
+	}
+	return func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		_, waits := m.calls[c]
+		delete(m.calls, c)
+		return waits
 	}
 }
 

@@ -43,6 +43,7 @@ type Selector struct {
 	poll   poller
 	clock  Clock
 	now    int64
+	turn   uint64
 	slots  []slot
 	free   []uint32
 	due    queue
@@ -115,6 +116,10 @@ func New(o Options) (*Selector, error) {
 // Now is the time of this turn of the loop in nanoseconds, on the selector's
 // clock: monotonic, with an arbitrary start. It does not move within a turn.
 func (s *Selector) Now() int64 { return s.now }
+
+// Turn is the number of this turn of the loop. It differs from that of the turn before, also
+// where the clock stands still.
+func (s *Selector) Turn() uint64 { return s.turn }
 
 // Run serves until Stop, on a goroutine of the selector's own, since one that
 // has passed the baton on may have to end in the middle of a notice. It
@@ -269,6 +274,7 @@ func (s *Selector) wait() {
 	n := s.poll.wait(timeout)
 	s.sleeping.Store(false)
 	s.now = s.clock.Now()
+	s.turn++
 	s.take(n)
 	if at, ok := s.timers.next(); ok && at <= s.now {
 		// The goroutine may have waited for a CPU since the poll: what became

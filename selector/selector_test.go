@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/internal/awaittest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -183,13 +185,7 @@ func TestExceptionalOnHangUp(t *testing.T) {
 	p := &probe{}
 	on(t, s, func() { _ = s.Add(&p.Descriptor, a, p); p.NewExceptional() })
 	unix.Close(b)
-	deadline := time.Now().Add(10 * time.Second)
-	for told := 0; told == 0; {
-		on(t, s, func() { told = p.exceptionals })
-		if time.Now().After(deadline) {
-			t.Fatal("no Exceptional after the peer was gone")
-		}
-	}
+	waitFor(t, s, func() bool { return p.exceptionals > 0 })
 	turns(t, s)
 	on(t, s, func() {
 		if p.exceptionals != 1 {
@@ -394,13 +390,10 @@ func TestTimersFireInOrderOnAManualClock(t *testing.T) {
 
 func waitFor(t testing.TB, s *Selector, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for ok := false; !ok; {
+	awaittest.Until(t, "the condition comes true", func() (ok bool) {
 		on(t, s, func() { ok = cond() })
-		if time.Now().After(deadline) {
-			t.Fatal("the condition did not come true")
-		}
-	}
+		return ok
+	})
 }
 
 // A timer that sets itself again for now must not keep the loop in one turn.
@@ -671,4 +664,52 @@ func TestSetTimerBy(t *testing.T) {
 	by(10 * time.Second) // it is not set: any time will do
 	clock.Advance(7 * time.Second)
 	waitFor(t, s, func() bool { return fired == 2 })
+}
+
+// What waits without a loop waits by the same clock.
+func TestAfterFunc(t *testing.T) {
+	var m Manual
+	m.Advance(5)
+	c := make(chan int, 10)
+	tell := func(n int) func() { return func() { c <- n } }
+	m.AfterFunc(10, tell(1))
+	stop := m.AfterFunc(10, tell(2))
+	m.AfterFunc(11, tell(3))
+	if !stop() || stop() {
+		t.Error("what is withdrawn has been called, or is withdrawn twice")
+	}
+	m.AfterFunc(0, tell(0))
+	if n := <-c; n != 0 {
+		t.Errorf("%d is called at once", n)
+	}
+	m.Advance(9)
+	m.Advance(1)
+	if n := <-c; n != 1 {
+		t.Errorf("%d is called first", n)
+	}
+	m.Advance(1)
+	if n := <-c; n != 3 {
+		t.Errorf("%d is called then", n)
+	}
+	if len(m.calls) != 0 || len(c) != 0 {
+		t.Errorf("%d calls are left, and %d came too often", len(m.calls), len(c))
+	}
+	System.AfterFunc(1, tell(4))
+	if <-c != 4 {
+		t.Error("the system's clock calls another")
+	}
+	if !System.AfterFunc(time.Hour, tell(5))() {
+		t.Error("it is withdrawn too late")
+	}
+}
+
+// Turns have numbers, also while the clock stands still.
+func TestTurn(t *testing.T) {
+	s := running(t, Options{Clock: &Manual{}})
+	var a, b, c uint64
+	on(t, s, func() { a, b = s.Turn(), s.Turn() })
+	on(t, s, func() { c = s.Turn() })
+	if a != b || c <= a {
+		t.Errorf("the turns are %d, %d and then %d", a, b, c)
+	}
 }

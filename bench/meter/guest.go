@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -222,6 +223,9 @@ func (s *system) Read([]byte) (int, wasi.Errno)                            { ret
 func (s *system) Close(int)                                                {}
 func (s *system) Poll(want wasi.Ready, _ time.Duration) (wasi.Ready, bool) { return want, true }
 func (s *system) Sleep(time.Duration)                                      {}
+func (s *system) Wall() int64                                              { return time.Now().UnixNano() }
+func (s *system) Monotonic() int64                                         { return time.Now().UnixNano() }
+func (s *system) Random(p []byte)                                          { _, _ = rand.Read(p) }
 func (s *system) Yield()                                                   {}
 func (s *system) Write(_ int, p [][]byte, _ bool) (n int, e wasi.Errno) {
 	for _, b := range p {

@@ -16,11 +16,13 @@ import (
 	"syscall"
 	"time"
 
+	"bulkhead/internal/awaittest"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // patience is how long a script waits for what has to come.
-const patience = 30 * time.Second
+const patience = awaittest.Longest
 
 // session is what a script has under way.
 type session struct {
@@ -191,7 +193,7 @@ func dial(ts *testscript.TestScript, neg bool, args []string) {
 	network, host := address(ts, args[1])
 	conn, err := net.Dial(network, host)
 	ts.Check(err)
-	ts.Check(conn.SetDeadline(time.Now().Add(patience)))
+	ts.Check(conn.SetDeadline(awaittest.Deadline()))
 	if s.peers == nil {
 		s.peers = make(map[string]net.Conn)
 	}

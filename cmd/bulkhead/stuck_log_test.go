@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -86,7 +87,7 @@ func (d *daemon) ends(code int) {
 	d.t.Helper()
 	select {
 	case <-d.done:
-	case <-time.After(patience):
+	case <-time.After(awaittest.Longest):
 		d.t.Fatal("the daemon does not end")
 	}
 	if have := d.cmd.ProcessState; have.ExitCode() != code {
@@ -102,7 +103,7 @@ func (d *daemon) ask(listener, what string) net.Conn {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(awaittest.Deadline())
 	d.askAgain(c, what)
 	return c
 }
@@ -330,7 +331,7 @@ func TestWhatHangsIsLeft(t *testing.T) {
 				if code != exitFailed {
 					t.Errorf("it ends with %d", code)
 				}
-			case <-time.After(patience):
+			case <-time.After(awaittest.Longest):
 				t.Fatal("it does not end")
 			}
 			if s.ctx.Err() == nil {

@@ -6,7 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
+
+	"bulkhead/internal/awaittest"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,7 @@ func TestTheLogIsTextOnATerminal(t *testing.T) {
 		q.Logger().Info("said", "key", "a value")
 		q.Close(patience)
 	}
-	_ = master.SetReadDeadline(time.Now().Add(patience))
+	_ = master.SetReadDeadline(awaittest.Deadline())
 	lines := bufio.NewScanner(master)
 	for _, want := range []string{`level=INFO msg=said key="a value"`, `"msg":"said"`} {
 		if !lines.Scan() || !strings.Contains(lines.Text(), want) {

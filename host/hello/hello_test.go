@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bulkhead/host/hello"
+	"bulkhead/internal/awaittest"
 )
 
 // recorded is a connection whose peer has sent some bytes and no more, and which keeps what is
@@ -126,7 +127,7 @@ func TestHellosOfOpenSSL(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))
+		_ = ln.(*net.TCPListener).SetDeadline(awaittest.Deadline())
 		c, err := ln.Accept()
 		if err != nil {
 			t.Skipf("openssl %s does not connect: %v", args, err)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bulkhead/internal/awaittest"
 )
 
 // clientTime is how long a real client may run.
@@ -126,7 +128,7 @@ func (k *Talk) Say(s string) {
 // Hear waits until it has written a text, and n times so.
 func (k *Talk) Hear(text string, n int) {
 	k.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := awaittest.Deadline()
 	for strings.Count(k.Text(), text) < n {
 		select {
 		case <-k.done:
@@ -147,7 +149,7 @@ func (k *Talk) HearEnd() string {
 	k.t.Helper()
 	select {
 	case <-k.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(awaittest.Longest):
 		k.t.Fatalf("it does not end:\n%s", k.Text())
 	}
 	return k.Text()

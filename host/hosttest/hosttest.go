@@ -13,10 +13,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/internal/awaittest"
 )
 
 // WriteConfig writes a configuration to a file that is gone after the test,
@@ -98,21 +98,14 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Eventually waits until cond comes true, and fails the test when that takes
-// half a minute.
+// Eventually waits until cond comes true: see awaittest.Until.
 func Eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	awaittest.Until(t, what, cond)
 }
 
 // Dial connects to a TCP address. The connection is closed with the test, and
-// what is done on it fails after a minute.
+// what is done on it fails after awaittest.Longest.
 func Dial(t testing.TB, addr string) *net.TCPConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -120,7 +113,7 @@ func Dial(t testing.TB, addr string) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	_ = conn.SetDeadline(awaittest.Deadline())
 	return conn.(*net.TCPConn)
 }
 
@@ -165,6 +158,6 @@ func DialUnix(t testing.TB, path string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	_ = conn.SetDeadline(awaittest.Deadline())
 	return conn
 }

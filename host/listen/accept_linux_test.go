@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/internal/awaittest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -41,7 +43,7 @@ func TestAcceptAddresses(t *testing.T) {
 		}
 		defer c.Close()
 		fd, sa := -1, unix.Sockaddr(nil)
-		for end := time.Now().Add(20 * time.Second); fd < 0 && time.Now().Before(end); {
+		for end := awaittest.Deadline(); fd < 0 && time.Now().Before(end); {
 			fd, sa, err = s.Accept()
 		}
 		if fd < 0 {

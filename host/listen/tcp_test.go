@@ -5,9 +5,9 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"bulkhead/host/listen"
+	"bulkhead/internal/awaittest"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +73,7 @@ func serves(t *testing.T, s *listen.Socket, network, address string) (fd int) {
 	if _, err := unix.Write(fd, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetReadDeadline(awaittest.Deadline())
 	have := make([]byte, 5)
 	if _, err := io.ReadFull(conn, have); err != nil || string(have) != "hello" {
 		t.Errorf("%s://%s: heard %q, %v", network, address, have, err)
@@ -203,7 +203,7 @@ func TestCloseResetsWhatWaits(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetReadDeadline(awaittest.Deadline())
 	if n, err := conn.Read(make([]byte, 1)); err == nil || err.(net.Error).Timeout() {
 		t.Errorf("read %d, %v", n, err)
 	}

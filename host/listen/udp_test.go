@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bulkhead/host/listen"
+	"bulkhead/internal/awaittest"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,7 +136,7 @@ func TestEveryAddressOverUDP(t *testing.T) {
 		}
 		c.Close()
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := awaittest.Deadline()
 	for got := 0; got < 2; {
 		for _, s := range all {
 			if n, _, err := unix.Recvfrom(s.FD, make([]byte, 10), unix.MSG_DONTWAIT); err == nil && n == 1 {

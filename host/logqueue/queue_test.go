@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bulkhead/host/logqueue"
+	"bulkhead/internal/awaittest"
 )
 
 // sink is the end of a log: it can stand still, and fail.
@@ -75,11 +76,7 @@ func (s *sink) tally(t *testing.T) (lines, leftOut int, last string) {
 
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	awaittest.Until(t, what, cond)
 }
 
 // Nobody who logs waits for a reader that stands still, and each line is in the log or in

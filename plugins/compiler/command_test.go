@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/internal/awaittest"
 	w "bulkhead/plugins/wasmtest"
 
 	"github.com/tetratelabs/wazero"
@@ -26,11 +27,7 @@ import (
 // until waits for a condition that other processes bring about.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !cond(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	awaittest.Until(t, what, cond)
 }
 
 // many is a module of n functions, each with the locals and a body that may

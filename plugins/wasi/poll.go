@@ -16,8 +16,8 @@ const (
 
 // wait is how long a subscription to a clock lets pass; an error number when
 // there is no such clock.
-func wait(sub []byte) (ns uint64, e Errno) {
-	t, e := now(le.Uint32(sub[16:]))
+func wait(s System, sub []byte) (ns uint64, e Errno) {
+	t, e := now(s, le.Uint32(sub[16:]))
 	ns = le.Uint64(sub[24:])
 	if le.Uint16(sub[40:])&absoluteTime != 0 {
 		if ns < t {
@@ -102,7 +102,7 @@ func (p *Process) subscription(sub []byte) subscription {
 	a := subscription{userdata: le.Uint64(sub), kind: sub[8], bytes: 1}
 	switch f := p.look(le.Uint32(sub[16:])); a.kind {
 	case eventClock:
-		if a.after, a.errno = wait(sub); a.errno != Success {
+		if a.after, a.errno = wait(p.System, sub); a.errno != Success {
 			a.after = 0
 		}
 	case eventRead, eventWrite:

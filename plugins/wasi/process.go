@@ -34,6 +34,12 @@ type System interface {
 	Poll(want Ready, d time.Duration) (got Ready, end bool)
 	// Yield lets others go first.
 	Yield()
+	// Wall is the time of day in nanoseconds since 1970-01-01 UTC, and Monotonic a clock that
+	// never goes back, by which Sleep and Poll wait.
+	Wall() int64
+	Monotonic() int64
+	// Random fills p, which is in the guest's memory, with random bytes fit for keys.
+	Random(p []byte)
 }
 
 // Ready is a set of what can be done without waiting.

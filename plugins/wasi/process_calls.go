@@ -1,14 +1,8 @@
 package wasi
 
 import (
-	"crypto/rand"
-	"time"
-
 	"github.com/tetratelabs/wazero/sys"
 )
-
-// started is the zero of the monotonic clock.
-var started = time.Now()
 
 const (
 	clockRealtime  = 0
@@ -28,18 +22,18 @@ func clockRes(p *Process, s []uint64) Errno {
 }
 
 // now is the time of a clock in nanoseconds.
-func now(clock uint32) (ns uint64, e Errno) {
+func now(s System, clock uint32) (ns uint64, e Errno) {
 	switch clock {
 	case clockRealtime:
-		return uint64(time.Now().UnixNano()), Success
+		return uint64(s.Wall()), Success
 	case clockMonotonic:
-		return uint64(time.Since(started)), Success
+		return uint64(s.Monotonic()), Success
 	}
 	return 0, Inval
 }
 
 func clockTime(p *Process, s []uint64) Errno {
-	ns, e := now(uint32(s[0]))
+	ns, e := now(p.System, uint32(s[0]))
 	if e != Success {
 		return e
 	}
@@ -59,7 +53,7 @@ const randomPart = 16 << 10
 func Random(s System, b []byte) {
 	for len(b) > 0 {
 		part := b[:min(len(b), randomPart)]
-		_, _ = rand.Read(part) // it never fails
+		s.Random(part)
 		b = b[len(part):]
 		s.Breathe()
 	}

@@ -3,6 +3,7 @@ package wasi
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"testing"
 	"time"
@@ -23,13 +24,17 @@ type fake struct {
 	entered int
 	ready   Ready // what can be done
 	end     bool
+	clock   int64 // the monotonic one
 }
 
-func (f *fake) Memory() []byte { return f.memory }
-func (f *fake) Enter()         { f.entered++ }
-func (f *fake) Breathe()       {}
-func (f *fake) Yield()         { f.did = append(f.did, "yield") }
-func (f *fake) Close(fd int)   { f.did = append(f.did, fmt.Sprint("close ", fd)) }
+func (f *fake) Memory() []byte   { return f.memory }
+func (f *fake) Enter()           { f.entered++ }
+func (f *fake) Breathe()         {}
+func (f *fake) Wall() int64      { return time.Now().UnixNano() }
+func (f *fake) Monotonic() int64 { return f.clock }
+func (f *fake) Random(p []byte)  { _, _ = rand.Read(p) }
+func (f *fake) Yield()           { f.did = append(f.did, "yield") }
+func (f *fake) Close(fd int)     { f.did = append(f.did, fmt.Sprint("close ", fd)) }
 func (f *fake) Sleep(d time.Duration) {
 	f.did = append(f.did, fmt.Sprint("sleep ", d.Round(time.Second)))
 }

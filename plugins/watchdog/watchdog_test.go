@@ -4,17 +4,14 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"bulkhead/internal/awaittest"
 )
 
 // wait waits for a condition, for as long as it takes.
 func wait(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !f(); time.Sleep(100 * time.Microsecond) {
-		if time.Now().After(end) {
-			t.Fatal("it never came about that ", what)
-		}
-	}
+	awaittest.Until(t, what, f)
 }
 
 // Fuel that lasts for too long is taken away, and what was left can still be told.
