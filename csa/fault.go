@@ -88,6 +88,7 @@ func (l *Loop) faulted(told any) *CSA {
 func (l *Loop) mend(f *Fault, was call) {
 	l.depth = 1
 	l.calling, l.serving = call{}, nil
+	l.time.forget()
 	if g := l.datagrams; g != nil {
 		if g.of != nil && g.next < g.n && was.what == inOther {
 			g.lose(LostBacklog) // it is what the panic comes of, and would come again

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/internal/awaittest"
 )
 
 // faulting is a handler that panics in one of its methods, or in what is told of its end.
@@ -134,7 +135,7 @@ func TestFaultsAreThePeers(t *testing.T) {
 			exchange := func(text string) {
 				t.Helper()
 				got := make([]byte, 100)
-				_ = first.SetReadDeadline(time.Now().Add(20 * time.Second))
+				_ = first.SetReadDeadline(awaittest.Deadline())
 				if _, err := io.WriteString(first, text); err != nil {
 					t.Fatal(err)
 				}
@@ -166,4 +167,27 @@ func TestFaultsBesideTheLoop(t *testing.T) {
 	if !b.loop.beside(nil, "x") || got == nil || got.Value != "x" || !got.Passed {
 		t.Errorf("it is told %v", got)
 	}
+}
+
+// brokenPayer fails when it is told what an event took.
+type brokenPayer struct{ asked int }
+
+func (p *brokenPayer) Book(int64) { p.asked++; panic("in Book") }
+
+// A panic in the booking of an event, which is behind everything else, comes once: what was to be
+// booked is forgotten. Else the loop would mend itself for ever, and serve nobody.
+func TestAFaultInTheBookingComesOnce(t *testing.T) {
+	b := newBench(t)
+	faults, p := 0, &brokenPayer{}
+	b.on(func() { b.loop.OnFault(func(*Fault) bool { faults++; return true }) })
+	b.loop.Post(func() {
+		b.loop.Charge(p)
+		b.loop.time.began -= int64(time.Second) // so that it is booked at once
+	})
+	b.turns()
+	b.on(func() {
+		if faults != 1 || p.asked != 1 {
+			t.Errorf("there were %d faults, and %d bookings", faults, p.asked)
+		}
+	})
 }

@@ -52,10 +52,17 @@ func (a *timesheet) end() {
 }
 
 func (a *timesheet) settle() {
-	if a.due > 0 {
-		a.last.Book(a.due)
-		a.due = 0
+	if ns := a.due; ns > 0 {
+		a.due = 0 // before the call, which is another's code
+		a.last.Book(ns)
 	}
+}
+
+// forget leaves out what is not booked yet, and begins anew: for an event in which there was a
+// panic, which may have come out of the booking, and would come again.
+func (a *timesheet) forget() {
+	a.last, a.due = nil, 0
+	a.begin()
 }
 
 // pass ends the account of an event in which the loop is passed on.
