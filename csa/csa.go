@@ -121,7 +121,7 @@ type CSA struct {
 	throttle   *throttle
 	relay      *relay        // of a connection that is spliced
 	secure     *secure       // of a connection with TLS
-	datagram   *datagramPeer // of a peer of a DatagramSocket
+	datagram   *datagramPeer // of a connection over UDP
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
@@ -359,7 +359,8 @@ func (c *CSA) bury() {
 		c.relay.ended(c, c.reason)
 	}
 	switch {
-	case c.datagram != nil: // the socket is the others', too
+	case c.datagram != nil:
+		c.datagram.shutOwn()
 	case c.unsent() || c.is(broken):
 		resetSocket(int(c.fd))
 	default:

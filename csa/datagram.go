@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"bulkhead/abi"
 	"bulkhead/selector"
 )
 
@@ -141,7 +142,9 @@ type DatagramSocket struct {
 	budget   Budget
 	local    netip.AddrPort
 	drops    uint32 // the system's count, as last seen
-	waiting  int    // bytes in the rests of all peers
+	// dialled is the only peer of a socket that was connected to it; nil: whoever sends is one.
+	dialled *datagramPeer
+	waiting int // bytes in the rests of all peers
 
 	peers map[peerKey]*datagramPeer
 	// young are the peers of one datagram, in the order in which they came.
@@ -188,6 +191,27 @@ func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramS
 	return s, nil
 }
 
+// NewDatagramPeer wraps the non-blocking UDP socket fd, which is connected to peer, in a CSA
+// like that of a peer of a DatagramSocket, but with the socket to itself: nobody else's
+// datagrams come, and the socket is closed with the CSA. It ends by what its handler says, by
+// Settings.IdleTimeout, or with abi.Refused when the system hears that nothing listens at
+// the peer's port. The owner is told of datagrams that are lost; it is never asked to admit anybody.
+//
+// The CSA owns fd from here on; on an error it is closed, and nobody is told. NewDatagramPeer does
+// not return when the handler passes the loop on.
+func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wiring) (*CSA, error) {
+	s, err := l.NewDatagramSocket(fd, owner, w.Budget)
+	if err != nil {
+		return nil, err
+	}
+	l.begin()
+	l.Charge(w.Budget)
+	s.dialled = s.newPeer(&peerKey{ip: peer.Addr().As16(), port: peer.Port()}, peer, w)
+	s.dialled.open()
+	l.end()
+	return &s.dialled.c, nil
+}
+
 // IntroduceBy has the headers of datagrams read by i. It is called before the first event of
 // the socket's.
 func (s *DatagramSocket) IntroduceBy(i Introducer) { s.headers = i }
@@ -204,17 +228,25 @@ func (s *DatagramSocket) Close(r Reason) {
 	if s.closed {
 		return
 	}
-	s.closed = true
 	s.loop.begin()
 	for _, p := range s.peers {
 		p.c.kill(r)
 	}
+	s.shut()
+	s.loop.end()
+}
+
+// shut closes the socket, once.
+func (s *DatagramSocket) shut() {
+	if s.closed {
+		return
+	}
+	s.closed = true
 	l := s.loop
 	l.sel.StopTimer(&s.in)
 	l.sel.StopTimer(&s.outTimer)
 	l.sel.Remove(&s.d)
 	closeSocket(s.fd)
-	l.end()
 }
 
 // Exceptional is not asked for.
@@ -299,12 +331,22 @@ func (s *DatagramSocket) readFailed(err error) {
 	switch {
 	case err == errWouldBlock:
 		s.d.ReadBlocked()
+	case s.dialled != nil && earlierError(err):
+		s.refused()
+	case s.dialled != nil && brokenSocket(err):
+		s.dialled.c.kill(reasonOf(err))
 	case brokenSocket(err):
 		s.slowIn = true // for good
 		s.owner.Broken(err)
 	}
 	// What remains is of one datagram that was sent before, and has been heard
 	// now; or passes.
+}
+
+// refused ends the connection of a socket that was connected: its peer's machine has said that
+// nothing listens there.
+func (s *DatagramSocket) refused() {
+	s.dialled.c.kill(PeerUnreachable.With(abi.Refused, "nothing listens at the peer's port"))
 }
 
 // handOut hands the datagrams of the batch to their peers. It reports whether that is
@@ -333,7 +375,14 @@ func (g *datagrams) handOut() bool {
 				m.key.source, m.key.sourcePort = source.Addr().As16(), source.Port()
 			}
 		}
-		p := s.peers[m.key]
+		p := s.dialled
+		if p != nil && p.c.is(finishing|dying|dead) {
+			g.taken() // it is read no more
+			continue
+		}
+		if p == nil {
+			p = s.peers[m.key]
+		}
 		if p == nil {
 			var answer Admission
 			switch p, answer = s.admit(&m.key, from, to); {
@@ -377,23 +426,34 @@ func (s *DatagramSocket) admit(k *peerKey, from, to netip.AddrPort) (p *datagram
 	if answer != Admitted {
 		return nil, answer
 	}
-	l := s.loop
-	p = &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
-	c := &p.c
-	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.datagram = -1, l, w, addr, l.Now(), p
+	p = s.newPeer(k, addr, w)
 	if from.IsValid() {
-		c.SetAddresses(from, to)
+		p.c.SetAddresses(from, to)
 	}
-	c.number = numbers.Add(1)
-	s.peers[*k] = p
 	s.young.push(p)
-	l.link(c)
-	c.born = c.lastActive
-	c.startTime()
-	l.calling = call{c: c, what: inOther}
-	w.Handler.Open(c) // and need not return: the datagram is still in the batch
-	l.calling = call{}
+	p.open() // and need not return: the datagram is still in the batch
 	return p, Admitted
+}
+
+// newPeer makes a peer, which is to be opened.
+func (s *DatagramSocket) newPeer(k *peerKey, addr netip.AddrPort, w Wiring) *datagramPeer {
+	p := &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
+	c := &p.c
+	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.datagram = -1, s.loop, w, addr, s.loop.Now(), p
+	c.number = numbers.Add(1)
+	c.born = c.lastActive
+	s.peers[*k] = p
+	s.loop.link(c)
+	c.startTime()
+	return p
+}
+
+// open tells the handler of a new peer.
+func (p *datagramPeer) open() {
+	c := &p.c
+	c.loop.calling = call{c: c, what: inOther}
+	c.wiring.Handler.Open(c)
+	c.loop.calling = call{}
 }
 
 // MakeRoom ends the connection of a peer that has sent one datagram only, longest ago, and
@@ -539,6 +599,8 @@ func (s *DatagramSocket) sendFailed(p *datagramPeer, err error) {
 	switch {
 	case err == errWouldBlock:
 		s.d.WriteBlocked()
+	case s.dialled != nil && earlierError(err):
+		s.refused()
 	case badSource(err) && p.sourced:
 		p.sourced = false // the machine has the address no more; the system chooses one
 	case earlierError(err) && !p.retried:
@@ -578,6 +640,9 @@ func (s *DatagramSocket) sendNow(p *datagramPeer, payload []byte) bool {
 			return true
 		case err == errWouldBlock:
 			s.d.WriteBlocked()
+		case s.dialled != nil && earlierError(err):
+			s.refused()
+			return true
 		case badSource(err) && p.sourced:
 			p.sourced = false
 		case !earlierError(err):

@@ -99,11 +99,15 @@ func (b *sender) add(s *DatagramSocket, p *datagramPeer, payload []byte) {
 func (b *sender) send(fd int) (n int, err error) {
 	for n < b.n {
 		k := &b.peers[n].key
-		var to unix.Sockaddr = &unix.SockaddrInet4{Port: int(k.port), Addr: [4]byte(k.ip[12:])}
-		if b.six {
+		var to unix.Sockaddr
+		switch {
+		case b.peers[n].socket.dialled != nil: // the socket is connected, and takes no address
+		case b.six:
 			to = &unix.SockaddrInet6{Port: int(k.port), ZoneId: k.zone, Addr: k.ip}
+		default:
+			to = &unix.SockaddrInet4{Port: int(k.port), Addr: [4]byte(k.ip[12:])}
 		}
-		switch err := unix.Sendto(fd, b.payloads[n], unix.MSG_DONTWAIT, to); err {
+		switch _, err := unix.SendmsgN(fd, b.payloads[n], nil, to, unix.MSG_DONTWAIT); err {
 		case nil:
 			n++
 		case unix.EINTR:

@@ -184,9 +184,14 @@ func (b *sender) add(s *DatagramSocket, p *datagramPeer, payload []byte) {
 	}
 	v.SetLen(len(payload))
 	m := &b.messages[i]
-	m.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 	m.Iov = v
 	m.SetIovlen(1)
+	if s.dialled != nil { // the socket is connected
+		m.Name, m.Namelen, m.Control = nil, 0, nil
+		m.SetControllen(0)
+		return
+	}
+	m.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 	name := unsafe.Slice(m.Name, unix.SizeofSockaddrInet6)
 	clear(name)
 	binary.BigEndian.PutUint16(name[2:], p.key.port)

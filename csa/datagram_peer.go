@@ -7,7 +7,7 @@ import (
 	"bulkhead/abi"
 )
 
-// datagramPeer is a CSA whose socket is not its own. In its inbox and its rest each
+// datagramPeer is a CSA whose socket is not its own, unless it was dialled. In its inbox and its rest each
 // datagram stands behind its length.
 type datagramPeer struct {
 	c       CSA
@@ -132,6 +132,13 @@ func (p *datagramPeer) forget() {
 	s.young.remove(p)
 	if s.peers[p.key] == p {
 		delete(s.peers, p.key)
+	}
+}
+
+// shutOwn closes the socket of a peer that was dialled, when its connection is over.
+func (p *datagramPeer) shutOwn() {
+	if p.socket.dialled == p {
+		p.socket.shut()
 	}
 }
 

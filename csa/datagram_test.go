@@ -797,6 +797,166 @@ func TestDatagramsToNowhere(t *testing.T) {
 	})
 }
 
+// dialUDP dials a peer over UDP.
+func (b *bench) dialUDP(to Address, h Handler, set *Settings, g *guests) *CSA {
+	b.t.Helper()
+	g.b = b
+	to.UDP = true
+	_, end := b.dial(time.Minute, to)
+	b.over(end)
+	if end.fd < 0 {
+		b.t.Fatal(end.r)
+	}
+	fd := end.fd
+	end.fd = -1 // the CSA's
+	var c *CSA
+	b.on(func() {
+		g.open++
+		var err error
+		if c, err = b.loop.NewDatagramPeer(fd, end.to.IP, g, Wiring{Handler: h, Settings: set, Budget: b.acct, Creator: g}); err != nil {
+			b.t.Error(err)
+		}
+	})
+	return c
+}
+
+// packets is a UDP server of a test.
+func packets(t *testing.T, network, address string) (net.PacketConn, Address) {
+	t.Helper()
+	server, err := net.ListenPacket(network, address)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	_ = server.SetDeadline(time.Now().Add(20 * time.Second))
+	return server, Address{IP: server.LocalAddr().(*net.UDPAddr).AddrPort()}
+}
+
+// One who is dialled over UDP is sent to and heard, datagram by datagram, and nobody else is. With the
+// connection its socket ends.
+func TestADialledPeerOverUDP(t *testing.T) {
+	for network, address := range map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"} {
+		t.Run(network, func(t *testing.T) {
+			server, at := packets(t, network, address)
+			stranger, _ := packets(t, network, address)
+			b := newBench(t)
+			files := openFiles(t)
+			h := &script{window: make([]byte, 1<<16)}
+			var heard []string
+			h.data = func(c *CSA, p []byte) int { heard = append(heard, string(p)); return len(p) }
+			g := &guests{}
+			c := b.dialUDP(at, h, b.set, g)
+			var local netip.AddrPort
+			b.on(func() {
+				_, local = c.Addresses()
+				if c.Transport() != "udp" || c.Peer() != server.LocalAddr().String() || local.Addr() != at.IP.Addr() {
+					t.Errorf("%s, %s to %s", c.Transport(), local, c.Peer())
+				}
+			})
+			buf := make([]byte, 1<<16)
+			for _, what := range []string{"one", "", strings.Repeat("x", 5000), "four"} {
+				b.on(func() {
+					if n, code := c.Send([]byte(what)); n != len(what) || code != abi.OK {
+						t.Errorf("sent %d: %v", n, code)
+					}
+				})
+				n, from, err := server.ReadFrom(buf)
+				if err != nil || string(buf[:n]) != what || from.String() != local.String() {
+					t.Fatalf("%d bytes from %v: %v", n, from, err)
+				}
+				if _, err := stranger.WriteTo([]byte("forged"), from); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := server.WriteTo(buf[:n], from); err != nil {
+					t.Fatal(err)
+				}
+				b.until("it is heard", func() bool { return len(heard) > 0 })
+				b.on(func() {
+					if len(heard) != 1 || heard[0] != what {
+						t.Errorf("heard %.50q, want %.50q", heard, what)
+					}
+					heard = nil
+				})
+			}
+			b.on(func() {
+				c.Send([]byte("last"))
+				c.ProducerFinished()
+			})
+			if n, _, err := server.ReadFrom(buf); err != nil || string(buf[:n]) != "last" {
+				t.Errorf("%q: %v", buf[:n], err)
+			}
+			b.until("it is over", func() bool { return g.open == 0 })
+			b.on(func() {
+				if h.reason != Orderly || h.ends[0] != 1 {
+					t.Errorf("it ended %d times with %v", h.ends[0], h.reason)
+				}
+			})
+			if n := openFiles(t); n != files {
+				t.Errorf("%d descriptors are open, %d were before", n, files)
+			}
+			if g.lost != [Losses]int{} {
+				t.Errorf("lost: %v", g.lost)
+			}
+		})
+	}
+}
+
+// Where nothing listens the connection ends with REFUSED, as soon as the peer's machine has said so.
+func TestADialledPeerThatIsNotThere(t *testing.T) {
+	server, at := packets(t, "udp4", "127.0.0.1:0")
+	server.Close()
+	for name, send := range map[string]func(c *CSA){
+		"small": func(c *CSA) { c.Send([]byte("anybody?")) },
+		"large": func(c *CSA) { c.Send(make([]byte, 20_000)); c.Send(make([]byte, 20_000)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			h, g := &script{}, &guests{}
+			c := b.dialUDP(at, h, b.set, g)
+			b.on(func() { send(c) })
+			b.until("it is over", func() bool { return g.open == 0 })
+			b.on(func() {
+				if r := h.reason; r.Code != abi.Refused || r.Cause != PeerUnreachable {
+					t.Errorf("it ended with %v", r)
+				}
+			})
+		})
+	}
+}
+
+// A dialled peer ends when it has been silent for Settings.IdleTimeout, when its handler says so, and
+// with the loop; its socket is gone with it, whatever waits.
+func TestTheEndOfADialledPeer(t *testing.T) {
+	_, at := packets(t, "udp4", "127.0.0.1:0")
+	b := newBench(t)
+	files := openFiles(t)
+	for what, end := range map[string]func(c *CSA){
+		"idle":  func(*CSA) { b.clock.Advance(2 * time.Minute) },
+		"abort": func(c *CSA) { c.Send([]byte("waits")); c.ShutdownMicroprocess(HandlerEnded.Reason()) },
+		"close": func(c *CSA) { c.Receive(false); c.ProducerFinished() },
+	} {
+		h, g := &script{}, &guests{}
+		set := *b.set
+		set.IdleTimeout = time.Minute
+		c := b.dialUDP(at, h, &set, g)
+		if what == "idle" {
+			end(c)
+		} else {
+			b.on(func() { end(c) })
+		}
+		b.until(what, func() bool { return g.open == 0 })
+		b.on(func() {
+			want := map[string]Cause{"idle": PeerSilent, "abort": HandlerEnded, "close": Finished}[what]
+			if h.reason.Cause != want || !c.datagram.socket.closed {
+				t.Errorf("%s: it ended with %v, closed: %v", what, h.reason, c.datagram.socket.closed)
+			}
+		})
+	}
+	if n := openFiles(t); n != files {
+		t.Errorf("%d descriptors are open, %d were before", n, files)
+	}
+}
+
 // Handlers that pass the loop on keep nobody else, and their own datagrams wait.
 func TestPassingOverUDP(t *testing.T) {
 	for _, where := range []string{"open", "data", "window", "closed", "writable"} {

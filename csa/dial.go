@@ -13,10 +13,12 @@ import (
 const attemptDelay = 250 * time.Millisecond
 
 // Address is where a socket can be connected to: IP, or, where that is not valid, the
-// unix socket with this path.
+// unix socket with this path. With UDP it is a socket for datagrams, which asks nobody:
+// that is connected at once where there is a route to IP.
 type Address struct {
 	IP   netip.AddrPort
 	Path string
+	UDP  bool
 }
 
 // Dial is a TCPClient: it connects a socket to the first of several addresses that

@@ -14,15 +14,19 @@ import (
 // listens on a port that the kernel then picks for this end.
 var errSelf = errors.New("the socket would be connected to itself")
 
-// newSocket makes a non-blocking stream socket of the address's family.
+// newSocket makes a non-blocking socket of the address's family.
 func newSocket(to Address) (int, error) {
+	kind := unix.SOCK_STREAM
+	if to.UDP {
+		kind = unix.SOCK_DGRAM
+	}
 	switch {
 	case !to.IP.IsValid():
-		return streamSocket(unix.AF_UNIX)
+		return openSocket(unix.AF_UNIX, kind)
 	case to.IP.Addr().Unmap().Is4():
-		return streamSocket(unix.AF_INET)
+		return openSocket(unix.AF_INET, kind)
 	}
-	return streamSocket(unix.AF_INET6)
+	return openSocket(unix.AF_INET6, kind)
 }
 
 // connectSocket begins to connect, and reports whether that is over already.

@@ -31,7 +31,7 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("the other end is %v, and not %v, %v", c.RemoteAddr(), got, err)
 		}
 	}
-	fd, err := streamSocket(unix.AF_INET)
+	fd, err := openSocket(unix.AF_INET, unix.SOCK_STREAM)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,10 +39,10 @@ func once(call func() (int, error)) (int, error) {
 	}
 }
 
-// streamSocket makes a non-blocking socket.
-func streamSocket(family int) (int, error) {
+// openSocket makes a non-blocking socket.
+func openSocket(family, kind int) (int, error) {
 	syscall.ForkLock.RLock()
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	fd, err := unix.Socket(family, kind, 0)
 	if err == nil {
 		unix.CloseOnExec(fd)
 	}

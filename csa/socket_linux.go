@@ -37,9 +37,9 @@ func move(call uintptr, fd int, p []byte, flags uintptr) (int, error) {
 	}
 }
 
-// streamSocket makes a non-blocking socket.
-func streamSocket(family int) (int, error) {
-	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+// openSocket makes a non-blocking socket.
+func openSocket(family, kind int) (int, error) {
+	return unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
 
 // localAddrPort is this end's IP address and port; the zero value if it has none.

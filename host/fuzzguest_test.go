@@ -136,7 +136,7 @@ func fuzzer(addresses []string) *w.Module {
 }
 
 // fuzzUpstreams are servers for what the guest dials: one that echoes and one that only sends, plain,
-// with TLS, and on a unix socket. It returns their addresses, and some that are none.
+// with TLS, on a unix socket, and over UDP. It returns their addresses, and some that are none.
 func fuzzUpstreams(t *testing.T, ca *certstest.Authority, dialled *atomic.Int64) (addresses []string, listed string) {
 	t.Helper()
 	serve := func(ln net.Listener, source bool) {
@@ -191,8 +191,9 @@ func fuzzUpstreams(t *testing.T, ca *certstest.Authority, dialled *atomic.Int64)
 		"tcp://" + echo.Addr().String(), "tcp://" + source.Addr().String(), "tls://" + secured.Addr().String(), "tls://localhost:" + port,
 		"unix://" + path, "tcp://" + echo.Addr().String() + "?proxy=v1", "tcp://" + echo.Addr().String() + "?proxy=v2",
 		"tcp://127.0.0.1:1", "tcp://10.0.0.1:80", "bogus",
+		"udp://" + shouter(t).LocalAddr().String(), "udp://localhost:1",
 	}
-	return addresses, fmt.Sprintf(`"127.0.0.1:*", "localhost:*", "unix://%s"`, path)
+	return addresses, fmt.Sprintf(`"127.0.0.1:*", "localhost:*", "udp://127.0.0.1:*", "udp://localhost:*", "unix://%s"`, path)
 }
 
 // fuzzClient is one client after another of a random listener, until the context ends.

@@ -64,7 +64,7 @@ type ListenerStats struct {
 	Instances int64  // alive
 	Received  int64
 	Sent      int64
-	Lost      DatagramStats // of a UDP listener
+	Lost      DatagramStats // of its peers over UDP, those that its handlers have dialled included
 	// Quarantine is nil unless the listener is quarantined.
 	Quarantine *Quarantine
 	// Ended counts the connections that have ended, those that its handlers have dialled

@@ -60,7 +60,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 		return nil, abi.Invalid
 	}
 	target, err := egress.ParseTarget(address)
-	if err != nil {
+	if err != nil || version != 0 && target.Network() == "udp" {
 		return nil, abi.Invalid
 	}
 	if err := s.tenant.egress.Load().Check(target); err != nil {
@@ -85,12 +85,15 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 		d.from, d.to = ask.From.Addresses()
 	}
 	if ip, ok := s.tenant.egress.Load().Direct(target); ok {
-		d.connect([]csa.Address{{IP: ip}})
+		d.connect([]csa.Address{{IP: ip, UDP: d.overUDP()}})
 	} else {
 		d.lookUp()
 	}
 	return d.giveUp, abi.OK
 }
+
+// overUDP reports whether datagrams are sent to who is dialled.
+func (d *dialling) overUDP() bool { return d.target.Network() == "udp" }
 
 // takePlaces takes what a connection that is dialled needs of the budgets.
 func (s *server) takePlaces() bool {
@@ -169,7 +172,7 @@ func (d *dialling) find(ctx context.Context) (to []csa.Address, err error) {
 	}
 	found, err := policy.Resolve(ctx, s.host.resolver, target)
 	for _, a := range found {
-		to = append(to, csa.Address{IP: a})
+		to = append(to, csa.Address{IP: a, UDP: d.overUDP()})
 	}
 	return to, err
 }
@@ -179,7 +182,7 @@ func (d *dialling) connect(to []csa.Address) {
 	s := d.u.s
 	d.stop = nil
 	tune := func(fd int) {
-		if to[0].IP.IsValid() {
+		if to[0].IP.IsValid() && !d.overUDP() {
 			o := s.tuning
 			if s.udp {
 				o.SendBuffer = 0 // it is for datagrams
@@ -211,9 +214,14 @@ func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 	if d.proxy != 0 {
 		handler = &introduces{Handler: handler, header: proxy.Append(nil, d.proxy, d.from, d.to)}
 	}
-	if _, err := d.ask.Loop.NewCSA(fd, to.IP, csa.Wiring{
-		Handler: handler, Settings: &s.dialled, Budget: s.tenant, Creator: up, Signal: up,
-	}); err != nil {
+	wiring := csa.Wiring{Handler: handler, Settings: &s.dialled, Budget: s.tenant, Creator: up, Signal: up}
+	var err error
+	if d.overUDP() {
+		_, err = d.ask.Loop.NewDatagramPeer(fd, to.IP, up, wiring)
+	} else {
+		_, err = d.ask.Loop.NewCSA(fd, to.IP, wiring)
+	}
+	if err != nil {
 		up.ShutdownCSA(nil)
 		s.crew.Retain(d.ask.Instance, -1)
 		d.ask.Loop.Event(func() {
@@ -297,6 +305,23 @@ func (u *upstream) ShutdownCSA(*csa.CSA) {
 	s.host.connections.Release()
 	s.host.wake()
 }
+
+// Admit is asked by listeners alone.
+func (u *upstream) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
+	return w, csa.TurnedAway
+}
+
+// Lost counts datagrams of a peer that was dialled over UDP, and logs it now and then.
+func (u *upstream) Lost(why csa.Loss, n int) {
+	words := losses[why]
+	if why == csa.LostInKernel {
+		words = "the system's queue is full, as they come faster than they are read"
+	}
+	u.s.noisy.event(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+words, "lost_so_far", u.s.counters.lost[why].Add(int64(n)))
+}
+
+// Broken is told of a listener's socket alone.
+func (u *upstream) Broken(error) {}
 
 // codeOf is what a guest is told of an error of package egress.
 func codeOf(err error) abi.Code {

@@ -136,7 +136,7 @@ connect = [
 4: accept_rate = true is a boolean; write a number from 0.1 to 1000000
 5: bandwidth = 1024 is a whole number; write a rate from 1KiB/s to 1024GiB/s, like "10MiB/s"
 8: connect[1] = 7 is a whole number; write HOST:PORT, NETWORK/BITS:PORT or unix:///PATH, like "db.example.com:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:8000-8100"
-9: connect[2] = "db" has no port; write HOST:PORT, *.SUFFIX:PORT, ADDRESS:PORT, NETWORK/BITS:PORT or unix:///PATH, like "db.internal:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:8000-8100"
+9: connect[2] = "db" has no port; write HOST:PORT, *.SUFFIX:PORT, ADDRESS:PORT or NETWORK/BITS:PORT, like "db.internal:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:8000-8100"; udp:// before one of them for UDP; or unix:///PATH
 10: connect[3] = "db:1" is in the list twice; keep one of the two`},
 		{"long connect", strings.Replace(least, "]\n", "]\nconnect = ["+strings.Repeat("\"a:1\",", 257)+"]\n", 1), `2: connect = [...] has 257 entries; write a list of at most 256 of HOST:PORT, NETWORK/BITS:PORT and unix:///PATH, like ["db.example.com:5432", "10.0.0.0/8:443"]`},
 

@@ -68,9 +68,12 @@ type Dialer struct {
 
 // Connect finds the addresses of t and connects to one of them, or to its Unix
 // socket. The connection is a *net.TCPConn or a *net.UnixConn; for tls it is
-// TCP too, and the handshake is the caller's. What p does not list costs
-// neither a place in the gates nor a query.
+// TCP too, and the handshake is the caller's. A target of udp has no connection, and is
+// Invalid. What p does not list costs neither a place in the gates nor a query.
 func (d *Dialer) Connect(ctx context.Context, p *Policy, t Target) (net.Conn, error) {
+	if t.network == "udp" {
+		return nil, fail(Invalid, t, "nothing is connected over UDP; send to what Resolve returns")
+	}
 	if err := p.Check(t); err != nil {
 		return nil, err
 	}

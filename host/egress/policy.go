@@ -20,9 +20,11 @@ import (
 //	[2001:db8::/32]:8000-8100
 //	unix:///run/db.sock         a Unix socket
 //	unix:///run/acme/*          every socket in a folder, not in the folders below
+//	udp://10.0.0.53:53          any of the first five with udp:// before it
 //
 // with a port, a range of ports, or "*" for every port. A name is compared
-// without regard to case and to a final dot.
+// without regard to case and to a final dot. An entry with udp:// is for targets of
+// udp alone, and one without it for those of tcp and tls alone.
 //
 // An address in a target has to be listed as an address or in a network. A
 // name has to be listed as a name, and gives access to the public addresses it
@@ -60,14 +62,20 @@ type network struct {
 	ports  ports
 }
 
-// ports is a range, both ends included.
-type ports struct{ low, high uint16 }
+// ports is a range, both ends included, of UDP or of TCP.
+type ports struct {
+	low, high uint16
+	udp       bool
+}
 
-func (p ports) hold(port uint16) bool { return p.low <= port && port <= p.high }
+// hold tells whether the range is for the port and the network of t.
+func (p ports) hold(t Target) bool {
+	return p.low <= t.port && t.port <= p.high && p.udp == (t.network == "udp")
+}
 
-func hold(ranges []ports, port uint16) bool {
+func hold(ranges []ports, t Target) bool {
 	for _, r := range ranges {
-		if r.hold(port) {
+		if r.hold(t) {
 			return true
 		}
 	}
@@ -111,7 +119,7 @@ func Parse(list []string) (*Policy, error) {
 }
 
 // entryForms is the mend when nothing better can be said.
-const entryForms = `write HOST:PORT, *.SUFFIX:PORT, ADDRESS:PORT, NETWORK/BITS:PORT or unix:///PATH, like "db.internal:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:8000-8100"`
+const entryForms = `write HOST:PORT, *.SUFFIX:PORT, ADDRESS:PORT or NETWORK/BITS:PORT, like "db.internal:5432", "10.0.0.0/8:443" or "[2001:db8::/32]:8000-8100"; udp:// before one of them for UDP; or unix:///PATH`
 
 func (p *Policy) add(entry string) (problem, mend string) {
 	if len(entry) > maxText {
@@ -120,10 +128,11 @@ func (p *Policy) add(entry string) (problem, mend string) {
 	if socket, ok := strings.CutPrefix(entry, "unix://"); ok {
 		return p.addSocket(socket)
 	}
-	if scheme, rest, ok := strings.Cut(entry, "://"); ok {
+	hostPort, udp := strings.CutPrefix(entry, "udp://")
+	if scheme, rest, ok := strings.Cut(hostPort, "://"); ok {
 		return "has a network " + quote(scheme), "write " + quote(rest) + ", which is for tcp and tls"
 	}
-	host, port, problem := splitHostPort(entry)
+	host, port, problem := splitHostPort(hostPort)
 	if problem != "" {
 		return problem, entryForms
 	}
@@ -131,6 +140,7 @@ func (p *Policy) add(entry string) (problem, mend string) {
 	if problem != "" {
 		return problem, `write a port from 1 to 65535, a range like 8000-8100, or "*" for every port`
 	}
+	r.udp = udp
 	if strings.Contains(host, "/") {
 		return p.addNetwork(host, r)
 	}
@@ -142,7 +152,7 @@ func (p *Policy) add(entry string) (problem, mend string) {
 	case problem != "":
 		return problem, entryForms
 	case addr.Is4In6():
-		return "has an IPv4 address in IPv6 clothes", fmt.Sprintf("write %s:%s", addr.Unmap(), port)
+		return "has an IPv4 address in IPv6 clothes", fmt.Sprintf("write %s%s:%s", strings.TrimSuffix(entry, hostPort), addr.Unmap(), port)
 	case addr.IsValid():
 		return p.addPrefix(netip.PrefixFrom(addr, addr.BitLen()), r)
 	}
@@ -210,14 +220,14 @@ func (p *Policy) addSuffix(suffix string, r ports) (problem, mend string) {
 
 func parsePorts(s string) (r ports, problem string) {
 	if s == "*" {
-		return ports{1, 65535}, ""
+		return ports{low: 1, high: 65535}, ""
 	}
 	low, high, isRange := strings.Cut(s, "-")
 	if r.low, problem = parsePort(low); problem != "" {
 		return r, problem
 	}
 	if !isRange {
-		return ports{r.low, r.low}, ""
+		return ports{low: r.low, high: r.low}, ""
 	}
 	if r.high, problem = parsePort(high); problem != "" {
 		return r, problem
@@ -244,7 +254,7 @@ func (p *Policy) Check(t Target) error {
 	case t.addr.IsValid():
 		return p.checkAddr(t, t.addr)
 	default:
-		listed = p.listsName(t.name, t.port)
+		listed = p.listsName(t)
 	}
 	if !listed {
 		return notListed(t)
@@ -260,22 +270,24 @@ func (p *Policy) Direct(t Target) (addr netip.AddrPort, ok bool) {
 		return addr, false
 	}
 	// Any other address may be one of this machine's own, see checkOwn.
-	if _, isSpecial := blockOf(t.addr); !isSpecial && !p.listsAddr(t.addr, t.port, &block{prefix: netip.PrefixFrom(t.addr, t.addr.BitLen())}) {
+	if _, isSpecial := blockOf(t.addr); !isSpecial && !p.listsAddr(t.addr, t, &block{prefix: netip.PrefixFrom(t.addr, t.addr.BitLen())}) {
 		return addr, false
 	}
 	return netip.AddrPortFrom(t.addr, t.port), true
 }
 
 func notListed(t Target) error {
-	entry := t.hostPort()
+	entry := t.entry(t.hostPort())
 	if t.network == "unix" {
 		entry = t.String()
 	}
 	return fail(Denied, t, "it is not in the tenant's connect list; add %q to permit it", entry)
 }
 
-func (p *Policy) listsName(name string, port uint16) bool {
-	if hold(p.names[name], port) {
+// listsName tells whether an entry names t, which has a name.
+func (p *Policy) listsName(t Target) bool {
+	name := t.name
+	if hold(p.names[name], t) {
 		return true
 	}
 	for {
@@ -283,7 +295,7 @@ func (p *Policy) listsName(name string, port uint16) bool {
 		if !ok {
 			return false
 		}
-		if hold(p.suffixes[rest], port) {
+		if hold(p.suffixes[rest], t) {
 			return true
 		}
 		name = rest
@@ -294,11 +306,11 @@ func (p *Policy) listsPath(socket string) bool {
 	return p.sockets[socket] || p.folders[path.Dir(socket)]
 }
 
-// listsAddr tells whether an entry that lies within the block names addr; any
-// entry will do for a block that is nil.
-func (p *Policy) listsAddr(addr netip.Addr, port uint16, within *block) bool {
+// listsAddr tells whether an entry that lies within the block names addr, with the port and
+// the network of t; any entry will do for a block that is nil.
+func (p *Policy) listsAddr(addr netip.Addr, t Target, within *block) bool {
 	for _, n := range p.networks {
-		if n.prefix.Contains(addr) && n.ports.hold(port) && (within == nil || within.holds(n.prefix)) {
+		if n.prefix.Contains(addr) && n.ports.hold(t) && (within == nil || within.holds(n.prefix)) {
 			return true
 		}
 	}
@@ -311,9 +323,9 @@ func (p *Policy) checkAddr(t Target, addr netip.Addr) error {
 	switch {
 	case b.never:
 		return fail(Denied, t, "%s is %s, to which nothing may connect", addr, b.what)
-	case isSpecial && !p.listsAddr(addr, t.port, &b):
-		return fail(Denied, t, "%s is %s, which the tenant's connect list does not name by itself; add %q to permit it", addr, b.what, netip.AddrPortFrom(addr, t.port))
-	case !isSpecial && t.addr.IsValid() && !p.listsAddr(addr, t.port, nil):
+	case isSpecial && !p.listsAddr(addr, t, &b):
+		return fail(Denied, t, "%s is %s, which the tenant's connect list does not name by itself; add %q to permit it", addr, b.what, t.entry(netip.AddrPortFrom(addr, t.port).String()))
+	case !isSpecial && t.addr.IsValid() && !p.listsAddr(addr, t, nil):
 		return notListed(t)
 	}
 	return nil
@@ -328,8 +340,8 @@ func (p *Policy) checkOwn(t Target, addr netip.Addr, own []netip.Prefix) error {
 		if !mine.Contains(addr) || mine.Addr() != addr && !p.isLoopback(mine) {
 			continue
 		}
-		if !p.listsAddr(addr, t.port, &block{prefix: netip.PrefixFrom(addr, addr.BitLen())}) {
-			return fail(Denied, t, "%s is an address of this machine, which the tenant's connect list does not name by itself; add %q to permit it", addr, netip.AddrPortFrom(addr, t.port))
+		if !p.listsAddr(addr, t, &block{prefix: netip.PrefixFrom(addr, addr.BitLen())}) {
+			return fail(Denied, t, "%s is an address of this machine, which the tenant's connect list does not name by itself; add %q to permit it", addr, t.entry(netip.AddrPortFrom(addr, t.port).String()))
 		}
 	}
 	return nil

@@ -162,6 +162,42 @@ func TestKindsAreApart(t *testing.T) {
 	}.check(t, policy(t, "a.example:80", "*.example:80", "1.2.3.4:81", "unix:///run/x"))
 }
 
+// An entry is for UDP, or for TCP and TLS: a list of old gives nobody anything over UDP.
+func TestUDPIsListedByItself(t *testing.T) {
+	cases{
+		"udp://ns.example:53":       true,
+		"tcp://ns.example:53":       false,
+		"tls://ns.example:53":       false,
+		"udp://ns.example:54":       false,
+		"udp://a.zone.example:5000": true,
+		"tcp://a.zone.example:5000": false,
+		"udp://10.1.2.3:53":         true,
+		"tcp://10.1.2.3:53":         false,
+		"udp://[2001:db8::7]:123":   true,
+		"udp://db.example:5432":     false,
+		"tcp://db.example:5432":     true,
+		"udp://10.9.9.9:443":        false,
+		"tcp://10.9.9.9:443":        true,
+		"udp://both.example:1":      true,
+		"tls://both.example:1":      true,
+		"udp://224.0.0.1:53":        false,
+		"udp://255.255.255.255:53":  false,
+		"udp://127.0.0.1:53":        false,
+	}.check(t, policy(t, "udp://ns.example:53", "udp://*.zone.example:*", "udp://10.0.0.0/8:53", "udp://[2001:db8::7]:120-123",
+		"db.example:5432", "10.0.0.0/8:443", "both.example:*", "udp://both.example:*", "udp://0.0.0.0/0:*"))
+	// A name may stand for a private address only where that is listed for the same network.
+	p := policy(t, "udp://inside.example:53", "10.0.0.0/8:*")
+	if _, err := p.Resolve(t.Context(), answer("10.0.0.1"), target(t, "udp://inside.example:53")); KindOf(err) != Denied || !strings.Contains(err.Error(), `add "udp://10.0.0.1:53"`) {
+		t.Errorf("%v", err)
+	}
+	if err := p.Check(target(t, "udp://10.0.0.1:53")); !strings.Contains(err.Error(), `add "udp://10.0.0.1:53"`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := policy(t, "udp://inside.example:53", "udp://10.0.0.0/8:*").Resolve(t.Context(), answer("10.0.0.1"), target(t, "udp://inside.example:53")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPaths(t *testing.T) {
 	cases{
 		"unix:///run/db.sock":      true,
@@ -208,6 +244,9 @@ func TestBadEntries(t *testing.T) {
 		{"db:**", `has a bad port "**"`, "write a port"},
 		{"db:080", `has a bad port "080"`, "write a port"},
 		{"tcp://db:80", `has a network "tcp"`, `write "db:80"`},
+		{"udp://udp://db:80", `has a network "udp"`, `write "db:80"`},
+		{"udp://db", "", "udp:// before one of them"},
+		{"udp://[::ffff:10.0.0.1]:53", "has an IPv4 address in IPv6 clothes", "write udp://10.0.0.1:53"},
 		{"::1:80", "has an IPv6 address without brackets", "write HOST:PORT"},
 		{"[::1%lo]:80", "has an IPv6 address with a zone", "write HOST:PORT"},
 		{"[fe80::1%eth0]:80", "has an IPv6 address with a zone", "write HOST:PORT"},

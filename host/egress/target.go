@@ -10,7 +10,7 @@ import (
 // the zero Target is good for nothing, and every policy refuses it. Targets
 // may be compared, and copied freely.
 type Target struct {
-	network string     // "tcp", "tls" or "unix"
+	network string     // "tcp", "tls", "udp" or "unix"
 	name    string     // in lower case, without the final dot; or
 	addr    netip.Addr // unmapped, without a zone; or
 	path    string     // absolute and clean
@@ -18,9 +18,9 @@ type Target struct {
 }
 
 // targetForms is the mend of a target.
-const targetForms = `write tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH, like "tcp://db.internal:5432" or "tls://[2001:db8::1]:443"`
+const targetForms = `write tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT or unix:///PATH, like "tcp://db.internal:5432" or "tls://[2001:db8::1]:443"`
 
-// ParseTarget reads "tcp://HOST:PORT", "tls://HOST:PORT" or "unix:///PATH". HOST
+// ParseTarget reads "tcp://HOST:PORT", "tls://HOST:PORT", "udp://HOST:PORT" or "unix:///PATH". HOST
 // is a DNS name (other scripts in their xn-- form; a final dot is dropped, and
 // letters are made lower case), an IPv4 address as four decimal numbers, or an
 // IPv6 address in brackets without a zone; an IPv4 address in IPv6 clothes is
@@ -51,7 +51,7 @@ func parseTarget(s string) (t Target, problem string) {
 	case "unix":
 		t.path = rest
 		return t, checkPath(rest)
-	case "tcp", "tls":
+	case "tcp", "tls", "udp":
 		host, port, problem := splitHostPort(rest)
 		if problem == "" {
 			t.port, problem = parsePort(port)
@@ -70,7 +70,7 @@ type faulty struct{ what, problem, mend string }
 
 func (f faulty) Error() string { return f.what + " " + f.problem + "; " + f.mend }
 
-// Network is "tcp", "tls" or "unix".
+// Network is "tcp", "tls", "udp" or "unix".
 func (t Target) Network() string { return t.network }
 
 // Host is the name or the address to dial, as TLS wants its server name: in
@@ -85,7 +85,7 @@ func (t Target) Host() string {
 // Port is the port to dial; 0 for unix.
 func (t Target) Port() uint16 { return t.port }
 
-// Path is the socket to dial; "" for tcp and tls.
+// Path is the socket to dial; "" for the others.
 func (t Target) Path() string { return t.path }
 
 // ServerName is whom the other side of a tls target has to prove to be: a name
@@ -108,7 +108,15 @@ func (t Target) String() string {
 	return t.network + "://" + t.hostPort()
 }
 
-// hostPort is how an entry of the list would name t.
+// entry is what the list would have for t, whose host and port, or an address of which, are hostPort.
+func (t Target) entry(hostPort string) string {
+	if t.network == "udp" {
+		return "udp://" + hostPort
+	}
+	return hostPort
+}
+
+// hostPort is the host and the port as an entry of the list names them.
 func (t Target) hostPort() string {
 	if t.addr.IsValid() {
 		return netip.AddrPortFrom(t.addr, t.port).String()

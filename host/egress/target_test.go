@@ -37,6 +37,8 @@ func TestParseTarget(t *testing.T) {
 		{"tls://[2001:DB8:0::1]:443", Target{network: "tls", addr: netip.MustParseAddr("2001:db8::1"), port: 443}, "tls://[2001:db8::1]:443"},
 		{"tcp://[::ffff:127.0.0.1]:80", Target{network: "tcp", addr: netip.MustParseAddr("127.0.0.1"), port: 80}, "tcp://127.0.0.1:80"},
 		{"tcp://[0:0:0:0:0:FFFF:7f00:1]:80", Target{network: "tcp", addr: netip.MustParseAddr("127.0.0.1"), port: 80}, "tcp://127.0.0.1:80"},
+		{"udp://NS1.Example.com.:53", Target{network: "udp", name: "ns1.example.com", port: 53}, "udp://ns1.example.com:53"},
+		{"udp://[::ffff:192.0.2.7]:53", Target{network: "udp", addr: netip.MustParseAddr("192.0.2.7"), port: 53}, "udp://192.0.2.7:53"},
 		{"unix:///run/db.sock", Target{network: "unix", path: "/run/db.sock"}, ""},
 		{"unix:///run/a%20b/*", Target{network: "unix", path: "/run/a%20b/*"}, ""},
 	} {
@@ -68,6 +70,9 @@ func TestTargetParts(t *testing.T) {
 	if tcp := target(t, "tcp://a.example:1"); tcp.ServerName() != "" {
 		t.Errorf("tcp has the server name %q", tcp.ServerName())
 	}
+	if udp := target(t, "udp://a.example:53"); udp.Network() != "udp" || udp.Host() != "a.example" || udp.Port() != 53 || udp.Path() != "" || udp.ServerName() != "" {
+		t.Errorf("%+v", udp)
+	}
 	if unix := target(t, "unix:///a"); unix.Network() != "unix" || unix.Path() != "/a" || unix.Host() != "" || unix.Port() != 0 {
 		t.Errorf("%+v", unix)
 	}
@@ -94,7 +99,7 @@ var badTargets = []string{
 	// Bad ports.
 	"tcp://a.example", "tcp://a.example:", "tcp://a.example:0", "tcp://a.example:65536", "tcp://a.example:080", "tcp://a.example:+80", "tcp://a.example:-1", "tcp://a.example:http", "tcp://a.example:8 0", "tcp://a.example:80:80", "tcp://a.example:0x50", "tcp://a.example:*", "tcp://a.example:80-81",
 	// Bad networks.
-	"", "a.example:80", "://a.example:80", "TCP://a.example:80", "udp://a.example:80", "tcp4://127.0.0.1:80", "http://a.example:80", "tcp:/a.example:80", "tcp:a.example:80", " tcp://a.example:80", "tcp",
+	"", "a.example:80", "://a.example:80", "TCP://a.example:80", "UDP://a.example:80", "udp4://a.example:80", "udp://a.example", "udp://:53", "tcp4://127.0.0.1:80", "http://a.example:80", "tcp:/a.example:80", "tcp:a.example:80", " tcp://a.example:80", "tcp",
 	// Bad paths.
 	"unix://", "unix:///", "unix://run/db.sock", "unix://./db.sock", "unix://@abstract", "unix://\x00abstract", "unix:///run/\x00db", "unix:///run/../db.sock", "unix:///run/./db", "unix:////run/db", "unix:///run//db", "unix:///run/db/", "unix:///run/db/.", "unix:///..", "unix:///run/a\nb", "unix:///run/\xff", "unix:///run/\x1b[2J",
 	"unix:///" + strings.Repeat("a", 512),
@@ -125,7 +130,7 @@ func checkText(t *testing.T, err error) {
 
 func TestTargetErrorsSayTheMend(t *testing.T) {
 	for in, want := range map[string]string{
-		"tcp://127.1:80":         `connecting to "tcp://127.1:80": the target has a host "127.1" that is neither a name nor an IPv4 address in its usual form; write tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH, like "tcp://db.internal:5432" or "tls://[2001:db8::1]:443"`,
+		"tcp://127.1:80":         `connecting to "tcp://127.1:80": the target has a host "127.1" that is neither a name nor an IPv4 address in its usual form; write tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT or unix:///PATH, like "tcp://db.internal:5432" or "tls://[2001:db8::1]:443"`,
 		"tcp://::1:80":           "the target has an IPv6 address without brackets; write",
 		"tcp://[fe80::1%e]:80":   "has an IPv6 address with a zone",
 		"tcp://user@a.b:80":      `with "@" in it`,

@@ -325,11 +325,19 @@ int32_t csa_v1_count(const void *ptr, int32_t len, int64_t n);
  * Starts to connect to the address that is the `len` bytes at `ptr`, and
  * returns the new connection's handle, which is positive. An address is
  * `tcp://host:port`, `tls://host:port` (TLS, with the host's name verified),
- * or `unix:///path`; `?proxy=v1` or `?proxy=v2` behind it has the host send a
- * PROXY protocol header first, with the addresses of the connection whose
- * event is being served. `csa_open` says that it is up, for `tls` after the
- * handshake; `csa_closed` without one before says that it failed, and why.
- * Until then `send` answers AGAIN, and `control` gives it up.
+ * `udp://host:port` or `unix:///path`; `?proxy=v1` or `?proxy=v2` behind it,
+ * but for `udp`, has the host send a PROXY protocol header first, with the
+ * addresses of the connection whose event is being served. `csa_open` says
+ * that it is up, for `tls` after the handshake; `csa_closed` without one
+ * before says that it failed, and why. Until then `send` answers AGAIN, and
+ * `control` gives it up.
+ *
+ * Over `udp` nobody is asked: it is up when there is a route. From then on
+ * each `send` is one datagram to the peer, and each of the peer's is one
+ * `csa_data`; nobody else's come. It ends with REFUSED when the peer's
+ * machine says that nothing listens there, and else by `control` or the
+ * listener's `idle_timeout`, since a peer over UDP does not say that it goes.
+ * What is lost on the way, nobody says: a guest asks again by a timer.
  *
  * Whom a tenant's handlers may dial is the operator's list. DENIED says that
  * the address is not on it; a name that resolves to an address that it may

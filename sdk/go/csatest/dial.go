@@ -25,7 +25,7 @@ func (h *Host) Dials() []*Dial { return h.dials }
 func (d *Dial) Pending() bool { return d.peer.pending && !d.peer.dead }
 
 // Accept has the connection come up, and returns its far end. For a "tls" address it
-// is secured.
+// is secured; for a "udp" one it is a peer as ConnectUDP makes it.
 func (d *Dial) Accept() *Peer {
 	p := d.peer
 	p.h.t.Helper()
@@ -39,7 +39,8 @@ func (d *Dial) Accept() *Peer {
 	return p
 }
 
-// Refuse has the dial fail: the handler hears Closed with this code, and no Open.
+// Refuse has the dial fail: the handler hears Closed with this code, and no Open. (A dial over
+// UDP comes up, and what says that nobody is there comes after: Peer.Drop with csa.Refused.)
 func (d *Dial) Refuse(code csa.Code) {
 	p := d.peer
 	p.h.t.Helper()
@@ -72,6 +73,7 @@ func (f functions) Connect(address []byte) int32 {
 	}
 	p := h.newPeer()
 	p.pending = true
+	p.udp = strings.HasPrefix(text, "udp:")
 	p.dial = &Dial{Address: text, peer: p}
 	h.dials = append(h.dials, p.dial)
 	return p.handle
@@ -89,12 +91,12 @@ func validAddress(s string) bool {
 	}
 	network, rest, _ := strings.Cut(s, "://")
 	if rest, proxy, ok := strings.Cut(rest, "?"); ok {
-		return (proxy == "proxy=v1" || proxy == "proxy=v2") && validAddress(network+"://"+rest)
+		return (proxy == "proxy=v1" || proxy == "proxy=v2") && network != "udp" && validAddress(network+"://"+rest)
 	}
 	switch network {
 	case "unix":
 		return strings.HasPrefix(rest, "/") && len(rest) > 1
-	case "tcp", "tls":
+	case "tcp", "tls", "udp":
 		host, port, err := net.SplitHostPort(rest)
 		n, wrong := strconv.ParseUint(port, 10, 16)
 		return err == nil && wrong == nil && n > 0 && host != "" && !strings.ContainsAny(host, "/@%[]\\") &&
@@ -105,10 +107,10 @@ func validAddress(s string) bool {
 
 func (p *Peer) transport() string {
 	switch {
-	case p.udp:
-		return "udp"
 	case p.pending:
 		return ""
+	case p.udp:
+		return "udp"
 	case p.dial != nil && strings.HasPrefix(p.dial.Address, "unix:"):
 		return "unix"
 	}

@@ -105,6 +105,38 @@ func TestConnectKindsOfAddress(t *testing.T) {
 	}
 }
 
+func TestConnectOverUDP(t *testing.T) {
+	d := newDialler()
+	h := csatest.New(t, d, csatest.Options{})
+	c := connect(t, "udp://ns.example:53")
+	if n, err := c.Send([]byte("early")); n != 0 || err != csa.Again || c.Transport() != "" {
+		t.Errorf("before it is up: %d, %v, transport %q", n, err, c.Transport())
+	}
+	var heard []string
+	d.data = func(_ *csa.Conn, p []byte) (int, error) { heard = append(heard, string(p)); return len(p), nil }
+	p := h.Dials()[0].Accept()
+	if c.Transport() != "udp" || c.Peer() != "198.51.100.1:53" {
+		t.Errorf("info: %q %q", c.Transport(), c.Peer())
+	}
+	for _, what := range []string{"one", "two"} {
+		if n, err := c.Send([]byte(what)); n != 3 || err != nil {
+			t.Errorf("Send: %d, %v", n, err)
+		}
+	}
+	if a, b := p.ReceiveDatagram(), p.ReceiveDatagram(); a != "one" || b != "two" {
+		t.Errorf("received %q, %q", a, b)
+	}
+	p.Send("three")
+	p.Send("four")
+	if !slices.Equal(heard, []string{"three", "four"}) {
+		t.Errorf("heard %q", heard)
+	}
+	p.Drop(csa.Refused)
+	if len(d.why) != 1 || d.why[0] != csa.Refused {
+		t.Errorf("it ended with %v", d.why)
+	}
+}
+
 func TestConnectRefusesAtOnce(t *testing.T) {
 	d := newDialler()
 	var atStart error
@@ -123,7 +155,7 @@ func TestConnectRefusesAtOnce(t *testing.T) {
 	}
 	for address, want := range map[string]error{
 		"tcp://secret:1": csa.Denied, "tcp://many:1": csa.Quota, "": csa.Invalid, "tcp://": csa.Invalid, "tcp://a": csa.Invalid,
-		"tcp://a:0": csa.Invalid, "tcp://a:65536": csa.Invalid, "tcp://:1": csa.Invalid, "udp://a:1": csa.Invalid, "tcp://a/b:1": csa.Invalid,
+		"tcp://a:0": csa.Invalid, "tcp://a:65536": csa.Invalid, "tcp://:1": csa.Invalid, "udp://a:1?proxy=v2": csa.Invalid, "udp://a": csa.Invalid, "udp4://a:1": csa.Invalid, "tcp://a/b:1": csa.Invalid,
 		"tcp://a b:1": csa.Invalid, "tcp://a:1\n": csa.Invalid, "unix://run": csa.Invalid, "unix:///": csa.Invalid, "tcp://a:1?proxy=v3": csa.Invalid,
 		"tcp://[::1:1": csa.Invalid, "tcp://a:b:1": csa.Invalid, "tcp://" + strings.Repeat("a", csa.MaxAddress) + ":1": csa.Invalid,
 	} {
