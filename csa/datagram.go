@@ -133,6 +133,7 @@ type DatagramSocket struct {
 	fd       int
 	six      bool // of IPv6, or of both
 	wildcard bool // it has many addresses: what was addressed goes with each datagram
+	ownOnly  bool // what is sent to many is another socket's
 	closed   bool
 	slowIn   bool
 	slowOut  bool
@@ -215,6 +216,13 @@ func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wirin
 // IntroduceBy has the headers of datagrams read by i. It is called before the first event of
 // the socket's.
 func (s *DatagramSocket) IntroduceBy(i Introducer) { s.headers = i }
+
+// OwnOnly leaves what is sent to a group, or broadcast, to another socket of the same listener: the
+// system gives each of them a copy. It does so on Linux alone. It is called before the first event of the socket's.
+func (s *DatagramSocket) OwnOnly() {
+	s.ownOnly = true
+	sayAddressed(s)
+}
 
 // Owner is whom the socket asks and tells.
 func (s *DatagramSocket) Owner() Peers { return s.owner }
@@ -358,6 +366,10 @@ func (g *datagrams) handOut() bool {
 		if m.counted && m.drops != s.drops {
 			s.owner.Lost(LostInKernel, int(m.drops-s.drops))
 			s.drops = m.drops
+		}
+		if m.toMany && s.ownOnly {
+			g.taken()
+			continue
 		}
 		if m.key.port == 0 {
 			g.lose(LostNewPeer) // there is nobody to answer

@@ -52,6 +52,7 @@ type incoming struct {
 	payload []byte
 	drops   uint32 // how many the system has dropped ever
 	counted bool   // drops is known: not here
+	toMany  bool   // it was sent to many: not known here
 }
 
 // at is datagram i. Which address it was sent to is not known.
@@ -122,3 +123,6 @@ func (b *sender) send(fd int) (n int, err error) {
 
 // prepareDatagrams has nothing to ask for.
 func prepareDatagrams(*DatagramSocket) {}
+
+// sayAddressed cannot be had.
+func sayAddressed(*DatagramSocket) {}

@@ -77,6 +77,7 @@ type incoming struct {
 	payload []byte
 	drops   uint32 // how many the system has dropped ever
 	counted bool   // drops is known
+	toMany  bool   // it was sent to a group, or broadcast
 }
 
 // at is datagram i; with local, its key has the address that it was sent to.
@@ -84,11 +85,11 @@ func (r *receiver) at(i int, local bool) (m incoming) {
 	from := &r.messages[i]
 	name := unsafe.Slice((*byte)(unsafe.Pointer(&r.names[i])), unix.SizeofSockaddrInet6)
 	m.key.setPeer(name[:min(from.Namelen, unix.SizeofSockaddrInet6)])
-	to, drops, counted := parseControl(r.controls[i].bytes()[:min(int(from.Controllen), controlSpace)])
+	c := parseControl(r.controls[i].bytes()[:min(int(from.Controllen), controlSpace)])
 	if local {
-		m.key.local = to
+		m.key.local = c.local
 	}
-	m.drops, m.counted = drops, counted
+	m.drops, m.counted, m.toMany = c.drops, c.counted, c.toMany
 	m.payload = r.buffer[i*longestDatagram:][:min(int(from.n), longestDatagram)]
 	return m
 }
@@ -113,9 +114,16 @@ func (k *peerKey) setPeer(name []byte) {
 	}
 }
 
-// parseControl reads what the system says beside a datagram: which of this machine's
-// addresses it was sent to (zero if it is none that an answer could be sent from), and how many the socket has dropped.
-func parseControl(b []byte) (local [16]byte, drops uint32, counted bool) {
+// said is what the system says beside a datagram.
+type said struct {
+	local   [16]byte // the machine's address that an answer can be sent from; zero if it is not known
+	drops   uint32   // how many datagrams the socket has dropped ever
+	counted bool     // drops is known
+	toMany  bool     // it was sent to a group, or broadcast
+}
+
+// parseControl reads what the system says beside a datagram.
+func parseControl(b []byte) (c said) {
 	head := unix.CmsgLen(0)
 	four := false // the address of IPv4 says more than the same one in its IPv6 form
 	for len(b) >= head {
@@ -128,16 +136,18 @@ func parseControl(b []byte) (local [16]byte, drops uint32, counted bool) {
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 			// ipi_spec_dst: an address of this machine also when ipi_addr is a broadcast's.
 			if ip := [4]byte(data[4:8]); ip != [4]byte{} { // of one that came before the option was set
-				(*peerKey)(nil).setIP4(&local, ip)
+				(*peerKey)(nil).setIP4(&c.local, ip)
 				four = true
+				c.toMany = ip != [4]byte(data[8:12])
 			}
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo && !four:
-			copy(local[:], data[:16])
+			copy(c.local[:], data[:16])
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
-			drops, counted = binary.NativeEndian.Uint32(data), true
+			c.drops, c.counted = binary.NativeEndian.Uint32(data), true
 		}
-		if netip.AddrFrom16(local).Unmap().IsMulticast() {
-			local = [16]byte{}
+		if netip.AddrFrom16(c.local).Unmap().IsMulticast() {
+			c.local = [16]byte{}
+			c.toMany = true
 		}
 		next := unix.CmsgSpace(len(data))
 		if next >= len(b) {
@@ -249,7 +259,12 @@ func (b *sender) send(fd int) (n int, err error) {
 // prepareDatagrams has the system say what goes with a datagram.
 func prepareDatagrams(s *DatagramSocket) {
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
-	if !s.wildcard {
+	sayAddressed(s)
+}
+
+// sayAddressed has the system say what a datagram was addressed to, where that is not known.
+func sayAddressed(s *DatagramSocket) {
+	if !s.wildcard && !s.ownOnly {
 		return
 	}
 	if s.six {

@@ -30,12 +30,12 @@ func FuzzDatagramControl(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c control
 		n := copy(c.bytes(), b)
-		local, drops, counted := parseControl(c.bytes()[:n])
-		if !counted && drops != 0 {
+		got := parseControl(c.bytes()[:n])
+		if !got.counted && got.drops != 0 {
 			t.Error("it has a count that it does not have")
 		}
-		if netip.AddrFrom16(local).IsMulticast() {
-			t.Errorf("%v is no address to answer from", local)
+		if netip.AddrFrom16(got.local).IsMulticast() {
+			t.Errorf("%v is no address to answer from", got.local)
 		}
 	})
 }
@@ -47,16 +47,15 @@ func TestDatagramControl(t *testing.T) {
 	p := &datagramPeer{sourced: true, key: peerKey{local: [16]byte{0xfe, 0x80, 15: 1}, ip: [16]byte{0xfe, 0x80, 15: 2}, zone: 1 << 30, port: 4711}}
 	out.add(s, p, nil)
 	copy(c.bytes(), out.controls[0].bytes())
-	local, _, counted := parseControl(c.bytes()[:out.messages[0].Controllen])
-	if local != p.key.local || counted {
-		t.Errorf("read %v, %v", local, counted)
+	if got := parseControl(c.bytes()[:out.messages[0].Controllen]); got != (said{local: p.key.local}) {
+		t.Errorf("read %+v", got)
 	}
 	p.key.local[0], p.key.local[1] = 0xff, 2 // multicast
 	out.reset()
 	out.add(s, p, nil)
 	copy(c.bytes(), out.controls[0].bytes())
-	if local, _, _ := parseControl(c.bytes()[:out.messages[0].Controllen]); local != [16]byte{} {
-		t.Errorf("%v is no address to answer from", local)
+	if got := parseControl(c.bytes()[:out.messages[0].Controllen]); got != (said{toMany: true}) {
+		t.Errorf("of a group: %+v", got)
 	}
 	if got := p.key.peer().String(); got != "[fe80::2%1073741824]:4711" {
 		t.Errorf("the peer is %s", got)

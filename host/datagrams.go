@@ -17,6 +17,7 @@ import (
 type peers struct {
 	s      *server
 	at     int            // the loop's index
+	first  bool           // of the sockets that are bound to the same address
 	bound  *listen.Socket // until socket has it
 	socket *csa.DatagramSocket
 	logged [csa.Losses]int64 // when, on the loop's clock
@@ -68,9 +69,9 @@ func (s *server) openUDP() error {
 		for at, l := range s.host.loops {
 			switch {
 			case len(sockets) > 1:
-				s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[at]})
+				s.peers = append(s.peers, &peers{s: s, at: at, first: at == 0, bound: sockets[at]})
 			case l == s.home:
-				s.peers = append(s.peers, &peers{s: s, at: at, bound: sockets[0]})
+				s.peers = append(s.peers, &peers{s: s, at: at, first: true, bound: sockets[0]})
 			}
 		}
 		s.listensAt(sockets[0])
@@ -118,6 +119,9 @@ func (p *peers) read() (err error) {
 	if p.socket, err = p.s.host.loops[p.at].NewDatagramSocket(fd, p, p.s.tenant); err != nil {
 		p.socket = nil
 		return err
+	}
+	if !p.first {
+		p.socket.OwnOnly()
 	}
 	if !p.s.sources.Empty() {
 		p.socket.IntroduceBy(p)

@@ -4,10 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 
 	"bulkhead/host"
@@ -42,26 +38,10 @@ func ownAddress(addr string) error {
 // listens here. It is dialled only when it is listed by itself, by whatever way: as it is,
 // as an IPv6 address, or by a name that has public addresses and private ones.
 func TestEscapeToOwnAddress(t *testing.T) {
-	const helper, own, far = "BULKHEAD_TEST_OWN", "93.184.216.34", "93.184.216.35"
-	if os.Getenv(helper) == "" {
-		c := exec.Command(os.Args[0], "-test.run=^TestEscapeToOwnAddress$", "-test.v")
-		c.Env = append(os.Environ(), helper+"=1")
-		c.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
-			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-		}
-		out, err := c.CombinedOutput()
-		switch _, failed := errors.AsType[*exec.ExitError](err); {
-		case failed:
-			t.Errorf("%v\n%s", err, out)
-		case err != nil:
-			t.Skip("there are no namespaces for this test:", err)
-		case strings.Contains(string(out), "--- SKIP"):
-			t.Skipf("%s", out)
-		}
+	if !inOwnNetwork(t) {
 		return
 	}
+	const own, far = "93.184.216.34", "93.184.216.35"
 	if err := ownAddress(own); err != nil {
 		t.Skip("there is no network for this test:", err)
 	}

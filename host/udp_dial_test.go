@@ -137,7 +137,7 @@ func forwarder(address string) *w.Module {
 	waits := m.Global('i', true, w.I32Const(0)) // how long the first question is, while it waits
 	m.Data(to, address)
 	isUp := w.Cat(w.LocalGet(0), w.GlobalGet(up), w.I32Eq)
-	copyOf := w.Cat(w.I32Const(question), w.I32Const(w.WindowAt), w.LocalGet(1), []byte{0xfc, 10, 0, 0})
+	copyOf := w.Cat(w.I32Const(question), w.I32Const(w.WindowAt), w.LocalGet(1), w.MemoryCopy)
 	m.Func("csa_open", "i:i", "", isUp, w.If(
 		w.GlobalGet(up), w.I32Const(question), w.GlobalGet(waits), w.Call(send), w.Drop), w.I32Const(0))
 	m.Func("csa_data", "ii:i", "",
