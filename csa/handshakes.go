@@ -3,6 +3,8 @@ package csa
 import (
 	"crypto/tls"
 	"time"
+
+	"bulkhead/internal/cputime"
 )
 
 // Handshake is a TLS handshake that is to be made.
@@ -84,7 +86,7 @@ func (s *secure) compute() {
 func (s *secure) rest() {
 	if share := s.h.Share; share != nil {
 		if share.cpu != nil {
-			share.cpu.End(s.watch.Elapsed())
+			share.cpu.End(s.watch.Elapsed() + cputime.Wake()) // which its goroutine took before
 		}
 		<-share.slots
 	}

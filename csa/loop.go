@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"bulkhead/internal/cputime"
 	"bulkhead/selector"
 )
 
@@ -36,7 +37,9 @@ type Loop struct {
 
 // NewLoop makes the loop of a selector.
 func NewLoop(sel *selector.Selector) *Loop {
-	return &Loop{sel: sel, kernel: &system{}, pipes: pipePool{most: idlePipes}}
+	l := &Loop{sel: sel, kernel: &system{}, pipes: pipePool{most: idlePipes}}
+	l.time.sel, l.time.wake = sel, wakes*cputime.Wake()
+	return l
 }
 
 // idlePipes is how many pipes a loop keeps between uses where nothing else is said.

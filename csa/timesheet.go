@@ -3,6 +3,8 @@ package csa
 import (
 	"sync/atomic"
 	"time"
+
+	"bulkhead/selector"
 )
 
 // Payer is who pays for the time of a loop: a tenant. Book is called on the loop with
@@ -15,6 +17,9 @@ const (
 	// longestBooked is the most that is booked for one event. By the clock it may have taken
 	// longer since the machine was busy elsewhere, which is nobody's doing.
 	longestBooked = int64(2 * time.Millisecond)
+	// wakes is how many threads go to sleep and wake up for a loop that does: its own, and Go's
+	// monitor, which looks at the scheduler every 20 µs while anything runs.
+	wakes = 2
 )
 
 // timesheet is what a loop knows of the time that its events take, and for whom.
@@ -25,6 +30,9 @@ type timesheet struct {
 	last    Payer // who pays for unbooked
 	due     int64 // ns not booked yet
 	longest atomic.Int64
+	sel     *selector.Selector
+	sleeps  uint  // of the loop, that are paid for
+	wake    int64 // ns that one costs
 }
 
 func (a *timesheet) begin() {
@@ -46,7 +54,12 @@ func (a *timesheet) end() {
 		a.settle()
 		a.last = p
 	}
-	if a.due += min(max(ns-a.apart, 0), longestBooked); a.due >= bookEvery {
+	a.due += min(max(ns-a.apart, 0), longestBooked)
+	if n := a.sel.Sleeps(); n != a.sleeps {
+		a.sleeps = n
+		a.due += a.wake // whoever is first has woken it
+	}
+	if a.due >= bookEvery {
 		a.settle()
 	}
 }

@@ -73,3 +73,37 @@ func TestTheTimeOfALoopIsBooked(t *testing.T) {
 		two.ShutdownMicroprocess(Orderly)
 	})
 }
+
+// Whoever has a loop wake up pays for that, once for each time it slept, and nobody else does.
+func TestWakingUpIsBooked(t *testing.T) {
+	b := newBench(t)
+	busy, rests := b.acct, &account{}
+	one, peer := b.tcp(&script{})
+	b.acct = rests
+	two, _ := b.tcp(&script{})
+	b.acct = busy
+	const wake = int64(time.Hour)
+	b.on(func() { b.loop.time.wake = wake })
+	idle := rests.booked.Load()
+	before := busy.booked.Load()
+	for n := int64(1); n <= 3; n++ {
+		if _, err := peer.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		b.until("the byte has come", func() bool { return one.received == n })
+	}
+	b.until("a wake-up is booked", func() bool { return busy.booked.Load()-before >= wake })
+	b.on(func() {
+		if sleeps, paid := int64(b.loop.sel.Sleeps()), (busy.booked.Load()-before)/wake; paid > sleeps {
+			t.Errorf("%d wake-ups are booked, and the loop slept %d times", paid, sleeps)
+		}
+	})
+	if got := rests.booked.Load(); got-idle >= wake { // what it did before may be booked only now
+		t.Errorf("%d ns are booked to a tenant that does nothing", got-idle)
+	}
+	b.on(func() {
+		b.loop.time.wake = 0
+		one.ShutdownMicroprocess(Orderly)
+		two.ShutdownMicroprocess(Orderly)
+	})
+}

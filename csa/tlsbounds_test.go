@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/csa/recordtest"
 	"bulkhead/internal/awaittest"
 )
 
@@ -24,7 +25,7 @@ func TestTLSTurnIsBounded(t *testing.T) {
 	g := forge(t, peer)
 	_ = peer.SetDeadline(awaittest.Deadline())
 	const records = 20_000
-	send(t, peer, string(repeat(records, func() []byte { return g.record(kindApplication, []byte("x")) })))
+	send(t, peer, string(repeat(records, func() []byte { return g.Record(recordtest.Application, []byte("x")) })))
 	b.until("all have come", func() bool { return got == records })
 	if longest > recordsPerTurn {
 		t.Errorf("%d records were decrypted in one turn, %d are the most", longest, recordsPerTurn)
@@ -32,11 +33,11 @@ func TestTLSTurnIsBounded(t *testing.T) {
 	// The same for what a handler waits for, which is collected by another way.
 	got, longest = 0, 0
 	b.on(func() { b.loop.Each(func(c *CSA) { c.Want(10_000) }) })
-	send(t, peer, string(repeat(9_999, func() []byte { return g.record(kindApplication, []byte("x")) })))
+	send(t, peer, string(repeat(9_999, func() []byte { return g.Record(recordtest.Application, []byte("x")) })))
 	b.turns()
-	send(t, peer, string(g.record(kindApplication, []byte("x"))))
+	send(t, peer, string(g.Record(recordtest.Application, []byte("x"))))
 	b.until("it has come", func() bool { return got == 10_000 })
-	send(t, peer, string(g.record(kindAlert, []byte{1, 0})))
+	send(t, peer, string(g.Record(recordtest.Alert, []byte{1, 0})))
 	_, _ = io.ReadAll(peer)
 	_ = peer.Close()
 	b.ended(w.script, Orderly)
@@ -60,13 +61,13 @@ func TestTLSTurnHasItsTime(t *testing.T) {
 // never too much for a window or a bandwidth.
 func TestTLSEmptyRecords(t *testing.T) {
 	for name, try := range map[string]struct {
-		between func(g *forger) []byte
+		between func(g *recordtest.Forger) []byte
 		each    time.Duration // the clock's, between two
 		want    abi.Code
 	}{
-		"new keys":              {func(g *forger) []byte { return g.newKeys(t) }, 0, abi.TLS},
-		"nothing":               {func(g *forger) []byte { return g.record(kindApplication, nil) }, 0, abi.TLS},
-		"new keys now and then": {func(g *forger) []byte { return g.newKeys(t) }, time.Second / emptyRate, abi.OK},
+		"new keys":              {func(g *recordtest.Forger) []byte { return g.NewKeys() }, 0, abi.TLS},
+		"nothing":               {func(g *recordtest.Forger) []byte { return g.Record(recordtest.Application, nil) }, 0, abi.TLS},
+		"new keys now and then": {func(g *recordtest.Forger) []byte { return g.NewKeys() }, time.Second / emptyRate, abi.OK},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -80,7 +81,7 @@ func TestTLSEmptyRecords(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, peer) }()
 			const all = 3 * mostEmpty
 			for n := 0; n < all; n++ {
-				if _, err := peer.Write(append(try.between(g), g.record(kindApplication, []byte("x"))...)); err != nil {
+				if _, err := peer.Write(append(try.between(g), g.Record(recordtest.Application, []byte("x"))...)); err != nil {
 					break
 				}
 				if try.each > 0 {
@@ -92,7 +93,7 @@ func TestTLSEmptyRecords(t *testing.T) {
 			}
 			if try.want == abi.OK {
 				b.until("all have come", func() bool { return got == all })
-				send(t, peer, string(g.record(kindAlert, []byte{1, 0})))
+				send(t, peer, string(g.Record(recordtest.Alert, []byte{1, 0})))
 				b.ended(w.script, Orderly)
 			} else {
 				b.ended(w.script, Reason{Code: try.want})

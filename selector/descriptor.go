@@ -104,10 +104,7 @@ func (d *Descriptor) NewReader() { d.arm(forReader) }
 func (d *Descriptor) NewWriter() { d.arm(forWriter) }
 
 // NewExceptional asks for one Exceptional.
-func (d *Descriptor) NewExceptional() {
-	d.unmute() // what is muted would not say that urgent data has come
-	d.arm(forExceptional)
-}
+func (d *Descriptor) NewExceptional() { d.arm(forExceptional) }
 
 // ReadAgain asks for one ReadReady in the next turn, whatever the kernel has
 // said: for a reader that holds bytes back itself.
@@ -151,9 +148,10 @@ func (d *Descriptor) ReadBlocked() {
 // heard is told what the kernel has said, which d.ready does not have yet. A peer can send in many
 // small pieces what nobody wants to read now, since the handler is busy or the tenant has used up its
 // cpu, and each piece wakes the loop at nobody's expense. That there is something to read is known
-// until ReadBlocked, so the kernel need not say it again.
+// until ReadBlocked, so the kernel need not say it again. Errors and hanging up are told in any case;
+// that urgent data has come is told then.
 func (d *Descriptor) heard(ready int8) {
-	if ready&d.ready&forReader == 0 || d.armed&(forReader|forExceptional) != 0 || d.muted {
+	if ready&d.ready&forReader == 0 || d.armed&forReader != 0 || d.muted {
 		return
 	}
 	if d.needless++; d.needless == mostNeedless {

@@ -51,6 +51,7 @@ type Selector struct {
 	taken  *post // posts taken off the list, not yet run
 	holder *baton
 	yields bool // the goroutines that are ready run before the loop sleeps
+	sleeps uint // how often it has
 	fault  func(*Fault) (mend func(), ok bool)
 	told   *Descriptor // whose notice runs; nil: it is a timer's or nobody's
 	timer  *Timer      // whose notice runs; nil: it is a descriptor's or nobody's
@@ -130,6 +131,10 @@ func (s *Selector) Run() {
 	go s.run(s.holder, nil)
 	<-s.done
 }
+
+// Sleeps is how often the loop has gone to sleep since it had nothing to do, so that something had to
+// wake it.
+func (s *Selector) Sleeps() uint { return s.sleeps }
 
 // Done is closed when the selector has stopped. Any goroutine may wait on it.
 func (s *Selector) Done() <-chan struct{} { return s.done }
@@ -270,6 +275,9 @@ func (s *Selector) wait() {
 		if s.posts.Load() != nil || s.stopping.Load() {
 			timeout = 0
 		}
+	}
+	if timeout != 0 {
+		s.sleeps++
 	}
 	n := s.poll.wait(timeout)
 	s.sleeping.Store(false)
