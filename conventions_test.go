@@ -165,6 +165,39 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 	return ok && name.IsExported()
 }
 
+// keysIn writes the keys that a limit names as docs/CONFIG.md does, and wants that it has them.
+func keysIn(t *testing.T, docs, name, keys string) string {
+	t.Helper()
+	var all []string
+	for key := range strings.SplitSeq(keys, ", ") {
+		if key == "" {
+			continue
+		}
+		all = append(all, "`"+key+"`")
+		if !strings.Contains(docs, "\n| `"+key+"` | ") {
+			t.Errorf("%s names the key %q, which docs/CONFIG.md does not have", name, key)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// Why a datagram is lost is in one table, which the docs have as it is.
+func TestLossesOfDatagrams(t *testing.T) {
+	docs, err := os.ReadFile("docs/CONFIG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for l := range csa.Losses {
+		info := l.Info()
+		row := fmt.Sprintf("| `%s` | %s | %s |\n", info.Name, keysIn(t, string(docs), info.Name, info.Key), info.Words)
+		if info.Name == "" || seen[info.Name] || !strings.Contains(string(docs), row) {
+			t.Errorf("docs/CONFIG.md lacks the row, or its name is another's\n%s", row)
+		}
+		seen[info.Name] = true
+	}
+}
+
 // What ends a connection is in one table, which names keys that there are, is in the docs as it
 // is, and has no line that nothing uses; and no place makes a reason without it.
 func TestCausesOfEnds(t *testing.T) {
@@ -178,17 +211,8 @@ func TestCausesOfEnds(t *testing.T) {
 		if c == csa.Unknown {
 			continue
 		}
-		var keys []string
-		for key := range strings.SplitSeq(info.Key, ", ") {
-			if key == "" {
-				continue
-			}
-			keys = append(keys, "`"+key+"`")
-			if !strings.Contains(text, "\n| `"+key+"` | ") {
-				t.Errorf("%s names the key %q, which docs/CONFIG.md does not have", info.Name, key)
-			}
-		}
-		row := fmt.Sprintf("| `%s` | %s | %s | %v | %s |\n", info.Name, strings.ToLower(info.Level.String()), strings.Join(keys, ", "), info.Code, info.Words)
+		keys := keysIn(t, text, info.Name, info.Key)
+		row := fmt.Sprintf("| `%s` | %s | %s | %v | %s |\n", info.Name, strings.ToLower(info.Level.String()), keys, info.Code, info.Words)
 		if !strings.Contains(text, row) {
 			t.Errorf("docs/CONFIG.md lacks the row\n%s", row)
 		}

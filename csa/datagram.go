@@ -42,35 +42,10 @@ const (
 	TurnedAway Admission = iota
 	// Admitted makes its sender a peer.
 	Admitted
-	// NoPlace has the socket end the connection of a peer that has sent one
+	// Full has the socket end the connection of a peer that has sent one
 	// datagram only, longest ago, and ask again; if there is none, the datagram
-	// is lost, with LostNoPlace.
-	NoPlace
-)
-
-// Loss is why a datagram was lost.
-type Loss byte
-
-// The reasons.
-const (
-	// LostNewPeer is a datagram whose sender was not admitted, or was refused by
-	// its handler at once.
-	LostNewPeer Loss = iota
-	// LostNoPlace is one whose sender found no place.
-	LostNoPlace
-	// LostTooLong is one that its handler's window has no room for.
-	LostTooLong
-	// LostBacklog is one that came while its handler could take none, with as
-	// many waiting as may, or no memory for it to wait in.
-	LostBacklog
-	// LostInKernel is one that the system had no room for, before it was read.
-	LostInKernel
-	// LostHeader is one that had to begin with a header, and did not.
-	LostHeader
-	// LostUnsent is one of a handler's that the system did not send.
-	LostUnsent
-	// Losses is how many reasons there are.
-	Losses
+	// is lost, with LostConnections.
+	Full
 )
 
 const (
@@ -372,7 +347,7 @@ func (g *datagrams) handOut() bool {
 			continue
 		}
 		if m.key.port == 0 {
-			g.lose(LostNewPeer) // there is nobody to answer
+			g.lose(LostPeerRefused) // there is nobody to answer
 			continue
 		}
 		var from, to netip.AddrPort
@@ -398,14 +373,14 @@ func (g *datagrams) handOut() bool {
 		if p == nil {
 			var answer Admission
 			switch p, answer = s.admit(&m.key, from, to); {
-			case answer == NoPlace && !g.evicted && s.evict():
+			case answer == Full && !g.evicted && s.evict():
 				g.evicted = true
 				return false
-			case answer == NoPlace:
-				g.lose(LostNoPlace)
+			case answer == Full:
+				g.lose(LostConnections)
 				continue
 			case answer != Admitted || p.c.Over():
-				g.lose(LostNewPeer)
+				g.lose(LostPeerRefused)
 				continue
 			}
 		}

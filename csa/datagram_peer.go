@@ -162,12 +162,12 @@ func (p *datagramPeer) arrive(payload []byte) {
 	p.came(len(payload))
 	switch {
 	case c.is(finishing | dying | dead):
-		g.lose(LostNewPeer)
+		g.lose(LostPeerRefused)
 	case len(window) == 0 || c.is(paused):
 		if p.keep(payload) {
 			g.taken()
 		} else {
-			g.lose(LostBacklog)
+			g.lose(LostWaiting)
 		}
 	case len(payload) > len(window):
 		g.lose(LostTooLong)

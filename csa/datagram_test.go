@@ -37,7 +37,7 @@ func (g *guests) Admit(netip.AddrPort) (w Wiring, a Admission) {
 	case g.refuse:
 		return w, TurnedAway
 	case g.most > 0 && g.open == g.most:
-		return w, NoPlace
+		return w, Full
 	}
 	g.open++
 	h := g.handler
@@ -302,7 +302,7 @@ func TestDatagramsWaitForTheHandler(t *testing.T) {
 	for i := range mostWaiting + 5 {
 		tell(t, c, fmt.Sprint(i))
 	}
-	b.until("those above the cap are lost", func() bool { return g.lost[LostBacklog] == 4 })
+	b.until("those above the cap are lost", func() bool { return g.lost[LostWaiting] == 4 })
 	tell(t, other, "other")
 	b.until("another peer is served", func() bool { return slices.Contains(h.log, "data other") })
 	b.on(func() {
@@ -336,7 +336,7 @@ func TestDatagramsWaitForTheHandler(t *testing.T) {
 		}
 	})
 	tell(t, c, "lost")
-	b.until("it is lost", func() bool { return g.lost[LostBacklog] == 5 })
+	b.until("it is lost", func() bool { return g.lost[LostWaiting] == 5 })
 	b.on(func() { b.acct.limit.Store(0) })
 }
 
@@ -350,7 +350,7 @@ func TestBytesThatWaitAreBounded(t *testing.T) {
 	for range 5 {
 		tell(t, c, strings.Repeat("x", 30_000))
 	}
-	b.until("three are lost", func() bool { return g.lost[LostBacklog] == 3 })
+	b.until("three are lost", func() bool { return g.lost[LostWaiting] == 3 })
 	b.on(func() {
 		if held := b.acct.held.Load(); held > mostWaitingBytes {
 			t.Errorf("%d bytes are held", held)
@@ -369,16 +369,16 @@ func TestSettingsBoundWhatWaits(t *testing.T) {
 	say := func(n, size, lost int) {
 		t.Helper()
 		var before, kept int
-		b.on(func() { before, kept = g.lost[LostBacklog], s.waiting })
+		b.on(func() { before, kept = g.lost[LostWaiting], s.waiting })
 		c := b.client(addr)
 		for k := range n { // one at a time, since the system's buffer may be small
 			tell(t, c, strings.Repeat("x", size))
 			b.until("it has come", func() bool {
-				return s.waiting-kept+(g.lost[LostBacklog]-before)*(size+frameHeader) >= (k+1)*(size+frameHeader)
+				return s.waiting-kept+(g.lost[LostWaiting]-before)*(size+frameHeader) >= (k+1)*(size+frameHeader)
 			})
 		}
 		b.on(func() {
-			if got := g.lost[LostBacklog] - before; got != lost {
+			if got := g.lost[LostWaiting] - before; got != lost {
 				t.Errorf("of %d of %d bytes %d are lost, want %d", n, size, got, lost)
 			}
 		})
@@ -474,7 +474,7 @@ func TestTheCapOnPeers(t *testing.T) {
 		hear(t, second, "second")
 	}
 	tell(t, b.client(addr), "late")
-	b.until("there is no place", func() bool { return g.lost[LostNoPlace] == 1 })
+	b.until("there is no place", func() bool { return g.lost[LostConnections] == 1 })
 	// One that has something under way keeps its place, too.
 	b.on(func() { g.most = 4 })
 	busy := b.client(addr)
@@ -490,10 +490,10 @@ func TestTheCapOnPeers(t *testing.T) {
 		}
 	})
 	tell(t, b.client(addr), "late")
-	b.until("there is no place", func() bool { return g.lost[LostNoPlace] == 2 })
+	b.until("there is no place", func() bool { return g.lost[LostConnections] == 2 })
 	b.on(func() { g.refuse = true })
 	tell(t, b.client(addr), "refused")
-	b.until("nobody is admitted", func() bool { return g.lost[LostNewPeer] == 1 })
+	b.until("nobody is admitted", func() bool { return g.lost[LostPeerRefused] == 1 })
 	b.on(func() {
 		if g.open != 4 {
 			t.Errorf("%d open", g.open)

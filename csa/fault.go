@@ -91,7 +91,7 @@ func (l *Loop) mend(f *Fault, was call) {
 	l.time.forget()
 	if g := l.datagrams; g != nil {
 		if g.of != nil && g.next < g.n && was.what == inOther {
-			g.lose(LostBacklog) // it is what the panic comes of, and would come again
+			g.lose(LostWaiting) // it is what the panic comes of, and would come again
 		}
 		if s := g.reading; s != nil {
 			g.reading = nil

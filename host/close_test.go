@@ -61,9 +61,9 @@ func nothingLeft(t *testing.T, h *host.Host) {
 		t.Errorf("%d connections are left", st.Connections)
 	}
 	for _, tenant := range st.Tenants {
-		if tenant.Instances != 0 || tenant.Asleep != 0 || tenant.Memory != 0 || tenant.Background != 0 || tenant.Timers != 0 {
+		if tenant.Instances != 0 || tenant.Asleep != 0 || tenant.Memory != 0 || tenant.BackgroundRunning != 0 || tenant.Timers != 0 {
 			t.Errorf("tenant %s has left %d instances, of which %d sleep, %d bytes, %d calls, %d timers",
-				tenant.Name, tenant.Instances, tenant.Asleep, tenant.Memory, tenant.Background, tenant.Timers)
+				tenant.Name, tenant.Instances, tenant.Asleep, tenant.Memory, tenant.BackgroundRunning, tenant.Timers)
 		}
 	}
 	for _, l := range st.Listeners {
@@ -188,7 +188,7 @@ func TestBusyTenantsEndWithTheHost(t *testing.T) {
 		}
 		hosttest.Eventually(t, "they are held", func() bool {
 			for _, tenant := range h.Stats().Tenants {
-				if tenant.Held == 0 {
+				if tenant.EventsDeferred == 0 {
 					return false
 				}
 			}

@@ -82,10 +82,10 @@ func daemon(path string) error {
 			fds, _ := os.ReadDir("/proc/self/fd")
 			held := int64(0)
 			for _, tenant := range st.Tenants {
-				held += tenant.Held
+				held += tenant.EventsDeferred
 			}
 			fmt.Printf("goroutines %d busy %d fds %d rss %d connections %d instances %d accepted %d shortages %d held %d\n",
-				runtime.NumGoroutine(), busy, len(fds), rss("self"), st.Connections, l.Instances, l.Accepted, l.Shortages, held)
+				runtime.NumGoroutine(), busy, len(fds), rss("self"), st.Connections, l.Instances, l.Accepted, l.AcceptErrors, held)
 		}
 	}()
 	return h.Run(ctx)

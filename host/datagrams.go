@@ -43,17 +43,6 @@ func (p *peers) Introduced(sender netip.AddrPort, b []byte) (n int, from, to net
 	return n, h.Source, h.Destination, true
 }
 
-// losses says what Stats and the log call the reasons.
-var losses = [csa.Losses]string{
-	csa.LostNewPeer:  "their senders are new, and over accept_rate, or there is no handler for them, or the host drains",
-	csa.LostNoPlace:  "their senders are new, and over the tenant's or the host's connections",
-	csa.LostTooLong:  "they are longer than the handler's window",
-	csa.LostBacklog:  "the handler is busy, and as many wait for it as may (waiting_datagrams, waiting_bytes, memory)",
-	csa.LostInKernel: "the system's queue is full, as they come faster than they are read (receive_buffer)",
-	csa.LostHeader:   "their senders are those of whom proxy_from says that a PROXY header comes first, and it is missing or wrong",
-	csa.LostUnsent:   "the system did not send them",
-}
-
 // openUDP binds the listener's sockets: one for each loop, or only one where there is one
 // instance for all.
 func (s *server) openUDP() error {
@@ -161,12 +150,12 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 	}
 	if !s.tenant.connections.Take() {
 		s.perSource().Undo(a.Source, l.Now())
-		return w, csa.NoPlace
+		return w, csa.Full
 	}
 	if !s.host.connections.Take() {
 		s.tenant.connections.Release()
 		s.perSource().Undo(a.Source, l.Now())
-		return w, csa.NoPlace
+		return w, csa.Full
 	}
 	s.counters.accepted.Add(1)
 	s.tenant.accepts.Spend(1, l.Now())
@@ -176,18 +165,19 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 
 // Lost counts datagrams that were lost, and logs it now and then.
 func (p *peers) Lost(why csa.Loss, n int) {
-	if why == csa.LostNoPlace {
+	if why == csa.LostConnections {
 		p.s.tenant.makeRoom() // at another of its sockets; the next may find a place
 	}
 	lost := p.s.counters.lost[why].Add(int64(n))
 	now := p.s.host.loops[p.at].Now()
 	if at := p.logged[why]; at == 0 || now-at >= int64(shortageLogEvery) {
 		p.logged[why] = max(now, 1)
-		more := []any{"lost_so_far", lost}
+		info := why.Info()
+		more := []any{"lost_so_far", lost, "key", info.Key, "cause", info.Name}
 		if why == csa.LostHeader {
 			more = append(more, "sender", p.badSender, "error", p.badHeader)
 		}
-		p.s.noisy.event(slog.LevelWarn, "datagrams are lost: "+losses[why], more...)
+		p.s.noisy.event(slog.LevelWarn, "datagrams are lost: "+info.Words, more...)
 	}
 }
 
@@ -224,25 +214,13 @@ func (t *tenant) ask(first, n int) {
 	}
 }
 
-// DatagramStats are how many datagrams a listener has lost, and why.
-type DatagramStats struct {
-	NewPeer  int64 // their senders were new, and over accept_rate, or there was no handler
-	NoPlace  int64 // their senders were new, and over connections
-	TooLong  int64 // for the handler's window
-	Backlog  int64 // the handler was busy, and as many waited for it as may
-	InKernel int64 // the system's queue was full
-	Header   int64 // a PROXY header was missing or wrong
-	Unsent   int64 // the handler's: the system did not send them
-}
-
-func (c *counters) datagramStats() DatagramStats {
-	return DatagramStats{
-		NewPeer:  c.lost[csa.LostNewPeer].Load(),
-		NoPlace:  c.lost[csa.LostNoPlace].Load(),
-		TooLong:  c.lost[csa.LostTooLong].Load(),
-		Backlog:  c.lost[csa.LostBacklog].Load(),
-		InKernel: c.lost[csa.LostInKernel].Load(),
-		Header:   c.lost[csa.LostHeader].Load(),
-		Unsent:   c.lost[csa.LostUnsent].Load(),
+// lostBy counts the datagrams that were lost, by the names of the reasons.
+func (c *counters) lostBy() map[string]int64 {
+	by := make(map[string]int64)
+	for why := range c.lost {
+		if n := c.lost[why].Load(); n > 0 {
+			by[csa.Loss(why).Info().Name] = n
+		}
 	}
+	return by
 }

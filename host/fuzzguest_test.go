@@ -387,7 +387,7 @@ func fuzzRound(t *testing.T, cfg *config.Config, ca *certstest.Authority, names 
 		t.Errorf("%d connections and %d mappings are left", st.Connections, st.Mappings)
 	}
 	for _, l := range st.Listeners {
-		traps.Add(l.Traps + l.Stopped)
+		traps.Add(l.Traps + l.LimitStops)
 		if l.Instances != 0 {
 			t.Errorf("listener %s: %d instances are left", l.Name, l.Instances)
 		}

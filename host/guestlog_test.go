@@ -141,13 +141,13 @@ func TestLogBytes(t *testing.T) {
 	})
 	hosttest.Eventually(t, "it tells of all of them, though nothing follows", func() bool {
 		count()
-		return told == int(h.Stats().Tenants[0].LogDropped)
+		return told == int(h.Stats().Tenants[0].LogLinesDropped)
 	})
 	lines := len(log.lines(t, "handler"))
 	st := h.Stats().Tenants[0]
 	// An instance has a limit of its own, of 100 lines a second, and a line about those above.
 	if lines+told < min(said, 100) {
-		t.Errorf("of %d lines the log has %d, and tells of %d, where %d are counted as left out", said, lines, told, st.LogDropped)
+		t.Errorf("of %d lines the log has %d, and tells of %d, where %d are counted as left out", said, lines, told, st.LogLinesDropped)
 	}
 	if most := 4<<10*(time.Since(began).Seconds()+1) + 6200; float64(6000*(lines-3)) > most {
 		t.Errorf("%d lines of up to 6 KB were logged, and may have %.0f bytes", lines, most)

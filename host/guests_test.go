@@ -219,7 +219,7 @@ func TestMemoryIsTheTenants(t *testing.T) {
 		others[i] = hosttest.Dial(t, h.Addr("faulty"))
 		hosttest.Say(t, others[i], "x")
 	}
-	hosttest.Eventually(t, "it is refused memory", func() bool { return h.Stats().Tenants[1].Refused > 0 })
+	hosttest.Eventually(t, "it is refused memory", func() bool { return h.Stats().Tenants[1].MemoryRefused > 0 })
 	n := hosttest.Dial(t, h.Addr("echo"))
 	hosttest.Say(t, n, "neighbour")
 	hosttest.Hear(t, n, "neighbour")

@@ -57,8 +57,8 @@ handshake_timeout = "10m"
 	}
 	hosttest.Eventually(t, "all are there", func() bool { return red().Connections == many })
 	good()
-	if s := red(); s.Handshakes != 0 || s.NoHandshake != 0 {
-		t.Errorf("clients who say nothing have %d places, and %d were refused", s.Handshakes, s.NoHandshake)
+	if s := red(); s.Handshakes != 0 || s.HandshakesRefused != 0 {
+		t.Errorf("clients who say nothing have %d places, and %d were refused", s.Handshakes, s.HandshakesRefused)
 	}
 	hello := helloOf(t)
 	for _, c := range clients {
@@ -67,7 +67,7 @@ handshake_timeout = "10m"
 	// Five of its own, and the ten that are nobody's.
 	hosttest.Eventually(t, "its places are taken", func() bool {
 		s := red()
-		return s.Handshakes == 15 && s.NoHandshake == many-15 && s.Connections == 15
+		return s.Handshakes == 15 && s.HandshakesRefused == many-15 && s.Connections == 15
 	})
 	for range 10 {
 		good()

@@ -112,11 +112,11 @@ plugin = %[3]q
 	hosttest.Eventually(t, "the peers are more than there are mappings for", func() bool { return h.Stats().Connections > 10*most })
 	st := h.Stats()
 	for _, tenant := range st.Tenants {
-		if tenant.Name == "hog" && (tenant.NoMapping == 0 || tenant.Mappings > tenant.MappingMost || tenant.Instances > most) {
-			t.Errorf("the hog has %d mappings of %d and %d instances, and was refused %d times", tenant.Mappings, tenant.MappingMost, tenant.Instances, tenant.NoMapping)
+		if tenant.Name == "hog" && (tenant.MappingsRefused == 0 || tenant.Mappings > tenant.MappingLimit || tenant.Instances > most) {
+			t.Errorf("the hog has %d mappings of %d and %d instances, and was refused %d times", tenant.Mappings, tenant.MappingLimit, tenant.Instances, tenant.MappingsRefused)
 		}
-		if tenant.Name == "other" && tenant.NoMapping > 0 {
-			t.Errorf("the other was refused a mapping %d times", tenant.NoMapping)
+		if tenant.Name == "other" && tenant.MappingsRefused > 0 {
+			t.Errorf("the other was refused a mapping %d times", tenant.MappingsRefused)
 		}
 	}
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/host/hosttest"
@@ -142,7 +143,7 @@ func TestQuarantine(t *testing.T) {
 		hosttest.Eventually(t, "it is counted", func() bool {
 			for _, l := range h.Stats().Listeners {
 				if l.Name == name {
-					return l.Refused > 0 || l.Lost.NewPeer > 0
+					return l.Refused > 0 || l.DatagramsLost[csa.LostPeerRefused.Info().Name] > 0
 				}
 			}
 			return false

@@ -94,7 +94,7 @@ min_rate = "0B/s"
 			t.Fatalf("%d pipes are held; want 2 at most: a part of 1, and half of the 2 that are common", all.Pipes)
 		}
 		st := of("hog")
-		return st.Pipes == 2 && st.NoPipe > 0
+		return st.Pipes == 2 && st.PipesRefused > 0
 	})
 	other := download("other")
 	hosttest.Eventually(t, "the other has a pipe, and the hog no more", func() bool {

@@ -209,7 +209,7 @@ func TestRoutesByFirstBytes(t *testing.T) {
 		_ = c.CloseWrite()
 		ended(t, c)
 	}
-	hosttest.Eventually(t, "they are counted", func() bool { return listener(t, h, "front").Unrouted == 5 })
+	hosttest.Eventually(t, "they are counted", func() bool { return listener(t, h, "front").ClosedBeforeRoute == 5 })
 	if st := listener(t, h, "front"); st.Accepted != 11 || st.Refused != 0 {
 		t.Errorf("the books: %+v", st)
 	}
@@ -238,7 +238,7 @@ func TestRoutesHaveADefault(t *testing.T) {
 		c := hosttest.Dial(t, h.Addr("front"))
 		hosttest.Say(t, c, "SSH-")
 		hosttest.Hear(t, c, whoami(c, "front/ssh", "-", "-"))
-		if st := listener(t, h, "front"); st.Unrouted != 0 || st.Accepted != 5 {
+		if st := listener(t, h, "front"); st.ClosedBeforeRoute != 0 || st.Accepted != 5 {
 			t.Errorf("the books: %+v", st)
 		}
 	}
@@ -313,7 +313,7 @@ func TestRoutesByNames(t *testing.T) {
 	c = hosttest.Dial(t, h.Addr("front"))
 	_, _ = io.WriteString(c, "\x16\x03\x01\x40\x00\x01\x00\x40\x00"+strings.Repeat("x", 20000))
 	ended(t, c)
-	hosttest.Eventually(t, "they are counted", func() bool { return listener(t, h, "front").Unrouted == 3 })
+	hosttest.Eventually(t, "they are counted", func() bool { return listener(t, h, "front").ClosedBeforeRoute == 3 })
 	hosttest.Eventually(t, "all are gone", func() bool { return h.Stats().Connections == 0 })
 }
 
@@ -439,7 +439,7 @@ func TestRouteTimeout(t *testing.T) {
 	ended(t, silent[2])
 	hosttest.Say(t, late, "H-")
 	hosttest.Hear(t, late, "front/ssh ")
-	if st := listener(t, h, "front"); st.Unrouted != 2 {
+	if st := listener(t, h, "front"); st.ClosedBeforeRoute != 2 {
 		t.Errorf("the books: %+v", st)
 	}
 }
@@ -467,7 +467,7 @@ func TestSilentConnectionsGiveWay(t *testing.T) {
 	// One was enough, and nobody else is closed for nobody.
 	clock.Advance(2 * time.Second)
 	hosttest.Eventually(t, "two are left", func() bool { return tenantOf(t, h, "edge").Connections == 2 })
-	if st := listener(t, h, "front"); st.Unrouted != 1 {
+	if st := listener(t, h, "front"); st.ClosedBeforeRoute != 1 {
 		t.Errorf("the books: %+v", st)
 	}
 }
@@ -603,7 +603,7 @@ func TestRoutesBehindAProxy(t *testing.T) {
 		_ = c.CloseWrite()
 		ended(t, c)
 	}
-	hosttest.Eventually(t, "they are counted", func() bool { return listener(t, h, "front").Unrouted == 3 })
+	hosttest.Eventually(t, "they are counted", func() bool { return listener(t, h, "front").ClosedBeforeRoute == 3 })
 }
 
 // Many at once, in pieces of every size, each get to where they belong.

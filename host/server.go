@@ -191,6 +191,7 @@ func (s *server) dropCallers() {
 		resetOnClose(a.FD)
 		_ = unix.Close(a.FD)
 		s.counters.Refused.Add(1)
+		s.counters.ended[csa.HostStopped].Add(1)
 	}
 	s.host.callers.Add(-int64(len(s.callers)))
 	s.callers = nil
@@ -456,6 +457,7 @@ func (s *server) wire(a crew.Arrival, h csa.Handler) {
 		s.releaseSource(a.Source)
 		s.noisy.event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
 		s.counters.Refused.Add(1)
+		s.counters.ended[csa.SystemFull].Add(1)
 		s.crew.Release(h)
 		s.gone(a.At)
 	}

@@ -6,70 +6,104 @@ import (
 	"bulkhead/csa"
 )
 
-// Stats is what a host has done so far and holds now.
+// Stats is what a host has done so far and holds now. Each figure has the name that it has as a
+// metric; one that ends with _total only grows.
 type Stats struct {
-	Connections int   // open, in all
-	HostBugs    int64 // panics of the host's own that were caught; the log has their stacks
+	// Connections are open, in all.
+	Connections int `metric:"bulkhead_connections"`
+	// HostBugs are panics of the host's own that were caught; the log has their stacks.
+	HostBugs int64 `metric:"bulkhead_host_bugs_total"`
 	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
 	// notice of one connection. Nobody else on that loop was served meanwhile.
-	LongestEvent time.Duration
+	LongestEvent time.Duration `metric:"bulkhead_longest_event_seconds"`
 	// Mappings are the memory mappings that plugins and instances hold, MappingLimit how
 	// many they may.
-	Mappings, MappingLimit int64
+	Mappings     int64 `metric:"bulkhead_mappings"`
+	MappingLimit int64 `metric:"bulkhead_mappings_limit"`
 	// Pipes are those that relays hold bytes in, PipeLimit how many they may.
-	Pipes, PipeLimit int64
-	Tenants          []TenantStats
-	Listeners        []ListenerStats
+	Pipes     int64 `metric:"bulkhead_pipes"`
+	PipeLimit int64 `metric:"bulkhead_pipes_limit"`
+	Tenants   []TenantStats
+	Listeners []ListenerStats
 }
 
 // TenantStats are one tenant's.
 type TenantStats struct {
-	Name        string
-	Connections int              // open
-	Memory      int64            // bytes of linear memory, stacks and buffers in use
-	Refused     int64            // how often memory was asked for and not there
-	CPU         time.Duration    // CPU time used
-	Held        int64            // events that had to wait for CPU time
-	Background  int              // calls that run in the background now
-	Passed      int64            // calls that have ever
-	Fuel        int64            // units of fuel used: docs/METER.md
-	Instances   int              // alive
-	Asleep      int              // of them: they have nothing to do, and hold no memory of their own
-	Mappings    int64            // memory mappings that its plugins and instances hold
-	MappingMost int64            // how many they could hold now
-	NoMapping   int64            // how often another was wanted and not allowed
-	Pipes       int64            // that its relays hold bytes in
-	NoPipe      int64            // how often a relay wanted another, and copied instead
-	NoExecutor  int64            // how often what calls run on could not be made
-	NoInstance  int64            // how often another instance was wanted and not allowed
-	Handshakes  int              // of TLS, under way
-	NoHandshake int64            // how often another handshake was wanted and not allowed
-	Timers      int64            // timers in use
-	NoTimer     int64            // how often another timer was wanted and not allowed
-	LogDropped  int64            // log lines of its handlers that were left out: log_lines, log_bytes
-	Counts      map[string]int64 // what its handlers have counted
+	Name string
+	// Connections are open.
+	Connections int `metric:"bulkhead_tenant_connections"`
+	// Memory is in use: bytes of linear memory, stacks and buffers. MemoryRefused is how
+	// often memory was asked for and not there.
+	Memory        int64 `metric:"bulkhead_tenant_memory_bytes"`
+	MemoryRefused int64 `metric:"bulkhead_tenant_memory_refused_total"`
+	// CPU is the CPU time used, and Fuel the units of fuel: docs/METER.md.
+	CPU  time.Duration `metric:"bulkhead_tenant_cpu_seconds_total"`
+	Fuel int64         `metric:"bulkhead_tenant_fuel_total"`
+	// EventsDeferred are events that had to wait for CPU time.
+	EventsDeferred int64 `metric:"bulkhead_tenant_events_deferred_total"`
+	// BackgroundCalls are the calls that have left their loop since the host began, and
+	// BackgroundRunning those that run beside it now.
+	BackgroundCalls   int64 `metric:"bulkhead_tenant_background_calls_total"`
+	BackgroundRunning int   `metric:"bulkhead_tenant_background_running"`
+	// Instances are alive. Those Asleep have nothing to do, and hold no memory of their own.
+	// InstancesRefused is how often another was wanted and not allowed.
+	Instances        int   `metric:"bulkhead_tenant_instances"`
+	Asleep           int   `metric:"bulkhead_tenant_instances_asleep"`
+	InstancesRefused int64 `metric:"bulkhead_tenant_instances_refused_total"`
+	// ExecutorsRefused is how often what calls run on could not be made.
+	ExecutorsRefused int64 `metric:"bulkhead_tenant_executors_refused_total"`
+	// Mappings are the memory mappings that its plugins and instances hold, MappingLimit how
+	// many they could hold now, and MappingsRefused how often another was wanted and not
+	// allowed.
+	Mappings        int64 `metric:"bulkhead_tenant_mappings"`
+	MappingLimit    int64 `metric:"bulkhead_tenant_mappings_limit"`
+	MappingsRefused int64 `metric:"bulkhead_tenant_mappings_refused_total"`
+	// Pipes hold bytes of its relays. PipesRefused is how often a relay wanted another, and
+	// copied instead.
+	Pipes        int64 `metric:"bulkhead_tenant_pipes"`
+	PipesRefused int64 `metric:"bulkhead_tenant_pipes_refused_total"`
+	// Handshakes of TLS are under way. HandshakesRefused is how often another was wanted and
+	// not allowed.
+	Handshakes        int   `metric:"bulkhead_tenant_handshakes"`
+	HandshakesRefused int64 `metric:"bulkhead_tenant_handshakes_refused_total"`
+	// Timers are in use. TimersRefused is how often another was wanted and not allowed.
+	Timers        int64 `metric:"bulkhead_tenant_timers"`
+	TimersRefused int64 `metric:"bulkhead_tenant_timers_refused_total"`
+	// LogLinesDropped are lines of its handlers that were left out: log_lines, log_bytes.
+	LogLinesDropped int64 `metric:"bulkhead_tenant_log_lines_dropped_total"`
+	// Counts are what its handlers have counted.
+	Counts map[string]int64
 }
 
-// ListenerStats are one listener's, or one route's. Received and Sent are the bytes of the
-// connections that have ended.
+// ListenerStats are one listener's, or one route's.
 type ListenerStats struct {
-	Name      string // of a route, "LISTENER/ROUTE"
-	Accepted  int64  // of a route, those that took it; they are its listener's, too
-	Unrouted  int64  // of a listener with routes: closed before one was known
-	Refused   int64  // accepted, and closed because no handler, or no room, could be had
-	Shortages int64  // accepts that failed for want of descriptors or memory
-	Failed    int64  // instances that did not start
-	Traps     int64  // instances that trapped
-	Stopped   int64  // instances that a limit has stopped: event_timeout, stack
-	Instances int64  // alive
-	Received  int64
-	Sent      int64
-	Lost      DatagramStats // of its peers over UDP, those that its handlers have dialled included
+	// Name is, of a route, "LISTENER/ROUTE".
+	Name string
+	// Accepted are connections; of a route, those that took it. They are its listener's, too.
+	Accepted int64 `metric:"bulkhead_listener_connections_total"`
+	// ClosedBeforeRoute are those of a listener with routes that ended before one was known.
+	ClosedBeforeRoute int64 `metric:"bulkhead_listener_closed_before_route_total"`
+	// Refused were accepted, and closed because no handler, or no room, could be had.
+	Refused int64 `metric:"bulkhead_listener_refused_total"`
+	// AcceptErrors are accepts that failed for want of descriptors or memory.
+	AcceptErrors int64 `metric:"bulkhead_listener_accept_errors_total"`
+	// Instances are alive. StartFailures are those that did not start, Traps those that
+	// trapped, and LimitStops those that a limit has stopped: event_timeout, stack.
+	Instances     int64 `metric:"bulkhead_listener_instances"`
+	StartFailures int64 `metric:"bulkhead_listener_start_failures_total"`
+	Traps         int64 `metric:"bulkhead_listener_traps_total"`
+	LimitStops    int64 `metric:"bulkhead_listener_limit_stops_total"`
+	// Received and Sent are the bytes of the connections that have ended.
+	Received int64 `metric:"bulkhead_listener_received_bytes_total"`
+	Sent     int64 `metric:"bulkhead_listener_sent_bytes_total"`
 	// Quarantine is nil unless the listener is quarantined.
 	Quarantine *Quarantine
 	// Ended counts the connections that have ended, those that its handlers have dialled
 	// included, by the Name of csa.CauseInfo. It has no zeros.
-	Ended map[string]int64
+	Ended map[string]int64 `metric:"bulkhead_listener_ended_total"`
+	// DatagramsLost counts those that were lost of peers over UDP, those that its handlers
+	// have dialled included, by the Name of csa.LossInfo. It has no zeros.
+	DatagramsLost map[string]int64 `metric:"bulkhead_listener_datagrams_lost_total"`
 }
 
 // Stats may be called from any goroutine, while the host runs and after.
@@ -87,21 +121,21 @@ func (h *Host) Stats() Stats {
 		c := &s.counters
 		late, _ := s.crew.(*lateCrew)
 		st.Listeners = append(st.Listeners, ListenerStats{
-			Name:      s.config.Name,
-			Accepted:  c.accepted.Load(),
-			Unrouted:  c.unrouted.Load(),
-			Refused:   c.Refused.Load(),
-			Shortages: c.shortages.Load(),
-			Failed:    c.Failed.Load(),
-			Traps:     c.traps.Load(),
-			Stopped:   c.stopped.Load(),
-			Instances: c.Instances.Load(),
-			Received:  c.received.Load(),
-			Sent:      c.sent.Load(),
-			Lost:      c.datagramStats(),
+			Name:              s.config.Name,
+			Accepted:          c.accepted.Load(),
+			ClosedBeforeRoute: c.unrouted.Load(),
+			Refused:           c.Refused.Load(),
+			AcceptErrors:      c.shortages.Load(),
+			StartFailures:     c.Failed.Load(),
+			Traps:             c.traps.Load(),
+			LimitStops:        c.stopped.Load(),
+			Instances:         c.Instances.Load(),
+			Received:          c.received.Load(),
+			Sent:              c.sent.Load(),
 
-			Quarantine: late.state(),
-			Ended:      c.endedBy(),
+			Quarantine:    late.state(),
+			Ended:         c.endedBy(),
+			DatagramsLost: c.lostBy(),
 		})
 	}
 	return st
@@ -109,32 +143,32 @@ func (h *Host) Stats() Stats {
 
 func (t *tenant) stats() TenantStats {
 	st := TenantStats{
-		Name:        t.name,
-		Connections: t.connections.Used(),
-		Memory:      t.memory.Used(),
-		Refused:     t.memory.Refused(),
-		CPU:         time.Duration(t.cpu.Used()),
-		Held:        t.cpu.Held(),
-		Mappings:    t.mappings.Used(),
-		MappingMost: t.mappings.Limit(),
-		NoMapping:   t.mappings.Refused(),
-		Pipes:       t.pipes.Used(),
-		NoPipe:      t.pipes.Refused(),
-		Handshakes:  int(t.handshaking.Used()),
-		NoHandshake: t.handshaking.Refused(),
-		Timers:      t.timers.Used(),
-		NoTimer:     t.timers.Refused(),
-		Counts:      t.metrics.snapshot(),
+		Name:              t.name,
+		Connections:       t.connections.Used(),
+		Memory:            t.memory.Used(),
+		MemoryRefused:     t.memory.Refused(),
+		CPU:               time.Duration(t.cpu.Used()),
+		EventsDeferred:    t.cpu.Held(),
+		Mappings:          t.mappings.Used(),
+		MappingLimit:      t.mappings.Limit(),
+		MappingsRefused:   t.mappings.Refused(),
+		Pipes:             t.pipes.Used(),
+		PipesRefused:      t.pipes.Refused(),
+		Handshakes:        int(t.handshaking.Used()),
+		HandshakesRefused: t.handshaking.Refused(),
+		Timers:            t.timers.Used(),
+		TimersRefused:     t.timers.Refused(),
+		Counts:            t.metrics.snapshot(),
 	}
-	st.Background, st.Passed = t.cpu.Background()
+	st.BackgroundRunning, st.BackgroundCalls = t.cpu.Background()
 	if r := t.runtime.Load(); r != nil {
 		st.Fuel = r.Fuel()
-		st.Instances, st.NoInstance = r.Instances()
+		st.Instances, st.InstancesRefused = r.Instances()
 		st.Asleep = r.Asleep()
-		st.NoExecutor = r.Short()
+		st.ExecutorsRefused = r.Short()
 	}
 	if l := t.log.Load(); l != nil {
-		st.LogDropped = l.dropped.Load()
+		st.LogLinesDropped = l.dropped.Load()
 	}
 	return st
 }

@@ -45,8 +45,8 @@ func TestAThousandTenants(t *testing.T) {
 				t.Fatalf("there are %d tenants", len(st.Tenants))
 			}
 			for _, tenant := range st.Tenants {
-				if tenant.Memory > memory || tenant.Refused > 0 {
-					t.Errorf("tenant %s holds %d bytes of %d, and was refused some %d times", tenant.Name, tenant.Memory, memory, tenant.Refused)
+				if tenant.Memory > memory || tenant.MemoryRefused > 0 {
+					t.Errorf("tenant %s holds %d bytes of %d, and was refused some %d times", tenant.Name, tenant.Memory, memory, tenant.MemoryRefused)
 				}
 			}
 		})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
@@ -56,7 +57,7 @@ func TestAFloodOfForgedSources(t *testing.T) {
 			tripInTheEnd(t, dialUDP(t, h.Addr("udp")), "a new one")
 			st := h.Stats()
 			if st.Listeners[0].Accepted < 4_000 {
-				t.Errorf("only %d datagrams of the flood were looked at: %+v", st.Listeners[0].Accepted, st.Listeners[0].Lost)
+				t.Errorf("only %d datagrams of the flood were looked at: %+v", st.Listeners[0].Accepted, st.Listeners[0].DatagramsLost)
 			}
 			if memory > 24<<20 {
 				t.Errorf("it took %d bytes", memory)
@@ -83,7 +84,7 @@ func TestDatagramsLostInTheKernel(t *testing.T) {
 	hosttest.Eventually(t, "it is counted", func() bool {
 		clock.Advance(time.Hour)
 		hosttest.Say(t, c, "x")
-		return h.Stats().Listeners[0].Lost.InKernel > 100
+		return h.Stats().Listeners[0].DatagramsLost[csa.LostInKernel.Info().Name] > 100
 	})
 }
 

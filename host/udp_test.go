@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/host/hosttest"
@@ -153,7 +155,7 @@ func TestDatagramsAreKeptApart(t *testing.T) {
 			// Too long for the window: lost, counted, and nothing of it is seen.
 			hosttest.Say(t, c, strings.Repeat("z", w.WindowSize+1))
 			trip(t, c, "after")
-			if st := h.Stats().Listeners[0]; st.Lost != (host.DatagramStats{TooLong: 1}) || st.Accepted != 1 {
+			if st := h.Stats().Listeners[0]; !maps.Equal(st.DatagramsLost, map[string]int64{csa.LostTooLong.Info().Name: 1}) || st.Accepted != 1 {
 				t.Errorf("%+v", st)
 			}
 		})
@@ -236,7 +238,7 @@ func TestDatagramsBehindALongCall(t *testing.T) {
 					hearOne(t, a, fmt.Sprint(i))
 				}
 			}
-			if h.Stats().Tenants[0].Passed == 0 {
+			if h.Stats().Tenants[0].BackgroundCalls == 0 {
 				t.Error("no call was long")
 			}
 			// A pause is the same.
@@ -264,7 +266,7 @@ func TestABurstFromANewPeer(t *testing.T) {
 			for range 60 {
 				hearOne(t, c, long)
 			}
-			if lost := h.Stats().Listeners[0].Lost; lost != (host.DatagramStats{}) {
+			if lost := h.Stats().Listeners[0].DatagramsLost; len(lost) > 0 {
 				t.Errorf("lost are %+v", lost)
 			}
 		})
@@ -301,7 +303,7 @@ func TestTheCapOnDatagramPeers(t *testing.T) {
 		trip(t, known[i], "one")
 		trip(t, known[i], "two")
 	}
-	noPlace := func() int64 { return h.Stats().Listeners[0].Lost.NoPlace }
+	noPlace := func() int64 { return h.Stats().Listeners[0].DatagramsLost[csa.LostConnections.Info().Name] }
 	// The answer to the one before may be out before the call is over that gave it, and as long
 	// that one keeps its place: then this one's datagram is lost, and counted, and comes again.
 	arrive := func(c net.Conn, text string) {
@@ -368,7 +370,7 @@ func TestNewDatagramPeersHaveARate(t *testing.T) {
 	}
 	hosttest.Eventually(t, "all are dealt with", func() bool {
 		st := h.Stats().Listeners[0]
-		lost = st.Lost.NewPeer
+		lost = st.DatagramsLost[csa.LostPeerRefused.Info().Name]
 		return st.Accepted+lost == 20
 	})
 	if lost < 15 {
@@ -432,7 +434,7 @@ func TestNobodyNewWhileUDPDrains(t *testing.T) {
 	stop()
 	hosttest.Eventually(t, "nobody is admitted", func() bool {
 		hosttest.Say(t, dialUDP(t, h.Addr("udp")), "new")
-		return h.Stats().Listeners[0].Lost.NewPeer > 0
+		return h.Stats().Listeners[0].DatagramsLost[csa.LostPeerRefused.Info().Name] > 0
 	})
 	trip(t, c, "goes on")
 	h.Close()
@@ -537,8 +539,8 @@ func TestDatagramsForAPluginThatIsLoadedLate(t *testing.T) {
 			trip(t, c, "later")
 		}
 		for _, s := range h.Stats().Listeners {
-			if s.Lost != (host.DatagramStats{}) {
-				t.Errorf("lost %+v", s.Lost)
+			if len(s.DatagramsLost) > 0 {
+				t.Errorf("lost %+v", s.DatagramsLost)
 			}
 		}
 		stop()

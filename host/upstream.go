@@ -313,11 +313,8 @@ func (u *upstream) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 
 // Lost counts datagrams of a peer that was dialled over UDP, and logs it now and then.
 func (u *upstream) Lost(why csa.Loss, n int) {
-	words := losses[why]
-	if why == csa.LostInKernel {
-		words = "the system's queue is full, as they come faster than they are read"
-	}
-	u.s.noisy.event(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+words, "lost_so_far", u.s.counters.lost[why].Add(int64(n)))
+	info := why.Info()
+	u.s.noisy.event(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+info.Words, "lost_so_far", u.s.counters.lost[why].Add(int64(n)), "cause", info.Name)
 }
 
 // Broken is told of a listener's socket alone.

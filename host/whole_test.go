@@ -69,8 +69,8 @@ instance = %q
 			for range want {
 				<-up.got
 			}
-			if st := h.Stats().Listeners[0]; st.Traps != 0 || st.Failed != 0 || st.Instances != int64(want/3) {
-				t.Errorf("%s, late %v: %d traps, %d have failed, %d instances", instance, late, st.Traps, st.Failed, st.Instances)
+			if st := h.Stats().Listeners[0]; st.Traps != 0 || st.StartFailures != 0 || st.Instances != int64(want/3) {
+				t.Errorf("%s, late %v: %d traps, %d have failed, %d instances", instance, late, st.Traps, st.StartFailures, st.Instances)
 			}
 			h.Close()
 			if err := <-done; err != nil {

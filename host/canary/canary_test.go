@@ -264,7 +264,7 @@ func TestEveryWayToEnd(t *testing.T) {
 	took := time.Since(began)
 	traps := make(map[string]string)
 	for _, l := range h.Stats().Listeners {
-		traps[l.Name] = fmt.Sprintf("%d accepted, %d traps, %d stopped, %d refused", l.Accepted, l.Traps, l.Stopped, l.Refused)
+		traps[l.Name] = fmt.Sprintf("%d accepted, %d traps, %d stopped, %d refused", l.Accepted, l.Traps, l.LimitStops, l.Refused)
 	}
 	t.Logf("%d connections in %v; ends: %v, %v; listeners: %v", visits.Load(), took.Round(time.Second/10), c.ended, beside.ended, traps)
 	for _, way := range ways() {
@@ -361,7 +361,7 @@ func held(h *host.Host) (has holdings, busy bool) {
 	st := h.Stats()
 	for n, t := range st.Tenants {
 		has.memory[n] = t.Memory
-		busy = busy || t.Instances != 0 || t.Timers != 0 || t.Background != 0
+		busy = busy || t.Instances != 0 || t.Timers != 0 || t.BackgroundRunning != 0
 	}
 	busy = busy || st.Connections != 0
 	here := process()

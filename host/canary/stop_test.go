@@ -51,7 +51,7 @@ func TestStoppedInTheMiddleOfCalls(t *testing.T) {
 					}
 				}
 			}
-			hosttest.Eventually(t, "some calls run beside the loops", func() bool { return h.Stats().Tenants[0].Background >= 2 })
+			hosttest.Eventually(t, "some calls run beside the loops", func() bool { return h.Stats().Tenants[0].BackgroundRunning >= 2 })
 			h.Close()
 			for _, v := range open {
 				b, err := v.toEnd(reportSize)

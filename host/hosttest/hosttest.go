@@ -81,9 +81,9 @@ func ServeConfig(t *testing.T, cfg *config.Config, o host.Options, before int) *
 			if tenant.Memory != 0 {
 				t.Errorf("tenant %s: %d bytes are still charged", tenant.Name, tenant.Memory)
 			}
-			if n := tenant.Timers + tenant.Mappings + tenant.Pipes + int64(tenant.Handshakes+tenant.Instances+tenant.Background); n != 0 {
+			if n := tenant.Timers + tenant.Mappings + tenant.Pipes + int64(tenant.Handshakes+tenant.Instances+tenant.BackgroundRunning); n != 0 {
 				t.Errorf("tenant %s still holds %d timers, %d mappings, %d pipes, %d handshakes, %d instances and %d calls",
-					tenant.Name, tenant.Timers, tenant.Mappings, tenant.Pipes, tenant.Handshakes, tenant.Instances, tenant.Background)
+					tenant.Name, tenant.Timers, tenant.Mappings, tenant.Pipes, tenant.Handshakes, tenant.Instances, tenant.BackgroundRunning)
 			}
 		}
 		Eventually(t, "all goroutines of the host are gone", func() bool { return runtime.NumGoroutine() <= before })

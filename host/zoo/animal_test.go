@@ -32,9 +32,9 @@ var (
 	commands   = []string{"stdio"}
 )
 
-func stopped(_ host.TenantStats, l host.ListenerStats) int64 { return l.Stopped }
+func stopped(_ host.TenantStats, l host.ListenerStats) int64 { return l.LimitStops }
 func trapped(_ host.TenantStats, l host.ListenerStats) int64 { return l.Traps }
-func failed(_ host.TenantStats, l host.ListenerStats) int64  { return l.Failed }
+func failed(_ host.TenantStats, l host.ListenerStats) int64  { return l.StartFailures }
 
 // timedOut is what the log says of a call that was stopped by event_timeout.
 const timedOut = `was stopped.*event_timeout`

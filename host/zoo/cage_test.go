@@ -183,7 +183,7 @@ func (c *cage) leavesNothing() {
 	c.t.Helper()
 	c.until("all is as it was", func(now state) bool {
 		b := &c.before
-		return now.Connections == 0 && now.Background == 0 && now.Timers == b.Timers &&
+		return now.Connections == 0 && now.BackgroundRunning == 0 && now.Timers == b.Timers &&
 			now.Memory == b.Memory && now.TenantStats.Instances == b.TenantStats.Instances &&
 			now.ListenerStats.Instances == b.ListenerStats.Instances
 	})

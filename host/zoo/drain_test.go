@@ -85,7 +85,7 @@ func TestStopping(t *testing.T) {
 					t.Errorf("the log does not say %s", s.said)
 				}
 				now := find(h.Stats(), "animal")
-				if now.Connections != 0 || now.Memory != 0 || now.Timers != 0 || now.TenantStats.Instances != 0 || now.Background != 0 {
+				if now.Connections != 0 || now.Memory != 0 || now.Timers != 0 || now.TenantStats.Instances != 0 || now.BackgroundRunning != 0 {
 					t.Errorf("behind the end it is %+v", now)
 				}
 				hosttest.Eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= goroutines })

@@ -61,7 +61,7 @@ var floods = []animal{
 			}, logLine).Bytes()
 		},
 		modes: handlers, said: timedOut,
-		counted: func(t host.TenantStats, l host.ListenerStats) int64 { return min(l.Stopped, t.LogDropped) },
+		counted: func(t host.TenantStats, l host.ListenerStats) int64 { return min(l.LimitStops, t.LogLinesDropped) },
 		tenant:  `log_lines = 1`,
 	},
 	{
@@ -94,7 +94,7 @@ var floods = []animal{
 			}, timer).Bytes()
 		},
 		tenant: `timers = 10`, listener: `event_timeout = "5s"`,
-		modes: handlers, counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.NoTimer },
+		modes: handlers, counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.TimersRefused },
 		provoke: func(c *cage) {
 			conn := c.tame()
 			hosttest.Say(c.t, conn, "!")

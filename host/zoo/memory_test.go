@@ -65,7 +65,7 @@ func straight(name string, operation func(bytes int32) []byte) animal {
 }
 
 // refusedMemory is how often a tenant's guests asked for memory in vain.
-func refusedMemory(t host.TenantStats, _ host.ListenerStats) int64 { return t.Refused }
+func refusedMemory(t host.TenantStats, _ host.ListenerStats) int64 { return t.MemoryRefused }
 
 // growers want more than there is.
 var growers = []animal{
@@ -74,7 +74,7 @@ var growers = []animal{
 		guest: func() []byte { return echo(just(w.I32Const(1), w.MemoryGrow, w.Drop)).Bytes() },
 		// 11 are taken by what all of the tenant's instances share; two that have grown want four.
 		tenant: "mappings = 14\nmemory = \"16MiB\"", modes: ownOnly,
-		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.NoMapping },
+		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.MappingsRefused },
 		provoke: func(c *cage) {
 			first, second := c.dial(), c.dial()
 			for _, conn := range []io.ReadWriter{first, second} {
@@ -84,7 +84,7 @@ var growers = []animal{
 			third := c.dial()
 			before := c.now()
 			hosttest.Say(c.t, third, "three")
-			c.until("the third has been refused a mapping", func(now state) bool { return now.NoMapping > before.NoMapping })
+			c.until("the third has been refused a mapping", func(now state) bool { return now.MappingsRefused > before.MappingsRefused })
 			if now := c.now(); now.TenantStats.Mappings > 14 {
 				c.t.Errorf("it has %d mappings", now.TenantStats.Mappings)
 			}
@@ -175,7 +175,7 @@ var growers = []animal{
 		guest:   func() []byte { return echo(just()).Bytes() },
 		tenant:  `instances = 3`,
 		modes:   ownOnly,
-		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.NoInstance },
+		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.InstancesRefused },
 		provoke: crowdOut,
 	},
 }

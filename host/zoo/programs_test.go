@@ -49,9 +49,9 @@ var programs = []animal{
 			for range 4 {
 				conn := c.dial()
 				_ = conn.SetLinger(0)
-				c.until("it runs", func(now state) bool { return now.Background > 0 })
+				c.until("it runs", func(now state) bool { return now.BackgroundRunning > 0 })
 				conn.Close()
-				c.until("it is over", func(now state) bool { return now.Background == 0 })
+				c.until("it is over", func(now state) bool { return now.BackgroundRunning == 0 })
 			}
 		},
 	},
@@ -102,7 +102,7 @@ var programs = []animal{
 		},
 		tenant:  `memory = "1100KiB"`,
 		modes:   commands,
-		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.Refused },
+		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.MemoryRefused },
 		provoke: func(c *cage) {
 			first := c.dial()
 			c.until("it has all", func(now state) bool { return now.Memory >= 1<<20 })

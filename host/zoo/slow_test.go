@@ -58,7 +58,7 @@ var slow = []animal{
 		listener: "snapshot = false",
 		modes:    ownOnly, said: "did not start.*csa_start was stopped.*event_timeout", counted: failed,
 		provoke: func(c *cage) {
-			for c.now().Failed == c.before.Failed {
+			for c.now().StartFailures == c.before.StartFailures {
 				conn := c.dial()
 				_, _ = conn.Write([]byte("x"))
 				_ = conn.CloseWrite()
@@ -74,14 +74,14 @@ var slow = []animal{
 			return m.Bytes()
 		},
 		tenant: `memory = "1100KiB"`,
-		modes:  ownOnly, counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.Refused },
+		modes:  ownOnly, counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.MemoryRefused },
 		provoke: func(c *cage) {
 			first := c.dial()
 			hosttest.Say(c.t, first, "one")
 			hosttest.Hear(c.t, first, "one")
 			second := c.dial()
 			hosttest.Say(c.t, second, "two")
-			c.until("the second has been refused memory", func(now state) bool { return now.TenantStats.Refused > c.before.TenantStats.Refused })
+			c.until("the second has been refused memory", func(now state) bool { return now.TenantStats.MemoryRefused > c.before.TenantStats.MemoryRefused })
 			first.Close()
 			hosttest.Hear(c.t, second, "two")
 		},

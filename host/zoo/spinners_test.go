@@ -98,7 +98,7 @@ var spinners = []animal{
 			conn := c.tame()
 			hosttest.Say(c.t, conn, "!")
 			hosttest.Hear(c.t, conn, "!")
-			c.until("it has been held for want of CPU time", func(now state) bool { return now.Held > c.before.Held })
+			c.until("it has been held for want of CPU time", func(now state) bool { return now.EventsDeferred > c.before.EventsDeferred })
 		},
 		tenant: `cpu = 0.1`,
 	},
