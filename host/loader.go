@@ -37,8 +37,11 @@ type loader struct {
 
 	mu       sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
 	runtimes map[string]*plugins.Runtime
-	modules  map[moduleKey]*plugins.Module
+	modules  map[moduleKey]*module
 	stopped  bool
+	// Kept modules were looked over, and so many bytes have come since.
+	trimmed   bool
+	untrimmed int
 }
 
 // byTenant calls f for every one of the listeners and routes, for those of different tenants at the
@@ -98,46 +101,155 @@ func newLoader(cfg *config.Config, wanted []*config.Listener, tenants map[string
 		compiling: &compiling{log: log, plugins: len(wanted)},
 		store:     store, tenants: tenants, compile: compile, log: log, clock: clock,
 		runtimes: make(map[string]*plugins.Runtime),
-		modules:  make(map[moduleKey]*plugins.Module),
+		modules:  make(map[moduleKey]*module),
 	}, nil
 }
 
-// load compiles a listener's plugin, unless its tenant has it already. What
-// is compiled is what was hashed: the file is read once.
-func (p *loader) load(l *config.Listener) (*plugins.Module, error) {
+// module is a plugin's code in the runtime of its tenant.
+type module struct {
+	*plugins.Module
+	key   moduleKey
+	users int // what load has given out and release not taken back; under the loader's lock
+}
+
+// mostKeptModules is how many bytes of modules the state folder keeps that nothing of this process uses
+// any more.
+const mostKeptModules = 256 << 20
+
+// load compiles a listener's plugin, unless its tenant has it already: a plugin is known by the SHA-256 of
+// its bytes, and not by its path. What is compiled is what was hashed: the file is read once. The
+// module is the caller's until release, which closes it when nobody else has it.
+func (p *loader) load(l *config.Listener) (*module, error) {
 	p.mu.Lock()
 	stopped := p.stopped
 	p.mu.Unlock()
 	if stopped {
 		return nil, fmt.Errorf("%s: the host stops: %w", l.Plugin, plugins.ErrClosed)
 	}
-	code, err := plugins.ReadFile(l.Plugin)
+	code, sum, err := p.read(l)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(code)
-	if want := l.PluginSHA256; want != "" && hex.EncodeToString(sum[:]) != want {
-		return nil, fmt.Errorf("%s has the SHA-256 %x, and plugin_sha256 asks for %s; put the right file there, or the new sum into the configuration", l.Plugin, sum, want)
-	}
 	key := moduleKey{l.Tenant, sum, l.Shape}
-	p.mu.Lock()
-	m := p.modules[key]
-	p.mu.Unlock()
-	if m != nil {
+	if m := p.use(key, nil); m != nil {
 		return m, nil
 	}
 	r, err := p.runtime(l.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	m, err = r.Load(filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
+	made, err := r.Load(filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
 	if err != nil {
 		return nil, err
 	}
+	p.keep(l, sum, code)
+	return p.use(key, made), nil
+}
+
+// read reads a listener's plugin, and its SHA-256: the file, or, where that has not the sum that
+// plugin_sha256 asks for, what was kept of an earlier start.
+func (p *loader) read(l *config.Listener) (code []byte, sum [sha256.Size]byte, err error) {
+	if code, err = plugins.ReadFile(l.Plugin); err == nil {
+		sum = sha256.Sum256(code)
+		if want := l.PluginSHA256; want != "" && hex.EncodeToString(sum[:]) != want {
+			err = fmt.Errorf("%s has the SHA-256 %x, and plugin_sha256 asks for %s; put the right file there, or the new sum into the configuration", l.Plugin, sum, want)
+		}
+	}
+	if err == nil || l.PluginSHA256 == "" {
+		return code, sum, err
+	}
+	if n, bad := hex.Decode(sum[:], []byte(l.PluginSHA256)); bad != nil || n != len(sum) {
+		return nil, sum, err
+	}
+	kept, none := p.store.Module(sum)
+	if none != nil {
+		return nil, sum, err
+	}
+	p.log.Warn("a plugin's file is not the one that plugin_sha256 asks for; the copy of it that the state folder has is used",
+		"listener", l.Name, "tenant", l.Tenant, "error", err)
+	return kept, sum, nil
+}
+
+// keep keeps a plugin in the state folder, where it is to go back to. That it cannot is no reason not to
+// serve.
+func (p *loader) keep(l *config.Listener, sum [sha256.Size]byte, code []byte) {
+	added, err := p.store.KeepModule(sum, code)
+	if err == nil && p.trimNow(added, len(code)) {
+		_, err = p.store.TrimModules(mostKeptModules, func(sum codestore.Sum) bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for key := range p.modules {
+				if key.sum == sum {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	if err != nil {
+		p.log.Warn("a plugin is not kept in the state folder, so it cannot be gone back to when its file has changed",
+			"listener", l.Name, "tenant", l.Tenant, "error", withMend(err))
+	}
+}
+
+// trimNow reports whether to look what of the kept modules can go: at first, and when enough have come.
+func (p *loader) trimNow(added bool, size int) bool {
 	p.mu.Lock()
-	p.modules[key] = m
+	defer p.mu.Unlock()
+	if added {
+		p.untrimmed += size
+	}
+	if p.trimmed && p.untrimmed < mostKeptModules/8 {
+		return false
+	}
+	p.trimmed, p.untrimmed = true, 0
+	return true
+}
+
+// use is a module that is there, for one user more; made, which may be nil, is what is to be there
+// if none is, and else closed.
+func (p *loader) use(key moduleKey, made *plugins.Module) *module {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.modules[key]
+	switch {
+	case m == nil && made == nil:
+		return nil
+	case m == nil:
+		m = &module{Module: made, key: key}
+		p.modules[key] = m
+	case made != nil:
+		defer made.Close()
+	}
+	m.users++
+	return m
+}
+
+// release takes a module back from one that load has given it to. When that was the last, its code is
+// given back as soon as no instance of it is left.
+func (p *loader) release(m *module) {
+	p.mu.Lock()
+	m.users--
+	last := m.users == 0
+	if last {
+		delete(p.modules, m.key)
+	}
 	p.mu.Unlock()
-	return m, nil
+	if last {
+		m.Close()
+	}
+}
+
+// provider lets go of its module when it is closed.
+type provider struct {
+	crew.Provider
+	release func()
+}
+
+// Close lets go of every instance, and then of the module.
+func (p *provider) Close() {
+	p.Provider.Close()
+	p.release()
 }
 
 func (p *loader) runtime(name string) (*plugins.Runtime, error) {
@@ -196,16 +308,22 @@ func (p *loader) crew(s *server) (c crew.Provider, err error) {
 	return p.start(s, m)
 }
 
-// start starts what has to be there of a server's plugin.
-func (p *loader) start(s *server, m *plugins.Module) (crew.Provider, error) {
+// start starts what has to be there of a server's plugin, and lets go of that when it is closed, or when it
+// does not start.
+func (p *loader) start(s *server, m *module) (c crew.Provider, err error) {
 	switch {
 	case s.config.Shape == "stdio":
-		return crew.NewStdio(s, m)
+		c, err = crew.NewStdio(s, m.Module)
 	case s.config.Instance == "connection":
-		return crew.NewEach(s, m)
+		c, err = crew.NewEach(s, m.Module)
 	default:
-		return crew.NewShared(s, m)
+		c, err = crew.NewShared(s, m.Module)
 	}
+	if err != nil {
+		p.release(m)
+		return nil, err
+	}
+	return &provider{c, sync.OnceFunc(func() { p.release(m) })}, nil
 }
 
 // try loads a listener's plugin and, if it is of shape events, starts and ends
@@ -215,6 +333,7 @@ func (p *loader) try(l *config.Listener) error {
 	if err != nil {
 		return err
 	}
+	defer p.release(m)
 	if l.Shape == "stdio" {
 		folder, err := p.tenants[l.Tenant].readFolder(l)
 		p.tenants[l.Tenant].releaseFolder(folder)
@@ -260,6 +379,19 @@ func (p *loader) close() {
 		m.Close()
 	}
 	for _, r := range p.runtimes {
+		<-r.Done()
+	}
+}
+
+// end ends the runtime of a tenant that has gone, and returns when it has ended. The tenant's providers are
+// closed, and nothing of it is being loaded.
+func (p *loader) end(tenant string) {
+	p.mu.Lock()
+	r := p.runtimes[tenant]
+	delete(p.runtimes, tenant)
+	p.mu.Unlock()
+	if r != nil {
+		r.Close()
 		<-r.Done()
 	}
 }

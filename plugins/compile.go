@@ -25,6 +25,7 @@ const freeCode = 128 << 10
 func (r *Runtime) compileModule(name string, b []byte) (code wazero.CompiledModule, charged int, err error) {
 	r.compile.Lock()
 	defer r.compile.Unlock()
+	defer func() { r.charge = uncharged }() // which keeps b otherwise
 	r.charge = func(n int) error {
 		if n += len(b); n <= freeCode || charged > 0 {
 			return nil

@@ -10,11 +10,13 @@ import (
 	"time"
 )
 
-// The folder holds the key, a folder of code, and what is just being written.
+// The folder holds the key, a folder of code, one of modules, and what is just being written.
 const (
 	keyName     = "key"
 	codeFolder  = "code"
 	writePrefix = "writing-"
+	// oldPrefix is that of folders in which earlier versions kept code, by the engine's version.
+	oldPrefix = "wazero-"
 
 	// writeTime is how old a file has to be to be one that a crash has left.
 	writeTime = time.Hour
@@ -73,7 +75,7 @@ func openFolder(dir string) (*os.Root, error) {
 	return root, nil
 }
 
-// clean removes files that a crash has left half written.
+// clean removes files that a crash has left half written, and what earlier versions have left.
 func clean(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -85,6 +87,10 @@ func clean(dir string) {
 	}
 	defer root.Close()
 	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), oldPrefix) {
+			_ = root.RemoveAll(e.Name())
+			continue
+		}
 		if !strings.HasPrefix(e.Name(), writePrefix) {
 			continue
 		}

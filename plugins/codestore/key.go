@@ -88,6 +88,11 @@ func makeKey(root *os.Root) error {
 
 // writeFile writes a file that is on the disk when it returns, and gives its name.
 func writeFile(root *os.Root, parts ...[]byte) (name string, err error) {
+	return writeParts(root, true, parts...)
+}
+
+// writeParts is writeFile; without sync the file is on the disk some time later.
+func writeParts(root *os.Root, sync bool, parts ...[]byte) (name string, err error) {
 	name = writePrefix + rand.Text()
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -98,7 +103,7 @@ func writeFile(root *os.Root, parts ...[]byte) (name string, err error) {
 			_, err = f.Write(p)
 		}
 	}
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	if e := f.Close(); err == nil {

@@ -210,20 +210,8 @@ func (s *Store) Put(module, engine Sum, code []byte) error {
 	mac := hmac.New(sha256.New, s.key)
 	mac.Write(head)
 	mac.Write(code)
-	if err = makeCodeFolder(root); err != nil {
-		return fmt.Errorf("keeping compiled code in %s: %w", s.dir, err)
-	}
-	temp, err := writeFile(root, head, code, mac.Sum(nil))
-	if err == nil {
-		name := s.name(module)
-		if err = root.Rename(temp, name); err != nil {
-			// What is no file cannot be replaced by one.
-			_ = root.RemoveAll(name)
-			err = root.Rename(temp, name)
-		}
-		if err != nil {
-			_ = root.Remove(temp)
-		}
+	if err = subfolder(root, codeFolder); err == nil {
+		err = place(root, true, s.name(module), head, code, mac.Sum(nil))
 	}
 	if err != nil {
 		return fmt.Errorf("keeping compiled code in %s: %w", s.dir, err)
@@ -231,17 +219,35 @@ func (s *Store) Put(module, engine Sum, code []byte) error {
 	return nil
 }
 
-// makeCodeFolder makes the folder of code, also where something else has its name.
-func makeCodeFolder(root *os.Root) error {
-	err := root.Mkdir(codeFolder, 0o700)
+// place writes a file, whole or not at all, in place of whatever has its name. Without sync a crash of the
+// machine may leave one whose bytes are not all there.
+func place(root *os.Root, sync bool, name string, parts ...[]byte) error {
+	temp, err := writeParts(root, sync, parts...)
+	if err != nil {
+		return err
+	}
+	if err = root.Rename(temp, name); err != nil {
+		// What is no file cannot be replaced by one.
+		_ = root.RemoveAll(name)
+		err = root.Rename(temp, name)
+	}
+	if err != nil {
+		_ = root.Remove(temp)
+	}
+	return err
+}
+
+// subfolder makes a folder in the store's, also where something else has its name.
+func subfolder(root *os.Root, name string) error {
+	err := root.Mkdir(name, 0o700)
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if info, err := root.Lstat(codeFolder); err != nil || info.IsDir() {
+	if info, err := root.Lstat(name); err != nil || info.IsDir() {
 		return err
 	}
-	if err := root.RemoveAll(codeFolder); err != nil {
+	if err := root.RemoveAll(name); err != nil {
 		return err
 	}
-	return root.Mkdir(codeFolder, 0o700)
+	return root.Mkdir(name, 0o700)
 }

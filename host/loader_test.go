@@ -1,0 +1,188 @@
+package host
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bulkhead/host/budget"
+	"bulkhead/host/config"
+	"bulkhead/host/cores"
+	"bulkhead/plugins/codestore"
+	w "bulkhead/plugins/wasmtest"
+	"bulkhead/selector"
+)
+
+// stock is a loader with one tenant, without a host.
+type stock struct {
+	*loader
+	t      *testing.T
+	tenant *tenant
+	log    bytes.Buffer
+	path   string // of the plugin
+}
+
+func newStock(t *testing.T, state string) *stock {
+	t.Helper()
+	c := config.DefaultTenant("acme")
+	cfg := &config.Config{Host: config.Host{State: state}, Tenants: []config.Tenant{c}}
+	shares := cores.New(cores.Options{})
+	one, err := newTenant(c, pools{shares, budget.NewPool(1000, 1), budget.NewPool(10, 1), budget.NewPool(10, 1)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &stock{t: t, tenant: one, path: filepath.Join(t.TempDir(), "echo.wasm")}
+	if k.loader, err = newLoader(cfg, []*config.Listener{{}}, map[string]*tenant{"acme": one}, nil, slog.New(slog.NewTextHandler(&k.log, nil)), selector.System); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		k.close()
+		shares.Stop()
+		if err := one.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return k
+}
+
+// write writes the plugin, the kth of many.
+func (k *stock) write(number int) (sum [sha256.Size]byte) {
+	k.t.Helper()
+	m := w.Echo()
+	m.Custom("number", []byte(fmt.Sprint(number)))
+	m.Data(30000, fmt.Sprint(number))
+	if err := os.WriteFile(k.path, m.Bytes(), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+	return sha256.Sum256(m.Bytes())
+}
+
+func (k *stock) loaded(sum string) *module {
+	k.t.Helper()
+	l := config.DefaultListener()
+	l.Name, l.Tenant, l.Plugin, l.PluginSHA256, l.Shape = "echo", "acme", k.path, sum, "events"
+	m, err := k.load(&l)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return m
+}
+
+// A plugin is known by its bytes. It is there once for all who use it, until the last lets go of it;
+// then nothing of it is.
+func TestModulesAreLetGo(t *testing.T) {
+	k := newStock(t, filepath.Join(t.TempDir(), "state"))
+	k.write(1)
+	a, b := k.loaded(""), k.loaded("")
+	if a != b {
+		t.Error("a module that two use is there twice")
+	}
+	k.write(2) // under the same name
+	c := k.loaded("")
+	if a == c || len(k.modules) != 2 {
+		t.Errorf("what was put in the place of a plugin is taken for it; there are %d modules", len(k.modules))
+	}
+	k.release(a)
+	if d := k.loaded(""); d != c {
+		t.Error("a module that is used is loaded again")
+	}
+	k.release(c)
+	k.release(c)
+	k.write(1)
+	if e := k.loaded(""); e != b {
+		t.Error("a module that one uses yet was let go of")
+	}
+	k.release(b)
+	k.release(b)
+	if len(k.modules) != 0 {
+		t.Errorf("%d modules are left", len(k.modules))
+	}
+	var before []string
+	for n := range 50 {
+		k.write(n)
+		k.release(k.loaded(""))
+		if now := k.tenant.held(); n > 0 && !slices.Equal(now, before) {
+			t.Fatalf("after %d modules the tenant holds %v, and %v after one", n+1, now, before)
+		} else {
+			before = now
+		}
+	}
+	k.end("acme")
+	if held := k.tenant.held(); len(held) > 0 {
+		t.Errorf("the tenant holds %v when its runtime has ended", held)
+	}
+	if len(k.runtimes) != 0 {
+		t.Error("the runtime of a tenant that has gone is there")
+	}
+}
+
+// A module that has run is kept: plugin_sha256 finds it when its file has changed, or gone, in this run or
+// another; one that never ran is not found, and a file with another sum is refused as ever.
+func TestModulesAreKept(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	k := newStock(t, state)
+	first := k.write(1)
+	k.release(k.loaded(""))
+	k.write(2)
+	next := newStock(t, state)
+	next.path = k.path
+	for _, change := range []func() error{func() error { return nil }, func() error { return os.Remove(k.path) }} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		m := next.loaded(fmt.Sprintf("%x", first))
+		if m.key.sum != first {
+			t.Error("another module was loaded")
+		}
+		next.release(m)
+	}
+	if said := next.log.String(); strings.Count(said, "the copy of it that the state folder has is used") != 2 || !strings.Contains(said, k.path) {
+		t.Errorf("it says %q", said)
+	}
+	l := config.DefaultListener()
+	l.Name, l.Tenant, l.Plugin, l.Shape = "echo", "acme", k.path, "events"
+	if _, err := next.load(&l); err == nil {
+		t.Error("without a sum, a file that is not there was loaded")
+	}
+	k.write(3)
+	l.PluginSHA256 = strings.Repeat("0", 64)
+	if _, err := next.load(&l); err == nil || !strings.Contains(err.Error(), "plugin_sha256 asks for 000000") {
+		t.Errorf("a sum that nothing has: %v", err)
+	}
+	path := filepath.Join(state, "modules", "wasm", fmt.Sprintf("%x.wasm", first))
+	if err := os.WriteFile(path, []byte("\x00asm"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.PluginSHA256 = fmt.Sprintf("%x", first)
+	if _, err := next.load(&l); err == nil {
+		t.Error("a copy that was changed was loaded")
+	}
+}
+
+// A module that cannot be kept is loaded all the same, and the log says so.
+func TestModulesThatCannotBeKept(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	k := newStock(t, state)
+	k.write(1)
+	if err := os.Chmod(filepath.Join(state, "modules"), 0o755); err != nil { // which the store does not write to
+		t.Fatal(err)
+	}
+	k.release(k.loaded(""))
+	if said := k.log.String(); !strings.Contains(said, "a plugin is not kept in the state folder") || !strings.Contains(said, "chmod 700") {
+		t.Errorf("it says %q", said)
+	}
+	if err := os.Chmod(filepath.Join(state, "modules"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sum := k.write(2)
+	k.release(k.loaded(""))
+	if b, err := k.store.Module(codestore.Sum(sum)); err != nil || len(b) == 0 {
+		t.Errorf("afterwards it is not kept: %v", err)
+	}
+}

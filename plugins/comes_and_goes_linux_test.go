@@ -1,0 +1,133 @@
+package plugins
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+
+	w "bulkhead/plugins/wasmtest"
+)
+
+// processHolds is what the process has of the system's things.
+type processHolds struct {
+	resident, mappings, descriptors, goroutines int
+}
+
+func holds(t *testing.T) (h processHolds) {
+	t.Helper()
+	debug.FreeOSMemory()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.Atoi(string(bytes.Fields(b)[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return processHolds{pages * os.Getpagesize(), mappings(t), len(files), runtime.NumGoroutine()}
+}
+
+// A module that is replaced again and again leaves nothing, in whatever way its instances lived: a reload is
+// no leak.
+func TestModulesComeAndGo(t *testing.T) {
+	const times, warm = 200, 40
+	store, err := OpenCode(filepath.Join(t.TempDir(), "code"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newTenant(t, 0)
+	n.r.options.Code = store
+	l := newLoop(t)
+	use := func(k int) {
+		m, err := n.r.Load("test.wasm", passing(k), Events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		live := func(i *Instance) {
+			peer, end := l.wire(i)
+			write(t, peer, "hello")
+			hear(t, peer, "hello")
+			_ = peer.Close()
+			end.wait(t)
+			l.on(i.Close)
+		}
+		s, err := m.Snapshot(listener())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p *Pool
+		var i *Instance
+		l.on(func() {
+			p = s.Pool(l.Loop)
+			if i, err = p.Get(); err != nil {
+				t.Error(err)
+			}
+		})
+		live(i)
+		if i, err = m.Instantiate(listener()); err != nil {
+			t.Fatal(err)
+		}
+		l.on(func() { i.Attach(l.Loop) })
+		m.Close() // the order is anybody's
+		live(i)
+		l.on(p.Close)
+		s.Close()
+		until(t, "the module is gone", func() bool { return m.users.Load() == 0 })
+	}
+	var first processHolds
+	for k := range times {
+		use(k)
+		if k == warm {
+			first = holds(t)
+		}
+		if held, maps := n.acc.held.Load(), n.maps.held.Load(); held != 0 || maps != runtimeMappings {
+			t.Fatalf("after %d modules %d bytes and %d mappings are on the tenant's account", k+1, held, maps)
+		}
+		if n.acc.timers.Load() != 0 || n.r.live != 0 || len(n.r.pools) != 0 {
+			t.Fatalf("after %d modules there are %d timers, %d modules and %d pools", k+1, n.acc.timers.Load(), n.r.live, len(n.r.pools))
+		}
+	}
+	last := holds(t)
+	t.Logf("after %d: %+v; after %d: %+v", warm, first, times, last)
+	// Each of the 160 that came meanwhile has some 200 KB of memory, and as much of code; mappings for
+	// both, and for an image, which is a descriptor.
+	if last.mappings > first.mappings+40 || last.descriptors > first.descriptors || last.goroutines > first.goroutines ||
+		last.resident > first.resident+(6<<20) {
+		t.Errorf("after %d modules the process has %+v, and %+v after %d", times, last, first, warm)
+	}
+}
+
+// passing is the kth of many modules, each of another kind: an echo with a timer, with types that no
+// other has, and with much code and data.
+func passing(k int) []byte {
+	m := w.New()
+	send := m.Import("csa_v1", "send", "iii:i")
+	timer := m.Import("csa_v1", "timer", "iii:i")
+	m.Memory(3)
+	m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+	m.Func("csa_start", ":i", "", w.I32Const(0), w.I32Const(7), w.I32Const(3_600_000), w.Call(timer), w.Drop, w.I32Const(0))
+	m.Func("csa_timer", "ii:", "")
+	m.Func("csa_data", "ii:i", "", w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(send))
+	for at := range 16 {
+		m.Data(65536+at*4096, strings.Repeat(fmt.Sprintf("%8d", k), 512))
+	}
+	for f := range 40 {
+		var code [][]byte
+		for range 200 {
+			code = append(code, w.LocalGet(0), w.I32Const(int32(k+f)), w.I32Add, w.LocalSet(0))
+		}
+		params := strings.Repeat("i", 1+f) + strings.Repeat("I", k%10) + strings.Repeat("f", k/10)
+		m.Func("", params[:min(len(params), 40)]+":", "", code...)
+	}
+	return m.Bytes()
+}
