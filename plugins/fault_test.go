@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,11 +81,13 @@ func TestFaultAroundACall(t *testing.T) {
 		}
 		bad.Close()
 	})
+	used := 0
 	g.on(good, func() {
 		good.Window(nil)
-		if used := good.data(good.admit(other), other, 1); used != 1 {
-			t.Errorf("the other instance consumes %d", used)
-		}
+		used = good.data(good.admit(other), other, 1)
 	})
+	if used != 1 && !slices.Contains(other.did, "consumed 1 of 1") {
+		t.Errorf("the other instance consumes %d, %v", used, other.did)
+	}
 	g.l.on(good.Close)
 }

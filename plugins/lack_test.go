@@ -28,11 +28,22 @@ func TestExecutorsAreMadeInTheEnd(t *testing.T) {
 	g.acc.limit.Store(g.acc.held.Load())
 	f := &fake{room: 100}
 	g.l.on(func() { i.deliver(event{call: callData, handle: i.admit(f), arg: 1, conn: f}) })
-	began := time.Now()
-	until(t, "it is tried again", func() bool { return g.r.Short() >= 3 })
-	// 20 ms, and 40 ms, and so on.
-	if took := time.Since(began); took < firstWait {
-		t.Errorf("it was tried 3 times in %v", took)
+	tried := func(n int64) {
+		until(t, "it is tried again", func() (waits bool) {
+			g.l.on(func() { waits = !g.p.making && g.p.lack.set })
+			return waits && g.r.Short() >= n
+		})
+		if g.r.Short() != n {
+			t.Errorf("it was tried %d times, and %d of them were due", g.r.Short(), n)
+		}
+	}
+	tried(1)
+	for n, wait := range []time.Duration{firstWait, 2 * firstWait, 4 * firstWait} {
+		g.clock.Advance(wait - 1)
+		g.l.on(func() {})
+		tried(int64(n + 1))
+		g.clock.Advance(1)
+		tried(int64(n + 2))
 	}
 	g.l.on(func() {
 		if i.state != running || len(f.ends) > 0 {
@@ -40,6 +51,7 @@ func TestExecutorsAreMadeInTheEnd(t *testing.T) {
 		}
 	})
 	g.acc.limit.Store(0)
+	g.clock.Advance(lastWait)
 	until(t, "it goes on", func() (done bool) { g.l.on(func() { done = len(f.sent) > 0 }); return done })
 	if !bytes.Equal(f.sent, []byte{1, 6, 8, 2}) {
 		t.Errorf("it answers %v", f.sent)
@@ -137,6 +149,7 @@ func TestNoMappingsToWake(t *testing.T) {
 	}
 	f.ends = nil
 	g.maps.limit.Store(0)
+	g.clock.Advance(lastWait)
 	until(t, "the others wake", func() (both bool) {
 		g.l.on(func() { both = b.asleep == nil && c.asleep == nil && len(b.queue)+len(c.queue) == 0 })
 		return both

@@ -8,18 +8,21 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"bulkhead/abi"
 	"bulkhead/plugins/wasm"
 	w "bulkhead/plugins/wasmtest"
+	"bulkhead/selector"
 )
 
 // pooled is a snapshot, and its pool on a loop.
 type pooled struct {
 	*tenant
-	l *loop
-	s *Snapshot
-	p *Pool
+	l     *loop
+	s     *Snapshot
+	p     *Pool
+	clock *selector.Manual // of the loop: what a pool does by and by, it does when that is moved
 }
 
 func newPooled(t testing.TB, b []byte, li *Listener) *pooled {
@@ -33,7 +36,9 @@ func newPooled(t testing.TB, b []byte, li *Listener) *pooled {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &pooled{tenant: n, l: newLoop(t), s: s}
+	clock := &selector.Manual{}
+	clock.Advance(time.Hour) // so that there is a time before
+	g := &pooled{tenant: n, l: newLoopOn(t, clock), s: s, clock: clock}
 	g.l.on(func() { g.p = s.Pool(g.l.Loop) })
 	t.Cleanup(func() {
 		g.l.on(g.p.Close)
@@ -43,7 +48,9 @@ func newPooled(t testing.TB, b []byte, li *Listener) *pooled {
 }
 
 // on runs f on the loop when an event of the instance may run at once: an executor may
-// have to be made first, or its tenant to wait for its turn.
+// have to be made first, or its tenant to wait for its turn. It returns when what f has called of the
+// instance is over. On a busy machine a call may leave the loop, and then f does not go on
+// behind it: it has to be the last that f does.
 func (g *pooled) on(i *Instance, f func()) {
 	g.t.Helper()
 	until(g.t, "the instance may run", func() (free bool) {
@@ -53,6 +60,10 @@ func (g *pooled) on(i *Instance, f func()) {
 			}
 		})
 		return free
+	})
+	until(g.t, "its call is over", func() (over bool) {
+		g.l.on(func() { over = !i.inCall && !i.off })
+		return over
 	})
 }
 
@@ -96,14 +107,15 @@ func TestPooledInstancesAreApart(t *testing.T) {
 	say := func(i *Instance, want ...byte) {
 		t.Helper()
 		f := &fake{room: 100}
+		var h int32
 		g.on(i, func() {
-			h := i.admit(f)
+			h = i.admit(f)
 			if len(i.Window(nil)) == 0 {
 				t.Error("it has no window")
 			}
 			i.data(h, f, 1)
-			i.handles.remove(h)
 		})
+		g.l.on(func() { i.handles.remove(h) })
 		if !bytes.Equal(f.sent, want) {
 			t.Errorf("it answers %v; want %v", f.sent, want)
 		}
@@ -339,12 +351,13 @@ func TestManyGlobalsOfACopy(t *testing.T) {
 	say := func(i *Instance, rounds byte) {
 		t.Helper()
 		f := &fake{room: 100}
+		var h int32
 		g.on(i, func() {
-			h := i.admit(f)
+			h = i.admit(f)
 			i.Window(nil)
 			i.data(h, f, 1)
-			i.handles.remove(h)
 		})
+		g.l.on(func() { i.handles.remove(h) })
 		if want := []byte{rounds, many - 1 + rounds}; !bytes.Equal(f.sent, want) {
 			t.Errorf("it answers %v; want %v", f.sent, want)
 		}
@@ -560,6 +573,7 @@ func TestSnapshotTimers(t *testing.T) {
 	if n := g.acc.timers.Load(); n != 2 {
 		t.Errorf("%d timers are charged", n)
 	}
+	g.clock.Advance(time.Millisecond)
 	until(t, "both have fired", func() bool { return strings.Count(g.log.text(), "fired") == 2 })
 	g.l.on(func() { a.Close(); b.Close() })
 }

@@ -31,14 +31,15 @@ func (g *pooled) lieDown(i *Instance) {
 func (g *pooled) say(i *Instance, want ...byte) {
 	g.t.Helper()
 	f := &fake{room: 100}
+	var h int32
 	g.on(i, func() {
-		h := i.admit(f)
+		h = i.admit(f)
 		if len(i.Window(nil)) == 0 {
 			g.t.Error("it has no window")
 		}
 		i.data(h, f, 1)
-		i.handles.remove(h)
 	})
+	g.l.on(func() { i.handles.remove(h) })
 	if !bytes.Equal(f.sent, want) {
 		g.t.Errorf("it answers %v; want %v", f.sent, want)
 	}

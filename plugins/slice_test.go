@@ -46,8 +46,9 @@ func TestASliceEndsInTime(t *testing.T) {
 	n := newTenant(t, 1<<30)
 	n.r.options.CPU = cpu
 	m := n.load(toucher().Bytes(), Events)
-	// Once is enough to see it. The machine may be too busy to give the watchdog a core.
-	for range 10 {
+	// Once is enough to see it: where it takes as long as its fuel lasts, it always does. The machine may
+	// be too busy to give the watchdog a core in so short a time.
+	for range 200 {
 		cpu.longest, cpu.sum = 0, 0
 		i, err := m.Instantiate(listener())
 		if err != nil {
@@ -60,13 +61,11 @@ func TestASliceEndsInTime(t *testing.T) {
 		if used := i.data(h, f, 1); used != 1 {
 			t.Fatalf("it consumed %d; %v", used, f.ends)
 		}
-		if i.exec.use.next > mostFuel/4 {
-			t.Errorf("%d units are to come next, after slow ones", i.exec.use.next)
-		}
+		next := i.exec.use.next
 		i.ended(h, csa.Orderly)
 		i.Close()
-		t.Logf("longest slice %d µs of %d", cpu.longest/1000, cpu.sum/1000)
-		if cpu.longest < cpu.sum/4 {
+		t.Logf("longest slice %d µs of %d, and %d units are to come next", cpu.longest/1000, cpu.sum/1000, next)
+		if cpu.longest < cpu.sum/4 && next <= mostFuel/4 {
 			return
 		}
 	}
