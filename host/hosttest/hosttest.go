@@ -3,7 +3,6 @@ package hosttest
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"bulkhead/host"
@@ -29,14 +27,6 @@ func WriteConfig(t testing.TB, toml string) string {
 	}
 	return path
 }
-
-// State is a state folder that all tests share, so that each plugin is
-// compiled once.
-var State = sync.OnceValue(func() string {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("bulkhead-test-%d", os.Getuid()))
-	_ = os.Mkdir(dir, 0o700)
-	return dir
-})
 
 // Serve runs a host in this process until the test ends; then nothing of it
 // may be left: no connection, no instance, no memory, no goroutine.
