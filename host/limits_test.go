@@ -10,6 +10,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/hosttest"
 	w "bulkhead/plugins/wasmtest"
+	"bulkhead/selector"
 )
 
 // set changes the limits of the tenant acme of a running host.
@@ -107,12 +108,14 @@ instances = 2
 name = "echo"
 tenant = "acme"
 address = "tcp://127.0.0.1:0"
+idle_timeout = "24h"
 plugin = "`+writeModule(t, w.Echo())+`"
 `), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := hosttest.ServeConfig(t, cfg, host.Options{}, 1<<20)
+	clock := &selector.Manual{} // what an instance lacks it waits for, for some seconds
+	h := hosttest.ServeConfig(t, cfg, host.Options{Clock: clock}, 1<<20)
 	alive := func() net.Conn {
 		t.Helper()
 		c := hosttest.Dial(t, h.Addr("echo"))
@@ -124,9 +127,22 @@ plugin = "`+writeModule(t, w.Echo())+`"
 		t.Helper()
 		c := hosttest.Dial(t, h.Addr("echo"))
 		hosttest.Say(t, c, "a")
-		if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
-			t.Errorf("one instance too many answers %d, %v", n, err)
-		}
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Errorf("one instance too many answers %d, %v", n, err)
+			}
+		}()
+		hosttest.Eventually(t, "it is refused", func() bool {
+			clock.Advance(100 * time.Millisecond)
+			select {
+			case <-over:
+				return true
+			default:
+				return false
+			}
+		})
 	}
 	all := []net.Conn{alive(), alive()}
 	refused()

@@ -32,26 +32,6 @@ func lines() *w.Module {
 	return m
 }
 
-// ticking is a clock that stands as good as still: a nanosecond now and then has the loop see
-// that a turn is another one than the last, which the sharing out of its time needs.
-func ticking(t *testing.T) *selector.Manual {
-	clock, done := &selector.Manual{}, make(chan struct{})
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(100 * time.Microsecond):
-				clock.Advance(1)
-			}
-		}
-	}()
-	t.Cleanup(func() { close(done); <-stopped })
-	return clock
-}
-
 // A thousand peers who send a byte now and then, and some who send none, are all cut in
 // little more than a minute, while a client who speaks slowly but in whole lines is served
 // all along.
@@ -65,7 +45,7 @@ func TestTricklers(t *testing.T) {
 	plugin := writeModule(t, lines())
 	for _, instance := range []string{"connection", "loop"} {
 		t.Run(instance, func(t *testing.T) {
-			clock := ticking(t)
+			clock := &selector.Manual{}
 			h := hosttest.Serve(t, fmt.Sprintf(`
 [host]
 state = %q
@@ -171,7 +151,7 @@ func (s *says) Read(p []byte) (int, error) {
 
 // The times hold for commands, too, which are on goroutines of their own.
 func TestTimesOfCommands(t *testing.T) {
-	clock := ticking(t)
+	clock := &selector.Manual{}
 	h := hosttest.Serve(t, fmt.Sprintf(`
 [host]
 state = %q
@@ -226,7 +206,7 @@ lifetime = "10m"
 
 // A client behind a load balancer has its time for the first byte when the header is there.
 func TestFirstByteBehindAProxyHeader(t *testing.T) {
-	clock, log := ticking(t), &logBook{}
+	clock, log := &selector.Manual{}, &logBook{}
 	h := hosttest.Serve(t, fmt.Sprintf(`
 [host]
 state = %q
