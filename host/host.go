@@ -371,12 +371,7 @@ func (h *Host) newServer(given *config.Listener, home *loops.Loop) *server {
 		log:    h.log.With("listener", l.Name, "tenant", l.Tenant),
 		books:  make([]books, len(h.loops)),
 		udp:    overUDP(l),
-		tuning: listen.Options{
-			Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner,
-			Keepalive: l.Keepalive, UserTimeout: l.UserTimeout, NotSent: l.NotSent,
-			ReceiveBuffer: l.ReceiveBuffer, SendBuffer: l.SendBuffer,
-			Groups: listen.Groups{Addresses: l.Group, Interface: l.Interface, Sources: l.Source},
-		},
+		tuning: l.Options,
 	}
 	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
 	s.resume = s.accept

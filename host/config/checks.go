@@ -37,7 +37,7 @@ func (d *decoder) checkKind(l *Listener) {
 
 // checkGroups looks at whether a UDP listener's groups go with its address.
 func (d *decoder) checkGroups(l *Listener) {
-	if len(l.Group) == 0 || l.Address.Network == "fd" { // what that is bound to is seen later
+	if len(l.Groups.Addresses) == 0 || l.Address.Network == "fd" { // what that is bound to is seen later
 		return
 	}
 	host, port, _ := net.SplitHostPort(l.Address.Host)
@@ -52,8 +52,8 @@ func (d *decoder) checkGroups(l *Listener) {
 			}
 		}
 	}
-	wrong("group", l.Group)
-	wrong("source", l.Source)
+	wrong("group", l.Groups.Addresses)
+	wrong("source", l.Groups.Sources)
 }
 
 // checkPrograms reports a program that is to listen on UDP. what follows the address.

@@ -95,7 +95,7 @@ var (
 		`programs (shape = "stdio")`, `leave it out, or write shape = "stdio"; a handler is told things by [listener.config]`}
 	copies = &condition{(*Listener).copies,
 		`instance = "connection" and shape = "events"`, "leave it out"}
-	hasGroup = &condition{func(l *Listener) bool { return len(l.Group) > 0 || l.Given("group") },
+	hasGroup = &condition{func(l *Listener) bool { return len(l.Groups.Addresses) > 0 || l.Given("group") },
 		"a listener with group", "leave it out, or say which multicast groups in group"}
 	hasRoutes = &condition{func(l *Listener) bool { return len(l.Routes) > 0 || l.Given("route") },
 		"a listener with [[listener.route]] tables", "leave it out"}

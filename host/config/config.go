@@ -16,11 +16,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
+
+	"bulkhead/host/listen"
 )
 
 // Config is one configuration file, checked.
@@ -175,40 +175,15 @@ type Listener struct {
 	Linger time.Duration
 	// Inbox is the most unsent bytes that a connection holds.
 	Inbox int
+	// Options are what its socket is opened with. What means nothing to the socket has no
+	// effect: Mode and Owner are for the file of a unix socket.
+	listen.Options
 	// WaitingDatagrams and WaitingBytes bound what waits of one peer over UDP while its handler
-	// takes none: datagrams, and bytes with 4 for each. ReceiveBuffer is how many bytes of
-	// datagrams that were not read the kernel is asked to hold for a UDP socket. All mean nothing
-	// for streams.
-	WaitingDatagrams, WaitingBytes, ReceiveBuffer int
-	// SendBuffer is how many bytes the kernel may hold of a TCP connection that the peer has not
-	// acknowledged, or for a UDP socket of datagrams that were not sent. 0 is the kernel's own.
-	SendBuffer int
-	// Group are the multicast groups that a UDP listener joins, on Interface, or, where that is
-	// "", on the interface that the system chooses. Source are those whose datagrams to the
-	// groups are taken; none: everybody's.
-	Group     []netip.Addr
-	Interface string
-	Source    []netip.Addr
+	// takes none: datagrams, and bytes with 4 for each. They mean nothing for streams.
+	WaitingDatagrams, WaitingBytes int
 	// OnBadData says what becomes of a connection whose handler sends what
 	// cannot be sent: "close" or "log".
 	OnBadData string
-	// Backlog is the queue of connections waiting to be accepted. The kernel
-	// may make it shorter.
-	Backlog int
-	// Mode is the mode of a unix socket's file. It means nothing elsewhere.
-	Mode fs.FileMode
-	// Owner is who a unix socket's file is given to: "user", "user:group" or
-	// ":group", by name or number, or "" to leave it to the process. It means
-	// nothing elsewhere.
-	Owner string
-	// NotSent is TCP_NOTSENT_LOWAT of a TCP connection, in bytes. 0 leaves it to the kernel.
-	NotSent int
-	// Keepalive is how long a TCP connection may be silent before the kernel
-	// probes the peer, in whole seconds. 0 leaves it to the kernel.
-	Keepalive time.Duration
-	// UserTimeout is how long sent bytes may go unacknowledged before the
-	// kernel gives the TCP connection up. 0 leaves it to the kernel.
-	UserTimeout time.Duration
 	// Routes are the tables [[listener.route]], in the order of the file. With some, Plugin
 	// may be "".
 	Routes []Route

@@ -233,10 +233,10 @@ var listenerFields = listenerKeys([]field[Listener]{
 	sizeField("waiting_bytes", 4*kib, 8*mib, "1MiB", func(l *Listener) *int { return &l.WaitingBytes }).is(columns{deflt: "1MiB", on: udp, of: ofSocket, reload: inPlace, note: "of one peer, while its handler takes none"}),
 	sizeField("receive_buffer", 4*kib, 64*mib, "1MiB", func(l *Listener) *int { return &l.ReceiveBuffer }).is(columns{deflt: "1MiB", on: udp, of: ofSocket, reload: inPlace, note: "the kernel may hold less"}),
 	sizeField("send_buffer", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).is(columns{overUDP: formatSize(DatagramSendBuffer), on: tcp | udp, of: ofSocket, reload: inPlace, note: "0B: the kernel's own"}),
-	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Group }).is(columns{on: udp, of: ofSocket, reload: newSocket}).with(func(f *field[Listener]) {
+	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Groups.Addresses }).is(columns{on: udp, of: ofSocket, reload: newSocket}).with(func(f *field[Listener]) {
 		show := f.show
 		f.show = func(l *Listener) string {
-			if len(l.Group) == 0 {
+			if len(l.Groups.Addresses) == 0 {
 				return ""
 			}
 			return show(l)
@@ -251,19 +251,19 @@ var listenerFields = listenerKeys([]field[Listener]{
 					v.bad("is no interface's name")
 					return
 				}
-				l.Interface = s
+				l.Groups.Interface = s
 			}
 		},
 		show: func(l *Listener) string {
-			if l.Interface == "" {
+			if l.Groups.Interface == "" {
 				return "# interface is not given: the system chooses one for each group"
 			}
-			return tomlString(l.Interface)
+			return tomlString(l.Groups.Interface)
 		},
 
 		columns: columns{on: udp, when: hasGroup, of: ofSocket, reload: newSocket},
 	},
-	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Source }).is(columns{on: udp, when: hasGroup, of: ofSocket, reload: newSocket}),
+	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Groups.Sources }).is(columns{on: udp, when: hasGroup, of: ofSocket, reload: newSocket}),
 	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }).is(columns{deflt: "close", of: ofService, reload: inPlace}),
 	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).is(columns{deflt: 4096, on: streams, of: ofSocket, reload: inPlace, note: "the kernel may make it shorter"}),
 	{

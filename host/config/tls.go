@@ -48,7 +48,9 @@ func (t *TLS) Options() certs.Options {
 // DefaultTLS gives the settings of a [listener.tls] that says nothing, for programs that
 // make a Config themselves: Certs and Keys are left to them.
 func DefaultTLS() TLS {
-	return TLS{ClientAuth: "off", MinVersion: "1.2", HandshakeTimeout: 10 * time.Second}
+	var t TLS
+	setDefaults(&t, tlsFields)
+	return t
 }
 
 const fileList = "the path of a PEM file, or a list of up to 64"
@@ -73,8 +75,8 @@ var tlsFields = []field[TLS]{
 	},
 	fileField("client_ca", func(t *TLS) *string { return &t.ClientCA }),
 	fileField("client_crl", func(t *TLS) *string { return &t.ClientCRL }),
-	choiceField("client_auth", []string{"require", "verify", "off"}, func(t *TLS) *string { return &t.ClientAuth }),
-	choiceField("min_version", []string{"1.2", "1.3"}, func(t *TLS) *string { return &t.MinVersion }),
+	choiceField("client_auth", []string{"require", "verify", "off"}, func(t *TLS) *string { return &t.ClientAuth }).is(columns{deflt: "off"}),
+	choiceField("min_version", []string{"1.2", "1.3"}, func(t *TLS) *string { return &t.MinVersion }).is(columns{deflt: "1.2"}),
 	{
 		name: "alpn",
 		want: `a list of up to 16 protocols of 1 to 255 bytes, like ["h2", "http/1.1"]`,
@@ -96,7 +98,7 @@ var tlsFields = []field[TLS]{
 	filesField("ticket_keys", func(t *TLS) *[]string { return &t.TicketKeys }).with(func(f *field[TLS]) {
 		f.want = "the path of a file of 32 to 4096 random bytes, or a list of up to 64"
 	}),
-	durationField("handshake_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(t *TLS) *time.Duration { return &t.HandshakeTimeout }),
+	durationField("handshake_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(t *TLS) *time.Duration { return &t.HandshakeTimeout }).is(columns{deflt: "10s"}),
 }
 
 // fileField is the path of a PEM file.

@@ -34,26 +34,9 @@ func (s *Socket) Accept() (int, unix.Sockaddr, error) {
 // Tune gives an accepted connection the options it has not inherited.
 func Tune(fd int, o Options) { _ = tune(fd, o) }
 
-// TuneDialled gives a TCP socket that is about to connect its options.
-func TuneDialled(fd int, o Options) { _ = tune(fd, o) }
-
-// tune sets what all of these systems have: no delay, the room to send, and whether to probe a
-// silent peer, at the system's intervals. There is no TCP_USER_TIMEOUT, and no
-// TCP_NOTSENT_LOWAT but on one of them.
-func tune(fd int, o Options) error {
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return err
-	}
-	if o.SendBuffer > 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer); err != nil {
-			return err
-		}
-	}
-	if o.Keepalive > 0 {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	}
-	return nil
-}
+// tuneSystem has nothing to add: keepalive probes come at the system's intervals, there is no
+// TCP_USER_TIMEOUT, and no TCP_NOTSENT_LOWAT but on one of these systems.
+func tuneSystem(int, Options) error { return nil }
 
 func streamSocket(family int) (int, error) {
 	syscall.ForkLock.RLock()

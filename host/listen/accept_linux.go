@@ -43,20 +43,14 @@ func (s *Socket) Accept() (int, unix.Sockaddr, error) {
 // Linux it has them all.
 func Tune(int, Options) {}
 
-// TuneDialled gives a TCP socket that is about to connect its options.
-func TuneDialled(fd int, o Options) { _ = tune(fd, o) }
-
-// tune sets the options of a TCP socket. Connections accepted from it inherit
-// them, which costs no system call a connection.
-func tune(fd int, o Options) error {
-	type option struct{ level, name, value int }
-	set := []option{{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}
+// tuneSystem sets what only this system has, or has more of.
+func tuneSystem(fd int, o Options) error {
 	if seconds := int(o.Keepalive / time.Second); seconds > 0 {
-		set = append(set,
-			option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			option{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds},
-			option{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds},
-			option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepaliveProbes})
+		for name, value := range map[int]int{unix.TCP_KEEPIDLE: seconds, unix.TCP_KEEPINTVL: seconds, unix.TCP_KEEPCNT: keepaliveProbes} {
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, name, value); err != nil {
+				return err
+			}
+		}
 	}
 	if o.UserTimeout > 0 {
 		ms := int(min(max(o.UserTimeout/attempts, leastPause), mostPause) / time.Millisecond)
@@ -66,14 +60,6 @@ func tune(fd int, o Options) error {
 	if o.NotSent > 0 {
 		// A system that only looks like Linux may have none.
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSent); err != nil && err != unix.ENOPROTOOPT {
-			return err
-		}
-	}
-	if o.SendBuffer > 0 {
-		set = append(set, option{unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer})
-	}
-	for _, x := range set {
-		if err := unix.SetsockoptInt(fd, x.level, x.name, x.value); err != nil {
 			return err
 		}
 	}
