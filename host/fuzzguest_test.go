@@ -409,7 +409,7 @@ func fuzzRound(t *testing.T, cfg *config.Config, ca *certstest.Authority, names 
 func TestFuzzGuestEndsAtSIGTERM(t *testing.T) {
 	rounds := 2
 	if *fuzzGuest >= time.Minute {
-		rounds = 10
+		rounds = 5
 	}
 	ca, dir := certstest.NewAuthority(t), t.TempDir()
 	cert, key := ca.Write(t, dir, "server", "localhost")

@@ -98,6 +98,7 @@ func TestConnectOverUDPRefused(t *testing.T) {
 	hosttest.Say(t, c, "anybody?")
 	hosttest.Hear(t, c, "!K") // REFUSED
 	hosttest.HearEnd(t, c)
+	_ = c.Close()
 	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
 	if n := h.Stats().Listeners[0].Ended["peer_unreachable"]; n != 1 {
 		t.Errorf("%d have ended so", n)
