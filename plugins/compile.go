@@ -75,7 +75,22 @@ func (r *Runtime) compileOrTake(name string, b []byte) (wazero.CompiledModule, e
 	if len(r.options.Compiler.Args) == 0 {
 		return r.compileHere(b, keep)
 	}
-	return r.compileApart(b, keep)
+	if failure := r.failed[sum]; failure != nil {
+		return nil, failure
+	}
+	return r.compileApart(b, sum, keep)
+}
+
+// mostFailed bounds how many modules a runtime remembers that do not compile.
+const mostFailed = 16
+
+// fails remembers a module that does not compile whenever it is tried, so that who asks for
+// it again, as for one of a quarantined listener, has no process work for minutes in vain.
+func (r *Runtime) fails(sum codestore.Sum, failure *compiler.Failure) {
+	if len(r.failed) >= mostFailed || r.failed == nil {
+		r.failed = make(map[codestore.Sum]*compiler.Failure)
+	}
+	r.failed[sum] = failure
 }
 
 // takeStored gives the engine the code that the store has. The result is nil
@@ -107,7 +122,7 @@ func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) (wazero.C
 // happens to the store: a module that can break the compiler would have only
 // to be there when the disk is full. What no child has compiled is not even
 // decoded here.
-func (r *Runtime) compileApart(b []byte, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
+func (r *Runtime) compileApart(b []byte, sum codestore.Sum, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	over := make(chan struct{})
@@ -125,8 +140,13 @@ func (r *Runtime) compileApart(b []byte, keep func(codestore.Sum, []byte)) (waze
 	case err == nil:
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("its tenant's runtime was closed meanwhile: %w", ErrClosed)
-	case errors.As(err, &failure) && failure.Detail != "":
-		r.note(fmt.Sprintf("a module does not compile: %s; the compiler wrote: %s", failure.Why, failure.Detail))
+	case errors.As(err, &failure):
+		if failure.Detail != "" {
+			r.note(fmt.Sprintf("a module does not compile: %s; the compiler wrote: %s", failure.Why, failure.Detail))
+		}
+		if failure.Certain {
+			r.fails(sum, failure)
+		}
 		return nil, err
 	default:
 		return nil, err

@@ -308,6 +308,26 @@ func TestCompileApartFails(t *testing.T) {
 	if _, err = r.Load("x.wasm", m.Bytes(), Events); err == nil || !strings.Contains(err.Error(), "x.wasm: does not compile: invalid function[") {
 		t.Errorf("an invalid module: %v", err)
 	}
+	// Nothing is started for it again, and what went wrong by itself is tried again.
+	r.options.Compiler = compiler.Command{Args: []string{exe, "-test.run=^$", "-test.undefined"}}
+	if _, err = r.Load("again.wasm", m.Bytes(), Events); err == nil || !strings.Contains(err.Error(), "again.wasm: does not compile: invalid function[") {
+		t.Errorf("the invalid module, once more: %v", err)
+	}
+	if _, err = r.Load("x.wasm", w.Echo().Bytes(), Events); err == nil || !strings.Contains(err.Error(), "the compiler crashed") {
+		t.Errorf("with a compiler that crashes: %v", err)
+	}
+	r.options.Compiler = childCompiler(t)
+	x, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
+	if err != nil {
+		t.Fatalf("after the compiler has crashed once: %v", err)
+	}
+	x.Close()
+	for k := range 3 * mostFailed {
+		r.fails(codestore.Sum{byte(k)}, &compiler.Failure{})
+	}
+	if len(r.failed) > mostFailed {
+		t.Errorf("%d modules that do not compile are remembered", len(r.failed))
+	}
 }
 
 // What compiling in a child costs, beside compiling here.

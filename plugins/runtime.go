@@ -130,7 +130,8 @@ type Runtime struct {
 	asked   *engineCache      // what the engine asks for code
 	charge  func(n int) error // is told the length of the code that is being made
 	config  wazero.ModuleConfig
-	compile sync.Mutex // one compilation at a time bounds what it takes
+	compile sync.Mutex                          // one compilation at a time bounds what it takes
+	failed  map[codestore.Sum]*compiler.Failure // those that would be in vain; compile guards it
 	fuel    atomic.Int64
 	stopped atomic.Bool // closing, for those who must not lock
 

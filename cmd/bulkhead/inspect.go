@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"bulkhead/host/config"
 	"bulkhead/plugins"
 	"bulkhead/plugins/wasm"
 
@@ -16,15 +17,15 @@ func inspectCommand() *cobra.Command {
 		Use:   "inspect X.wasm",
 		Short: "Say what a module is, and what it would be refused for",
 		Long: `Inspect reads a module without running it: its shape, what it imports and
-exports, its memory, and everything that a listener would refuse it for. The
-exit status is 1 when it would be refused.`,
+exports, its memory, and everything that a listener of a tenant with default
+limits would refuse it for. The exit status is 1 when it would be refused.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
 			b, err := plugins.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
-			report, err := plugins.Inspect(b, 0)
+			report, err := plugins.Inspect(b, config.DefaultTenant("").Memory)
 			writeReport(c.OutOrStdout(), args[0], &report, err)
 			if len(report.Refused) > 0 {
 				return errFailed

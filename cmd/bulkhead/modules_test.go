@@ -158,7 +158,7 @@ var modules = map[string]func() []byte{
 		m := w.New()
 		m.Import("env", "first", "i:")
 		m.Import("csa_v1", "sned", "iii:i")
-		m.Memory(2000)
+		m.Memory(8000)
 		return m.Bytes()
 	},
 }

@@ -35,7 +35,7 @@ var (
 
 // strange is a child that left something else than the code of one module.
 func strange(format string, args ...any) error {
-	return &Failure{"the compiler left no usable code", fmt.Sprintf(format, args...)}
+	return &Failure{Why: "the compiler left no usable code", Detail: fmt.Sprintf(format, args...)}
 }
 
 // readCode reads what was left in a directory: one folder with one file. The

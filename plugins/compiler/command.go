@@ -33,6 +33,9 @@ type Failure struct {
 	// Detail is for the operator's log: a line of what a crash wrote. It is
 	// empty when Why says everything.
 	Detail string
+	// Certain says that the module itself is the reason, and that it fails again
+	// whenever it is tried. How busy the machine is has no part in it.
+	Certain bool
 }
 
 // Error is Why.

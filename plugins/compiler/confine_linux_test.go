@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -86,7 +87,7 @@ func TestConfined(t *testing.T) {
 	}
 	for _, want := range []string{
 		fmt.Sprintf("uid %d gid %d ", uid, uid),
-		fmt.Sprintf("death %d nnp 1 nice 5 session true caps [{0 0 0} {0 0 0}] 0 16 %d 60 ", syscall.SIGKILL, DefaultCode),
+		fmt.Sprintf("death %d nnp 1 nice 5 session true caps [{0 0 0} {0 0 0}] 0 16 %d %d ", syscall.SIGKILL, DefaultCode, DefaultCPU/time.Second),
 		`env ["GOMAXPROCS=1" "GOTRACEBACK=none" "BULKHEAD_COMPILES=1" "GODEBUG=cpu.avx=on"]`,
 		fmt.Sprintf("writes true sees %v", sees),
 	} {

@@ -16,22 +16,22 @@ func explain(l Limits, state *os.ProcessState, stdout, stderr []byte) *Failure {
 		switch used := state.UserTime() + state.SystemTime(); {
 		// The limit is kept by a clock that is coarser than that of the bill.
 		case used >= l.CPU/4*3 && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGXCPU):
-			return &Failure{Why: l.tooMuchCPU()}
+			return &Failure{Why: l.tooMuchCPU(), Certain: true}
 		case status.Signal() == syscall.SIGKILL:
-			return &Failure{"the compiler was killed, perhaps because the machine has no more memory; try again", detail}
+			return &Failure{Why: "the compiler was killed, perhaps because the machine has no more memory; try again", Detail: detail}
 		}
 		if why := l.ranOut(stderr); why != "" {
-			return &Failure{why, detail}
+			return &Failure{Why: why, Detail: detail}
 		}
-		return &Failure{fmt.Sprintf("the compiler crashed with signal %d (%v)", int(status.Signal()), status.Signal()), detail}
+		return &Failure{Why: fmt.Sprintf("the compiler crashed with signal %d (%v)", int(status.Signal()), status.Signal()), Detail: detail}
 	}
 	if said := firstLine(string(stdout)); status.ExitStatus() == statusRefused && said != "" {
-		return &Failure{Why: said}
+		return &Failure{Why: said, Certain: true}
 	}
 	if why := l.ranOut(stderr); why != "" {
-		return &Failure{why, detail}
+		return &Failure{Why: why, Detail: detail}
 	}
-	return &Failure{fmt.Sprintf("the compiler crashed with exit status %d after %v", status.ExitStatus(), (state.UserTime() + state.SystemTime()).Round(time.Millisecond)), detail}
+	return &Failure{Why: fmt.Sprintf("the compiler crashed with exit status %d after %v", status.ExitStatus(), (state.UserTime() + state.SystemTime()).Round(time.Millisecond)), Detail: detail}
 }
 
 // ranOut recognises what Go writes when it has to give up, none of which can
