@@ -35,7 +35,7 @@ func newSuite(t *testing.T, files map[string]string) *suite {
 // calls calls a function and wants one of the answers.
 func (s *suite) calls(name string, args []uint64, allowed ...Errno) Errno {
 	s.t.Helper()
-	stack := append(args[:len(args):len(args)], 0)
+	stack := stackOf(name, args)
 	functions[name].Call(s.p, stack)
 	e := Errno(stack[0])
 	for _, a := range allowed {

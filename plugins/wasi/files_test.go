@@ -49,7 +49,7 @@ func opens(t *testing.T, p *Process, from uint64, name string, how, rights uint6
 	t.Helper()
 	memory := p.System.Memory()
 	copy(memory, name)
-	s := []uint64{from, followed, 0, uint64(len(name)), how, rights, 0, 0, 500, 0}
+	s := stackOf("path_open", []uint64{from, followed, 0, uint64(len(name)), how, rights, 0, 0, 500})
 	functions["path_open"].Call(p, s)
 	return uint64(le.Uint32(memory[500:])), Errno(s[0])
 }

@@ -45,6 +45,11 @@ func fn(name, sig string, do func(p *Process, s []uint64) Errno) Func {
 	params, results := signature(sig)
 	return Func{Name: name, Params: params, Results: results, Call: func(p *Process, s []uint64) {
 		p.System.Enter()
+		for i, t := range params {
+			if t == I32 {
+				s[i] = uint64(uint32(s[i])) // what stands above is what was there before
+			}
+		}
 		e := do(p, s)
 		if len(results) > 0 {
 			s[0] = uint64(e)

@@ -68,9 +68,26 @@ var functions = func() map[string]Func {
 
 func (f *fake) process() *Process { return &Process{System: f} }
 
+// stackOf is a stack with the arguments of a call, as the engine leaves it: above those of 32 bits stands
+// anything.
+func stackOf(name string, args []uint64) []uint64 {
+	s := make([]uint64, len(args)+1)
+	copy(s, args)
+	poison(functions[name], s)
+	return s
+}
+
+func poison(f Func, stack []uint64) {
+	for i, t := range f.Params[:min(len(stack), len(f.Params))] {
+		if t == I32 {
+			stack[i] |= 0x7ead_beef << 32
+		}
+	}
+}
+
 func call(t *testing.T, p *Process, want Errno, name string, args ...uint64) {
 	t.Helper()
-	s := append(args, 0)
+	s := stackOf(name, args)
 	functions[name].Call(p, s)
 	if Errno(s[0]) != want {
 		t.Errorf("%s%v = %d, want %d", name, args, s[0], want)
