@@ -1,5 +1,7 @@
 package csa
 
+import "errors"
+
 // Conn is one connection. The library makes it for Handler.Open, or Connect does, and it is
 // valid until Handler.Closed is called or it is spliced: after that, every method that answers
 // an error answers BadHandle. A Conn may be kept as long as one likes; it is never used
@@ -32,7 +34,7 @@ func (c *Conn) unset(f flags)   { c.flags &^= f }
 // refuse is the result for the host when a callback returned err.
 func (c *Conn) refuse(callback string, err error) int32 {
 	code, known := codeOf(err)
-	if !known {
+	if a := (*advice)(nil); !known || errors.As(err, &a) {
 		Log(LogWarn, callback+": "+err.Error())
 	}
 	c.set(closing)

@@ -3,6 +3,7 @@
 package csa
 
 import (
+	"strings"
 	"testing"
 
 	"bulkhead/sdk/go/internal/seam"
@@ -131,6 +132,27 @@ func TestQueueThatCannotBeSent(t *testing.T) {
 		if g.data(1, 10) != 10 || len(s.controls) != 1 {
 			t.Errorf("%v: the handler is still served", code)
 		}
+	}
+}
+
+// talker writes more than may be queued.
+type talker struct{ Base }
+
+func (talker) Data(c *Conn, p []byte) (int, error) {
+	n, err := c.Write(make([]byte, DefaultWriteLimit+1))
+	return min(n, len(p)), err
+}
+
+// Who gives Write's error back is told in the log what to do about it.
+func TestWriteLimitIsExplained(t *testing.T) {
+	s := &stub{send: func([]byte) int32 { return int32(Again) }}
+	startWith(t, talker{}, s)
+	g.open(1)
+	if got := g.data(1, 10); got != int32(Quota) {
+		t.Errorf("Data is answered with %d", got)
+	}
+	if len(s.logged) != 1 || !strings.Contains(s.logged[0], "Data: csa: QUOTA: Write would queue more than SetWriteLimit allows") {
+		t.Errorf("the log has %q", s.logged)
 	}
 }
 

@@ -6,6 +6,18 @@ import "unsafe"
 // SetWriteLimit was not called.
 const DefaultWriteLimit = 64 << 10
 
+// advice is a code with words that say what to do.
+type advice struct {
+	code Code
+	text string
+}
+
+func (a *advice) Error() string { return a.code.Error() + ": " + a.text }
+func (a *advice) Unwrap() error { return a.code }
+
+// errWriteLimit is what Write answers when its queue is full.
+var errWriteLimit error = &advice{Quota, "Write would queue more than SetWriteLimit allows: its peer takes less than it is sent; write in pieces, the next one when Queued is small again (from Timer, say), or raise the limit"}
+
 // SetWriteLimit bounds what Write queues for c to n bytes; 0 or less means
 // DefaultWriteLimit. What is queued already stays.
 func (c *Conn) SetWriteLimit(n int) { c.limit = max(0, n) }
@@ -15,8 +27,8 @@ func (c *Conn) Queued() int { return c.queue.len() }
 
 // Write sends all of p: what the inbox has no room for is copied, queued and
 // sent later, ahead of anything else. When the queue would grow beyond the write
-// limit it answers Quota: the peer is too slow, and a handler does best to
-// Abort. Then it has taken nothing, or as much as it says of a p that alone is
+// limit it answers an error that is Quota for errors.Is, and says so: the peer is too
+// slow, and a handler does best to Abort. Then it has taken nothing, or as much as it says of a p that alone is
 // longer than the limit. The other errors are those of Send, without Again; n
 // says how much was taken before.
 func (c *Conn) Write(p []byte) (n int, err error) {
@@ -42,10 +54,10 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	if rest := p[n:]; len(rest) > 0 {
 		if c.queue.len()+len(rest) > limit {
 			if c.queue.len() > 0 {
-				return n, Quota
+				return n, errWriteLimit
 			}
 			rest = rest[:limit]
-			err = Quota
+			err = errWriteLimit
 		}
 		c.queue.push(rest)
 		n += len(rest)

@@ -335,7 +335,7 @@ func TestWriteQueues(t *testing.T) {
 	if n, err := write(10 + limit); n != 10+limit || err != nil || conn.Queued() != limit {
 		t.Fatal(n, err, conn.Queued())
 	}
-	if n, err := write(1); n != 0 || err != csa.Quota {
+	if n, err := write(1); n != 0 || !errors.Is(err, csa.Quota) || !strings.Contains(err.Error(), "SetWriteLimit") {
 		t.Errorf("beyond the limit: %d, %v", n, err)
 	}
 	if n, err := conn.Send([]byte("x")); n != 0 || err != csa.Again {
@@ -357,7 +357,7 @@ func TestWriteQueues(t *testing.T) {
 		t.Errorf("%d queued, %d times writable, %d times data", conn.Queued(), writable, data)
 	}
 	// One piece longer than inbox and limit together is cut, and says so.
-	if n, err := write(10 + limit + 5); n != 10+limit || err != csa.Quota {
+	if n, err := write(10 + limit + 5); n != 10+limit || !errors.Is(err, csa.Quota) {
 		t.Errorf("too long: %d, %v", n, err)
 	}
 	conn.SetWriteLimit(-1)
