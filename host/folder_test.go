@@ -81,6 +81,42 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// What other compilers' libraries make of a folder, in a whole host: they ask for more of a call than the
+// small modules above, and the engine hands their arguments over as it does.
+func TestFolderOfOtherCompilers(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "a.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("a.txt", filepath.Join(folder, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for language, want := range map[string]string{"zig": "./a.txt\n./link\n", "cargo-wasi": "./a.txt\n./link\n", "tinygo": "./a.txt\n./link\n"} {
+		file, err := w.ProgramOf(language)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := hosttest.Serve(t, fmt.Sprintf(`
+[host]
+state = %q
+[tenant.acme]
+[[listener]]
+name = "files"
+tenant = "acme"
+address = "tcp://127.0.0.1:0"
+plugin = %q
+shape = "stdio"
+args = ["ls", "."]
+folder = %q
+`, hosttest.State(), file, folder), host.Options{})
+		c := hosttest.Dial(t, h.Addr("files"))
+		hosttest.Hear(t, c, want)
+		hosttest.HearEnd(t, c)
+		_ = c.Close()
+		h.Close()
+	}
+}
+
 func TestFolderThatCannotBeRead(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "large"), make([]byte, 300_000), 0o600); err != nil {

@@ -2,35 +2,20 @@ package wasi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"bulkhead/plugins/wasmtest"
+
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
 )
-
-// enginesPrograms is where the engine's module has programs in four languages, built by their
-// compilers, that its own WASI is tested with.
-func enginesPrograms(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("go", "list", "-m", "-json", "github.com/tetratelabs/wazero").Output()
-	var module struct{ Dir string }
-	if err == nil {
-		err = json.Unmarshal(out, &module)
-	}
-	if err != nil || module.Dir == "" {
-		t.Fatalf("asking go where the engine's module is: %v, %s", err, out)
-	}
-	return filepath.Join(module.Dir, "imports", "wasi_snapshot_preview1", "testdata")
-}
 
 // program is a fake system whose memory is a program's.
 type program struct {
@@ -84,11 +69,14 @@ func TestProgramsOfOtherCompilers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := enginesPrograms(t)
 	for _, language := range []string{"zig-cc", "cargo-wasi", "zig", "tinygo"} {
+		file, err := wasmtest.ProgramOf(language)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for of, want := range map[string]string{".": "- a.txt down link sub", "sub": "b", "down": "b"} {
 			t.Run(language+" ls "+of, func(t *testing.T) {
-				out, calls := runProgram(t, filepath.Join(dir, language, "wasi.wasm"), folder, "ls", of)
+				out, calls := runProgram(t, file, folder, "ls", of)
 				var names []string
 				for _, line := range strings.Fields(out) {
 					if name := path.Base(line); name != "." && name != ".." {
