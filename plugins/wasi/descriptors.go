@@ -67,12 +67,16 @@ func (p *Process) own(fd uint32) *file {
 	if p.look(fd) == nil {
 		return nil
 	}
-	if p.files == nil {
+	switch {
+	case p.files == nil:
 		p.files = slices.Clone(theStreams[:])
 		if p.Folder != nil {
 			p.files = append(p.files, p.Folder.opened)
 		}
+	case p.shared:
+		p.files = slices.Clone(p.files)
 	}
+	p.shared = false
 	return &p.files[fd]
 }
 

@@ -1,9 +1,6 @@
 package wasi
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // System is what a guest's calls act on.
 type System interface {
@@ -62,8 +59,9 @@ type Process struct {
 	// Folder is what descriptor 3 is. Nil: there is none.
 	Folder *Folder
 
-	files []file   // by descriptor; nil: those that a program starts with
-	iov   [][]byte // of the call that is running
+	files  []file   // by descriptor; nil: those that a program starts with
+	shared bool     // files is another's, too
+	iov    [][]byte // of the call that is running
 }
 
 // maxVectors bounds how many buffers one fd_read or fd_write may name, and
@@ -83,7 +81,8 @@ func at(memory []byte, ptr, n uint32) []byte {
 	return memory[ptr:end:end]
 }
 
-// Copy is a guest in the same state, with its own System. No call may be running.
+// Copy is a guest in the same state, with its own System. The one that is copied makes no call any more; it
+// may be copied by many goroutines at once.
 func (p *Process) Copy(s System) Process {
-	return Process{System: s, Args: p.Args, Env: p.Env, Folder: p.Folder, files: slices.Clone(p.files)}
+	return Process{System: s, Args: p.Args, Env: p.Env, Folder: p.Folder, files: p.files, shared: true}
 }

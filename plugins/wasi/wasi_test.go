@@ -449,6 +449,39 @@ func FuzzCalls(f *testing.F) {
 	})
 }
 
+// Copies have what their descriptors were, allocate nothing for it, and change their own alone.
+func TestCopies(t *testing.T) {
+	f := &fake{memory: make([]byte, 1000)}
+	p := f.process()
+	p.Folder = testFolder(t)
+	call(t, p, Success, "fd_fdstat_set_flags", 0, nonBlocking)
+	fd, _ := opens(t, p, 3, "hello.txt", 0, rightRead)
+	first, second := p.Copy(f), p.Copy(f)
+	put32(f.memory, 0, 100, 5)
+	call(t, &first, Success, "fd_read", fd, 0, 1, 500)
+	call(t, &first, Success, "fd_fdstat_set_flags", 0, 0)
+	call(t, &first, Success, "fd_close", 1)
+	for _, c := range []*Process{p, &second} {
+		call(t, c, Success, "fd_tell", fd, 600)
+		call(t, c, Success, "fd_fdstat_get", 0, 200)
+		if at, flags := le.Uint64(f.memory[600:]), le.Uint16(f.memory[202:]); at != 0 || flags != nonBlocking {
+			t.Errorf("another one stands at %d, with the flags %d", at, flags)
+		}
+		call(t, c, Success, "fd_fdstat_get", 1, 200)
+	}
+	put32(f.memory, 0, 100, 5)
+	write, s := functions["fd_write"], make([]uint64, 4)
+	if a := testing.AllocsPerRun(100, func() {
+		c := p.Copy(f)
+		c.iov = first.iov[:0]
+		copy(s, []uint64{2, 0, 1, 20})
+		write.Call(&c, s)
+		f.written[2] = f.written[2][:0]
+	}); a > 1 { // the Process itself
+		t.Errorf("a copy that writes allocates %v times", a)
+	}
+}
+
 // A call that names many buffers leaves no room for them behind, and no call the buffers.
 func TestVectorsAreNotKept(t *testing.T) {
 	f := &fake{memory: make([]byte, 64<<10)}
