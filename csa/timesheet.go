@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bulkhead/internal/cputime"
 	"bulkhead/selector"
 )
 
@@ -24,28 +25,32 @@ const (
 
 // timesheet is what a loop knows of the time that its events take, and for whom.
 type timesheet struct {
-	payer   Payer // of the event that is under way; nil: nobody is known
-	began   int64 // when that began
-	apart   int64 // ns of it that are booked already
-	last    Payer // who pays for unbooked
-	due     int64 // ns not booked yet
-	longest atomic.Int64
-	sel     *selector.Selector
-	sleeps  uint  // of the loop, that are paid for
-	wake    int64 // ns that one costs
+	payer    Payer // of the event that is under way; nil: nobody is known
+	began    int64 // when that began
+	apart    int64 // ns of it that are booked already
+	last     Payer // who pays for unbooked
+	due      int64 // ns not booked yet
+	longest  atomic.Int64
+	byThread bool
+	span     cputime.Span // of the event, if byThread
+	lost     atomic.Int64 // how often that said nothing
+	sel      *selector.Selector
+	sleeps   uint  // of the loop, that are paid for
+	wake     int64 // ns that one costs
 }
 
 func (a *timesheet) begin() {
 	a.payer, a.apart = nil, 0
 	a.began = nanotime()
+	if a.byThread {
+		a.span.Start()
+	}
 }
 
 // end books the event that is over.
 func (a *timesheet) end() {
 	ns := nanotime() - a.began
-	if ns > a.longest.Load() {
-		a.longest.Store(ns)
-	}
+	a.note(ns)
 	p := a.payer
 	if p == nil {
 		return
@@ -62,6 +67,24 @@ func (a *timesheet) end() {
 	if a.due >= bookEvery {
 		a.settle()
 	}
+}
+
+// note takes an event's time for the longest, if it is.
+func (a *timesheet) note(ns int64) {
+	if ns <= a.longest.Load() {
+		return
+	}
+	if a.byThread {
+		var ok bool
+		if ns, ok = a.span.Elapsed(); !ok {
+			a.lost.Add(1)
+			return
+		}
+		if ns <= a.longest.Load() {
+			return
+		}
+	}
+	a.longest.Store(ns)
 }
 
 func (a *timesheet) settle() {
@@ -98,8 +121,19 @@ func (l *Loop) Charge(p Payer) {
 func (l *Loop) Booked(ns int64) { l.time.apart += ns }
 
 // LongestEvent is how long the longest event took so far that the loop has done at one go, by
-// the clock. Any goroutine may call it.
+// the clock, or in processor time after ByThread. Any goroutine may call it.
 func (l *Loop) LongestEvent() time.Duration { return time.Duration(l.time.longest.Load()) }
+
+// ByThread has LongestEvent go by the processor time of the thread from the next event on, so that what
+// else runs on the machine is not in it. That takes some system calls an event. It is the owner's.
+func (l *Loop) ByThread() {
+	l.time.byThread = true
+	l.time.span.Start()
+}
+
+// LostEvents is how many events there were after ByThread that could have been the longest, and changed
+// threads, so that nobody knows. Any goroutine may call it.
+func (l *Loop) LostEvents() int64 { return l.time.lost.Load() }
 
 // enter begins an event of the connection's.
 func (c *CSA) enter() {

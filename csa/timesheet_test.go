@@ -3,6 +3,8 @@ package csa
 import (
 	"testing"
 	"time"
+
+	"bulkhead/internal/cputime"
 )
 
 // What a loop does for a connection is booked to its tenant and to nobody else; what its handler
@@ -106,4 +108,32 @@ func TestWakingUpIsBooked(t *testing.T) {
 		one.ShutdownMicroprocess(Orderly)
 		two.ShutdownMicroprocess(Orderly)
 	})
+}
+
+// By the thread, what the machine does elsewhere is not in the longest event.
+func TestTheLongestEventByTheThread(t *testing.T) {
+	b := newBench(t)
+	const work = 2 * time.Millisecond
+	b.on(b.loop.ByThread)
+	b.on(func() { time.Sleep(20 * work) }) // on the thread it has gone to sleep on, or on another
+	if got := b.loop.LongestEvent(); got >= 20*work {
+		t.Errorf("an event that slept took %v of processor time", got)
+	}
+	for lost := b.loop.LostEvents(); ; lost = b.loop.LostEvents() {
+		b.on(func() {
+			var w cputime.Span
+			for w.Start(); ; {
+				if ns, ok := w.Elapsed(); !ok || ns > int64(work) {
+					return
+				}
+			}
+		})
+		b.turns()
+		if b.loop.LostEvents() == lost {
+			break // it has stayed on its thread
+		}
+	}
+	if got := b.loop.LongestEvent(); got < work {
+		t.Errorf("an event that took %v of processor time is told as %v", work, got)
+	}
 }

@@ -16,6 +16,9 @@ type Stats struct {
 	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
 	// notice of one connection. Nobody else on that loop was served meanwhile.
 	LongestEvent time.Duration `metric:"bulkhead_longest_event_seconds"`
+	// LostEvents is how many may have been longer and changed threads, so that nobody knows, where
+	// Options have EventsByThread; 0 without.
+	LostEvents int64 `metric:"bulkhead_lost_events_total"`
 	// Mappings are the memory mappings that plugins and instances hold, MappingLimit how
 	// many they may.
 	Mappings     int64 `metric:"bulkhead_mappings"`
@@ -112,6 +115,7 @@ func (h *Host) Stats() Stats {
 		Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit()}
 	for _, l := range h.loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
+		st.LostEvents += l.LostEvents()
 	}
 	for _, c := range h.config.Tenants {
 		t := h.tenants[c.Name]

@@ -17,3 +17,9 @@ func Thread() int64 {
 	}
 	return t.Nano()
 }
+
+// threadID tells the calling thread from all others.
+func threadID() int {
+	id, _, _ := unix.RawSyscall(unix.SYS_GETTID, 0, 0, 0)
+	return int(id)
+}
