@@ -71,6 +71,10 @@ func (s *HandshakeShare) end() {
 	}
 }
 
+// longestStep is the most that a handshake is charged for computing between two waits, where it has
+// changed threads and nobody knows: more than a signature takes.
+const longestStep = int64(5 * time.Millisecond)
+
 // compute waits until the handshake may compute; rest says that it waits for its peer again,
 // or is over.
 func (s *secure) compute() {
@@ -79,6 +83,7 @@ func (s *secure) compute() {
 		if share.cpu != nil {
 			share.cpu.Begin()
 		}
+		s.watch.Most = longestStep
 		s.watch.Start()
 	}
 }

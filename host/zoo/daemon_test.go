@@ -27,6 +27,10 @@ import (
 // descriptors and memory of its own.
 const daemonConfig = "BULKHEAD_ZOO_DAEMON"
 
+// daemonQuiet is set for one whose log nobody reads: to write it is a wait for the reader, in which
+// a loop's thread does what others have to do.
+const daemonQuiet = "BULKHEAD_ZOO_QUIET"
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv(daemonConfig); path != "" {
 		if err := beDaemon(path); err != nil {
@@ -46,6 +50,7 @@ type account struct {
 	Stats       host.Stats
 	Goroutines  int
 	Descriptors int
+	Threads     int
 	Resident    int           // bytes
 	Processor   time.Duration // used since it began
 	Collection  time.Duration // how long the garbage collection took that it was asked for
@@ -58,7 +63,11 @@ func beDaemon(path string) error {
 	if err != nil {
 		return err
 	}
-	h, err := host.New(cfg, host.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	var log io.Writer = os.Stderr
+	if os.Getenv(daemonQuiet) != "" {
+		log = io.Discard
+	}
+	h, err := host.New(cfg, host.Options{EventsByThread: true, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		return err
 	}
@@ -81,8 +90,9 @@ func beDaemon(path string) error {
 				a.Collection = time.Since(began)
 			}
 			a.Stats, a.Processor = h.Stats(), processor()
+			a.Resident, a.Threads = status("VmRSS")<<10, status("Threads")
 			if lines.Text() != "time" { // the rest takes some
-				a.Goroutines, a.Descriptors, a.Resident = runtime.NumGoroutine(), openDescriptors(), resident()
+				a.Goroutines, a.Descriptors = runtime.NumGoroutine(), openDescriptors()
 			}
 			_ = out.Encode(a)
 		}
@@ -97,16 +107,15 @@ func processor() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// resident is how many bytes of memory this process has.
-func resident() int {
-	status, _ := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(status)) {
-		var kb int
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kb); n == 1 {
-			return kb << 10
+// status is a number that the system tells of this process, VmRSS in KiB.
+func status(name string) (n int) {
+	all, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(all)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			_, _ = fmt.Sscan(value, &n)
 		}
 	}
-	return 0
+	return n
 }
 
 // daemon is a host in a process of its own.
@@ -126,13 +135,14 @@ type daemon struct {
 	answer account
 }
 
-func startDaemon(t *testing.T, toml string) *daemon {
+// startDaemon starts one, with env beside the environment.
+func startDaemon(t *testing.T, toml string, env ...string) *daemon {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("it reads /proc")
 	}
 	d := &daemon{cmd: exec.Command(os.Args[0]), log: &book{}}
-	d.cmd.Env = append(os.Environ(), daemonConfig+"="+hosttest.WriteConfig(t, toml))
+	d.cmd.Env = append(append(os.Environ(), daemonConfig+"="+hosttest.WriteConfig(t, toml)), env...)
 	d.cmd.Stderr = d.log
 	in, err := d.cmd.StdinPipe()
 	if err != nil {
