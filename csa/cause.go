@@ -36,6 +36,7 @@ const (
 	ConnectTimeout
 	HandshakeTimeout
 	RouteTimeout
+	OldFor
 	PeerVanished
 
 	// Limits of what there is.
@@ -116,6 +117,7 @@ var causes = [Causes]CauseInfo{
 	ConnectTimeout:   {"connect_timeout", abi.Timeout, "connect_timeout", slog.LevelInfo, "the other side did not answer in time"},
 	HandshakeTimeout: {"handshake_timeout", abi.Timeout, "handshake_timeout", slog.LevelInfo, "the TLS handshake took too long"},
 	RouteTimeout:     {"route_timeout", abi.Timeout, "route_timeout", slog.LevelInfo, "it has not said in time where it belongs"},
+	OldFor:           {"old_for", abi.Timeout, "old_for", slog.LevelInfo, "a reload has changed or removed its listener, and its time to go on is over"},
 	PeerVanished:     {"peer_vanished", abi.Timeout, "user_timeout, keepalive", slog.LevelInfo, "the peer has vanished"},
 
 	PlaceTaken:     {"place_taken", abi.Timeout, "connections", slog.LevelInfo, "it gave its place to a new peer"},

@@ -119,8 +119,8 @@ func serverOf(f *csa.Fault) *server {
 		}
 	}
 	switch told := f.Told.(type) {
-	case *server:
-		return told
+	case *acceptor:
+		return told.s
 	case *csa.DatagramSocket:
 		if p, ok := told.Owner().(*peers); ok {
 			return p.s

@@ -3,6 +3,7 @@ package host
 import (
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"bulkhead/csa"
@@ -22,9 +23,11 @@ type lateCrew struct {
 	wanted atomic.Bool                   // a connection waits
 	// quarantine is nil while it is in none.
 	quarantine atomic.Pointer[Quarantine]
-	tried      bool       // these two are of who loads it
-	tries      int        // in vain
-	again      *csa.Timer // the home loop's
+	starting   sync.Mutex  // held while it starts
+	over       atomic.Bool // a reload has replaced its listener
+	tried      bool        // these two are of who loads it
+	tries      int         // in vain
+	again      *csa.Timer  // the home loop's
 }
 
 func newLateCrew(s *server) *lateCrew {

@@ -15,12 +15,17 @@ import (
 // server of a TCP listener takes connections. But a datagram that is over a limit cannot
 // wait: it is lost.
 type peers struct {
-	s      *server
-	at     int            // the loop's index
-	first  bool           // of the sockets that are bound to the same address
-	bound  *listen.Socket // until socket has it
-	socket *csa.DatagramSocket
-	logged [csa.Losses]int64 // when, on the loop's clock
+	k      *acceptor
+	at     int     // the loop's index
+	first  bool    // of the sockets that are bound to the same address
+	tenant *tenant // whose the sockets are
+
+	// The rest is the loop's, when it serves.
+	s       *server        // whose the next peer is
+	serving bool           // it is to be read as soon as there is a handler
+	bound   *listen.Socket // until socket has it
+	socket  *csa.DatagramSocket
+	logged  [csa.Losses]int64 // when, on the loop's clock
 
 	// What was wrong with the last header that was, and who had sent it.
 	badHeader error
@@ -43,58 +48,83 @@ func (p *peers) Introduced(sender netip.AddrPort, b []byte) (n int, from, to net
 	return n, h.Source, h.Destination, true
 }
 
-// openUDP binds the listener's sockets: one for each loop, or only one where there is one
-// instance for all.
-func (s *server) openUDP() error {
-	n := len(s.host.loops)
+// openUDP binds the sockets: one for each loop, or only one where there is one instance for
+// all. The error leaves none open.
+func (k *acceptor) openUDP() error {
+	s, n := k.s, len(k.host.loops)
 	if s.config.Instance == "listener" {
 		n = 1
 	}
-	all, err := listen.OpenAllUDP(s.config.Address.Network, s.config.Address.Host, n, s.tuning)
+	all, err := listen.OpenAllUDP(k.by.network, k.by.host, n, s.tuning)
 	if err != nil {
 		return err
 	}
 	for _, sockets := range all {
-		for at, l := range s.host.loops {
+		for at, l := range k.host.loops {
 			switch {
 			case len(sockets) > 1:
-				s.peers = append(s.peers, &peers{s: s, at: at, first: at == 0, bound: sockets[at]})
-			case l == s.home:
-				s.peers = append(s.peers, &peers{s: s, at: at, first: true, bound: sockets[0]})
+				k.peers = append(k.peers, &peers{k: k, s: s, tenant: s.tenant, at: at, first: at == 0, bound: sockets[at]})
+			case l == k.home:
+				k.peers = append(k.peers, &peers{k: k, s: s, tenant: s.tenant, at: at, first: true, bound: sockets[0]})
 			}
 		}
-		s.listensAt(sockets[0])
+		k.listensAt(sockets[0])
 	}
-	s.tenant.peers = append(s.tenant.peers, s.peers...)
 	return nil
 }
 
-// listenUDP starts to read, or has readLate do so: nothing is read for a plugin that is
+// beginUDP starts to read, or leaves that to readLate: nothing is read for a plugin that is
 // not loaded yet.
-func (s *server) listenUDP() (err error) {
-	s.serving.Store(true)
-	if late, ok := s.crew.(*lateCrew); ok && !late.settled() {
+func (k *acceptor) beginUDP() (err error) {
+	for _, p := range k.peers {
+		k.host.loops[p.at].Call(func() { err = errors.Join(err, p.begin()) })
+	}
+	return err
+}
+
+// serveUDP has all peers that are new from now on be a server's.
+func (k *acceptor) serveUDP(s *server) {
+	for _, p := range k.peers {
+		k.host.loops[p.at].Call(func() {
+			p.s = s
+			if p.socket != nil && !s.sources.Empty() {
+				p.socket.IntroduceBy(p)
+			}
+			if err := p.begin(); err != nil {
+				p.Broken(err)
+			}
+		})
+	}
+}
+
+// begin starts to read, on the loop, or leaves that to readLate.
+func (p *peers) begin() error {
+	p.serving = true
+	if late, ok := p.s.crew.(*lateCrew); ok && !late.settled() {
 		late.wanted.Store(true) // whether something waits is not known
 		return nil
 	}
-	for _, p := range s.peers {
-		s.host.loops[p.at].Call(func() { err = errors.Join(err, p.read()) })
-	}
-	return err
+	return p.read()
 }
 
 // readLate starts to read when the plugin is loaded, if the host runs by then. Any
 // goroutine may call it.
 func (s *server) readLate() {
-	if !s.serving.Load() {
+	if s.socket == nil {
+		return // there is none yet, and it finds the plugin loaded
+	}
+	for _, p := range s.socket.peers {
+		s.host.loops[p.at].Post(p.readNow)
+	}
+}
+
+// readNow starts to read, if that was to begin.
+func (p *peers) readNow() {
+	if !p.serving {
 		return
 	}
-	for _, p := range s.peers {
-		s.host.loops[p.at].Post(func() {
-			if err := p.read(); err != nil {
-				p.Broken(err)
-			}
-		})
+	if err := p.read(); err != nil {
+		p.Broken(err)
 	}
 }
 
@@ -105,7 +135,7 @@ func (p *peers) read() (err error) {
 	}
 	fd := p.bound.FD
 	p.bound = nil // closed, if it cannot be read from
-	if p.socket, err = p.s.host.loops[p.at].NewDatagramSocket(fd, p, p.s.tenant); err != nil {
+	if p.socket, err = p.k.host.loops[p.at].NewDatagramSocket(fd, p, p.s.tenant); err != nil {
 		p.socket = nil
 		return err
 	}
@@ -119,9 +149,9 @@ func (p *peers) read() (err error) {
 }
 
 // closeUDP closes the sockets. It is not called on a loop.
-func (s *server) closeUDP(why csa.Reason) {
-	for _, p := range s.peers {
-		s.host.loops[p.at].Call(func() {
+func (k *acceptor) closeUDP(why csa.Reason) {
+	for _, p := range k.peers {
+		k.host.loops[p.at].Call(func() {
 			switch {
 			case p.socket != nil:
 				p.socket.Close(why)
@@ -136,7 +166,7 @@ func (s *server) closeUDP(why csa.Reason) {
 // Admit takes a new peer in, if the budgets let it.
 func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 	s, l := p.s, p.s.host.loops[p.at]
-	if s.host.draining.Load() || s.host.stopping.Load() {
+	if s.Draining() || s.host.stopping.Load() {
 		return w, csa.TurnedAway
 	}
 	h := s.crew.Peer(p.at)
@@ -157,6 +187,7 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 		s.perSource().Undo(a.Source, l.Now())
 		return w, csa.Full
 	}
+	s.gen.join()
 	s.counters.accepted.Add(1)
 	s.tenant.accepts.Spend(1, l.Now())
 	l.Connections.Add(1)
@@ -169,7 +200,7 @@ func (p *peers) Lost(why csa.Loss, n int) {
 		p.s.tenant.makeRoom() // at another of its sockets; the next may find a place
 	}
 	lost := p.s.counters.lost[why].Add(int64(n))
-	now := p.s.host.loops[p.at].Now()
+	now := p.k.host.loops[p.at].Now()
 	if at := p.logged[why]; at == 0 || now-at >= int64(shortageLogEvery) {
 		p.logged[why] = max(now, 1)
 		info := why.Info()
@@ -190,21 +221,22 @@ func (p *peers) Broken(err error) {
 // one: they have sent one datagram only, and perhaps not even that. It is for connections that find the
 // tenant's taken, and does not wait. Any goroutine may call it.
 func (t *tenant) makeRoom() {
-	if len(t.peers) > 0 && t.making.CompareAndSwap(false, true) {
-		t.ask(int(t.asked.Add(1)), 0)
+	all := t.peers.Load()
+	if all != nil && len(*all) > 0 && t.making.CompareAndSwap(false, true) {
+		t.ask(*all, int(t.asked.Add(1)), 0)
 	}
 }
 
 // ask asks the tenant's sockets in turn, each on its loop, beginning with one.
-func (t *tenant) ask(first, n int) {
-	if n == len(t.peers) {
+func (t *tenant) ask(all []*peers, first, n int) {
+	if n == len(all) {
 		t.making.Store(false)
 		return
 	}
-	p := t.peers[(first+n)%len(t.peers)]
-	posted := p.s.host.loops[p.at].Post(func() {
+	p := all[(first+n)%len(all)]
+	posted := p.k.host.loops[p.at].Post(func() {
 		if p.socket == nil || !p.socket.MakeRoom() {
-			t.ask(first, n+1)
+			t.ask(all, first, n+1)
 			return
 		}
 		t.making.Store(false)

@@ -6,4 +6,4 @@ import "bulkhead/host/config"
 func (h *Host) SetLimits(tenants ...config.Tenant) error { return h.setLimits(tenants) }
 
 // CloseTenant is what closing a tenant's account says.
-func (h *Host) CloseTenant(name string) error { return h.tenants[name].close() }
+func (h *Host) CloseTenant(name string) error { return h.now.Load().tenants[name].close() }

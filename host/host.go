@@ -13,22 +13,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/host/budget"
-	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
-	"bulkhead/host/crew"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/loops"
-	"bulkhead/host/proxy"
 	"bulkhead/selector"
 )
 
@@ -89,12 +86,12 @@ type Native func(l *csa.Loop) csa.Handler
 
 // Host is a running configuration. Make one with New, serve with Run.
 type Host struct {
-	config      *config.Config
 	log         *slog.Logger
 	clock       selector.Clock
 	loops       []*loops.Loop
-	tenants     map[string]*tenant
-	servers     []*server
+	native      map[string]Native
+	roots       *x509.CertPool
+	now         atomic.Pointer[state] // what it serves; replaced, never changed
 	plugins     *loader
 	bugs        *bugs
 	late        *lateLoads
@@ -105,6 +102,16 @@ type Host struct {
 	resolver    egress.Resolver
 	handshakes  *budget.Pool
 	parked      atomic.Int32 // servers that wait for a place
+
+	reloading chan struct{} // holds one value while a reload is made, or Run begins
+	// What is above reloading's.
+	running     bool // Run has begun to serve
+	watching    bool // certificates
+	homes, made int  // listeners, and servers, that were given a loop
+
+	mu sync.Mutex // held to replace now, and to begin to drain or to stop
+	// ends are generations that are being closed.
+	ends sync.WaitGroup
 
 	draining  atomic.Bool   // no more is accepted
 	drained   atomic.Bool   // and every listener and handler has been told
@@ -183,11 +190,13 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		config: cfg,
-		log:    o.Log,
-		idle:   make(chan struct{}),
-		abort:  make(chan struct{}),
-		closed: make(chan struct{}),
+		log:       o.Log,
+		native:    o.Native,
+		roots:     o.RootCAs,
+		idle:      make(chan struct{}),
+		abort:     make(chan struct{}),
+		closed:    make(chan struct{}),
+		reloading: make(chan struct{}, 1),
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -202,15 +211,16 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	h.mappings = newMappings(cfg, o.Mappings, h.log)
 	held, idlePipes, _ := pipesOf(cfg)
 	h.pipes = budget.NewPool(held, len(cfg.Tenants))
-	h.tenants = make(map[string]*tenant, len(cfg.Tenants))
+	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	var err error
 	for _, t := range cfg.Tenants {
-		if h.tenants[t.Name], err = newTenant(t, pools{h.cores, h.mappings, h.handshakes, h.pipes}, o.RootCAs); err != nil {
+		if tenants[t.Name], err = h.newTenant(t); err != nil {
 			return nil, err
 		}
 	}
+	h.now.Store(&state{config: cfg, tenants: tenants})
 	wanted := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() || o.Native[l.Name] != nil })
-	if h.plugins, err = newLoader(cfg, wanted, h.tenants, o.Compiler, h.log, h.clock); err != nil {
+	if h.plugins, err = newLoader(cfg, wanted, maps.Clone(tenants), o.Compiler, h.log, h.clock); err != nil {
 		return nil, err
 	}
 	h.plugins.wall, h.plugins.random = o.Wall, o.Random
@@ -230,7 +240,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if o.Loading != nil {
 		over = context.AfterFunc(o.Loading, h.plugins.stop)
 	}
-	if err = h.open(o.Native, o.LoadLate); err == nil {
+	if err = h.first(cfg, tenants, o.LoadLate); err == nil {
 		err = h.late.first(o.Loading)
 	}
 	if !over() {
@@ -264,109 +274,36 @@ func connectionLimit(cfg *config.Config, log *slog.Logger) int {
 	}
 }
 
-// open makes the servers: plugins first, since they are what most often
-// fails, then sockets.
-func (h *Host) open(native map[string]Native, loadLate bool) error {
-	var all config.Errors
-	fail := func(l *config.Listener, key string, err error) {
-		all = append(all, listenerError(h.config, l, key, err))
+// newTenant makes a tenant with its parts of what all have.
+func (h *Host) newTenant(c config.Tenant) (*tenant, error) {
+	return newTenant(c, pools{h.cores, h.mappings, h.handshakes, h.pipes}, h.roots)
+}
+
+// first makes what the first configuration has.
+func (h *Host) first(cfg *config.Config, tenants map[string]*tenant, loadLate bool) error {
+	b := h.newBuild(cfg, tenants)
+	for i := range cfg.Listeners {
+		b.add(&cfg.Listeners[i], nil, nil)
 	}
-	listeners := withRoutes(h.config)
-	servers := make([]*server, len(listeners))
-	for i, next := 0, 0; i < len(listeners); next++ {
-		home := h.loops[next%len(h.loops)]
-		front := h.newServer(listeners[i], home)
-		servers[i], front.lives = front, home
-		i++
-		for range front.config.Routes {
-			s := h.newServer(listeners[i], home)
-			servers[i], s.front, s.lives = s, front, h.loops[i%len(h.loops)]
-			i++
-		}
-	}
-	errs := make([]error, len(servers))
-	byTenant(listeners, func(i int) {
-		switch s, l := servers[i], listeners[i]; {
-		case native[l.Name] != nil:
-			s.crew = crew.NewNative(s, native[l.Name])
-			h.late.serveAnyway()
-		case l.ServesItself():
-			s.crew, errs[i] = h.crewOf(s, loadLate)
-		default:
-			s.crew = crew.None
-		}
-	})
+	b.load(loadLate)
 	if !loadLate {
 		h.plugins.compiling.end()
 	}
-	for i, s := range servers {
-		if errs[i] != nil {
-			continue
-		}
-		var err error
-		if s.sources, err = proxy.ParseSources(s.config.ProxyFrom); err != nil {
-			fail(listeners[i], "proxy_from", err)
-		}
-		if n := len(s.config.Routes); n > 0 {
-			s.router = newRouter(s, servers[i+1:i+1+n], s.crew != crew.None)
-		}
-		if !s.sources.Empty() && !s.udp {
-			s.introduced = make([]introduced, len(h.loops))
-			for at := range s.introduced {
-				s.introduced[at] = introduced{s, make([]byte, max(proxy.MaxLength, abi.MinWindow))}
-			}
-		}
-		if t := s.config.TLS; t != nil && s.front != nil && t == s.front.config.TLS {
-			s.certs = s.front.certs
-		} else if t != nil {
-			if s.certs, err = certs.Load(t.Options()); err != nil {
-				fail(listeners[i], "tls", err)
-			}
-		}
+	b.front()
+	h.now.Store(b.state(nil))
+	if err := b.err(); err != nil {
+		return err
 	}
-	for i, s := range servers {
-		if errs[i] == nil {
-			h.servers = append(h.servers, s)
-		} else {
-			fail(listeners[i], "plugin", errs[i])
-		}
+	b.open()
+	h.now.Store(b.state(nil))
+	if err := b.err(); err != nil {
+		return err
 	}
-	all = append(all, wrongOwners(h.config)...)
-	if len(all) > 0 {
-		return all
-	}
-	for _, s := range h.servers {
-		if s.front != nil {
-			continue
-		}
-		var err error
-		if s.udp {
-			err = s.openUDP()
-		} else if s.sockets, err = listen.OpenAll(s.config.Address.Network, s.config.Address.Host, s.tuning); err == nil {
-			s.listensAt(s.sockets...)
-		}
-		if err != nil {
-			fail(&s.config, "address", err)
-		}
-	}
-	if len(all) > 0 {
-		return all
-	}
-	for _, s := range h.servers {
-		s.crew.Begin()
-	}
+	b.begin()
 	return nil
 }
 
-// crewOf loads a server's plugin, or has that done later.
-func (h *Host) crewOf(s *server, later bool) (crew.Provider, error) {
-	if !later {
-		return h.plugins.crew(s)
-	}
-	return h.late.crewOf(s), nil
-}
-
-func (h *Host) newServer(given *config.Listener, home *loops.Loop) *server {
+func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *server {
 	own := *given
 	l := &own
 	if l.Address.Network == "fd" && overUDP(l) {
@@ -374,16 +311,18 @@ func (h *Host) newServer(given *config.Listener, home *loops.Loop) *server {
 	}
 	s := &server{
 		host:   h,
-		tenant: h.tenants[l.Tenant],
+		tenant: t,
 		config: *l,
 		home:   home,
 		log:    h.log.With("listener", l.Name, "tenant", l.Tenant),
 		books:  make([]books, len(h.loops)),
-		udp:    overUDP(l),
-		tuning: l.Options,
+
+		counters: new(counters),
+		udp:      overUDP(l),
+		tuning:   l.Options,
 	}
 	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
-	s.resume = s.accept
+	s.resume = func() { s.socket.accept() }
 	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
 	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
 	s.settings.Lifetime, s.settings.MinRate, s.settings.UserTimeout = l.Lifetime, l.MinRate, l.UserTimeout
@@ -406,9 +345,9 @@ func (h *Host) newServer(given *config.Listener, home *loops.Loop) *server {
 // Addr is where the named listener listens: "ip:port", or the path of a Unix
 // socket; "" when there is no such listener.
 func (h *Host) Addr(listener string) string {
-	for _, s := range h.servers {
-		if s.config.Name == listener {
-			return s.addr
+	for _, g := range h.now.Load().generations {
+		if s := g.servers[0]; s.config.Name == listener && g.socket != nil {
+			return g.socket.addr
 		}
 	}
 	return ""
@@ -419,27 +358,9 @@ func (h *Host) Addr(listener string) string {
 // [host] drain says, ends those that are left, and returns nil. Close, called
 // meanwhile, ends the wait. Run may be called once.
 func (h *Host) Run(ctx context.Context) error {
-	for _, s := range h.servers {
-		if s.front != nil {
-			continue
-		}
-		if err := s.listenOn(); err != nil {
-			h.shut()
-			return err
-		}
-		said := []any{"address", s.config.Address.Network + "://" + s.addr}
-		if s.also != "" {
-			said = append(said, "and", s.config.Address.Network+"://"+s.also)
-		}
-		if s.router != nil {
-			said = append(said, "routes", len(s.config.Routes))
-		}
-		s.log.Info("listening", said...)
-	}
-	if slices.ContainsFunc(h.servers, func(s *server) bool { return s.certs != nil }) {
-		done := make(chan struct{})
-		defer close(done)
-		go h.watchCertificates(done)
+	if err := h.begin(); err != nil {
+		h.shut()
+		return err
 	}
 	select {
 	case <-ctx.Done():
@@ -448,6 +369,34 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	h.shut()
 	return nil
+}
+
+// begin starts to accept.
+func (h *Host) begin() error {
+	h.reloading <- struct{}{}
+	defer func() { <-h.reloading }()
+	for _, g := range h.now.Load().generations {
+		if err := g.socket.begin(); err != nil {
+			return err
+		}
+		g.sayListening()
+	}
+	h.running = true
+	h.watchCertificates()
+	return nil
+}
+
+// sayListening logs where a listener listens.
+func (g *generation) sayListening() {
+	s, k := g.servers[0], g.socket
+	said := []any{"address", s.config.Address.Network + "://" + k.addr}
+	if k.also != "" {
+		said = append(said, "and", s.config.Address.Network+"://"+k.also)
+	}
+	if s.router != nil {
+		said = append(said, "routes", len(s.config.Routes))
+	}
+	s.log.Info("listening", said...)
 }
 
 // Close ends everything now: connections are closed without waiting for their
@@ -466,7 +415,7 @@ func (h *Host) Close() {
 
 // drain lets the connections come to their end.
 func (h *Host) drain() {
-	if grace := h.config.Host.Grace; grace > 0 {
+	if grace := h.now.Load().config.Host.Grace; grace > 0 {
 		h.log.Info("stopping: connections are accepted for a while yet", "grace", grace.String())
 		over, stop := h.after(grace)
 		defer stop()
@@ -476,14 +425,19 @@ func (h *Host) drain() {
 			return
 		}
 	}
-	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", h.config.Host.Drain.String())
+	h.mu.Lock() // a reload has replaced what there is before, or does not any more
 	h.draining.Store(true)
-	for _, s := range h.servers {
-		s.drain()
+	now := h.now.Load()
+	h.mu.Unlock()
+	drain := now.config.Host.Drain
+	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", drain.String())
+	for _, g := range now.generations {
+		g.socket.drain(true)
+		g.tellToStop()
 	}
 	h.drained.Store(true)
 	h.wake()
-	deadline, stop := h.after(h.config.Host.Drain)
+	deadline, stop := h.after(drain)
 	defer stop()
 	select {
 	case <-h.idle:
@@ -503,9 +457,7 @@ func (h *Host) after(d time.Duration) (over <-chan struct{}, stop func() bool) {
 // wake lets those know who wait for a connection to end.
 func (h *Host) wake() {
 	if h.parked.Load() > 0 {
-		for _, s := range h.servers {
-			s.Unpark()
-		}
+		h.now.Load().each((*server).Unpark)
 	}
 	if h.drained.Load() && h.connections.Used() == 0 && h.callers.Load() == 0 {
 		h.idleOnce.Do(func() { close(h.idle) })
@@ -516,56 +468,49 @@ func (h *Host) wake() {
 // the guests do: plugins.stop is the end of their code but for calls that run, which end at their
 // next refill; cores.Stop is the end of all waiting for time; and so the loops have nothing
 // before them but what was posted, and little for each connection and instance. That is
-// what call, the crews, cores.Wait and plugins.close wait for.
+// what Call, the crews, cores.Wait and plugins.close wait for.
 func (h *Host) shut() {
 	h.closeOnce.Do(func() {
+		h.mu.Lock() // no generation begins to be closed any more, and no reload replaces anything
 		h.stopping.Store(true)
+		h.mu.Unlock()
 		h.late.stop()
 		h.plugins.stop()
 		h.late.wait()
 		h.cores.Stop()
-		for _, s := range h.servers {
-			if len(s.sockets) > 0 {
-				s.home.Call(func() {
-					s.stopAccepting()
-					s.dropCallers()
+		h.reloading <- struct{}{} // it has found that nothing can be loaded, and gives up
+		h.ends.Wait()
+		now := h.now.Load()
+		now.eachSocket(func(k *acceptor) {
+			if !k.udp {
+				k.home.Call(func() {
+					k.stopAccepting()
+					k.dropCallers()
 				})
 			}
-		}
+		})
+		now.each(func(s *server) {
+			if s.router != nil {
+				s.home.Call(s.router.stop)
+			}
+		})
 		stopped := csa.HostStopped.Reason()
 		for _, l := range h.loops {
 			l.Call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
 		}
-		for _, s := range h.servers {
-			s.closeUDP(stopped)
-		}
+		now.eachSocket(func(k *acceptor) { k.closeUDP(stopped) })
 		// What was on its way to a loop finds stopping set, and is dropped.
-		for _, s := range h.servers {
-			s.upstreams.stop()
-		}
-		for _, s := range h.servers {
-			s.crew.Close()
-		}
+		now.each(func(s *server) { s.upstreams.stop() })
+		now.each((*server).close)
 		h.cores.Wait()    // calls in the background are posted back
 		h.plugins.close() // while the loops run: instances that wait for posts end by these
 		loops.Stop(h.loops)
-		h.lastWords()
+		for _, t := range now.tenants {
+			t.lastWords()
+		}
 		close(h.closed)
 	})
 	<-h.closed
-}
-
-// lastWords says which lines were left out and not told of yet.
-func (h *Host) lastWords() {
-	for _, s := range h.servers {
-		s.noisy.end()
-		s.closes.end()
-	}
-	for _, t := range h.tenants {
-		if l := t.log.Load(); l != nil {
-			l.end()
-		}
-	}
 }
 
 // Check loads every plugin of the configuration and starts an instance of

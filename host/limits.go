@@ -18,19 +18,20 @@ import (
 // are there keep to the memory of the tenant as it was, and to as much as the account has; modules that
 // a new runtime loads have the new one.
 func (h *Host) setLimits(tenants []config.Tenant) error {
+	known := h.now.Load().tenants
 	policies := make([]*egress.Policy, len(tenants))
 	for i := range tenants {
 		var err error
 		if policies[i], err = dialPolicy(&tenants[i]); err != nil {
 			return err
 		}
-		if h.tenants[tenants[i].Name] == nil {
+		if known[tenants[i].Name] == nil {
 			return fmt.Errorf("tenant %q is not there", tenants[i].Name)
 		}
 	}
 	changed := make(map[*tenant]bool, len(tenants))
 	for i := range tenants {
-		t := h.tenants[tenants[i].Name]
+		t := known[tenants[i].Name]
 		t.set(tenants[i], policies[i], h.clock.Now())
 		changed[t] = true
 	}
@@ -46,23 +47,28 @@ func (h *Host) askAgain(changed map[*tenant]bool) {
 		}
 	}
 	h.wake()
-	for _, s := range h.servers {
-		if !changed[s.tenant] {
-			continue
+	now := h.now.Load()
+	now.each(func(s *server) {
+		if s.front != nil && changed[s.tenant] {
+			s.home.Post(s.resume)
 		}
-		s.home.Post(func() {
-			if s.front != nil || s.retry != nil { // else it does not accept, or not yet
-				s.resume()
-			}
-		})
-		for _, p := range s.peers {
+	})
+	now.eachSocket(func(k *acceptor) {
+		if !k.udp {
+			k.home.Post(func() {
+				if k.retry != nil && changed[k.s.tenant] { // else it does not accept, or not yet
+					k.s.resume()
+				}
+			})
+		}
+		for _, p := range k.peers {
 			h.loops[p.at].Post(func() {
-				if p.socket != nil {
+				if p.socket != nil && changed[p.tenant] {
 					p.socket.AskBudget()
 				}
 			})
 		}
-	}
+	})
 	for _, l := range h.loops {
 		l.Post(func() {
 			l.Each(func(c *csa.CSA) {
@@ -149,11 +155,25 @@ const defaultHandshakes = 4096
 // newHandshakes makes the account of the handshakes that all tenants share, with one for each
 // in any case.
 func newHandshakes(cfg *config.Config) *budget.Pool {
+	return budget.NewPool(handshakeLimit(cfg), len(cfg.Tenants))
+}
+
+func handshakeLimit(cfg *config.Config) int {
 	most := cfg.Host.Handshakes
 	if most <= 0 {
 		most = defaultHandshakes
 	}
-	return budget.NewPool(max(most, 2*len(cfg.Tenants)), len(cfg.Tenants))
+	return max(most, 2*len(cfg.Tenants))
+}
+
+// setHost has the limits of the whole host be what a configuration says from now on. It is called
+// as setLimits is.
+func (h *Host) setHost(cfg *config.Config) {
+	h.connections.SetLimit(connectionLimit(cfg, h.log))
+	h.handshakes.SetLimit(handshakeLimit(cfg))
+	held, _, _ := pipesOf(cfg)
+	h.pipes.SetLimit(held)
+	h.wake()
 }
 
 // handshakesOf is how many a tenant may have under way: as many as there are where it has no bound

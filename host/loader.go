@@ -84,25 +84,57 @@ type moduleKey struct {
 // newLoader makes a loader for the plugins that are wanted, for which it opens
 // the state folder.
 func newLoader(cfg *config.Config, wanted []*config.Listener, tenants map[string]*tenant, compile []string, log *slog.Logger, clock selector.Clock) (*loader, error) {
-	var store *codestore.Store
-	if len(wanted) > 0 {
-		var err error
-		if err := plugins.CanExecute(); err != nil {
-			return nil, err
-		}
-		if store, err = openState(cfg); err != nil {
-			return nil, err
-		}
-		if store.Remade != "" {
-			log.Warn(store.Remade)
-		}
-	}
-	return &loader{
+	p := &loader{
 		compiling: &compiling{log: log, plugins: len(wanted)},
-		store:     store, tenants: tenants, compile: compile, log: log, clock: clock,
+		tenants:   tenants, compile: compile, log: log, clock: clock,
 		runtimes: make(map[string]*plugins.Runtime),
 		modules:  make(map[moduleKey]*module),
-	}, nil
+	}
+	if len(wanted) > 0 {
+		if err := p.prepare(cfg); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// prepare opens the state folder, unless it is open. It is called by one goroutine at a time.
+func (p *loader) prepare(cfg *config.Config) error {
+	if p.store != nil {
+		return nil
+	}
+	if err := plugins.CanExecute(); err != nil {
+		return err
+	}
+	store, err := openState(cfg)
+	if err != nil {
+		return err
+	}
+	if store.Remade != "" {
+		p.log.Warn(store.Remade)
+	}
+	p.store = store
+	return nil
+}
+
+// addTenant has modules be loaded for another tenant.
+func (p *loader) addTenant(t *tenant) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tenants[t.name] = t
+}
+
+// dropTenant gives back what a tenant has that has no server any more.
+func (p *loader) dropTenant(name string) {
+	p.mu.Lock()
+	r := p.runtimes[name]
+	delete(p.runtimes, name)
+	delete(p.tenants, name)
+	p.mu.Unlock()
+	if r != nil {
+		r.Close()
+		<-r.Done()
+	}
 }
 
 // module is a plugin's code in the runtime of its tenant.
@@ -254,12 +286,11 @@ func (p *provider) Close() {
 
 func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	p.mu.Lock()
-	known := p.runtimes[name]
+	known, t := p.runtimes[name], p.tenants[name]
 	p.mu.Unlock()
 	if known != nil {
 		return known, nil
 	}
-	t := p.tenants[name]
 	lines := newLimited(p.log.With("tenant", name), "what its handlers say (log_lines, log_bytes)", t.config().LogLines, p.clock)
 	lines.bytes = budget.NewRate(float64(t.config().LogBytes), time.Second)
 	t.log.Store(lines)
@@ -305,6 +336,7 @@ func (p *loader) crew(s *server) (c crew.Provider, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.module.Store(m)
 	return p.start(s, m)
 }
 

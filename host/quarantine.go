@@ -133,13 +133,7 @@ func (q *lateLoads) work() {
 			started := make(chan struct{})
 			q.workers.Go(func() {
 				defer close(started)
-				c, err := q.plugins.start(k.s, m)
-				if err == nil {
-					k.crew.Store(&c)
-					c.Begin()
-					k.begun.Store(true)
-				}
-				q.tried(k, err)
+				q.tried(k, q.plugins.startLate(k, m))
 			})
 			select {
 			case <-started:
@@ -187,6 +181,9 @@ func (q *lateLoads) tried(k *lateCrew, err error) {
 	delete(q.busy, tenant)
 	if slices.ContainsFunc(q.waiting, func(other *lateCrew) bool { return other.s.config.Tenant == tenant }) {
 		q.work() // the others of the tenant may have been passed over meanwhile
+	}
+	if k.over.Load() {
+		return // a reload has replaced it, and forget has counted it
 	}
 	first := !k.tried
 	if first {
@@ -247,8 +244,57 @@ func (q *lateLoads) giveUp() {
 func (q *lateLoads) retry(k *lateCrew) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if k.over.Load() {
+		return
+	}
 	q.waiting = append(q.waiting, k)
 	q.work()
+}
+
+// retryNow has one that is quarantined be loaded again without a wait. Any goroutine may call it.
+func (q *lateLoads) retryNow(k *lateCrew) {
+	k.s.home.Post(func() {
+		if k.again != nil && k.quarantine.Load() != nil {
+			k.again.Reset(0)
+		}
+	})
+}
+
+// startLate starts what has to be there of a plugin, unless a reload has replaced its listener.
+func (p *loader) startLate(k *lateCrew, m *module) error {
+	k.starting.Lock()
+	defer k.starting.Unlock()
+	if k.over.Load() {
+		p.release(m)
+		return nil
+	}
+	c, err := p.start(k.s, m)
+	if err != nil {
+		return err
+	}
+	k.s.module.Store(m)
+	k.crew.Store(&c)
+	c.Begin()
+	k.begun.Store(true)
+	return nil
+}
+
+// forget is the end of a crew that may not be loaded yet: nothing of it begins any more when
+// it returns. It is not called on a loop.
+func (q *lateLoads) forget(k *lateCrew) {
+	q.mu.Lock()
+	if !k.over.Swap(true) && !k.tried {
+		q.untried--
+	}
+	q.waiting = slices.DeleteFunc(q.waiting, func(other *lateCrew) bool { return other == k })
+	q.mu.Unlock()
+	k.starting.Lock() // it waits for one that starts
+	defer k.starting.Unlock()
+	k.s.home.Call(func() {
+		if k.again != nil {
+			k.again.Stop()
+		}
+	})
 }
 
 // stop has no more loaded. What is being loaded ends when its runtime is closed; wait

@@ -89,12 +89,12 @@ func newRouter(s *server, to []*server, rest bool) *router {
 	for _, to := range to {
 		r.lanes = append(r.lanes, r.newLane(to))
 	}
-	s.resume = s.accept
 	if rest {
+		accept := s.resume
 		r.rest = r.newLane(s)
 		s.resume = func() {
 			r.rest.resume()
-			s.accept()
+			accept()
 		}
 	}
 	return r
@@ -377,6 +377,7 @@ func (r *router) close(a *crew.Arrival) {
 	_ = unix.Close(a.FD)
 	r.s.releaseSource(a.Source)
 	r.s.putBack()
+	r.s.gen.leave()
 }
 
 // forget takes a connection out of its list, and off the selector.

@@ -3,6 +3,7 @@ package host
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"slices"
 	"time"
 
 	"bulkhead/abi"
@@ -110,7 +111,13 @@ func handlerOf(c *csa.CSA) csa.Handler {
 // changed. What is wrong with one is logged, and it stays as it was. Run does so every
 // ten seconds. Any goroutine may call it, but no loop.
 func (h *Host) RefreshCertificates() {
-	for _, s := range h.servers {
+	for _, g := range h.now.Load().generations {
+		g.refreshCertificates()
+	}
+}
+
+func (g *generation) refreshCertificates() {
+	for _, s := range g.servers {
 		if s.certs == nil || s.front != nil && s.certs == s.front.certs {
 			continue
 		}
@@ -129,16 +136,24 @@ func (h *Host) RefreshCertificates() {
 	}
 }
 
-// watchCertificates refreshes them now and then until done is closed.
-func (h *Host) watchCertificates(done <-chan struct{}) {
-	tick := time.NewTicker(certificatesEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			h.RefreshCertificates()
-		case <-done:
-			return
-		}
+// watchCertificates begins to refresh them now and then, until the host has stopped, if there are
+// any and it has not begun yet. Who calls it has the right to reload.
+func (h *Host) watchCertificates() {
+	secured := func(s *server) bool { return s.certs != nil }
+	if h.watching || !slices.ContainsFunc(h.now.Load().servers(), secured) {
+		return
 	}
+	h.watching = true
+	go func() {
+		tick := time.NewTicker(certificatesEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				h.RefreshCertificates()
+			case <-h.closed:
+				return
+			}
+		}
+	}()
 }

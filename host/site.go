@@ -28,7 +28,7 @@ func (s *server) Lives() *loops.Loop { return s.lives }
 func (s *server) Counters() *crew.Counters { return &s.counters.Counters }
 
 // Draining reports whether handlers have been told to stop, or are being told.
-func (s *server) Draining() bool { return s.host.draining.Load() }
+func (s *server) Draining() bool { return s.host.draining.Load() || s.gen.retired.Load() }
 
 // ReadFolder reads the folder of its programs.
 func (s *server) ReadFolder() (*wasi.Folder, error) { return s.tenant.readFolder(&s.config) }

@@ -26,8 +26,11 @@ type Stats struct {
 	// Pipes are those that relays hold bytes in, PipeLimit how many they may.
 	Pipes     int64 `metric:"bulkhead_pipes"`
 	PipeLimit int64 `metric:"bulkhead_pipes_limit"`
-	Tenants   []TenantStats
-	Listeners []ListenerStats
+	// RetiredGenerations are the listeners as they were before a reload has changed or removed them,
+	// that have connections yet.
+	RetiredGenerations int `metric:"bulkhead_retired_generations"`
+	Tenants            []TenantStats
+	Listeners          []ListenerStats
 }
 
 // TenantStats are one tenant's.
@@ -117,12 +120,13 @@ func (h *Host) Stats() Stats {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 		st.LostEvents += l.LostEvents()
 	}
-	for _, c := range h.config.Tenants {
-		t := h.tenants[c.Name]
-		st.Tenants = append(st.Tenants, t.stats())
+	now := h.now.Load()
+	st.RetiredGenerations = len(now.retired)
+	for _, c := range now.config.Tenants {
+		st.Tenants = append(st.Tenants, now.tenants[c.Name].stats())
 	}
-	for _, s := range h.servers {
-		c := &s.counters
+	for _, s := range now.servers() {
+		c := s.counters
 		late, _ := s.crew.(*lateCrew)
 		st.Listeners = append(st.Listeners, ListenerStats{
 			Name:              s.config.Name,

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,9 +42,9 @@ type tenant struct {
 	mappings    *budget.PoolShare
 	pipes       *budget.PoolShare // of its relays
 	cpu         *cores.Share
-	peers       []*peers     // its UDP sockets
-	making      atomic.Bool  // one of them is being asked to make room
-	asked       atomic.Int32 // how often one was
+	peers       atomic.Pointer[[]*peers] // its UDP sockets; replaced, never changed
+	making      atomic.Bool              // one of them is being asked to make room
+	asked       atomic.Int32             // how often one was
 	metrics     metrics
 	runtime     atomic.Pointer[plugins.Runtime] // nil until it has a plugin
 	log         atomic.Pointer[limited]         // of its handlers; nil as long
@@ -120,3 +121,31 @@ func (t *tenant) Rest() (wait int64) { return t.cpu.Rest() }
 
 // Sent books bytes to a peer.
 func (t *tenant) Sent(n int, now int64) (wait int64) { return t.out.Spend(n, now) }
+
+// lastWords says which lines of its handlers were left out and not told of yet.
+func (t *tenant) lastWords() {
+	if l := t.log.Load(); l != nil {
+		l.end()
+	}
+}
+
+// addPeers notes sockets of UDP. It is called by one goroutine at a time.
+func (t *tenant) addPeers(more []*peers) {
+	if len(more) == 0 {
+		return
+	}
+	var all []*peers
+	if now := t.peers.Load(); now != nil {
+		all = *now
+	}
+	all = append(slices.Clone(all), more...)
+	t.peers.Store(&all)
+}
+
+// dropPeers notes that an acceptor's sockets are closed. It is called as addPeers is.
+func (t *tenant) dropPeers(k *acceptor) {
+	if now := t.peers.Load(); now != nil {
+		all := slices.DeleteFunc(slices.Clone(*now), func(p *peers) bool { return p.k == k })
+		t.peers.Store(&all)
+	}
+}

@@ -79,6 +79,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 			d.at = i
 		}
 	}
+	s.gen.join()
 	u.pending[d.at][d] = struct{}{}
 	s.crew.Retain(ask.Instance, 1)
 	if version != 0 && ask.From != nil {
@@ -266,7 +267,13 @@ func (d *dialling) letGo() {
 	s.host.connections.Release()
 	s.host.wake()
 	// In an event of its own: the instance may be in one, and end with this.
-	d.ask.Loop.Post(func() { s.crew.Retain(d.ask.Instance, -1) })
+	posted := d.ask.Loop.Post(func() {
+		s.crew.Retain(d.ask.Instance, -1)
+		s.gen.leave()
+	})
+	if !posted {
+		s.gen.leave()
+	}
 }
 
 // stop ends all that is under way, when the host stops. It is not called on a loop.
@@ -304,6 +311,7 @@ func (u *upstream) ShutdownCSA(*csa.CSA) {
 	s.tenant.upstreams.Release()
 	s.host.connections.Release()
 	s.host.wake()
+	s.gen.leave()
 }
 
 // Admit is asked by listeners alone.

@@ -173,6 +173,9 @@ type Listener struct {
 	// Linger is how long the bytes a connection has left to send may take
 	// after producerFinished. 0 closes at once.
 	Linger time.Duration
+	// OldFor is for how long connections may go on when a reload has changed or removed their
+	// listener. 0 closes them at once.
+	OldFor time.Duration
 	// Inbox is the most unsent bytes that a connection holds.
 	Inbox int
 	// Options are what its socket is opened with. What means nothing to the socket has no

@@ -1,0 +1,191 @@
+package host
+
+import (
+	"reflect"
+
+	"bulkhead/abi"
+	"bulkhead/host/certs"
+	"bulkhead/host/config"
+	"bulkhead/host/crew"
+	"bulkhead/host/loops"
+	"bulkhead/host/proxy"
+)
+
+// build makes the generations of a configuration's listeners, beside those that run. Each of its
+// steps does nothing if one before has failed.
+type build struct {
+	h       *Host
+	config  *config.Config
+	tenants map[string]*tenant
+	all     []*generation // of the configuration's listeners, in its order
+	made    []*generation // of them: those that are new
+	opened  []*acceptor   // by it
+	errs    config.Errors
+}
+
+func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant) *build {
+	return &build{h: h, config: cfg, tenants: tenants}
+}
+
+func (b *build) fail(s *server, key string, err error) {
+	b.errs = append(b.errs, listenerError(b.config, &s.config, key, err))
+}
+
+// err is what has failed so far.
+func (b *build) err() error {
+	if len(b.errs) > 0 {
+		return b.errs
+	}
+	return nil
+}
+
+// state is what the host serves with what was built.
+func (b *build) state(retired []*generation) *state {
+	return &state{config: b.config, tenants: b.tenants, generations: b.all, retired: retired}
+}
+
+// keep has a listener's generation stay.
+func (b *build) keep(g *generation) { b.all = append(b.all, g) }
+
+// add makes the servers of a listener and its routes. before is the generation that it
+// replaces, and socket what it will listen on; either may be nil: there is none.
+func (b *build) add(l *config.Listener, before *generation, socket *acceptor) {
+	h := b.h
+	var home *loops.Loop
+	if socket != nil {
+		home = socket.home
+	} else {
+		home = h.loops[h.homes%len(h.loops)]
+		h.homes++
+	}
+	g := &generation{host: h, socket: socket, listener: *l}
+	front := h.newServer(l, b.tenants[l.Tenant], home)
+	front.lives = home
+	g.servers = append(g.servers, front)
+	h.made++
+	for i := range l.Routes {
+		to := &l.Routes[i].Listener
+		s := h.newServer(to, b.tenants[to.Tenant], home)
+		s.front, s.lives = front, h.loops[h.made%len(h.loops)]
+		g.servers = append(g.servers, s)
+		h.made++
+	}
+	for _, s := range g.servers {
+		s.gen, s.socket = g, socket
+		if before != nil {
+			s.inherit(before)
+		}
+	}
+	b.all = append(b.all, g)
+	b.made = append(b.made, g)
+}
+
+// inherit takes over what a listener, or route, keeps when a reload changes it.
+func (s *server) inherit(before *generation) {
+	for _, old := range before.servers {
+		if old.config.Name != s.config.Name {
+			continue
+		}
+		s.counters = old.counters
+		if o, n := &old.config, &s.config; o.PerSource == n.PerSource && o.PerSourceRate == n.PerSourceRate && o.PerSourcePrefix == n.PerSourcePrefix {
+			s.bySource = old.bySource
+		}
+		if o, n := old.config.TLS, s.config.TLS; o != nil && n != nil && reflect.DeepEqual(o.Options(), n.Options()) {
+			s.certs = old.certs // whose tickets are good
+		}
+	}
+}
+
+// load makes the crews, or, with later, those that are loaded later.
+func (b *build) load(later bool) {
+	var servers []*server
+	var listeners []*config.Listener
+	for _, g := range b.made {
+		for _, s := range g.servers {
+			servers, listeners = append(servers, s), append(listeners, &s.config)
+		}
+	}
+	h := b.h
+	errs := make([]error, len(servers))
+	byTenant(listeners, func(i int) {
+		switch s, l := servers[i], listeners[i]; {
+		case h.native[l.Name] != nil:
+			s.crew = crew.NewNative(s, h.native[l.Name])
+			h.late.serveAnyway()
+		case !l.ServesItself():
+			s.crew = crew.None
+		case later:
+			s.crew = h.late.crewOf(s)
+		default:
+			s.crew, errs[i] = h.plugins.crew(s)
+		}
+	})
+	for i, s := range servers {
+		if errs[i] != nil {
+			s.crew = nil
+			b.fail(s, "plugin", errs[i])
+		}
+	}
+	b.errs = append(b.errs, wrongOwners(b.config)...)
+}
+
+// front makes what is before the crews: PROXY headers, routes, certificates.
+func (b *build) front() {
+	for _, g := range b.made {
+		for _, s := range g.servers {
+			if s.crew == nil {
+				continue
+			}
+			var err error
+			if s.sources, err = proxy.ParseSources(s.config.ProxyFrom); err != nil {
+				b.fail(s, "proxy_from", err)
+			}
+			if len(s.config.Routes) > 0 {
+				s.router = newRouter(s, g.servers[1:], s.crew != crew.None)
+			}
+			if !s.sources.Empty() && !s.udp {
+				s.introduced = make([]introduced, len(b.h.loops))
+				for at := range s.introduced {
+					s.introduced[at] = introduced{s, make([]byte, max(proxy.MaxLength, abi.MinWindow))}
+				}
+			}
+			if t := s.config.TLS; t != nil && s.front != nil && t == s.front.config.TLS {
+				s.certs = s.front.certs
+			} else if t != nil && s.certs == nil {
+				if s.certs, err = certs.Load(t.Options()); err != nil {
+					b.fail(s, "tls", err)
+				}
+			}
+		}
+	}
+}
+
+// open opens the sockets of those that have none.
+func (b *build) open() {
+	for _, g := range b.made {
+		if g.socket != nil {
+			continue
+		}
+		s := g.servers[0]
+		k, err := b.h.open(s)
+		if err != nil {
+			b.fail(s, "address", err)
+			continue
+		}
+		b.opened = append(b.opened, k)
+		g.socket = k
+		for _, s := range g.servers {
+			s.socket = k
+		}
+		s.tenant.addPeers(k.peers)
+	}
+}
+
+// begin has the crews begin.
+func (b *build) begin() {
+	for _, g := range b.made {
+		for _, s := range g.servers {
+			s.crew.Begin()
+		}
+	}
+}

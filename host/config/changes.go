@@ -1,0 +1,74 @@
+package config
+
+import (
+	"bytes"
+	"reflect"
+)
+
+// Changes are the keys of [host] whose values are not what they were before.
+func (h *Host) Changes(before *Host) []string { return changes(hostFields, h, before) }
+
+// Changes are the keys of the tenant whose values are not what they were before.
+func (t *Tenant) Changes(before *Tenant) []string { return changes(tenantFields, t, before) }
+
+// Changes are the keys of the listener whose values are not what they were before, with "route", "tls"
+// and "config" for those tables. That a value was not given and is the default now, or the
+// other way round, is no change. What a plugin's file holds is not looked at.
+func (l *Listener) Changes(before *Listener) []string {
+	keys := changes(listenerFields, l, before)
+	if !reflect.DeepEqual(l.TLS.values(), before.TLS.values()) {
+		keys = append(keys, "tls")
+	}
+	if !bytes.Equal(l.Config, before.Config) {
+		keys = append(keys, "config")
+	}
+	if !sameRoutes(l.Routes, before.Routes) {
+		keys = append(keys, "route")
+	}
+	if len(keys) == 0 && !reflect.DeepEqual(l.values(), before.values()) {
+		keys = append(keys, "the defaults of address") // what is not said in the file, and follows from another key
+	}
+	return keys
+}
+
+func changes[T any](fields []field[T], now, before *T) (keys []string) {
+	for _, f := range fields {
+		show := f.show
+		if f.raw != nil { // else a value that means nothing here is none
+			show = f.raw
+		}
+		if show(now) != show(before) {
+			keys = append(keys, f.name)
+		}
+	}
+	return keys
+}
+
+func sameRoutes(now, before []Route) bool {
+	if len(now) != len(before) {
+		return false
+	}
+	for i := range now {
+		n, b := &now[i], &before[i]
+		if n.Name != b.Name || !reflect.DeepEqual(n.Rule, b.Rule) || len(n.Listener.Changes(&b.Listener)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// values is the listener without what says where it stands in its file, and without its tables.
+func (l *Listener) values() Listener {
+	v := *l
+	v.lines, v.Line, v.Routes, v.TLS, v.Config = nil, 0, nil, nil, nil
+	return v
+}
+
+func (t *TLS) values() *TLS {
+	if t == nil {
+		return nil
+	}
+	v := *t
+	v.lines = nil
+	return &v
+}

@@ -1,0 +1,86 @@
+package host
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"bulkhead/csa"
+	"bulkhead/host/config"
+)
+
+// generation is one listener as one configuration has it: its server, and those of its routes.
+// A connection belongs to the generation that accepted it until it ends.
+type generation struct {
+	host    *Host
+	servers []*server // the listener's, and then those of its routes
+	// listener is as it was configured.
+	listener config.Listener
+	// socket is what it has listened on, and listens on unless it is retired.
+	socket *acceptor
+	// open counts the connections that are its own: accepted, on their way, and dialled.
+	open atomic.Int64
+	// retired says that no connection comes to it any more but those that wait for a
+	// place. It is closed when none is left.
+	retired atomic.Bool
+	removes bool       // its sockets end with it
+	over    *csa.Timer // old_for is over then; the home loop's
+	once    sync.Once
+}
+
+// join counts a connection. Any goroutine may call it.
+func (g *generation) join() { g.open.Add(1) }
+
+// leave is the end of one, after which nothing is done with the generation's servers on its
+// account. Any goroutine may call it.
+func (g *generation) leave() {
+	if g.open.Add(-1) == 0 && g.retired.Load() {
+		go g.host.end(g)
+	}
+}
+
+// tellToStop tells the handlers that they drain. It is not called on a loop.
+func (g *generation) tellToStop() {
+	for _, s := range g.servers {
+		s.tellToStop()
+	}
+}
+
+// state is what a host serves. It is replaced as a whole, and never changed.
+type state struct {
+	config      *config.Config
+	tenants     map[string]*tenant // also those that a configuration had and that are not over
+	generations []*generation      // of the configuration's listeners, in its order
+	retired     []*generation      // that are not over
+}
+
+// servers are those of the configuration's listeners and routes, in its order.
+func (n *state) servers() (all []*server) {
+	for _, g := range n.generations {
+		all = append(all, g.servers...)
+	}
+	return all
+}
+
+// each calls f for every server, of retired generations, too.
+func (n *state) each(f func(*server)) {
+	for _, list := range [][]*generation{n.generations, n.retired} {
+		for _, g := range list {
+			for _, s := range g.servers {
+				f(s)
+			}
+		}
+	}
+}
+
+// eachSocket calls f for every acceptor, also for those that are kept for a retired generation.
+func (n *state) eachSocket(f func(*acceptor)) {
+	seen := make(map[*acceptor]bool)
+	for _, list := range [][]*generation{n.generations, n.retired} {
+		for _, g := range list {
+			if k := g.socket; k != nil && !seen[k] {
+				seen[k] = true
+				f(k)
+			}
+		}
+	}
+}

@@ -1,0 +1,543 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host/config"
+)
+
+// errStopping is why there is no reload while a host drains, or stops.
+var errStopping = errors.New("reloading: the host stops; start it again with the new configuration")
+
+// Reload serves another configuration from now on. What is not changed by it is not touched:
+// sockets, what waits in their queues, instances, connections. Listeners are matched by name
+// and sockets by address, or, where that has port 0, by both. A listener of which any key has
+// changed, or the file of a plugin, gets handlers of its own for new connections; the
+// connections that it has go on with theirs, which are told to stop (csa_stop), for as long as
+// old_for says. The listeners and tenants that the configuration does not have drain likewise.
+// The plugins of listeners that are quarantined are tried again at once.
+//
+// Everything is loaded, started and opened beside what runs before anything is changed. With an
+// error, which is config.Errors where a line is to blame, nothing has changed.
+//
+// Reload may be called from any goroutine but a loop's, while Run serves, as often as wanted: it
+// waits until another Reload is over, or for ctx. It gives up when ctx is done, at the latest before it
+// changes anything. The configuration must not be changed afterwards.
+func (h *Host) Reload(ctx context.Context, cfg *config.Config) error {
+	if err := complete(cfg); err != nil {
+		return err
+	}
+	select {
+	case h.reloading <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("reloading: %w", context.Cause(ctx))
+	case <-h.closed:
+		return errStopping
+	}
+	defer func() { <-h.reloading }()
+	if h.draining.Load() || h.stopping.Load() {
+		return errStopping
+	}
+	if !h.running {
+		return errors.New("reloading: the host does not serve yet; call Run first")
+	}
+	p, err := h.plan(cfg)
+	if err != nil {
+		return err
+	}
+	return p.carryOut(ctx)
+}
+
+// plan is what a reload has to do.
+type plan struct {
+	*build
+	h        *Host
+	before   *state
+	added    []*tenant          // new ones
+	limits   []config.Tenant    // of tenants that have others
+	stacks   map[string]bool    // tenants whose instances get another stack
+	replaced []*generation      // by another of their listener
+	removed  []*generation      // with their listener
+	closed   map[*acceptor]bool // no listener is at their address any more
+	changes  [][]any            // for the log
+	same     int
+}
+
+// plan finds out what differs, and whether that can be had without a restart.
+func (h *Host) plan(cfg *config.Config) (*plan, error) {
+	before := h.now.Load()
+	p := &plan{h: h, before: before, closed: make(map[*acceptor]bool), stacks: make(map[string]bool), build: h.newBuild(cfg, maps.Clone(before.tenants))}
+	p.compareHost()
+	p.compareTenants()
+	if err := p.err(); err != nil {
+		p.drop()
+		return nil, err
+	}
+	p.compareListeners()
+	if err := p.err(); err != nil {
+		p.drop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// reloadable are the keys of [host] that a reload changes.
+var reloadable = []string{"grace", "drain", "connections", "handshakes", "pipes"}
+
+func (p *plan) compareHost() {
+	for _, key := range p.config.Host.Changes(&p.before.config.Host) {
+		if !slices.Contains(reloadable, key) {
+			p.errs = append(p.errs, &config.Error{
+				File: p.config.File, Line: max(p.config.Host.LineOf(key), 1),
+				What: fmt.Sprintf("[host] %s has changed, and a reload cannot change it", key), Mend: "put the old value back, or restart",
+			})
+		}
+	}
+}
+
+func (p *plan) compareTenants() {
+	for i := range p.config.Tenants {
+		c := &p.config.Tenants[i]
+		if known := p.tenants[c.Name]; known != nil {
+			keys := c.Changes(known.config())
+			if len(keys) == 0 {
+				continue
+			}
+			if _, err := dialPolicy(c); err != nil {
+				p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.LineOf("connect"), What: err.Error()})
+			}
+			p.limits = append(p.limits, *c)
+			p.stacks[c.Name] = slices.Contains(keys, "stack")
+			p.changes = append(p.changes, []any{"tenant", c.Name, "changed", strings.Join(keys, ", ")})
+			continue
+		}
+		t, err := p.h.newTenant(*c)
+		if err != nil {
+			p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.Line, What: err.Error()})
+			continue
+		}
+		p.tenants[c.Name] = t
+		p.added = append(p.added, t)
+		p.h.plugins.addTenant(t)
+	}
+}
+
+// socketKeys are those of a listener's keys that its sockets were opened with.
+var socketKeys = []string{"backlog", "receive_buffer", "send_buffer", "group", "interface", "source", "mode", "owner", "keepalive", "user_timeout", "notsent_lowat"}
+
+// compareListeners makes generations of those listeners that need one.
+func (p *plan) compareListeners() {
+	known := make(map[string]*generation)
+	for _, g := range p.before.generations {
+		known[g.servers[0].config.Name] = g
+	}
+	changes := make([][]string, len(p.config.Listeners))
+	free := make(map[*acceptor]bool)
+	for _, g := range p.before.generations {
+		free[g.socket] = true
+	}
+	sums := make(map[string][sha256.Size]byte)
+	for i := range p.config.Listeners {
+		l := &p.config.Listeners[i]
+		g := known[l.Name]
+		if g == nil {
+			continue
+		}
+		// What old_for is is looked up when it is needed.
+		changes[i] = slices.DeleteFunc(l.Changes(&g.listener), func(key string) bool { return key == "old_for" })
+		if len(changes[i]) == 0 {
+			changes[i] = p.changedFiles(g, l, sums)
+		}
+		if slices.ContainsFunc(g.servers, func(s *server) bool { return p.stacks[s.tenant.name] }) {
+			changes[i] = append(changes[i], "its tenant's stack")
+		}
+		if len(changes[i]) == 0 {
+			free[g.socket] = false
+		}
+	}
+	sockets := p.match(known, changes, free)
+	for i := range p.config.Listeners {
+		l := &p.config.Listeners[i]
+		g := known[l.Name]
+		delete(known, l.Name)
+		switch {
+		case g != nil && len(changes[i]) == 0:
+			p.keep(g)
+			p.same++
+			continue
+		case g != nil:
+			p.replaced = append(p.replaced, g)
+			p.changes = append(p.changes, []any{"listener", l.Name, "changed", strings.Join(changes[i], ", ")})
+		default:
+			p.changes = append(p.changes, []any{"listener", l.Name, "changed", "it is new"})
+		}
+		p.add(l, g, sockets[i])
+		p.checkSocket(l, sockets[i])
+	}
+	for _, g := range p.before.generations {
+		if known[g.servers[0].config.Name] == g {
+			p.removed = append(p.removed, g)
+			p.changes = append(p.changes, []any{"listener", g.servers[0].config.Name, "changed", "it is removed"})
+		}
+	}
+	for k, is := range free {
+		if is {
+			p.closed[k] = true
+		}
+	}
+}
+
+// match finds the sockets for listeners that get a new generation; nil: they open their own.
+func (p *plan) match(known map[string]*generation, changes [][]string, free map[*acceptor]bool) []*acceptor {
+	sockets := make([]*acceptor, len(p.config.Listeners))
+	at := func(l *config.Listener) listenAt { return listenAt{l.Address.Network, l.Address.Host} }
+	take := func(i int, k *acceptor) {
+		sockets[i] = k
+		free[k] = false
+	}
+	for i := range p.config.Listeners {
+		l := &p.config.Listeners[i]
+		if g := known[l.Name]; g != nil && len(changes[i]) > 0 && g.socket.by == at(l) {
+			take(i, g.socket)
+		}
+	}
+	for i := range p.config.Listeners {
+		l := &p.config.Listeners[i]
+		if sockets[i] != nil || known[l.Name] != nil && len(changes[i]) == 0 || strings.HasSuffix(l.Address.Host, ":0") {
+			continue
+		}
+		for _, g := range p.before.generations {
+			if free[g.socket] && g.socket.by == at(l) {
+				take(i, g.socket)
+				break
+			}
+		}
+	}
+	return sockets
+}
+
+// checkSocket finds what a socket that stays open cannot become.
+func (p *plan) checkSocket(l *config.Listener, k *acceptor) {
+	if k == nil {
+		return
+	}
+	var old *config.Listener
+	for _, g := range p.before.generations {
+		if g.socket == k {
+			old = &g.listener
+		}
+	}
+	for _, key := range l.Changes(old) {
+		shared := slices.Contains(socketKeys, key)
+		if k.udp {
+			// Its peers are the tenant's, and it has a socket for each loop, or one in all.
+			shared = shared || key == "tenant" || key == "instance" && (l.Instance == "listener") != (old.Instance == "listener")
+		}
+		if shared {
+			p.errs = append(p.errs, &config.Error{
+				File: p.config.File, Line: l.LineOf(key),
+				What: fmt.Sprintf("listener %q: %s has changed, and a reload cannot change it for a socket that stays open", l.Name, key),
+				Mend: "put the old value back, give the listener another address, or restart",
+			})
+		}
+	}
+}
+
+// changedFiles says of which of a generation's plugins the file is another one.
+func (p *plan) changedFiles(g *generation, l *config.Listener, sums map[string][sha256.Size]byte) (changed []string) {
+	for i, s := range g.servers {
+		now := l
+		if i > 0 {
+			now = &l.Routes[i-1].Listener
+		}
+		was, loaded := s.loadedSum()
+		if !loaded {
+			continue // it is loaded from what is there
+		}
+		sum, known := sums[s.config.Plugin]
+		if !known {
+			var err error
+			if _, sum, err = p.h.plugins.read(now); err != nil {
+				p.errs = append(p.errs, listenerError(p.config, now, "plugin", err))
+				continue
+			}
+			sums[s.config.Plugin] = sum
+		}
+		if sum != was {
+			changed = append(changed, "what "+s.config.Plugin+" holds")
+		}
+	}
+	return changed
+}
+
+// loadedSum is the SHA-256 of the plugin that the server's handlers are of, if it is loaded.
+func (s *server) loadedSum() (sum [sha256.Size]byte, loaded bool) {
+	if m := s.module.Load(); m != nil {
+		return m.key.sum, true
+	}
+	return sum, false
+}
+
+// carryOut does it, or nothing.
+func (p *plan) carryOut(ctx context.Context) error {
+	h := p.h
+	err := p.prepare(ctx)
+	if err == nil {
+		h.mu.Lock()
+		switch {
+		case h.draining.Load() || h.stopping.Load():
+			err = errStopping
+		case ctx.Err() != nil:
+			err = fmt.Errorf("reloading: %w", context.Cause(ctx))
+		default:
+			h.now.Store(p.state(slices.Concat(h.now.Load().retired, p.replaced, p.removed)))
+		}
+		h.mu.Unlock()
+	}
+	if err != nil {
+		p.drop()
+		return err
+	}
+	for _, g := range p.made {
+		if slices.Contains(p.opened, g.socket) {
+			g.sayListening()
+		}
+		g.socket.serve(g.servers[0])
+	}
+	for _, g := range slices.Concat(p.replaced, p.removed) {
+		g.retire(p.closed[g.socket], p.oldFor(g))
+	}
+	for _, g := range p.all {
+		for _, s := range g.servers {
+			if late, ok := s.crew.(*lateCrew); ok {
+				h.late.retryNow(late)
+			}
+		}
+	}
+	if err := h.setLimits(p.limits); err != nil {
+		h.log.Error("limits of tenants were not changed", "error", err) // plan has looked
+	}
+	h.setHost(p.config)
+	h.watchCertificates()
+	h.dropTenants()
+	for _, c := range p.changes {
+		h.log.Info("reloaded", c...)
+	}
+	h.log.Info("the new configuration is in force", "listeners_unchanged", p.same, "listeners_changed", len(p.replaced),
+		"listeners_removed", len(p.removed), "listeners_added", len(p.made)-len(p.replaced), "tenants_added", len(p.added), "tenants_changed", len(p.limits))
+	return nil
+}
+
+// prepare makes everything new, beside what runs.
+func (p *plan) prepare(ctx context.Context) error {
+	if slices.ContainsFunc(p.made, func(g *generation) bool { return slices.ContainsFunc(g.servers, (*server).wantsPlugin) }) {
+		if err := p.h.plugins.prepare(p.config); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func(){func() { p.load(false) }, p.front, p.build.open, p.begin} {
+		step()
+		if err := p.err(); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("reloading: %w", context.Cause(ctx))
+		}
+	}
+	for _, k := range p.opened {
+		if err := k.register(); err != nil {
+			return fmt.Errorf("reloading: listening on %s://%s: %w", k.by.network, k.addr, err)
+		}
+	}
+	return nil
+}
+
+func (s *server) wantsPlugin() bool {
+	return s.config.ServesItself() && s.host.native[s.config.Name] == nil
+}
+
+// drop lets go of what was made, of which nothing is in force.
+func (p *plan) drop() {
+	h := p.h
+	for _, k := range p.opened {
+		k.remove()
+	}
+	stopped := csa.HostStopped.Reason()
+	for _, g := range p.made {
+		h.closeConnections(g, stopped)
+	}
+	for _, g := range p.made {
+		g.once.Do(func() { h.close(g) })
+	}
+	for _, t := range p.added {
+		h.over(t)
+	}
+}
+
+// oldFor is for how long connections of a generation may go on that is retired: as its listener
+// is configured now, or was at last.
+func (p *plan) oldFor(g *generation) time.Duration {
+	for _, cfg := range []*config.Config{p.config, p.before.config} {
+		for i := range cfg.Listeners {
+			if l := &cfg.Listeners[i]; l.Name == g.listener.Name {
+				return l.OldFor
+			}
+		}
+	}
+	return 0
+}
+
+// retire has a generation end by itself, to which no new connection comes, and ends it when it has
+// been old for so long. remove says that its sockets are closed. It is not called on a loop.
+func (g *generation) retire(remove bool, oldFor time.Duration) {
+	g.join() // so that it does not end meanwhile
+	g.removes = remove
+	if remove {
+		g.socket.drain(false)
+	}
+	g.retired.Store(true)
+	for _, s := range g.servers {
+		s.Unpark() // it may have parked, and the one after it accepts
+	}
+	g.tellToStop()
+	front := g.servers[0]
+	front.home.Call(func() {
+		g.over = front.home.NewTimer(func() { go g.host.expire(g) })
+		g.over.Reset(oldFor)
+	})
+	g.leave()
+}
+
+// expire closes what is left of a generation whose time is over.
+func (h *Host) expire(g *generation) {
+	h.mu.Lock()
+	if h.stopping.Load() {
+		h.mu.Unlock()
+		return
+	}
+	h.ends.Add(1)
+	h.mu.Unlock()
+	defer h.ends.Done()
+	if open := g.open.Load(); open > 0 {
+		g.servers[0].log.Info("old_for is over: the connections that go on since before a reload are closed", "open", open)
+	}
+	if g.removes && !g.socket.udp {
+		g.socket.home.Call(g.socket.dropCallers)
+	}
+	for _, s := range g.servers {
+		s.upstreams.stop()
+	}
+	h.closeConnections(g, csa.OldFor.Reason())
+}
+
+// end closes a retired generation whose last connection is gone. It is not called on a loop.
+func (h *Host) end(g *generation) {
+	h.mu.Lock()
+	if h.stopping.Load() {
+		h.mu.Unlock()
+		return // shut closes it
+	}
+	h.ends.Add(1)
+	h.mu.Unlock()
+	g.once.Do(func() {
+		h.close(g)
+		h.mu.Lock()
+		now := *h.now.Load()
+		now.retired = slices.DeleteFunc(slices.Clone(now.retired), func(other *generation) bool { return other == g })
+		h.now.Store(&now)
+		h.mu.Unlock()
+	})
+	h.ends.Done()
+	select {
+	case h.reloading <- struct{}{}:
+		h.dropTenants()
+		<-h.reloading
+	case <-h.closed:
+	}
+}
+
+// close gives back what a generation has. No connection of it is left.
+func (h *Host) close(g *generation) {
+	if g.over != nil {
+		g.servers[0].home.Call(g.over.Stop)
+	}
+	if g.removes {
+		g.socket.remove()
+	}
+	for _, s := range g.servers {
+		s.upstreams.stop()
+		if s.router != nil {
+			s.home.Call(s.router.stop)
+		}
+	}
+	for _, s := range g.servers {
+		s.close()
+	}
+}
+
+// closeConnections closes those of a generation. It is not called on a loop.
+func (h *Host) closeConnections(g *generation, why csa.Reason) {
+	for _, l := range h.loops {
+		l.Call(func() {
+			l.Each(func(c *csa.CSA) {
+				if g.has(c) {
+					c.ShutdownMicroprocess(why)
+				}
+			})
+		})
+	}
+}
+
+// has reports whether a connection is the generation's own.
+func (g *generation) has(c *csa.CSA) bool {
+	switch of := c.Creator().(type) {
+	case *server:
+		return of.gen == g
+	case *upstream:
+		return of.s.gen == g
+	}
+	return false
+}
+
+// dropTenants gives back what tenants have that no configuration and no generation has any more.
+// No reload is made meanwhile.
+func (h *Host) dropTenants() {
+	h.mu.Lock()
+	if h.stopping.Load() {
+		h.mu.Unlock()
+		return // shut does
+	}
+	now := *h.now.Load()
+	used := make(map[*tenant]bool)
+	for _, c := range now.config.Tenants {
+		used[now.tenants[c.Name]] = true
+	}
+	now.each(func(s *server) { used[s.tenant] = true })
+	all := now.tenants
+	now.tenants = maps.Clone(all)
+	maps.DeleteFunc(now.tenants, func(_ string, t *tenant) bool { return !used[t] })
+	h.now.Store(&now)
+	h.mu.Unlock()
+	for name, t := range all {
+		if !used[t] {
+			h.over(t)
+			h.log.Info("a tenant that was removed is over", "tenant", name)
+		}
+	}
+}
+
+// over gives back what a tenant has that nothing serves any more.
+func (h *Host) over(t *tenant) {
+	h.plugins.dropTenant(t.name)
+	if err := t.close(); err != nil {
+		h.log.Error("a tenant was removed and does not end", "error", err)
+	}
+}
