@@ -11,6 +11,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 )
 
 // Half of a chat vanishes at once: each of the others is told of each that has gone, and is
@@ -18,7 +19,7 @@ import (
 // call on a loop and goes on in the background.
 func TestHalfOfAChatVanishes(t *testing.T) {
 	all := 900
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		all = 100
 	}
 	plugin, err := filepath.Abs("../examples/chat/chat.wasm")
@@ -42,7 +43,7 @@ instance = "listener"
 		lines *bufio.Reader
 		leave func()
 	}
-	deadline := time.Now().Add(2 * time.Minute) // which only a test that fails comes to
+	deadline := awaittest.Deadline() // of all of it
 	members := make([]member, all)
 	for n := range members {
 		c := hosttest.Dial(t, h.Addr("chat"))

@@ -15,6 +15,9 @@ import (
 // lost, an idle one costs little, and goroutines do not grow with them.
 func TestTenThousandConnections(t *testing.T) {
 	n := 10_000
+	if testing.Short() {
+		n = 3000
+	}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func restless() *w.Module {
 func TestMappingsAreBounded(t *testing.T) {
 	const most = 150
 	peers := 60_000
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		peers /= 10
 	}
 	clock := &selector.Manual{}

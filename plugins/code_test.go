@@ -12,6 +12,9 @@ import (
 // Native code is the tenant's memory, wherever it is from, and one that has no room for it
 // is told how much it takes.
 func TestCodeIsCharged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiling takes a second, and waits for nothing")
+	}
 	m := w.Echo()
 	m.Func("", "i:i", "", w.LocalGet(0), bytes.Repeat(w.Cat(w.LocalGet(0), w.I32Load8U(0), w.I32Add), 20_000))
 	large := m.Bytes()

@@ -22,6 +22,9 @@ func shipped(t testing.TB, file string) []byte {
 
 // The shipped handlers start and answer.
 func TestShippedHandlers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiling takes a second, and waits for nothing")
+	}
 	for file, talk := range map[string][2]string{
 		"echo/echo.wasm": {"hello", "hello"},
 		"chat/chat.wasm": {"ann\r\n/who\r\n", ""},
@@ -57,7 +60,7 @@ func TestShippedHandlers(t *testing.T) {
 
 // The shipped command is a real toolchain's: it uses most of WASI.
 func TestShippedCommand(t *testing.T) {
-	if underRace {
+	if underRace || testing.Short() {
 		t.Skip("compiling it takes too long")
 	}
 	noLeaks(t)
