@@ -1,12 +1,12 @@
-// Package egress decides whom a tenant's handlers may dial, finds the
-// addresses, and dials them.
+// Package egress decides whom a tenant's handlers may dial, and finds the
+// addresses. It dials nobody: package csa does.
 //
 //	policy, err := egress.Parse([]string{"db.internal:5432", "*.example.com:443", "10.0.0.0/8:443"})
-//	resolver := egress.Share(net.DefaultResolver)                            // one for the process
-//	dialer := &egress.Dialer{Resolver: resolver, Gates: []egress.Gate{ofProcess, ofTenant}} // one for each tenant
+//	resolver := egress.Share(net.DefaultResolver) // one for the process
 //
 //	target, err := egress.ParseTarget("tls://api.example.com:443") // a guest's words
-//	conn, err := dialer.Connect(ctx, policy, target)
+//	addresses, err := policy.Resolve(ctx, resolver, target)
+//	path, release, err := policy.Find(target) // of a unix socket
 //
 // Three rules hold whatever a guest asks for and whatever the DNS answers:
 //

@@ -38,13 +38,3 @@ func TestKinds(t *testing.T) {
 		t.Errorf("%v, %v, %v", Refused, NotFound, Kind(99))
 	}
 }
-
-func TestWorst(t *testing.T) {
-	all := attempts{syscall.ENETUNREACH, syscall.EACCES, syscall.ETIMEDOUT, syscall.ECONNREFUSED, syscall.EMFILE}
-	for _, want := range []Kind{Quota, Refused, Timeout, Denied, Unreachable} {
-		if got := worst(all); got != want {
-			t.Errorf("%v: %v, want %v", all, got, want)
-		}
-		all = all[:len(all)-1]
-	}
-}

@@ -68,7 +68,7 @@ func TestSwappedLinks(t *testing.T) {
 	})
 	var connected, denied int
 	for range 300 {
-		conn, err := new(Dialer).Connect(soon(t), p, target(t, "unix://"+path))
+		conn, err := connect(p, target(t, "unix://"+path))
 		switch {
 		case err == nil:
 			connected++
@@ -111,7 +111,7 @@ func TestPinsAreReleased(t *testing.T) {
 	before := held()
 	for range 10 {
 		for _, name := range []string{"a", "b", "none"} {
-			if conn, err := new(Dialer).Connect(soon(t), p, target(t, "unix://"+dir+"/open/"+name)); err == nil {
+			if conn, err := connect(p, target(t, "unix://"+dir+"/open/"+name)); err == nil {
 				conn.Close()
 			}
 		}
@@ -133,8 +133,7 @@ func TestPathsThatLeadNowhere(t *testing.T) {
 	defer syscall.Close(fd)
 	link(t, fmt.Sprintf("/proc/self/fd/%d", fd), dir+"/open/x")
 	p := policy(t, "unix://"+dir+"/open/*")
-	d := new(Dialer)
-	conn, err := d.Connect(soon(t), p, target(t, "unix://"+dir+"/open/x"))
+	conn, err := connect(p, target(t, "unix://"+dir+"/open/x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,14 +141,14 @@ func TestPathsThatLeadNowhere(t *testing.T) {
 	if err := os.Rename(dir+"/open/ghost", dir+"/shut/ghost"); err != nil {
 		t.Fatal(err)
 	}
-	if conn, err := d.Connect(soon(t), p, target(t, "unix://"+dir+"/open/x")); KindOf(err) != Denied {
+	if conn, err := connect(p, target(t, "unix://"+dir+"/open/x")); KindOf(err) != Denied {
 		t.Errorf("moved away: %v, %v", conn, err)
 	}
 	if err := os.Remove(dir + "/shut/ghost"); err != nil {
 		t.Fatal(err)
 	}
 	q := policy(t, "unix://"+dir+"/open/*", "unix://"+dir+"/shut/*") // "ghost (deleted)" is in it
-	if conn, err := d.Connect(soon(t), q, target(t, "unix://"+dir+"/open/x")); KindOf(err) != NotFound {
+	if conn, err := connect(q, target(t, "unix://"+dir+"/open/x")); KindOf(err) != NotFound {
 		t.Errorf("deleted: %v, %v", conn, err)
 	}
 }
@@ -196,7 +195,7 @@ func TestOtherMounts(t *testing.T) {
 		t.Skip("the other process's root cannot be seen:", err)
 	}
 	p := policy(t, "unix://"+dir+"/open/*")
-	if conn, err := new(Dialer).Connect(soon(t), p, target(t, "unix://"+dir+"/open/x")); err == nil {
+	if conn, err := connect(p, target(t, "unix://"+dir+"/open/x")); err == nil {
 		t.Errorf("connected to %s", conn.RemoteAddr())
 	}
 }

@@ -439,3 +439,19 @@ func TestCheckAsksNobody(t *testing.T) {
 		t.Errorf("a check that succeeds allocates %v times", n)
 	}
 }
+
+// A name that changes its mind: what is answered is what was checked, by one question each time.
+func TestRebinding(t *testing.T) {
+	p := policy(t, "a.example.com:80", "127.0.0.1:80")
+	r := &answers{each: [][]string{{"127.0.0.1"}, {"169.254.169.254"}, {"127.0.0.2"}}}
+	name := target(t, "tcp://a.example.com:80")
+	got, err := p.Resolve(t.Context(), r, name)
+	if err != nil || len(got) != 1 || got[0].String() != "127.0.0.1:80" || len(r.asked) != 1 {
+		t.Fatalf("%v, %v after the questions %q", got, err, r.asked)
+	}
+	for range 2 {
+		if got, err := p.Resolve(t.Context(), r, name); KindOf(err) != Denied || got != nil {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+}

@@ -1,12 +1,12 @@
 package egress
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -36,6 +36,53 @@ func link(t *testing.T, to, at string) {
 	}
 }
 
+// listen listens on address until the test ends, and greets who comes with it.
+func listen(t testing.TB, network, address string) net.Addr {
+	t.Helper()
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(c, address)
+			c.Close()
+		}
+	})
+	return ln.Addr()
+}
+
+func greeted(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	t.Cleanup(func() { conn.Close() })
+	buf := make([]byte, 200)
+	n, err := conn.Read(buf)
+	if err != nil || string(buf[:n]) != want+"\n" {
+		t.Errorf("greeted with %q, %v; want %q", buf[:n], err, want)
+	}
+}
+
+// connect connects to the unix socket that Find finds.
+func connect(p *Policy, t Target) (net.Conn, error) {
+	path, release, err := p.Find(t)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		err = cause(err)
+		return nil, fail(KindOf(err), t, "%w", err)
+	}
+	return conn, nil
+}
+
 func TestUnixSockets(t *testing.T) {
 	dir := folders(t)
 	open, shut := filepath.Join(dir, "open"), filepath.Join(dir, "shut")
@@ -54,8 +101,6 @@ func TestUnixSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := policy(t, "unix://"+open+"/*", "unix://"+shut+"/one", "unix://"+dir+"/alias/*")
-	process := gate(1)
-	d := &Dialer{Gates: []Gate{process}}
 	for path, want := range map[string]any{
 		open + "/a":            open + "/a",
 		open + "/to-a":         open + "/a",
@@ -77,7 +122,7 @@ func TestUnixSockets(t *testing.T) {
 		shut + "/one/x":        Denied,
 		open + "/a/x":          Denied,
 	} {
-		conn, err := d.Connect(soon(t), p, target(t, "unix://"+path))
+		conn, err := connect(p, target(t, "unix://"+path))
 		switch want := want.(type) {
 		case string:
 			if err != nil {
@@ -93,34 +138,8 @@ func TestUnixSockets(t *testing.T) {
 			}
 		}
 	}
-	if _, err := d.Connect(soon(t), p, target(t, "unix://"+open+"/to-shut")); !strings.Contains(fmt.Sprint(err), fmt.Sprintf("it leads to %q, which is not in the tenant's connect list; add %q to permit it", shut+"/db", "unix://"+shut+"/db")) {
+	if _, err := connect(p, target(t, "unix://"+open+"/to-shut")); !strings.Contains(fmt.Sprint(err), fmt.Sprintf("it leads to %q, which is not in the tenant's connect list; add %q to permit it", shut+"/db", "unix://"+shut+"/db")) {
 		t.Errorf("the mend is missing: %v", err)
-	}
-	if process.n.Load() != 0 {
-		t.Errorf("%d places are taken", process.n.Load())
-	}
-}
-
-func TestUnixTwoWays(t *testing.T) {
-	dir := folders(t)
-	path := dir + "/open/a"
-	listen(t, "unix", path)
-	p := policy(t, "unix://"+path)
-	conn, err := new(Dialer).DialUnix(soon(t), p, target(t, "unix://"+path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	greeted(t, conn, path)
-	if _, err := new(Dialer).DialUnix(soon(t), p, target(t, "tcp://127.0.0.1:80")); KindOf(err) != Invalid {
-		t.Error(err)
-	}
-	if _, err := new(Dialer).DialUnix(soon(t), nil, target(t, "unix://"+path)); KindOf(err) != Denied {
-		t.Error(err)
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := new(Dialer).DialUnix(gone, p, target(t, "unix://"+path)); KindOf(err) != Timeout {
-		t.Error(err)
 	}
 }
 
@@ -184,7 +203,7 @@ func TestUnixRefused(t *testing.T) {
 	defer pc.Close()
 	p := policy(t, "unix://"+dir+"/open/*")
 	for _, path := range []string{stale, gram} {
-		if _, err := new(Dialer).Connect(soon(t), p, target(t, "unix://"+path)); KindOf(err) != Refused {
+		if _, err := connect(p, target(t, "unix://"+path)); KindOf(err) != Refused {
 			t.Errorf("%s: %v, a %v error", path, err, KindOf(err))
 		}
 	}
@@ -194,7 +213,7 @@ func TestUnixRefused(t *testing.T) {
 		if err := os.Chmod(locked, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := new(Dialer).Connect(soon(t), p, target(t, "unix://"+locked)); KindOf(err) != Denied {
+		if _, err := connect(p, target(t, "unix://"+locked)); KindOf(err) != Denied {
 			t.Errorf("%v, a %v error", err, KindOf(err))
 		}
 	}
