@@ -58,16 +58,10 @@ func Splice(a, b *CSA) abi.Code {
 func (c *CSA) Spliced() bool { return c.relay != nil }
 
 // nobody is the handler of a connection that has none.
-type nobody struct{}
+type nobody struct{ Base }
 
-func (nobody) Open(*CSA)              {}
-func (nobody) Window(*CSA) []byte     { return nil }
-func (nobody) Data(*CSA, []byte) int  { return 0 }
-func (nobody) Writable(*CSA)          {}
-func (nobody) EOF(*CSA)               {}
-func (nobody) Timer(*CSA, int32)      {}
-func (nobody) Closed(*CSA, Reason)    {}
-func (nobody) Secured(*CSA, abi.Code) {}
+// EOF is for the relay to pass on.
+func (nobody) EOF(*CSA) {}
 
 // start begins to relay when the last events of both are over.
 func (r *relay) start() {

@@ -93,7 +93,7 @@ plugin = %q
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 		Native: map[string]host.Native{
 			"failing": func(*csa.Loop) csa.Handler {
-				return &failing{nativeEcho{make([]byte, 64<<10)}, make(map[*csa.CSA]string)}
+				return &failing{nativeEcho{window: make([]byte, 64<<10)}, make(map[*csa.CSA]string)}
 			},
 			"fine": newNativeEcho,
 		},

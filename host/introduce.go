@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"time"
 
-	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/host/proxy"
 )
@@ -22,6 +21,7 @@ type introduced struct {
 
 // introduction is the same for one connection, which it leads to its handler.
 type introduction struct {
+	csa.Base // a connection that has said nothing is a health check, mostly
 	*introduced
 	next csa.Handler
 }
@@ -65,20 +65,8 @@ func (i *introduction) refuse(c *csa.CSA, why string) {
 	c.ShutdownMicroprocess(csa.ProxyHeader.Because(csa.ProxyHeader.Info().Words + ", and " + why))
 }
 
-// EOF is the end of a connection that has said nothing: a health check, mostly.
-func (i *introduction) EOF(c *csa.CSA) { c.ProducerFinished() }
-
 // Timer is the end of its time.
 func (i *introduction) Timer(c *csa.CSA, _ int32) { i.refuse(c, "it does not come") }
-
-// Writable and the rest have nobody to tell.
-func (i *introduction) Writable(*csa.CSA) {}
-
-// Secured has nobody to tell.
-func (i *introduction) Secured(*csa.CSA, abi.Code) {}
-
-// Closed has nobody to tell.
-func (i *introduction) Closed(*csa.CSA, csa.Reason) {}
 
 // addressed is the handler of a connection whose addresses have been said by a header that was
 // read before it came to its loop; then next is.

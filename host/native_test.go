@@ -22,18 +22,15 @@ import (
 )
 
 // nativeEcho is a handler of an embedding program.
-type nativeEcho struct{ window []byte }
+type nativeEcho struct {
+	csa.Base
+	window []byte
+}
 
-func (h *nativeEcho) Open(*csa.CSA)                 {}
 func (h *nativeEcho) Window(*csa.CSA) []byte        { return h.window }
 func (h *nativeEcho) Data(c *csa.CSA, p []byte) int { n, _ := c.Send(p); return n }
-func (h *nativeEcho) Writable(*csa.CSA)             {}
-func (h *nativeEcho) Secured(*csa.CSA, abi.Code)    {}
-func (h *nativeEcho) EOF(c *csa.CSA)                { c.ProducerFinished() }
-func (h *nativeEcho) Timer(*csa.CSA, int32)         {}
-func (h *nativeEcho) Closed(*csa.CSA, csa.Reason)   {}
 
-func newNativeEcho(*csa.Loop) csa.Handler { return &nativeEcho{make([]byte, 64<<10)} }
+func newNativeEcho(*csa.Loop) csa.Handler { return &nativeEcho{window: make([]byte, 64<<10)} }
 
 // nativeConfig is what a program writes that has no file and no plugin.
 func nativeConfig(address config.Address) *config.Config {
@@ -53,7 +50,7 @@ func TestAConfigurationThatIsNotComplete(t *testing.T) {
 	for what, spoil := range map[string]func(*config.Config){
 		"is of tenant":         func(c *config.Config) { c.Tenants = nil },
 		"config.DefaultTenant": func(c *config.Config) { c.Tenants[0] = config.Tenant{Name: "acme"} },
-		"plugin":               func(c *config.Config) { c.Listeners[0].Name = "no native handler" },
+		"config.DefaultHost":   func(c *config.Config) { c.Listeners[0].Name = "no native handler" },
 	} {
 		cfg := nativeConfig(anyPort)
 		spoil(cfg)
@@ -61,7 +58,7 @@ func TestAConfigurationThatIsNotComplete(t *testing.T) {
 		if err == nil {
 			h.Close()
 			t.Errorf("accepted, though it lacks something: %s", what)
-		} else if what != "plugin" && !strings.Contains(err.Error(), what) {
+		} else if !strings.Contains(err.Error(), what) {
 			t.Errorf("%q does not speak of %q", err, what)
 		}
 	}
@@ -251,7 +248,7 @@ type endWitness struct {
 func (w *endWitness) Closed(_ *csa.CSA, r csa.Reason) { w.reasons <- r }
 
 func TestTheHandlerIsToldWhenTheHostStops(t *testing.T) {
-	w := &endWitness{nativeEcho{make([]byte, 4096)}, make(chan csa.Reason, 8)}
+	w := &endWitness{nativeEcho{window: make([]byte, 4096)}, make(chan csa.Reason, 8)}
 	cfg := nativeConfig(anyPort)
 	h := hosttest.ServeConfig(t, cfg, host.Options{
 		Native: map[string]host.Native{"echo": func(*csa.Loop) csa.Handler { return w }},

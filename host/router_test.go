@@ -174,7 +174,7 @@ func (h *nativeTeller) Data(c *csa.CSA, p []byte) int {
 func tellersOnClock(clock *selector.Manual) host.Options {
 	o := host.Options{Clock: clock, Native: make(map[string]host.Native)}
 	for _, name := range []string{"front/ssh", "front/http"} {
-		o.Native[name] = func(*csa.Loop) csa.Handler { return &nativeTeller{nativeEcho{make([]byte, 4096)}, name} }
+		o.Native[name] = func(*csa.Loop) csa.Handler { return &nativeTeller{nativeEcho{window: make([]byte, 4096)}, name} }
 	}
 	return o
 }

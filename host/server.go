@@ -151,7 +151,7 @@ func (s *server) wire(a crew.Arrival, h csa.Handler) {
 	case a.Local.IsValid():
 		handler = &addressed{Handler: handler, peer: a.Peer, local: a.Local}
 	case !a.Introduced && s.introduces(a.Peer):
-		handler = &introduction{&s.introduced[a.At], handler}
+		handler = &introduction{introduced: &s.introduced[a.At], next: handler}
 	}
 	_, err := s.host.loops[a.At].NewCSA(a.FD, a.Peer, csa.Wiring{
 		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.At, a.Source),

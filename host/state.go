@@ -25,6 +25,9 @@ func openState(cfg *config.Config) (*codestore.Store, error) {
 }
 
 func openStore(path string) (*codestore.Store, error) {
+	if path == "" {
+		return nil, errors.New("it names no folder; begin with config.DefaultHost")
+	}
 	if err := makeState(path); err != nil {
 		return nil, withMend(err)
 	}

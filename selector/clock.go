@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Clock is where a selector has the time from: the system's clock, or a
-// *Manual.
+// Clock is where a selector has the time from: the system's clock, a *Manual, or what a
+// program makes. Any goroutine may call its methods.
 type Clock interface {
 	// Now is a monotonic time in nanoseconds, with an arbitrary start.
 	Now() int64
@@ -15,9 +15,51 @@ type Clock interface {
 	// this clock: for those who wait and have no loop. stop withdraws it, and reports
 	// false when it was called already.
 	AfterFunc(d time.Duration, f func()) (stop func() bool)
+}
+
+// sleeper is a Clock that knows how a selector sleeps until a time.
+type sleeper interface {
 	// timeout is for how many nanoseconds s may sleep when its first timer is
 	// due at the given time; negative: until it is woken.
 	timeout(s *Selector, at int64) int64
+}
+
+// alarm is the sleeper for a Clock that is none: it has that wake its one selector.
+type alarm struct {
+	clock Clock
+	set   bool
+	at    int64
+	rang  atomic.Bool
+	stop  func() bool
+}
+
+func (a *alarm) timeout(s *Selector, at int64) int64 {
+	now := a.clock.Now()
+	if at <= now {
+		return 0
+	}
+	if a.set && a.at == at && !a.rang.Load() {
+		return -1
+	}
+	a.off()
+	a.set, a.at = true, at
+	a.rang.Store(false)
+	a.stop = a.clock.AfterFunc(time.Duration(at-now), func() {
+		a.rang.Store(true) // also when it is early, and has to be set again
+		s.wake()
+	})
+	if a.clock.Now() >= at { // it was moved on meanwhile
+		return 0
+	}
+	return -1
+}
+
+// off withdraws what was asked of the clock.
+func (a *alarm) off() {
+	if a.set {
+		a.set = false
+		a.stop()
+	}
 }
 
 // System is the system's monotonic clock. It is what a selector uses when it

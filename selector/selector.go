@@ -33,7 +33,8 @@ var ErrStopped = errors.New("selector: stopped")
 // Options are the settings of a Selector. The zero value is a good one.
 type Options struct {
 	// Clock tells the time for timers. Nil is the system's monotonic clock;
-	// tests pass a *[Manual].
+	// tests pass a *[Manual]. One that a program makes costs an AfterFunc each time the first
+	// timer is another.
 	Clock Clock
 }
 
@@ -42,6 +43,7 @@ type Options struct {
 type Selector struct {
 	poll   poller
 	clock  Clock
+	sleep  sleeper
 	now    int64
 	turn   uint64
 	slots  []slot
@@ -105,6 +107,10 @@ func New(o Options) (*Selector, error) {
 	s := &Selector{clock: o.Clock, done: make(chan struct{})}
 	if s.clock == nil {
 		s.clock = System
+	}
+	var ok bool
+	if s.sleep, ok = s.clock.(sleeper); !ok {
+		s.sleep = &alarm{clock: s.clock}
 	}
 	if err := s.poll.open(); err != nil {
 		return nil, fmt.Errorf("selector: making the readiness queue: %w", err)
@@ -270,7 +276,7 @@ func (s *Selector) wait() {
 		// descriptor; what came before is seen below.
 		s.sleeping.Store(true)
 		if at, ok := s.timers.next(); ok {
-			timeout = s.clock.timeout(s, at)
+			timeout = s.sleep.timeout(s, at)
 		}
 		if s.posts.Load() != nil || s.stopping.Load() {
 			timeout = 0
@@ -350,6 +356,9 @@ func (s *Selector) finish(mine *baton) bool {
 	}
 	if s.taken = s.lastPosts(); !s.runTaken(mine) {
 		return true
+	}
+	if a, ok := s.sleep.(*alarm); ok {
+		a.off()
 	}
 	s.closed.Store(true)
 	for s.wakers.Load() != 0 {

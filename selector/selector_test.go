@@ -713,3 +713,67 @@ func TestTurn(t *testing.T) {
 		t.Errorf("the turns are %d, %d and then %d", a, b, c)
 	}
 }
+
+// foreign is a Clock that is not of this package, and rings early at first.
+type foreign struct {
+	*Manual
+	early atomic.Int32
+	set   atomic.Int32
+}
+
+func (f *foreign) Now() int64 { return f.Manual.Now() }
+
+func (f *foreign) AfterFunc(d time.Duration, call func()) (stop func() bool) {
+	defer f.set.Add(1)
+	if f.early.Add(-1) >= 0 {
+		go call()
+		return func() bool { return false }
+	}
+	return f.Manual.AfterFunc(d, call)
+}
+
+// clockOnly hides what Manual has besides.
+type clockOnly struct{ Clock }
+
+// A program's own clock wakes the selector for its timers, also when it rings early, and nothing of it
+// is left set when the selector has stopped.
+func TestClockOfAProgram(t *testing.T) {
+	clock := &foreign{Manual: &Manual{}}
+	clock.early.Store(3)
+	s, err := New(Options{Clock: clockOnly{clock}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Run()
+	fired := make(chan int64, 10)
+	var first, second Timer
+	fire := expirer(func(*Timer) { fired <- clock.Now() })
+	s.Post(func() {
+		s.SetTimer(&second, fire, int64(2*time.Hour))
+		s.SetTimer(&first, fire, int64(time.Hour))
+	})
+	for clock.set.Load() < 4 { // three times early, and again
+		runtime.Gosched()
+	}
+	clock.Advance(time.Hour)
+	if at := <-fired; at != int64(time.Hour) {
+		t.Errorf("the first timer fired at %v", time.Duration(at))
+	}
+	clock.Advance(time.Hour)
+	if at := <-fired; at != int64(2*time.Hour) {
+		t.Errorf("the second timer fired at %v", time.Duration(at))
+	}
+	var last Timer
+	set := clock.set.Load()
+	s.Post(func() { s.SetTimer(&last, fire, int64(9*time.Hour)) })
+	for clock.set.Load() == set {
+		runtime.Gosched()
+	}
+	s.Stop()
+	<-s.Done()
+	clock.mu.Lock()
+	defer clock.mu.Unlock()
+	if n := len(clock.calls); n != 0 {
+		t.Errorf("%d calls are still asked of the clock", n)
+	}
+}

@@ -240,16 +240,22 @@ func lineOf(lines map[string]int, key string, table int) int {
 // with Line 0, and else every problem found in it. There is no Config then.
 func Load(path string) (*Config, error) { return load(path, false) }
 
+// LoadNative is Load for a program that serves listeners of these names by itself (host.Options.Native).
+// They need no plugin.
+func LoadNative(path string, listeners ...string) (*Config, error) {
+	return load(path, false, listeners...)
+}
+
 // LoadToRun is Load for a host that is to serve the other listeners when a plugin's file is
 // not there, or cannot be read, which is no error then, unless there are no others.
 func LoadToRun(path string) (*Config, error) { return load(path, true) }
 
-func load(path string, pluginsLater bool) (*Config, error) {
+func load(path string, pluginsLater bool, native ...string) (*Config, error) {
 	src, err := readFile(path)
 	if err != nil {
 		return nil, Errors{{File: path, What: fmt.Sprintf("cannot read the configuration: %s", reason(err)), Mend: "give the path of a TOML file that this user may read"}}
 	}
-	return parse(path, src, filepath.Dir(path), pluginsLater)
+	return parse(path, src, filepath.Dir(path), pluginsLater, native...)
 }
 
 // Parse reads src, a configuration file of at most 1 MiB. name stands in the
@@ -261,13 +267,13 @@ func Parse(name string, src []byte, dir string) (*Config, error) {
 	return parse(name, src, dir, false)
 }
 
-func parse(name string, src []byte, dir string, pluginsLater bool) (*Config, error) {
+func parse(name string, src []byte, dir string, pluginsLater bool, native ...string) (*Config, error) {
 	base, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, Errors{{File: name, What: fmt.Sprintf("cannot tell which folder %s is: %v", quote(dir), err), Mend: "start from a folder that exists"}}
 	}
 	d := newDecoder(name, base, src)
-	d.pluginsLater = pluginsLater
+	d.pluginsLater, d.native = pluginsLater, native
 	c := d.decode(src)
 	if d.plugins == 0 {
 		d.errs = append(d.errs, d.absent[:min(len(d.absent), max(0, maxErrors-len(d.errs)))]...)

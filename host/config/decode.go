@@ -28,7 +28,8 @@ type decoder struct {
 	// pluginsLater has plugins that cannot be read be absent, which is no error if there are
 	// others.
 	pluginsLater bool
-	plugins      int // that can be read
+	native       []string // listeners that need no plugin
+	plugins      int      // that can be read
 	absent       Errors
 }
 
@@ -131,6 +132,9 @@ func readTable[T any](d *decoder, t *T, fields []field[T], m map[string]any, n *
 		// A key that was only misspelt has been reported, under its own name.
 		_, given := m[f.name]
 		if _, other := m[f.instead]; other && f.instead != "" {
+			continue
+		}
+		if name, _ := m["name"].(string); f.name == "plugin" && slices.Contains(d.native, name) {
 			continue
 		}
 		if f.required != "" && !given && !meant[f.name] {

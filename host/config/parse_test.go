@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -365,5 +367,28 @@ func TestLoad(t *testing.T) {
 	}
 	if got := c.Listeners[0].Plugin; !filepath.IsAbs(got) || filepath.Base(got) != "echo.wasm" || c.File != "bulkhead.toml" {
 		t.Errorf("plugin %s, file %s", got, c.File)
+	}
+}
+
+// A listener that a program serves by itself needs no plugin, and others do.
+func TestLoadNative(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bulkhead.toml")
+	text := "[tenant.acme]\n"
+	for _, name := range []string{"mine", "theirs"} {
+		text += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"unix:///run/%s\"\n", name, name)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := LoadNative(path, "mine", "theirs")
+	if err != nil || len(cfg.Listeners) != 2 || cfg.Listeners[0].Plugin != "" || !cfg.Listeners[0].ServesItself() {
+		t.Fatalf("%v, %v", cfg, err)
+	}
+	var all Errors
+	if _, err := LoadNative(path, "mine"); !errors.As(err, &all) || len(all) != 1 || all[0].Line != 6 || !strings.Contains(all[0].Error(), "has no plugin") {
+		t.Errorf("the other listener: %v", err)
+	}
+	if _, err := Load(path); !errors.As(err, &all) || len(all) != 2 {
+		t.Errorf("for run: %v", err)
 	}
 }

@@ -25,6 +25,15 @@ func (d *decoder) newHost() Host {
 	return h
 }
 
+// DefaultHost gives the settings of a host of which a file in the folder dir says nothing, for programs that
+// make a Config themselves. State is the folder "state" in dir; it is needed where there are plugins.
+func DefaultHost(dir string) Host {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return (&decoder{dir: dir}).newHost()
+}
+
 var hostFields = []field[Host]{
 	intField("loops", 0, 1024, "one per CPU", func(h *Host) *int { return &h.Loops }).is(columns{reload: restart}),
 	{

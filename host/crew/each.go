@@ -147,9 +147,10 @@ func (e *each) Peer(at int) csa.Handler { return e.lazy[at] }
 
 // lazyHandler is the handler of a loop's connections that have no instance yet.
 type lazyHandler struct {
-	each *each
-	at   int
-	pool *plugins.Pool // nil: there is no snapshot
+	csa.Base // TLS that the guest has not asked for is up before the connection comes here
+	each     *each
+	at       int
+	pool     *plugins.Pool // nil: there is no snapshot
 }
 
 var _ csa.Handler = (*lazyHandler)(nil)
@@ -177,16 +178,6 @@ func (d *lazyHandler) Window(c *csa.CSA) []byte {
 	return i.Window(c)
 }
 
-// Data is never called, as nothing is read without a window.
-func (d *lazyHandler) Data(*csa.CSA, []byte) int { return 0 }
-
-// Writable has nobody to tell.
-func (d *lazyHandler) Writable(*csa.CSA) {}
-
-// Secured has nobody to tell: TLS that the guest has not asked for is up before the
-// connection comes here.
-func (d *lazyHandler) Secured(*csa.CSA, abi.Code) {}
-
 // EOF is the end of a connection that has sent nothing. Some protocols answer that.
 func (d *lazyHandler) EOF(c *csa.CSA) {
 	switch {
@@ -202,12 +193,6 @@ func (d *lazyHandler) EOF(c *csa.CSA) {
 		}
 	}
 }
-
-// Timer has nobody to tell.
-func (d *lazyHandler) Timer(*csa.CSA, int32) {}
-
-// Closed has nobody to tell.
-func (d *lazyHandler) Closed(*csa.CSA, csa.Reason) {}
 
 // The tags of connections that wait for an instance. One that has an instance has a
 // handle for a tag, which is positive.
