@@ -61,20 +61,20 @@ type plan struct {
 	*build
 	h        *Host
 	before   *state
-	added    []*tenant          // new ones
-	limits   []config.Tenant    // of tenants that have others
-	stacks   map[string]bool    // tenants whose instances get another stack
-	replaced []*generation      // by another of their listener
-	removed  []*generation      // with their listener
-	closed   map[*acceptor]bool // no listener is at their address any more
-	changes  [][]any            // for the log
+	added    []*tenant           // new ones
+	limits   []config.Tenant     // of tenants that have others
+	rebuilt  map[string][]string // the keys of tenants that their instances have from their start
+	replaced []*generation       // by another of their listener
+	removed  []*generation       // with their listener
+	closed   map[*acceptor]bool  // no listener is at their address any more
+	changes  [][]any             // for the log
 	same     int
 }
 
 // plan finds out what differs, and whether that can be had without a restart.
 func (h *Host) plan(cfg *config.Config) (*plan, error) {
 	before := h.now.Load()
-	p := &plan{h: h, before: before, closed: make(map[*acceptor]bool), stacks: make(map[string]bool), build: h.newBuild(cfg, maps.Clone(before.tenants))}
+	p := &plan{h: h, before: before, closed: make(map[*acceptor]bool), rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants))}
 	p.compareHost()
 	p.compareTenants()
 	if err := p.err(); err != nil {
@@ -89,12 +89,9 @@ func (h *Host) plan(cfg *config.Config) (*plan, error) {
 	return p, nil
 }
 
-// reloadable are the keys of [host] that a reload changes.
-var reloadable = []string{"grace", "drain", "connections", "handshakes", "pipes"}
-
 func (p *plan) compareHost() {
 	for _, key := range p.config.Host.Changes(&p.before.config.Host) {
-		if !slices.Contains(reloadable, key) {
+		if p.config.Host.Reload(key) == config.Restart {
 			p.errs = append(p.errs, &config.Error{
 				File: p.config.File, Line: max(p.config.Host.LineOf(key), 1),
 				What: fmt.Sprintf("[host] %s has changed, and a reload cannot change it", key), Mend: "put the old value back, or restart",
@@ -115,7 +112,7 @@ func (p *plan) compareTenants() {
 				p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.LineOf("connect"), What: err.Error()})
 			}
 			p.limits = append(p.limits, *c)
-			p.stacks[c.Name] = slices.Contains(keys, "stack")
+			p.rebuilt[c.Name] = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return c.Reload(key) == config.InPlace })
 			p.changes = append(p.changes, []any{"tenant", c.Name, "changed", strings.Join(keys, ", ")})
 			continue
 		}
@@ -129,9 +126,6 @@ func (p *plan) compareTenants() {
 		p.h.plugins.addTenant(t)
 	}
 }
-
-// socketKeys are those of a listener's keys that its sockets were opened with.
-var socketKeys = []string{"backlog", "receive_buffer", "send_buffer", "group", "interface", "source", "mode", "owner", "keepalive", "user_timeout", "notsent_lowat"}
 
 // compareListeners makes generations of those listeners that need one.
 func (p *plan) compareListeners() {
@@ -151,13 +145,17 @@ func (p *plan) compareListeners() {
 		if g == nil {
 			continue
 		}
-		// What old_for is is looked up when it is needed.
-		changes[i] = slices.DeleteFunc(l.Changes(&g.listener), func(key string) bool { return key == "old_for" })
+		// What changes in place is looked up when it is needed.
+		changes[i] = slices.DeleteFunc(l.Changes(&g.listener), func(key string) bool { return l.Reload(key) == config.InPlace })
 		if len(changes[i]) == 0 {
 			changes[i] = p.changedFiles(g, l, sums)
 		}
-		if slices.ContainsFunc(g.servers, func(s *server) bool { return p.stacks[s.tenant.name] }) {
-			changes[i] = append(changes[i], "its tenant's stack")
+		for _, s := range g.servers {
+			for _, key := range p.rebuilt[s.tenant.name] {
+				if said := "its tenant's " + key; !slices.Contains(changes[i], said) {
+					changes[i] = append(changes[i], said)
+				}
+			}
 		}
 		if len(changes[i]) == 0 {
 			free[g.socket] = false
@@ -236,7 +234,7 @@ func (p *plan) checkSocket(l *config.Listener, k *acceptor) {
 		}
 	}
 	for _, key := range l.Changes(old) {
-		shared := slices.Contains(socketKeys, key)
+		shared := l.Reload(key) == config.NewSocket
 		if k.udp {
 			// Its peers are the tenant's, and it has a socket for each loop, or one in all.
 			shared = shared || key == "tenant" || key == "instance" && (l.Instance == "listener") != (old.Instance == "listener")

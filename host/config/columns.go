@@ -19,8 +19,8 @@ type columns struct {
 	when *condition
 	// of says whose a listener's key is.
 	of owner
-	// reload is what a new value does when the file is read again.
-	reload reload
+	// reload is what a new value does when a reload brings it.
+	reload Reload
 	// note explains the value to the reader of WriteLimits.
 	note string
 	// table is how a key that is a table is written; "": it is none.
@@ -110,22 +110,42 @@ const (
 	ofService        // whoever serves the connections: a route has it, too
 )
 
-// reload is what a new value of a key does when the file is read again.
-type reload byte
+// Reload is what a new value of a key does when a reload brings it.
+type Reload byte
 
 const (
-	// inPlace: it holds for what is begun from then on, and nothing has to be made anew.
-	inPlace reload = iota + 1
-	// newGeneration: connections that come from then on have new instances, and those that
-	// are there keep theirs.
-	newGeneration
-	// newSocket: the socket is opened anew.
-	newSocket
-	// newListener: it is another listener, and the one before is gone.
-	newListener
-	// restart: it holds when the process starts again.
-	restart
+	// InPlace: it holds for what is begun from then on, and nothing has to be made anew.
+	InPlace Reload = iota + 1
+	// NewGeneration: connections that come from then on have handlers of their own, and those
+	// that are there go on with theirs.
+	NewGeneration
+	// NewSocket: it cannot be had for a socket that stays open, and otherwise is NewGeneration.
+	NewSocket
+	// NewListener: it is another listener, and the one before is gone.
+	NewListener
+	// Restart: it holds when the process starts again.
+	Restart
 )
+
+// Reload says what a new value of the key of [host] does. It is Restart where there is no such key.
+func (h *Host) Reload(key string) Reload { return reloadOf(hostFields, key, Restart) }
+
+// Reload says what a new value of the tenant's key does; NewGeneration means that of each of
+// its listeners, and holds where there is no such key.
+func (t *Tenant) Reload(key string) Reload { return reloadOf(tenantFields, key, NewGeneration) }
+
+// Reload says what a new value of the listener's key does. It is NewGeneration where there is no
+// such key.
+func (l *Listener) Reload(key string) Reload { return reloadOf(listenerFields, key, NewGeneration) }
+
+func reloadOf[T any](fields []field[T], key string, unknown Reload) Reload {
+	for i := range fields {
+		if fields[i].name == key {
+			return fields[i].reload
+		}
+	}
+	return unknown
+}
 
 // setDefaults gives t what the rows say, of those rows that say something.
 func setDefaults[T any](t *T, fields []field[T]) {

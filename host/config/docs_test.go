@@ -164,6 +164,44 @@ func TestDocs(t *testing.T) {
 	checkDocs(t, "[[listener.route]]", sections["[[listener.route]]"], own, &Route{})
 }
 
+// What a reload does with each key is listed.
+func TestDocsOfReload(t *testing.T) {
+	text, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := func(table string, keys []string) {
+		t.Helper()
+		if row := "\n| of `" + table + "`: `" + strings.Join(keys, "`, `") + "` | "; !strings.Contains(string(text), row) {
+			t.Errorf("%s does not have%s", docs, row)
+		}
+	}
+	listed("[host]", keysThat(hostFields, InPlace))
+	listed("[host]", keysThat(hostFields, Restart))
+	listed("[tenant.NAME]", keysThat(tenantFields, InPlace))
+	listed("[tenant.NAME]", keysThat(tenantFields, NewGeneration))
+	listed("[[listener]]", keysThat(listenerFields, NewListener))
+	listed("[[listener]]", keysThat(listenerFields, NewSocket))
+	listed("[[listener]]", keysThat(listenerFields, InPlace))
+	for _, n := range []int{
+		len(keysThat(hostFields, NewGeneration)), len(keysThat(hostFields, NewSocket)), len(keysThat(hostFields, NewListener)),
+		len(keysThat(tenantFields, NewSocket)), len(keysThat(tenantFields, NewListener)), len(keysThat(tenantFields, Restart)), len(keysThat(listenerFields, Restart)),
+	} {
+		if n > 0 {
+			t.Error("some keys do on a reload what those of their table did not do yet; list them, too")
+		}
+	}
+}
+
+func keysThat[T any](fields []field[T], do Reload) (keys []string) {
+	for _, f := range fields {
+		if f.reload == do {
+			keys = append(keys, f.name)
+		}
+	}
+	return keys
+}
+
 // The keys that a route has from its listener are listed.
 func TestDocsOfSharedKeys(t *testing.T) {
 	text, err := os.ReadFile(docs)

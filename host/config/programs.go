@@ -21,7 +21,7 @@ var (
 			l.Args = v.texts(func(string) bool { return true })
 		},
 		show: func(l *Listener) string { return tomlList(l.Args) },
-	}.is(columns{when: programs, of: ofService, reload: newGeneration})
+	}.is(columns{when: programs, of: ofService, reload: NewGeneration})
 
 	envField = field[Listener]{
 		name: "env",
@@ -30,7 +30,7 @@ var (
 			l.Env = v.texts(func(s string) bool { return strings.IndexByte(s, '=') > 0 })
 		},
 		show: func(l *Listener) string { return tomlList(l.Env) },
-	}.is(columns{when: programs, of: ofService, reload: newGeneration})
+	}.is(columns{when: programs, of: ofService, reload: NewGeneration})
 
 	folderField = field[Listener]{
 		name: "folder",
@@ -42,7 +42,7 @@ var (
 			}
 			return tomlString(l.Folder)
 		},
-	}.is(columns{when: programs, of: ofService, reload: newGeneration})
+	}.is(columns{when: programs, of: ofService, reload: NewGeneration})
 )
 
 // texts gives the value as a list of texts that a program can be given.

@@ -139,8 +139,24 @@ func TestColumns(t *testing.T) {
 		if f.on != streams|udp && strings.HasPrefix(f.on.String(), "another") {
 			t.Errorf("there are no words for the sockets of %s", f.name)
 		}
-		if f.of == ofService && (f.reload == newSocket || f.reload == newListener) {
-			t.Errorf("%s is there for routes, which have no socket of their own to be opened anew", f.name)
+		if (f.of == ofSocket) != (f.reload == NewSocket) {
+			t.Errorf("the row of %s says of one that it is the socket's, and of the other not: whose it is, and what a reload does", f.name)
+		}
+	}
+}
+
+// What a reload does with a key is what its row says, and the careful answer where there is none.
+func TestReloadOfKeys(t *testing.T) {
+	c := mustParse(t, least)
+	h, tenant, l := &c.Host, &c.Tenants[0], &c.Listeners[0]
+	for key, got := range map[string][2]Reload{
+		"drain": {h.Reload("drain"), InPlace}, "loops": {h.Reload("loops"), Restart}, "none of host": {h.Reload("none"), Restart},
+		"memory": {tenant.Reload("memory"), InPlace}, "stack": {tenant.Reload("stack"), NewGeneration}, "none of tenant": {tenant.Reload("none"), NewGeneration},
+		"name": {l.Reload("name"), NewListener}, "backlog": {l.Reload("backlog"), NewSocket}, "old_for": {l.Reload("old_for"), InPlace},
+		"plugin": {l.Reload("plugin"), NewGeneration}, "none of listener": {l.Reload("none"), NewGeneration},
+	} {
+		if got[0] != got[1] {
+			t.Errorf("a reload with another %s does %d, want %d", key, got[0], got[1])
 		}
 	}
 }

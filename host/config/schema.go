@@ -35,22 +35,22 @@ func DefaultHost(dir string) Host {
 }
 
 var hostFields = []field[Host]{
-	intField("loops", 0, 1024, "one per CPU", func(h *Host) *int { return &h.Loops }).is(columns{reload: restart}),
+	intField("loops", 0, 1024, "one per CPU", func(h *Host) *int { return &h.Loops }).is(columns{reload: Restart}),
 	{
 		name: "state",
 		want: "the path of a folder, which need not exist yet",
 		read: readState,
 		show: func(h *Host) string { return tomlString(h.State) },
 
-		columns: columns{reload: restart},
+		columns: columns{reload: Restart},
 	},
-	durationField("grace", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Grace }).is(columns{reload: inPlace}),
-	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }).is(columns{deflt: "10s", reload: inPlace}),
-	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }).is(columns{reload: inPlace}),
-	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }).is(columns{deflt: 4096, reload: inPlace}),
-	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }).is(columns{deflt: 1024, reload: inPlace}),
-	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: restart}),
-	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: inPlace}),
+	durationField("grace", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Grace }).is(columns{reload: InPlace}),
+	durationField("drain", 0, time.Hour, time.Millisecond, "", "10s", func(h *Host) *time.Duration { return &h.Drain }).is(columns{deflt: "10s", reload: InPlace}),
+	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }).is(columns{reload: InPlace}),
+	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }).is(columns{deflt: 4096, reload: InPlace}),
+	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }).is(columns{deflt: 1024, reload: InPlace}),
+	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: Restart}),
+	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: Restart}),
 }
 
 // maxConnections bounds every count of connections.
@@ -74,28 +74,28 @@ func DefaultTenant(name string) Tenant {
 }
 
 var tenantFields = []field[Tenant]{
-	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }).is(columns{deflt: "256MiB", reload: inPlace}),
-	numberField("cpu", 0.01, 1024, func(t *Tenant) *float64 { return &t.CPU }).is(columns{deflt: 1, reload: inPlace, note: "cores"}),
-	sizeField("stack", 64*kib, 64*mib, "4MiB", func(t *Tenant) *int { return &t.Stack }).is(columns{deflt: "4MiB", reload: inPlace, note: "of one call"}),
-	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }).is(columns{reload: inPlace}),
-	intField("mappings", 0, maxMappings, "its share", func(t *Tenant) *int { return &t.Mappings }).is(columns{reload: inPlace}),
-	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }).is(columns{deflt: 100_000, reload: inPlace}),
-	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).is(columns{deflt: 200, reload: inPlace, note: "a second"}),
-	rateField("log_bytes", kib, gib, "64KiB/s", func(t *Tenant) *int64 { return &t.LogBytes }).is(columns{deflt: "128KiB/s", reload: inPlace, note: "as they stand in the log"}),
-	intField("connections", 1, maxConnections, "", func(t *Tenant) *int { return &t.Connections }).is(columns{deflt: 1000, reload: inPlace}),
-	numberField("accept_rate", 0.1, 1_000_000, func(t *Tenant) *float64 { return &t.AcceptRate }).is(columns{deflt: 200, reload: inPlace, note: "connections a second"}),
-	rateField("bandwidth", kib, 1024*gib, "10MiB/s", func(t *Tenant) *int64 { return &t.Bandwidth }).is(columns{deflt: "64MiB/s", reload: inPlace, note: "each way"}),
+	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }).is(columns{deflt: "256MiB", reload: InPlace}),
+	numberField("cpu", 0.01, 1024, func(t *Tenant) *float64 { return &t.CPU }).is(columns{deflt: 1, reload: InPlace, note: "cores"}),
+	sizeField("stack", 64*kib, 64*mib, "4MiB", func(t *Tenant) *int { return &t.Stack }).is(columns{deflt: "4MiB", reload: NewGeneration, note: "of one call"}),
+	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }).is(columns{reload: InPlace}),
+	intField("mappings", 0, maxMappings, "its share", func(t *Tenant) *int { return &t.Mappings }).is(columns{reload: InPlace}),
+	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }).is(columns{deflt: 100_000, reload: InPlace}),
+	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).is(columns{deflt: 200, reload: InPlace, note: "a second"}),
+	rateField("log_bytes", kib, gib, "64KiB/s", func(t *Tenant) *int64 { return &t.LogBytes }).is(columns{deflt: "128KiB/s", reload: InPlace, note: "as they stand in the log"}),
+	intField("connections", 1, maxConnections, "", func(t *Tenant) *int { return &t.Connections }).is(columns{deflt: 1000, reload: InPlace}),
+	numberField("accept_rate", 0.1, 1_000_000, func(t *Tenant) *float64 { return &t.AcceptRate }).is(columns{deflt: 200, reload: InPlace, note: "connections a second"}),
+	rateField("bandwidth", kib, 1024*gib, "10MiB/s", func(t *Tenant) *int64 { return &t.Bandwidth }).is(columns{deflt: "64MiB/s", reload: InPlace, note: "each way"}),
 	{
 		name: "connect",
 		want: `a list of at most 256 of HOST:PORT, NETWORK/BITS:PORT and unix:///PATH, like ["db.example.com:5432", "10.0.0.0/8:443"]`,
 		read: readConnect,
 		show: func(t *Tenant) string { return tomlList(t.Connect) },
 
-		columns: columns{reload: inPlace},
+		columns: columns{reload: InPlace},
 	},
-	intField("dials", 1, maxConnections, "", func(t *Tenant) *int { return &t.Dials }).is(columns{deflt: 64, reload: inPlace, note: "under way at once"}),
-	intField("handshakes", 1, maxConnections, "", func(t *Tenant) *int { return &t.Handshakes }).is(columns{deflt: 1000, reload: inPlace, note: "under way at once"}),
-	intField("upstreams", 1, maxConnections, "", func(t *Tenant) *int { return &t.Upstreams }).is(columns{deflt: 1000, reload: inPlace, note: "dialled connections"}),
+	intField("dials", 1, maxConnections, "", func(t *Tenant) *int { return &t.Dials }).is(columns{deflt: 64, reload: InPlace, note: "under way at once"}),
+	intField("handshakes", 1, maxConnections, "", func(t *Tenant) *int { return &t.Handshakes }).is(columns{deflt: 1000, reload: InPlace, note: "under way at once"}),
+	intField("upstreams", 1, maxConnections, "", func(t *Tenant) *int { return &t.Upstreams }).is(columns{deflt: 1000, reload: InPlace, note: "dialled connections"}),
 }
 
 // DefaultListener gives the settings of a listener of which a file says
@@ -131,7 +131,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 		},
 		show: func(l *Listener) string { return tomlString(l.Name) },
 
-		columns: columns{of: ofListener, reload: newListener},
+		columns: columns{of: ofListener, reload: NewListener},
 	},
 	{
 		name:     "tenant",
@@ -148,7 +148,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 		},
 		show: func(l *Listener) string { return tomlString(l.Tenant) },
 
-		columns: columns{of: ofService, reload: newGeneration},
+		columns: columns{of: ofService, reload: NewGeneration},
 	},
 	{
 		name:     "address",
@@ -166,7 +166,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 		},
 		show: func(l *Listener) string { return tomlString(l.Address.String()) },
 
-		columns: columns{of: ofSocket, reload: newSocket},
+		columns: columns{of: ofSocket, reload: NewSocket},
 	},
 	{
 		name:     "plugin",
@@ -181,7 +181,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 			return tomlString(l.Plugin)
 		},
 
-		columns: columns{of: ofService, reload: newGeneration},
+		columns: columns{of: ofService, reload: NewGeneration},
 	},
 	{
 		name: "plugin_sha256",
@@ -202,11 +202,11 @@ var listenerFields = listenerKeys([]field[Listener]{
 			return tomlString(l.PluginSHA256)
 		},
 
-		columns: columns{of: ofService, reload: inPlace},
+		columns: columns{of: ofService, reload: NewGeneration},
 	},
-	choiceField("instance", []string{"connection", "loop", "listener"}, func(l *Listener) *string { return &l.Instance }).is(columns{deflt: "connection", of: ofService, reload: newGeneration}),
-	choiceField("shape", []string{"events", "stdio"}, func(l *Listener) *string { return &l.Shape }).is(columns{deflt: "events", of: ofService, reload: newGeneration}),
-	boolField("snapshot", func(l *Listener) *bool { return &l.Snapshot }).is(columns{deflt: true, when: copies, of: ofService, reload: newGeneration}),
+	choiceField("instance", []string{"connection", "loop", "listener"}, func(l *Listener) *string { return &l.Instance }).is(columns{deflt: "connection", of: ofService, reload: NewGeneration}),
+	choiceField("shape", []string{"events", "stdio"}, func(l *Listener) *string { return &l.Shape }).is(columns{deflt: "events", of: ofService, reload: NewGeneration}),
+	boolField("snapshot", func(l *Listener) *bool { return &l.Snapshot }).is(columns{deflt: true, when: copies, of: ofService, reload: NewGeneration}),
 	argsField, envField, folderField,
 	{
 		name: "proxy_from",
@@ -224,26 +224,26 @@ var listenerFields = listenerKeys([]field[Listener]{
 		},
 		show: func(l *Listener) string { return tomlList(l.ProxyFrom) },
 
-		columns: columns{of: ofListener, reload: inPlace},
+		columns: columns{of: ofListener, reload: NewGeneration},
 	},
-	intField("per_source", 0, maxConnections, "no bound", func(l *Listener) *int { return &l.PerSource }).is(columns{of: ofListener, reload: inPlace, note: "connections of one address; 0: no bound"}),
-	numberField("per_source_rate", 0, 1_000_000, func(l *Listener) *float64 { return &l.PerSourceRate }).is(columns{of: ofListener, reload: inPlace, note: "new ones a second; 0: no bound"}),
-	intField("per_source_prefix", 1, 128, "", func(l *Listener) *int { return &l.PerSourcePrefix }).is(columns{deflt: 64, of: ofListener, reload: inPlace, note: "bits of an IPv6 address"}),
-	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }).is(columns{deflt: "5m", overUDP: formatDuration(DatagramIdleTimeout), of: ofService, reload: inPlace}),
-	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }).is(columns{deflt: "1m", on: streams, of: ofService, reload: inPlace}),
-	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }).is(columns{deflt: "1m", on: streams, of: ofService, reload: inPlace}),
-	rateField("min_rate", 0, mib, "100B/s", func(l *Listener) *int64 { return &l.MinRate }).is(columns{deflt: "100B/s", on: streams, of: ofService, reload: inPlace, note: "while the peer owes something; 0B/s: none"}),
-	durationField("lifetime", time.Second, 8760*time.Hour, time.Millisecond, "no limit", "24h", func(l *Listener) *time.Duration { return &l.Lifetime }).is(columns{deflt: "24h", of: ofService, reload: inPlace}),
-	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }).is(columns{deflt: "10s", of: ofService, reload: inPlace}),
-	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).is(columns{deflt: "1s", of: ofService, reload: inPlace, note: "of CPU time"}),
-	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }).is(columns{deflt: "10s", of: ofService, reload: inPlace}),
-	durationField("old_for", 0, 720*time.Hour, time.Millisecond, "", "1h", func(l *Listener) *time.Duration { return &l.OldFor }).is(columns{deflt: "1h", of: ofListener, reload: inPlace}),
-	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }).is(columns{deflt: "64KiB", of: ofService, reload: inPlace}),
-	intField("waiting_datagrams", 1, 65535, "", func(l *Listener) *int { return &l.WaitingDatagrams }).is(columns{deflt: 1024, on: udp, of: ofSocket, reload: inPlace, note: "of one peer, while its handler takes none"}),
-	sizeField("waiting_bytes", 4*kib, 8*mib, "1MiB", func(l *Listener) *int { return &l.WaitingBytes }).is(columns{deflt: "1MiB", on: udp, of: ofSocket, reload: inPlace, note: "of one peer, while its handler takes none"}),
-	sizeField("receive_buffer", 4*kib, 64*mib, "1MiB", func(l *Listener) *int { return &l.ReceiveBuffer }).is(columns{deflt: "1MiB", on: udp, of: ofSocket, reload: inPlace, note: "the kernel may hold less"}),
-	sizeField("send_buffer", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).is(columns{overUDP: formatSize(DatagramSendBuffer), on: tcp | udp, of: ofSocket, reload: inPlace, note: "0B: the kernel's own"}),
-	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Groups.Addresses }).is(columns{on: udp, of: ofSocket, reload: newSocket}).with(func(f *field[Listener]) {
+	intField("per_source", 0, maxConnections, "no bound", func(l *Listener) *int { return &l.PerSource }).is(columns{of: ofListener, reload: NewGeneration, note: "connections of one address; 0: no bound"}),
+	numberField("per_source_rate", 0, 1_000_000, func(l *Listener) *float64 { return &l.PerSourceRate }).is(columns{of: ofListener, reload: NewGeneration, note: "new ones a second; 0: no bound"}),
+	intField("per_source_prefix", 1, 128, "", func(l *Listener) *int { return &l.PerSourcePrefix }).is(columns{deflt: 64, of: ofListener, reload: NewGeneration, note: "bits of an IPv6 address"}),
+	durationField("idle_timeout", 10*time.Millisecond, 720*time.Hour, time.Millisecond, "", "5m", func(l *Listener) *time.Duration { return &l.IdleTimeout }).is(columns{deflt: "5m", overUDP: formatDuration(DatagramIdleTimeout), of: ofService, reload: NewGeneration}),
+	durationField("first_byte_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.FirstByteTimeout }).is(columns{deflt: "1m", on: streams, of: ofService, reload: NewGeneration}),
+	durationField("write_timeout", 10*time.Millisecond, time.Hour, time.Millisecond, "none but min_rate and idle_timeout", "1m", func(l *Listener) *time.Duration { return &l.WriteTimeout }).is(columns{deflt: "1m", on: streams, of: ofService, reload: NewGeneration}),
+	rateField("min_rate", 0, mib, "100B/s", func(l *Listener) *int64 { return &l.MinRate }).is(columns{deflt: "100B/s", on: streams, of: ofService, reload: NewGeneration, note: "while the peer owes something; 0B/s: none"}),
+	durationField("lifetime", time.Second, 8760*time.Hour, time.Millisecond, "no limit", "24h", func(l *Listener) *time.Duration { return &l.Lifetime }).is(columns{deflt: "24h", of: ofService, reload: NewGeneration}),
+	durationField("connect_timeout", time.Millisecond, time.Hour, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.ConnectTimeout }).is(columns{deflt: "10s", of: ofService, reload: NewGeneration}),
+	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).is(columns{deflt: "1s", of: ofService, reload: NewGeneration, note: "of CPU time"}),
+	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }).is(columns{deflt: "10s", of: ofService, reload: NewGeneration}),
+	durationField("old_for", 0, 720*time.Hour, time.Millisecond, "", "1h", func(l *Listener) *time.Duration { return &l.OldFor }).is(columns{deflt: "1h", of: ofListener, reload: InPlace}),
+	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }).is(columns{deflt: "64KiB", of: ofService, reload: NewGeneration}),
+	intField("waiting_datagrams", 1, 65535, "", func(l *Listener) *int { return &l.WaitingDatagrams }).is(columns{deflt: 1024, on: udp, of: ofListener, reload: NewGeneration, note: "of one peer, while its handler takes none"}),
+	sizeField("waiting_bytes", 4*kib, 8*mib, "1MiB", func(l *Listener) *int { return &l.WaitingBytes }).is(columns{deflt: "1MiB", on: udp, of: ofListener, reload: NewGeneration, note: "of one peer, while its handler takes none"}),
+	sizeField("receive_buffer", 4*kib, 64*mib, "1MiB", func(l *Listener) *int { return &l.ReceiveBuffer }).is(columns{deflt: "1MiB", on: udp, of: ofSocket, reload: NewSocket, note: "the kernel may hold less"}),
+	sizeField("send_buffer", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.SendBuffer }).is(columns{overUDP: formatSize(DatagramSendBuffer), on: tcp | udp, of: ofSocket, reload: NewSocket, note: "0B: the kernel's own"}),
+	addressesField("group", `a list of up to 64 multicast addresses, like ["239.255.255.250", "ff02::fb"]`, netip.Addr.IsMulticast, "is no multicast address", func(l *Listener) *[]netip.Addr { return &l.Groups.Addresses }).is(columns{on: udp, of: ofSocket, reload: NewSocket}).with(func(f *field[Listener]) {
 		show := f.show
 		f.show = func(l *Listener) string {
 			if len(l.Groups.Addresses) == 0 {
@@ -271,18 +271,18 @@ var listenerFields = listenerKeys([]field[Listener]{
 			return tomlString(l.Groups.Interface)
 		},
 
-		columns: columns{on: udp, when: hasGroup, of: ofSocket, reload: newSocket},
+		columns: columns{on: udp, when: hasGroup, of: ofSocket, reload: NewSocket},
 	},
-	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Groups.Sources }).is(columns{on: udp, when: hasGroup, of: ofSocket, reload: newSocket}),
-	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }).is(columns{deflt: "close", of: ofService, reload: inPlace}),
-	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).is(columns{deflt: 4096, on: streams, of: ofSocket, reload: inPlace, note: "the kernel may make it shorter"}),
+	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Groups.Sources }).is(columns{on: udp, when: hasGroup, of: ofSocket, reload: NewSocket}),
+	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }).is(columns{deflt: "close", of: ofService, reload: NewGeneration}),
+	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).is(columns{deflt: 4096, on: streams, of: ofSocket, reload: NewSocket, note: "the kernel may make it shorter"}),
 	{
 		name: "mode",
 		want: `octal digits in quotes from "0000" to "0777", like "0660"`,
 		read: readMode,
 		show: func(l *Listener) string { return tomlString(fmt.Sprintf("%04o", l.Mode.Perm())) },
 
-		columns: columns{deflt: "0600", on: unixFile, of: ofSocket, reload: inPlace},
+		columns: columns{deflt: "0600", on: unixFile, of: ofSocket, reload: NewSocket},
 	},
 	{
 		name: "owner",
@@ -303,27 +303,27 @@ var listenerFields = listenerKeys([]field[Listener]{
 			return tomlString(l.Owner)
 		},
 
-		columns: columns{on: unixFile, of: ofSocket, reload: inPlace},
+		columns: columns{on: unixFile, of: ofSocket, reload: NewSocket},
 	},
-	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).is(columns{deflt: "15s", on: tcp, of: ofSocket, reload: inPlace}),
-	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).is(columns{deflt: "30s", on: tcp, of: ofSocket, reload: inPlace}),
-	sizeField("notsent_lowat", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.NotSent }).is(columns{deflt: "256KiB", on: tcp, of: ofSocket, reload: inPlace, note: "0B: the kernel's default"}),
+	durationField("keepalive", time.Second, 2*time.Hour, time.Second, "the kernel's default", "15s", func(l *Listener) *time.Duration { return &l.Keepalive }).is(columns{deflt: "15s", on: tcp, of: ofSocket, reload: NewSocket}),
+	durationField("user_timeout", time.Second, time.Hour, time.Millisecond, "the kernel's default", "30s", func(l *Listener) *time.Duration { return &l.UserTimeout }).is(columns{deflt: "30s", on: tcp, of: ofSocket, reload: NewSocket}),
+	sizeField("notsent_lowat", 0, 64*mib, "256KiB", func(l *Listener) *int { return &l.NotSent }).is(columns{deflt: "256KiB", on: tcp, of: ofSocket, reload: NewSocket, note: "0B: the kernel's default"}),
 	{
 		name: "route",
 		want: "tables [[listener.route]]",
 		read: func(*Listener, *value) {},           // when the listener's own keys have been read
 		show: func(*Listener) string { return "" }, // tables of their own
 
-		columns: columns{on: streams, of: ofListener, reload: inPlace, table: "[[listener.route]]"},
+		columns: columns{on: streams, of: ofListener, reload: NewGeneration, table: "[[listener.route]]"},
 	},
-	durationField("route_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.RouteTimeout }).is(columns{deflt: "10s", on: streams, when: hasRoutes, of: ofListener, reload: inPlace}),
+	durationField("route_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.RouteTimeout }).is(columns{deflt: "10s", on: streams, when: hasRoutes, of: ofListener, reload: NewGeneration}),
 	{
 		name: "tls",
 		want: "a table [listener.tls] with cert and key",
 		read: readTLS,
 		show: func(*Listener) string { return "" }, // a table of its own
 
-		columns: columns{on: streams, of: ofListener, reload: inPlace, table: "[listener.tls]"},
+		columns: columns{on: streams, of: ofListener, reload: NewGeneration, table: "[listener.tls]"},
 	},
 	{
 		name: "config",
@@ -333,7 +333,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 			return fmt.Sprintf("# [listener.config] is %d bytes as JSON, of at most %s", len(l.Config), formatSize(maxGuestConfig))
 		},
 
-		columns: columns{deflt: map[string]any{}, of: ofService, reload: newGeneration, table: "[listener.config]"},
+		columns: columns{deflt: map[string]any{}, of: ofService, reload: NewGeneration, table: "[listener.config]"},
 	},
 })
 
