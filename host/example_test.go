@@ -15,6 +15,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/host/logqueue"
 	"bulkhead/selector"
 )
 
@@ -144,4 +145,26 @@ func ExampleOptions_clock() {
 	_, err = c.Read(make([]byte, 1))
 	fmt.Println(err, time.Since(began) >= 100*time.Millisecond)
 	// Output: EOF true
+}
+
+// A log that leaves out lines, as that of package logqueue does, is counted beside the rest.
+func ExampleOptions_logLost() {
+	var log strings.Builder
+	queue := logqueue.New(&log, logqueue.Options{Lines: 1, Bytes: 1}) // no line has room
+	cfg := nativeConfig(anyPort)
+	h, err := host.New(cfg, host.Options{
+		Log:     queue.Logger(),
+		LogLost: func() int64 { return queue.Stats().LeftOut },
+		Native:  map[string]host.Native{"echo": newShout},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	before := h.Stats().LogLost
+	queue.Logger().Info("a line")
+	fmt.Println(h.Stats().LogLost - before)
+	h.Close()
+	queue.Close(time.Second)
+	// Output: 1
 }

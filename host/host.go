@@ -37,6 +37,9 @@ type Options struct {
 	// reads the log holds up all tenants. Package host/logqueue has a logger that does not
 	// wait, before any io.Writer; slog's own handlers do.
 	Log *slog.Logger
+	// LogLost is how many lines that were given to Log it has left out since it began, for Stats. Any goroutine
+	// may call it. Nil: that is not known.
+	LogLost func() int64
 	// Loading, when it is done, has New give up: compilers are stopped, nothing more is
 	// loaded, and New returns its error. It means nothing to Run. Nil: New comes to its end.
 	Loading context.Context
@@ -87,6 +90,7 @@ type Native func(l *csa.Loop) csa.Handler
 // Host is a running configuration. Make one with New, serve with Run.
 type Host struct {
 	log         *slog.Logger
+	logLost     func() int64 // nil: that is not known
 	clock       selector.Clock
 	loops       []*loops.Loop
 	native      map[string]Native
@@ -191,6 +195,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	h := &Host{
 		log:       o.Log,
+		logLost:   o.LogLost,
 		native:    o.Native,
 		roots:     o.RootCAs,
 		idle:      make(chan struct{}),

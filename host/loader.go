@@ -415,19 +415,6 @@ func (p *loader) close() {
 	}
 }
 
-// end ends the runtime of a tenant that has gone, and returns when it has ended. The tenant's providers are
-// closed, and nothing of it is being loaded.
-func (p *loader) end(tenant string) {
-	p.mu.Lock()
-	r := p.runtimes[tenant]
-	delete(p.runtimes, tenant)
-	p.mu.Unlock()
-	if r != nil {
-		r.Close()
-		<-r.Done()
-	}
-}
-
 // Guests is what the guests of the server are told and held to.
 func (s *server) Guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	l := guestListener(&s.config, s.tenant.config().Stack, onTrap)

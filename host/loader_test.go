@@ -113,7 +113,7 @@ func TestModulesAreLetGo(t *testing.T) {
 			before = now
 		}
 	}
-	k.end("acme")
+	k.dropTenant("acme")
 	if held := k.tenant.held(); len(held) > 0 {
 		t.Errorf("the tenant holds %v when its runtime has ended", held)
 	}

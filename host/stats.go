@@ -13,6 +13,8 @@ type Stats struct {
 	Connections int `metric:"bulkhead_connections"`
 	// HostBugs are panics of the host's own that were caught; the log has their stacks.
 	HostBugs int64 `metric:"bulkhead_host_bugs_total"`
+	// LogLost are lines of the host's log that were left out, as Options.LogLost says; 0 without.
+	LogLost int64 `metric:"bulkhead_log_lines_lost_total"`
 	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
 	// notice of one connection. Nobody else on that loop was served meanwhile.
 	LongestEvent time.Duration `metric:"bulkhead_longest_event_seconds"`
@@ -116,6 +118,9 @@ type ListenerStats struct {
 func (h *Host) Stats() Stats {
 	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.number(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(),
 		Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit()}
+	if h.logLost != nil {
+		st.LogLost = h.logLost()
+	}
 	for _, l := range h.loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 		st.LostEvents += l.LostEvents()

@@ -44,7 +44,7 @@ are left out and counted.`,
 			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
 			defer stop.over()
 			h, err := host.New(cfg, host.Options{
-				Log: queue.Logger(), Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
+				Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
 			})
 			if err != nil {
 				if stop.ctx.Err() != nil {
