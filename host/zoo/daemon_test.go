@@ -136,7 +136,7 @@ type daemon struct {
 }
 
 // startDaemon starts one, with env beside the environment.
-func startDaemon(t *testing.T, toml string, env ...string) *daemon {
+func startDaemon(t testing.TB, toml string, env ...string) *daemon {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("it reads /proc")

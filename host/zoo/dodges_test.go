@@ -290,7 +290,9 @@ func TestNoDodgeIsFree(t *testing.T) {
 	}
 }
 
-func oneAfterAnother(t *testing.T, all []dodge) {
+// startDodged starts a host with a neighbour and some dodgers, dodge0 and so on.
+func startDodged(t testing.TB, all []dodge) *daemon {
+	t.Helper()
 	l := newLineup(t, 2)
 	for i, d := range all {
 		path := filepath.Join(l.dir, fmt.Sprintf("dodge%d.wasm", i))
@@ -322,6 +324,11 @@ plugin = %q
 	}
 	daemon := startDaemon(t, l.toml.String(), daemonQuiet+"=1")
 	daemon.settles(t)
+	return daemon
+}
+
+func oneAfterAnother(t *testing.T, all []dodge) {
+	daemon := startDodged(t, all)
 	for i, d := range all {
 		t.Run(d.name, func(t *testing.T) {
 			daemon.watch(t, fmt.Sprintf("dodge%d", i), &d)
@@ -379,7 +386,7 @@ func (d *dodge) goOn(addr string, stop <-chan struct{}) {
 }
 
 // settles waits until the daemon has loaded its plugins, or has nothing else to do.
-func (d *daemon) settles(t *testing.T) {
+func (d *daemon) settles(t testing.TB) {
 	hosttest.Eventually(t, "the daemon has nothing to do", func() bool {
 		before := d.holds(t, "time").Processor
 		time.Sleep(30 * time.Millisecond)
