@@ -13,6 +13,7 @@ import (
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/proxy"
+	"bulkhead/internal/cputime"
 	"bulkhead/plugins"
 )
 
@@ -126,6 +127,10 @@ func cutProxy(address string) (rest string, version int, ok bool) {
 	return "", 0, false
 }
 
+// mostFinding is the most that is booked for finding out where a target is, in nanoseconds, where that
+// has waited for an answer and gone on on another thread.
+const mostFinding = int64(200 * time.Microsecond)
+
 // lookUp finds the addresses, off the loop.
 func (d *dialling) lookUp() {
 	u := d.u
@@ -133,8 +138,12 @@ func (d *dialling) lookUp() {
 	d.stop = stop
 	u.lookups.Go(func() {
 		defer stop()
+		watch := cputime.Stopwatch{Most: mostFinding}
+		watch.Start()
 		to, err := d.find(ctx)
+		u.s.tenant.Book(watch.Elapsed() + cputime.Wake()) // of this goroutine's thread
 		posted := d.ask.Loop.Post(func() {
+			d.ask.Loop.Charge(u.s.tenant)
 			switch {
 			case d.over:
 				d.free()
@@ -198,7 +207,10 @@ func (d *dialling) connect(to []csa.Address) {
 // last thing of its event.
 func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 	if fd < 0 {
-		d.ask.Loop.Event(func() { d.failed(r) })
+		d.ask.Loop.Event(func() {
+			d.ask.Loop.Charge(d.u.s.tenant)
+			d.failed(r)
+		})
 		return
 	}
 	d.finish()

@@ -195,6 +195,17 @@ func dodges() []dodge {
 					w.I32Const(0), w.I32Const(256), w.I32Const(1), w.I32Const(512), w.Call(poll), w.Drop, w.Br(0)))
 			return m.Bytes()
 		}},
+		{name: "dials that are refused", conns: 4, client: talk("!"), tenant: "memory = \"64MiB\"\nconnect = [\"127.0.0.1:1\", \"localhost:1\"]", guest: func() []byte {
+			return storm(func(m *w.Module, f []w.Func) []byte {
+				const numeric, named = "tcp://127.0.0.1:1", "tcp://localhost:1"
+				m.Data(40_000, numeric)
+				m.Data(41_000, named)
+				m.Func("csa_closed", "ii:", "")
+				return repeat(4,
+					w.I32Const(40_000), w.I32Const(int32(len(numeric))), w.Call(f[0]), w.Drop,
+					w.I32Const(41_000), w.I32Const(int32(len(named))), w.Call(f[0]), w.Drop)
+			}, imported{"connect", "ii:i"})
+		}},
 		{name: "bytes that come one by one", conns: 4, guest: sink, client: pelt(func(net.Conn) []byte { return []byte("x") })},
 		{name: "programs at the end of their input", conns: 4, dials: true, listener: `shape = "stdio"`, client: unheard, guest: func() []byte {
 			m := w.New()

@@ -70,8 +70,11 @@ func refusedMemory(t host.TenantStats, _ host.ListenerStats) int64 { return t.Me
 // growers want more than there is.
 var growers = []animal{
 	{
-		name:  "instances that grow, for the mappings that takes",
-		guest: func() []byte { return echo(just(w.I32Const(1), w.MemoryGrow, w.Drop)).Bytes() },
+		name: "instances that grow, for the mappings that takes",
+		// It writes to so much that it does not go to sleep, which would give its mappings back.
+		guest: func() []byte {
+			return echo(just(w.I32Const(1), w.MemoryGrow, w.Drop, w.I32Const(21_000), w.I32Const(7), w.I32Const(40_000), w.MemoryFill)).Bytes()
+		},
 		// 11 are taken by what all of the tenant's instances share; two that have grown want four.
 		tenant: "mappings = 14\nmemory = \"16MiB\"", modes: ownOnly,
 		counted: func(t host.TenantStats, _ host.ListenerStats) int64 { return t.MappingsRefused },
