@@ -84,6 +84,31 @@ func TestSleep(t *testing.T) {
 	}
 }
 
+// Going to sleep and waking up are the tenant's time, which nobody else has asked for.
+func TestSleepIsBooked(t *testing.T) {
+	g := newPooled(t, counts().Bytes(), listener())
+	cpu := newGate()
+	g.r.options.CPU = cpu
+	a := g.get()
+	g.say(a, 1, 6, 8, 2)
+	before := cpu.booked.Load()
+	g.lieDown(a)
+	asleep := cpu.booked.Load()
+	if asleep == before {
+		t.Error("nothing is booked for going to sleep")
+	}
+	g.l.on(func() {
+		if err := g.p.rouse(a); err != nil {
+			t.Error(err)
+		}
+	})
+	if cpu.booked.Load() == asleep {
+		t.Error("nothing is booked for waking up")
+	}
+	g.l.on(func() { a.Close() })
+	g.l.on(g.p.Close)
+}
+
 // Who is in the middle of something, or has more than the changes of some pages, stays
 // awake; and what is used again in time is left alone.
 func TestNoSleep(t *testing.T) {
