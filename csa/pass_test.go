@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 )
 
@@ -111,20 +112,22 @@ func TestLoopsArePassedOnAtAnyTime(t *testing.T) {
 	if testing.Short() {
 		seeds = 40
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	passed := 0
+	var passed atomic.Int64
+	handlers := uint64(0)
 	asTheyPlease(t, seeds, func(w *whim) Handler {
+		handlers++
+		rng := rand.New(rand.NewPCG(handlers, 2)) // its own, which its loop uses from here on
 		often := 1 + rng.IntN(8)
 		return &passer{inner: w, passes: func() bool {
 			yes := rng.IntN(often) == 0
 			if yes {
-				passed++
+				passed.Add(1)
 			}
 			return yes
 		}}
 	})
-	if passed < 5*seeds {
-		t.Errorf("loops were passed on %d times only", passed)
+	if n := passed.Load(); n < 5*int64(seeds) {
+		t.Errorf("loops were passed on %d times only", n)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/awaittest"
 )
 
 // goodClient talks to the daemon all along and fails the test when it is not
@@ -39,7 +40,7 @@ func startGoodClient(t *testing.T, addr string) *goodClient {
 			default:
 			}
 			began := time.Now()
-			_ = conn.SetDeadline(began.Add(20 * time.Second))
+			_ = conn.SetDeadline(awaittest.Deadline())
 			if _, err := conn.Write(msg); err != nil {
 				t.Errorf("the good client: %v", err)
 				return

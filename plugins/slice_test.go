@@ -23,9 +23,9 @@ func (s *sliceTimes) Slice(ns int64) {
 	s.sum += ns
 }
 
-// toucher writes one byte to each page of 64 MiB.
+// toucher writes one byte to each page of 192 MiB, so that a watchdog that has to wait for a core comes in between.
 func toucher() *w.Module {
-	const bytes = 64 << 20
+	const bytes = 192 << 20
 	m := w.New()
 	m.Memory(bytes/65536, bytes/65536)
 	m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, 4096)))
@@ -37,7 +37,7 @@ func toucher() *w.Module {
 }
 
 // A slice is bounded by time and not by fuel alone: a guest that was quick gets fuel for
-// 16,000 pages, and the first touch of a page takes microseconds.
+// 48,000 pages, and the first touch of a page takes microseconds.
 func TestASliceEndsInTime(t *testing.T) {
 	if underRace {
 		t.Skip("the watchdog is an ordinary goroutine under the race detector")
@@ -55,7 +55,7 @@ func TestASliceEndsInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		i.exec.use.next = mostFuel
-		i.exec.use.grant(mostFuel)
+		i.exec.use.grant(3 * mostFuel) // for all of its pages
 		f := &fake{}
 		h := open(i, f)
 		if used := i.data(h, f, 1); used != 1 {
