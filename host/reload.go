@@ -320,8 +320,10 @@ func (p *plan) carryOut(ctx context.Context) error {
 			}
 		}
 	}
-	if err := h.setLimits(p.limits); err != nil {
-		h.log.Error("limits of tenants were not changed", "error", err) // plan has looked
+	if len(p.limits) > 0 {
+		if err := h.setLimits(p.limits); err != nil {
+			h.log.Error("limits of tenants were not changed", "error", err) // plan has looked
+		}
 	}
 	h.setHost(p.config)
 	h.watchCertificates()

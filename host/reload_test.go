@@ -629,3 +629,52 @@ func TestCloseDuringReload(t *testing.T) {
 		nothingLeft(t, h)
 	}
 }
+
+// A reload that changes one of a thousand tenants, each with a listener and a plugin of its own.
+func BenchmarkReload(b *testing.B) {
+	const tenants = 1000
+	dir := b.TempDir()
+	of := func(changed string) *config.Config {
+		var toml strings.Builder
+		fmt.Fprintf(&toml, "[host]\nstate = %q\nloops = 2\n", hosttest.State())
+		for n := range tenants {
+			more, name := "", fmt.Sprintf("t%d", n)
+			if n == tenants/2 {
+				more = changed
+			}
+			fmt.Fprintf(&toml, "[tenant.%s]\n%s", name, strings.Replace(listenerOf(name, "a.wasm", more), "acme", name, 1))
+		}
+		path := filepath.Join(dir, "host.toml")
+		if err := os.WriteFile(path, []byte(toml.String()), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		cfg, err := config.Load(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return cfg
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.wasm"), tally('a').Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	both := []*config.Config{of(""), of("event_timeout = \"2s\"")}
+	h, err := host.New(both[0], host.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- h.Run(context.Background()) }()
+	defer func() {
+		h.Close()
+		<-done
+	}()
+	for h.Reload(b.Context(), both[0]) != nil { // until it serves
+		time.Sleep(time.Millisecond)
+	}
+	for n := 1; b.Loop(); n++ {
+		if err := h.Reload(b.Context(), both[n%2]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(h.Stats().LongestEvent)/1e6, "longest-event-ms")
+}

@@ -31,16 +31,20 @@ The log says at start whether the tenants' memory fits the machine, or the
 process's cgroup. Go's heap is limited to what they leave, and to a quarter of it
 all at least; the environment variable GOMEMLIMIT, when it is set, holds instead.
 
-SIGHUP does nothing but write a line to the log. So does nothing that becomes
-of standard error: where the log's lines go nowhere, or not fast enough, they
-are left out and counted.`,
+SIGHUP reloads FILE. Everything that it says is loaded and opened first, beside
+what runs; if any of it fails, nothing changes, and the log has the errors. New
+connections get what is new; those that are open go on with the handlers that
+they have, for as long as old_for says. What has not changed is not touched.
+
+Nothing that becomes of standard error stops it: where the log's lines go nowhere,
+or not fast enough, they are left out and counted.`,
 		Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := load(c, args[0], config.LoadToRun)
 			if err != nil {
 				return err
 			}
-			queue := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
+			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
 			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
 			defer stop.over()
 			h, err := host.New(cfg, host.Options{
@@ -53,7 +57,9 @@ are left out and counted.`,
 				}
 				return err
 			}
-			stop.serves(h)
+			reloads := newReloader(args[0], h, level, stop)
+			stop.serves(h, reloads.ask)
+			go reloads.run(stop.ctx)
 			limitMemory(host.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
 			debug.FreeOSMemory() // loading modules takes more than serving them
 			return h.Run(stop.ctx)

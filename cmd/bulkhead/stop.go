@@ -31,10 +31,11 @@ type stopper struct {
 	// ctx is done from the first signal on.
 	ctx   context.Context
 	begin context.CancelFunc
-	drain time.Duration // of [host]
-	// close closes everything; nil until there is something.
-	close atomic.Pointer[func()]
-	exit  func(code int)
+	drain atomic.Int64 // a time.Duration, of [host]
+	// close closes everything, and reload reads the configuration again; nil until there is
+	// something.
+	close, reload atomic.Pointer[func()]
+	exit          func(code int)
 
 	signals chan os.Signal
 	done    chan struct{}
@@ -45,19 +46,24 @@ func newStopper(ctx context.Context, queue *logqueue.Queue, drain time.Duration)
 	// Go ends a process that writes to a standard error whose reader has gone away.
 	signal.Ignore(syscall.SIGPIPE)
 	s := &stopper{
-		log: queue.Logger(), queue: queue, drain: drain, exit: os.Exit,
+		log: queue.Logger(), queue: queue, exit: os.Exit,
 		signals: make(chan os.Signal, 4), done: make(chan struct{}),
 	}
+	s.setDrain(drain)
 	s.ctx, s.begin = context.WithCancel(ctx)
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	go s.run()
 	return s
 }
 
-// serves says what a second signal closes.
-func (s *stopper) serves(h *host.Host) {
+// setDrain says how long the host may take to drain. Any goroutine may call it.
+func (s *stopper) setDrain(d time.Duration) { s.drain.Store(int64(d)) }
+
+// serves says what a second signal closes, and what SIGHUP does, which may not wait.
+func (s *stopper) serves(h *host.Host, reload func()) {
 	f := h.Close
 	s.close.Store(&f)
+	s.reload.Store(&reload)
 }
 
 // over ends the listening to signals: from here on they end the process by themselves. It
@@ -78,13 +84,17 @@ func (s *stopper) run() {
 			return
 		}
 		if sig == syscall.SIGHUP {
-			s.log.Warn("SIGHUP: the configuration is not read again while the host runs; stop it and start it again for that")
+			if f := s.reload.Load(); f != nil {
+				(*f)()
+			} else {
+				s.log.Warn("SIGHUP: nothing is served yet, and the configuration is not read again")
+			}
 			continue
 		}
 		// First what ends the process if all else hangs.
 		switch n++; n {
 		case 1:
-			time.AfterFunc(s.drain+endTime, func() { s.leave("the host has not come to its end") })
+			time.AfterFunc(time.Duration(s.drain.Load())+endTime, func() { s.leave("the host has not come to its end") })
 			s.log.Info("signal", "signal", sig.String())
 			s.begin()
 		case 2:

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -235,23 +236,47 @@ func TestALogWhoseReaderIsGone(t *testing.T) {
 	d.ends(0)
 }
 
-// SIGHUP is a line in the log, and nothing else.
+// SIGHUP reloads the file: what is wrong with it is in the log and changes nothing, and what is
+// right is in force, log_level included, while connections go on.
 func TestHangup(t *testing.T) {
 	r, end := pipe(t)
 	d := runDaemon(t, twoTenants, theirModules, r, end, 2)
-	c := d.ask("quiet", "before")
-	d.signal(syscall.SIGHUP)
-	for {
-		line, err := d.lines.ReadString('\n')
-		if err != nil {
-			t.Fatalf("the log has ended: %v", err)
-		}
-		if strings.Contains(line, "SIGHUP") {
-			break
+	line := func(texts ...string) {
+		t.Helper()
+		for {
+			line, err := d.lines.ReadString('\n')
+			if err != nil {
+				t.Fatalf("the log has ended: %v", err)
+			}
+			if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+				return
+			}
 		}
 	}
+	file := d.cmd.Args[2]
+	write := func(toml string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(toml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.signal(syscall.SIGHUP)
+	}
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := d.ask("quiet", "before")
+	write(string(good) + "[[listener]]\nname = \"bad\"\ntenant = \"nobody\"\n")
+	line("the configuration is not reloaded; the one before stays in force", "nobody")
+	d.askAgain(c, "between")
+	write(string(good))
+	line("the new configuration is in force", `"listeners_unchanged":2`)
 	d.askAgain(c, "behind")
 	d.ask("quiet", "new").Close()
+	write(strings.Replace(string(good), "[host]", "[host]\nlog_level = \"debug\"", 1))
+	line("the new configuration is in force")
+	d.ask("quiet", "debugged").Close()
+	line("DEBUG", "connection closed")
 	c.Close()
 	d.signal(syscall.SIGTERM)
 	d.ends(0)
@@ -312,7 +337,7 @@ func TestWhatHangsIsLeft(t *testing.T) {
 			if err := fill(end); err != nil {
 				t.Fatal(err)
 			}
-			queue := newLog(end, "json", "info")
+			queue, _ := newLog(end, "json", "info")
 			s := newStopper(t.Context(), queue, -endTime) // the drain is over, and so is its end
 			left := make(chan int, 9)
 			s.exit = func(code int) { left <- code }
@@ -321,7 +346,7 @@ func TestWhatHangsIsLeft(t *testing.T) {
 			hang := func() { <-hangs }
 			s.close.Store(&hang)
 			if name != "drain" {
-				s.drain = time.Hour
+				s.setDrain(time.Hour)
 			}
 			for _, sig := range signals {
 				s.signals <- sig

@@ -50,7 +50,7 @@ var hostFields = []field[Host]{
 	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }).is(columns{deflt: 4096, reload: InPlace}),
 	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }).is(columns{deflt: 1024, reload: InPlace}),
 	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: Restart}),
-	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: Restart}),
+	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: InPlace}),
 }
 
 // maxConnections bounds every count of connections.
