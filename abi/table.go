@@ -337,7 +337,7 @@ var GuestExports = []Export{
 	}, false},
 	{Function{
 		Name:  "csa_stop",
-		Doc:   "The host is draining: no new connection comes, and those that are left are closed when its deadline is over. Finish soon: after that nothing is called any more, `csa_closed` included.",
+		Doc:   "The host is draining, or a reload has given the listener to other handlers: no new connection comes, and those that are left are closed when their time is over. Finish soon: when the host has drained, nothing is called any more, `csa_closed` included.",
 		Since: "v1", Built: true,
 	}, false},
 }

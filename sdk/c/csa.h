@@ -518,9 +518,10 @@ CSA_EXPORT(csa_message)
 void csa_message(int32_t topic_len, int32_t len);
 
 /*
- * The host is draining: no new connection comes, and those that are left are
- * closed when its deadline is over. Finish soon: after that nothing is called
- * any more, `csa_closed` included.
+ * The host is draining, or a reload has given the listener to other handlers:
+ * no new connection comes, and those that are left are closed when their time
+ * is over. Finish soon: when the host has drained, nothing is called any
+ * more, `csa_closed` included.
  */
 CSA_EXPORT(csa_stop)
 void csa_stop(void);
