@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -677,4 +678,68 @@ func BenchmarkReload(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(h.Stats().LongestEvent)/1e6, "longest-event-ms")
+}
+
+// A connection without a route yet keeps the routes that it has come to, and the next one has
+// the new ones. A tenant of a route alone comes and goes with it.
+func TestReloadRoutes(t *testing.T) {
+	route := func(name, tenant, plugin string) string {
+		return fmt.Sprintf("[[listener.route]]\nname = %q\ntenant = %q\nplugin = %q\nfirst = [%q]\n", strings.ToLower(name), tenant, plugin, name)
+	}
+	front := acme + listenerOf("front", "rest.wasm", "route_timeout = \"10m\"")
+	files := map[string][]byte{"rest.wasm": tally('r').Bytes(), "a.wasm": tally('a').Bytes(), "b.wasm": tally('b').Bytes()}
+	l := newLives(t, files, front+route("A", "acme", "a.wasm"), host.Options{})
+	hosttest.Eventually(t, "nobody is connected", func() bool { return l.h.Stats().Connections == 0 })
+	say := func(c io.ReadWriter, said, want string) {
+		t.Helper()
+		hosttest.Say(t, c, said)
+		hosttest.Hear(t, c, want)
+	}
+	old, undecided, other := l.dial("front"), l.dial("front"), l.dial("front")
+	say(old, "A", "a0")
+	hosttest.Eventually(t, "all are there", func() bool { return l.h.Stats().Connections == 3 })
+	l.mustReload("[tenant.more]\n" + front + route("A", "more", "b.wasm") + route("B", "acme", "a.wasm"))
+	say(l.dial("front"), "A", "b0")
+	say(l.dial("front"), "B", "a0")
+	say(l.dial("front"), "C", "r0")
+	say(undecided, "A", "a0")
+	say(other, "B", "r0")
+	say(old, "x", "a1")
+	if st := l.h.Stats(); st.RetiredGenerations != 1 || len(st.Tenants) != 2 {
+		t.Errorf("%d generations are retired, and there are %d tenants", st.RetiredGenerations, len(st.Tenants))
+	}
+	for _, c := range []io.Closer{old, undecided, other} {
+		c.Close()
+	}
+	hosttest.Eventually(t, "the first is over", func() bool { return l.h.Stats().RetiredGenerations == 0 })
+	l.mustReload(front + route("A", "acme", "a.wasm"))
+	say(l.dial("front"), "B", "r0")
+	if n := len(l.h.Stats().Tenants); n != 1 {
+		t.Errorf("there are %d tenants", n)
+	}
+}
+
+// With tickets that were given before a reload, clients of TLS resume; a listener whose tls has
+// not changed keeps its certificate, also one that it has made itself.
+func TestReloadTLS(t *testing.T) {
+	of := func(plugin, idle string) string {
+		return acme + listenerOf("first", "a.wasm", "") + listenerOf("tls", plugin, "idle_timeout = \""+idle+"\"") + "[listener.tls]\nself_signed = [\"a.test\"]\n"
+	}
+	l := newLives(t, map[string][]byte{"a.wasm": tally('a').Bytes(), "b.wasm": tally('b').Bytes()}, of("a.wasm", "1m"), host.Options{})
+	client := &tls.Config{InsecureSkipVerify: true, ServerName: "a.test", ClientSessionCache: tls.NewLRUClientSessionCache(4)}
+	dial := func() *tls.Conn {
+		c := tls.Client(l.dial("tls"), client)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	old := dial()
+	l.ask(old, "a0")
+	l.mustReload(of("b.wasm", "2m"))
+	l.ask(old, "a1")
+	c := dial()
+	l.ask(c, "b0")
+	if a, b := old.ConnectionState(), c.ConnectionState(); !b.DidResume || !a.PeerCertificates[0].Equal(b.PeerCertificates[0]) {
+		t.Errorf("it resumes: %v", b.DidResume)
+	}
+	l.ask(old, "a2")
 }
