@@ -3,8 +3,9 @@ package csa
 import "bulkhead/abi"
 
 // Base is to be embedded in a Handler, which then has to say only what it does otherwise. By itself it
-// reads nothing, closes the connection when the peer has finished sending, after what is unsent is
-// sent, and does nothing else. A handler that reads has Window and Data of its own.
+// reads nothing, for want of a window, and so does not hear that the peer has finished: a handler that
+// reads has Window and Data of its own. Then it closes the connection when the peer has finished
+// sending, after what is unsent is sent. It does nothing else.
 type Base struct{}
 
 var _ Handler = Base{}
