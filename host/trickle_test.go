@@ -152,18 +152,6 @@ func (s *says) Read(p []byte) (int, error) {
 // The times hold for commands, too, which are on goroutines of their own.
 func TestTimesOfCommands(t *testing.T) {
 	clock := &selector.Manual{}
-	over := make(chan struct{})
-	defer close(over)
-	go func() { // a program's runtime may wait for its clock to go on at all
-		for {
-			select {
-			case <-over:
-				return
-			case <-time.After(100 * time.Microsecond):
-				clock.Advance(1)
-			}
-		}
-	}()
 	h := hosttest.Serve(t, fmt.Sprintf(`
 [host]
 state = %q

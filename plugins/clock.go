@@ -30,9 +30,11 @@ func (r *Runtime) after(d time.Duration) (over <-chan struct{}, stop func() bool
 
 // What a guest asks its surroundings for, by the ABI or by WASI.
 
-func (i *Instance) wall() int64      { return i.module.runtime.options.Wall() }
-func (i *Instance) monotonic() int64 { return i.module.runtime.options.Clock.Now() }
-func (i *Instance) fill(p []byte)    { i.module.runtime.options.Random(p) }
+func (i *Instance) wall() int64   { return i.module.runtime.options.Wall() }
+func (i *Instance) fill(p []byte) { i.module.runtime.options.Random(p) }
+
+// monotonic never is 0, for which a guest of Go's ends itself, though a Clock may begin there.
+func (i *Instance) monotonic() int64 { return max(i.module.runtime.options.Clock.Now(), 1) }
 
 func (s *handlerSystem) Wall() int64      { return (*Instance)(s).wall() }
 func (s *handlerSystem) Monotonic() int64 { return (*Instance)(s).monotonic() }
