@@ -20,7 +20,10 @@ import (
 // more than its memory, which is little. (make -C bench tenants says what one costs.)
 func TestAThousandTenants(t *testing.T) {
 	tenants := 1000
-	if raceEnabled {
+	switch {
+	case testing.Short():
+		tenants = 50
+	case raceEnabled:
 		tenants = 200
 	}
 	const memory = 192 << 10

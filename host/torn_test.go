@@ -165,16 +165,21 @@ func TestResetsInMidMessage(t *testing.T) {
 func TestHalfOpen(t *testing.T) {
 	forEachInstance(t, func(t *testing.T, p *process, addr string) {
 		var conns []*net.TCPConn
+		var all sync.WaitGroup
+		much := make([]byte, 8<<20) // fills every buffer; nobody reads
 		for i := range 100 {
 			conn := hosttest.Dial(t, addr)
-			_ = conn.SetReadBuffer(4096)
-			_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-			if i%2 == 0 {
-				_, _ = conn.Write(make([]byte, 8<<20)) // fills every buffer; nobody reads
-			}
-			_ = conn.CloseWrite()
 			conns = append(conns, conn)
+			all.Go(func() {
+				if i%2 == 0 {
+					_ = conn.SetReadBuffer(4096)
+					_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+					_, _ = conn.Write(much)
+				}
+				_ = conn.CloseWrite()
+			})
 		}
+		all.Wait()
 		p.until("only the good client is left", func(h holds) bool { return h.accepted >= warmUps+1+len(conns) && h.connections == 1 })
 		for _, conn := range conns {
 			conn.Close()
