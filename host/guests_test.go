@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -249,7 +250,39 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	for range 200 {
 		round()
 	}
-	if n := testing.AllocsPerRun(5000, round); n != 0 {
-		t.Errorf("%v allocations a message", n)
+	wantNoAllocations(t, h, round)
+}
+
+// wantNoAllocations wants that a message which stays on its loop allocates nothing. One that
+// is so slow that it goes on in the background does allocate, and on a busy machine many are:
+// what is counted are runs of messages of which none was.
+func wantNoAllocations(t *testing.T, h *host.Host, message func()) {
+	t.Helper()
+	background := func() (n int64) {
+		for _, tenant := range h.Stats().Tenants {
+			n += int64(tenant.BackgroundCalls)
+		}
+		return n
+	}
+	const runs, messages = 50, 20
+	var allocations uint64
+	counted := 0
+	hosttest.Eventually(t, "enough messages have stayed on their loop", func() bool {
+		before := background()
+		var from, to runtime.MemStats
+		runtime.ReadMemStats(&from)
+		for range messages {
+			message()
+		}
+		runtime.ReadMemStats(&to)
+		if background() == before {
+			allocations += to.Mallocs - from.Mallocs
+			counted++
+		}
+		return counted == runs
+	})
+	// The runtime itself allocates now and then.
+	if n := float64(allocations) / (runs * messages); n > 0.5 {
+		t.Errorf("%.2f allocations a message", n)
 	}
 }
