@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The folder holds the key, a folder of code, one of modules, and what is just being written.
@@ -73,6 +75,12 @@ func openFolder(dir string) (*os.Root, error) {
 		return nil, err
 	}
 	return root, nil
+}
+
+// openFile opens a file of the folder for reading. It follows no link, and does not wait for
+// whoever would write to a pipe.
+func openFile(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
 // clean removes files that a crash has left half written, and what earlier versions have left.

@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 const keySize = 32
@@ -44,7 +42,7 @@ func keyIn(root *os.Root) ([]byte, error) {
 	case !named.Mode().IsRegular():
 		return nil, errors.New("it is no file")
 	}
-	f, err := root.OpenFile(keyName, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openFile(root, keyName)
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Modules are kept as they are, beside the code that was made of them, by their own SHA-256. So one that
@@ -59,7 +57,7 @@ func holds(root *os.Root, name string, b []byte) bool {
 	if info, err := root.Lstat(name); err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(b)) {
 		return false
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openFile(root, name)
 	if err != nil {
 		return false
 	}
@@ -84,7 +82,7 @@ func (s *Store) Module(module Sum) ([]byte, error) {
 	}
 	defer root.Close()
 	name := modulePath(module)
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openFile(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -135,10 +133,9 @@ func (s *Store) TrimModules(most int64, used func(module Sum) bool) (left int64,
 		if left <= most {
 			break
 		}
-		var module Sum
 		name, isModule := strings.CutSuffix(info.Name(), moduleSuffix)
-		n, err := hex.Decode(module[:min(len(name)/2, len(module))], []byte(name[:min(len(name), 2*len(module))]))
-		if isModule && err == nil && n == len(module) && len(name) == 2*n && used(module) {
+		sum, err := hex.DecodeString(name)
+		if isModule && err == nil && len(sum) == sha256.Size && used(Sum(sum)) {
 			continue
 		}
 		if root.RemoveAll(filepath.Join(moduleFolder, info.Name())) == nil {

@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // Store is a folder of native code. Its methods may be called from any
@@ -145,7 +143,7 @@ func (s *Store) read(root *os.Root, name string, module Sum) (*Code, error) {
 	damaged := func(format string, args ...any) error {
 		return &Damaged{s.Path(module), fmt.Sprintf(format, args...)}
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openFile(root, name)
 	if err != nil {
 		return nil, err
 	}
