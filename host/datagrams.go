@@ -245,14 +245,3 @@ func (t *tenant) ask(all []*peers, first, n int) {
 		t.making.Store(false)
 	}
 }
-
-// lostBy counts the datagrams that were lost, by the names of the reasons.
-func (c *counters) lostBy() map[string]int64 {
-	by := make(map[string]int64)
-	for why := range c.lost {
-		if n := c.lost[why].Load(); n > 0 {
-			by[csa.Loss(why).Info().Name] = n
-		}
-	}
-	return by
-}

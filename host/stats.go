@@ -1,6 +1,7 @@
 package host
 
 import (
+	"sync/atomic"
 	"time"
 
 	"bulkhead/csa"
@@ -186,11 +187,22 @@ func (t *tenant) stats() TenantStats {
 	return st
 }
 
+// endedBy counts the connections that have ended, and lostBy the datagrams that were lost, by the
+// names of the reasons.
 func (c *counters) endedBy() map[string]int64 {
+	return named(c.ended[:], func(i int) string { return csa.Cause(i).Info().Name })
+}
+
+func (c *counters) lostBy() map[string]int64 {
+	return named(c.lost[:], func(i int) string { return csa.Loss(i).Info().Name })
+}
+
+// named are those counts that are not zero.
+func named(counts []atomic.Int64, name func(i int) string) map[string]int64 {
 	by := make(map[string]int64)
-	for cause := range c.ended {
-		if n := c.ended[cause].Load(); n > 0 {
-			by[csa.Cause(cause).Info().Name] = n
+	for i := range counts {
+		if n := counts[i].Load(); n > 0 {
+			by[name(i)] = n
 		}
 	}
 	return by
