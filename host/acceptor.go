@@ -131,9 +131,8 @@ func (k *acceptor) serve(s *server) {
 func (k *acceptor) remove() {
 	if k.udp {
 		k.closeUDP(csa.HostStopped.Reason())
-		for _, p := range k.peers {
-			p.tenant.dropPeers(k)
-			break
+		if len(k.peers) > 0 { // which are of one tenant
+			k.peers[0].tenant.dropPeers(k)
 		}
 		return
 	}
