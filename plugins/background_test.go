@@ -474,11 +474,20 @@ func TestSlowStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.Close()
-	quick, err := n.load(w.Echo().Bytes(), Events).InstantiateHere(listener())
-	if err != nil {
-		t.Fatal(err)
+	// How long a start takes is told by the wall's clock. On a busy machine a
+	// quick one is sometimes slow, but not each time.
+	echo := n.load(w.Echo().Bytes(), Events)
+	for tries := 1; ; tries++ {
+		quick, err := echo.InstantiateHere(listener())
+		if errors.Is(err, ErrSlow) && tries < 100 {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("a quick start on a loop, try %d: %v", tries, err)
+		}
+		quick.Close()
+		return
 	}
-	quick.Close()
 }
 
 // Instances above the tenant's number are refused, and there is room again
