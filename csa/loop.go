@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"time"
 
-	"bulkhead/internal/cputime"
 	"bulkhead/selector"
 )
 
@@ -38,7 +37,7 @@ type Loop struct {
 // NewLoop makes the loop of a selector.
 func NewLoop(sel *selector.Selector) *Loop {
 	l := &Loop{sel: sel, kernel: &system{}, pipes: pipePool{most: idlePipes}}
-	l.time.sel, l.time.wake = sel, wakes*cputime.Wake()
+	l.time.sel = sel
 	return l
 }
 

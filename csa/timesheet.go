@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"bulkhead/internal/cputime"
-	"bulkhead/selector"
 )
 
 // Payer is who pays for the time of a loop: a tenant. Book is called on the loop with
@@ -23,6 +22,12 @@ const (
 	wakes = 2
 )
 
+// sleeper is the selector, as far as sleeping goes.
+type sleeper interface {
+	Sleeps() uint
+	SleepCost() int64
+}
+
 // timesheet is what a loop knows of the time that its events take, and for whom.
 type timesheet struct {
 	payer    Payer // of the event that is under way; nil: nobody is known
@@ -34,9 +39,8 @@ type timesheet struct {
 	byThread bool
 	span     cputime.Span // of the event, if byThread
 	lost     atomic.Int64 // how often that said nothing
-	sel      *selector.Selector
-	sleeps   uint  // of the loop, that are paid for
-	wake     int64 // ns that one costs
+	sel      sleeper
+	sleeps   uint // of the loop, that are paid for
 }
 
 func (a *timesheet) begin() {
@@ -62,7 +66,7 @@ func (a *timesheet) end() {
 	a.due += min(max(ns-a.apart, 0), longestBooked)
 	if n := a.sel.Sleeps(); n != a.sleeps {
 		a.sleeps = n
-		a.due += a.wake // whoever is first has woken it
+		a.due += wakes * a.sel.SleepCost() // whoever is first has woken it
 	}
 	if a.due >= bookEvery {
 		a.settle()

@@ -76,6 +76,11 @@ func TestTheTimeOfALoopIsBooked(t *testing.T) {
 	})
 }
 
+// dear is a selector that it costs an hour to wake up.
+type dear struct{ sleeper }
+
+func (dear) SleepCost() int64 { return int64(time.Hour) }
+
 // Whoever has a loop wake up pays for that, once for each time it slept, and nobody else does.
 func TestWakingUpIsBooked(t *testing.T) {
 	b := newBench(t)
@@ -84,8 +89,8 @@ func TestWakingUpIsBooked(t *testing.T) {
 	b.acct = rests
 	two, _ := b.tcp(&script{})
 	b.acct = busy
-	const wake = int64(time.Hour)
-	b.on(func() { b.loop.time.wake = wake })
+	const wake = wakes * int64(time.Hour)
+	b.on(func() { b.loop.time.sel = dear{b.loop.sel} })
 	idle := rests.booked.Load()
 	before := busy.booked.Load()
 	for n := int64(1); n <= 3; n++ {
@@ -104,7 +109,7 @@ func TestWakingUpIsBooked(t *testing.T) {
 		t.Errorf("%d ns are booked to a tenant that does nothing", got-idle)
 	}
 	b.on(func() {
-		b.loop.time.wake = 0
+		b.loop.time.sel = b.loop.sel
 		one.ShutdownMicroprocess(Orderly)
 		two.ShutdownMicroprocess(Orderly)
 	})

@@ -53,7 +53,7 @@ type Selector struct {
 	taken  *post // posts taken off the list, not yet run
 	holder *baton
 	yields bool // the goroutines that are ready run before the loop sleeps
-	sleeps uint // how often it has
+	sleeps sleeps
 	fault  func(*Fault) (mend func(), ok bool)
 	told   *Descriptor // whose notice runs; nil: it is a timer's or nobody's
 	timer  *Timer      // whose notice runs; nil: it is a descriptor's or nobody's
@@ -137,10 +137,6 @@ func (s *Selector) Run() {
 	go s.run(s.holder, nil)
 	<-s.done
 }
-
-// Sleeps is how often the loop has gone to sleep since it had nothing to do, so that something had to
-// wake it.
-func (s *Selector) Sleeps() uint { return s.sleeps }
 
 // Done is closed when the selector has stopped. Any goroutine may wait on it.
 func (s *Selector) Done() <-chan struct{} { return s.done }
@@ -282,10 +278,7 @@ func (s *Selector) wait() {
 			timeout = 0
 		}
 	}
-	if timeout != 0 {
-		s.sleeps++
-	}
-	n := s.poll.wait(timeout)
+	n := s.sleeps.wait(&s.poll, timeout)
 	s.sleeping.Store(false)
 	s.now = s.clock.Now()
 	s.turn++

@@ -29,6 +29,9 @@ type Options struct {
 	// Slots is how many background calls run at a time, at most. Zero or
 	// less: GOMAXPROCS.
 	Slots int
+	// Processors is how many the process has. A tenant whose cpu is that or more is never over its
+	// quota: it cannot use more, and what is booked is partly estimated. Zero or less: GOMAXPROCS.
+	Processors int
 	// Calls is how many background calls there may be at a time, running or
 	// waiting, before no new event of a tenant that has one may start. Zero or
 	// less: DefaultCalls.
@@ -79,6 +82,9 @@ type Cores struct {
 func New(o Options) *Cores {
 	if o.Slots <= 0 {
 		o.Slots = runtime.GOMAXPROCS(0)
+	}
+	if o.Processors <= 0 {
+		o.Processors = runtime.GOMAXPROCS(0)
 	}
 	if o.Calls <= 0 {
 		o.Calls = DefaultCalls

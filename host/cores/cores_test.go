@@ -22,6 +22,9 @@ type bench struct {
 // virtual runs f in virtual time, and wants nothing to be left after Stop: no
 // call, goroutine or timer.
 func virtual(t *testing.T, o Options, f func(b *bench)) {
+	if o.Processors == 0 {
+		o.Processors = mostCPU // no quota is all of them
+	}
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var timers atomic.Int32

@@ -10,7 +10,7 @@ import (
 // least; one that has not never does.
 func TestRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Options{})
+		c := New(Options{Processors: 4})
 		s, other := c.Share(0.5), c.Share(0.5)
 		if wait := s.Rest(); wait > 0 {
 			t.Errorf("it rests for %v before it has used anything", time.Duration(wait))
@@ -35,7 +35,7 @@ func TestRest(t *testing.T) {
 func TestRestsGetLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const cpu = 0.25
-		c := New(Options{})
+		c := New(Options{Processors: 4})
 		s := c.Share(cpu)
 		s.Book(int64(burst))
 		spend := func() (rest time.Duration) {
@@ -58,6 +58,30 @@ func TestRestsGetLonger(t *testing.T) {
 			time.Duration(cpu*float64(time.Since(began)))+time.Duration(cpu*float64(longestPause)))
 		time.Sleep(2 * longestPause)
 		within(t, "a rest after one has kept to it", spend(), pause, pause+time.Millisecond)
+		c.Stop()
+	})
+}
+
+// Who may use all that the machine has is never over it, whatever is estimated of what it used. It
+// is as soon as it may use less.
+func TestTheWholeMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Options{Processors: 2})
+		s := c.Share(2)
+		s.Book(int64(time.Minute))
+		if wait := s.Rest(); wait > 0 || !s.Admit(func() {}) {
+			t.Errorf("it rests for %v", time.Duration(wait))
+		}
+		s.SetCPU(1.9)
+		if wait := s.Rest(); wait > 0 {
+			t.Errorf("it rests for %v, for what it used before", time.Duration(wait))
+		}
+		s.Book(int64(time.Second))
+		within(t, "the rest", time.Duration(s.Rest()), 300*time.Millisecond, 600*time.Millisecond)
+		s.SetCPU(2)
+		if wait := s.Rest(); wait > 0 {
+			t.Errorf("it rests for %v, with the whole machine", time.Duration(wait))
+		}
 		c.Stop()
 	})
 }

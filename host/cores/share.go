@@ -55,6 +55,7 @@ type Share struct {
 	rests atomic.Int64 // when the rest that is under way, or the last one, is over
 	least atomic.Int64 // how long that was to be at least
 
+	whole atomic.Bool // cpu is all that the machine has
 	quota *budget.Rate
 	micro int64 // millionths of a core
 	most  int   // slots at a time
@@ -85,14 +86,18 @@ type Share struct {
 }
 
 func newShare(c *Cores, micro int64) *Share {
-	return &Share{
+	s := &Share{
 		cores: c,
 		quota: budget.NewRate(float64(micro)/million*float64(time.Second), burst),
 		micro: micro,
 		most:  ceil(micro),
 		index: -1,
 	}
+	s.whole.Store(s.isWhole())
+	return s
 }
+
+func (s *Share) isWhole() bool { return s.micro >= int64(s.cores.options.Processors)*million }
 
 // SetCPU has the tenant use so many cores in the long run from now on, as Cores.Share says. With
 // more, calls that wait for a slot and events that are held go on as soon as the new quota
@@ -112,6 +117,7 @@ func (s *Share) SetCPU(cpu float64) {
 		c.wanted += micro - s.micro
 	}
 	s.micro, s.most = micro, ceil(micro)
+	s.whole.Store(s.isWhole())
 	if c.stopped {
 		c.mu.Unlock()
 		return
@@ -221,6 +227,10 @@ func (s *Share) Background() (now int, ever int64) {
 // pay tells the quota what was used since it was told last. It returns for how
 // many nanoseconds to use no more; zero or less: not at all. It needs no lock.
 func (s *Share) pay(now int64) (wait int64) {
+	if s.whole.Load() {
+		s.booked.Store(s.used.Load())
+		return 0
+	}
 	for {
 		booked := s.booked.Load()
 		used := s.used.Load()
