@@ -66,7 +66,7 @@ func (k *lateCrew) Assign(a crew.Arrival) {
 		return
 	}
 	resetOnClose(a.FD)
-	k.s.noisy.event(slog.LevelInfo, "a connection was closed: its listener is quarantined", "peer", a.Peer)
+	k.s.noisy.Event(slog.LevelInfo, "a connection was closed: its listener is quarantined", "peer", a.Peer)
 	k.s.drop(a)
 }
 

@@ -208,7 +208,7 @@ func (p *peers) Lost(why csa.Loss, n int) {
 		if why == csa.LostHeader {
 			more = append(more, "sender", p.badSender, "error", p.badHeader)
 		}
-		p.s.noisy.event(slog.LevelWarn, "datagrams are lost: "+info.Words, more...)
+		p.s.noisy.Event(slog.LevelWarn, "datagrams are lost: "+info.Words, more...)
 	}
 }
 

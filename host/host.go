@@ -25,6 +25,7 @@ import (
 	"bulkhead/host/cores"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
+	"bulkhead/host/logs"
 	"bulkhead/host/loops"
 	"bulkhead/selector"
 )
@@ -339,8 +340,8 @@ func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *s
 	// it dials, and has idle_timeout and write_timeout for it.
 	s.dialled.FirstByteTimeout, s.dialled.MinRate = 0, 0
 	s.upstreams = newUpstreams(s)
-	s.noisy = newLimited(s.log, "what goes wrong", listenerLines, h.clock)
-	s.closes = newLimited(s.log, "connections that have ended", listenerLines, h.clock)
+	s.noisy = logs.NewLimited(s.log, "what goes wrong", listenerLines, h.clock)
+	s.closes = logs.NewLimited(s.log, "connections that have ended", listenerLines, h.clock)
 	for i := range s.books {
 		s.books[i] = books{s, i}
 	}

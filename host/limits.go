@@ -100,8 +100,7 @@ func (t *tenant) set(c config.Tenant, policy *egress.Policy, now int64) {
 		r.SetInstances(c.Instances)
 	}
 	if l := t.log.Load(); l != nil {
-		l.rate.SetRate(c.LogLines, now)
-		l.bytes.SetRate(float64(c.LogBytes), now)
+		l.SetRates(c.LogLines, float64(c.LogBytes), now)
 	}
 }
 
@@ -144,7 +143,7 @@ func (t *tenant) close() error {
 		share.Close()
 	}
 	if l := t.log.Load(); l != nil {
-		l.end()
+		l.End()
 	}
 	return nil
 }

@@ -9,12 +9,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"time"
 
-	"bulkhead/abi"
-	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
+	"bulkhead/host/logs"
 	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
@@ -291,9 +289,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	if known != nil {
 		return known, nil
 	}
-	lines := newLimited(p.log.With("tenant", name), "what its handlers say (log_lines, log_bytes)", t.config().LogLines, p.clock)
-	lines.bytes = budget.NewRate(float64(t.config().LogBytes), time.Second)
-	t.log.Store(lines)
+	t.log.Store(logs.NewHandlers(p.log.With("tenant", name), t.config().LogLines, float64(t.config().LogBytes), p.clock))
 	var onBug func(*plugins.Listener, *plugins.Trap)
 	if p.bugs != nil {
 		onBug = p.bugs.trap
@@ -309,7 +305,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		Instances:   t.config().Instances,
 		Timers:      t,
 		CPU:         t.cpu,
-		Log:         guestLog{t.log.Load()},
+		Log:         t.log.Load(),
 		Counter:     &t.metrics,
 		Clock:       p.clock,
 		Wall:        p.wall,
@@ -434,37 +430,3 @@ func guestListener(l *config.Listener, stack int, onTrap func(*plugins.Instance,
 		OnTrap:        onTrap,
 	}
 }
-
-// guestLog writes a tenant's lines to the host's log.
-type guestLog struct{ *limited }
-
-var logLevels = map[int32]slog.Level{
-	abi.LogDebug: slog.LevelDebug,
-	abi.LogInfo:  slog.LevelInfo,
-	abi.LogWarn:  slog.LevelWarn,
-	abi.LogError: slog.LevelError,
-}
-
-func (g guestLog) Log(l plugins.Line) {
-	level := logLevels[l.Level]
-	if !g.may(level) {
-		return
-	}
-	g.bytes.Spend(lineBytes+quotedSize(l.Text)+len(l.Listener)+len(l.Peer), g.clock.Now())
-	what := "handler"
-	if l.Guest {
-		what = "handler says"
-	}
-	args := make([]any, 0, 10) // room for lines_left_out
-	args = append(args, "listener", l.Listener)
-	if l.Connection != 0 {
-		args = append(args, "connection", l.Connection)
-		if l.Peer != "" {
-			args = append(args, "peer", l.Peer)
-		}
-	}
-	g.write(level, what, append(args, "text", outside(l.Text))...)
-}
-
-// lineBytes is about what a line takes beside its text: time, level, names.
-const lineBytes = 150

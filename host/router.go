@@ -9,6 +9,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/crew"
 	"bulkhead/host/hello"
+	"bulkhead/host/logs"
 	"bulkhead/host/proxy"
 	"bulkhead/host/route"
 	"bulkhead/selector"
@@ -236,9 +237,9 @@ func (r *router) look(a *crew.Arrival, need int, last bool) (_ *lane, more int, 
 			r.refuse(a, csa.Finished.Because("it ended and had said nothing"))
 		case answer.TLS:
 			sayUnrecognized(a.FD, r.window)
-			r.refuse(a, csa.NoRoute.Reason(), "server_name", outside(string(answer.ServerName)))
+			r.refuse(a, csa.NoRoute.Reason(), "server_name", logs.Outside(string(answer.ServerName)))
 		default:
-			r.refuse(a, csa.NoRoute.Reason(), "begins_with", outside(string(p[:min(n, 16)])))
+			r.refuse(a, csa.NoRoute.Reason(), "begins_with", logs.Outside(string(p[:min(n, 16)])))
 		}
 		return nil, 0, true
 	}
@@ -367,8 +368,8 @@ func (s *server) refused(a *crew.Arrival, why csa.Reason, line string, args ...a
 	if info.Level >= slog.LevelWarn {
 		lines = s.noisy
 	}
-	if lines.may(info.Level) {
-		lines.write(info.Level, line+why.Why, append(args, "peer", a.Peer, "key", info.Key, "cause", info.Name)...)
+	if lines.May(info.Level) {
+		lines.Write(info.Level, line+why.Why, append(args, "peer", a.Peer, "key", info.Key, "cause", info.Name)...)
 	}
 }
 

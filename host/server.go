@@ -12,6 +12,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
 	"bulkhead/host/listen"
+	"bulkhead/host/logs"
 	"bulkhead/host/loops"
 	"bulkhead/host/proxy"
 	"bulkhead/plugins"
@@ -31,8 +32,8 @@ type server struct {
 	module   atomic.Pointer[module] // nil as long as none is loaded
 	config   config.Listener
 	log      *slog.Logger
-	noisy    *limited // for what clients and handlers can cause at will
-	closes   *limited // for connections that have ended by a limit, or by their peer
+	noisy    *logs.Limited // for what clients and handlers can cause at will
+	closes   *logs.Limited // for connections that have ended by a limit, or by their peer
 	settings csa.Settings
 	dialled  csa.Settings // of connections that its handlers have dialled
 	tuning   listen.Options
@@ -67,6 +68,9 @@ type server struct {
 	// connection's end, or a handler's restart, will make.
 	parked atomic.Bool
 }
+
+// listenerLines bounds what a listener logs in a second of what clients and handlers can cause.
+const listenerLines = 5
 
 // counters are what Stats tells of a listener.
 type counters struct {
@@ -158,7 +162,7 @@ func (s *server) wire(a crew.Arrival, h csa.Handler) {
 	})
 	if err != nil {
 		s.releaseSource(a.Source)
-		s.noisy.event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
+		s.noisy.Event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
 		s.counters.Refused.Add(1)
 		s.counters.ended[csa.SystemFull].Add(1)
 		s.crew.Release(h)
@@ -206,8 +210,8 @@ func (s *server) close() {
 	if s.crew != nil {
 		s.crew.Close()
 	}
-	s.noisy.end()
-	s.closes.end()
+	s.noisy.End()
+	s.closes.End()
 }
 
 // SocketShutdown is the box CreatorFeedback: it writes down how a connection
@@ -235,11 +239,11 @@ func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	if level >= slog.LevelWarn {
 		lines = s.noisy
 	}
-	if !all && (level < slog.LevelInfo || !lines.may(level)) {
+	if !all && (level < slog.LevelInfo || !lines.May(level)) {
 		return
 	}
 	args := make([]any, 0, 18) // room for lines_left_out
-	args = append(args, "connection", c.Number(), "peer", c.Peer(), "reason", outside(r.Why), "code", r.Code.String())
+	args = append(args, "connection", c.Number(), "peer", c.Peer(), "reason", logs.Outside(r.Why), "code", r.Code.String())
 	if info.Key != "" {
 		args = append(args, "key", info.Key)
 	}
@@ -247,7 +251,7 @@ func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	if all {
 		s.log.Log(context.Background(), level, line, args...)
 	} else {
-		lines.write(level, line, args...)
+		lines.Write(level, line, args...)
 	}
 }
 
@@ -264,7 +268,7 @@ func (s *server) Died(t *plugins.Trap, who, then string, args ...any) {
 	default:
 		s.counters.stopped.Add(1)
 	}
-	s.noisy.event(slog.LevelError, who+how+then, append(args, "call", t.Call, "why", t.Why)...)
+	s.noisy.Event(slog.LevelError, who+how+then, append(args, "call", t.Call, "why", t.Why)...)
 }
 
 // books is the box signal of the connections that a server has on one loop.

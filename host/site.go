@@ -41,5 +41,5 @@ func (s *server) Log() *slog.Logger { return s.log }
 
 // Noisy logs what clients and handlers can cause at will.
 func (s *server) Noisy(level slog.Level, what string, args ...any) {
-	s.noisy.event(level, what, args...)
+	s.noisy.Event(level, what, args...)
 }

@@ -182,7 +182,7 @@ func (t *tenant) stats() TenantStats {
 		st.ExecutorsRefused = r.Short()
 	}
 	if l := t.log.Load(); l != nil {
-		st.LogLinesDropped = l.dropped.Load()
+		st.LogLinesDropped = l.Dropped()
 	}
 	return st
 }

@@ -13,6 +13,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
 	"bulkhead/host/egress"
+	"bulkhead/host/logs"
 	"bulkhead/plugins"
 )
 
@@ -47,7 +48,7 @@ type tenant struct {
 	asked       atomic.Int32             // how often one was
 	metrics     metrics
 	runtime     atomic.Pointer[plugins.Runtime] // nil until it has a plugin
-	log         atomic.Pointer[limited]         // of its handlers; nil as long
+	log         atomic.Pointer[logs.Handlers]   // of its handlers; nil as long
 }
 
 var _ csa.Budget = (*tenant)(nil)
@@ -125,7 +126,7 @@ func (t *tenant) Sent(n int, now int64) (wait int64) { return t.out.Spend(n, now
 // lastWords says which lines of its handlers were left out and not told of yet.
 func (t *tenant) lastWords() {
 	if l := t.log.Load(); l != nil {
-		l.end()
+		l.End()
 	}
 }
 

@@ -65,7 +65,7 @@ func (u *upstreams) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 		return nil, abi.Invalid
 	}
 	if err := s.tenant.egress.Load().Check(target); err != nil {
-		s.noisy.event(slog.LevelWarn, "a handler may not dial", "error", err)
+		s.noisy.Event(slog.LevelWarn, "a handler may not dial", "error", err)
 		return nil, codeOf(err)
 	}
 	if s.host.stopping.Load() {
@@ -334,7 +334,7 @@ func (u *upstream) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 // Lost counts datagrams of a peer that was dialled over UDP, and logs it now and then.
 func (u *upstream) Lost(why csa.Loss, n int) {
 	info := why.Info()
-	u.s.noisy.event(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+info.Words, "lost_so_far", u.s.counters.lost[why].Add(int64(n)), "cause", info.Name)
+	u.s.noisy.Event(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+info.Words, "lost_so_far", u.s.counters.lost[why].Add(int64(n)), "cause", info.Name)
 }
 
 // Broken is told of a listener's socket alone.

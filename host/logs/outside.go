@@ -1,4 +1,4 @@
-package host
+package logs
 
 import (
 	"strings"
@@ -6,20 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// outside is text of a guest or a peer, for the log: slog's forms of text and of JSON quote it
+// Outside is text of a guest or a peer, for the log: slog's forms of text and of JSON quote it
 // once, and so that it can be read back, but for bytes that are not UTF-8. JSON leaves control
 // characters above ASCII as they are, and such as turn the direction of writing, which a
 // terminal obeys: these are written as \u, too.
-type outside string
+type Outside string
 
 // MarshalText is for slog's text, which quotes what it has to, but takes DEL for a character
 // like others: that is written as its symbol.
-func (s outside) MarshalText() ([]byte, error) {
+func (s Outside) MarshalText() ([]byte, error) {
 	return []byte(strings.ReplaceAll(string(s), "\x7f", "\u2421")), nil
 }
 
 // MarshalJSON is for slog's JSON.
-func (s outside) MarshalJSON() ([]byte, error) {
+func (s Outside) MarshalJSON() ([]byte, error) {
 	return append(appendJSON(append(make([]byte, 0, len(s)+2), '"'), string(s)), '"'), nil
 }
 

@@ -1,4 +1,4 @@
-package host
+package logs
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ var outsideTexts = []string{
 func checkOutside(t *testing.T, s string) {
 	t.Helper()
 	var text, form bytes.Buffer
-	slog.New(slog.NewJSONHandler(&form, nil)).Info("handler says", "text", outside(s))
-	slog.New(slog.NewTextHandler(&text, nil)).Info("handler says", "text", outside(s))
+	slog.New(slog.NewJSONHandler(&form, nil)).Info("handler says", "text", Outside(s))
+	slog.New(slog.NewTextHandler(&text, nil)).Info("handler says", "text", Outside(s))
 	var l struct{ Text string }
 	if err := json.Unmarshal(form.Bytes(), &l); err != nil || l.Text != strings.ToValidUTF8(s, "\ufffd") && l.Text != string([]rune(s)) {
 		t.Errorf("%q is %s in JSON (%v), which reads as %q", s, &form, err, l.Text)
