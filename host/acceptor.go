@@ -177,7 +177,7 @@ func (k *acceptor) drain(unrouted bool) {
 		}
 		k.stopAccepting()
 		if unrouted && k.s.router != nil {
-			k.s.router.stop()
+			k.s.router.Stop()
 		}
 		k.accept()
 	})
@@ -330,7 +330,7 @@ func (k *acceptor) accept() {
 			s.gen.join()
 		}
 		s.counters.accepted.Add(1)
-		if !s.introduces(a.Peer) && !s.takeSource(&a, k.home.Now()) {
+		if !s.WantsProxyHeader(a.Peer) && !s.TakeSource(&a, k.home.Now()) {
 			// It is not one of the accepts a second, which are the others' too.
 			_ = unix.Close(a.FD)
 			s.putBack()
@@ -340,7 +340,7 @@ func (k *acceptor) accept() {
 		s.tenant.accepts.Spend(1, k.home.Now())
 		listen.Tune(a.FD, s.tuning)
 		if s.router != nil {
-			s.router.take(a)
+			s.router.Take(a)
 			continue
 		}
 		a.At = at
@@ -359,16 +359,16 @@ func (k *acceptor) accept() {
 // parks.
 func (k *acceptor) full(still func() bool) bool {
 	s := k.s
-	if s.router != nil && s.router.looked.n > 0 {
+	if s.router != nil && s.router.Peeks() {
 		switch {
 		case !k.connectionWaits():
 			// The next one is told of, and may find somebody who has to make room by then.
 			k.readBlocked()
 			k.newReader()
-		case s.router.makeRoom():
+		case s.router.MakeRoom():
 			return false
 		default:
-			k.retry.Reset(s.router.roomIn())
+			k.retry.Reset(s.router.RoomIn())
 		}
 	}
 	s.park(still)

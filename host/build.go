@@ -3,10 +3,10 @@ package host
 import (
 	"reflect"
 
-	"bulkhead/abi"
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
+	"bulkhead/host/front"
 	"bulkhead/host/loops"
 	"bulkhead/host/proxy"
 )
@@ -141,12 +141,11 @@ func (b *build) front() {
 				b.fail(s, "proxy_from", err)
 			}
 			if len(s.config.Routes) > 0 {
-				s.router = newRouter(s, g.servers[1:], s.crew != crew.None)
+				s.routeTo(g.servers[1:], s.crew != crew.None)
 			}
 			if !s.sources.Empty() && !s.udp {
-				s.introduced = make([]introduced, len(b.h.loops))
-				for at := range s.introduced {
-					s.introduced[at] = introduced{s, make([]byte, max(proxy.MaxLength, abi.MinWindow))}
+				for range b.h.loops {
+					s.proxyReaders = append(s.proxyReaders, front.NewProxyReader(s.sourceOf))
 				}
 			}
 			if t := s.config.TLS; t != nil && s.front != nil && t == s.front.config.TLS {

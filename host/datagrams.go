@@ -34,7 +34,7 @@ type peers struct {
 
 // Introduced reads the PROXY header of a datagram, if its sender is one of those who write it.
 func (p *peers) Introduced(sender netip.AddrPort, b []byte) (n int, from, to netip.AddrPort, ok bool) {
-	if !p.s.introduces(sender) {
+	if !p.s.WantsProxyHeader(sender) {
 		return 0, from, to, true
 	}
 	h, n, err := proxy.ParseDatagram(b)
@@ -175,7 +175,7 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 	}
 	// A source that may have no more is not one for whom another makes room.
 	a := crew.Arrival{Peer: peer}
-	if !s.takeSource(&a, l.Now()) {
+	if !s.TakeSource(&a, l.Now()) {
 		return w, csa.TurnedAway
 	}
 	if !s.tenant.connections.Take() {

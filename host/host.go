@@ -497,7 +497,7 @@ func (h *Host) shut() {
 		})
 		now.each(func(s *server) {
 			if s.router != nil {
-				s.home.Call(s.router.stop)
+				s.home.Call(s.router.Stop)
 			}
 		})
 		stopped := csa.HostStopped.Reason()

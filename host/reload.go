@@ -475,7 +475,7 @@ func (h *Host) close(g *generation) {
 	for _, s := range g.servers {
 		s.upstreams.stop()
 		if s.router != nil {
-			s.home.Call(s.router.stop)
+			s.home.Call(s.router.Stop)
 		}
 	}
 	for _, s := range g.servers {

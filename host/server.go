@@ -11,6 +11,7 @@ import (
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
+	"bulkhead/host/front"
 	"bulkhead/host/listen"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
@@ -45,19 +46,19 @@ type server struct {
 	// has a socket.
 	front *server
 	// router gives the listener's connections to its routes; nil: there are none.
-	router *router
+	router *front.Router
 	// lives is where the instance of instance = "listener" lives.
 	lives    *loops.Loop
 	books    []books             // one for each loop
 	counters *counters           // the listener's, which outlive configurations
 	certs    *certs.Certificates // nil: there is no TLS
-	// sources are whose connections begin with a PROXY header, which introduced reads, by
+	// sources are whose connections begin with a PROXY header, and proxyReaders read it, by
 	// loop.
-	sources proxy.Sources
+	sources      proxy.Sources
+	proxyReaders []*front.ProxyReader
 	// bySource bounds what each source address has. A route has its
 	// listener's.
-	bySource   *budget.Sources
-	introduced []introduced
+	bySource *budget.Sources
 	// upstreams connects for its handlers.
 	upstreams *upstreams
 
@@ -149,13 +150,13 @@ func (s *server) wire(a crew.Arrival, h csa.Handler) {
 	}
 	handler := h
 	if s.certs != nil && !s.config.TLS.StartTLS {
-		handler = &secures{Handler: h, handshake: s.serverHandshake, early: true}
+		handler = &front.Handshaking{Handler: h, Handshake: s.serverHandshake, Early: true}
 	}
 	switch {
 	case a.Local.IsValid():
-		handler = &addressed{Handler: handler, peer: a.Peer, local: a.Local}
-	case !a.Introduced && s.introduces(a.Peer):
-		handler = &introduction{introduced: &s.introduced[a.At], next: handler}
+		handler = &front.WithAddresses{Handler: handler, Peer: a.Peer, Local: a.Local}
+	case !a.ProxyRead && s.WantsProxyHeader(a.Peer):
+		handler = s.proxyReaders[a.At].Before(handler)
 	}
 	_, err := s.host.loops[a.At].NewCSA(a.FD, a.Peer, csa.Wiring{
 		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.At, a.Source),
@@ -177,7 +178,7 @@ func (s *server) tellToStop() {
 		l.Call(func() {
 			l.Each(func(c *csa.CSA) {
 				if c.Creator() == csa.Creator(s) {
-					h := handlerOf(c)
+					h := front.HandlerOf(c)
 					l.Post(func() { s.crew.StopOne(h) })
 				}
 			})
@@ -219,7 +220,7 @@ func (s *server) close() {
 func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
 	s.writeDown(c, r, "connection closed")
 	if !c.Spliced() {
-		s.crew.Release(handlerOf(c))
+		s.crew.Release(front.HandlerOf(c))
 	}
 }
 

@@ -16,19 +16,18 @@ func (s *server) perSource() *budget.Sources {
 	return s.bySource
 }
 
-// introduces reports whether connections from an address begin with a PROXY header, which says
+// WantsProxyHeader reports whether connections from an address begin with a PROXY header, which says
 // whose they are.
-func (s *server) introduces(peer netip.AddrPort) bool {
+func (s *server) WantsProxyHeader(peer netip.AddrPort) bool {
 	return !s.sources.Empty() && s.sources.Has(peer.Addr())
 }
 
-// takeSource takes a place for an arrival among those of its address, or counts and logs that
+// TakeSource takes a place for an arrival among those of its address, or counts and logs that
 // there is none. Any goroutine may call it.
-func (s *server) takeSource(a *crew.Arrival, now int64) bool {
+func (s *server) TakeSource(a *crew.Arrival, now int64) bool {
 	var ok bool
 	if a.Source, ok = s.perSource().Take(a.Peer.Addr(), now); !ok {
-		s.counters.Refused.Add(1)
-		s.refused(a, csa.SourceFull.Reason(), "a connection was closed: ")
+		s.CountRefused(a.Peer, csa.SourceFull.Reason())
 	}
 	return ok
 }

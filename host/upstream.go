@@ -11,6 +11,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/host/egress"
+	"bulkhead/host/front"
 	"bulkhead/host/listen"
 	"bulkhead/host/proxy"
 	"bulkhead/internal/cputime"
@@ -220,12 +221,12 @@ func (d *dialling) connected(fd int, to csa.Address, r csa.Reason) {
 	handler := d.ask.Handler
 	if d.target.Network() == "tls" {
 		left := s.config.ConnectTimeout - time.Duration(d.ask.Loop.Now()-d.began)
-		handler = &secures{Handler: handler, dialled: true, handshake: func() csa.Handshake {
+		handler = &front.Handshaking{Handler: handler, Dialled: true, Handshake: func() csa.Handshake {
 			return s.clientHandshake(d.target.ServerName(), max(left, time.Millisecond))
 		}}
 	}
 	if d.proxy != 0 {
-		handler = &introduces{Handler: handler, header: proxy.Append(nil, d.proxy, d.from, d.to)}
+		handler = &front.ProxyWriter{Handler: handler, Header: proxy.Append(nil, d.proxy, d.from, d.to)}
 	}
 	wiring := csa.Wiring{Handler: handler, Settings: &s.dialled, Budget: s.tenant, Creator: up, Signal: up}
 	var err error

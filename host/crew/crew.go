@@ -57,10 +57,10 @@ type Arrival struct {
 	At   int // the index of its loop
 	// Source is the place that it has among those of its address.
 	Source netip.Addr
-	// Introduced says that its PROXY header has been read. Local, if valid, is where that
+	// ProxyRead says that its PROXY header has been read. Local, if valid, is where that
 	// says that the connection was made to.
-	Introduced bool
-	Local      netip.AddrPort
+	ProxyRead bool
+	Local     netip.AddrPort
 }
 
 // Counters are what providers count. Any goroutine may use them.

@@ -48,65 +48,6 @@ func (s *server) makeSSL(c *csa.CSA, role int32, name string) abi.Code {
 	return c.MakeSSL(s.serverHandshake())
 }
 
-// secures is the handler of a connection until its handshake is over; then next is.
-type secures struct {
-	csa.Handler // next
-	handshake   func() csa.Handshake
-	// dialled says that next hears of the end also when the connection never was
-	// secured.
-	dialled bool
-	// early says that the handshake may have begun to come.
-	early bool
-}
-
-// Open begins the handshake.
-func (e *secures) Open(c *csa.CSA) {
-	h := e.handshake()
-	h.Early = e.early
-	if code := c.MakeSSL(h); code != abi.OK {
-		c.ShutdownMicroprocess(csa.HandshakesFull.With(code, "there is no room for another TLS handshake"))
-	}
-}
-
-// Secured hands over.
-func (e *secures) Secured(c *csa.CSA, code abi.Code) {
-	if code == abi.OK {
-		c.Rewire(e.Handler)
-		e.Handler.Open(c)
-	}
-}
-
-// Window and Writable come to nobody yet.
-func (e *secures) Window(*csa.CSA) []byte { return nil }
-
-// Writable comes to nobody yet.
-func (e *secures) Writable(*csa.CSA) {}
-
-// EOF is the end of a connection that has sent nothing.
-func (e *secures) EOF(c *csa.CSA) { c.ProducerFinished() }
-
-// Closed is the end of a connection that was not secured.
-func (e *secures) Closed(c *csa.CSA, r csa.Reason) {
-	if e.dialled {
-		e.Handler.Closed(c, r)
-	}
-}
-
-// handlerOf is the handler that a connection has, or will have.
-func handlerOf(c *csa.CSA) csa.Handler {
-	h := c.Handler()
-	for {
-		switch e := h.(type) {
-		case *introduction:
-			h = e.next
-		case *secures:
-			h = e.Handler
-		default:
-			return h
-		}
-	}
-}
-
 // RefreshCertificates reads the certificates of all listeners again if their files have
 // changed. What is wrong with one is logged, and it stays as it was. Run does so every
 // ten seconds. Any goroutine may call it, but no loop.

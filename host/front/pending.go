@@ -1,0 +1,128 @@
+package front
+
+import (
+	"bulkhead/csa"
+	"bulkhead/host/crew"
+	"bulkhead/host/hello"
+	"bulkhead/selector"
+)
+
+// pending is a connection that has not been handed on.
+type pending struct {
+	r          *Router
+	a          crew.Arrival
+	d          selector.Descriptor // registered while it is peeked at
+	need       int                 // look again when so many bytes are there
+	long       bool                // they are many, and charged
+	since      int64               // on the home loop, when it came to its list
+	queue      *routeQueue         // that it is in; nil: it is peeked at
+	next, prev *pending
+}
+
+// ReadReady is the selector's notice that more has come.
+func (c *pending) ReadReady() {
+	r := c.r
+	q, need, over := r.look(&c.a, c.need, c.d.HungUp())
+	if !over && q == nil {
+		if !c.await(need) {
+			r.drop(c)
+			r.refuse(&c.a, csa.MemoryFull.Because(tooLongForMemory))
+			return
+		}
+		// Nothing has been taken, and whatever comes now makes an edge.
+		c.d.ReadBlocked()
+		c.d.NewReader()
+		return
+	}
+	r.forget(c)
+	if q != nil {
+		r.choose(c, q)
+	}
+}
+
+// await notes how many bytes have to be there, and has the kernel make room for many. It
+// reports false when the tenant has no memory for as many.
+func (c *pending) await(need int) bool {
+	c.need = need
+	if need <= longHello {
+		return true
+	}
+	if !c.long {
+		if !c.r.site.Budget().Reserve(hello.MaxLength) {
+			return false
+		}
+		c.long = true
+	}
+	expect(c.a.FD, need)
+	return true
+}
+
+// settle ends what await began.
+func (c *pending) settle() {
+	if c.long {
+		c.long = false
+		c.r.site.Budget().Release(hello.MaxLength)
+	}
+}
+
+// SendReady is not asked for.
+func (c *pending) SendReady() {}
+
+// Exceptional is not asked for.
+func (c *pending) Exceptional() {}
+
+// pendingList is a list of connections in the order in which they came, each with the same time.
+type pendingList struct {
+	r           *Router
+	first, last *pending
+	n           int
+	timer       selector.Timer // the first one's
+}
+
+func (l *pendingList) add(c *pending) {
+	c.since = l.r.site.Home().Now()
+	if c.prev = l.last; c.prev != nil {
+		c.prev.next = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+	if l.n++; l.n == 1 {
+		l.watch()
+	}
+}
+
+func (l *pendingList) remove(c *pending) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.last = c.prev
+	}
+	c.next, c.prev = nil, nil
+	if l.n--; l.n == 0 {
+		l.r.site.Home().Selector().StopTimer(&l.timer)
+	}
+}
+
+// watch sets the timer for the first one. It may ring too early for the next.
+func (l *pendingList) watch() {
+	l.r.site.Home().Selector().SetTimer(&l.timer, l, l.first.since+int64(l.r.site.Config().RouteTimeout))
+}
+
+// Expired ends those whose time is over.
+func (l *pendingList) Expired(*selector.Timer) {
+	l.r.site.Home().Event(func() {
+		now := l.r.site.Home().Now()
+		for l.first != nil && now-l.first.since >= int64(l.r.site.Config().RouteTimeout) {
+			l.r.end(l.first, csa.RouteTimeout)
+		}
+		if l.first != nil {
+			l.watch()
+		}
+	})
+}
