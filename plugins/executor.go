@@ -26,9 +26,9 @@ type executor struct {
 	guest   api.Module
 	memory  api.Memory          // where the engine keeps it
 	globals []api.MutableGlobal // those that the code writes to
-	calls   [calls]api.Function
-	stack   [2]uint64    // parameters and result of the call that runs
-	running api.Function // the call that runs
+	calls   [calls]export
+	stack   [2]uint64 // parameters and result of the call that runs
+	running export    // the call that runs
 	use     usage
 
 	bound   *Instance     // whose state it has; nil: nobody's
@@ -92,7 +92,7 @@ func (m *Module) newExecutor(on *linearMemory, config context.Context) (e *execu
 
 // close lets go of everything but the memory.
 func (e *executor) close(account MemoryAccount) {
-	e.calls = [calls]api.Function{}
+	e.calls = [calls]export{}
 	e.bound = nil
 	_ = e.guest.Close(context.Background())
 	account.Release(e.charged)
@@ -101,10 +101,10 @@ func (e *executor) close(account MemoryAccount) {
 
 // function is the guest's export that is called c. The error is a bug: of the gate,
 // which lets no module pass without it, or with one that is not code of the guest's.
-func (e *executor) function(c call) (api.Function, error) {
-	f := e.guest.ExportedFunction(callNames[c])
-	if _, err := stackSize(f); err != nil {
-		return nil, &unfitError{err}
+func (e *executor) function(c call) (export, error) {
+	f, err := exportOf(e.guest.ExportedFunction(callNames[c]))
+	if err != nil {
+		return export{}, &unfitError{err}
 	}
 	return f, nil
 }

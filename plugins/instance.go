@@ -9,8 +9,6 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/plugins/wasi"
-
-	"github.com/tetratelabs/wazero/api"
 )
 
 // Listener is what the instances of one listener have in common. It must not
@@ -306,7 +304,7 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 	}
 	e := i.exec
 	f := e.calls[c]
-	if f == nil {
+	if f.Function == nil {
 		var err error
 		if f, err = e.function(c); err != nil {
 			return i.returned(c, err)
@@ -341,7 +339,7 @@ func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 		err = i.stopForMemory()
 	}
 	if err != nil {
-		i.exec.calls = [calls]api.Function{} // whatever their stacks hold
+		i.exec.calls = [calls]export{} // whatever their stacks hold
 	}
 	if i.pool != nil {
 		i.pool.give(i.exec)
@@ -401,7 +399,7 @@ func (i *Instance) Faulted(value any) {
 	i.inCall, i.off, i.queue = false, false, nil
 	i.serving, i.current = nil, event{}
 	if i.exec != nil {
-		i.exec.calls = [calls]api.Function{} // whatever their stacks hold
+		i.exec.calls = [calls]export{} // whatever their stacks hold
 		if i.pool != nil && i.exec.busy {
 			i.pool.give(i.exec)
 		}

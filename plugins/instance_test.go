@@ -327,7 +327,7 @@ func TestOneConnectionKeepsLess(t *testing.T) {
 	f := &fake{}
 	h := open(i, f)
 	i.data(h, f, 1)
-	if i.exec.calls[callOpen] != nil || i.exec.calls[callData] == nil {
+	if i.exec.calls[callOpen].Function != nil || i.exec.calls[callData].Function == nil {
 		t.Error("it keeps csa_open, or does not keep csa_data")
 	}
 }

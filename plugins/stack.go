@@ -28,25 +28,39 @@ type stackPlace struct {
 // says nothing of the next.
 var lastPlace atomic.Pointer[stackPlace]
 
-// stackSize is how many bytes the stack of an exported function has. The engine
-// grows it by doubling, up to 100 MB, and never shrinks it. It does not say so in
+// export is a function of the guest's that may be called.
+type export struct {
+	api.Function         // nil: none
+	stack        *[]byte // where the engine keeps its stack
+}
+
+// stackSize is how many bytes the stack of the function has. The engine grows it by doubling, up to
+// 100 MB, and never shrinks it. Where there is no function it is 0.
+func (e *export) stackSize() int {
+	if e.stack == nil {
+		return 0
+	}
+	return len(*e.stack)
+}
+
+// exportOf finds out where the stack of an exported function is. The engine does not say so in
 // public, hence the look inside. The error says that f is of no type that has a
 // stack, so that it could not be bounded: such a function must not be called. The
 // engine's functions for what guests import are so, and let panics through.
-func stackSize(f api.Function) (int, error) {
+func exportOf(f api.Function) (export, error) {
 	v := reflect.ValueOf(f)
 	if !v.IsValid() {
-		return 0, errors.New("there is no such function")
+		return export{}, errors.New("there is no such function")
 	}
 	at := lastPlace.Load()
 	if at == nil || at.function != v.Type() {
 		var err error
 		if at, err = findStack(v.Type()); err != nil {
-			return 0, err
+			return export{}, err
 		}
 		lastPlace.Store(at)
 	}
-	return v.Elem().Field(at.field).Len(), nil
+	return export{f, (*[]byte)(v.Elem().Field(at.field).Addr().UnsafePointer())}, nil
 }
 
 func findStack(function reflect.Type) (*stackPlace, error) {

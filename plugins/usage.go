@@ -7,8 +7,6 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/plugins/watchdog"
-
-	"github.com/tetratelabs/wazero/api"
 )
 
 // DefaultEventTimeout is how much CPU time one event may use where nothing
@@ -36,6 +34,9 @@ const (
 	// mostSlice is what a slice can have taken at most, since the watchdog ends it: where a watch
 	// does not know, it is no more.
 	mostSlice = int64(2 * time.Millisecond)
+	// bytesCollected is how many bytes of a stack that is dropped the collector sees to in a
+	// nanosecond: it, and the half as large ones that came before it.
+	bytesCollected = 8
 	// bookEvery is how much time is booked at once.
 	bookEvery = int64(20 * time.Microsecond)
 )
@@ -66,6 +67,7 @@ type usage struct {
 	mark     int64     // nanotime when it was granted, or the guest went on
 	stack    int       // bytes of stack that are charged
 	waits    int64     // how often this event has asked to sleep
+	breaths  uint8     // how often a host function has asked whether it is time to refill
 }
 
 // turn is what a tenant's guests have used of a loop's turn. It is the loop's.
@@ -125,7 +127,7 @@ func (s Stop) cause() csa.Cause {
 var ErrSlow = errors.New("it takes too long to start for a loop")
 
 // begin starts the clock of a call.
-func (i *Instance) begin(f api.Function, at place) {
+func (i *Instance) begin(f export, at place) {
 	i.exec.running = f
 	i.exec.use.place = at
 	i.exec.use.ran, i.exec.use.waits = 0, 0
@@ -136,9 +138,9 @@ func (i *Instance) begin(f api.Function, at place) {
 
 // start sets the clocks going, for a guest that goes on now.
 func (u *usage) start() {
+	u.fuel.Enter() // before it is timed: it may have to wake the watchdog
 	u.watch.start()
 	u.mark = u.watch.wall
-	u.fuel.Enter()
 }
 
 // lap counts what the guest has run since its watch was started. It does not go on
@@ -176,8 +178,8 @@ func (u *usage) take() (ns int64) {
 // finish ends the clock of a call that did not leave its place, and lets go of
 // a stack that has grown.
 func (i *Instance) finish() {
-	i.pause()
 	i.dropStack()
+	i.pause()
 }
 
 // pause gives the place of a guest back, which has run to its end, or waits on
@@ -290,9 +292,14 @@ func (i *Instance) endSlice() {
 }
 
 // breathe is refill if it is time for that. Host functions call it that may do
-// much for one call.
+// much for one call. None takes so long that every fourth would not be soon enough to look at the
+// clock, which most calls to a guest need not do at all then.
 func (i *Instance) breathe() {
-	if i.exec.running != nil && nanotime()-i.exec.use.mark >= inlineSlice {
+	u := &i.exec.use
+	if u.breaths++; u.breaths%4 != 0 {
+		return
+	}
+	if i.exec.running.Function != nil && nanotime()-u.mark >= inlineSlice {
 		i.refill()
 	}
 }
@@ -356,10 +363,10 @@ func (i *Instance) mustStop(ran int64) *stopped {
 		}
 		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)", limit)}
 	}
-	size, err := stackSize(i.exec.running)
-	if err != nil {
-		return &stopped{StopStack, err.Error()} // it was looked at before it was called
+	if i.exec.running.Function == nil {
+		return &stopped{StopStack, "it runs in no call, so its stack could not be bounded"}
 	}
+	size := i.exec.running.stackSize()
 	if limit := i.listener.stack(); size > limit {
 		return &stopped{StopStack, fmt.Sprintf("its stack grew to more than %d bytes (stack)", limit)}
 	}
@@ -388,10 +395,11 @@ func (i *Instance) stopForLack() *stopped {
 
 // dropStack lets go of the stack of the call that ran, if it has grown.
 func (i *Instance) dropStack() {
-	if size, err := stackSize(i.exec.running); err != nil || size > keptStack {
+	if size := i.exec.running.stackSize(); size > keptStack {
+		i.exec.use.unbooked += int64(size) / bytesCollected
 		for c, f := range i.exec.calls {
 			if f == i.exec.running {
-				i.exec.calls[c] = nil
+				i.exec.calls[c] = export{}
 			}
 		}
 	}
@@ -399,7 +407,7 @@ func (i *Instance) dropStack() {
 		i.module.runtime.options.Memory.Release(i.exec.use.stack)
 		i.exec.use.stack = 0
 	}
-	i.exec.running = nil
+	i.exec.running = export{}
 }
 
 // Fuel is how much fuel the runtime's guests have used so far, in units of

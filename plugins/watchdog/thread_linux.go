@@ -41,25 +41,25 @@ func watch(all []place) {
 //go:norace
 func run(all []place) {
 	entersyscall()
-	nobody := 0
+	var p pace
 	for stopping.Load() == 0 {
-		if nobody == quiet {
+		if p.idle {
 			sleeping.Store(1)
 			// Who has entered since the last look may not have seen that.
-			if look(all, false) == 0 && stopping.Load() == 0 {
+			if !look(all, false).running && stopping.Load() == 0 {
 				futex(futexWait, 1)
 			}
 			sleeping.Store(0)
-			nobody = 0
 		}
-		nap(int64(Look))
-		if look(all, false) == 0 {
-			nobody++
-			continue
+		nap(int64(p.next()))
+		found := look(all, false)
+		if found.running {
+			nap(int64(Again))
+			again := look(all, true)
+			again.entered = again.entered || found.entered
+			found = again
 		}
-		nobody = 0
-		nap(int64(Again))
-		look(all, true)
+		p.note(found)
 	}
 	exitsyscall()
 }

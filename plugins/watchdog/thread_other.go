@@ -13,24 +13,24 @@ var bell = make(chan struct{}, 1)
 // watch looks who runs until stopping is set. It is an ordinary goroutine here, which does
 // not run while guests have all places of Go's scheduler.
 func watch(all []place) {
-	nobody := 0
+	var p pace
 	for stopping.Load() == 0 {
-		if nobody == quiet {
+		if p.idle {
 			sleeping.Store(1)
-			if look(all, false) == 0 && stopping.Load() == 0 {
+			if !look(all, false).running && stopping.Load() == 0 {
 				<-bell
 			}
 			sleeping.Store(0)
-			nobody = 0
 		}
-		time.Sleep(Look)
-		if look(all, false) == 0 {
-			nobody++
-			continue
+		time.Sleep(p.next())
+		found := look(all, false)
+		if found.running {
+			time.Sleep(Again)
+			again := look(all, true)
+			again.entered = again.entered || found.entered
+			found = again
 		}
-		nobody = 0
-		time.Sleep(Again)
-		look(all, true)
+		p.note(found)
 	}
 }
 

@@ -2,7 +2,7 @@
 // down a word of memory and calls the host when that is below zero; how long it takes
 // to get there depends on what it does. One that touches pages for the first time needs a
 // thousand times as long as one that adds numbers. So whoever runs a guest says so with
-// Enter and Leave, and a thread of the watchdog's looks who runs. Where the same one is found
+// Enter and Leave, and a thread of the watchdog's looks who runs. Where the same call is found
 // running twice without having got more fuel in between, it takes the fuel away: the
 // guest's next check finds nothing left.
 //
@@ -21,13 +21,15 @@ import (
 
 const (
 	// Look is how often the thread looks who runs.
-	Look = 400 * time.Microsecond
+	Look = time.Millisecond
+	// SoonLook is how often it does after it had to take fuel away, for wary looks: whoever is
+	// slow once is likely to be so again.
+	SoonLook = 400 * time.Microsecond
+	wary     = 500
 	// Again is after what time it looks once more at those who ran. So fuel lasts for Look and
 	// Again at most, beside what the system needs to wake a thread, and the way to
 	// the guest's next check.
 	Again = 200 * time.Microsecond
-	// quiet is after how many looks at nobody the thread sleeps.
-	quiet = 4
 	// emptied is what is taken off fuel: more than there ever is, or is owed.
 	emptied = 1 << 40
 )
@@ -44,11 +46,14 @@ type place struct {
 	word atomic.Pointer[int64]
 	// looking is true while the thread uses what is behind word. Leave waits for that.
 	looking atomic.Bool
-	_       [64 - unsafe.Sizeof(uintptr(0)) - 4]byte
+	// calls counts who has entered. Whoever has the place writes it, and the thread reads it.
+	calls uint32
+	_     [64 - unsafe.Sizeof(uintptr(0)) - 8]byte
 	// What follows is the thread's.
-	seen uintptr // word, when it was looked at last
-	left int64   // and what was there
-	_    [48]byte
+	seen   uintptr // word, when it was looked at last
+	left   int64   // what was there
+	during uint32  // and calls
+	_      [44]byte
 }
 
 // The places are made once, and are more than there are goroutines that can run at a time; of
@@ -88,6 +93,7 @@ func (c *Counter) Enter() {
 		}
 		if p := &all[at]; p.word.Load() == nil && p.word.CompareAndSwap(nil, c.word) {
 			c.at, c.here = at, p
+			p.calls++
 			if sleeping.Load() != 0 {
 				wake()
 			}
@@ -110,35 +116,75 @@ func (c *Counter) Leave() {
 	}
 }
 
-// look looks once at who runs. It reports how many do. With a second look at those who ran at the
-// first, it empties the fuel of those who still do and had none granted. It runs on a thread
+// seen is what a look has found.
+type seen struct {
+	running, entered, taken bool // somebody runs; has entered since the last look; has lost fuel
+}
+
+// look looks once at who runs. With a second look at those who ran at the
+// first, it empties the fuel of those whose call still does and had none granted. It runs on a thread
 // that has no part in Go's scheduler: it allocates nothing, writes no pointer and calls
 // nothing that could.
 //
 //go:nosplit
 //go:norace
-func look(all []place, second bool) (running int) {
+func look(all []place, second bool) (found seen) {
 	for k := range all {
 		p := &all[k]
+		during := atomic.LoadUint32(&p.calls)
+		same := during == p.during
+		if p.during = during; !same {
+			found.entered = true
+		}
 		word := p.word.Load()
 		if word == nil {
 			p.seen = 0
 			continue
 		}
-		running++
+		found.running = true
 		p.looking.Store(true)
 		if p.word.Load() == word {
 			left := atomic.LoadInt64(word)
 			// Fuel falls, and rises where it is granted. The guest takes off what it pays in
 			// three steps, so a store of ours between them may be lost; then it is done again.
-			if second && p.seen == uintptr(unsafe.Pointer(word)) && left >= 0 && left <= p.left {
+			if second && same && p.seen == uintptr(unsafe.Pointer(word)) && left >= 0 && left <= p.left {
 				atomic.CompareAndSwapInt64(word, left, left-emptied)
+				found.taken = true
 			}
 			p.seen, p.left = uintptr(unsafe.Pointer(word)), left
 		}
 		p.looking.Store(false)
 	}
-	return running
+	return found
+}
+
+// pace is how often the thread looks, and whether it sleeps.
+type pace struct {
+	wary int // so many looks are to be made soon
+	idle bool
+}
+
+// next is how long to wait for the next first look.
+//
+//go:nosplit
+//go:norace
+func (p *pace) next() time.Duration {
+	if p.wary > 0 {
+		p.wary--
+		return SoonLook
+	}
+	return Look
+}
+
+// note takes in what a look has found.
+//
+//go:nosplit
+//go:norace
+func (p *pace) note(found seen) {
+	p.idle = !found.running && !found.entered
+	if found.taken {
+		p.wary = wary
+	}
 }
 
 // The thread runs while somebody holds it.
