@@ -89,7 +89,7 @@ func (b *bugs) fault(f *csa.Fault) bool {
 	b.mu.Unlock()
 	what := "an event was given up"
 	var args []any
-	if s := serverOf(f); s != nil {
+	if s := serverAt(f); s != nil {
 		args = append(args, "listener", s.config.Name, "tenant", s.config.Tenant)
 	} else if i, ok := f.Serving.(*plugins.Instance); ok {
 		args = append(args, "listener", i.Listener().Name, "tenant", i.Listener().Tenant)
@@ -108,14 +108,11 @@ func (b *bugs) fault(f *csa.Fault) bool {
 	return !tooMany
 }
 
-// serverOf is whose event ran.
-func serverOf(f *csa.Fault) *server {
+// serverAt is whose event ran.
+func serverAt(f *csa.Fault) *server {
 	if f.Conn != nil {
-		switch c := f.Conn.Creator().(type) {
-		case *server:
-			return c
-		case *upstream:
-			return c.s
+		if s := serverOf(f.Conn); s != nil {
+			return s
 		}
 	}
 	switch told := f.Told.(type) {
@@ -136,12 +133,12 @@ func (b *bugs) trap(l *plugins.Listener, t *plugins.Trap) {
 	b.count("a handler's instance is closed by it", value, stack, "listener", l.Name, "tenant", l.Tenant, "call", t.Call)
 }
 
-// guard is deferred on a goroutine beside the loops: it makes a panic an error.
-func (b *bugs) guard(s *server, doing string, err *error) {
+// Guard is deferred on a goroutine beside the loops: it makes a panic an error.
+func (s *server) Guard(doing string, err *error) {
 	v := recover()
 	if v == nil {
 		return
 	}
 	*err = fmt.Errorf("%s: a bug in the host: %v", doing, v)
-	b.count(doing+" is given up", v, string(bytes.TrimSpace(debug.Stack())), "listener", s.config.Name, "tenant", s.config.Tenant)
+	s.host.bugs.count(doing+" is given up", v, string(bytes.TrimSpace(debug.Stack())), "listener", s.config.Name, "tenant", s.config.Tenant)
 }

@@ -27,20 +27,13 @@ func (s *server) serverHandshake() csa.Handshake {
 	return csa.Handshake{Config: s.certs.Config(), Timeout: s.config.TLS.HandshakeTimeout, Share: s.tenant.handshakes}
 }
 
-// clientHandshake is its part when the peer is a server of this name.
-func (s *server) clientHandshake(name string, timeout time.Duration) csa.Handshake {
-	config := s.tenant.client.Clone()
-	config.ServerName = name
-	return csa.Handshake{Config: config, Client: true, Timeout: timeout, Share: s.tenant.handshakes}
-}
-
 // makeSSL is the ABI's makessl.
 func (s *server) makeSSL(c *csa.CSA, role int32, name string) abi.Code {
 	if c.Transport() == "udp" {
 		return abi.Invalid
 	}
 	if role == abi.TLSClient {
-		return c.MakeSSL(s.clientHandshake(name, s.config.ConnectTimeout))
+		return c.MakeSSL(s.ClientHandshake(name, s.config.ConnectTimeout))
 	}
 	if s.certs == nil {
 		return abi.Denied

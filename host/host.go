@@ -23,6 +23,7 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
+	"bulkhead/host/dial"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/logs"
@@ -339,7 +340,7 @@ func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *s
 	// while their client is slow, which is not the server's fault: the tenant has chosen whom
 	// it dials, and has idle_timeout and write_timeout for it.
 	s.dialled.FirstByteTimeout, s.dialled.MinRate = 0, 0
-	s.upstreams = newUpstreams(s)
+	s.dialer = dial.New(s)
 	s.noisy = logs.NewLimited(s.log, "what goes wrong", listenerLines, h.clock)
 	s.closes = logs.NewLimited(s.log, "connections that have ended", listenerLines, h.clock)
 	for i := range s.books {
@@ -506,7 +507,7 @@ func (h *Host) shut() {
 		}
 		now.eachSocket(func(k *acceptor) { k.closeUDP(stopped) })
 		// What was on its way to a loop finds stopping set, and is dropped.
-		now.each(func(s *server) { s.upstreams.stop() })
+		now.each(func(s *server) { s.dialer.Stop() })
 		now.each((*server).close)
 		h.cores.Wait()    // calls in the background are posted back
 		h.plugins.close() // while the loops run: instances that wait for posts end by these

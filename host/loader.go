@@ -327,7 +327,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 // crew loads a server's plugin and starts what has to be there before the
 // first connection.
 func (p *loader) crew(s *server) (c crew.Provider, err error) {
-	defer p.bugs.guard(s, "loading a plugin", &err)
+	defer s.Guard("loading a plugin", &err)
 	m, err := p.load(&s.config)
 	if err != nil {
 		return nil, err
@@ -414,7 +414,7 @@ func (p *loader) close() {
 // Guests is what the guests of the server are told and held to.
 func (s *server) Guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	l := guestListener(&s.config, s.tenant.config().Stack, onTrap)
-	l.Dialer, l.MakeSSL = s.upstreams, s.makeSSL
+	l.Dialer, l.MakeSSL = s.dialer, s.makeSSL
 	l.Certificate = s.config.TLS != nil // they are loaded later, or the host does not start
 	return l
 }

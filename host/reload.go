@@ -433,7 +433,7 @@ func (h *Host) expire(g *generation) {
 		g.socket.home.Call(g.socket.dropCallers)
 	}
 	for _, s := range g.servers {
-		s.upstreams.stop()
+		s.dialer.Stop()
 	}
 	h.closeConnections(g, csa.OldFor.Reason())
 }
@@ -473,7 +473,7 @@ func (h *Host) close(g *generation) {
 		g.socket.remove()
 	}
 	for _, s := range g.servers {
-		s.upstreams.stop()
+		s.dialer.Stop()
 		if s.router != nil {
 			s.home.Call(s.router.Stop)
 		}
@@ -498,13 +498,8 @@ func (h *Host) closeConnections(g *generation, why csa.Reason) {
 
 // has reports whether a connection is the generation's own.
 func (g *generation) has(c *csa.CSA) bool {
-	switch of := c.Creator().(type) {
-	case *server:
-		return of.gen == g
-	case *upstream:
-		return of.s.gen == g
-	}
-	return false
+	s := serverOf(c)
+	return s != nil && s.gen == g
 }
 
 // dropTenants gives back what tenants have that no configuration and no generation has any more.

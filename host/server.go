@@ -11,6 +11,7 @@ import (
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
+	"bulkhead/host/dial"
 	"bulkhead/host/front"
 	"bulkhead/host/listen"
 	"bulkhead/host/logs"
@@ -59,8 +60,8 @@ type server struct {
 	// bySource bounds what each source address has. A route has its
 	// listener's.
 	bySource *budget.Sources
-	// upstreams connects for its handlers.
-	upstreams *upstreams
+	// dialer connects for its handlers.
+	dialer *dial.Dialer
 
 	home   *loops.Loop // its socket's
 	resume func()      // goes on when unparked, on the home loop
@@ -85,7 +86,7 @@ type counters struct {
 
 // Instantiate starts an instance, beside the loops.
 func (s *server) Instantiate(m *plugins.Module, l *plugins.Listener) (i *plugins.Instance, err error) {
-	defer s.host.bugs.guard(s, "starting a handler", &err)
+	defer s.Guard("starting a handler", &err)
 	return m.Instantiate(l)
 }
 

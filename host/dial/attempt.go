@@ -1,0 +1,190 @@
+package dial
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host/egress"
+	"bulkhead/host/front"
+	"bulkhead/host/listen"
+	"bulkhead/host/proxy"
+	"bulkhead/internal/cputime"
+	"bulkhead/plugins"
+)
+
+// attempt is one connection on its way. It is its loop's.
+type attempt struct {
+	d      *Dialer
+	ask    *plugins.Dial
+	at     int // the loop's index
+	target egress.Target
+	began  int64          // on the loop's clock
+	proxy  int            // the version of the PROXY header to send first; 0: none
+	from   netip.AddrPort // what that says
+	to     netip.AddrPort
+	dial   *csa.Dial          // while it connects
+	stop   context.CancelFunc // while it looks the name up
+	// release lets go of the unix socket that is connected to; nil: there is none.
+	release func()
+	over    bool
+}
+
+// overUDP reports whether datagrams are sent to who is dialled.
+func (a *attempt) overUDP() bool { return a.target.Network() == "udp" }
+
+// mostFinding is the most that is booked for finding out where a target is, in nanoseconds, where that
+// has waited for an answer and gone on on another thread.
+const mostFinding = int64(200 * time.Microsecond)
+
+// lookUp finds the addresses, off the loop.
+func (a *attempt) lookUp() {
+	d, site := a.d, a.d.site
+	ctx, stop := context.WithTimeout(d.ctx, site.Config().ConnectTimeout)
+	a.stop = stop
+	d.lookups.Go(func() {
+		defer stop()
+		watch := cputime.Stopwatch{Most: mostFinding}
+		watch.Start()
+		to, err := a.find(ctx)
+		site.Budget().Book(watch.Elapsed() + cputime.Wake()) // of this goroutine's thread
+		posted := a.ask.Loop.Post(func() {
+			a.ask.Loop.Charge(site.Budget())
+			switch {
+			case a.over:
+				a.free()
+			case err != nil:
+				a.failed(reasonOf(err))
+			default:
+				a.connect(to)
+			}
+		})
+		if !posted {
+			a.free()
+		}
+	})
+}
+
+// free lets go of a unix socket that was held on to, once.
+func (a *attempt) free() {
+	if a.release != nil {
+		a.release()
+		a.release = nil
+	}
+}
+
+// find is where a target can be reached, by the tenant's policy.
+func (a *attempt) find(ctx context.Context) (to []csa.Address, err error) {
+	site, target := a.d.site, a.target
+	defer site.Guard("looking an address up", &err)
+	policy := site.Policy()
+	if target.Network() == "unix" {
+		path, release, err := policy.Find(target)
+		if err != nil {
+			return nil, err
+		}
+		a.release = release
+		return []csa.Address{{Path: path}}, nil
+	}
+	found, err := policy.Resolve(ctx, site.Resolver(), target)
+	for _, ip := range found {
+		to = append(to, csa.Address{IP: ip, UDP: a.overUDP()})
+	}
+	return to, err
+}
+
+// connect begins to connect, on the loop.
+func (a *attempt) connect(to []csa.Address) {
+	site := a.d.site
+	a.stop = nil
+	tune := func(fd int) {
+		if to[0].IP.IsValid() && !a.overUDP() {
+			listen.TuneDialled(fd, site.DialledTuning())
+		}
+	}
+	a.dial = a.ask.Loop.Dial(to, site.Config().ConnectTimeout, tune, a.connected)
+}
+
+// connected makes the socket a CSA of the loop, or says why there is none. It is the
+// last thing of its event.
+func (a *attempt) connected(fd int, to csa.Address, r csa.Reason) {
+	if fd < 0 {
+		a.ask.Loop.Event(func() {
+			a.ask.Loop.Charge(a.d.site.Budget())
+			a.failed(r)
+		})
+		return
+	}
+	a.finish()
+	site := a.d.site
+	site.Loops()[a.at].Connections.Add(1)
+	up := &Upstream{site: site, at: a.at, instance: a.ask.Instance}
+	handler := a.ask.Handler
+	if a.target.Network() == "tls" {
+		left := site.Config().ConnectTimeout - time.Duration(a.ask.Loop.Now()-a.began)
+		handler = &front.Handshaking{Handler: handler, Dialled: true, Handshake: func() csa.Handshake {
+			return site.ClientHandshake(a.target.ServerName(), max(left, time.Millisecond))
+		}}
+	}
+	if a.proxy != 0 {
+		handler = &front.ProxyWriter{Handler: handler, Header: proxy.Append(nil, a.proxy, a.from, a.to)}
+	}
+	wiring := csa.Wiring{Handler: handler, Settings: site.DialledSettings(), Budget: site.Budget(), Creator: up, Signal: up}
+	var err error
+	if a.overUDP() {
+		_, err = a.ask.Loop.NewDatagramPeer(fd, to.IP, up, wiring)
+	} else {
+		_, err = a.ask.Loop.NewCSA(fd, to.IP, wiring)
+	}
+	if err != nil {
+		site.Retain(a.ask.Instance, -1)
+		up.ShutdownCSA(nil)
+		a.ask.Loop.Event(func() {
+			a.ask.Failed(csa.SystemFull.Because("the selector does not take the connection"))
+		})
+	}
+}
+
+// failed tells the handler, last, that there is no connection.
+func (a *attempt) failed(r csa.Reason) {
+	a.finish()
+	a.letGo()
+	a.ask.Failed(r)
+}
+
+// giveUp ends it without a word.
+func (a *attempt) giveUp() {
+	if !a.over {
+		a.finish()
+		a.letGo()
+	}
+}
+
+// finish ends the attempt, of which a connection may be left.
+func (a *attempt) finish() {
+	a.over = true
+	if a.stop != nil {
+		a.stop()
+	}
+	if a.dial != nil {
+		a.dial.Cancel()
+		a.free()
+	}
+	delete(a.d.pending[a.at], a)
+	a.d.site.DialOver()
+}
+
+// letGo gives back what the connection would have had.
+func (a *attempt) letGo() {
+	site := a.d.site
+	site.ReleaseUpstream()
+	// In an event of its own: the instance may be in one, and end with this.
+	posted := a.ask.Loop.Post(func() {
+		site.Retain(a.ask.Instance, -1)
+		site.Leave()
+	})
+	if !posted {
+		site.Leave()
+	}
+}

@@ -1,0 +1,92 @@
+package host
+
+import (
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host/dial"
+	"bulkhead/host/egress"
+	"bulkhead/host/listen"
+	"bulkhead/plugins"
+)
+
+// A server is the dial.Site of its dialer.
+var _ dial.Site = (*server)(nil)
+
+// serverOf is whose connection one is, also if it was dialled; nil: it is no server's.
+func serverOf(c *csa.CSA) *server {
+	switch of := c.Creator().(type) {
+	case *server:
+		return of
+	case *dial.Upstream:
+		return of.Site().(*server)
+	}
+	return nil
+}
+
+// Policy is whom its tenant's handlers may dial.
+func (s *server) Policy() *egress.Policy { return s.tenant.egress.Load() }
+
+// Resolver is the host's.
+func (s *server) Resolver() egress.Resolver { return s.host.resolver }
+
+// DialledSettings are those of connections that its handlers have dialled.
+func (s *server) DialledSettings() *csa.Settings { return &s.dialled }
+
+// DialledTuning is what sockets over TCP get that its handlers have dialled.
+func (s *server) DialledTuning() listen.Options {
+	o := s.tuning
+	if s.udp {
+		o.SendBuffer = 0 // it is for datagrams
+	}
+	return o
+}
+
+// ClientHandshake is the host's part of TLS when the peer is a server of this name.
+func (s *server) ClientHandshake(name string, timeout time.Duration) csa.Handshake {
+	config := s.tenant.client.Clone()
+	config.ServerName = name
+	return csa.Handshake{Config: config, Client: true, Timeout: timeout, Share: s.tenant.handshakes}
+}
+
+// Stopping reports whether no connection is made any more.
+func (s *server) Stopping() bool { return s.host.stopping.Load() }
+
+// TakeDial takes what a connection that is dialled needs of the budgets, or reports false.
+func (s *server) TakeDial() bool {
+	t := s.tenant
+	if !t.dials.Take() {
+		return false
+	}
+	if t.upstreams.Take() {
+		if s.host.connections.Take() {
+			s.gen.join()
+			return true
+		}
+		t.upstreams.Release()
+	}
+	t.dials.Release()
+	return false
+}
+
+// DialOver gives back what a connection holds until it is there, or will not be.
+func (s *server) DialOver() { s.tenant.dials.Release() }
+
+// ReleaseUpstream gives back what it holds until it is over, or will not be.
+func (s *server) ReleaseUpstream() {
+	s.tenant.upstreams.Release()
+	s.host.connections.Release()
+	s.host.wake()
+}
+
+// Leave says that nothing is done with the server any more on a connection's account.
+func (s *server) Leave() { s.gen.leave() }
+
+// Retain says that n connections more, or less, that were dialled keep the instance alive.
+func (s *server) Retain(i *plugins.Instance, n int) { s.crew.Retain(i, n) }
+
+// Ended counts and logs how a connection that was dialled has ended.
+func (s *server) Ended(c *csa.CSA, r csa.Reason) { s.writeDown(c, r, "upstream closed") }
+
+// CountLost counts datagrams of such a connection that were lost.
+func (s *server) CountLost(why csa.Loss, n int) int64 { return s.counters.lost[why].Add(int64(n)) }
