@@ -2,6 +2,7 @@ package host
 
 import (
 	"reflect"
+	"time"
 
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
@@ -41,7 +42,7 @@ func (b *build) err() error {
 
 // state is what the host serves with what was built.
 func (b *build) state(retired []*generation) *state {
-	return &state{config: b.config, tenants: b.tenants, generations: b.all, retired: retired}
+	return &state{config: b.config, since: time.Now(), tenants: b.tenants, generations: b.all, retired: retired}
 }
 
 // keep has a listener's generation stay.
@@ -58,7 +59,7 @@ func (b *build) add(l *config.Listener, before *generation, socket *acceptor) {
 		home = h.loops[h.homes%len(h.loops)]
 		h.homes++
 	}
-	g := &generation{host: h, socket: socket, listener: *l}
+	g := &generation{host: h, socket: socket, listener: *l, since: time.Now()}
 	front := h.newServer(l, b.tenants[l.Tenant], home)
 	front.lives = home
 	g.servers = append(g.servers, front)

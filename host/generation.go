@@ -3,6 +3,7 @@ package host
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
@@ -19,11 +20,18 @@ type generation struct {
 	socket *acceptor
 	// open counts the connections that are its own: accepted, on their way, and dialled.
 	open atomic.Int64
+	// instances counts those of its servers that are alive.
+	instances atomic.Int64
+	// since is when it was made, and changed the keys that made it differ from the one before;
+	// none: its listener was new. Both are set before it is in force.
+	since   time.Time
+	changed []string
 	// retired says that no connection comes to it any more but those that wait for a
 	// place. It is closed when none is left.
 	retired atomic.Bool
-	removes bool       // its sockets end with it
-	over    *csa.Timer // old_for is over then; the home loop's
+	until   atomic.Int64 // when old_for is over: Unix time in nanoseconds; 0: it is not retired
+	removes bool         // its sockets end with it
+	over    *csa.Timer   // old_for is over then; the home loop's
 	once    sync.Once
 }
 
@@ -48,6 +56,7 @@ func (g *generation) tellToStop() {
 // state is what a host serves. It is replaced as a whole, and never changed.
 type state struct {
 	config      *config.Config
+	since       time.Time          // it is in force
 	tenants     map[string]*tenant // also those that a configuration had and that are not over
 	generations []*generation      // of the configuration's listeners, in its order
 	retired     []*generation      // that are not over

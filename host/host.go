@@ -91,6 +91,7 @@ type Native func(l *csa.Loop) csa.Handler
 
 // Host is a running configuration. Make one with New, serve with Run.
 type Host struct {
+	began       time.Time // when New was called
 	log         *slog.Logger
 	logLost     func() int64 // nil: that is not known
 	clock       selector.Clock
@@ -196,6 +197,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
+		began:     time.Now(),
 		log:       o.Log,
 		logLost:   o.LogLost,
 		native:    o.Native,

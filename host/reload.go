@@ -178,6 +178,7 @@ func (p *plan) compareListeners() {
 			p.changes = append(p.changes, []any{"listener", l.Name, "changed", "it is new"})
 		}
 		p.add(l, g, sockets[i])
+		p.made[len(p.made)-1].changed = changes[i]
 		p.checkSocket(l, sockets[i])
 	}
 	for _, g := range p.before.generations {
@@ -403,6 +404,7 @@ func (g *generation) retire(remove bool, oldFor time.Duration) {
 	if remove {
 		g.socket.drain(false)
 	}
+	g.until.Store(time.Now().Add(oldFor).UnixNano())
 	g.retired.Store(true)
 	for _, s := range g.servers {
 		s.Unpark() // it may have parked, and the one after it accepts

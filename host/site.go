@@ -27,6 +27,12 @@ func (s *server) Lives() *loops.Loop { return s.lives }
 // Counters are those of its provider.
 func (s *server) Counters() *crew.Counters { return &s.counters.Counters }
 
+// Living counts its instances: the listener's, and its generation's.
+func (s *server) Living(n int) {
+	s.counters.Instances.Add(int64(n))
+	s.gen.instances.Add(int64(n))
+}
+
 // Draining reports whether handlers have been told to stop, or are being told.
 func (s *server) Draining() bool { return s.host.draining.Load() || s.gen.retired.Load() }
 

@@ -18,10 +18,24 @@ import (
 func openState(cfg *config.Config) (*codestore.Store, error) {
 	store, err := openStore(cfg.Host.State)
 	if err != nil {
-		// Line 1 where the key is not given and its default is used.
-		return nil, config.Errors{{File: cfg.File, Line: max(cfg.Host.LineOf("state"), 1), What: "[host] state: " + err.Error()}}
+		return nil, StateError(cfg, err)
 	}
 	return store, nil
+}
+
+// StateFolder makes the folder of [host] state, if need be, and makes sure that nobody else can
+// write to it. The error is a config.Errors.
+func StateFolder(cfg *config.Config) error {
+	if err := makeState(cfg.Host.State); err != nil {
+		return StateError(cfg, withMend(err))
+	}
+	return nil
+}
+
+// StateError has a configuration's [host] state be to blame for an error.
+func StateError(cfg *config.Config, err error) error {
+	// Line 1 where the key is not given and its default is used.
+	return config.Errors{{File: cfg.File, Line: max(cfg.Host.LineOf("state"), 1), What: "[host] state: " + err.Error()}}
 }
 
 func openStore(path string) (*codestore.Store, error) {

@@ -116,7 +116,10 @@ type ListenerStats struct {
 }
 
 // Stats may be called from any goroutine, while the host runs and after.
-func (h *Host) Stats() Stats {
+func (h *Host) Stats() Stats { return h.statsOf(h.now.Load()) }
+
+// statsOf are those with a state's tenants and listeners.
+func (h *Host) statsOf(now *state) Stats {
 	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.number(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(),
 		Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit()}
 	if h.logLost != nil {
@@ -126,7 +129,6 @@ func (h *Host) Stats() Stats {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 		st.LostEvents += l.LostEvents()
 	}
-	now := h.now.Load()
 	st.RetiredGenerations = len(now.retired)
 	for _, c := range now.config.Tenants {
 		st.Tenants = append(st.Tenants, now.tenants[c.Name].stats())

@@ -268,7 +268,7 @@ func refusedAt(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
+var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
 
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 1, "signal NAME")

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"bulkhead/host"
+	"bulkhead/host/admin"
 	"bulkhead/host/config"
 
 	"github.com/spf13/cobra"
@@ -31,7 +34,7 @@ The log says at start whether the tenants' memory fits the machine, or the
 process's cgroup. Go's heap is limited to what they leave, and to a quarter of it
 all at least; the environment variable GOMEMLIMIT, when it is set, holds instead.
 
-SIGHUP reloads FILE. Everything that it says is loaded and opened first, beside
+SIGHUP reloads FILE, as bulkhead reload does. Everything that it says is loaded and opened first, beside
 what runs; if any of it fails, nothing changes, and the log has the errors. New
 connections get what is new; those that are open go on with the handlers that
 they have, for as long as old_for says. What has not changed is not touched.
@@ -47,6 +50,11 @@ or not fast enough, they are left out and counted.`,
 			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
 			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
 			defer stop.over()
+			door, err := openDoor(cfg, stop.log)
+			if err != nil {
+				return err
+			}
+			defer door.Close()
 			h, err := host.New(cfg, host.Options{
 				Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
 			})
@@ -60,9 +68,27 @@ or not fast enough, they are left out and counted.`,
 			reloads := newReloader(args[0], h, level, stop)
 			stop.serves(h, reloads.ask)
 			go reloads.run(stop.ctx)
+			door.Serve(reloads)
 			limitMemory(host.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
 			debug.FreeOSMemory() // loading modules takes more than serving them
 			return h.Run(stop.ctx)
 		},
 	}
+}
+
+// openDoor makes the state folder, and opens the door in it by which the other commands come in.
+// The error is of the configuration.
+func openDoor(cfg *config.Config, log *slog.Logger) (*admin.Door, error) {
+	if err := host.StateFolder(cfg); err != nil {
+		return nil, err
+	}
+	file, err := filepath.Abs(cfg.File)
+	if err != nil {
+		file = cfg.File
+	}
+	door, err := admin.Listen(cfg.Host.State, file, versionLine(), log)
+	if err != nil {
+		return nil, host.StateError(cfg, err)
+	}
+	return door, nil
 }

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 //	heard-all PEER       wants the end of what the daemon has to say
 //	hangup PEER          closes
 //	refused ADDRESS      waits until nobody listens there
-//	signal NAME          sends TERM or INT to the daemon
+//	signal NAME          sends TERM, INT or KILL to the daemon
 //	logged REGEXP        waits until the daemon's log matches
 //	ended N              waits for the daemon's end, with status N; its
 //	                     output is then in the file log

@@ -65,7 +65,7 @@ type Arrival struct {
 
 // Counters are what providers count. Any goroutine may use them.
 type Counters struct {
-	Instances atomic.Int64 // alive
+	Instances atomic.Int64 // alive; Site.Living counts them
 	Failed    atomic.Int64 // instances that did not start
 	Refused   atomic.Int64 // connections that were closed since no handler could be had
 }
@@ -83,6 +83,8 @@ type Site interface {
 	Lives() *loops.Loop
 	// Counters are its counters.
 	Counters() *Counters
+	// Living says that n of its instances more, or less, are alive.
+	Living(n int)
 	// HandOver has the connection wired on its loop to the handler that find finds
 	// there; nil drops it.
 	HandOver(a Arrival, find func() csa.Handler)

@@ -243,7 +243,7 @@ func (d *lazyHandler) instance(c *csa.CSA) *plugins.Instance {
 func (d *lazyHandler) enter(c *csa.CSA, i *plugins.Instance) {
 	e := d.each
 	i.Owner = &ownInstance{held: 1}
-	e.site.Counters().Instances.Add(1)
+	e.site.Living(1)
 	c.Rewire(i)
 	if e.site.Draining() {
 		// It came too late to be told with the others.
@@ -406,7 +406,7 @@ func (e *each) Retain(i *plugins.Instance, n int) {
 // owner, and is in no count.
 func (e *each) ended(i *plugins.Instance) {
 	if _, ok := i.Owner.(*ownInstance); ok {
-		e.site.Counters().Instances.Add(-1)
+		e.site.Living(-1)
 	}
 }
 

@@ -73,7 +73,7 @@ func (k *shared) fill(slot *slot, i *plugins.Instance) {
 	i.Owner = slot
 	i.Attach(k.site.Loops()[slot.at].Loop)
 	slot.instance = i
-	k.site.Counters().Instances.Add(1)
+	k.site.Living(1)
 	slot.ready.Store(true)
 }
 
@@ -85,7 +85,7 @@ func (k *shared) trapped(i *plugins.Instance, t *plugins.Trap) {
 	}
 	slot.ready.Store(false)
 	slot.instance = nil
-	k.site.Counters().Instances.Add(-1)
+	k.site.Living(-1)
 	i.Close()
 	l := k.site.Loops()[slot.at]
 	wait := slot.backoff.failed(l.Now())
@@ -177,7 +177,7 @@ func (k *shared) Close() {
 				slot.ready.Store(false)
 				slot.instance.Close()
 				slot.instance = nil
-				k.site.Counters().Instances.Add(-1)
+				k.site.Living(-1)
 			}
 		})
 		if slot.fresh != nil {

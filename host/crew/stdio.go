@@ -3,7 +3,6 @@ package crew
 import (
 	"log/slog"
 	"sync"
-	"sync/atomic"
 
 	"bulkhead/csa"
 	"bulkhead/host/loops"
@@ -47,7 +46,7 @@ func (k *stdio) Assign(a Arrival) {
 			k.site.Noisy(slog.LevelError, "a connection was closed: its command did not start", "error", err)
 			return nil
 		}
-		return &command{Process: p, instances: &k.site.Counters().Instances}
+		return &command{Process: p, site: k.site}
 	})
 }
 
@@ -58,14 +57,14 @@ func (k *stdio) Peer(int) csa.Handler { return nil }
 // among the instances from then on.
 type command struct {
 	*plugins.Process
-	instances *atomic.Int64
-	started   bool
+	site    Site
+	started bool
 }
 
 // Open starts the command.
 func (c *command) Open(conn *csa.CSA) {
 	c.started = true
-	c.instances.Add(1)
+	c.site.Living(1)
 	c.Process.Open(conn)
 }
 
@@ -77,7 +76,7 @@ func (k *stdio) Release(h csa.Handler) {
 	}
 	k.ends.Go(func() {
 		<-c.Ended()
-		k.site.Counters().Instances.Add(-1)
+		k.site.Living(-1)
 	})
 }
 

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"bulkhead/host"
+	"bulkhead/host/admin"
+)
+
+// writeStatus writes a status for people, who look at it now.
+func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
+	w := bufio.NewWriter(to)
+	fmt.Fprintf(w, "%s\nprocess %d serves %s since %s\n", st.Version, st.PID, st.File, moment(st.Since, now))
+	if st.Draining {
+		fmt.Fprintln(w, "it stops: no more connections are accepted")
+	}
+	if l := st.LastReload; l != nil {
+		fmt.Fprintf(w, "last reload: %s, at %s, by %s\n", l.Result, moment(l.At, now), l.By)
+		for _, e := range l.Errors {
+			fmt.Fprintf(w, "  %s\n", e)
+		}
+	}
+	fmt.Fprintf(w, "in force since %s\n", moment(st.InForce, now))
+	writeLimits(w, "", st.Limits)
+
+	for _, t := range st.Tenants {
+		fmt.Fprintf(w, "\ntenant %s%s\n", t.Name, removed(t.Removed))
+		writeLimits(w, "  ", t.Limits)
+		writeFigures(w, "  ", "bulkhead_tenant_", t.Metrics)
+		for _, name := range slices.Sorted(maps.Keys(t.Counts)) {
+			fmt.Fprintf(w, "  counted %s: %d\n", name, t.Counts[name])
+		}
+	}
+	for _, l := range st.Listeners {
+		fmt.Fprintf(w, "\nlistener %s%s: tenant %s", l.Name, removed(l.Removed), l.Tenant)
+		if l.Address != "" {
+			fmt.Fprintf(w, ", %s", l.Address)
+		}
+		fmt.Fprintln(w)
+		if q := l.Quarantine; q != nil {
+			fmt.Fprintf(w, "  quarantined after %d tries: %s\n", q.Tries, q.Cause)
+		}
+		writeFigures(w, "  ", "bulkhead_listener_", l.Metrics)
+		writeCounts(w, "connections ended", l.Ended)
+		writeCounts(w, "datagrams lost", l.DatagramsLost)
+		for _, g := range l.Generations {
+			fmt.Fprintf(w, "  generation of %s: %d connections, %d instances", moment(g.Since, now), g.Connections, g.Instances)
+			if len(g.Changed) > 0 {
+				fmt.Fprintf(w, "; changed: %s", strings.Join(g.Changed, ", "))
+			}
+			if g.Until != nil {
+				fmt.Fprintf(w, "; replaced, until %s", g.Until.Format(time.DateTime))
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	return w.Flush()
+}
+
+// moment writes a time, and how long ago it was.
+func moment(t, now time.Time) string {
+	return fmt.Sprintf("%s (%v ago)", t.Local().Format(time.DateTime), max(0, now.Sub(t)).Round(time.Second))
+}
+
+func removed(is bool) string {
+	if is {
+		return " (removed)"
+	}
+	return ""
+}
+
+// writeLimits writes what is in use beside what may be.
+func writeLimits(w io.Writer, indent string, limits map[string]host.Use) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, key := range slices.Sorted(maps.Keys(limits)) {
+		u := limits[key]
+		used, limit := fmt.Sprint(u.Used), fmt.Sprint(u.Limit)
+		if key == "memory" {
+			used, limit = host.Size(u.Used), host.Size(u.Limit)
+		}
+		if u.Limit == 0 {
+			limit = "no bound of its own"
+		}
+		fmt.Fprintf(t, "%s%s\t%s\tof %s\n", indent, key, used, limit)
+	}
+	_ = t.Flush()
+}
+
+// writeFigures writes the figures that are not zero and stand beside no limit.
+func writeFigures(w io.Writer, indent, prefix string, m host.Metrics) {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		short := strings.TrimPrefix(name, prefix)
+		if m[name] != "0" && (strings.HasSuffix(short, "_total") || short == "background_running") {
+			all = append(all, strings.TrimSuffix(short, "_total")+" "+m[name].String())
+		}
+	}
+	if len(all) > 0 {
+		fmt.Fprintf(w, "%s%s\n", indent, strings.Join(all, ", "))
+	}
+}
+
+// writeCounts writes counts by cause.
+func writeCounts(w io.Writer, what string, by map[string]int64) {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		all = append(all, fmt.Sprintf("%s %d", name, by[name]))
+	}
+	if len(all) > 0 {
+		fmt.Fprintf(w, "  %s: %s\n", what, strings.Join(all, ", "))
+	}
+}

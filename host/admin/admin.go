@@ -1,0 +1,120 @@
+// Package admin is the door to a running daemon: HTTP over a Unix socket in its state folder, for
+// the user that the daemon is of, and root. Listen opens it; a Client comes in by it.
+//
+//	GET  /v1/status   Status
+//	POST /v1/reload   ReloadRequest; answers Reloaded
+//
+// Every answer is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
+// status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is changed.
+package admin
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"bulkhead/host"
+	"bulkhead/host/config"
+)
+
+// SocketName is the socket's name in the state folder, and lockName that of the file which the
+// daemon that has the folder holds locked.
+const (
+	SocketName = "admin.sock"
+	lockName   = "admin.lock"
+)
+
+// versionHeader has the daemon's version.
+const versionHeader = "Bulkhead-Version"
+
+// Status is what GET /v1/status answers.
+type Status struct {
+	// Version is the daemon's, as `bulkhead version` prints it.
+	Version string `json:"version"`
+	// LastReload is nil as long as none was asked for.
+	LastReload *LastReload `json:"last_reload"`
+	host.Status
+}
+
+// LastReload is what became of the reload that was asked for last.
+type LastReload struct {
+	At time.Time `json:"at"`
+	// By is who has asked: a signal, or a process and its user.
+	By string `json:"by"`
+	// Took is how long it took, in seconds.
+	Took float64 `json:"took_seconds"`
+	// Result is "done" or "failed"; Errors say why, each as `bulkhead check` prints it.
+	Result string   `json:"result"`
+	Errors []string `json:"errors,omitempty"`
+}
+
+// ReloadRequest is what POST /v1/reload takes.
+type ReloadRequest struct {
+	// File is the absolute path of the configuration. It has to be the daemon's own.
+	File string `json:"file"`
+}
+
+// Reloaded is what POST /v1/reload answers when the new configuration is in force.
+type Reloaded struct {
+	// Took is how long it took, in seconds.
+	Took float64 `json:"took_seconds"`
+	// Warnings are of the configuration.
+	Warnings []ConfigError `json:"warnings"`
+}
+
+// Problem is the answer where something could not be done.
+type Problem struct {
+	// Message is one line, or several.
+	Message string `json:"message"`
+	// Errors are those of the configuration, where these are the problem.
+	Errors []ConfigError `json:"errors,omitempty"`
+}
+
+// ConfigError is a config.Error. File is an absolute path where it is the configuration's.
+type ConfigError struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	What string `json:"what"`
+	Mend string `json:"mend,omitempty"`
+}
+
+// problemOf is an error as it is sent.
+func problemOf(err error) Problem {
+	p := Problem{Message: err.Error()}
+	for _, e := range configErrors(err) {
+		p.Errors = append(p.Errors, ConfigError(*e))
+	}
+	return p
+}
+
+// Error is the config.Error that it is.
+func (e ConfigError) Error() string {
+	own := config.Error(e)
+	return own.Error()
+}
+
+// Err is the problem as an error: config.Errors where it has such.
+func (p Problem) Err() error {
+	if len(p.Errors) == 0 {
+		return fmt.Errorf("%s", p.Message)
+	}
+	all := make(config.Errors, len(p.Errors))
+	for i := range p.Errors {
+		e := config.Error(p.Errors[i])
+		all[i] = &e
+	}
+	return all
+}
+
+// Daemon is what is behind the door. Any goroutine calls its methods, several at once.
+type Daemon interface {
+	// Status is called for whoever may come in.
+	Status() Status
+	// Reload reads the daemon's configuration again and serves it. file is the absolute path of the
+	// configuration that is meant, and by says who asks. It gives up when ctx is done.
+	Reload(ctx context.Context, file, by string) (Reloaded, error)
+}
+
+// socketPath is where the door of a state folder is.
+func socketPath(state string) string { return filepath.Join(state, SocketName) }

@@ -1,0 +1,311 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"bulkhead/host/config"
+)
+
+// fake is a daemon whose reload does what the test says.
+type fake struct {
+	reload func(ctx context.Context, file, by string) (Reloaded, error)
+}
+
+func (fake) Status() Status { return Status{Version: "one"} }
+
+func (f fake) Reload(ctx context.Context, file, by string) (Reloaded, error) {
+	return f.reload(ctx, file, by)
+}
+
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func open(t *testing.T, state string) (*Door, *lines) {
+	t.Helper()
+	log := new(lines)
+	d, err := Listen(state, "/etc/a.toml", "one", slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d, log
+}
+
+func TestDoor(t *testing.T) {
+	state := t.TempDir()
+	d, log := open(t, state)
+	c := NewClient(state, "two")
+	if _, err := c.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "the daemon starts yet") {
+		t.Errorf("before it serves: %v", err)
+	}
+	wrong := config.Errors{{File: "/etc/a.toml", Line: 3, What: "it is wrong", Mend: "mend it"}, {File: "/etc/a.toml", What: "unreadable"}}
+	asked := make(chan string, 3)
+	answers := []error{nil, errors.New("not now"), fmt.Errorf("all of it: %w", wrong)}
+	next := 0
+	d.Serve(fake{func(_ context.Context, file, by string) (Reloaded, error) {
+		asked <- file + " " + by
+		next++
+		return Reloaded{Took: 2}, answers[next-1]
+	}})
+	if st, err := c.Status(t.Context()); err != nil || st.Version != "one" {
+		t.Errorf("the status is %+v, %v", st, err)
+	}
+	if done, err := c.Reload(t.Context(), ReloadRequest{File: "/etc/a.toml"}); err != nil || done.Took != 2 {
+		t.Errorf("the reload is %+v, %v", done, err)
+	}
+	if said := <-asked; !strings.HasPrefix(said, "/etc/a.toml ") || !strings.Contains(said, fmt.Sprintf("user %d", os.Geteuid())) {
+		t.Errorf("the daemon was asked for %q", said)
+	}
+	if said := log.String(); strings.Count(said, "a reload was asked for") != 1 || !strings.Contains(said, fmt.Sprintf("user %d", os.Geteuid())) {
+		t.Errorf("the log says %q", said)
+	}
+	if _, err := c.Reload(t.Context(), ReloadRequest{}); err == nil || err.Error() != "not now" {
+		t.Errorf("the error is %v", err)
+	}
+	_, err := c.Reload(t.Context(), ReloadRequest{})
+	var all config.Errors
+	if !errors.As(err, &all) || all.Error() != wrong.Error() {
+		t.Errorf("the errors are %v", err)
+	}
+}
+
+// A request that this daemon does not know, and one that is too large, or no JSON, is answered, and
+// nothing is done.
+func TestWrongRequests(t *testing.T) {
+	state := t.TempDir()
+	d, _ := open(t, state)
+	d.Serve(fake{func(context.Context, string, string) (Reloaded, error) {
+		t.Error("it was reloaded")
+		return Reloaded{}, nil
+	}})
+	c := NewClient(state, "two")
+	err := c.ask(t.Context(), http.MethodPost, "dance", struct{}{}, nil)
+	if err == nil || !strings.Contains(err.Error(), "does not know POST /v1/dance; the daemon is one, and this command two") {
+		t.Errorf("an unknown request: %v", err)
+	}
+	err = c.ask(t.Context(), http.MethodPost, "reload", map[string]string{"file": "/a", "slowly": "1"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "slowly") || !strings.Contains(err.Error(), "the daemon is one") {
+		t.Errorf("an unknown field: %v", err)
+	}
+	for name, body := range map[string]string{"empty": "", "no JSON": "{", "large": `{"file": "` + strings.Repeat("x", mostBody) + `"}`, "large behind it": `{}` + strings.Repeat(" ", mostBody)} {
+		r, err := http.NewRequest(http.MethodPost, "http://bulkhead/v1/reload", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.http.Do(r)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		text, _ := io.ReadAll(got.Body)
+		got.Body.Close()
+		if got.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), `"message":`) {
+			t.Errorf("%s: %s %s", name, got.Status, text)
+		}
+	}
+	if err := c.ask(t.Context(), http.MethodGet, "reload", nil, nil); err == nil {
+		t.Error("a GET reloads")
+	}
+}
+
+// Who goes away while a reload is made has it given up, and so does the door's end.
+func TestTheCallerGoes(t *testing.T) {
+	for _, who := range []string{"caller", "door"} {
+		t.Run(who, func(t *testing.T) {
+			state := t.TempDir()
+			d, _ := open(t, state)
+			began, ended := make(chan struct{}), make(chan struct{})
+			d.Serve(fake{func(ctx context.Context, _, _ string) (Reloaded, error) {
+				close(began)
+				<-ctx.Done()
+				close(ended)
+				return Reloaded{}, ctx.Err()
+			}})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			answer := make(chan error, 1)
+			go func() {
+				_, err := NewClient(state, "one").Reload(ctx, ReloadRequest{})
+				answer <- err
+			}()
+			<-began
+			if who == "caller" {
+				cancel()
+			} else {
+				d.Close()
+			}
+			<-ended
+			if err := <-answer; err == nil {
+				t.Error("the caller has no error")
+			}
+		})
+	}
+}
+
+// Those above the bound wait, and hold up nothing but themselves.
+func TestMostCallers(t *testing.T) {
+	state := t.TempDir()
+	d, _ := open(t, state)
+	d.Serve(fake{})
+	var idle []net.Conn
+	for range mostCallers + 4 {
+		c, err := net.Dial("unix", socketPath(state))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle = append(idle, c)
+	}
+	answer := make(chan error, 1)
+	go func() {
+		_, err := NewClient(state, "one").Status(context.Background())
+		answer <- err
+	}()
+	for _, c := range idle {
+		c.Close()
+	}
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+}
+
+// A folder is one daemon's; what a dead one has left is replaced, and nothing else.
+func TestOneDaemonAFolder(t *testing.T) {
+	state := t.TempDir()
+	d, _ := open(t, state)
+	var held *HeldError
+	if _, err := Listen(state, "/etc/b.toml", "one", slog.Default()); !errors.As(err, &held) || !strings.Contains(err.Error(), fmt.Sprintf("process %d, which serves /etc/a.toml", os.Getpid())) {
+		t.Errorf("a second one: %v", err)
+	}
+	info, err := os.Lstat(socketPath(state))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is %v, %v", info, err)
+	}
+	d.Close()
+	if _, err := os.Lstat(socketPath(state)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is there yet: %v", err)
+	}
+	if _, err := NewClient(state, "one").Status(t.Context()); err == nil || !strings.Contains(err.Error(), "no daemon runs") {
+		t.Errorf("without a daemon: %v", err)
+	}
+
+	// A socket without a listener, as a daemon leaves it that was killed.
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketPath(state), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	if _, err := NewClient(state, "one").Status(t.Context()); err == nil || !strings.Contains(err.Error(), "has died") {
+		t.Errorf("with what a dead one has left: %v", err)
+	}
+	d, _ = open(t, state)
+	d.Serve(fake{})
+	if _, err := NewClient(state, "one").Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+	d.Close()
+
+	if err := os.WriteFile(socketPath(state), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(state, "/etc/a.toml", "one", slog.Default()); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("with a file in its place: %v", err)
+	}
+	if b, err := os.ReadFile(socketPath(state)); err != nil || string(b) != "precious" {
+		t.Errorf("the file has %q, %v", b, err)
+	}
+}
+
+// A path longer than the system takes for a socket works on Linux, and is an error elsewhere.
+func TestLongPath(t *testing.T) {
+	state := filepath.Join(t.TempDir(), strings.Repeat("long/", 40))
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, done, err := reach(socketPath(state)); err != nil {
+		if !strings.Contains(err.Error(), "give [host] state a shorter path") {
+			t.Error(err)
+		}
+		return
+	} else {
+		done()
+	}
+	d, _ := open(t, state)
+	d.Serve(fake{})
+	if _, err := NewClient(state, "one").Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+	d.Close()
+	if _, err := NewClient(state, "one").Status(t.Context()); err == nil || !strings.Contains(err.Error(), "no daemon runs") {
+		t.Errorf("when it is over: %v", err)
+	}
+}
+
+// Who may not use the socket is told whom it takes.
+func TestNoPermission(t *testing.T) {
+	if os.Geteuid() == 0 {
+		err := (&Client{state: "/state"}).unreachable(t.Context(), &net.OpError{Op: "dial", Err: os.ErrPermission})
+		if !strings.Contains(err.Error(), "be the user that the daemon is of, or root") {
+			t.Error(err)
+		}
+		return // root may
+	}
+	state := t.TempDir()
+	d, _ := open(t, state)
+	d.Serve(fake{})
+	if err := os.Chmod(socketPath(state), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewClient(state, "one").Status(t.Context()); err == nil || !strings.Contains(err.Error(), "be the user that the daemon is of, or root") {
+		t.Error(err)
+	}
+}
+
+// A daemon that does not answer is waited for as long as the caller wants.
+func TestNoAnswer(t *testing.T) {
+	state := t.TempDir()
+	l, err := net.Listen("unix", socketPath(state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			defer c.Close()
+		}
+		cancel(errors.New("patience is over"))
+		<-t.Context().Done()
+	}()
+	if _, err := NewClient(state, "one").Status(ctx); err == nil || !strings.Contains(err.Error(), "patience is over") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,139 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// mostPath is how long the path of a socket may be, on every system, with the zero at its end.
+const mostPath = 104
+
+// mostAnswer is the largest answer that is read, in bytes.
+const mostAnswer = 256 << 20
+
+// statusTime is how long an answer may take that changes nothing.
+const statusTime = 30 * time.Second
+
+// Client asks a daemon. Any goroutine may use it.
+type Client struct {
+	state   string
+	version string
+	http    http.Client
+}
+
+// NewClient is for the daemon whose state folder that is. version is the caller's own, as
+// `bulkhead version` prints it, for errors that say that the daemon's is another.
+func NewClient(state, version string) *Client {
+	c := &Client{state: state, version: version}
+	c.http.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			address, done, err := reach(socketPath(state))
+			if err != nil {
+				return nil, err
+			}
+			defer done()
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", address)
+		},
+	}
+	return c
+}
+
+// Status asks how the daemon is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, statusTime, fmt.Errorf("there is no answer within %v", statusTime))
+	defer cancel()
+	var st Status
+	err := c.ask(ctx, http.MethodGet, "status", nil, &st)
+	return st, err
+}
+
+// Reload has the daemon read its configuration again. When ctx is done before the new one is in
+// force, nothing is changed. The error is config.Errors where a line is to blame.
+func (c *Client) Reload(ctx context.Context, r ReloadRequest) (Reloaded, error) {
+	var done Reloaded
+	err := c.ask(ctx, http.MethodPost, "reload", r, &done)
+	return done, err
+}
+
+func (c *Client) ask(ctx context.Context, method, what string, request, answer any) error {
+	var body io.Reader
+	if request != nil {
+		text, err := json.Marshal(request)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://bulkhead/v1/"+what, body)
+	if err != nil {
+		return err
+	}
+	got, err := c.http.Do(r)
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	defer got.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(got.Body, mostAnswer))
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	into := answer
+	var problem Problem
+	if got.StatusCode != http.StatusOK {
+		into = &problem
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("the daemon's answer is not understood (%w)%s", err, c.skew(got))
+	}
+	if into == any(&problem) {
+		if got.StatusCode == http.StatusNotFound || got.StatusCode == http.StatusBadRequest {
+			return fmt.Errorf("%w%s", problem.Err(), c.skew(got))
+		}
+		return problem.Err()
+	}
+	return nil
+}
+
+// skew says so where the daemon is of another version.
+func (c *Client) skew(got *http.Response) string {
+	if other := got.Header.Get(versionHeader); other != c.version {
+		if other == "" {
+			other = "something else"
+		}
+		return fmt.Sprintf("; the daemon is %s, and this command %s: restart the daemon, or use its command", other, c.version)
+	}
+	return ""
+}
+
+// unreachable says why there is no answer, and the mend.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	path := socketPath(c.state)
+	var sys unix.Errno
+	errors.As(err, &sys)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("asking the daemon at %s: %w", path, context.Cause(ctx))
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("no daemon runs whose state folder is %s (there is no %s in it); start one with bulkhead run, or, if [host] state was changed since it began, put that back", c.state, SocketName)
+	case sys == unix.ECONNREFUSED:
+		return fmt.Errorf("no daemon runs whose state folder is %s (nobody listens at its %s: the one that did has died); start one with bulkhead run", c.state, SocketName)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("this process, of user %d, may not use %s; be the user that the daemon is of, or root", os.Geteuid(), path)
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || sys == unix.ECONNRESET || sys == unix.EPIPE:
+		return fmt.Errorf("the daemon at %s ended before it answered: %w", path, err)
+	}
+	return fmt.Errorf("asking the daemon at %s: %w", path, err)
+}
