@@ -138,7 +138,7 @@ func (i *Instance) back(e event, err error) {
 	case callData:
 		// Also after a trap: a relay may wait for it, which has to end.
 		end := uint64(i.window) + e.arg
-		e.conn.Consumed(i.memory.b[i.window:end:end], used)
+		e.conn.Consumed(i.memory.Bytes()[i.window:end:end], used)
 	}
 	i.forgetWhom()
 	i.drain()

@@ -524,7 +524,7 @@ func TestFuelIsTheSame(t *testing.T) {
 		f := &fake{room: 100}
 		i.exec.use.next = next
 		h := open(i, f)
-		copy(i.memory.b[i.window:], "d")
+		copy(i.memory.Bytes()[i.window:], "d")
 		i.data(h, f, 1)
 		i.eof(h, f)
 		i.ended(h, csa.Orderly)

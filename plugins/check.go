@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bulkhead/abi"
+	"bulkhead/internal/bytesize"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/nearest"
 	"bulkhead/plugins/wasi"
@@ -194,7 +195,7 @@ func refusals(m *wasm.Module, shape Shape, limit uint32) (why []string) {
 	}
 	if len(m.Memories) > 0 && m.Memories[0].Min > limit {
 		pages := m.Memories[0].Min
-		why = append(why, fmt.Sprintf("declares at least %d pages of memory = %s; its tenant's memory is %s: build it with less, or give the tenant more", pages, size(int64(pages)*wasm.PageSize), size(int64(limit)*wasm.PageSize)))
+		why = append(why, fmt.Sprintf("declares at least %d pages of memory = %s; its tenant's memory is %s: build it with less, or give the tenant more", pages, bytesize.String(int64(pages)*wasm.PageSize), bytesize.String(int64(limit)*wasm.PageSize)))
 	}
 	if shape == Stdio {
 		why = append(why, refuseCommand(m)...)

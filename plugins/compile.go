@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"bulkhead/abi"
+	"bulkhead/internal/bytesize"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 
@@ -48,7 +49,7 @@ type codeSizeError struct{ n int }
 
 // Error is a clause that goes on from the module's name.
 func (e *codeSizeError) Error() string {
-	return fmt.Sprintf("takes %s of memory for its native code, which its tenant does not have; raise its memory", size(int64(e.n)))
+	return fmt.Sprintf("takes %s of memory for its native code, which its tenant does not have; raise its memory", bytesize.String(int64(e.n)))
 }
 
 func isCodeSize(err error) bool {

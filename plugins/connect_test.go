@@ -74,7 +74,7 @@ func newDials(t *testing.T) *dials {
 
 func (d *dials) say(b byte) {
 	d.l.on(func() {
-		d.i.memory.b[w.WindowAt] = b
+		d.i.memory.Bytes()[w.WindowAt] = b
 		d.i.data(d.h, d.c, 1)
 	})
 }

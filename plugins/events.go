@@ -156,10 +156,10 @@ func (i *Instance) Window(c *csa.CSA) []byte {
 		return nil
 	}
 	end := uint64(i.window) + uint64(i.length)
-	if end > uint64(len(i.memory.b)) {
+	if end > uint64(len(i.memory.Bytes())) {
 		return nil
 	}
-	return i.memory.b[i.window:end:end]
+	return i.memory.Bytes()[i.window:end:end]
 }
 
 // Data hands over what was read into the window.
@@ -169,7 +169,7 @@ func (i *Instance) data(handle int32, c conn, n int) int {
 	if i.state != running {
 		return 0 // and there may be no memory any more
 	}
-	if !i.memory.fill(n) {
+	if !i.memory.Filled(n) {
 		i.poor = true
 	}
 	// Not in the line: it follows Window, which has asked.

@@ -3,6 +3,7 @@ package plugins
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,7 +12,7 @@ import (
 // memory, as compiled modules are. Otherwise it says what forbids that, and the
 // mend.
 func CanExecute() error {
-	page, err := unix.Mmap(-1, 0, systemPage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return fmt.Errorf("mapping memory for compiled modules: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"bulkhead/plugins/memory"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/watchdog"
 
@@ -31,8 +32,8 @@ type executor struct {
 	running export    // the call that runs
 	use     usage
 
-	bound   *Instance     // whose state it has; nil: nobody's
-	on      *linearMemory // bound's, or what the engine was given to begin with
+	bound   *Instance      // whose state it has; nil: nobody's
+	on      *memory.Linear // bound's, or what the engine was given to begin with
 	binding bool
 	busy    bool // a call is under way; the pool's
 	charged int  // bytes, beside the memory
@@ -44,11 +45,11 @@ var executors atomic.Uint32
 // newExecutor makes one that works on a memory, which nothing runs on before bind
 // when it is not the first Instance's. On an error nothing is left. It runs no code
 // of the guest's.
-func (m *Module) newExecutor(on *linearMemory, config context.Context) (e *executor, err error) {
+func (m *Module) newExecutor(on *memory.Linear, config context.Context) (e *executor, err error) {
 	account := m.runtime.options.Memory
 	e = &executor{on: on}
 	if !account.Reserve(m.extra) {
-		return nil, noRoom(int64(m.extra))
+		return nil, memory.NoRoom(m.extra)
 	}
 	e.charged = m.extra
 	defer func() {
@@ -148,9 +149,9 @@ func (e *executor) Allocate(_, _ uint64) experimental.LinearMemory { return e }
 // Reallocate is its question for a larger one.
 func (e *executor) Reallocate(size uint64) []byte {
 	if e.binding {
-		return e.on.b
+		return e.on.Bytes()
 	}
-	return e.on.grow(size)
+	return e.on.Grow(size)
 }
 
 // Free has nothing to do: memories are the Instances'.

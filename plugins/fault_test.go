@@ -66,7 +66,7 @@ func TestFaultAroundACall(t *testing.T) {
 		cpu.broken = true
 		h := bad.admit(f)
 		bad.Window(nil)
-		bad.memory.fill(1)
+		bad.memory.Filled(1)
 		g.p.executors[0].use.unbooked = bookEvery // so that it is booked
 		g.l.Serve(bad)
 		bad.run(event{call: callData, handle: h, arg: 1, conn: f})

@@ -40,11 +40,6 @@ func (a *account) Book(int64)                    {}
 func (a *account) Rest() int64                   { return 0 }
 func (a *account) Sent(_ int, _ int64) int64     { return 0 }
 
-// unbooked has memory charged, and mappings not.
-func unbooked(m MemoryAccount) *RuntimeOptions {
-	return &RuntimeOptions{Memory: m, Mappings: unlimited{}}
-}
-
 // journal keeps lines and counts.
 type journal struct {
 	mu     sync.Mutex

@@ -21,7 +21,7 @@ var noConfig = []byte("{}")
 // more. It unwinds the guest when that is not all inside. What it returns is
 // good until the host function returns.
 func (i *Instance) at(function string, ptr uint32, n int32) []byte {
-	b := i.memory.b
+	b := i.memory.Bytes()
 	end := uint64(ptr) + uint64(n)
 	if end > uint64(len(b)) {
 		panic(&rangeError{function, ptr, uint32(n), len(b)})

@@ -109,7 +109,7 @@ func TestConnectionFunctions(t *testing.T) {
 	i := n.start(w.Echo(), listener())
 	f := &fake{room: 5}
 	h := int64(open(i, f))
-	copy(i.memory.b, "0123456789")
+	copy(i.memory.Bytes(), "0123456789")
 	for _, c := range []struct {
 		name string
 		args []int64
@@ -166,11 +166,11 @@ func TestConnectionFunctions(t *testing.T) {
 		t.Errorf("the connection was told %s", got)
 	}
 	for at, want := range map[int]string{100: "192.0\x00", 110: "192.0.2.2:8\x00", 130: "web\x00", 140: "acme\x00", 150: "tcp\x00", 160: "{}\x00"} {
-		if got := string(i.memory.b[at:][:len(want)]); got != want {
+		if got := string(i.memory.Bytes()[at:][:len(want)]); got != want {
 			t.Errorf("at %d there is %q, not %q", at, got, want)
 		}
 	}
-	if bytes.Equal(i.memory.b[200:232], make([]byte, 32)) {
+	if bytes.Equal(i.memory.Bytes()[200:232], make([]byte, 32)) {
 		t.Error("random left everything zero")
 	}
 	wantCode(t, i, abi.OK, "control", h, 1)
@@ -245,7 +245,7 @@ func TestCount(t *testing.T) {
 	n := newTenant(t, 0)
 	n.log.most = 3
 	i := n.start(w.Echo(), listener())
-	put := func(s string) (int64, int64) { copy(i.memory.b[1000:], s); return 1000, int64(len(s)) }
+	put := func(s string) (int64, int64) { copy(i.memory.Bytes()[1000:], s); return 1000, int64(len(s)) }
 	for _, c := range []struct {
 		name string
 		want abi.Code
@@ -268,7 +268,7 @@ func TestLogLines(t *testing.T) {
 	l.LogLines = 3
 	i := n.start(w.Echo(), l)
 	say := func(level int64, s string) {
-		copy(i.memory.b[w.WindowAt:], s)
+		copy(i.memory.Bytes()[w.WindowAt:], s)
 		wantCode(t, i, abi.OK, "log", level, w.WindowAt, int64(len(s)))
 	}
 	say(1, "one\n2026 ERROR forged\x1b[2J\xff")
@@ -372,8 +372,8 @@ func FuzzHostFunctions(f *testing.F) {
 	n := newTenant(f, 0)
 	i := n.start(w.Echo(), listener())
 	r := rand.New(rand.NewPCG(1, 2))
-	for k := range i.memory.b {
-		i.memory.b[k] = byte(r.Uint32())
+	for k := range i.memory.Bytes() {
+		i.memory.Bytes()[k] = byte(r.Uint32())
 	}
 	functions := wasi.Functions()
 	f.Fuzz(func(t *testing.T, which uint8, a, b, c, d uint64) {

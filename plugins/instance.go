@@ -8,7 +8,9 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/memory"
 	"bulkhead/plugins/wasi"
+	"bulkhead/plugins/wasm"
 )
 
 // Listener is what the instances of one listener have in common. It must not
@@ -69,7 +71,7 @@ type Instance struct {
 
 	module   *Module
 	listener *Listener
-	memory   *linearMemory
+	memory   *memory.Linear
 	asleep   *sleeping // instead of memory, while it sleeps
 	exec     *executor // has its state; nil where that is in globals
 	pool     *Pool     // whose it is; nil: it has an executor for itself
@@ -209,7 +211,8 @@ func (i *Instance) instantiate(at place) (err error) {
 		m.leave()
 		err = fmt.Errorf("%s: making an instance: %w", m.name, err)
 	}()
-	if i.memory, err = newLinearMemory(&m.runtime.options, m.min, m.max); err != nil {
+	o := &m.runtime.options
+	if i.memory, err = memory.New(o.Memory, o.Mappings, int(m.max)*wasm.PageSize, int(m.min)*wasm.PageSize); err != nil {
 		return err
 	}
 	if i.exec, err = m.newExecutor(i.memory, &startContext{context.Background(), i}); err != nil {
@@ -217,11 +220,11 @@ func (i *Instance) instantiate(at place) (err error) {
 	}
 	i.exec.use.place = at
 	for _, d := range m.data {
-		if end := uint64(d.Offset) + uint64(len(d.Bytes)); end > uint64(len(i.memory.b)) {
+		if end := uint64(d.Offset) + uint64(len(d.Bytes)); end > uint64(len(i.memory.Bytes())) {
 			i.exec.close(m.runtime.options.Memory)
-			return &Trap{Call: "instantiation", Why: fmt.Sprintf("its data goes up to byte %d of a memory of %d", end, len(i.memory.b))}
+			return &Trap{Call: "instantiation", Why: fmt.Sprintf("its data goes up to byte %d of a memory of %d", end, len(i.memory.Bytes()))}
 		}
-		copy(i.memory.b[d.Offset:], d.Bytes)
+		copy(i.memory.Bytes()[d.Offset:], d.Bytes)
 	}
 	return nil
 }
@@ -253,8 +256,8 @@ func (i *Instance) start() error {
 	switch end := uint64(i.window) + uint64(i.length); {
 	case i.length < abi.MinWindow || i.length > abi.MaxWindow:
 		return fmt.Errorf("%s: csa_window says that the window has %d bytes; it has to have %d to %d", name, i.length, abi.MinWindow, abi.MaxWindow)
-	case end > uint64(len(i.memory.b)):
-		return fmt.Errorf("%s: csa_window says that the window is %d bytes at %#x, which are not all inside its memory of %d bytes", name, i.length, i.window, len(i.memory.b))
+	case end > uint64(len(i.memory.Bytes())):
+		return fmt.Errorf("%s: csa_window says that the window is %d bytes at %#x, which are not all inside its memory of %d bytes", name, i.length, i.window, len(i.memory.Bytes()))
 	}
 	return nil
 }
@@ -439,7 +442,7 @@ func (i *Instance) Memory() int {
 	case i.state == closed:
 		return 0
 	}
-	return len(i.memory.b)
+	return len(i.memory.Bytes())
 }
 
 // Close ends the instance. Connections that it still
@@ -505,7 +508,7 @@ func (i *Instance) finishLog() {
 // read, and what it prints goes to the log.
 type handlerSystem Instance
 
-func (s *handlerSystem) Memory() []byte { return s.memory.b }
+func (s *handlerSystem) Memory() []byte { return s.memory.Bytes() }
 func (s *handlerSystem) Enter()         {}
 func (s *handlerSystem) Breathe()       { (*Instance)(s).breathe() }
 func (s *handlerSystem) Yield()         {}

@@ -276,7 +276,7 @@ func TestStartOrder(t *testing.T) {
 	if got := fmt.Sprint(n.log.counts); got != "map[a:1 b:2 c:3]" {
 		t.Errorf("they ran in the order %s", got)
 	}
-	if got := string(i.memory.b[100:][:len(l.Config)]); got != string(l.Config) {
+	if got := string(i.memory.Bytes()[100:][:len(l.Config)]); got != string(l.Config) {
 		t.Errorf("csa_start read the config %q", got)
 	}
 }

@@ -28,7 +28,7 @@ func keepAll(t *testing.T, i *Instance) {
 		t.Fatalf("there is no %s", name)
 	}
 	const list, text, out, vectors = 1000, 20_000, 500, 1024
-	b := i.memory.b
+	b := i.memory.Bytes()
 	copy(b[text:], "a whole line, and another\n")
 	for k := range vectors {
 		binary.LittleEndian.PutUint32(b[list+8*k:], text)

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"bulkhead/plugins/memory"
 )
 
 // impatient has an instance that lacks something have waited for as long as it may.
@@ -170,11 +172,11 @@ func TestNoMappingsToWake(t *testing.T) {
 func TestNoMappings(t *testing.T) {
 	g := newPooled(t, counts().Bytes(), listener())
 	held := g.maps.held.Load()
-	if want := int64(runtimeMappings + moduleMappings + imageMappings); held != want {
+	if want := int64(runtimeMappings + moduleMappings + memory.ImageMappings); held != want {
 		t.Errorf("%d mappings are held, want %d", held, want)
 	}
 	g.maps.limit.Store(held)
-	memory := g.acc.held.Load()
+	charged := g.acc.held.Load()
 	g.l.on(func() {
 		if _, err := g.p.Get(); !errors.Is(err, ErrMappings) {
 			t.Errorf("an instance gives %v", err)
@@ -189,21 +191,21 @@ func TestNoMappings(t *testing.T) {
 	if _, err := NewRuntime(RuntimeOptions{Mappings: g.maps}); !errors.Is(err, ErrMappings) {
 		t.Errorf("a runtime gives %v", err)
 	}
-	g.maps.limit.Store(held + plainMappings)
+	g.maps.limit.Store(held + memory.PlainMappings)
 	if _, err := g.s.module.Snapshot(listener()); !errors.Is(err, ErrMappings) {
 		t.Errorf("a snapshot gives %v", err)
 	}
-	if g.maps.held.Load() != held || g.acc.held.Load() != memory {
-		t.Errorf("%d mappings and %d bytes are held; %d and %d before", g.maps.held.Load(), g.acc.held.Load(), held, memory)
+	if g.maps.held.Load() != held || g.acc.held.Load() != charged {
+		t.Errorf("%d mappings and %d bytes are held; %d and %d before", g.maps.held.Load(), g.acc.held.Load(), held, charged)
 	}
 	g.maps.limit.Store(0)
 	i := g.get()
 	g.maps.limit.Store(g.maps.held.Load())
-	if i.memory.grow(uint64(len(i.memory.b))+65536) != nil {
+	if i.memory.Grow(uint64(len(i.memory.Bytes()))+65536) != nil {
 		t.Error("it grows though there is no mapping for that")
 	}
 	g.maps.limit.Store(0)
-	if i.memory.grow(uint64(len(i.memory.b))+65536) == nil {
+	if i.memory.Grow(uint64(len(i.memory.Bytes()))+65536) == nil {
 		t.Error("it does not grow")
 	}
 	g.l.on(i.Close)

@@ -41,10 +41,10 @@ func TestMappingsOfThisSystem(t *testing.T) {
 				return
 			}
 			if k%3 == 0 {
-				i.memory.grow(2 * wasm.PageSize)
+				i.memory.Grow(2 * wasm.PageSize)
 			}
 			if k%50 == 0 {
-				i.memory.b[len(i.memory.b)-1]++ // it is really there
+				i.memory.Bytes()[len(i.memory.Bytes())-1]++ // it is really there
 			}
 			all = append(all, i)
 		}

@@ -40,6 +40,9 @@ type Module struct {
 // accounts hold whole pages.
 const freeFootprint = 64 << 10
 
+// moduleMappings is how many memory mappings the code of a module takes, and how it is called.
+const moduleMappings = 2
+
 // LoadError is a module that is refused.
 type LoadError struct {
 	// Name is the name the module was loaded by.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/plugins/memory"
+	"bulkhead/plugins/wasm"
 )
 
 const (
@@ -43,7 +45,7 @@ type Pool struct {
 	making    bool // one is being made off the loop
 	lack      lack
 	ask       *csa.Timer // for what it lacks
-	free      []*linearMemory
+	free      []*memory.Linear
 	live      int // Instances
 	leastFree int // the fewest in free since the last trim
 	leastIdle int // the fewest executors in no call since some were last let go
@@ -141,24 +143,25 @@ func (p *Pool) Get() (*Instance, error) {
 }
 
 // memory is a copy of the snapshot's.
-func (p *Pool) memory() (*linearMemory, error) {
+func (p *Pool) memory() (*memory.Linear, error) {
 	s, usual := p.snapshot, p.usual()
 	if n := len(p.free); n > 0 {
 		m := p.free[n-1]
-		if !m.reuse(usual) {
-			return nil, noRoom(int64(usual))
+		if err := m.Reuse(usual); err != nil {
+			return nil, err
 		}
 		p.free[n-1] = nil
 		p.free = p.free[:n-1]
 		p.leastFree = min(p.leastFree, n-1)
 		return m, nil
 	}
-	return newCopy(&s.module.runtime.options, s.image, s.module.max, usual)
+	o := &s.module.runtime.options
+	return s.image.Copy(o.Memory, o.Mappings, int(s.module.max)*wasm.PageSize, usual)
 }
 
 // usual is how many bytes an instance is charged for what it will write to.
 func (p *Pool) usual() int {
-	return (int(p.snapshot.usual.Load()) + systemPage - 1) &^ (systemPage - 1)
+	return memory.WholePages(int(p.snapshot.usual.Load()))
 }
 
 // recycle takes back what an Instance has, which is over. Of one that has trapped
@@ -183,12 +186,12 @@ func (p *Pool) recycle(i *Instance, trapped bool) {
 }
 
 // keep puts a memory back for another instance, or lets go of it.
-func (p *Pool) keep(m *linearMemory) {
+func (p *Pool) keep(m *memory.Linear) {
 	if len(p.free) >= p.room() || p.snapshot.module.runtime.stopped.Load() {
 		m.Free()
 		return
 	}
-	wrote, ok := m.putBack()
+	wrote, ok := m.PutBack()
 	p.snapshot.used(wrote)
 	if ok {
 		p.free = append(p.free, m)

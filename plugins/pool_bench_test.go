@@ -3,8 +3,6 @@ package plugins
 import (
 	"testing"
 	"time"
-
-	"bulkhead/plugins/wasm"
 )
 
 // onPool runs f on the loop of a pool of a shipped handler, which has an executor.
@@ -106,26 +104,5 @@ func BenchmarkBind(b *testing.B) {
 				})
 			})
 		}
-	}
-}
-
-// BenchmarkCopy maps a copy of an image anew, has it grow or not, and unmaps it.
-func BenchmarkCopy(b *testing.B) {
-	g, err := newImage(make([]byte, 40*wasm.PageSize))
-	if err != nil {
-		b.Skip(err)
-	}
-	defer g.close()
-	for name, grow := range map[string]uint64{"as it is": 40, "grown": 41} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				m, err := newCopy(unbooked(unlimited{}), g, 4096, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				m.grow(grow * wasm.PageSize)
-				m.Free()
-			}
-		})
 	}
 }

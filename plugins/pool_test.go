@@ -3,7 +3,6 @@ package plugins
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/plugins/memory"
 	"bulkhead/plugins/wasm"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
@@ -136,7 +136,7 @@ func TestPooledInstancesAreApart(t *testing.T) {
 	}
 	say(c, 1, 6, 8, 2)
 	say(b, 4, 9, 11, 5)
-	if got := c.memory.b[3000:3022]; string(got) != "the data of the module" {
+	if got := c.memory.Bytes()[3000:3022]; string(got) != "the data of the module" {
 		t.Errorf("its data are %q", got)
 	}
 	g.l.on(func() { b.Close(); c.Close() })
@@ -145,7 +145,7 @@ func TestPooledInstancesAreApart(t *testing.T) {
 // Whatever a guest does to its memory, it is the image again when it is put back.
 func TestPutBack(t *testing.T) {
 	g := newPooled(t, grower(3).Bytes(), listener())
-	image := g.s.image.bytes
+	image := g.s.image.Bytes()
 	for round, touch := range []func(b []byte){
 		func([]byte) {},
 		func(b []byte) { b[0] = 1 },
@@ -157,110 +157,33 @@ func TestPutBack(t *testing.T) {
 			}
 		},
 		func(b []byte) {
-			for k := 0; k < len(b); k += 2 * systemPage {
+			for k := 0; k < len(b); k += 2 * os.Getpagesize() {
 				b[k] = 1
 			}
 		},
 	} {
 		for _, grown := range []int{0, 5} {
 			i := g.get()
-			if !bytes.Equal(i.memory.b, image) {
+			if !bytes.Equal(i.memory.Bytes(), image) {
 				t.Fatalf("round %d: it does not start as the image", round)
 			}
-			if grown > 0 && i.memory.grow(uint64(3+grown)*wasm.PageSize) == nil {
+			if grown > 0 && i.memory.Grow(uint64(3+grown)*wasm.PageSize) == nil {
 				t.Fatal("it does not grow")
 			}
-			if n := len(i.memory.b); n != (3+grown)*wasm.PageSize {
+			if n := len(i.memory.Bytes()); n != (3+grown)*wasm.PageSize {
 				t.Fatalf("it has %d bytes", n)
 			}
-			for _, v := range i.memory.b[len(image):] {
+			for _, v := range i.memory.Bytes()[len(image):] {
 				if v != 0 {
 					t.Fatal("new pages are not zero")
 				}
 			}
-			touch(i.memory.b)
+			touch(i.memory.Bytes())
 			g.l.on(i.Close)
 		}
 	}
 	if n := len(g.p.free); n != 1 {
 		t.Errorf("%d memories are kept", n)
-	}
-}
-
-// A page that was written to is found, and nothing else.
-func TestWrittenTo(t *testing.T) {
-	g, err := newImage(bytes.Repeat([]byte{1, 0}, 10*wasm.PageSize))
-	if err != nil {
-		t.Skip(err)
-	}
-	defer g.close()
-	m, err := newCopy(unbooked(&account{}), g, 20, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Free()
-	sum := 0
-	for k := 0; k < len(m.b); k += 512 {
-		sum += int(m.b[k]) // reading counts for nothing
-	}
-	want := []int32{0, 3, 77, int32(len(m.b)/systemPage) - 1}
-	for _, p := range want {
-		m.b[int(p)*systemPage+9] = 5
-	}
-	var pages [keptPages]int32
-	n, ok := writtenTo(m.b, pages[:])
-	if !ok || sum == 0 || fmt.Sprint(pages[:n]) != fmt.Sprint(want) {
-		t.Errorf("it finds %v, %v; want %v", pages[:n], ok, want)
-	}
-}
-
-// What a guest has written to is charged, by more than it is and not by much, and
-// what it has not written to is not.
-func TestWrittenPagesAreCharged(t *testing.T) {
-	big, err := newImage(make([]byte, 100*wasm.PageSize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer big.close()
-	acc := &account{}
-	m, err := newCopy(unbooked(acc), big, 200, 2*systemPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if held := acc.held.Load(); held != int64(copyOverhead+2*systemPage) {
-		t.Errorf("%d bytes are held at first", held)
-	}
-	for range 1000 {
-		m.ran(faultTime() - 1)
-	}
-	if held := acc.held.Load(); held != int64(copyOverhead+2*systemPage) {
-		t.Errorf("%d bytes are held for calls that were too short to write to anything", held)
-	}
-	for p := range 500 {
-		m.b[p*systemPage] = 1
-		if !m.ran(faultTime()) {
-			t.Fatal("it is refused")
-		}
-		if held := acc.held.Load(); held < int64((p+1)*systemPage) || held > int64((p+1)*systemPage+mostUnknown+copyOverhead+2*systemPage) {
-			t.Fatalf("%d bytes are held for %d pages", held, p+1)
-		}
-	}
-	// At the limit the kernel is asked, and then it is over.
-	acc.limit.Store(acc.held.Load())
-	for range 100 {
-		if !m.ran(3 * faultTime()) {
-			t.Fatal("it is refused what it does not use")
-		}
-	}
-	for p := 500; p < 600; p++ {
-		m.b[p*systemPage] = 1
-	}
-	if m.ran(100 * faultTime()) {
-		t.Error("it may write to more than its account has")
-	}
-	m.Free()
-	if held := acc.held.Load(); held != 0 {
-		t.Errorf("%d bytes are held at the end", held)
 	}
 }
 
@@ -370,7 +293,7 @@ func TestManyGlobalsOfACopy(t *testing.T) {
 	if n := len(g.p.executors); n != 1 {
 		t.Errorf("%d executors serve them", n)
 	}
-	if got := g.p.snapshot.image.extra; got != 8*(many-freeGlobals) {
+	if got := g.p.snapshot.image.Cost(0) - memory.CopyOverhead; got != 8*(many-freeGlobals) {
 		t.Errorf("each copy is charged %d bytes for its globals", got)
 	}
 	g.l.on(func() { a.Close(); b.Close() })
@@ -428,7 +351,7 @@ func TestNoSnapshot(t *testing.T) {
 func TestPoolBudgets(t *testing.T) {
 	g := newPooled(t, w.Echo().Bytes(), listener())
 	image := g.acc.held.Load()
-	g.acc.limit.Store(image + 2*(copyOverhead+firstUsual) + 100)
+	g.acc.limit.Store(image + 2*(memory.CopyOverhead+firstUsual) + 100)
 	a, b := g.get(), g.get()
 	g.l.on(func() {
 		if _, err := g.p.Get(); !errors.Is(err, ErrMemory) {

@@ -13,6 +13,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
+	"bulkhead/plugins/memory"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
@@ -30,14 +31,8 @@ const DefaultMemoryLimit = 64 << 20
 // format allows, since the engine is told of one more than there may be.
 const mostPages = wasm.MaxPages - 1
 
-// MemoryAccount is the tenant's budget of memory. Its methods are called from
-// any goroutine and must not block.
-type MemoryAccount interface {
-	// Reserve takes n bytes, or reports false when there are not so many left;
-	// Release gives them back.
-	Reserve(n int) bool
-	Release(n int)
-}
+// MemoryAccount is the tenant's budget of memory.
+type MemoryAccount = memory.Account
 
 // Timers is the tenant's budget of timers, as in csa.Budget. Its methods are
 // called from any goroutine and must not block.
@@ -46,14 +41,8 @@ type Timers interface {
 	ReleaseTimers(n int)
 }
 
-// MappingAccount is the tenant's budget of memory mappings, of which the system gives a
-// process so many. Its methods are called from any goroutine and must not block.
-type MappingAccount interface {
-	// ReserveMappings takes n, or reports false when there are not so many left;
-	// ReleaseMappings gives them back.
-	ReserveMappings(n int) bool
-	ReleaseMappings(n int)
-}
+// MappingAccount is the tenant's budget of memory mappings.
+type MappingAccount = memory.MappingAccount
 
 // Counter keeps the tenant's metrics. It is called from any goroutine and must
 // not block.
@@ -150,6 +139,9 @@ type Runtime struct {
 	done    chan struct{} // closed when closed
 }
 
+// runtimeMappings is how many memory mappings an engine has of its own.
+const runtimeMappings = 8
+
 // versionLock is held while a cache and an engine are made: both ask for the
 // engine's version, which wazero 1.12 keeps in an unguarded variable.
 var versionLock sync.Mutex
@@ -158,8 +150,12 @@ var versionLock sync.Mutex
 // those it has.
 var ErrInstances = errors.New("its tenant has as many instances as it may (instances)")
 
-// ErrMappings is the error of what its tenant has no memory mappings left for.
-var ErrMappings = errors.New("its tenant has no memory mappings left (mappings)")
+// ErrMemory is the error of an instance that its tenant's memory, or the machine's, has no room
+// for, and ErrMappings of what its tenant has no memory mappings left for.
+var (
+	ErrMemory   = memory.ErrNoRoom
+	ErrMappings = memory.ErrNoMappings
+)
 
 // ErrClosed is the error of a runtime or module that is closing.
 var ErrClosed = errors.New("it is closed")
@@ -184,10 +180,10 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		o.MemoryLimit = DefaultMemoryLimit
 	}
 	if o.Memory == nil {
-		o.Memory = unlimited{}
+		o.Memory = memory.Unlimited{}
 	}
 	if o.Mappings == nil {
-		o.Mappings = unlimited{}
+		o.Mappings = memory.Unlimited{}
 	}
 	if o.Log == nil {
 		o.Log = silent{}
@@ -459,14 +455,6 @@ func wasiTypes(ts []wasi.Type) []wasm.ValueType {
 	}
 	return out
 }
-
-type unlimited struct{}
-
-func (unlimited) Reserve(int) bool { return true }
-func (unlimited) Release(int)      {}
-
-func (unlimited) ReserveMappings(int) bool { return true }
-func (unlimited) ReleaseMappings(int)      {}
 
 type silent struct{}
 

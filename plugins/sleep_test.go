@@ -2,15 +2,14 @@ package plugins
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
 
+	"bulkhead/plugins/memory"
 	"bulkhead/plugins/wasm"
 	w "bulkhead/plugins/wasmtest"
 )
@@ -134,8 +133,8 @@ func TestNoSleep(t *testing.T) {
 	})
 	g.on(i, func() { i.Window(nil); i.data(i.admit(f), f, 1) })
 	g.l.on(func() {
-		for k := range mostChanges + 1 {
-			i.memory.b[k] ^= 1
+		for k := range memory.MostChanges + 1 {
+			i.memory.Bytes()[k] ^= 1
 		}
 		tired()
 		if i.asleep != nil {
@@ -166,9 +165,9 @@ func TestGrownInstancesSleep(t *testing.T) {
 		}
 		g.l.on(func() {
 			for p := range pages {
-				i.memory.b[p*wasm.PageSize+100*k] = byte(k + 1)
+				i.memory.Bytes()[p*wasm.PageSize+100*k] = byte(k + 1)
 			}
-			i.memory.b[len(i.memory.b)-1] = byte(k + 1)
+			i.memory.Bytes()[len(i.memory.Bytes())-1] = byte(k + 1)
 		})
 	}
 	if held := g.maps.held.Load() - before; held != 2*instances {
@@ -176,7 +175,7 @@ func TestGrownInstancesSleep(t *testing.T) {
 	}
 	var places [][]byte
 	for _, i := range all {
-		places = append(places, i.memory.space)
+		places = append(places, i.memory.Bytes())
 	}
 	if n := mappingsIn(t, places); n != 2*instances {
 		t.Errorf("they really have %d mappings", n)
@@ -204,9 +203,9 @@ func TestGrownInstancesSleep(t *testing.T) {
 		k = instances - 1 - k
 		i = all[k]
 		g.on(i, func() {
-			for at, v := range i.memory.b {
+			for at, v := range i.memory.Bytes() {
 				want := byte(0)
-				if at%wasm.PageSize == 100*k || at == len(i.memory.b)-1 {
+				if at%wasm.PageSize == 100*k || at == len(i.memory.Bytes())-1 {
 					want = byte(k + 1)
 				}
 				if v != want && at != w.WindowAt {
@@ -276,75 +275,6 @@ func TestNoMemoryToWake(t *testing.T) {
 	g.acc.limit.Store(0)
 	g.say(b, 2, 7, 9, 3)
 	g.l.on(b.Close)
-}
-
-// Whatever a guest has written where, it finds again.
-func TestChanges(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("this system has no snapshots")
-	}
-	r := rand.New(rand.NewPCG(3, 4))
-	b := make([]byte, 1<<20)
-	for k := range b[:1<<19] {
-		b[k] = byte(r.Uint32())
-	}
-	g, err := newImage(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.close()
-	slept, grown := 0, 0
-	for round := range 400 {
-		m, err := newCopy(unbooked(unlimited{}), g, 24, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range round % 3 * r.IntN(3) {
-			m.grow(uint64(len(m.b)) + wasm.PageSize)
-		}
-		b := m.b
-		if round%5 == 0 {
-			b = m.b[len(m.b)/2:] // all in what it has grown by, or most
-		}
-		for range r.IntN(30) {
-			at, n := r.IntN(len(b)-300), r.IntN(300)
-			switch r.IntN(3) {
-			case 0:
-				at = at / systemPage * systemPage // at an edge
-			case 1:
-				n = r.IntN(12)
-			}
-			for k := range b[at : at+n] {
-				if r.IntN(3) > 0 {
-					b[at+k] = byte(r.Uint32())
-				}
-			}
-		}
-		b[r.IntN(len(b))]++
-		changes, pages, ok := m.changes(nil)
-		if !ok {
-			m.Free()
-			continue
-		}
-		slept++
-		again, err := newCopy(unbooked(unlimited{}), g, 24, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(m.b) > len(again.b) {
-			grown++
-			again.grow(uint64(len(m.b)))
-		}
-		again.change(changes)
-		if !bytes.Equal(again.b, m.b) || pages == 0 {
-			t.Fatalf("%d bytes of changes on %d pages make something else", len(changes), pages)
-		}
-		again.Free()
-		m.Free()
-	}
-	if slept < 100 || grown < 50 {
-		t.Errorf("only %d of 400 had few changes, %d of those that have grown", slept, grown)
-	}
 }
 
 // BenchmarkSleep puts an instance to sleep and wakes it, without the guest.

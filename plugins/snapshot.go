@@ -2,13 +2,16 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"bulkhead/internal/bytesize"
 	"bulkhead/internal/cputime"
+	"bulkhead/plugins/memory"
 	"bulkhead/plugins/wasi"
 )
 
@@ -19,8 +22,7 @@ import (
 type Snapshot struct {
 	module         *Module
 	listener       *Listener
-	image          *image
-	maps           mapped // of the image
+	image          *memory.Image
 	globals        []uint64
 	timers         []instanceTimer
 	wasi           wasi.Process
@@ -32,7 +34,7 @@ type Snapshot struct {
 }
 
 // freeGlobals are the globals that an Instance keeps the values of without being
-// charged for them; they are within copyOverhead.
+// charged for them; they are within memory.CopyOverhead.
 const freeGlobals = 64
 
 // firstUsual is what an Instance is thought to write to before one has ended.
@@ -84,28 +86,25 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	if !m.hold() {
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, ErrClosed)
 	}
-	s.maps.account = m.runtime.options.Mappings
-	if !s.maps.take(imageMappings) {
+	s.image, err = memory.NewImage(m.runtime.options.Mappings, i.memory.Bytes(), 8*max(len(s.globals)-freeGlobals, 0))
+	switch {
+	case errors.Is(err, ErrMappings):
 		m.drop()
-		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, noMappings())
-	}
-	if s.image, err = newImage(i.memory.b); err != nil {
-		s.maps.drop()
+		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, err)
+	case err != nil:
 		m.drop()
 		return nil, &SnapshotError{m.name, []string{"cannot be kept: " + err.Error()}}
 	}
-	s.image.extra = 8 * max(len(s.globals)-freeGlobals, 0)
 	i.Close() // what it holds is the image's from here on, and the executor's
 	account := m.runtime.options.Memory
-	if n := len(s.image.bytes); !account.Reserve(n + copyOverhead + s.image.extra + firstUsual) {
-		s.image.close()
-		s.maps.drop()
+	if n := len(s.image.Bytes()); !account.Reserve(n + s.image.Cost(firstUsual)) {
+		s.image.Close()
 		m.drop()
-		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, beside which its tenant has no room for a copy; raise its memory", size(int64(n)))}}
+		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, beside which its tenant has no room for a copy; raise its memory", bytesize.String(int64(n)))}}
 	}
-	account.Release(copyOverhead + s.image.extra + firstUsual) // it was only asked for
+	account.Release(s.image.Cost(firstUsual)) // it was only asked for
 
-	faultTime()                 // measured here, since it takes a while
+	memory.FaultTime()          // measured here, since it takes a while
 	var watch cputime.Stopwatch // what others do meanwhile says nothing of the guest
 	watch.Start()
 	e, err := s.newExecutor()
@@ -121,7 +120,7 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 // newExecutor makes one that is nobody's yet.
 func (s *Snapshot) newExecutor() (*executor, error) {
 	// What the engine is given first is only looked at for its size.
-	return s.module.newExecutor(&linearMemory{b: s.image.bytes}, context.Background())
+	return s.module.newExecutor(s.image.Shown(), context.Background())
 }
 
 // Close lets go of the snapshot when its Pools are closed and their last Instance is
@@ -135,9 +134,8 @@ func (s *Snapshot) Close() {
 // drop takes a user off, and lets go of everything with the last.
 func (s *Snapshot) drop() {
 	if s.users.Add(-1) == 0 {
-		n := len(s.image.bytes)
-		s.image.close()
-		s.maps.drop()
+		n := len(s.image.Bytes())
+		s.image.Close()
 		s.module.runtime.options.Memory.Release(n)
 		s.module.drop()
 	}
@@ -145,7 +143,7 @@ func (s *Snapshot) drop() {
 
 // used notes how many bytes an Instance has written to.
 func (s *Snapshot) used(wrote int) {
-	const most = keptPages * 4096
+	const most = memory.KeptPages * 4096
 	is, usual := int64(min(wrote, most)), s.usual.Load()
 	switch {
 	case is > usual:
@@ -156,7 +154,7 @@ func (s *Snapshot) used(wrote int) {
 }
 
 // instance makes an Instance that has the snapshot's state, and a copy of its memory.
-func (s *Snapshot) instance(memory *linearMemory) *Instance {
+func (s *Snapshot) instance(memory *memory.Linear) *Instance {
 	i := &Instance{
 		module: s.module, listener: s.listener, memory: memory, globals: slices.Clone(s.globals),
 		state: running, window: s.window, length: s.length, unseeded: s.module.has[callReseed],

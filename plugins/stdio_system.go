@@ -89,7 +89,7 @@ func (p *commandSystem) Enter() { (*Process)(p).enter() }
 // Breathe lets others run.
 func (p *commandSystem) Breathe() { p.instance.breathe() }
 
-func (p *commandSystem) Memory() []byte { return p.instance.memory.b }
+func (p *commandSystem) Memory() []byte { return p.instance.memory.Bytes() }
 
 // Read waits for bytes from the peer. At the end of its input there is nothing to wait for, so a
 // command that reads on there, for ever perhaps, is in one event.

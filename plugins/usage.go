@@ -154,7 +154,7 @@ func (i *Instance) lap() {
 	if i.loop != nil && u.place == onLoop {
 		i.loop.Booked(ns)
 	}
-	if !i.memory.ran(ns) {
+	if !i.memory.Ran(ns) {
 		i.poor = true
 	}
 	if u.slotted {

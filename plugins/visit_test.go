@@ -73,7 +73,7 @@ func TestAVisitEndsWhenTheLoopIsNotNeeded(t *testing.T) {
 	if g.running.Load() != 1 {
 		t.Error("the call is over too early")
 	}
-	g.i.memory.b[visitFlag] = 1
+	g.i.memory.Bytes()[visitFlag] = 1
 	until(t, "the call is over", func() bool { return g.running.Load() == 0 })
 	g.l.on(other.Close)
 }

@@ -1,42 +1,35 @@
-package plugins
+package memory
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-var systemPage = os.Getpagesize()
-
-// newImage keeps b, which is a whole number of pages, in a sealed file without a
-// name. Pages of zeros take no memory.
-func newImage(b []byte) (*image, error) {
-	fd, err := unix.MemfdCreate("bulkhead-snapshot", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+// keep makes the file of an image, whose fields for it are unset, and maps it.
+func (g *Image) keep(b []byte) (err error) {
+	g.fd, err = unix.MemfdCreate("bulkhead-snapshot", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
-		return nil, fmt.Errorf("keeping the memory of a guest that has started: %w", err)
+		return fmt.Errorf("keeping the memory of a guest that has started: %w", err)
 	}
 	pagemap() // opened now, and not when descriptors have run out
-	g := &image{fd: fd, zero: make([]bool, len(b)/systemPage)}
 	if err := g.write(b); err != nil {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("keeping the memory of a guest that has started: %w", err)
+		_ = unix.Close(g.fd)
+		return fmt.Errorf("keeping the memory of a guest that has started: %w", err)
 	}
-	return g, nil
+	return nil
 }
 
-func (g *image) write(b []byte) error {
+func (g *Image) write(b []byte) error {
 	if err := unix.Ftruncate(g.fd, int64(len(b))); err != nil {
 		return err
 	}
-	nothing := make([]byte, systemPage)
 	for p := range g.zero {
 		page := b[p*systemPage : (p+1)*systemPage]
-		if g.zero[p] = bytes.Equal(page, nothing); g.zero[p] {
+		if g.zero[p] = isZero(page); g.zero[p] {
 			continue
 		}
 		for at := 0; at < len(page); {
@@ -55,11 +48,10 @@ func (g *image) write(b []byte) error {
 	return err
 }
 
-// close lets go of the image. Copies of it stay as they are.
-func (g *image) close() {
+// forget undoes keep.
+func (g *Image) forget() {
 	_ = unix.Munmap(g.bytes)
 	_ = unix.Close(g.fd)
-	g.bytes = nil
 }
 
 // dropPages gives the pages back to the system: what is read there next is the

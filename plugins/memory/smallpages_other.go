@@ -1,6 +1,6 @@
 //go:build !linux
 
-package plugins
+package memory
 
 // smallPages has nothing to do where the kernel does not enlarge pages unasked.
 func smallPages([]byte) {}

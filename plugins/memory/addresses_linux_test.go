@@ -1,4 +1,4 @@
-package plugins
+package memory
 
 import (
 	"fmt"
@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"testing"
-
-	"bulkhead/plugins/wasm"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,40 +99,40 @@ func TestGaps(t *testing.T) {
 
 // A place in which somebody has something is left to him.
 func TestTakenPlace(t *testing.T) {
-	at, ok := places.take(wasm.PageSize)
+	at, ok := places.take(wasmPage)
 	if !ok {
 		t.Fatal("there is no place")
 	}
-	theirs, err := unix.MmapPtr(-1, 0, pointer(at), wasm.PageSize, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
+	theirs, err := unix.MmapPtr(-1, 0, pointer(at), wasmPage, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
 	if err != nil {
 		t.Fatal(err)
 	}
-	places.give(at, wasm.PageSize)
-	m, err := newLinearMemory(unbooked(&account{}), 1, 1)
+	places.give(at, wasmPage)
+	m, err := New(&account{}, Unlimited{}, wasmPage, wasmPage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.b[0] = 1
 	m.Free()
-	if err := unix.MunmapPtr(theirs, wasm.PageSize); err != nil {
+	if err := unix.MunmapPtr(theirs, wasmPage); err != nil {
 		t.Error(err)
 	}
-	places.give(at, wasm.PageSize)
+	places.give(at, wasmPage)
 }
 
 // What is above a memory faults, whatever it was before.
 func TestAboveTheMemory(t *testing.T) {
-	image, err := newImage(make([]byte, 2*wasm.PageSize))
+	image, err := NewImage(Unlimited{}, make([]byte, 2*wasmPage), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer image.close()
-	copied, err := newCopy(unbooked(&account{}), image, 9, 0)
+	defer image.Close()
+	copied, err := image.Copy(&account{}, Unlimited{}, 9*wasmPage, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer copied.Free()
-	plain, err := newLinearMemory(unbooked(&account{}), 2, 9)
+	plain, err := New(&account{}, Unlimited{}, 9*wasmPage, 2*wasmPage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,22 +143,22 @@ func TestAboveTheMemory(t *testing.T) {
 		b[at]++
 		return false
 	}
-	for name, m := range map[string]*linearMemory{"copy": copied, "plain": plain} {
+	for name, m := range map[string]*Linear{"copy": copied, "plain": plain} {
 		for _, pages := range []int{2, 3, 5} {
-			if m.grow(uint64(pages)*wasm.PageSize) == nil {
+			if m.Grow(uint64(pages)*wasmPage) == nil {
 				t.Fatal("it does not grow")
 			}
-			for _, at := range []int{pages * wasm.PageSize, 9*wasm.PageSize - 1} {
+			for _, at := range []int{pages * wasmPage, 9*wasmPage - 1} {
 				if !faults(m.space, at) {
-					t.Errorf("%s: byte %d of %d can be written to", name, at, pages*wasm.PageSize)
+					t.Errorf("%s: byte %d of %d can be written to", name, at, pages*wasmPage)
 				}
 			}
-			if at := pages*wasm.PageSize - 1; faults(m.space, at) || m.b[at] != 1 {
-				t.Errorf("%s: byte %d of %d cannot be written to", name, at, pages*wasm.PageSize)
+			if at := pages*wasmPage - 1; faults(m.space, at) || m.b[at] != 1 {
+				t.Errorf("%s: byte %d of %d cannot be written to", name, at, pages*wasmPage)
 			}
 		}
 	}
-	if _, ok := copied.putBack(); !ok || !faults(copied.space, 2*wasm.PageSize) {
+	if _, ok := copied.PutBack(); !ok || !faults(copied.space, 2*wasmPage) {
 		t.Error("what it had grown by is still there when it is put back")
 	}
 }

@@ -1,11 +1,11 @@
-package plugins
+package memory
 
 import (
 	"errors"
 	"fmt"
 	"unsafe"
 
-	"bulkhead/plugins/wasm"
+	"bulkhead/internal/bytesize"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,8 +15,8 @@ import (
 // mapping, and what is above it faults.
 
 const (
-	// plainMappings is what a memory takes that is no copy: one mapping, which grows.
-	plainMappings = 1
+	// PlainMappings is what a memory takes that is no copy: one mapping, which grows.
+	PlainMappings = 1
 	// copyMappings is what a copy of an image takes. What it has grown by is one more.
 	copyMappings = 1
 )
@@ -27,28 +27,26 @@ var places addresses
 // takenTries is how many places are tried that somebody else has something in.
 const takenTries = 8
 
-// newSpace takes a place for so many pages, of which the first bytes are readable, writable
-// and zero.
-func newSpace(pages uint32, first int) ([]byte, error) {
-	space, err := placeFor(pages, first, -1, unix.MAP_ANON)
+// newSpace takes a place for most bytes, of which the first are readable, writable and zero.
+func newSpace(most, first int) ([]byte, error) {
+	space, err := placeFor(most, first, -1, unix.MAP_ANON)
 	if err == nil && first > 0 {
 		smallPages(space[:first])
 	}
 	return space, err
 }
 
-// copyOf takes a place for so many pages, which begins with a private copy of an image.
-func (g *image) copyOf(pages uint32) ([]byte, error) {
-	return placeFor(pages, len(g.bytes), g.fd, 0)
+// copyOf takes a place for most bytes, which begins with a private copy of an image.
+func (g *Image) copyOf(most int) ([]byte, error) {
+	return placeFor(most, len(g.bytes), g.fd, 0)
 }
 
 // placeFor takes a place and maps something privately at its beginning.
-func placeFor(pages uint32, first, fd int, flags uintptr) ([]byte, error) {
-	n := int(pages) * wasm.PageSize
+func placeFor(n, first, fd int, flags uintptr) ([]byte, error) {
 	for try := 1; ; try++ {
 		at, ok := places.take(uint64(n))
 		if !ok {
-			return nil, fmt.Errorf("%w: taking %s: there is no address space left", ErrMemory, size(int64(n)))
+			return nil, fmt.Errorf("%w: taking %s: there is no address space left", ErrNoRoom, bytesize.String(int64(n)))
 		}
 		space := unsafe.Slice((*byte)(pointer(at)), n)
 		err := mapAt(space[:first], fd, flags)
@@ -59,7 +57,7 @@ func placeFor(pages uint32, first, fd int, flags uintptr) ([]byte, error) {
 			continue // the place stays with whoever has it
 		}
 		freeSpace(space, 0)
-		return nil, fmt.Errorf("%w: mapping %s: %w (see vm.max_map_count)", ErrMemory, size(int64(first)), err)
+		return nil, fmt.Errorf("%w: mapping %s: %w (see vm.max_map_count)", ErrNoRoom, bytesize.String(int64(first)), err)
 	}
 }
 

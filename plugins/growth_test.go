@@ -9,43 +9,6 @@ import (
 	w "bulkhead/plugins/wasmtest"
 )
 
-func TestLinearMemory(t *testing.T) {
-	acc := &account{}
-	acc.limit.Store(3 * wasm.PageSize)
-	m, err := newLinearMemory(unbooked(acc), 1, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := &m.b[0]
-	m.b[0], m.b[wasm.PageSize-1] = 1, 2
-	b := m.grow(3 * wasm.PageSize)
-	if len(b) != 3*wasm.PageSize || &b[0] != start || b[0] != 1 || b[wasm.PageSize-1] != 2 {
-		t.Fatal("growing moved it, or lost something")
-	}
-	for k, v := range b[wasm.PageSize:] {
-		if v != 0 {
-			t.Fatalf("byte %d is not zero", k)
-		}
-	}
-	b[len(b)-1] = 1
-	if m.grow(4*wasm.PageSize) != nil || acc.held.Load() != 3*wasm.PageSize {
-		t.Error("it grew beyond the account")
-	}
-	acc.limit.Store(0)
-	if m.grow(10*wasm.PageSize) == nil || m.grow(11*wasm.PageSize) != nil {
-		t.Error("it does not grow to its limit, or grows beyond")
-	}
-	m.Free()
-	m.Free()
-	if held := acc.held.Load(); held != 0 {
-		t.Errorf("%d bytes are held after Free", held)
-	}
-	acc.limit.Store(wasm.PageSize)
-	if _, err := newLinearMemory(unbooked(acc), 2, 10); !errors.Is(err, ErrMemory) || acc.held.Load() != 0 {
-		t.Errorf("a memory that does not fit gives %v, and %d bytes are held", err, acc.held.Load())
-	}
-}
-
 // grower returns from csa_data what memory.grow by len pages returned.
 func grower(min int, max ...int) *w.Module {
 	m := w.New()
@@ -155,13 +118,5 @@ func TestTablesAreCharged(t *testing.T) {
 	i.Close()
 	if held := n.acc.held.Load(); held != 0 {
 		t.Errorf("%d bytes are held", held)
-	}
-}
-
-func TestCapacity(t *testing.T) {
-	for n, want := range map[int64]string{5: "5 bytes", 65536: "64 KiB", 1 << 20: "1 MiB", 3 << 29: "1536 MiB", 17 << 16: "1.1 MiB", 2 << 30: "2 GiB"} {
-		if got := size(n); got != want {
-			t.Errorf("%d is written %q", n, got)
-		}
 	}
 }

@@ -1,31 +1,30 @@
 //go:build !linux
 
-package plugins
+package memory
 
 import (
 	"fmt"
 
-	"bulkhead/plugins/wasm"
+	"bulkhead/internal/bytesize"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	// plainMappings is what a memory takes: what is in use, and what is reserved.
-	plainMappings = 2
+	// PlainMappings is what a memory takes: what is in use, and what is reserved.
+	PlainMappings = 2
 	copyMappings  = 2
 )
 
-// newSpace reserves address space for so many pages, of which the first bytes are readable
-// and writable.
-func newSpace(pages uint32, first int) ([]byte, error) {
-	space, err := unix.Mmap(-1, 0, int(pages)*wasm.PageSize, unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
+// newSpace reserves address space for most bytes, of which the first are readable and writable.
+func newSpace(most, first int) ([]byte, error) {
+	space, err := unix.Mmap(-1, 0, most, unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		return nil, fmt.Errorf("%w: reserving %s of address space: %w", ErrMemory, size(int64(pages)*wasm.PageSize), err)
+		return nil, fmt.Errorf("%w: reserving %s of address space: %w", ErrNoRoom, bytesize.String(int64(most)), err)
 	}
 	if err := extendSpace(space, 0, 0, first); err != nil {
 		freeSpace(space, 0)
-		return nil, fmt.Errorf("%w: taking %s: %w", ErrMemory, size(int64(first)), err)
+		return nil, fmt.Errorf("%w: taking %s: %w", ErrNoRoom, bytesize.String(int64(first)), err)
 	}
 	return space, nil
 }

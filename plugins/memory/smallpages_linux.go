@@ -1,4 +1,4 @@
-package plugins
+package memory
 
 import "golang.org/x/sys/unix"
 
