@@ -14,6 +14,7 @@ import (
 	"bulkhead/host/crew"
 	"bulkhead/host/logs"
 	"bulkhead/plugins"
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 	"bulkhead/selector"
@@ -179,7 +180,7 @@ func (p *loader) load(l *config.Listener) (*module, error) {
 // read reads a listener's plugin, and its SHA-256: the file, or, where that has not the sum that
 // plugin_sha256 asks for, what was kept of an earlier start.
 func (p *loader) read(l *config.Listener) (code []byte, sum [sha256.Size]byte, err error) {
-	if code, err = plugins.ReadFile(l.Plugin); err == nil {
+	if code, err = admit.ReadFile(l.Plugin); err == nil {
 		sum = sha256.Sum256(code)
 		if want := l.PluginSHA256; want != "" && hex.EncodeToString(sum[:]) != want {
 			err = fmt.Errorf("%s has the SHA-256 %x, and plugin_sha256 asks for %s; put the right file there, or the new sum into the configuration", l.Plugin, sum, want)

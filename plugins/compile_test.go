@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 	w "bulkhead/plugins/wasmtest"
@@ -334,7 +335,7 @@ func TestCompileApartFails(t *testing.T) {
 func BenchmarkCompile(b *testing.B) {
 	files, _ := filepath.Glob("../examples/*/*.wasm")
 	for _, file := range files {
-		code, err := ReadFile(file)
+		code, err := admit.ReadFile(file)
 		if err != nil {
 			b.Fatal(err)
 		}

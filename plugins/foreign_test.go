@@ -12,109 +12,6 @@ import (
 	w "bulkhead/plugins/wasmtest"
 )
 
-// passesOn is a module of which an export is an imported function.
-func passesOn(module, name, signature, export string) *w.Module {
-	m := w.New()
-	f := m.Import(module, name, signature)
-	m.Memory(1)
-	m.Export(export, 0, int(f))
-	if export != "csa_window" {
-		m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
-	}
-	if export != "csa_data" {
-		m.Func("csa_data", "ii:i", "", w.LocalGet(1))
-	}
-	return m
-}
-
-// signatureOf writes a type as wasmtest does.
-func signatureOf(t wasm.FuncType) string {
-	letters := map[wasm.ValueType]string{wasm.I32: "i", wasm.I64: "I"}
-	s := ""
-	for _, p := range t.Params {
-		s += letters[p]
-	}
-	s += ":"
-	for _, r := range t.Results {
-		s += letters[r]
-	}
-	return s
-}
-
-// What the host calls as csa_data was csa_v1.receive in a module of 100 bytes: the
-// engine has no stack for such a function to be bounded, and a panic of it, which is
-// how host functions trap, ended the process.
-func TestTheHostCallsNothingThatIsImported(t *testing.T) {
-	n := newTenant(t, 1<<20)
-	types := map[string]wasm.FuncType{callNames[callInitialize]: {}}
-	for i := range abi.GuestExports {
-		f := &abi.GuestExports[i]
-		types[f.Name] = wasm.FuncType{Params: paramTypes(&f.Function), Results: abiTypes(f.Results)}
-	}
-	tried := 0
-	for export, want := range types {
-		for name, f := range importables {
-			typ := f.signature
-			if !typ.Equal(want) {
-				continue
-			}
-			tried++
-			module, function, _ := strings.Cut(name, ".")
-			b := passesOn(module, function, signatureOf(typ), export).Bytes()
-			m, err := n.r.Load("x.wasm", b, Events)
-			if err == nil {
-				m.Close()
-				t.Errorf("%s may be exported as %s", name, export)
-			} else if want := "exports " + export + " as the imported function " + name + ", and the host calls only functions of the module's own; export one that calls it"; !strings.Contains(err.Error(), want) {
-				t.Errorf("it says %q, not %q", err, want)
-			}
-			if rep, err := Inspect(b, 0); err != nil || len(rep.Refused) != 1 {
-				t.Errorf("inspect says %v of %s as %s", rep.Refused, name, export)
-			}
-		}
-	}
-	if tried < 20 {
-		t.Errorf("%d were tried", tried)
-	}
-
-	// No host function has the type of these today.
-	for _, c := range []struct {
-		shape Shape
-		build func(m *w.Module, f w.Func)
-		want  string
-	}{
-		{Events, func(m *w.Module, f w.Func) { m.Export("_initialize", 0, int(f)) }, "exports _initialize as the imported function env.f"},
-		{Stdio, func(m *w.Module, f w.Func) { m.Export("_start", 0, int(f)) }, "exports _start as the imported function env.f"},
-		{Events, func(m *w.Module, f w.Func) { m.Start(f) }, "starts with the imported function env.f, and the host calls only functions of the module's own; start with one that calls it"},
-		{Stdio, func(m *w.Module, f w.Func) { m.Start(f) }, "starts with the imported function env.f"},
-	} {
-		m := w.New()
-		c.build(m, m.Import("env", "f", ":"))
-		m.Memory(1)
-		parsed, err := wasm.Parse(m.Bytes())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if why := refuseForeign(parsed, c.shape); len(why) != 1 || !strings.HasPrefix(why[0], c.want) {
-			t.Errorf("it says %q, not %q", why, c.want)
-		}
-	}
-
-	// What the host does not call may be what it likes.
-	m := passesOn("csa_v1", "receive", "ii:i", "mine")
-	if err := tryLoad(n, m); err != nil {
-		t.Errorf("a function that the host does not call: %v", err)
-	}
-}
-
-func tryLoad(n *tenant, m *w.Module) error {
-	loaded, err := n.r.Load("x.wasm", m.Bytes(), Events)
-	if err == nil {
-		loaded.Close()
-	}
-	return err
-}
-
 // Behind the gate, such a module fails by itself when it is called, whatever was
 // loaded before, and others are not told by its fate.
 func TestAFunctionWithoutAStackIsOneModulesFault(t *testing.T) {
@@ -134,8 +31,8 @@ func TestAFunctionWithoutAStackIsOneModulesFault(t *testing.T) {
 	lastPlace.Store(nil) // as if it were the first that the process starts
 	n := newTenant(t, 0)
 	for _, m := range []*w.Module{
-		passesOn("wasi_snapshot_preview1", "sched_yield", ":i", "csa_start"),
-		passesOn("wasi_snapshot_preview1", "sched_yield", ":i", "csa_window"),
+		w.PassesOn("wasi_snapshot_preview1", "sched_yield", ":i", "csa_start"),
+		w.PassesOn("wasi_snapshot_preview1", "sched_yield", ":i", "csa_window"),
 	} {
 		_, err := unchecked(n, m).Instantiate(listener())
 		var trap *Trap
@@ -144,9 +41,9 @@ func TestAFunctionWithoutAStackIsOneModulesFault(t *testing.T) {
 		}
 	}
 	for _, m := range []*w.Module{
-		passesOn("csa_v1", "receive", "ii:i", "csa_data"),
-		passesOn("csa_v1", "want", "ii:i", "csa_data"),
-		passesOn("csa_v1", "random", "ii:i", "csa_data"),
+		w.PassesOn("csa_v1", "receive", "ii:i", "csa_data"),
+		w.PassesOn("csa_v1", "want", "ii:i", "csa_data"),
+		w.PassesOn("csa_v1", "random", "ii:i", "csa_data"),
 	} {
 		var traps []*Trap
 		l := listener()

@@ -9,10 +9,20 @@ import (
 	"syscall"
 	"unicode"
 
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
 
 	"github.com/tetratelabs/wazero"
+)
+
+// Shape is what kind of guest a module is.
+type Shape = admit.Shape
+
+// The shapes.
+const (
+	Events = admit.Events
+	Stdio  = admit.Stdio
 )
 
 // Module is checked and compiled code, from which instances are made. Its
@@ -79,11 +89,11 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	if err != nil {
 		return nil, &LoadError{name, []string{err.Error()}}
 	}
-	if why := refusals(parsed, shape, r.pages); why != nil {
+	if why := admit.Refusals(parsed, shape, r.pages); why != nil {
 		return nil, &LoadError{name, why}
 	}
-	if shape == Events && startsAnew(parsed) {
-		r.note(name + " " + anew)
+	for _, what := range admit.Warnings(parsed, shape) {
+		r.note(name + " " + what)
 	}
 	return r.prepare(name, parsed, shape)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/wasm"
 	w "bulkhead/plugins/wasmtest"
@@ -333,7 +334,7 @@ func TestNoSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 		i.Close()
-		if r, err := Inspect(m.Bytes(), 0); err != nil || len(r.Unsnapshotable) != 1 || r.Unsnapshotable[0] != want {
+		if r, err := admit.Inspect(m.Bytes(), 0); err != nil || len(r.Unsnapshotable) != 1 || r.Unsnapshotable[0] != want {
 			t.Errorf("inspect says %v, %v", r.Unsnapshotable, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
 	"bulkhead/plugins/memory"
@@ -25,11 +26,7 @@ import (
 
 // DefaultMemoryLimit is the greatest memory of one instance, in bytes, where
 // nothing else is said.
-const DefaultMemoryLimit = 64 << 20
-
-// mostPages is the greatest memory that an instance can have: a page less than the
-// format allows, since the engine is told of one more than there may be.
-const mostPages = wasm.MaxPages - 1
+const DefaultMemoryLimit = admit.DefaultMemory
 
 // MemoryAccount is the tenant's budget of memory.
 type MemoryAccount = memory.Account
@@ -213,7 +210,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		options: o,
 		turns:   make(map[*csa.Loop]*turn),
 		pools:   make(map[*Pool]struct{}),
-		pages:   uint32(min(max(o.MemoryLimit/wasm.PageSize, 1), mostPages)),
+		pages:   admit.Pages(o.MemoryLimit),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		// The engine's default random source is a fixed seed, made anew for each
@@ -356,6 +353,7 @@ var hostModules = sync.OnceValue(func() []hostModule {
 	boxes := hostModule{name: abi.Module}
 	for i := range abi.HostFunctions {
 		f := &abi.HostFunctions[i]
+		typ, _ := admit.ImportType(abi.Module, f.Name)
 		do := hostCalls[f.Name]
 		if do == nil {
 			do = unsupported(f)
@@ -373,17 +371,18 @@ var hostModules = sync.OnceValue(func() []hostModule {
 			if f.TakesLong {
 				i.breathe()
 			}
-		}, engineTypes(paramTypes(&f.Function)), engineTypes(abiTypes(f.Results))})
+		}, engineTypes(typ.Params), engineTypes(typ.Results)})
 	}
 	system := hostModule{name: wasi.Module}
 	for _, f := range wasi.Functions() {
+		typ, _ := admit.ImportType(wasi.Module, f.Name)
 		system.functions = append(system.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
 			f.Call(&i.wasi, stack)
 			if f.TakesLong {
 				i.breathe()
 			}
-		}, engineTypes(wasiTypes(f.Params)), engineTypes(wasiTypes(f.Results))})
+		}, engineTypes(typ.Params), engineTypes(typ.Results)})
 	}
 	refill := hostFunction{meter.Refill, func(ctx context.Context, _ api.Module, _ []uint64) { instanceOf(ctx).refill() }, nil, nil}
 	return []hostModule{boxes, system, {meter.ImportModule, []hostFunction{refill}}}
@@ -422,36 +421,6 @@ func engineTypes(ts []wasm.ValueType) []api.ValueType {
 	out := make([]api.ValueType, len(ts))
 	for i, t := range ts {
 		out[i] = api.ValueType(t)
-	}
-	return out
-}
-
-func abiTypes(ts []abi.ValueType) []wasm.ValueType {
-	out := make([]wasm.ValueType, len(ts))
-	for i, t := range ts {
-		out[i] = wasm.I32
-		if t == abi.I64 {
-			out[i] = wasm.I64
-		}
-	}
-	return out
-}
-
-func paramTypes(f *abi.Function) []wasm.ValueType {
-	ts := make([]abi.ValueType, len(f.Params))
-	for i, p := range f.Params {
-		ts[i] = p.Type
-	}
-	return abiTypes(ts)
-}
-
-func wasiTypes(ts []wasi.Type) []wasm.ValueType {
-	out := make([]wasm.ValueType, len(ts))
-	for i, t := range ts {
-		out[i] = wasm.I32
-		if t == wasi.I64 {
-			out[i] = wasm.I64
-		}
 	}
 	return out
 }

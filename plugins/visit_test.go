@@ -6,6 +6,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/admit"
 	w "bulkhead/plugins/wasmtest"
 )
 
@@ -105,7 +106,8 @@ func TestWhatNeedsTheLoop(t *testing.T) {
 	for n := range abi.HostFunctions {
 		row := &abi.HostFunctions[n]
 		t.Run(row.Name, func(t *testing.T) {
-			m, f := w.Handler([2]string{row.Name, signatureOf(importables[abi.Module+"."+row.Name].signature)})
+			typ, _ := admit.ImportType(abi.Module, row.Name)
+			m, f := w.Handler([2]string{row.Name, w.Signature(typ.Params, typ.Results)})
 			var args []byte
 			for _, p := range row.Params {
 				switch {

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"bulkhead/host/config"
-	"bulkhead/plugins"
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/wasm"
 
 	"github.com/spf13/cobra"
@@ -21,11 +21,11 @@ exports, its memory, and everything that a listener of a tenant with default
 limits would refuse it for. The exit status is 1 when it would be refused.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
-			b, err := plugins.ReadFile(args[0])
+			b, err := admit.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
-			report, err := plugins.Inspect(b, config.DefaultTenant("").Memory)
+			report, err := admit.Inspect(b, config.DefaultTenant("").Memory)
 			writeReport(c.OutOrStdout(), args[0], &report, err)
 			if len(report.Refused) > 0 {
 				return errFailed
@@ -35,7 +35,7 @@ limits would refuse it for. The exit status is 1 when it would be refused.`,
 	}
 }
 
-func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
+func writeReport(w io.Writer, name string, r *admit.Report, err error) {
 	fmt.Fprintf(w, "%s: %d bytes, sha256 %x\n", name, r.Size, r.SHA256)
 	if err != nil {
 		writeRefusals(w, name, r)
@@ -54,7 +54,7 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 	if r.Start {
 		fmt.Fprintln(w, "start     a function runs when it is instantiated")
 	}
-	if r.Shape == plugins.Events {
+	if r.Shape == admit.Events {
 		if why := r.Unsnapshotable; len(why) > 0 {
 			fmt.Fprintf(w, "snapshot  no: it %s; each instance starts from nothing\n", strings.Join(why, ", and it "))
 		} else {
@@ -62,19 +62,19 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 		}
 	}
 	for _, i := range r.Imports {
-		fmt.Fprintf(w, "import    %s %s", plugins.Quoted(i.Module+"."+i.Name), signature(i.Kind, i.Type))
+		fmt.Fprintf(w, "import    %s %s", admit.Quoted(i.Module+"."+i.Name), signature(i.Kind, i.Type))
 		if i.Refused != "" {
 			fmt.Fprintf(w, ": refused")
 		}
 		fmt.Fprintln(w)
 	}
 	for _, e := range r.Exports {
-		fmt.Fprintf(w, "export    %s %s\n", plugins.Quoted(e.Name), signature(e.Kind, e.Type))
+		fmt.Fprintf(w, "export    %s %s\n", admit.Quoted(e.Name), signature(e.Kind, e.Type))
 	}
 	if len(r.Ignored) > 0 {
 		names := make([]string, len(r.Ignored))
 		for i, name := range r.Ignored {
-			names[i] = plugins.Quoted(name)
+			names[i] = admit.Quoted(name)
 		}
 		fmt.Fprintf(w, "ignored   custom sections %s\n", strings.Join(names, ", "))
 	}
@@ -84,7 +84,7 @@ func writeReport(w io.Writer, name string, r *plugins.Report, err error) {
 	writeRefusals(w, name, r)
 }
 
-func writeRefusals(w io.Writer, name string, r *plugins.Report) {
+func writeRefusals(w io.Writer, name string, r *admit.Report) {
 	for _, why := range r.Refused {
 		fmt.Fprintf(w, "refused   %s: %s\n", name, why)
 	}

@@ -29,3 +29,38 @@ func Echo() *Module {
 		IfElse('i', I32Const(0), LocalGet(2)))
 	return m
 }
+
+// PassesOn is a handler of which an export is an imported function.
+func PassesOn(module, name, signature, export string) *Module {
+	m := New()
+	f := m.Import(module, name, signature)
+	m.Memory(1)
+	m.Export(export, 0, int(f))
+	if export != "csa_window" {
+		m.Func("csa_window", ":I", "", I64Const(Window(WindowAt, WindowSize)))
+	}
+	if export != "csa_data" {
+		m.Func("csa_data", "ii:i", "", LocalGet(1))
+	}
+	return m
+}
+
+// HandlerWith is a handler that consumes everything, with something done to it first, so that imports
+// come in front.
+func HandlerWith(also func(m *Module)) []byte {
+	m := New()
+	also(m)
+	m.Memory(1)
+	m.Func("csa_window", ":I", "", I64Const(Window(WindowAt, WindowSize)))
+	m.Func("csa_data", "ii:i", "", LocalGet(1))
+	return m.Bytes()
+}
+
+// CommandWith is a command that does nothing, likewise.
+func CommandWith(also func(m *Module)) []byte {
+	m := New()
+	also(m)
+	m.Memory(1)
+	m.Func("_start", ":", "")
+	return m.Bytes()
+}

@@ -54,13 +54,34 @@ func New() *Module { return &Module{raw: make(map[byte]code)} }
 // Func identifies a function of the module under construction.
 type Func int
 
+// valueLetters are how signatures write types, and valueBytes how the format does.
+const (
+	valueLetters = "iIfFVrx"
+	valueBytes   = "\x7f\x7e\x7d\x7c\x7b\x70\x6f"
+)
+
 // valueType is the format's byte for a letter.
 func valueType(letter byte) byte {
-	i := strings.IndexByte("iIfFVrx", letter)
+	i := strings.IndexByte(valueLetters, letter)
 	if i < 0 {
 		panic(fmt.Sprintf("wasmtest: unknown type letter %q", letter))
 	}
-	return [...]byte{0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f}[i]
+	return valueBytes[i]
+}
+
+// Signature writes the type of a function as Import takes it, of the format's bytes for the types of
+// its parameters and results.
+func Signature[T ~byte](params, results []T) string {
+	var b strings.Builder
+	write := func(types []T) {
+		for _, t := range types {
+			b.WriteByte(valueLetters[strings.IndexByte(valueBytes, byte(t))])
+		}
+	}
+	write(params)
+	b.WriteByte(':')
+	write(results)
+	return b.String()
 }
 
 func valueTypes(letters string) code {

@@ -1,10 +1,19 @@
-package plugins
+package admit
 
 import (
 	"strings"
 
 	"bulkhead/plugins/wasm"
 )
+
+// Warnings says what a module of a shape does that it can hardly be meant to do, each as one
+// clause that goes on from the name of the file. It runs nevertheless.
+func Warnings(m *wasm.Module, shape Shape) []string {
+	if shape == Events && startsAnew(m) {
+		return []string{anew}
+	}
+	return nil
+}
 
 // startsAnew reports whether each callback of a handler runs the module's
 // constructors first. wasm-ld makes it so where nothing calls them, since it takes such

@@ -1,4 +1,4 @@
-package plugins
+package admit
 
 import (
 	"crypto/sha256"
@@ -45,14 +45,11 @@ type ImportReport struct {
 	Refused string
 }
 
-// Inspect looks at a module as Load does, but does not compile it. memory is
-// the limit of one instance in bytes; zero or less is DefaultMemoryLimit. The
+// Inspect looks at a module as a runtime does that loads it, but does not compile it. memory is
+// the limit of one instance in bytes; zero or less is DefaultMemory. The
 // error says why it is no module at all, as one clause; what is said in Report
 // then is its size and hash.
 func Inspect(b []byte, memory int64) (Report, error) {
-	if memory <= 0 {
-		memory = DefaultMemoryLimit
-	}
 	rep := Report{Size: len(b), SHA256: sha256.Sum256(b)}
 	m, err := wasm.Parse(b)
 	if err != nil {
@@ -61,9 +58,9 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	}
 	shape := Events
 	switch {
-	case m.Export(callNames[callData]) != nil:
+	case m.Export(data) != nil:
 		rep.Shape = Events
-	case m.Export(callNames[callCommand]) != nil:
+	case m.Export(command) != nil:
 		rep.Shape, shape = Stdio, Stdio
 	}
 	for i := range m.Imports {
@@ -76,10 +73,8 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	rep.Exports, rep.Tables = m.Exports, m.Tables
 	rep.Functions, rep.Globals = m.Functions, m.Globals
 	rep.Start, rep.Ignored = m.Start, m.Custom
-	if shape == Events && startsAnew(m) {
-		rep.Warnings = append(rep.Warnings, anew)
-	}
+	rep.Warnings = Warnings(m, shape)
 	rep.Unsnapshotable = meter.StateOf(m).Hidden
-	rep.Refused = refusals(m, shape, uint32(min(max(memory/wasm.PageSize, 1), mostPages)))
+	rep.Refused = Refusals(m, shape, Pages(memory))
 	return rep, nil
 }
