@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"bulkhead/plugins/nearest"
+	"bulkhead/internal/suggest"
 )
 
 // Address is where a listener listens.
@@ -70,7 +70,7 @@ func parseAddress(s, dir string) (Address, *fault) {
 		host, f = parseDescriptor(rest)
 	default:
 		mend := addressForms
-		if n := nearest.Word(network, networks); n != "" {
+		if n := suggest.Word(network, networks); n != "" {
 			mend = fmt.Sprintf("did you mean %s? %s", quote(n+"://"+rest), addressForms)
 		}
 		return Address{}, &fault{fmt.Sprintf("has an unknown network %s", quote(network)), mend}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"bulkhead/host/config/keylines"
-	"bulkhead/plugins/nearest"
+	"bulkhead/internal/suggest"
 )
 
 // maxErrors is how many problems one reading reports. A file with more is
@@ -165,7 +165,7 @@ func (d *decoder) unknown(key string, v any, line int, names []string, place str
 	case len(elsewhere) > 0:
 		mend = "it belongs in " + strings.Join(elsewhere, " or ")
 	default:
-		if meant = nearest.Word(key, names); meant != "" {
+		if meant = suggest.Word(key, names); meant != "" {
 			mend = fmt.Sprintf("did you mean %q?", meant)
 			break
 		}
@@ -256,7 +256,7 @@ func (d *decoder) listeners(m map[string]any, root *keylines.Node, tenants map[s
 	if len(tables) == 0 {
 		// A misspelt [[listener]] has been reported as an unknown table.
 		for key := range m {
-			if nearest.Word(key, tableNames) == "listener" && key != "listener" {
+			if suggest.Word(key, tableNames) == "listener" && key != "listener" {
 				return nil
 			}
 		}
@@ -282,7 +282,7 @@ func (d *decoder) listeners(m map[string]any, root *keylines.Node, tenants map[s
 				return
 			}
 			mend := fmt.Sprintf("add a [tenant.%s] table; it may be empty", clip(quoteKey(l.Tenant)))
-			if near := nearest.Word(l.Tenant, names[:min(len(names), maxErrors)]); near != "" {
+			if near := suggest.Word(l.Tenant, names[:min(len(names), maxErrors)]); near != "" {
 				mend = fmt.Sprintf("did you mean %q?", near)
 			}
 			d.fail(l.LineOf("tenant"), mend, "tenant %s is not defined", quote(l.Tenant))

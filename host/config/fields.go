@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"bulkhead/host/config/keylines"
-	"bulkhead/plugins/nearest"
+	"bulkhead/internal/suggest"
 )
 
 // field is one key of a table: how it is read into a T and shown again. All
@@ -264,7 +264,7 @@ func choiceField[T any](name string, words []string, at func(*T) *string) field[
 				*at(t) = s
 			default:
 				mend := "write " + want
-				if n := nearest.Word(s, words); n != "" {
+				if n := suggest.Word(s, words); n != "" {
 					mend = fmt.Sprintf("did you mean %q? Write %s", n, want)
 				}
 				v.fault(&fault{"is not one of its words", mend})

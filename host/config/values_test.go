@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"bulkhead/plugins/nearest"
+	"bulkhead/internal/suggest"
 )
 
 func TestParseSize(t *testing.T) {
@@ -251,8 +251,8 @@ func TestNearestKey(t *testing.T) {
 		"keep-alive": "keepalive", "user_timeouts": "user_timeout", "instances": "instance", "bäcklog": "backlog",
 		strings.Repeat("name", 20): "",
 	} {
-		if got := nearest.Word(word, names); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		if got := suggest.Word(word, names); got != want {
+			t.Errorf("suggest.Word(%q) = %q, want %q", word, got, want)
 		}
 	}
 }

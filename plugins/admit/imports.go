@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"bulkhead/abi"
-	"bulkhead/plugins/nearest"
+	"bulkhead/internal/suggest"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
 )
@@ -73,7 +73,7 @@ func refuseImport(i *wasm.Import, shape Shape) string {
 // didYouMean is "; did you mean X?" for the known name nearest to what was
 // written, or "" when none is near.
 func didYouMean(written string, known []string) string {
-	if w := nearest.Word(written, known); w != "" {
+	if w := suggest.Word(written, known); w != "" {
 		return "; did you mean " + w + "?"
 	}
 	return ""

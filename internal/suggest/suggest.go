@@ -1,5 +1,5 @@
-// Package nearest finds the word that was meant by one that is not known.
-package nearest
+// Package suggest finds the word that was meant by one that is not known.
+package suggest
 
 import (
 	"strings"
