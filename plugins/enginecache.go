@@ -3,12 +3,7 @@ package plugins
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"reflect"
-	"unsafe"
-
-	"github.com/tetratelabs/wazero"
 
 	"bulkhead/plugins/codestore"
 )
@@ -63,20 +58,4 @@ func (c *engineCache) Delete(codestore.Sum) error {
 		return errNotCached
 	}
 	return nil
-}
-
-// newEngineCache makes a cache of the engine's that asks c. The engine does not
-// say in public how to, hence the look inside. An engine that asks elsewhere
-// cannot be used.
-func newEngineCache(c *engineCache) (wazero.CompilationCache, error) {
-	cache := wazero.NewCompilationCache()
-	where := reflect.ValueOf(cache)
-	if where.Kind() == reflect.Pointer && where.Elem().Kind() == reflect.Struct {
-		field := where.Elem().FieldByName("fileCache")
-		if field.IsValid() && field.Kind() == reflect.Interface && reflect.TypeOf(c).Implements(field.Type()) {
-			reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Set(reflect.ValueOf(c))
-			return cache, nil
-		}
-	}
-	return nil, fmt.Errorf("the engine's %T cannot be given verified code; build this program with the version of wazero in its go.mod", cache)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"bulkhead/plugins/internal/inside"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/watchdog"
@@ -80,7 +81,7 @@ func (m *Module) newExecutor(on *memory.Linear, config context.Context) (e *exec
 		_ = guest.Close(ctx)
 		return nil, errors.New("it has no fuel")
 	}
-	word, err := fuelWord(fuel)
+	word, err := inside.Word(fuel)
 	if err != nil {
 		_ = guest.Close(ctx)
 		return nil, err

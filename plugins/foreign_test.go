@@ -28,7 +28,6 @@ func TestAFunctionWithoutAStackIsOneModulesFault(t *testing.T) {
 		n.t.Cleanup(loaded.Close)
 		return loaded
 	}
-	lastPlace.Store(nil) // as if it were the first that the process starts
 	n := newTenant(t, 0)
 	for _, m := range []*w.Module{
 		w.PassesOn("wasi_snapshot_preview1", "sched_yield", ":i", "csa_start"),

@@ -14,6 +14,7 @@ import (
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
+	"bulkhead/plugins/internal/inside"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
@@ -237,7 +238,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	// A cache of its own keeps the tenant's compiled modules, their locks and
 	// their closing apart from those of others; the store may be shared.
 	r.asked, r.charge = &engineCache{charge: uncharged}, uncharged
-	if r.cache, err = newEngineCache(r.asked); err != nil {
+	if r.cache, err = inside.CacheOf(r.asked); err != nil {
 		return nil, err
 	}
 	ctx := context.Background()
