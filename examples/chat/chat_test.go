@@ -8,15 +8,15 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 const prompt = "* what is your name?\n"
 
-func start(t testing.TB, o csatest.Options) (*csatest.Host, *hall) {
+func start(t testing.TB, o guesttest.Options) (*guesttest.Host, *hall) {
 	t.Helper()
 	hall := newHall()
-	h := csatest.New(t, hall, o)
+	h := guesttest.New(t, hall, o)
 	t.Cleanup(func() {
 		// Whatever a test has done, nobody is left behind.
 		if n := len(hall.everyone); n != h.Connections() {
@@ -35,7 +35,7 @@ func start(t testing.TB, o csatest.Options) (*csatest.Host, *hall) {
 }
 
 // enter has a new peer say its name, and reads what it is told.
-func enter(t testing.TB, h *csatest.Host, name string) *csatest.Peer {
+func enter(t testing.TB, h *guesttest.Host, name string) *guesttest.Peer {
 	t.Helper()
 	p := h.Connect()
 	p.Send(name + "\n")
@@ -46,7 +46,7 @@ func enter(t testing.TB, h *csatest.Host, name string) *csatest.Peer {
 }
 
 func TestTwoTalk(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
+	h, _ := start(t, guesttest.Options{})
 	ann := enter(t, h, "ann")
 	bob := enter(t, h, "bob")
 	ann.Expect("* bob joined\n")
@@ -70,7 +70,7 @@ func TestTwoTalk(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
+	h, _ := start(t, guesttest.Options{})
 	enter(t, h, "Ann")
 	p := h.Connect()
 	p.Expect(prompt)
@@ -90,24 +90,24 @@ func TestNames(t *testing.T) {
 }
 
 func TestNobodyStaysWithoutAName(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
+	h, _ := start(t, guesttest.Options{})
 	p := h.Connect()
 	named := enter(t, h, "named")
-	h.Advance(nameWithin - csa.Millisecond)
+	h.Advance(nameWithin - guest.Millisecond)
 	if _, closed := p.Closed(); closed {
 		t.Fatal("closed too early")
 	}
-	h.Advance(csa.Millisecond)
+	h.Advance(guest.Millisecond)
 	p.Expect(prompt + "* you have no name, so good-bye\n")
 	p.ExpectClosed(nil)
-	h.Advance(csa.Hour)
+	h.Advance(guest.Hour)
 	if _, closed := named.Closed(); closed {
 		t.Error("a member with a name was closed as well")
 	}
 }
 
 func TestRooms(t *testing.T) {
-	h, hall := start(t, csatest.Options{})
+	h, hall := start(t, guesttest.Options{})
 	ann, bob, eve := enter(t, h, "ann"), enter(t, h, "bob"), enter(t, h, "eve")
 	ann.Receive()
 	bob.Receive()
@@ -137,16 +137,16 @@ func TestRooms(t *testing.T) {
 }
 
 func TestLeavesAreAnnounced(t *testing.T) {
-	for name, leave := range map[string]func(p *csatest.Peer){
-		"quits":       func(p *csatest.Peer) { p.Send("/quit\n") },
-		"hangs up":    func(p *csatest.Peer) { p.CloseWrite() },
-		"breaks off":  func(p *csatest.Peer) { p.Break() },
-		"times out":   func(p *csatest.Peer) { p.Drop(csa.Timeout) },
-		"mid-line":    func(p *csatest.Peer) { p.Send("half a li"); p.Break() },
-		"quits twice": func(p *csatest.Peer) { p.Send("/quit\n/quit\n"); p.CloseWrite(); p.Break() },
+	for name, leave := range map[string]func(p *guesttest.Peer){
+		"quits":       func(p *guesttest.Peer) { p.Send("/quit\n") },
+		"hangs up":    func(p *guesttest.Peer) { p.CloseWrite() },
+		"breaks off":  func(p *guesttest.Peer) { p.Break() },
+		"times out":   func(p *guesttest.Peer) { p.Drop(guest.Timeout) },
+		"mid-line":    func(p *guesttest.Peer) { p.Send("half a li"); p.Break() },
+		"quits twice": func(p *guesttest.Peer) { p.Send("/quit\n/quit\n"); p.CloseWrite(); p.Break() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, _ := start(t, csatest.Options{})
+			h, _ := start(t, guesttest.Options{})
 			ann, bob := enter(t, h, "ann"), enter(t, h, "bob")
 			ann.Receive()
 			leave(bob)
@@ -160,7 +160,7 @@ func TestLeavesAreAnnounced(t *testing.T) {
 
 // The last line counts without its end, as printf and many a program send it.
 func TestLastLineWithoutItsEnd(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
+	h, _ := start(t, guesttest.Options{})
 	ann, bob, eve := enter(t, h, "ann"), enter(t, h, "bob"), enter(t, h, "eve")
 	ann.Receive()
 	bob.Receive()
@@ -184,7 +184,7 @@ func TestLongLines(t *testing.T) {
 	for _, chunk := range []int{1, 7, 511, 512, 513, 514, 1 << 20} {
 		for _, end := range []string{"\n", "\r\n"} {
 			t.Run(fmt.Sprintf("%d%q", chunk, end), func(t *testing.T) {
-				h, _ := start(t, csatest.Options{})
+				h, _ := start(t, guesttest.Options{})
 				ann, bob := enter(t, h, "ann"), enter(t, h, "bob")
 				ann.Receive()
 				for _, n := range []int{511, 512} {
@@ -198,7 +198,7 @@ func TestLongLines(t *testing.T) {
 					ann.Expect("bob: in sync\n")
 				}
 				// Longer than a window, and the member is none the worse for it.
-				bob.SendChunks(strings.Repeat("z", csa.DefaultWindow+100)+end+"ok"+end, max(chunk, 500))
+				bob.SendChunks(strings.Repeat("z", guest.DefaultWindow+100)+end+"ok"+end, max(chunk, 500))
 				bob.Expect(refused)
 				ann.Expect("bob: ok\n")
 			})
@@ -207,7 +207,7 @@ func TestLongLines(t *testing.T) {
 }
 
 func TestControlCharactersAreStripped(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
+	h, _ := start(t, guesttest.Options{})
 	ann, bob := enter(t, h, "ann"), enter(t, h, "bob")
 	ann.Receive()
 	for in, want := range map[string]string{
@@ -230,7 +230,7 @@ func TestControlCharactersAreStripped(t *testing.T) {
 // hear of it, and miss nothing.
 func TestSlowMembersAreDropped(t *testing.T) {
 	const inbox = 4 << 10
-	h, hall := start(t, csatest.Options{Inbox: inbox})
+	h, hall := start(t, guesttest.Options{Inbox: inbox})
 	ann, bob, eve := enter(t, h, "ann"), enter(t, h, "bob"), enter(t, h, "eve")
 	ann.Receive()
 	bob.Receive()
@@ -263,7 +263,7 @@ func TestSlowMembersAreDropped(t *testing.T) {
 }
 
 func TestAWholeRoomOfSlowMembers(t *testing.T) {
-	h, hall := start(t, csatest.Options{Inbox: 4 << 10})
+	h, hall := start(t, guesttest.Options{Inbox: 4 << 10})
 	ann := enter(t, h, "ann")
 	for i := range 20 {
 		enter(t, h, fmt.Sprint("slow", i))
@@ -280,7 +280,7 @@ func TestAWholeRoomOfSlowMembers(t *testing.T) {
 
 // Who asks and does not read the answers is not answered for ever.
 func TestUnreadAnswersStopTheAsking(t *testing.T) {
-	h, hall := start(t, csatest.Options{Inbox: 4 << 10})
+	h, hall := start(t, guesttest.Options{Inbox: 4 << 10})
 	p := enter(t, h, "ann")
 	const n = 5000
 	p.Send(strings.Repeat("/who\n", n))
@@ -293,8 +293,8 @@ func TestUnreadAnswersStopTheAsking(t *testing.T) {
 }
 
 func TestFull(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
-	peers := make([]*csatest.Peer, maxMembers)
+	h, _ := start(t, guesttest.Options{})
+	peers := make([]*guesttest.Peer, maxMembers)
 	for i := range peers {
 		peers[i] = h.Connect()
 	}
@@ -306,7 +306,7 @@ func TestFull(t *testing.T) {
 }
 
 func TestWhoIsBounded(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
+	h, _ := start(t, guesttest.Options{})
 	for i := range maxListed + 7 {
 		p := h.Connect()
 		p.Send(fmt.Sprintf("member-%04d\n", i))
@@ -319,7 +319,7 @@ func TestWhoIsBounded(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
-	h, _ := start(t, csatest.Options{})
+	h, _ := start(t, guesttest.Options{})
 	ann := enter(t, h, "ann")
 	unnamed := h.Connect()
 	h.Stop()
@@ -337,9 +337,9 @@ func FuzzChat(f *testing.F) {
 			return
 		}
 		rng := rand.New(rand.NewPCG(seed, 0))
-		h, hall := start(t, csatest.Options{Inbox: 1 << 10})
+		h, hall := start(t, guesttest.Options{Inbox: 1 << 10})
 		listener := enter(t, h, "listener")
-		peers := []*csatest.Peer{h.Connect(), h.Connect(), h.Connect()}
+		peers := []*guesttest.Peer{h.Connect(), h.Connect(), h.Connect()}
 		heard := ""
 		for len(text) > 0 {
 			p := peers[rng.IntN(len(peers))]
@@ -350,7 +350,7 @@ func FuzzChat(f *testing.F) {
 			case 0:
 				p.Receive()
 			case 1:
-				h.Advance(csa.Duration(rng.Int64N(int64(csa.Minute))))
+				h.Advance(guest.Duration(rng.Int64N(int64(guest.Minute))))
 			case 2:
 				if rng.IntN(4) == 0 {
 					p.Break()
@@ -381,7 +381,7 @@ func FuzzChat(f *testing.F) {
 // legal is the order of callbacks that the contract allows for one connection.
 var legal = regexp.MustCompile(`^csa_open( csa_(data|writable|timer))*( csa_eof( csa_(writable|timer))*)? csa_closed$`)
 
-func checkOrder(t testing.TB, p *csatest.Peer) {
+func checkOrder(t testing.TB, p *guesttest.Peer) {
 	t.Helper()
 	if events := strings.Join(p.Events(), " "); !legal.MatchString(events) {
 		t.Errorf("the callbacks were %s", events)

@@ -13,20 +13,20 @@ import (
 // The bounds. Together they bound the memory of the guest: a member costs its
 // unsent lines and little else, and a room exists while somebody is in it.
 const (
-	maxLine    = 512        // bytes of a line, without its end
-	maxName    = 20         // bytes of a name, of a member or a room
-	maxMembers = 1000       // connections, named or not
-	maxUnsent  = 16 << 10   // bytes that wait for a member; with more it is too slow
-	maxListed  = 50         // names in one answer to /who
-	nameWithin = csa.Minute // how long a client may take to say its name
-	lobby      = "lobby"    // the room to begin with
-	nameTimer  = int32(1)   // the token of nameWithin
+	maxLine    = 512          // bytes of a line, without its end
+	maxName    = 20           // bytes of a name, of a member or a room
+	maxMembers = 1000         // connections, named or not
+	maxUnsent  = 16 << 10     // bytes that wait for a member; with more it is too slow
+	maxListed  = 50           // names in one answer to /who
+	nameWithin = guest.Minute // how long a client may take to say its name
+	lobby      = "lobby"      // the room to begin with
+	nameTimer  = int32(1)     // the token of nameWithin
 	help       = "/join ROOM, /who, /quit"
 )
 
 // hall is the handler: everyone who is connected.
 type hall struct {
-	csa.Base
+	guest.Base
 	everyone map[*member]struct{}
 	names    map[string]*member // by name, in lower case
 	rooms    map[string]*room   // by name, in lower case; none is empty
@@ -40,7 +40,7 @@ type room struct {
 }
 
 type member struct {
-	conn     *csa.Conn
+	conn     *guest.Conn
 	name     string // "" until it has said it
 	room     *room  // nil before that, and after it has left
 	begun    []byte // a line whose end has not come, which the host has, too
@@ -57,7 +57,7 @@ func newHall() *hall {
 }
 
 // Open asks for a name.
-func (h *hall) Open(c *csa.Conn) error {
+func (h *hall) Open(c *guest.Conn) error {
 	m := &member{conn: c}
 	c.Value = m
 	c.SetWriteLimit(maxUnsent)
@@ -73,7 +73,7 @@ func (h *hall) Open(c *csa.Conn) error {
 
 // Data takes whole lines. The beginning of one stays with the host until its
 // end has come.
-func (h *hall) Data(c *csa.Conn, p []byte) (used int, err error) {
+func (h *hall) Data(c *guest.Conn, p []byte) (used int, err error) {
 	m := c.Value.(*member)
 	m.begun = m.begun[:0]
 	// A member that does not read its answers is not served: the rest of p
@@ -108,7 +108,7 @@ func (h *hall) Data(c *csa.Conn, p []byte) (used int, err error) {
 }
 
 // EOF is a way to leave, and to end the last line: many a program leaves out its LF.
-func (h *hall) EOF(c *csa.Conn) {
+func (h *hall) EOF(c *guest.Conn) {
 	m := c.Value.(*member)
 	if line := bytes.TrimSuffix(m.begun, []byte("\r")); len(line) > maxLine {
 		h.refuseLine(m)
@@ -119,14 +119,14 @@ func (h *hall) EOF(c *csa.Conn) {
 }
 
 // Closed comes for everyone in the end, and first for who has hung up.
-func (h *hall) Closed(c *csa.Conn, reason error) {
+func (h *hall) Closed(c *guest.Conn, reason error) {
 	m := c.Value.(*member)
 	h.leave(m, "left")
 	delete(h.everyone, m)
 }
 
 // Timer is the time to say one's name.
-func (h *hall) Timer(c *csa.Conn, token int32) {
+func (h *hall) Timer(c *guest.Conn, token int32) {
 	if m := c.Value.(*member); m.name == "" {
 		h.tell(m, "you have no name, so good-bye")
 		h.leave(m, "")
@@ -140,7 +140,7 @@ func (h *hall) Stop() {
 		m.gone = true
 		_ = m.conn.Close()
 	}
-	_ = csa.Count("chat_members", -int64(len(h.names)))
+	_ = guest.Count("chat_members", -int64(len(h.names)))
 	clear(h.names)
 	clear(h.rooms)
 }
@@ -185,7 +185,7 @@ func (h *hall) enter(m *member, name string) {
 	m.name = name
 	h.names[key] = m
 	_ = m.conn.StopTimer(nameTimer)
-	_ = csa.Count("chat_members", 1)
+	_ = guest.Count("chat_members", 1)
 	h.tell(m, "hello, ", name, ". There is ", help)
 	h.move(m, lobby)
 }
@@ -247,7 +247,7 @@ func (h *hall) leave(m *member, how string) {
 		return
 	}
 	delete(h.names, strings.ToLower(m.name))
-	_ = csa.Count("chat_members", -1)
+	_ = guest.Count("chat_members", -1)
 	h.depart(m, how)
 }
 
@@ -287,7 +287,7 @@ func (h *hall) broadcast(r *room, except *member) {
 		}
 		switch _, err := m.conn.Write(h.line); {
 		case err == nil:
-		case errors.Is(err, csa.Closed): // it has gone already, and its Closed is on the way
+		case errors.Is(err, guest.Closed): // it has gone already, and its Closed is on the way
 		default:
 			slow = append(slow, m)
 		}
@@ -302,7 +302,7 @@ func (h *hall) drop(m *member) {
 	if m.gone {
 		return // a drop before this one has found it as well
 	}
-	_ = csa.Count("chat_dropped", 1)
+	_ = guest.Count("chat_dropped", 1)
 	_ = m.conn.Abort()
 	h.leave(m, "was too slow, and is gone")
 }

@@ -8,7 +8,7 @@ package main
 
 import "bulkhead/sdk/go"
 
-func init() { csa.Register(newHall()) }
+func init() { guest.Register(newHall()) }
 
 // main is not run in a guest; see init.
 func main() {}

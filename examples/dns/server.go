@@ -22,7 +22,7 @@ var anyAnswer = record{typeHINFO, anyTTL, "\x07RFC8482\x00"}
 
 // server is the handler.
 type server struct {
-	csa.Base
+	guest.Base
 	zone   *zone
 	out    []byte // the answer, built here so that it costs no memory
 	framed []byte // and behind its length, for TCP
@@ -51,13 +51,13 @@ func (v *server) Start(config []byte) error {
 }
 
 // Open remembers what kind of connection it is.
-func (v *server) Open(c *csa.Conn) error {
+func (v *server) Open(c *guest.Conn) error {
 	c.Value = c.Transport() != "udp"
 	return nil
 }
 
 // Data is one datagram, or a piece of a stream.
-func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
+func (v *server) Data(c *guest.Conn, p []byte) (used int, err error) {
 	if stream := c.Value.(bool); stream {
 		return v.stream(c, p)
 	}
@@ -70,18 +70,18 @@ func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
 
 // stream takes messages, each behind its length. As long as the client does not read
 // its answers, the rest stays with the host.
-func (v *server) stream(c *csa.Conn, p []byte) (used int, err error) {
+func (v *server) stream(c *guest.Conn, p []byte) (used int, err error) {
 	for len(p)-used >= 2 && c.Queued() == 0 {
 		n := int(binary.BigEndian.Uint16(p[used:]))
 		if n > maxQuery {
-			return used, csa.Invalid
+			return used, guest.Invalid
 		}
 		if len(p)-used < 2+n {
 			break
 		}
 		answer := v.answer(p[used+2:used+2+n], true)
 		if answer == nil {
-			return used, csa.Invalid
+			return used, guest.Invalid
 		}
 		// In one piece, as RFC 7766 asks.
 		v.framed = append(append(v.framed[:0], byte(len(answer)>>8), byte(len(answer))), answer...)
@@ -95,17 +95,17 @@ func (v *server) stream(c *csa.Conn, p []byte) (used int, err error) {
 func (v *server) answer(p []byte, stream bool) []byte {
 	q, code, ok := parseQuery(p)
 	if !ok {
-		_ = csa.Count("dns_dropped", 1)
+		_ = guest.Count("dns_dropped", 1)
 		return nil
 	}
-	_ = csa.Count("dns_queries", 1)
+	_ = guest.Count("dns_queries", 1)
 	v.out = v.zone.reply(&q, code, v.out)
 	limit := q.size
 	if stream {
 		limit = 1<<16 - 1
 	}
 	if len(v.out) > limit {
-		_ = csa.Count("dns_truncated", 1)
+		_ = guest.Count("dns_truncated", 1)
 		v.out = q.start(v.out, flagOurs|flagCut, noError).finish(&q, noError)
 	}
 	return v.out

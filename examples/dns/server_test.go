@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 const config = `{"zone": "Example.com", "ttl": 3600, "records": [
@@ -37,9 +37,9 @@ func many(n int) string {
 	return s
 }
 
-func start(t testing.TB, more string) *csatest.Host {
+func start(t testing.TB, more string) *guesttest.Host {
 	t.Helper()
-	return csatest.New(t, &server{}, csatest.Options{Config: strings.Replace(config, "%", more, 1)})
+	return guesttest.New(t, &server{}, guesttest.Options{Config: strings.Replace(config, "%", more, 1)})
 }
 
 // wire writes a name as a message has it.
@@ -414,13 +414,13 @@ func TestTCP(t *testing.T) {
 		h := start(t, "")
 		p := h.Connect()
 		p.Send(bad)
-		p.ExpectClosed(csa.Invalid)
+		p.ExpectClosed(guest.Invalid)
 	}
 }
 
 // Who asks and does not read is not answered for ever, and misses nothing over TCP.
 func TestUnreadAnswers(t *testing.T) {
-	h := csatest.New(t, &server{}, csatest.Options{Config: strings.Replace(config, "%", "", 1), Inbox: 100})
+	h := guesttest.New(t, &server{}, guesttest.Options{Config: strings.Replace(config, "%", "", 1), Inbox: 100})
 	p := h.Connect()
 	q := ask("www.example.com", 28)
 	p.Send(strings.Repeat(u16(len(q))+q, 500))
@@ -507,8 +507,8 @@ func TestBadZones(t *testing.T) {
 
 func refused(t *testing.T, config, want string) {
 	t.Helper()
-	code, log := csatest.Refused(t, &server{}, csatest.Options{Config: config})
-	if code != csa.Invalid || len(log) != 1 || !strings.Contains(log[0].Text, want) {
+	code, log := guesttest.Refused(t, &server{}, guesttest.Options{Config: config})
+	if code != guest.Invalid || len(log) != 1 || !strings.Contains(log[0].Text, want) {
 		t.Errorf("%s: %v, %v, want %s", config, code, log, want)
 	}
 }

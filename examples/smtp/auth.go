@@ -22,7 +22,7 @@ const (
 // maxBadLogins is how many wrong passwords a connection may try.
 const maxBadLogins = 3
 
-func (v *server) auth(c *csa.Conn, s *session, argument string) {
+func (v *server) auth(c *guest.Conn, s *session, argument string) {
 	mechanism, first, given := strings.Cut(argument, " ")
 	switch {
 	case len(v.config.Users) == 0:
@@ -54,7 +54,7 @@ func (v *server) auth(c *csa.Conn, s *session, argument string) {
 }
 
 // answer takes a line in the middle of AUTH.
-func (v *server) answer(c *csa.Conn, s *session, line []byte) {
+func (v *server) answer(c *guest.Conn, s *session, line []byte) {
 	was := s.asked
 	s.asked = nothing
 	if string(line) == "*" {
@@ -84,7 +84,7 @@ func (v *server) answer(c *csa.Conn, s *session, line []byte) {
 	}
 }
 
-func (v *server) logIn(c *csa.Conn, s *session, user, pass string, allowed bool) {
+func (v *server) logIn(c *guest.Conn, s *session, user, pass string, allowed bool) {
 	want, known := v.config.Users[user]
 	// Neither the time it takes nor the answer says which of the two was wrong.
 	a, b := sha256.Sum256([]byte(pass)), sha256.Sum256([]byte(want))
@@ -94,7 +94,7 @@ func (v *server) logIn(c *csa.Conn, s *session, user, pass string, allowed bool)
 		s.reply(c, "235 2.7.0 welcome")
 		return
 	}
-	_ = csa.Count("smtp_bad_logins", 1)
+	_ = guest.Count("smtp_bad_logins", 1)
 	if s.badLogins++; s.badLogins == maxBadLogins {
 		s.end(c, "421 4.7.0 too many wrong passwords")
 		return

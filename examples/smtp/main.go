@@ -12,7 +12,7 @@ package main
 
 import "bulkhead/sdk/go"
 
-func init() { csa.Register(&server{}) }
+func init() { guest.Register(&server{}) }
 
 // main is not run in a guest; see init.
 func main() {}

@@ -22,13 +22,13 @@ const (
 	maxLogged     = 700      // bytes of a line in the log, about; the rest are counted
 	// idle is how long a client may say nothing. RFC 5321 asks for five minutes, which is when
 	// the host would close it without a word (idle_timeout).
-	idle      = 290 * csa.Second
+	idle      = 290 * guest.Second
 	idleTimer = int32(1)
 )
 
 // server is the handler.
 type server struct {
-	csa.Base
+	guest.Base
 	config struct {
 		Hostname    string            `json:"hostname"`
 		MaxSize     int64             `json:"max_size"`
@@ -36,7 +36,7 @@ type server struct {
 		RequireAuth bool              `json:"require_auth"`
 		StartTLS    bool              `json:"starttls"`
 	}
-	open     map[*csa.Conn]struct{}
+	open     map[*guest.Conn]struct{}
 	stopping bool
 }
 
@@ -76,7 +76,7 @@ const (
 
 // Start reads the config.
 func (v *server) Start(config []byte) error {
-	csa.SetWindow(window)
+	guest.SetWindow(window)
 	c := &v.config
 	c.Hostname, c.MaxSize, c.StartTLS = "localhost", defaultSize, true
 	d := json.NewDecoder(bytes.NewReader(config))
@@ -101,11 +101,11 @@ func (v *server) Start(config []byte) error {
 }
 
 // Open greets.
-func (v *server) Open(c *csa.Conn) error {
+func (v *server) Open(c *guest.Conn) error {
 	s := &session{secured: c.TLSVersion() != ""}
 	c.Value = s
 	if v.open == nil {
-		v.open = make(map[*csa.Conn]struct{})
+		v.open = make(map[*guest.Conn]struct{})
 	}
 	v.open[c] = struct{}{}
 	if err := c.SetTimer(idleTimer, idle); err != nil {
@@ -118,7 +118,7 @@ func (v *server) Open(c *csa.Conn) error {
 // Data takes whole lines, and messages as they come. The beginning of a line stays with
 // the host until its end has come; so does everything as long as the client does not
 // read its answers.
-func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
+func (v *server) Data(c *guest.Conn, p []byte) (used int, err error) {
 	s := c.Value.(*session)
 	if err := c.SetTimer(idleTimer, idle); err != nil {
 		return 0, err
@@ -158,7 +158,7 @@ func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
 }
 
 // Timer is the end of a client's time.
-func (v *server) Timer(c *csa.Conn, _ int32) {
+func (v *server) Timer(c *guest.Conn, _ int32) {
 	if s := c.Value.(*session); !s.over && s.tls == notAsked {
 		s.end(c, "421 4.4.2 nothing was said for too long")
 	}
@@ -175,7 +175,7 @@ func (v *server) Stop() {
 }
 
 // sendAway says that the server stops; in the middle of a handshake there is no way to.
-func (s *session) sendAway(c *csa.Conn) {
+func (s *session) sendAway(c *guest.Conn) {
 	switch {
 	case s.over:
 	case s.tls != notAsked:
@@ -186,7 +186,7 @@ func (s *session) sendAway(c *csa.Conn) {
 }
 
 // Closed forgets the client.
-func (v *server) Closed(c *csa.Conn, _ error) { delete(v.open, c) }
+func (v *server) Closed(c *guest.Conn, _ error) { delete(v.open, c) }
 
 // maxLine is how long the next line may be, with its end.
 func (s *session) maxLine() int {
@@ -196,7 +196,7 @@ func (s *session) maxLine() int {
 	return maxCommand
 }
 
-func (v *server) line(c *csa.Conn, s *session, line []byte) {
+func (v *server) line(c *guest.Conn, s *session, line []byte) {
 	line, ok := bytes.CutSuffix(line, []byte("\r"))
 	if !ok {
 		s.asked = nothing
@@ -215,7 +215,7 @@ func (v *server) line(c *csa.Conn, s *session, line []byte) {
 	v.command(c, s, verb, argument)
 }
 
-func (v *server) command(c *csa.Conn, s *session, verb, argument string) {
+func (v *server) command(c *guest.Conn, s *session, verb, argument string) {
 	switch verb {
 	case "EHLO", "HELO":
 		v.hello(c, s, verb, argument)
@@ -255,7 +255,7 @@ func (v *server) command(c *csa.Conn, s *session, verb, argument string) {
 	}
 }
 
-func (v *server) hello(c *csa.Conn, s *session, verb, name string) {
+func (v *server) hello(c *guest.Conn, s *session, verb, name string) {
 	if name == "" || strings.Contains(name, " ") {
 		s.reply(c, "501 5.5.4 "+verb+" wants a name")
 		return
@@ -278,9 +278,9 @@ func (v *server) hello(c *csa.Conn, s *session, verb, name string) {
 
 // offersTLS reports whether STARTTLS can be had. A client that is offered what then fails
 // would take the mail elsewhere, or not try again.
-func (v *server) offersTLS(c *csa.Conn) bool { return v.config.StartTLS && c.HasCertificate() }
+func (v *server) offersTLS(c *guest.Conn) bool { return v.config.StartTLS && c.HasCertificate() }
 
-func (v *server) startTLS(c *csa.Conn, s *session, argument string) {
+func (v *server) startTLS(c *guest.Conn, s *session, argument string) {
 	switch {
 	case argument != "":
 		s.reply(c, "501 5.5.4 STARTTLS stands alone")
@@ -298,33 +298,33 @@ func (v *server) startTLS(c *csa.Conn, s *session, argument string) {
 // upgrade begins the handshake, once the promise of it is with the host. Whoever calls
 // it is done with the connection for now: what the client has sent behind STARTTLS must
 // not count as said under TLS, and the host closes the connection for it.
-func (s *session) upgrade(c *csa.Conn) {
-	switch err := c.MakeSSL(csa.TLSServer, ""); {
+func (s *session) upgrade(c *guest.Conn) {
+	switch err := c.MakeSSL(guest.TLSServer, ""); {
 	case err == nil:
 		s.tls = begun
-	case errors.Is(err, csa.Again): // Writable comes
+	case errors.Is(err, guest.Again): // Writable comes
 	default:
 		_ = c.Abort()
 	}
 }
 
 // Writable comes when the client has taken its answers.
-func (v *server) Writable(c *csa.Conn) {
+func (v *server) Writable(c *guest.Conn) {
 	if s := c.Value.(*session); s.tls == promised {
 		s.upgrade(c)
 	}
 }
 
 // Secured begins anew.
-func (v *server) Secured(c *csa.Conn, err error) {
+func (v *server) Secured(c *guest.Conn, err error) {
 	s := c.Value.(*session)
 	s.tls, s.known = notAsked, known{}
 	if s.secured = err == nil; s.secured {
-		_ = csa.Count("smtp_secured", 1)
+		_ = guest.Count("smtp_secured", 1)
 	}
 }
 
-func (v *server) mailFrom(c *csa.Conn, s *session, argument string) {
+func (v *server) mailFrom(c *guest.Conn, s *session, argument string) {
 	switch {
 	case !s.greeted:
 		s.reply(c, "503 5.5.1 EHLO first")
@@ -374,7 +374,7 @@ func (v *server) refuses(s *session, parameter string) string {
 	return "555 5.5.4 " + key + " is no parameter that is known here"
 }
 
-func (s *session) rcptTo(c *csa.Conn, argument string) {
+func (s *session) rcptTo(c *guest.Conn, argument string) {
 	path, ok := cutWord(argument, "TO:")
 	to, parameters, ok2 := parsePath(path)
 	switch {
@@ -402,16 +402,16 @@ func cutWord(s, word string) (rest string, ok bool) {
 }
 
 // accept ends a message.
-func (v *server) accept(c *csa.Conn, s *session) {
+func (v *server) accept(c *guest.Conn, s *session) {
 	b := s.body
 	if b.fault != noFault {
-		_ = csa.Count("smtp_refused", 1)
+		_ = guest.Count("smtp_refused", 1)
 		s.reset()
 		s.reply(c, b.fault)
 		return
 	}
-	_ = csa.Count("smtp_messages", 1)
-	_ = csa.Count("smtp_bytes", b.size)
+	_ = guest.Count("smtp_messages", 1)
+	_ = guest.Count("smtp_bytes", b.size)
 	sum := hex.EncodeToString(b.sum.Sum(nil))
 	text := "message from=<" + s.from + "> bytes=" + strconv.FormatInt(b.size, 10) + " sha256=" + sum + " to="
 	for i, to := range s.to {
@@ -424,7 +424,7 @@ func (v *server) accept(c *csa.Conn, s *session) {
 		}
 		text += "<" + to + ">"
 	}
-	csa.Log(csa.LogInfo, text)
+	guest.Log(guest.LogInfo, text)
 	s.reset()
 	s.reply(c, "250 2.6.0 taken, and gone: "+sum[:16])
 }
@@ -434,7 +434,7 @@ func (s *session) reset() { s.mail, s.from, s.to, s.body = false, "", nil, nil }
 
 // reply sends a line. What is too much for a client that does not read waits for it, and
 // so does the next command.
-func (s *session) reply(c *csa.Conn, text string) {
+func (s *session) reply(c *guest.Conn, text string) {
 	_, _ = c.WriteString(text + "\r\n")
 	if text[0] == '5' {
 		if s.errors++; s.errors == maxErrors {
@@ -444,7 +444,7 @@ func (s *session) reply(c *csa.Conn, text string) {
 }
 
 // end says a last thing.
-func (s *session) end(c *csa.Conn, text string) {
+func (s *session) end(c *guest.Conn, text string) {
 	s.over = true
 	_, _ = c.WriteString(text + "\r\n")
 	_ = c.Close()

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 const (
@@ -19,13 +19,13 @@ const (
 	underTLS = extended + "250-AUTH PLAIN LOGIN\r\n250 ENHANCEDSTATUSCODES\r\n"
 )
 
-func start(t testing.TB, config string) *csatest.Host {
+func start(t testing.TB, config string) *guesttest.Host {
 	t.Helper()
-	return csatest.New(t, &server{}, csatest.Options{Config: config, Certificate: true})
+	return guesttest.New(t, &server{}, guesttest.Options{Config: config, Certificate: true})
 }
 
 // greeted is a client that has read the greeting.
-func greeted(t testing.TB, config string) (*csatest.Host, *csatest.Peer) {
+func greeted(t testing.TB, config string) (*guesttest.Host, *guesttest.Peer) {
 	t.Helper()
 	h := start(t, config)
 	p := h.Connect()
@@ -34,14 +34,14 @@ func greeted(t testing.TB, config string) (*csatest.Host, *csatest.Peer) {
 }
 
 // secure goes through STARTTLS.
-func secure(p *csatest.Peer) {
+func secure(p *guesttest.Peer) {
 	p.Send("STARTTLS\r\n")
 	p.Receive()
 	p.Handshake(nil)
 }
 
 // says wants these answers, by their codes, to these lines.
-func says(t *testing.T, p *csatest.Peer, pairs ...string) {
+func says(t *testing.T, p *guesttest.Peer, pairs ...string) {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
 		p.Send(pairs[i] + "\r\n")
@@ -67,7 +67,7 @@ func TestOneMessage(t *testing.T) {
 			"250 2.6.0 taken, and gone: " + sum + "\r\n221 2.0.0 good-bye\r\n")
 		p.ExpectClosed(nil)
 		want := logged("ann@a.example", "<bob@b.example>,<Postmaster>", message)
-		if l := h.Log(); len(l) != 1 || l[0].Text != want || l[0].Level != csa.LogInfo {
+		if l := h.Log(); len(l) != 1 || l[0].Text != want || l[0].Level != guest.LogInfo {
 			t.Errorf("logged %v, want %s", l, want)
 		}
 		if h.Counted("smtp_messages") != 1 || h.Counted("smtp_bytes") != int64(len(message)) {
@@ -105,7 +105,7 @@ func TestSTARTTLS(t *testing.T) {
 	says(t, p, "STARTTLS now", "501")
 	p.SendChunks("STARTTLS\r\n", 1)
 	p.Expect("220 2.0.0 go ahead\r\n")
-	if role, name, ok := p.Securing(); !ok || role != csa.TLSServer || name != "" {
+	if role, name, ok := p.Securing(); !ok || role != guest.TLSServer || name != "" {
 		t.Fatalf("securing %v as %v", ok, role)
 	}
 	p.Handshake(nil)
@@ -124,13 +124,13 @@ func TestSTARTTLS(t *testing.T) {
 func TestSTARTTLSInjection(t *testing.T) {
 	for _, behind := range []string{"x", "\r\n", "NOOP\r\n", "EHLO evil\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nspam\r\n.\r\n"} {
 		for _, inbox := range []int{30, 64 << 10} { // and with the promise still on its way
-			h := csatest.New(t, &server{}, csatest.Options{Config: config, Certificate: true, Inbox: inbox})
+			h := guesttest.New(t, &server{}, guesttest.Options{Config: config, Certificate: true, Inbox: inbox})
 			p := h.Connect()
 			p.Send("STARTTLS\r\n" + behind)
 			if got := p.Receive(); got != greeting+"220 2.0.0 go ahead\r\n" {
 				t.Errorf("%q: answered %q", behind, got)
 			}
-			p.ExpectClosed(csa.TLS)
+			p.ExpectClosed(guest.TLS)
 			if h.Counted("smtp_messages") != 0 || h.Counted("smtp_secured") != 0 {
 				t.Error("a message was smuggled in")
 			}
@@ -140,7 +140,7 @@ func TestSTARTTLSInjection(t *testing.T) {
 
 // The 220 leaves in the clear, however slowly the client takes it.
 func TestSTARTTLSToASlowReader(t *testing.T) {
-	h := csatest.New(t, &server{}, csatest.Options{Config: config, Certificate: true, Inbox: len(greeting)})
+	h := guesttest.New(t, &server{}, guesttest.Options{Config: config, Certificate: true, Inbox: len(greeting)})
 	p := h.Connect()
 	p.Send("STARTTLS\r\n")
 	if _, _, ok := p.Securing(); ok {
@@ -155,8 +155,8 @@ func TestSTARTTLSToASlowReader(t *testing.T) {
 func TestSTARTTLSFails(t *testing.T) {
 	h, p := greeted(t, config)
 	p.Send("STARTTLS\r\n")
-	p.Handshake(csa.TLS)
-	p.ExpectClosed(csa.TLS)
+	p.Handshake(guest.TLS)
+	p.ExpectClosed(guest.TLS)
 	if h.Counted("smtp_secured") != 0 {
 		t.Error("counted as secured")
 	}
@@ -164,11 +164,11 @@ func TestSTARTTLSFails(t *testing.T) {
 
 // STARTTLS is offered where it works: with a certificate, and unless the operator says no.
 func TestSTARTTLSIsNotOffered(t *testing.T) {
-	for name, o := range map[string]csatest.Options{
+	for name, o := range map[string]guesttest.Options{
 		"no certificate":   {Config: config},
 		"starttls = false": {Config: `{"starttls":false}`, Certificate: true},
 	} {
-		h := csatest.New(t, &server{}, o)
+		h := guesttest.New(t, &server{}, o)
 		p := h.Connect()
 		p.Send("EHLO x\r\n")
 		if got := p.Receive(); strings.Contains(got, "STARTTLS") || !strings.Contains(got, "\r\n250 ") {
@@ -180,7 +180,7 @@ func TestSTARTTLSIsNotOffered(t *testing.T) {
 
 // With TLS from the start there is nothing to upgrade.
 func TestImplicitTLS(t *testing.T) {
-	p := start(t, config).ConnectTLS(csatest.TLS{})
+	p := start(t, config).ConnectTLS(guesttest.TLS{})
 	p.Send("EHLO x\r\n")
 	p.Expect(greeting + underTLS)
 }
@@ -242,7 +242,7 @@ func TestAuthOnlyUnderTLS(t *testing.T) {
 	p.Expect(inClear)
 	says(t, p, "AUTH PLAIN "+b64("\x00ann\x00secret"), "538", "AUTH LOGIN", "538", "NOOP", "250")
 	h := start(t, `{}`)
-	p = h.ConnectTLS(csatest.TLS{})
+	p = h.ConnectTLS(guesttest.TLS{})
 	p.Send("EHLO x\r\n")
 	if got := p.Receive(); strings.Contains(got, "AUTH") {
 		t.Errorf("announced: %q", got)
@@ -252,11 +252,11 @@ func TestAuthOnlyUnderTLS(t *testing.T) {
 
 func TestAuthIsForgottenWithTheSession(t *testing.T) {
 	h := start(t, strings.Replace(config, "{", `{"require_auth":true,`, 1))
-	p := h.ConnectTLS(csatest.TLS{})
+	p := h.ConnectTLS(guesttest.TLS{})
 	p.Send("EHLO x\r\n")
 	p.Receive()
 	says(t, p, "MAIL FROM:<a@b>", "530", "AUTH PLAIN "+b64("\x00ann\x00secret"), "235", "MAIL FROM:<a@b>", "250", "AUTH PLAIN", "503")
-	q := h.ConnectTLS(csatest.TLS{})
+	q := h.ConnectTLS(guesttest.TLS{})
 	q.Send("EHLO x\r\n")
 	q.Receive()
 	says(t, q, "MAIL FROM:<a@b>", "530")
@@ -294,7 +294,7 @@ func TestLimits(t *testing.T) {
 		says(t, p, fmt.Sprintf("RCPT TO:<%s%d@b.example>", strings.Repeat("r", 60), i), "250")
 	}
 	says(t, p, "RCPT TO:<one.more@b.example>", "452", "DATA", "354", ".", "250")
-	if l := h.Log(); len(l) != 1 || len(l[0].Text) >= csa.MaxLogLine || !strings.HasSuffix(l[0].Text, " more") {
+	if l := h.Log(); len(l) != 1 || len(l[0].Text) >= guest.MaxLogLine || !strings.HasSuffix(l[0].Text, " more") {
 		t.Errorf("logged %v", l)
 	}
 	for i := 1; i < maxErrors; i++ {
@@ -308,7 +308,7 @@ func TestLimits(t *testing.T) {
 // A client that sends and does not read is not served further, and gets all of its answers
 // when it does.
 func TestUnreadAnswers(t *testing.T) {
-	h := csatest.New(t, &server{}, csatest.Options{Config: config, Inbox: 100})
+	h := guesttest.New(t, &server{}, guesttest.Options{Config: config, Inbox: 100})
 	p := h.Connect()
 	const n = 3000
 	p.Send(strings.Repeat("NOOP\r\n", n) + "QUIT\r\n")
@@ -355,12 +355,12 @@ func TestStopIsSaid(t *testing.T) {
 // A client that says nothing for too long is told so.
 func TestIdleIsSaid(t *testing.T) {
 	h, p := greeted(t, config)
-	h.Advance(idle - csa.Second)
+	h.Advance(idle - guest.Second)
 	p.Send("NOOP\r\n")
 	p.Receive()
-	h.Advance(idle - csa.Second)
+	h.Advance(idle - guest.Second)
 	p.Expect("")
-	h.Advance(csa.Second)
+	h.Advance(guest.Second)
 	p.Expect("421 4.4.2 nothing was said for too long\r\n")
 	p.ExpectClosed(nil)
 }
@@ -375,8 +375,8 @@ func TestBadConfig(t *testing.T) {
 		`{"users":{"ann":""}}`:  "a user has a name and a password",
 		`{"users":{"":"x"}}`:    "a user has a name and a password",
 	} {
-		code, log := csatest.Refused(t, &server{}, csatest.Options{Config: config})
-		if code != csa.Invalid || len(log) != 1 || !strings.Contains(log[0].Text, want) {
+		code, log := guesttest.Refused(t, &server{}, guesttest.Options{Config: config})
+		if code != guest.Invalid || len(log) != 1 || !strings.Contains(log[0].Text, want) {
 			t.Errorf("%s: %v, %v", config, code, log)
 		}
 	}
@@ -391,15 +391,15 @@ func FuzzSession(f *testing.F) {
 		}
 		talk := func(chunk int) (heard string, messages, size int64, closed bool) {
 			h := start(t, config)
-			var p *csatest.Peer
+			var p *guesttest.Peer
 			if tls {
-				p = h.ConnectTLS(csatest.TLS{})
+				p = h.ConnectTLS(guesttest.TLS{})
 			} else {
 				p = h.Connect()
 			}
 			for rest := text; rest != ""; {
 				if _, _, ok := p.Securing(); ok {
-					p.Drop(csa.TLS) // as a host does when bytes are left, and the answers are lost here
+					p.Drop(guest.TLS) // as a host does when bytes are left, and the answers are lost here
 					break
 				}
 				part := rest[:min(chunk, len(rest))]
@@ -415,7 +415,7 @@ func FuzzSession(f *testing.F) {
 			}
 			lines := 0
 			for _, l := range h.Log() {
-				if l.Level != csa.LogInfo || strings.ContainsAny(l.Text, "\r\n\x00") {
+				if l.Level != guest.LogInfo || strings.ContainsAny(l.Text, "\r\n\x00") {
 					t.Errorf("logged %v", l)
 				}
 				lines++

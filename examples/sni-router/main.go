@@ -16,7 +16,7 @@ package main
 
 import "bulkhead/sdk/go"
 
-func init() { csa.Register(&router{}) }
+func init() { guest.Register(&router{}) }
 
 // main is not run in a guest; see init.
 func main() {}

@@ -10,7 +10,7 @@ import (
 )
 
 // hurryUp is how long a client may take for its ClientHello; its timer's token is 1.
-const hurryUp = 10 * csa.Second
+const hurryUp = 10 * guest.Second
 
 // The alerts that a client is sent before it is closed (RFC 8446, section 6).
 const (
@@ -21,7 +21,7 @@ const (
 
 // router is the handler.
 type router struct {
-	csa.Base
+	guest.Base
 	routes    map[string]route // by name or by "*.suffix"
 	otherwise *route           // nil: unknown names are refused
 }
@@ -35,14 +35,14 @@ type route struct {
 // session is one client and the connection to its upstream. Both have it as their
 // Value.
 type session struct {
-	client   *csa.Conn
-	upstream *csa.Conn // nil until it is dialled
-	to       string    // where that leads
+	client   *guest.Conn
+	upstream *guest.Conn // nil until it is dialled
+	to       string      // where that leads
 }
 
 // Start reads the config.
 func (r *router) Start(config []byte) error {
-	csa.SetWindow(maxHello)
+	guest.SetWindow(maxHello)
 	var c struct {
 		Routes  map[string]route `json:"routes"`
 		Default *route           `json:"default"`
@@ -118,20 +118,20 @@ func (r *router) find(name string) *route {
 
 // Open is a new client, or that the upstream of one is up: then the host relays, and
 // the ClientHello, which nobody has consumed, goes first.
-func (r *router) Open(c *csa.Conn) error {
+func (r *router) Open(c *guest.Conn) error {
 	if !c.Dialled() {
 		c.Value = &session{client: c}
 		return c.SetTimer(1, hurryUp)
 	}
-	if err := csa.Splice(c.Value.(*session).client, c); err != nil {
+	if err := guest.Splice(c.Value.(*session).client, c); err != nil {
 		return err
 	}
-	_ = csa.Count("sni_routed", 1)
+	_ = guest.Count("sni_routed", 1)
 	return nil
 }
 
 // Data looks at the ClientHello, and leaves all of it.
-func (r *router) Data(c *csa.Conn, p []byte) (used int, err error) {
+func (r *router) Data(c *guest.Conn, p []byte) (used int, err error) {
 	s := c.Value.(*session)
 	if s.upstream != nil {
 		return 0, nil
@@ -139,7 +139,7 @@ func (r *router) Data(c *csa.Conn, p []byte) (used int, err error) {
 	name, need, err := serverName(p)
 	switch {
 	case err == errNotTLS:
-		return 0, csa.Invalid
+		return 0, guest.Invalid
 	case err != nil:
 		s.refuse(decodeError)
 	case need > 0:
@@ -153,12 +153,12 @@ func (r *router) Data(c *csa.Conn, p []byte) (used int, err error) {
 func (r *router) dial(s *session, name string) {
 	to := r.find(name)
 	if to == nil {
-		_ = csa.Count("sni_unknown", 1)
+		_ = guest.Count("sni_unknown", 1)
 		s.refuse(unrecognizedName)
 		return
 	}
 	s.to = to.To
-	up, err := csa.Connect(to.address())
+	up, err := guest.Connect(to.address())
 	if err != nil {
 		s.failed(err)
 		return
@@ -170,8 +170,8 @@ func (r *router) dial(s *session, name string) {
 
 // failed is the end of a client whose upstream cannot be reached.
 func (s *session) failed(why error) {
-	_ = csa.Count("sni_failed", 1)
-	csa.Log(csa.LogWarn, "no connection to "+s.to+": "+why.Error())
+	_ = guest.Count("sni_failed", 1)
+	guest.Log(guest.LogWarn, "no connection to "+s.to+": "+why.Error())
 	s.refuse(internalError)
 }
 
@@ -183,7 +183,7 @@ func (s *session) refuse(alert byte) {
 
 // Closed is the end of one of the two before they were spliced, and so of the
 // other.
-func (r *router) Closed(c *csa.Conn, reason error) {
+func (r *router) Closed(c *guest.Conn, reason error) {
 	s := c.Value.(*session)
 	switch {
 	case !c.Dialled():
@@ -198,4 +198,4 @@ func (r *router) Closed(c *csa.Conn, reason error) {
 }
 
 // Timer is the end of a client's time.
-func (r *router) Timer(c *csa.Conn, _ int32) { _ = c.Close() }
+func (r *router) Timer(c *guest.Conn, _ int32) { _ = c.Close() }

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 const config = `{
@@ -19,9 +19,9 @@ const config = `{
 
 const fallback = `, "default": {"to": "tcp://10.0.0.9:443"}`
 
-func start(t testing.TB, more string) *csatest.Host {
+func start(t testing.TB, more string) *guesttest.Host {
 	t.Helper()
-	return csatest.New(t, &router{}, csatest.Options{Config: strings.Replace(config, "%", more, 1)})
+	return guesttest.New(t, &router{}, guesttest.Options{Config: strings.Replace(config, "%", more, 1)})
 }
 
 func helloFor(t testing.TB, name string) string {
@@ -108,7 +108,7 @@ func TestBadHellos(t *testing.T) {
 		answer string
 		reason error
 	}{
-		"GET / HTTP/1.1\r\n":                        {"", csa.Invalid},
+		"GET / HTTP/1.1\r\n":                        {"", guest.Invalid},
 		"\x16\x03\x01\x00\x04\x02\x00\x00\x00":      {alert + "\x32", nil},
 		"\x16\x03\x01\x00\x04\x01\xff\xff\xff":      {alert + "\x32", nil},
 		string(build(sni("\x00" + counted("a b")))): {alert + "\x32", nil},
@@ -126,7 +126,7 @@ func TestBadHellos(t *testing.T) {
 
 func TestTheDialFails(t *testing.T) {
 	h := start(t, "")
-	for i, code := range []csa.Code{csa.Refused, csa.Timeout, csa.Denied} {
+	for i, code := range []guest.Code{guest.Refused, guest.Timeout, guest.Denied} {
 		p := h.Connect()
 		p.Send(helloFor(t, "www.example.com"))
 		h.Dials()[i].Refuse(code)
@@ -136,7 +136,7 @@ func TestTheDialFails(t *testing.T) {
 			t.Errorf("the log is %v", h.Log())
 		}
 	}
-	h = csatest.New(t, &router{}, csatest.Options{Config: strings.Replace(config, "%", "", 1), MayDial: func(string) csa.Code { return csa.Denied }})
+	h = guesttest.New(t, &router{}, guesttest.Options{Config: strings.Replace(config, "%", "", 1), MayDial: func(string) guest.Code { return guest.Denied }})
 	p := h.Connect()
 	p.Send(helloFor(t, "www.example.com"))
 	p.Expect(alert + "\x50")
@@ -176,7 +176,7 @@ func TestTooSlow(t *testing.T) {
 	}
 	p := h.Connect()
 	p.Send(helloFor(t, "www.example.com"))
-	h.Advance(csa.Hour)
+	h.Advance(guest.Hour)
 	if !h.Dials()[0].Pending() {
 		t.Error("the dial has the client's time, and not the host's")
 	}
@@ -196,8 +196,8 @@ func TestBadConfig(t *testing.T) {
 		`{"routes":{"a.b":{}}}`:                                          "is no upstream",
 		`{"default":{"to":"a:1"}}`:                                       "config: default: ",
 	} {
-		code, log := csatest.Refused(t, &router{}, csatest.Options{Config: config})
-		if code != csa.Invalid || len(log) != 1 || !strings.Contains(log[0].Text, want) {
+		code, log := guesttest.Refused(t, &router{}, guesttest.Options{Config: config})
+		if code != guest.Invalid || len(log) != 1 || !strings.Contains(log[0].Text, want) {
 			t.Errorf("%s: %v, %v", config, code, log)
 		}
 	}

@@ -185,15 +185,15 @@ func reply(answer rep, local string) []byte {
 // repOf says to the client why there is no connection.
 func repOf(err error) rep {
 	switch {
-	case errors.Is(err, csa.Denied):
+	case errors.Is(err, guest.Denied):
 		return notAllowed
-	case errors.Is(err, csa.NotFound):
+	case errors.Is(err, guest.NotFound):
 		return hostUnreachable
-	case errors.Is(err, csa.Refused), errors.Is(err, csa.Reset):
+	case errors.Is(err, guest.Refused), errors.Is(err, guest.Reset):
 		return refused
-	case errors.Is(err, csa.Unreachable):
+	case errors.Is(err, guest.Unreachable):
 		return networkUnreachable
-	case errors.Is(err, csa.Timeout):
+	case errors.Is(err, guest.Timeout):
 		return timedOut
 	}
 	return failed

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 // Each message is waited for to its last byte, and what is behind it changes
@@ -66,7 +66,7 @@ func FuzzRequest(f *testing.F) {
 			config = withUsers
 		}
 		talk := func(chunk int) (dialled, heard string, closed bool) {
-			h := start(t, csatest.Options{Config: config})
+			h := start(t, guesttest.Options{Config: config})
 			p := h.Connect()
 			p.SendChunks(text, chunk)
 			heard = p.Receive()
@@ -84,7 +84,7 @@ func FuzzRequest(f *testing.F) {
 				if users && !strings.Contains(text, annLogsIn) && !strings.Contains(text, "\x01\x03bob\x01b") {
 					t.Error("dialled for nobody in particular")
 				}
-				h.Dials()[0].Refuse(csa.Refused)
+				h.Dials()[0].Refuse(guest.Refused)
 			}
 			_, closed = p.Closed()
 			return dialled, heard, closed

@@ -11,19 +11,19 @@ import (
 )
 
 // hurryUp is how long a client may take to say what it wants; its timer's token is 1.
-const hurryUp = 10 * csa.Second
+const hurryUp = 10 * guest.Second
 
 // server is the handler.
 type server struct {
-	csa.Base
+	guest.Base
 	users map[string]string
 }
 
 // session is one client, and the connection that was made for it. Both have it as
 // their Value.
 type session struct {
-	client   *csa.Conn
-	upstream *csa.Conn // nil until it is dialled
+	client   *guest.Conn
+	upstream *guest.Conn // nil until it is dialled
 	step     step
 }
 
@@ -58,7 +58,7 @@ func (v *server) Start(config []byte) error {
 }
 
 // Open is a new client, or that the upstream of one is up.
-func (v *server) Open(c *csa.Conn) error {
+func (v *server) Open(c *guest.Conn) error {
 	if !c.Dialled() {
 		c.Value = &session{client: c}
 		return c.SetTimer(1, hurryUp)
@@ -73,7 +73,7 @@ func (v *server) Open(c *csa.Conn) error {
 
 // Data takes one message after the other, until it is clear what is wanted. What
 // comes after that is left to be relayed, on either side.
-func (v *server) Data(c *csa.Conn, p []byte) (used int, err error) {
+func (v *server) Data(c *guest.Conn, p []byte) (used int, err error) {
 	s := c.Value.(*session)
 	for s.step < dialling {
 		n, err := v.hear(s, p[used:])
@@ -111,7 +111,7 @@ func (v *server) hear(s *session, p []byte) (n int, err error) {
 		}
 	}
 	if err != nil {
-		return 0, csa.Invalid
+		return 0, guest.Invalid
 	}
 	return n, nil
 }
@@ -134,7 +134,7 @@ func (v *server) logIn(s *session, user, password string) {
 	// Neither the time it takes nor the answer says which of the two was wrong.
 	a, b := sha256.Sum256([]byte(password)), sha256.Sum256([]byte(want))
 	if same := subtle.ConstantTimeCompare(a[:], b[:]) == 1; !same || !known {
-		_ = csa.Count("socks5_bad_logins", 1)
+		_ = guest.Count("socks5_bad_logins", 1)
 		s.end([]byte{loginVersion, 1})
 		return
 	}
@@ -147,7 +147,7 @@ func (s *session) dial(r *request) {
 		s.refuse(commandUnknown)
 		return
 	}
-	up, err := csa.Connect(r.target())
+	up, err := guest.Connect(r.target())
 	if err != nil {
 		s.refuse(repOf(err))
 		return
@@ -160,18 +160,18 @@ func (s *session) dial(r *request) {
 // join has the host relay. When the client has not taken its reply yet, that is
 // for Writable to do.
 func (s *session) join() error {
-	err := csa.Splice(s.client, s.upstream)
-	if errors.Is(err, csa.Again) {
+	err := guest.Splice(s.client, s.upstream)
+	if errors.Is(err, guest.Again) {
 		return s.upstream.Pause()
 	}
 	if err == nil {
-		_ = csa.Count("socks5_connected", 1)
+		_ = guest.Count("socks5_connected", 1)
 	}
 	return err
 }
 
 // Writable comes when the client has taken its reply.
-func (v *server) Writable(c *csa.Conn) {
+func (v *server) Writable(c *guest.Conn) {
 	if s := c.Value.(*session); s.step == joining && s.join() != nil {
 		_ = s.upstream.Abort() // Closed does the rest
 	}
@@ -179,7 +179,7 @@ func (v *server) Writable(c *csa.Conn) {
 
 // refuse tells the client why not.
 func (s *session) refuse(answer rep) {
-	_ = csa.Count("socks5_refused", 1)
+	_ = guest.Count("socks5_refused", 1)
 	s.end(reply(answer, ""))
 }
 
@@ -192,7 +192,7 @@ func (s *session) end(last []byte) {
 
 // Closed is the end of one of the two, and so of the other. After a splice it does
 // not come.
-func (v *server) Closed(c *csa.Conn, reason error) {
+func (v *server) Closed(c *guest.Conn, reason error) {
 	s := c.Value.(*session)
 	switch {
 	case !c.Dialled():
@@ -207,4 +207,4 @@ func (v *server) Closed(c *csa.Conn, reason error) {
 }
 
 // Timer is the end of a client's time.
-func (v *server) Timer(c *csa.Conn, _ int32) { _ = c.Close() }
+func (v *server) Timer(c *guest.Conn, _ int32) { _ = c.Close() }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 const (
@@ -20,9 +20,9 @@ const (
 	askPassword = "\x05\x02\x00\x02"
 )
 
-func start(t testing.TB, o csatest.Options) *csatest.Host {
+func start(t testing.TB, o guesttest.Options) *guesttest.Host {
 	t.Helper()
-	return csatest.New(t, &server{}, o)
+	return guesttest.New(t, &server{}, o)
 }
 
 func TestConnect(t *testing.T) {
@@ -32,7 +32,7 @@ func TestConnect(t *testing.T) {
 		"\x05\x01\x00\x03\x03::1\x00\x01":        "tcp://[::1]:1",
 	} {
 		for _, chunk := range []int{1, 2, 7, 100} {
-			h := start(t, csatest.Options{})
+			h := start(t, guesttest.Options{})
 			p := h.Connect()
 			p.SendChunks(anonymous+ask+"early bytes", chunk)
 			p.Expect("\x05\x00")
@@ -62,10 +62,10 @@ func TestConnect(t *testing.T) {
 }
 
 func TestTheDialFails(t *testing.T) {
-	for code, want := range map[csa.Code]string{
-		csa.Denied: "\x02", csa.NotFound: "\x04", csa.Refused: "\x05", csa.Unreachable: "\x03", csa.Timeout: "\x06", csa.Reset: "\x05", csa.Quota: "\x01",
+	for code, want := range map[guest.Code]string{
+		guest.Denied: "\x02", guest.NotFound: "\x04", guest.Refused: "\x05", guest.Unreachable: "\x03", guest.Timeout: "\x06", guest.Reset: "\x05", guest.Quota: "\x01",
 	} {
-		h := start(t, csatest.Options{})
+		h := start(t, guesttest.Options{})
 		p := h.Connect()
 		p.Send(anonymous + askName + "early")
 		h.Dials()[0].Refuse(code)
@@ -78,8 +78,8 @@ func TestTheDialFails(t *testing.T) {
 }
 
 func TestMayNotDial(t *testing.T) {
-	for code, want := range map[csa.Code]string{csa.Denied: "\x02", csa.Quota: "\x01"} {
-		h := start(t, csatest.Options{MayDial: func(string) csa.Code { return code }})
+	for code, want := range map[guest.Code]string{guest.Denied: "\x02", guest.Quota: "\x01"} {
+		h := start(t, guesttest.Options{MayDial: func(string) guest.Code { return code }})
 		p := h.Connect()
 		p.Send(anonymous + askName)
 		p.Expect("\x05\x00\x05" + want + noReply)
@@ -106,7 +106,7 @@ func TestRefused(t *testing.T) {
 		"a line feed":     {"\x05\x01\x00\x03\x02a\n\x00\x50", "\x01"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := start(t, csatest.Options{})
+			h := start(t, guesttest.Options{})
 			p := h.Connect()
 			p.SendChunks(anonymous+test.ask, 1)
 			p.Expect("\x05\x00\x05" + test.want + noReply)
@@ -120,15 +120,15 @@ func TestRefused(t *testing.T) {
 
 func TestNotSOCKS5(t *testing.T) {
 	for _, text := range []string{"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "GET / HTTP/1.1\r\n", "\x05\x00", anonymous + "\x04", "\x00"} {
-		h := start(t, csatest.Options{})
+		h := start(t, guesttest.Options{})
 		p := h.Connect()
 		p.Send(text)
-		p.ExpectClosed(csa.Invalid)
+		p.ExpectClosed(guest.Invalid)
 	}
 }
 
 func TestLogin(t *testing.T) {
-	h := start(t, csatest.Options{Config: withUsers})
+	h := start(t, guesttest.Options{Config: withUsers})
 	p := h.Connect()
 	p.SendChunks(askPassword+annLogsIn+askName, 1)
 	p.Expect("\x05\x02\x01\x00")
@@ -146,7 +146,7 @@ func TestBadLogin(t *testing.T) {
 		"unknown":   "\x01\x03eve\x06secret",
 		"nobody":    "\x01\x03eve\x00",
 	} {
-		h := start(t, csatest.Options{Config: withUsers})
+		h := start(t, guesttest.Options{Config: withUsers})
 		p := h.Connect()
 		p.Send(askPassword + login + askName)
 		p.Expect("\x05\x02\x01\x01")
@@ -155,15 +155,15 @@ func TestBadLogin(t *testing.T) {
 			t.Errorf("%s: dialled %v", name, h.Dials())
 		}
 	}
-	h := start(t, csatest.Options{Config: withUsers})
+	h := start(t, guesttest.Options{Config: withUsers})
 	p := h.Connect()
 	p.Send(askPassword + "\x01\x00\x06secret")
-	p.ExpectClosed(csa.Invalid)
+	p.ExpectClosed(guest.Invalid)
 	p = h.Connect()
 	p.Send(anonymous + askName) // has no password to offer
 	p.Expect("\x05\xff")
 	p.ExpectClosed(nil)
-	h = start(t, csatest.Options{})
+	h = start(t, guesttest.Options{})
 	p = h.Connect()
 	p.Send("\x05\x01\x02") // nobody asks for its password
 	p.Expect("\x05\xff")
@@ -177,8 +177,8 @@ func TestBadConfig(t *testing.T) {
 		`{"users":{"ann":""}}`:       "start: config: users: ann: a name and a password have 1 to 255 bytes each",
 		`{"users":["ann","secret"]}`: "",
 	} {
-		code, log := csatest.Refused(t, &server{}, csatest.Options{Config: config})
-		if code != csa.Invalid || len(log) != 1 || want != "" && log[0].Text != want {
+		code, log := guesttest.Refused(t, &server{}, guesttest.Options{Config: config})
+		if code != guest.Invalid || len(log) != 1 || want != "" && log[0].Text != want {
 			t.Errorf("%s: %v, %v", config, code, log)
 		}
 	}
@@ -186,7 +186,7 @@ func TestBadConfig(t *testing.T) {
 
 // Each may leave at any moment, and then so does the other.
 func TestLeaving(t *testing.T) {
-	h := start(t, csatest.Options{})
+	h := start(t, guesttest.Options{})
 	p := h.Connect()
 	p.Send(anonymous + askName)
 	p.Break()
@@ -201,7 +201,7 @@ func TestLeaving(t *testing.T) {
 	p.Send(anonymous + ask4)
 	up := h.Dials()[1].Accept()
 	up.Break()
-	p.ExpectClosed(csa.Reset)
+	p.ExpectClosed(guest.Reset)
 	p = h.Connect()
 	p.Send(anonymous + ask4)
 	p.CloseWrite() // it has said all it has to say
@@ -221,20 +221,20 @@ func TestLeaving(t *testing.T) {
 
 func TestTooSlow(t *testing.T) {
 	for _, said := range []string{"", anonymous, anonymous + askName[:7]} {
-		h := start(t, csatest.Options{})
+		h := start(t, guesttest.Options{})
 		p := h.Connect()
 		p.Send(said)
-		h.Advance(hurryUp - csa.Millisecond)
+		h.Advance(hurryUp - guest.Millisecond)
 		if _, closed := p.Closed(); closed {
 			t.Fatal("closed too early")
 		}
-		h.Advance(csa.Millisecond)
+		h.Advance(guest.Millisecond)
 		p.ExpectClosed(nil)
 	}
-	h := start(t, csatest.Options{})
+	h := start(t, guesttest.Options{})
 	p := h.Connect()
 	p.Send(anonymous + askName)
-	h.Advance(csa.Hour)
+	h.Advance(guest.Hour)
 	if !h.Dials()[0].Pending() {
 		t.Error("the dial has the client's time, and not the host's")
 	}
@@ -244,7 +244,7 @@ func TestTooSlow(t *testing.T) {
 // before.
 func TestSlowReader(t *testing.T) {
 	for _, inbox := range []int{1, 2, 3, 5, 11} {
-		h := start(t, csatest.Options{Inbox: inbox})
+		h := start(t, guesttest.Options{Inbox: inbox})
 		p := h.Connect()
 		p.Send(anonymous)
 		p.ReceiveN(2)
@@ -260,7 +260,7 @@ func TestSlowReader(t *testing.T) {
 		up.Expect("early")
 	}
 	// And one whose upstream gives up meanwhile.
-	h := start(t, csatest.Options{Inbox: 1})
+	h := start(t, guesttest.Options{Inbox: 1})
 	p := h.Connect()
 	p.Send(anonymous)
 	p.Receive()

@@ -1,15 +1,15 @@
-// Package csa is the guest library for handlers written in Go: an author
+// Package guest is the guest library for handlers written in Go: an author
 // writes a type with a few callbacks, registers it, and never sees a pointer.
 //
 //	package main
 //
 //	import "bulkhead/sdk/go"
 //
-//	type echo struct{ csa.Base }
+//	type echo struct{ guest.Base }
 //
-//	func (echo) Data(c *csa.Conn, p []byte) (int, error) { return c.Send(p) }
+//	func (echo) Data(c *guest.Conn, p []byte) (int, error) { return c.Send(p) }
 //
-//	func init() { csa.Register(echo{}) }
+//	func init() { guest.Register(echo{}) }
 //
 //	func main() {}
 //
@@ -40,5 +40,5 @@
 // # Tests
 //
 // On any other system than wasip1 the package builds as well, and stands on an
-// in-memory host: see package csatest.
-package csa
+// in-memory host: see package guesttest.
+package guest

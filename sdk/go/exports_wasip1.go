@@ -1,4 +1,4 @@
-package csa
+package guest
 
 import "unsafe"
 

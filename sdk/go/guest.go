@@ -1,4 +1,4 @@
-package csa
+package guest
 
 import (
 	"math/rand/v2"
@@ -9,8 +9,8 @@ import (
 // bytes.
 const DefaultWindow = 64 << 10
 
-// guest is the instance: its handler, its window and its connections.
-type guest struct {
+// instance is what there is once a guest: its handler, its window and its connections.
+type instance struct {
 	handler Handler
 	writer  Writer  // the handler, if it is one
 	securer Securer // likewise
@@ -27,9 +27,9 @@ type guest struct {
 	source *rand.ChaCha8
 }
 
-var g guest
+var g instance
 
-func (g *guest) register(h Handler) {
+func (g *instance) register(h Handler) {
 	g.handler = h
 	g.writer, _ = h.(Writer)
 	g.securer, _ = h.(Securer)
@@ -47,9 +47,9 @@ func SetWindow(n int) {
 
 // What follows is what the exports do. Each is called by the host alone.
 
-func (g *guest) start() int32 {
+func (g *instance) start() int32 {
 	if g.handler == nil {
-		Log(LogError, "no handler is registered: call csa.Register from an init function")
+		Log(LogError, "no handler is registered: call guest.Register from an init function")
 		return int32(NotFound)
 	}
 	g.conns = make(map[int32]*Conn)
@@ -82,7 +82,7 @@ func (g *guest) start() int32 {
 // prepare allocates what the first connection takes, and something of each size that
 // is common. An instance that is copied from here finds Go's allocator warm: it writes
 // to eight pages fewer for a connection, and pages are what it costs.
-func (g *guest) prepare() {
+func (g *instance) prepare() {
 	g.spare = new(Conn)
 	g.conns[0] = g.spare // which is no connection's
 	delete(g.conns, 0)
@@ -93,7 +93,7 @@ func (g *guest) prepare() {
 	g.warm = nil
 }
 
-func (g *guest) find(handle int32) *Conn {
+func (g *instance) find(handle int32) *Conn {
 	if c := g.last; c != nil && c.handle == handle {
 		return c
 	}
@@ -104,7 +104,7 @@ func (g *guest) find(handle int32) *Conn {
 	return c
 }
 
-func (g *guest) open(handle int32) int32 {
+func (g *instance) open(handle int32) int32 {
 	c := g.find(handle)
 	if c == nil {
 		if c = g.spare; c == nil {
@@ -123,7 +123,7 @@ func (g *guest) open(handle int32) int32 {
 	return 0
 }
 
-func (g *guest) data(handle, n int32) int32 {
+func (g *instance) data(handle, n int32) int32 {
 	c := g.find(handle)
 	switch {
 	case c == nil || n < 0 || int(n) > len(g.window):
@@ -164,7 +164,7 @@ func (c *Conn) opened() bool {
 	return !c.is(closing)
 }
 
-func (g *guest) secured(handle, status int32) {
+func (g *instance) secured(handle, status int32) {
 	c := g.find(handle)
 	if c == nil {
 		return
@@ -183,7 +183,7 @@ func (g *guest) secured(handle, status int32) {
 	}
 }
 
-func (g *guest) writable(handle int32) {
+func (g *instance) writable(handle int32) {
 	c := g.find(handle)
 	if c == nil || !c.flush() || c.is(closing) {
 		return
@@ -193,13 +193,13 @@ func (g *guest) writable(handle int32) {
 	}
 }
 
-func (g *guest) eof(handle int32) {
+func (g *instance) eof(handle int32) {
 	if c := g.find(handle); c != nil && !c.is(closing) {
 		g.handler.EOF(c)
 	}
 }
 
-func (g *guest) closed(handle, reason int32) {
+func (g *instance) closed(handle, reason int32) {
 	c := g.find(handle)
 	if c == nil {
 		return
@@ -211,7 +211,7 @@ func (g *guest) closed(handle, reason int32) {
 	g.handler.Closed(c, errorOf(reason))
 }
 
-func (g *guest) timer(handle, token int32) {
+func (g *instance) timer(handle, token int32) {
 	if handle < 0 {
 		g.handler.Timer(nil, token)
 	} else if c := g.find(handle); c != nil && !c.is(closing) {
@@ -219,7 +219,7 @@ func (g *guest) timer(handle, token int32) {
 	}
 }
 
-func (g *guest) stop() {
+func (g *instance) stop() {
 	if s, ok := g.handler.(Stopper); ok {
 		s.Stop()
 	}

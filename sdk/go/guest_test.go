@@ -1,6 +1,6 @@
 //go:build !wasip1
 
-package csa
+package guest
 
 import (
 	"strings"

@@ -1,4 +1,4 @@
-package csa
+package guest
 
 // Handler speaks a protocol on the connections of one instance. Embed Base and
 // write the methods that matter. How many connections share an instance is the
@@ -99,10 +99,10 @@ type Stopper interface {
 // nil or there is a handler already.
 func Register(h Handler) {
 	if h == nil {
-		panic("csa: Register needs a handler")
+		panic("guest: Register needs a handler")
 	}
 	if g.handler != nil {
-		panic("csa: Register was called twice; an instance has one handler")
+		panic("guest: Register was called twice; an instance has one handler")
 	}
 	g.register(h)
 }

@@ -1,10 +1,10 @@
 //go:build !wasip1
 
-package csa
+package guest
 
 import "bulkhead/sdk/go/internal/seam"
 
-// Outside a sandbox the host is whatever a test has put there: see package csatest. The
+// Outside a sandbox the host is whatever a test has put there: see package guesttest. The
 // functions that go there are in imports_other.go, and the callbacks come from there by these.
 
 func init() {
@@ -21,7 +21,7 @@ func init() {
 	seam.Stop = func() { g.stop() }
 	seam.Swap = func(handler any) func() {
 		old := g
-		g = guest{size: old.size}
+		g = instance{size: old.size}
 		if h, ok := handler.(Handler); ok {
 			g.register(h)
 		}

@@ -2,7 +2,7 @@
 
 //go:build wasip1
 
-package csa
+package guest
 
 import "unsafe"
 

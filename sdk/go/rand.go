@@ -1,4 +1,4 @@
-package csa
+package guest
 
 import "math/rand/v2"
 
@@ -30,12 +30,12 @@ func Rand() *rand.Rand {
 
 func seed() (s [32]byte) {
 	if err := Random(s[:]); err != nil {
-		panic("csa: the host has no random bytes: " + err.Error())
+		panic("guest: the host has no random bytes: " + err.Error())
 	}
 	return s
 }
 
-func (g *guest) reseed() {
+func (g *instance) reseed() {
 	if g.source != nil {
 		g.source.Seed(seed())
 	}

@@ -4,12 +4,12 @@ package main
 
 import "bulkhead/sdk/go"
 
-func init() { csa.Register(&echo{}) }
+func init() { guest.Register(&echo{}) }
 
 // main is not run in a guest; see init.
 func main() {}
 
-type echo struct{ csa.Base }
+type echo struct{ guest.Base }
 
 // Data sends back what has come, as far as the inbox takes it.
-func (*echo) Data(c *csa.Conn, p []byte) (int, error) { return c.Send(p) }
+func (*echo) Data(c *guest.Conn, p []byte) (int, error) { return c.Send(p) }

@@ -1,11 +1,11 @@
-// Package seam joins package csa, outside a sandbox, to a host in the same
+// Package seam joins package guest, outside a sandbox, to a host in the same
 // process. It exists so that neither has to show the other's inside to authors.
 package seam
 
-// Host is where the host functions of package csa go; nil: nowhere.
+// Host is where the host functions of package guest go; nil: nowhere.
 var Host Functions
 
-// The exports of package csa, which sets them. They are nil inside a sandbox.
+// The exports of package guest, which sets them. They are nil inside a sandbox.
 var (
 	Start    func() int32
 	Window   func() []byte
@@ -19,7 +19,7 @@ var (
 	Timer    func(conn, token int32)
 	Stop     func()
 
-	// Swap makes handler, a csa.Handler, the one of a fresh instance, which
+	// Swap makes handler, a guest.Handler, the one of a fresh instance, which
 	// has not started; what it returns brings the old instance back.
 	Swap func(handler any) (restore func())
 )

@@ -1,4 +1,4 @@
-package csatest_test
+package guesttest_test
 
 import (
 	"errors"
@@ -8,16 +8,16 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 // secured is a script that hears of handshakes as well.
 type secured struct {
 	script
-	secured func(c *csa.Conn, err error)
+	secured func(c *guest.Conn, err error)
 }
 
-func (s *secured) Secured(c *csa.Conn, err error) {
+func (s *secured) Secured(c *guest.Conn, err error) {
 	if s.secured != nil {
 		s.secured(c, err)
 	}
@@ -26,24 +26,24 @@ func (s *secured) Secured(c *csa.Conn, err error) {
 // dialler keeps what it is told, and what it has connected.
 type dialler struct {
 	script
-	opened []*csa.Conn
-	closed []*csa.Conn
+	opened []*guest.Conn
+	closed []*guest.Conn
 	why    []error
 }
 
 func newDialler() *dialler {
 	d := &dialler{}
-	d.open = func(c *csa.Conn) error { d.opened = append(d.opened, c); return nil }
-	d.script.closed = func(c *csa.Conn, reason error) {
+	d.open = func(c *guest.Conn) error { d.opened = append(d.opened, c); return nil }
+	d.script.closed = func(c *guest.Conn, reason error) {
 		d.closed = append(d.closed, c)
 		d.why = append(d.why, reason)
 	}
 	return d
 }
 
-func connect(t *testing.T, address string) *csa.Conn {
+func connect(t *testing.T, address string) *guest.Conn {
 	t.Helper()
-	c, err := csa.Connect(address)
+	c, err := guest.Connect(address)
 	if err != nil {
 		t.Fatalf("%s: %v", address, err)
 	}
@@ -53,18 +53,18 @@ func connect(t *testing.T, address string) *csa.Conn {
 
 func TestConnect(t *testing.T) {
 	d := newDialler()
-	h := csatest.New(t, d, csatest.Options{})
+	h := guesttest.New(t, d, guesttest.Options{})
 	c := connect(t, "tcp://db.internal:5432?proxy=v2")
 	if !c.Dialled() || c.Peer() != "" || c.Transport() != "" || len(d.opened) != 0 || h.Connections() != 0 {
 		t.Errorf("before it is up: dialled %v, peer %q, opened %v", c.Dialled(), c.Peer(), d.opened)
 	}
-	if n, err := c.Send([]byte("x")); n != 0 || err != csa.Again {
+	if n, err := c.Send([]byte("x")); n != 0 || err != guest.Again {
 		t.Errorf("Send before it is up: %d, %v", n, err)
 	}
 	if n, err := c.WriteString("hello"); n != 5 || err != nil {
 		t.Errorf("Write before it is up: %d, %v", n, err)
 	}
-	if err := c.SetTimer(1, 0); err != csa.Again {
+	if err := c.SetTimer(1, 0); err != guest.Again {
 		t.Errorf("SetTimer before it is up: %v", err)
 	}
 	if len(h.Dials()) != 1 || h.Dials()[0].Address != "tcp://db.internal:5432?proxy=v2" || !h.Dials()[0].Pending() {
@@ -92,7 +92,7 @@ func TestConnect(t *testing.T) {
 
 func TestConnectKindsOfAddress(t *testing.T) {
 	d := newDialler()
-	h := csatest.New(t, d, csatest.Options{})
+	h := guesttest.New(t, d, guesttest.Options{})
 	tls, unix, six := connect(t, "tls://example.com:443"), connect(t, "unix:///run/db.sock"), connect(t, "tcp://[2001:db8::1]:80")
 	for _, dial := range h.Dials() {
 		dial.Accept()
@@ -107,13 +107,13 @@ func TestConnectKindsOfAddress(t *testing.T) {
 
 func TestConnectOverUDP(t *testing.T) {
 	d := newDialler()
-	h := csatest.New(t, d, csatest.Options{})
+	h := guesttest.New(t, d, guesttest.Options{})
 	c := connect(t, "udp://ns.example:53")
-	if n, err := c.Send([]byte("early")); n != 0 || err != csa.Again || c.Transport() != "" {
+	if n, err := c.Send([]byte("early")); n != 0 || err != guest.Again || c.Transport() != "" {
 		t.Errorf("before it is up: %d, %v, transport %q", n, err, c.Transport())
 	}
 	var heard []string
-	d.data = func(_ *csa.Conn, p []byte) (int, error) { heard = append(heard, string(p)); return len(p), nil }
+	d.data = func(_ *guest.Conn, p []byte) (int, error) { heard = append(heard, string(p)); return len(p), nil }
 	p := h.Dials()[0].Accept()
 	if c.Transport() != "udp" || c.Peer() != "198.51.100.1:53" {
 		t.Errorf("info: %q %q", c.Transport(), c.Peer())
@@ -131,8 +131,8 @@ func TestConnectOverUDP(t *testing.T) {
 	if !slices.Equal(heard, []string{"three", "four"}) {
 		t.Errorf("heard %q", heard)
 	}
-	p.Drop(csa.Refused)
-	if len(d.why) != 1 || d.why[0] != csa.Refused {
+	p.Drop(guest.Refused)
+	if len(d.why) != 1 || d.why[0] != guest.Refused {
 		t.Errorf("it ended with %v", d.why)
 	}
 }
@@ -140,26 +140,26 @@ func TestConnectOverUDP(t *testing.T) {
 func TestConnectRefusesAtOnce(t *testing.T) {
 	d := newDialler()
 	var atStart error
-	d.start = func([]byte) error { _, atStart = csa.Connect("tcp://a:1"); return nil }
-	h := csatest.New(t, d, csatest.Options{MayDial: func(address string) csa.Code {
+	d.start = func([]byte) error { _, atStart = guest.Connect("tcp://a:1"); return nil }
+	h := guesttest.New(t, d, guesttest.Options{MayDial: func(address string) guest.Code {
 		switch address {
 		case "tcp://secret:1":
-			return csa.Denied
+			return guest.Denied
 		case "tcp://many:1":
-			return csa.Quota
+			return guest.Quota
 		}
-		return csa.OK
+		return guest.OK
 	}})
-	if atStart != csa.Denied {
+	if atStart != guest.Denied {
 		t.Errorf("Connect in Start: %v", atStart)
 	}
 	for address, want := range map[string]error{
-		"tcp://secret:1": csa.Denied, "tcp://many:1": csa.Quota, "": csa.Invalid, "tcp://": csa.Invalid, "tcp://a": csa.Invalid,
-		"tcp://a:0": csa.Invalid, "tcp://a:65536": csa.Invalid, "tcp://:1": csa.Invalid, "udp://a:1?proxy=v2": csa.Invalid, "udp://a": csa.Invalid, "udp4://a:1": csa.Invalid, "tcp://a/b:1": csa.Invalid,
-		"tcp://a b:1": csa.Invalid, "tcp://a:1\n": csa.Invalid, "unix://run": csa.Invalid, "unix:///": csa.Invalid, "tcp://a:1?proxy=v3": csa.Invalid,
-		"tcp://[::1:1": csa.Invalid, "tcp://a:b:1": csa.Invalid, "tcp://" + strings.Repeat("a", csa.MaxAddress) + ":1": csa.Invalid,
+		"tcp://secret:1": guest.Denied, "tcp://many:1": guest.Quota, "": guest.Invalid, "tcp://": guest.Invalid, "tcp://a": guest.Invalid,
+		"tcp://a:0": guest.Invalid, "tcp://a:65536": guest.Invalid, "tcp://:1": guest.Invalid, "udp://a:1?proxy=v2": guest.Invalid, "udp://a": guest.Invalid, "udp4://a:1": guest.Invalid, "tcp://a/b:1": guest.Invalid,
+		"tcp://a b:1": guest.Invalid, "tcp://a:1\n": guest.Invalid, "unix://run": guest.Invalid, "unix:///": guest.Invalid, "tcp://a:1?proxy=v3": guest.Invalid,
+		"tcp://[::1:1": guest.Invalid, "tcp://a:b:1": guest.Invalid, "tcp://" + strings.Repeat("a", guest.MaxAddress) + ":1": guest.Invalid,
 	} {
-		if c, err := csa.Connect(address); c != nil || err != want {
+		if c, err := guest.Connect(address); c != nil || err != want {
 			t.Errorf("%q: %v, %v, want %v", address, c, err, want)
 		}
 	}
@@ -170,13 +170,13 @@ func TestConnectRefusesAtOnce(t *testing.T) {
 
 func TestConnectFails(t *testing.T) {
 	d := newDialler()
-	h := csatest.New(t, d, csatest.Options{})
-	want := []error{csa.Refused, csa.Timeout, csa.NotFound, csa.Denied}
+	h := guesttest.New(t, d, guesttest.Options{})
+	want := []error{guest.Refused, guest.Timeout, guest.NotFound, guest.Denied}
 	for i, code := range want {
 		c := connect(t, "tcp://a:1")
 		_, _ = c.WriteString("never sent")
-		h.Dials()[i].Refuse(code.(csa.Code))
-		if len(d.closed) != i+1 || d.closed[i] != c || c.Value != "tcp://a:1" || c.Close() != csa.BadHandle {
+		h.Dials()[i].Refuse(code.(guest.Code))
+		if len(d.closed) != i+1 || d.closed[i] != c || c.Value != "tcp://a:1" || c.Close() != guest.BadHandle {
 			t.Errorf("closed %v, and answers %v", d.closed, c.Close())
 		}
 	}
@@ -186,10 +186,10 @@ func TestConnectFails(t *testing.T) {
 }
 
 func TestConnectGivenUp(t *testing.T) {
-	for name, give := range map[string]func(c *csa.Conn) error{"Close": (*csa.Conn).Close, "Abort": (*csa.Conn).Abort} {
+	for name, give := range map[string]func(c *guest.Conn) error{"Close": (*guest.Conn).Close, "Abort": (*guest.Conn).Abort} {
 		d := newDialler()
-		d.data = func(*csa.Conn, []byte) (int, error) { t.Errorf("%s: data", name); return 0, nil }
-		h := csatest.New(t, d, csatest.Options{})
+		d.data = func(*guest.Conn, []byte) (int, error) { t.Errorf("%s: data", name); return 0, nil }
+		h := guesttest.New(t, d, guesttest.Options{})
 		c := connect(t, "tcp://a:1")
 		if err := give(c); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -203,9 +203,9 @@ func TestConnectGivenUp(t *testing.T) {
 
 // What was said before the connection was up is done when it is, in this order.
 func TestConnectCloseLater(t *testing.T) {
-	for name, end := range map[string]func(c *csa.Conn) error{"Close": (*csa.Conn).Close, "CloseWrite": (*csa.Conn).CloseWrite} {
+	for name, end := range map[string]func(c *guest.Conn) error{"Close": (*guest.Conn).Close, "CloseWrite": (*guest.Conn).CloseWrite} {
 		d := newDialler()
-		h := csatest.New(t, d, csatest.Options{Inbox: 4})
+		h := guesttest.New(t, d, guesttest.Options{Inbox: 4})
 		c := connect(t, "tcp://a:1")
 		_, _ = c.WriteString("last words")
 		if err := end(c); err != nil {
@@ -223,7 +223,7 @@ func TestConnectCloseLater(t *testing.T) {
 			t.Errorf("%s: closed %v", name, closed)
 		}
 	}
-	h := csatest.New(t, newDialler(), csatest.Options{})
+	h := guesttest.New(t, newDialler(), guesttest.Options{})
 	_ = connect(t, "tcp://a:1").CloseWrite()
 	if p := h.Dials()[0].Accept(); !p.Finished() {
 		t.Error("a CloseWrite with nothing queued was forgotten")
@@ -234,20 +234,20 @@ func TestConnectCloseLater(t *testing.T) {
 
 func TestOpenRefusesWhatItDialled(t *testing.T) {
 	d := newDialler()
-	d.open = func(c *csa.Conn) error { return csa.Refused }
-	h := csatest.New(t, d, csatest.Options{})
+	d.open = func(c *guest.Conn) error { return guest.Refused }
+	h := guesttest.New(t, d, guesttest.Options{})
 	connect(t, "tcp://a:1")
-	h.Dials()[0].Accept().ExpectClosed(csa.Refused)
-	if !slices.Equal(d.why, []error{csa.Refused}) {
+	h.Dials()[0].Accept().ExpectClosed(guest.Refused)
+	if !slices.Equal(d.why, []error{guest.Refused}) {
 		t.Errorf("closed with %v", d.why)
 	}
 }
 
 // starttls is a handler that upgrades at "STARTTLS" and echoes otherwise.
-func starttls(t *testing.T, role csa.Role, name string) (*secured, *[]error) {
+func starttls(t *testing.T, role guest.Role, name string) (*secured, *[]error) {
 	var heard []error
-	s := &secured{secured: func(c *csa.Conn, err error) { heard = append(heard, err) }}
-	s.data = func(c *csa.Conn, p []byte) (int, error) {
+	s := &secured{secured: func(c *guest.Conn, err error) { heard = append(heard, err) }}
+	s.data = func(c *guest.Conn, p []byte) (int, error) {
 		const word = "STARTTLS\n"
 		if !strings.HasPrefix(string(p), word) {
 			return c.Write(p)
@@ -264,10 +264,10 @@ func starttls(t *testing.T, role csa.Role, name string) (*secured, *[]error) {
 }
 
 func TestMakeSSL(t *testing.T) {
-	s, heard := starttls(t, csa.TLSServer, "")
-	var conn *csa.Conn
-	s.open = func(c *csa.Conn) error { conn = c; return nil }
-	h := csatest.New(t, s, csatest.Options{Certificate: true})
+	s, heard := starttls(t, guest.TLSServer, "")
+	var conn *guest.Conn
+	s.open = func(c *guest.Conn) error { conn = c; return nil }
+	h := guesttest.New(t, s, guesttest.Options{Certificate: true})
 	p := h.Connect()
 	if conn.TLSVersion() != "" || conn.ServerName() != "" || conn.ClientNames() != nil {
 		t.Error("TLS is there before it is")
@@ -275,19 +275,19 @@ func TestMakeSSL(t *testing.T) {
 	p.Send("clear")
 	p.SendChunks("STARTTLS\n", 100)
 	p.Expect("cleargo\n")
-	if role, name, ok := p.Securing(); !ok || role != csa.TLSServer || name != "" {
+	if role, name, ok := p.Securing(); !ok || role != guest.TLSServer || name != "" {
 		t.Errorf("securing %v as %v, %q", ok, role, name)
 	}
-	if n, err := conn.Send([]byte("x")); n != 0 || err != csa.Again {
+	if n, err := conn.Send([]byte("x")); n != 0 || err != guest.Again {
 		t.Errorf("Send in mid-handshake: %d, %v", n, err)
 	}
-	if err := conn.MakeSSL(csa.TLSServer, ""); err != csa.Invalid {
+	if err := conn.MakeSSL(guest.TLSServer, ""); err != guest.Invalid {
 		t.Errorf("MakeSSL in mid-handshake: %v", err)
 	}
 	_, _ = conn.WriteString("first;")
 	p.Send("behind") // is held back, like what comes behind a handshake
 	p.Expect("")
-	p.HandshakeTLS(csatest.TLS{ServerName: "a.example", ALPN: "smtp", Version: "TLS 1.2", Cipher: "X", ClientSubject: "CN=me",
+	p.HandshakeTLS(guesttest.TLS{ServerName: "a.example", ALPN: "smtp", Version: "TLS 1.2", Cipher: "X", ClientSubject: "CN=me",
 		ClientNames: []string{"DNS:me.example", "email:me@me.example"}, ClientFingerprint: strings.Repeat("ab", 32)})
 	p.Expect("first;behind")
 	if !slices.Equal(*heard, []error{nil}) {
@@ -297,12 +297,12 @@ func TestMakeSSL(t *testing.T) {
 		!slices.Equal(conn.ClientNames(), []string{"DNS:me.example", "email:me@me.example"}) || conn.ClientFingerprint() != strings.Repeat("ab", 32) {
 		t.Errorf("info: %q %q %q %q %q %q", conn.ServerName(), conn.ALPN(), conn.TLSVersion(), conn.Cipher(), conn.ClientSubject(), conn.ClientNames())
 	}
-	if err := conn.MakeSSL(csa.TLSServer, ""); err != csa.Invalid {
+	if err := conn.MakeSSL(guest.TLSServer, ""); err != guest.Invalid {
 		t.Errorf("MakeSSL a second time: %v", err)
 	}
 	p.CloseWrite()
 	p.ExpectClosed(nil)
-	if conn.TLSVersion() != "" || conn.MakeSSL(csa.TLSServer, "") != csa.BadHandle {
+	if conn.TLSVersion() != "" || conn.MakeSSL(guest.TLSServer, "") != guest.BadHandle {
 		t.Error("a stale connection has TLS")
 	}
 }
@@ -310,12 +310,12 @@ func TestMakeSSL(t *testing.T) {
 // Bytes that were sent in the clear are not taken for bytes that were sent under
 // TLS.
 func TestMakeSSLWithBytesBehind(t *testing.T) {
-	for _, behind := range []string{"x", "RSET\n", strings.Repeat("y", 2*csa.DefaultWindow)} {
-		s, heard := starttls(t, csa.TLSServer, "")
-		h := csatest.New(t, s, csatest.Options{Certificate: true})
+	for _, behind := range []string{"x", "RSET\n", strings.Repeat("y", 2*guest.DefaultWindow)} {
+		s, heard := starttls(t, guest.TLSServer, "")
+		h := guesttest.New(t, s, guesttest.Options{Certificate: true})
 		p := h.Connect()
 		p.Send("STARTTLS\n" + behind)
-		p.ExpectClosed(csa.TLS)
+		p.ExpectClosed(guest.TLS)
 		if len(*heard) != 0 {
 			t.Errorf("heard %v of a handshake that never was", *heard)
 		}
@@ -325,10 +325,10 @@ func TestMakeSSLWithBytesBehind(t *testing.T) {
 // What HasCertificate says is what MakeSSL does.
 func TestHasCertificate(t *testing.T) {
 	for _, certificate := range []bool{false, true} {
-		var c *csa.Conn
+		var c *guest.Conn
 		s := &secured{}
-		s.open = func(opened *csa.Conn) error { c = opened; return nil }
-		h := csatest.New(t, s, csatest.Options{Certificate: certificate})
+		s.open = func(opened *guest.Conn) error { c = opened; return nil }
+		h := guesttest.New(t, s, guesttest.Options{Certificate: certificate})
 		h.ConnectUDP()
 		if c.HasCertificate() {
 			t.Error("there is TLS over UDP")
@@ -337,7 +337,7 @@ func TestHasCertificate(t *testing.T) {
 		if c.HasCertificate() != certificate {
 			t.Errorf("HasCertificate is %v; want %v", !certificate, certificate)
 		}
-		if err := c.MakeSSL(csa.TLSServer, ""); (err == nil) != certificate {
+		if err := c.MakeSSL(guest.TLSServer, ""); (err == nil) != certificate {
 			t.Errorf("certificate %v: MakeSSL says %v", certificate, err)
 		}
 	}
@@ -346,18 +346,18 @@ func TestHasCertificate(t *testing.T) {
 func TestMakeSSLFromATimer(t *testing.T) {
 	for _, left := range []string{"", "left"} {
 		s := &secured{}
-		s.data = func(c *csa.Conn, p []byte) (int, error) { return 0, c.SetTimer(1, csa.Second) }
-		s.open = func(c *csa.Conn) error { return c.SetTimer(1, csa.Second) }
-		s.timer = func(c *csa.Conn, _ int32) {
-			if err := c.MakeSSL(csa.TLSServer, ""); err != nil {
+		s.data = func(c *guest.Conn, p []byte) (int, error) { return 0, c.SetTimer(1, guest.Second) }
+		s.open = func(c *guest.Conn) error { return c.SetTimer(1, guest.Second) }
+		s.timer = func(c *guest.Conn, _ int32) {
+			if err := c.MakeSSL(guest.TLSServer, ""); err != nil {
 				t.Error(err)
 			}
 		}
-		h := csatest.New(t, s, csatest.Options{Certificate: true})
+		h := guesttest.New(t, s, guesttest.Options{Certificate: true})
 		p := h.Connect()
 		p.Send(left)
-		h.Advance(csa.Second)
-		if reason, closed := p.Closed(); closed != (left != "") || closed && reason != csa.TLS {
+		h.Advance(guest.Second)
+		if reason, closed := p.Closed(); closed != (left != "") || closed && reason != guest.TLS {
 			t.Errorf("with %q unconsumed: closed %v with %v", left, closed, reason)
 		}
 	}
@@ -365,25 +365,25 @@ func TestMakeSSLFromATimer(t *testing.T) {
 
 func TestHandshakeFails(t *testing.T) {
 	for name, test := range map[string]struct {
-		fail func(p *csatest.Peer)
-		want csa.Code
+		fail func(p *guesttest.Peer)
+		want guest.Code
 	}{
-		"without a code":     {func(p *csatest.Peer) { p.Handshake(errors.New("no cipher in common")) }, csa.TLS},
-		"with a code":        {func(p *csatest.Peer) { p.Handshake(fmt.Errorf("x: %w", csa.Timeout)) }, csa.Timeout},
-		"the peer has ended": {func(p *csatest.Peer) { p.CloseWrite() }, csa.TLS},
+		"without a code":     {func(p *guesttest.Peer) { p.Handshake(errors.New("no cipher in common")) }, guest.TLS},
+		"with a code":        {func(p *guesttest.Peer) { p.Handshake(fmt.Errorf("x: %w", guest.Timeout)) }, guest.Timeout},
+		"the peer has ended": {func(p *guesttest.Peer) { p.CloseWrite() }, guest.TLS},
 	} {
-		s, heard := starttls(t, csa.TLSServer, "")
+		s, heard := starttls(t, guest.TLSServer, "")
 		old := s.secured
-		s.secured = func(c *csa.Conn, err error) {
+		s.secured = func(c *guest.Conn, err error) {
 			old(c, err)
-			if _, err := c.WriteString("?"); err != csa.Closed {
+			if _, err := c.WriteString("?"); err != guest.Closed {
 				t.Errorf("%s: Write answers %v", name, err)
 			}
 		}
-		s.eof = func(*csa.Conn) { t.Errorf("%s: EOF", name) }
+		s.eof = func(*guest.Conn) { t.Errorf("%s: EOF", name) }
 		var why error
-		s.closed = func(_ *csa.Conn, reason error) { why = reason }
-		p := csatest.New(t, s, csatest.Options{Certificate: true}).Connect()
+		s.closed = func(_ *guest.Conn, reason error) { why = reason }
+		p := guesttest.New(t, s, guesttest.Options{Certificate: true}).Connect()
 		p.Send("STARTTLS\n")
 		test.fail(p)
 		p.ExpectClosed(test.want)
@@ -398,11 +398,11 @@ func TestHandshakeFails(t *testing.T) {
 
 // A handler that has closed a connection in mid-handshake hears Closed alone.
 func TestCloseInMidHandshake(t *testing.T) {
-	for _, failed := range []error{nil, csa.TLS} {
-		s, heard := starttls(t, csa.TLSServer, "")
-		var conn *csa.Conn
-		s.open = func(c *csa.Conn) error { conn = c; return nil }
-		p := csatest.New(t, s, csatest.Options{Certificate: true}).Connect()
+	for _, failed := range []error{nil, guest.TLS} {
+		s, heard := starttls(t, guest.TLSServer, "")
+		var conn *guest.Conn
+		s.open = func(c *guest.Conn) error { conn = c; return nil }
+		p := guesttest.New(t, s, guesttest.Options{Certificate: true}).Connect()
 		p.Send("STARTTLS\n")
 		_, _ = conn.WriteString("bye")
 		_ = conn.Close()
@@ -418,26 +418,26 @@ func TestCloseInMidHandshake(t *testing.T) {
 }
 
 func TestMakeSSLRefuses(t *testing.T) {
-	var conn *csa.Conn
+	var conn *guest.Conn
 	s := &secured{}
-	s.open = func(c *csa.Conn) error { conn = c; return nil }
-	h := csatest.New(t, s, csatest.Options{Inbox: 3})
+	s.open = func(c *guest.Conn) error { conn = c; return nil }
+	h := guesttest.New(t, s, guesttest.Options{Inbox: 3})
 	p := h.Connect()
-	try := func(want error, role csa.Role, name string) {
+	try := func(want error, role guest.Role, name string) {
 		t.Helper()
 		if err := conn.MakeSSL(role, name); err != want {
 			t.Errorf("MakeSSL(%d, %q): %v, want %v", role, name, err, want)
 		}
 	}
-	try(csa.Denied, csa.TLSServer, "") // no certificate
-	try(csa.Invalid, csa.TLSServer, "a.example")
-	try(csa.Invalid, csa.TLSClient, "")
-	try(csa.Invalid, 2, "")
+	try(guest.Denied, guest.TLSServer, "") // no certificate
+	try(guest.Invalid, guest.TLSServer, "a.example")
+	try(guest.Invalid, guest.TLSClient, "")
+	try(guest.Invalid, 2, "")
 	_, _ = conn.WriteString("queued")
-	try(csa.Again, csa.TLSClient, "a.example")
+	try(guest.Again, guest.TLSClient, "a.example")
 	p.Expect("queued")
-	try(nil, csa.TLSClient, "a.example")
-	if role, name, ok := p.Securing(); !ok || role != csa.TLSClient || name != "a.example" {
+	try(nil, guest.TLSClient, "a.example")
+	if role, name, ok := p.Securing(); !ok || role != guest.TLSClient || name != "a.example" {
 		t.Errorf("securing %v as %v, %q", ok, role, name)
 	}
 	p.Handshake(nil)
@@ -446,54 +446,54 @@ func TestMakeSSLRefuses(t *testing.T) {
 	}
 	conn = connect(t, "tcp://a:1")
 	upstream := conn
-	try(csa.Again, csa.TLSClient, "a.example")
+	try(guest.Again, guest.TLSClient, "a.example")
 	h.Dials()[0].Accept()
 	conn = upstream
 	_ = conn.CloseWrite()
-	try(csa.Closed, csa.TLSClient, "a.example")
+	try(guest.Closed, guest.TLSClient, "a.example")
 }
 
 func TestConnectTLS(t *testing.T) {
 	var got string
-	h := csatest.New(t, &script{open: func(c *csa.Conn) error {
+	h := guesttest.New(t, &script{open: func(c *guest.Conn) error {
 		got = c.ServerName() + " " + c.TLSVersion() + " " + c.Cipher()
-		return c.MakeSSL(csa.TLSServer, "")
-	}}, csatest.Options{Certificate: true})
-	h.ConnectTLS(csatest.TLS{ServerName: "a.example"}).ExpectClosed(csa.Invalid)
+		return c.MakeSSL(guest.TLSServer, "")
+	}}, guesttest.Options{Certificate: true})
+	h.ConnectTLS(guesttest.TLS{ServerName: "a.example"}).ExpectClosed(guest.Invalid)
 	if got != "a.example TLS 1.3 TLS_AES_128_GCM_SHA256" {
 		t.Errorf("info: %q", got)
 	}
 }
 
 // pair is a client and an upstream, which are spliced when join is called.
-func pair(t *testing.T, o csatest.Options) (h *csatest.Host, d *dialler, client, up *csatest.Peer) {
+func pair(t *testing.T, o guesttest.Options) (h *guesttest.Host, d *dialler, client, up *guesttest.Peer) {
 	t.Helper()
 	d = newDialler()
-	d.data = func(*csa.Conn, []byte) (int, error) { return 0, nil }
-	h = csatest.New(t, d, o)
+	d.data = func(*guest.Conn, []byte) (int, error) { return 0, nil }
+	h = guesttest.New(t, d, o)
 	client = h.Connect()
 	connect(t, "tcp://a:1")
 	return h, d, client, h.Dials()[0].Accept()
 }
 
 func TestSplice(t *testing.T) {
-	h, d, client, up := pair(t, csatest.Options{Inbox: 10})
+	h, d, client, up := pair(t, guesttest.Options{Inbox: 10})
 	a, b := d.opened[0], d.opened[1]
-	_ = a.SetTimer(1, csa.Second)
-	d.timer = func(*csa.Conn, int32) { t.Error("a timer of a spliced connection") }
+	_ = a.SetTimer(1, guest.Second)
+	d.timer = func(*guest.Conn, int32) { t.Error("a timer of a spliced connection") }
 	_ = a.Pause()
 	client.Send("early")
 	_, _ = a.WriteString("hello,")
-	if err := csa.Splice(a, b); err != nil {
+	if err := guest.Splice(a, b); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(a.Abort(), b.Close()); !errors.Is(err, csa.BadHandle) || a.Peer() != "" {
+	if err := errors.Join(a.Abort(), b.Close()); !errors.Is(err, guest.BadHandle) || a.Peer() != "" {
 		t.Errorf("a spliced connection answers %v", err)
 	}
-	if err := csa.Splice(a, b); err != csa.BadHandle {
+	if err := guest.Splice(a, b); err != guest.BadHandle {
 		t.Errorf("Splice a second time: %v", err)
 	}
-	h.Advance(csa.Minute)
+	h.Advance(guest.Minute)
 	up.Expect("early")
 	long := strings.Repeat("more than an inbox ", 10)
 	up.Send(long)
@@ -519,9 +519,9 @@ func TestSplice(t *testing.T) {
 
 // Splice in the middle of Data: what Data has not consumed goes first.
 func TestSpliceInData(t *testing.T) {
-	_, d, client, up := pair(t, csatest.Options{})
-	d.data = func(c *csa.Conn, p []byte) (int, error) {
-		return len("HEAD "), csa.Splice(d.opened[1], c)
+	_, d, client, up := pair(t, guesttest.Options{})
+	d.data = func(c *guest.Conn, p []byte) (int, error) {
+		return len("HEAD "), guest.Splice(d.opened[1], c)
 	}
 	client.Send("HEAD body")
 	client.Send(", more")
@@ -529,24 +529,24 @@ func TestSpliceInData(t *testing.T) {
 	up.Send("fine")
 	client.Expect("fine")
 	client.Break()
-	up.ExpectClosed(csa.Reset)
+	up.ExpectClosed(guest.Reset)
 	up.Send("lost")
 }
 
 // Splice in the moment in which the upstream is up.
 func TestSpliceInOpen(t *testing.T) {
 	d := newDialler()
-	var client *csa.Conn
-	d.eof = func(*csa.Conn) {} // the upstream still has to hear all of it
-	d.data = func(c *csa.Conn, p []byte) (int, error) {
+	var client *guest.Conn
+	d.eof = func(*guest.Conn) {} // the upstream still has to hear all of it
+	d.data = func(c *guest.Conn, p []byte) (int, error) {
 		if client == nil {
 			client = connect(t, "tcp://a:1")
 			client, client.Value = c, c
-			d.open = func(up *csa.Conn) error { return csa.Splice(client, up) }
+			d.open = func(up *guest.Conn) error { return guest.Splice(client, up) }
 		}
 		return 0, nil
 	}
-	h := csatest.New(t, d, csatest.Options{})
+	h := guesttest.New(t, d, guesttest.Options{})
 	p := h.Connect()
 	p.SendChunks("all of this", 1)
 	p.CloseWrite()
@@ -558,44 +558,44 @@ func TestSpliceInOpen(t *testing.T) {
 }
 
 func TestSpliceRefuses(t *testing.T) {
-	_, d, client, up := pair(t, csatest.Options{Inbox: 3, Certificate: true})
+	_, d, client, up := pair(t, guesttest.Options{Inbox: 3, Certificate: true})
 	a, b := d.opened[0], d.opened[1]
-	try := func(want error, a, b *csa.Conn) {
+	try := func(want error, a, b *guest.Conn) {
 		t.Helper()
-		if err := csa.Splice(a, b); err != want {
+		if err := guest.Splice(a, b); err != want {
 			t.Errorf("answers %v, want %v", err, want)
 		}
 	}
-	try(csa.Invalid, a, a)
-	try(csa.Again, a, connect(t, "tcp://b:1"))
+	try(guest.Invalid, a, a)
+	try(guest.Again, a, connect(t, "tcp://b:1"))
 	_, _ = b.WriteString("queued")
-	try(csa.Again, a, b)
+	try(guest.Again, a, b)
 	up.Expect("queued")
-	if err := a.MakeSSL(csa.TLSServer, ""); err != nil {
+	if err := a.MakeSSL(guest.TLSServer, ""); err != nil {
 		t.Fatal(err)
 	}
-	try(csa.Again, a, b)
+	try(guest.Again, a, b)
 	client.Handshake(nil)
 	_ = b.CloseWrite()
-	try(csa.Closed, a, b)
+	try(guest.Closed, a, b)
 	up.Break()
-	try(csa.BadHandle, a, b)
+	try(guest.BadHandle, a, b)
 	if _, closed := client.Closed(); closed {
 		t.Error("a Splice that was refused has closed something")
 	}
 }
 
 func TestDatagrams(t *testing.T) {
-	var conn *csa.Conn
+	var conn *guest.Conn
 	var got []string
-	h := csatest.New(t, &script{
-		open: func(c *csa.Conn) error { conn = c; return nil },
-		data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{
+		open: func(c *guest.Conn) error { conn = c; return nil },
+		data: func(c *guest.Conn, p []byte) (int, error) {
 			got = append(got, string(p))
 			_, err := c.Send(p)
 			return 1, err // what is left is lost
 		},
-	}, csatest.Options{Inbox: 10})
+	}, guesttest.Options{Inbox: 10})
 	p := h.ConnectUDP()
 	if conn.Transport() != "udp" {
 		t.Errorf("the transport is %q", conn.Transport())
@@ -609,43 +609,43 @@ func TestDatagrams(t *testing.T) {
 	if a, b, c := p.ReceiveDatagram(), p.ReceiveDatagram(), p.ReceiveDatagram(); a != "one" || b != "four" || c != "" {
 		t.Errorf("received %q, %q, %q", a, b, c)
 	}
-	p.Drop(csa.Timeout)
-	p.ExpectClosed(csa.Timeout)
+	p.Drop(guest.Timeout)
+	p.ExpectClosed(guest.Timeout)
 }
 
 func TestDatagramsThatAreLostOrEmpty(t *testing.T) {
 	var got []int
-	h := csatest.New(t, &script{
-		start: func([]byte) error { csa.SetWindow(csa.MinWindow); return nil },
-		data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{
+		start: func([]byte) error { guest.SetWindow(guest.MinWindow); return nil },
+		data: func(c *guest.Conn, p []byte) (int, error) {
 			got = append(got, len(p))
-			if n, err := c.Send(make([]byte, 65508)); n != 0 || err != csa.Invalid {
+			if n, err := c.Send(make([]byte, 65508)); n != 0 || err != guest.Invalid {
 				t.Errorf("more than a datagram can have: %d, %v", n, err)
 			}
 			if len(p) == 3 {
 				_ = c.Pause()
-				_ = c.SetTimer(1, csa.Second)
+				_ = c.SetTimer(1, guest.Second)
 			}
 			_, err := c.Send(p)
 			return 0, err
 		},
-		timer: func(c *csa.Conn, _ int32) { _ = c.Resume() },
-	}, csatest.Options{})
+		timer: func(c *guest.Conn, _ int32) { _ = c.Resume() },
+	}, guesttest.Options{})
 	p := h.ConnectUDP()
 	p.Send("")
 	if p.Datagrams() != 1 || p.ReceiveDatagram() != "" || p.Datagrams() != 0 {
 		t.Error("the empty datagram did not come back")
 	}
-	p.Send(strings.Repeat("x", csa.MinWindow+1))
-	p.Send(strings.Repeat("x", csa.MinWindow))
+	p.Send(strings.Repeat("x", guest.MinWindow+1))
+	p.Send(strings.Repeat("x", guest.MinWindow))
 	p.Send("abc") // pauses
 	for range 20 {
 		p.Send("later")
 	}
-	if want := []int{0, csa.MinWindow, 3}; !slices.Equal(got, want) {
+	if want := []int{0, guest.MinWindow, 3}; !slices.Equal(got, want) {
 		t.Errorf("the handler was given %v bytes, want %v", got, want)
 	}
-	h.Advance(csa.Second)
+	h.Advance(guest.Second)
 	if len(got) != 3+16 {
 		t.Errorf("%d datagrams came after the pause", len(got)-3)
 	}

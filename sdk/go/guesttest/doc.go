@@ -1,12 +1,12 @@
-// Package csatest runs a handler written with package csa in an ordinary test,
+// Package guesttest runs a handler written with package guest in an ordinary test,
 // without a sandbox, a socket or a clock.
 //
 //	func TestGreets(t *testing.T) {
-//		h := csatest.New(t, &handler{}, csatest.Options{Config: `{"greeting":"hi"}`})
+//		h := guesttest.New(t, &handler{}, guesttest.Options{Config: `{"greeting":"hi"}`})
 //		p := h.Connect()
 //		p.Send("PING\r\n")
 //		p.Expect("hi\r\nPONG\r\n")
-//		h.Advance(5 * csa.Minute)
+//		h.Advance(5 * guest.Minute)
 //		p.ExpectClosed(nil)
 //	}
 //
@@ -23,4 +23,4 @@
 // An instance has one handler, so a test that uses a Host must not run in
 // parallel with another one. All methods are to be called from the test's own
 // goroutine, and not from inside a callback.
-package csatest
+package guesttest

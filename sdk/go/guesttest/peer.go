@@ -1,4 +1,4 @@
-package csatest
+package guesttest
 
 import (
 	"slices"
@@ -27,7 +27,7 @@ type Peer struct {
 	tls        bool
 	securing   bool // MakeSSL has begun a handshake
 	fresh      bool // in the event that has just been
-	role       csa.Role
+	role       guest.Role
 	serverName string
 
 	dial    *Dial // what it comes from; nil: it came by itself
@@ -59,7 +59,7 @@ func (p *Peer) Send(text string) {
 		return
 	}
 	if p.ended {
-		p.h.t.Fatal("csatest: the peer sends after CloseWrite")
+		p.h.t.Fatal("guesttest: the peer sends after CloseWrite")
 	}
 	if p.udp {
 		if len(p.grams) < mostWaiting {
@@ -143,7 +143,7 @@ func (p *Peer) Expect(want string) {
 func (p *Peer) CloseWrite() {
 	p.h.t.Helper()
 	if p.udp {
-		p.h.t.Fatal("csatest: a peer over UDP has no way to say that it has finished")
+		p.h.t.Fatal("guesttest: a peer over UDP has no way to say that it has finished")
 	}
 	p.ended = true
 	p.offer = true
@@ -153,12 +153,12 @@ func (p *Peer) CloseWrite() {
 // Break has the peer break the connection off; the handler hears Reset.
 func (p *Peer) Break() {
 	p.h.t.Helper()
-	p.Drop(csa.Reset)
+	p.Drop(guest.Reset)
 }
 
 // Drop has the connection end with this code, as a host does when a timeout
 // or a limit is reached.
-func (p *Peer) Drop(code csa.Code) {
+func (p *Peer) Drop(code guest.Code) {
 	p.h.t.Helper()
 	if !p.dead {
 		p.inbox = nil
@@ -176,7 +176,7 @@ func (p *Peer) Closed() (reason error, closed bool) {
 	if !p.dead || p.reason == 0 {
 		return nil, p.dead
 	}
-	return csa.Code(p.reason), true
+	return guest.Code(p.reason), true
 }
 
 // ExpectClosed fails the test unless the connection is closed for this reason;
@@ -235,13 +235,13 @@ func (p *Peer) step() bool {
 	case p.fresh:
 		p.fresh = false
 		if len(p.in) > 0 {
-			p.kill(int32(csa.TLS)) // it was sent in the clear
+			p.kill(int32(guest.TLS)) // it was sent in the clear
 		}
 	case p.securing:
 		if !p.ended {
 			return false
 		}
-		p.secured(int32(csa.TLS))
+		p.secured(int32(guest.TLS))
 	case p.told && p.finished:
 		p.kill(0)
 	case p.blocked && !p.finished && len(p.inbox) <= p.h.options.Inbox/2:
@@ -306,8 +306,8 @@ func (p *Peer) data(n int) int32 {
 	for i := range p.h.window[:n] {
 		p.h.window[i] = 0xDB // whoever keeps a part of the window finds this
 	}
-	code := int32(csa.Invalid)
-	if used < 0 && used >= int32(csa.Reset) {
+	code := int32(guest.Invalid)
+	if used < 0 && used >= int32(guest.Reset) {
 		code = used
 	}
 	if !p.dying && (used < 0 || int(used) > n) {

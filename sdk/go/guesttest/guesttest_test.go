@@ -1,4 +1,4 @@
-package csatest_test
+package guesttest_test
 
 import (
 	"errors"
@@ -8,19 +8,19 @@ import (
 	"testing"
 
 	"bulkhead/sdk/go"
-	"bulkhead/sdk/go/csatest"
+	"bulkhead/sdk/go/guesttest"
 )
 
 // script is a handler of functions, of which any may be missing.
 type script struct {
-	csa.Base
+	guest.Base
 	start    func(config []byte) error
-	open     func(c *csa.Conn) error
-	data     func(c *csa.Conn, p []byte) (int, error)
-	writable func(c *csa.Conn)
-	eof      func(c *csa.Conn)
-	closed   func(c *csa.Conn, reason error)
-	timer    func(c *csa.Conn, token int32)
+	open     func(c *guest.Conn) error
+	data     func(c *guest.Conn, p []byte) (int, error)
+	writable func(c *guest.Conn)
+	eof      func(c *guest.Conn)
+	closed   func(c *guest.Conn, reason error)
+	timer    func(c *guest.Conn, token int32)
 	stop     func()
 }
 
@@ -31,27 +31,27 @@ func (s *script) Start(config []byte) error {
 	return nil
 }
 
-func (s *script) Open(c *csa.Conn) error {
+func (s *script) Open(c *guest.Conn) error {
 	if s.open != nil {
 		return s.open(c)
 	}
 	return nil
 }
 
-func (s *script) Data(c *csa.Conn, p []byte) (int, error) {
+func (s *script) Data(c *guest.Conn, p []byte) (int, error) {
 	if s.data != nil {
 		return s.data(c, p)
 	}
 	return c.Send(p)
 }
 
-func (s *script) Writable(c *csa.Conn) {
+func (s *script) Writable(c *guest.Conn) {
 	if s.writable != nil {
 		s.writable(c)
 	}
 }
 
-func (s *script) EOF(c *csa.Conn) {
+func (s *script) EOF(c *guest.Conn) {
 	if s.eof != nil {
 		s.eof(c)
 		return
@@ -59,13 +59,13 @@ func (s *script) EOF(c *csa.Conn) {
 	s.Base.EOF(c)
 }
 
-func (s *script) Closed(c *csa.Conn, reason error) {
+func (s *script) Closed(c *guest.Conn, reason error) {
 	if s.closed != nil {
 		s.closed(c, reason)
 	}
 }
 
-func (s *script) Timer(c *csa.Conn, token int32) {
+func (s *script) Timer(c *guest.Conn, token int32) {
 	if s.timer != nil {
 		s.timer(c, token)
 	}
@@ -78,12 +78,12 @@ func (s *script) Stop() {
 }
 
 // echo is the handler of the package's documentation.
-type echo struct{ csa.Base }
+type echo struct{ guest.Base }
 
-func (echo) Data(c *csa.Conn, p []byte) (int, error) { return c.Send(p) }
+func (echo) Data(c *guest.Conn, p []byte) (int, error) { return c.Send(p) }
 
 func TestEcho(t *testing.T) {
-	h := csatest.New(t, echo{}, csatest.Options{Inbox: 10})
+	h := guesttest.New(t, echo{}, guesttest.Options{Inbox: 10})
 	p := h.Connect()
 	p.Send("hello")
 	p.Expect("hello")
@@ -100,7 +100,7 @@ func TestEcho(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	h := csatest.New(t, echo{}, csatest.Options{Inbox: 4})
+	h := guesttest.New(t, echo{}, guesttest.Options{Inbox: 4})
 	p := h.Connect()
 	p.Send("abcdef")
 	p.CloseWrite()
@@ -115,38 +115,38 @@ func TestEvents(t *testing.T) {
 func TestStartAndConfig(t *testing.T) {
 	var config string
 	s := &script{start: func(c []byte) error { config = string(c); return nil }}
-	csatest.New(t, s, csatest.Options{})
+	guesttest.New(t, s, guesttest.Options{})
 	if config != "{}" {
 		t.Errorf("config is %q", config)
 	}
-	csatest.New(t, s, csatest.Options{Config: `{"a":1}`})
-	if config != `{"a":1}` || string(csa.Config()) != config {
-		t.Errorf("config is %q, and %q", config, csa.Config())
+	guesttest.New(t, s, guesttest.Options{Config: `{"a":1}`})
+	if config != `{"a":1}` || string(guest.Config()) != config {
+		t.Errorf("config is %q, and %q", config, guest.Config())
 	}
 }
 
 func TestStartRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
-		handler csa.Handler
-		code    csa.Code
+		handler guest.Handler
+		code    guest.Code
 		log     string
 	}{
-		"with a code":    {&script{start: func([]byte) error { return fmt.Errorf("no key: %w", csa.NotFound) }}, csa.NotFound, "start: no key: csa: NOT_FOUND"},
-		"without a code": {&script{start: func([]byte) error { return errors.New("greeting is missing") }}, csa.Invalid, "start: greeting is missing"},
-		"small window":   {&script{start: func([]byte) error { csa.SetWindow(csa.MinWindow - 1); return nil }}, csa.Invalid, "SetWindow(4095): a window has 4096 to 1048576 bytes"},
-		"big window":     {&script{start: func([]byte) error { csa.SetWindow(csa.MaxWindow + 1); return nil }}, csa.Invalid, "SetWindow(1048577): a window has 4096 to 1048576 bytes"},
-		"no handler":     {nil, csa.NotFound, "no handler is registered: call csa.Register from an init function"},
-		"good":           {echo{}, csa.OK, ""},
+		"with a code":    {&script{start: func([]byte) error { return fmt.Errorf("no key: %w", guest.NotFound) }}, guest.NotFound, "start: no key: csa: NOT_FOUND"},
+		"without a code": {&script{start: func([]byte) error { return errors.New("greeting is missing") }}, guest.Invalid, "start: greeting is missing"},
+		"small window":   {&script{start: func([]byte) error { guest.SetWindow(guest.MinWindow - 1); return nil }}, guest.Invalid, "SetWindow(4095): a window has 4096 to 1048576 bytes"},
+		"big window":     {&script{start: func([]byte) error { guest.SetWindow(guest.MaxWindow + 1); return nil }}, guest.Invalid, "SetWindow(1048577): a window has 4096 to 1048576 bytes"},
+		"no handler":     {nil, guest.NotFound, "no handler is registered: call guest.Register from an init function"},
+		"good":           {echo{}, guest.OK, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, log := csatest.Refused(t, test.handler, csatest.Options{})
+			code, log := guesttest.Refused(t, test.handler, guesttest.Options{})
 			if code != test.code {
 				t.Errorf("code is %v, want %v", code, test.code)
 			}
 			if test.log == "" && len(log) == 0 {
 				return
 			}
-			if len(log) != 1 || log[0] != (csatest.Line{Level: csa.LogError, Text: test.log}) {
+			if len(log) != 1 || log[0] != (guesttest.Line{Level: guest.LogError, Text: test.log}) {
 				t.Errorf("logged %v, want %q", log, test.log)
 			}
 		})
@@ -154,22 +154,22 @@ func TestStartRefuses(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for _, err := range []error{csa.Refused, fmt.Errorf("banned: %w", csa.Denied), errors.New("plain")} {
+	for _, err := range []error{guest.Refused, fmt.Errorf("banned: %w", guest.Denied), errors.New("plain")} {
 		var reason error
 		closed := 0
-		h := csatest.New(t, &script{
-			open:   func(*csa.Conn) error { return err },
-			closed: func(_ *csa.Conn, r error) { reason = r; closed++ },
-		}, csatest.Options{})
+		h := guesttest.New(t, &script{
+			open:   func(*guest.Conn) error { return err },
+			closed: func(_ *guest.Conn, r error) { reason = r; closed++ },
+		}, guesttest.Options{})
 		p := h.Connect()
 		p.Send("lost")
-		want := csa.Invalid
+		want := guest.Invalid
 		errors.As(err, &want)
 		p.ExpectClosed(want)
 		if closed != 1 || reason != error(want) {
 			t.Errorf("%v: closed %d times, with %v", err, closed, reason)
 		}
-		if logged := len(h.Log()) == 1; logged != (want == csa.Invalid) {
+		if logged := len(h.Log()) == 1; logged != (want == guest.Invalid) {
 			t.Errorf("%v: the log is %v", err, h.Log())
 		}
 	}
@@ -181,18 +181,18 @@ func TestDataErrors(t *testing.T) {
 		err  error
 		want error
 	}{
-		"a code":           {0, csa.Denied, csa.Denied},
-		"no code":          {0, errors.New("bad"), csa.Invalid},
-		"too many":         {6, nil, csa.Invalid},
-		"negative":         {-1, nil, csa.Invalid},
-		"too many, again":  {6, csa.Again, csa.Invalid},
-		"wrapped code":     {0, fmt.Errorf("x: %w", csa.Unsupported), csa.Unsupported},
-		"a code of no ABI": {0, csa.Code(-99), csa.Invalid},
+		"a code":           {0, guest.Denied, guest.Denied},
+		"no code":          {0, errors.New("bad"), guest.Invalid},
+		"too many":         {6, nil, guest.Invalid},
+		"negative":         {-1, nil, guest.Invalid},
+		"too many, again":  {6, guest.Again, guest.Invalid},
+		"wrapped code":     {0, fmt.Errorf("x: %w", guest.Unsupported), guest.Unsupported},
+		"a code of no ABI": {0, guest.Code(-99), guest.Invalid},
 	} {
-		h := csatest.New(t, &script{data: func(c *csa.Conn, p []byte) (int, error) {
+		h := guesttest.New(t, &script{data: func(c *guest.Conn, p []byte) (int, error) {
 			_, _ = c.WriteString("dropped")
 			return test.used, test.err
-		}}, csatest.Options{})
+		}}, guesttest.Options{})
 		p := h.Connect()
 		p.Send("hello")
 		if reason, closed := p.Closed(); !closed || reason != test.want {
@@ -203,13 +203,13 @@ func TestDataErrors(t *testing.T) {
 }
 
 func TestWrappedAgainIsNoError(t *testing.T) {
-	h := csatest.New(t, &script{data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{data: func(c *guest.Conn, p []byte) (int, error) {
 		n, err := c.Send(p)
 		if err != nil {
 			err = fmt.Errorf("sending: %w", err)
 		}
 		return n, err
-	}}, csatest.Options{Inbox: 3})
+	}}, guesttest.Options{Inbox: 3})
 	p := h.Connect()
 	p.Send("abcdefgh")
 	p.Expect("abcdefgh")
@@ -220,11 +220,11 @@ func TestWrappedAgainIsNoError(t *testing.T) {
 func TestUnconsumedComesAgain(t *testing.T) {
 	var offers []string
 	var kept []byte
-	h := csatest.New(t, &script{data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{data: func(c *guest.Conn, p []byte) (int, error) {
 		offers = append(offers, string(p))
 		kept = p
 		return strings.LastIndexByte(string(p), '\n') + 1, nil
-	}}, csatest.Options{})
+	}}, guesttest.Options{})
 	p := h.Connect()
 	p.Send("he")
 	if kept[0] == 'h' {
@@ -244,14 +244,14 @@ func TestUnconsumedComesAgain(t *testing.T) {
 func TestLastBytesAreOfferedWhileConsumed(t *testing.T) {
 	var offers []string
 	ended := false
-	h := csatest.New(t, &script{
-		open: func(c *csa.Conn) error { return c.Want(100) },
-		data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{
+		open: func(c *guest.Conn) error { return c.Want(100) },
+		data: func(c *guest.Conn, p []byte) (int, error) {
 			offers = append(offers, string(p))
 			return min(len(p), 2), nil
 		},
-		eof: func(c *csa.Conn) { ended = true; _ = c.Close() },
-	}, csatest.Options{})
+		eof: func(c *guest.Conn) { ended = true; _ = c.Close() },
+	}, guesttest.Options{})
 	p := h.Connect()
 	p.Send("abcde")
 	if len(offers) != 0 {
@@ -265,25 +265,25 @@ func TestLastBytesAreOfferedWhileConsumed(t *testing.T) {
 
 func TestMessagesAsBigAsTheWindow(t *testing.T) {
 	var got int
-	h := csatest.New(t, &script{
-		start: func([]byte) error { csa.SetWindow(csa.MinWindow); return nil },
-		open: func(c *csa.Conn) error {
-			if c.Want(0) != csa.Invalid || c.Want(csa.MinWindow+1) != csa.Invalid {
+	h := guesttest.New(t, &script{
+		start: func([]byte) error { guest.SetWindow(guest.MinWindow); return nil },
+		open: func(c *guest.Conn) error {
+			if c.Want(0) != guest.Invalid || c.Want(guest.MinWindow+1) != guest.Invalid {
 				t.Error("Want takes anything")
 			}
-			return c.Want(csa.MinWindow)
+			return c.Want(guest.MinWindow)
 		},
-		data: func(c *csa.Conn, p []byte) (int, error) { got += len(p); return len(p), nil },
-	}, csatest.Options{})
+		data: func(c *guest.Conn, p []byte) (int, error) { got += len(p); return len(p), nil },
+	}, guesttest.Options{})
 	p := h.Connect()
-	for i := range 3*csa.MinWindow + 5 {
+	for i := range 3*guest.MinWindow + 5 {
 		p.Send("x")
-		if got != (i+1)/csa.MinWindow*csa.MinWindow {
+		if got != (i+1)/guest.MinWindow*guest.MinWindow {
 			t.Fatalf("%d bytes were handed over after %d", got, i+1)
 		}
 	}
 	p.CloseWrite()
-	if got != 3*csa.MinWindow+5 {
+	if got != 3*guest.MinWindow+5 {
 		t.Errorf("%d bytes in all", got)
 	}
 }
@@ -291,20 +291,20 @@ func TestMessagesAsBigAsTheWindow(t *testing.T) {
 func TestPause(t *testing.T) {
 	var got []string
 	ended := false
-	h := csatest.New(t, &script{
-		data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{
+		data: func(c *guest.Conn, p []byte) (int, error) {
 			got = append(got, string(p))
 			if len(got) == 1 {
 				if err := c.Pause(); err != nil {
 					t.Error(err)
 				}
-				return 1, c.SetTimer(7, csa.Second)
+				return 1, c.SetTimer(7, guest.Second)
 			}
 			return len(p), nil
 		},
-		eof:   func(c *csa.Conn) { ended = true },
-		timer: func(c *csa.Conn, token int32) { _ = c.Resume() },
-	}, csatest.Options{})
+		eof:   func(c *guest.Conn) { ended = true },
+		timer: func(c *guest.Conn, token int32) { _ = c.Resume() },
+	}, guesttest.Options{})
 	p := h.Connect()
 	p.Send("abc")
 	p.Send("def")
@@ -312,7 +312,7 @@ func TestPause(t *testing.T) {
 	if len(got) != 1 || ended {
 		t.Fatalf("paused, and yet %q came, ended %v", got, ended)
 	}
-	h.Advance(csa.Second)
+	h.Advance(guest.Second)
 	if !slices.Equal(got, []string{"abc", "bcdef"}) || !ended {
 		t.Errorf("got %q, ended %v", got, ended)
 	}
@@ -320,13 +320,13 @@ func TestPause(t *testing.T) {
 
 func TestWriteQueues(t *testing.T) {
 	const limit = 100
-	var conn *csa.Conn
+	var conn *guest.Conn
 	writable, data := 0, 0
-	h := csatest.New(t, &script{
-		open:     func(c *csa.Conn) error { conn = c; c.SetWriteLimit(limit); return nil },
-		writable: func(*csa.Conn) { writable++ },
-		data:     func(_ *csa.Conn, p []byte) (int, error) { data++; return len(p), nil },
-	}, csatest.Options{Inbox: 10})
+	h := guesttest.New(t, &script{
+		open:     func(c *guest.Conn) error { conn = c; c.SetWriteLimit(limit); return nil },
+		writable: func(*guest.Conn) { writable++ },
+		data:     func(_ *guest.Conn, p []byte) (int, error) { data++; return len(p), nil },
+	}, guesttest.Options{Inbox: 10})
 	p := h.Connect()
 	write := func(n int) (int, error) {
 		t.Helper()
@@ -335,10 +335,10 @@ func TestWriteQueues(t *testing.T) {
 	if n, err := write(10 + limit); n != 10+limit || err != nil || conn.Queued() != limit {
 		t.Fatal(n, err, conn.Queued())
 	}
-	if n, err := write(1); n != 0 || !errors.Is(err, csa.Quota) || !strings.Contains(err.Error(), "SetWriteLimit") {
+	if n, err := write(1); n != 0 || !errors.Is(err, guest.Quota) || !strings.Contains(err.Error(), "SetWriteLimit") {
 		t.Errorf("beyond the limit: %d, %v", n, err)
 	}
-	if n, err := conn.Send([]byte("x")); n != 0 || err != csa.Again {
+	if n, err := conn.Send([]byte("x")); n != 0 || err != guest.Again {
 		t.Errorf("Send went past the queue: %d, %v", n, err)
 	}
 	p.Send("not yet")
@@ -357,18 +357,18 @@ func TestWriteQueues(t *testing.T) {
 		t.Errorf("%d queued, %d times writable, %d times data", conn.Queued(), writable, data)
 	}
 	// One piece longer than inbox and limit together is cut, and says so.
-	if n, err := write(10 + limit + 5); n != 10+limit || !errors.Is(err, csa.Quota) {
+	if n, err := write(10 + limit + 5); n != 10+limit || !errors.Is(err, guest.Quota) {
 		t.Errorf("too long: %d, %v", n, err)
 	}
 	conn.SetWriteLimit(-1)
-	if n, err := write(csa.DefaultWriteLimit - limit); err != nil {
+	if n, err := write(guest.DefaultWriteLimit - limit); err != nil {
 		t.Errorf("the default limit: %d, %v", n, err)
 	}
 }
 
 func TestWriteKeepsTheOrder(t *testing.T) {
-	var conn *csa.Conn
-	h := csatest.New(t, &script{open: func(c *csa.Conn) error { conn = c; return nil }}, csatest.Options{Inbox: 7})
+	var conn *guest.Conn
+	h := guesttest.New(t, &script{open: func(c *guest.Conn) error { conn = c; return nil }}, guesttest.Options{Inbox: 7})
 	p := h.Connect()
 	var want, got strings.Builder
 	for i := range 2000 {
@@ -392,8 +392,8 @@ func TestWriteKeepsTheOrder(t *testing.T) {
 
 func TestCloseDuringEvents(t *testing.T) {
 	events := 0
-	h := csatest.New(t, &script{
-		data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{
+		data: func(c *guest.Conn, p []byte) (int, error) {
 			events++
 			_ = c.SetTimer(1, 0)
 			if _, err := c.WriteString("bye"); err != nil {
@@ -402,22 +402,22 @@ func TestCloseDuringEvents(t *testing.T) {
 			if err := errors.Join(c.Close(), c.Close()); err != nil {
 				t.Error(err)
 			}
-			if _, err := c.Write(p); err != csa.Closed {
+			if _, err := c.Write(p); err != guest.Closed {
 				t.Errorf("Write after Close: %v", err)
 			}
-			if _, err := c.Send(p); err != csa.Closed {
+			if _, err := c.Send(p); err != guest.Closed {
 				t.Errorf("Send after Close: %v", err)
 			}
 			return 0, nil
 		},
-		eof:   func(*csa.Conn) { t.Error("EOF after Close") },
-		timer: func(*csa.Conn, int32) { t.Error("Timer after Close") },
-	}, csatest.Options{Inbox: 1})
+		eof:   func(*guest.Conn) { t.Error("EOF after Close") },
+		timer: func(*guest.Conn, int32) { t.Error("Timer after Close") },
+	}, guesttest.Options{Inbox: 1})
 	p := h.Connect()
 	p.Send("x")
 	p.Send("more")
 	p.CloseWrite()
-	h.Advance(csa.Second)
+	h.Advance(guest.Second)
 	p.Expect("bye")
 	p.ExpectClosed(nil)
 	if events != 1 {
@@ -426,10 +426,10 @@ func TestCloseDuringEvents(t *testing.T) {
 }
 
 func TestAbort(t *testing.T) {
-	h := csatest.New(t, &script{data: func(c *csa.Conn, p []byte) (int, error) {
+	h := guesttest.New(t, &script{data: func(c *guest.Conn, p []byte) (int, error) {
 		_, _ = c.WriteString("this is dropped")
 		return len(p), c.Abort()
-	}}, csatest.Options{Inbox: 3})
+	}}, guesttest.Options{Inbox: 3})
 	p := h.Connect()
 	p.Send("x")
 	p.Expect("")
@@ -438,20 +438,20 @@ func TestAbort(t *testing.T) {
 
 func TestCloseWrite(t *testing.T) {
 	var heard string
-	h := csatest.New(t, &script{
-		open: func(c *csa.Conn) error {
+	h := guesttest.New(t, &script{
+		open: func(c *guest.Conn) error {
 			_, _ = c.WriteString("hello")
 			if err := errors.Join(c.CloseWrite(), c.CloseWrite()); err != nil {
 				t.Error(err)
 			}
-			if _, err := c.Send(nil); err != csa.Closed {
+			if _, err := c.Send(nil); err != guest.Closed {
 				t.Errorf("Send after CloseWrite: %v", err)
 			}
 			return nil
 		},
-		data: func(c *csa.Conn, p []byte) (int, error) { heard += string(p); return len(p), nil },
-		eof:  func(*csa.Conn) {},
-	}, csatest.Options{Inbox: 2})
+		data: func(c *guest.Conn, p []byte) (int, error) { heard += string(p); return len(p), nil },
+		eof:  func(*guest.Conn) {},
+	}, guesttest.Options{Inbox: 2})
 	p := h.Connect()
 	if p.Finished() {
 		t.Error("finished before the queue was sent")
@@ -469,16 +469,16 @@ func TestCloseWrite(t *testing.T) {
 }
 
 func TestStaleConn(t *testing.T) {
-	var conns []*csa.Conn
-	h := csatest.New(t, &script{open: func(c *csa.Conn) error { conns = append(conns, c); return nil }}, csatest.Options{})
-	h.Connect().Drop(csa.Timeout)
+	var conns []*guest.Conn
+	h := guesttest.New(t, &script{open: func(c *guest.Conn) error { conns = append(conns, c); return nil }}, guesttest.Options{})
+	h.Connect().Drop(guest.Timeout)
 	other := h.Connect()
 	stale := conns[0]
 	_, sent := stale.Send([]byte("x"))
 	_, written := stale.WriteString("x")
 	for i, err := range []error{sent, written, stale.Close(), stale.Abort(), stale.CloseWrite(), stale.Pause(), stale.Resume(),
 		stale.Want(1), stale.SetTimer(1, 0), stale.StopTimer(1)} {
-		if !errors.Is(err, csa.BadHandle) {
+		if !errors.Is(err, guest.BadHandle) {
 			t.Errorf("call %d answers %v", i, err)
 		}
 	}
@@ -493,16 +493,16 @@ func TestStaleConn(t *testing.T) {
 
 func TestClosedTellsWhy(t *testing.T) {
 	var reasons []error
-	h := csatest.New(t, &script{closed: func(c *csa.Conn, r error) {
+	h := guesttest.New(t, &script{closed: func(c *guest.Conn, r error) {
 		if c.Value != "mine" {
 			t.Errorf("Value is %v", c.Value)
 		}
 		reasons = append(reasons, r)
-	}, open: func(c *csa.Conn) error { c.Value = "mine"; return nil }}, csatest.Options{})
+	}, open: func(c *guest.Conn) error { c.Value = "mine"; return nil }}, guesttest.Options{})
 	h.Connect().Break()
-	h.Connect().Drop(csa.Timeout)
+	h.Connect().Drop(guest.Timeout)
 	h.Connect().CloseWrite()
-	if !slices.Equal(reasons, []error{csa.Reset, csa.Timeout, nil}) {
+	if !slices.Equal(reasons, []error{guest.Reset, guest.Timeout, nil}) {
 		t.Errorf("the reasons are %v", reasons)
 	}
 }
@@ -511,98 +511,98 @@ func TestTimers(t *testing.T) {
 	type fired struct {
 		own   bool
 		token int32
-		at    csa.Duration
+		at    guest.Duration
 	}
 	var got []fired
-	var conn *csa.Conn
-	var zero csa.Duration
-	h := csatest.New(t, &script{
+	var conn *guest.Conn
+	var zero guest.Duration
+	h := guesttest.New(t, &script{
 		start: func([]byte) error {
-			zero = csa.Monotonic()
-			return csa.SetTimer(-5, 3*csa.Second)
+			zero = guest.Monotonic()
+			return guest.SetTimer(-5, 3*guest.Second)
 		},
-		open: func(c *csa.Conn) error { conn = c; return nil },
-		timer: func(c *csa.Conn, token int32) {
-			got = append(got, fired{c == nil, token, csa.Monotonic() - zero})
+		open: func(c *guest.Conn) error { conn = c; return nil },
+		timer: func(c *guest.Conn, token int32) {
+			got = append(got, fired{c == nil, token, guest.Monotonic() - zero})
 		},
-	}, csatest.Options{})
+	}, guesttest.Options{})
 	p := h.Connect()
 	for _, err := range []error{
-		conn.SetTimer(1, csa.Second), conn.SetTimer(2, 2*csa.Second), conn.SetTimer(1, 4*csa.Second), // 1 moves
-		conn.SetTimer(3, csa.Second), conn.StopTimer(3), conn.StopTimer(99),
+		conn.SetTimer(1, guest.Second), conn.SetTimer(2, 2*guest.Second), conn.SetTimer(1, 4*guest.Second), // 1 moves
+		conn.SetTimer(3, guest.Second), conn.StopTimer(3), conn.StopTimer(99),
 		conn.SetTimer(4, 1), // rounded up to a millisecond
-		csa.SetTimer(6, csa.Second), csa.StopTimer(6),
+		guest.SetTimer(6, guest.Second), guest.StopTimer(6),
 	} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	if conn.SetTimer(9, -1) != csa.Invalid || conn.SetTimer(9, csa.MaxDuration+1) != csa.Invalid {
+	if conn.SetTimer(9, -1) != guest.Invalid || conn.SetTimer(9, guest.MaxDuration+1) != guest.Invalid {
 		t.Error("a timer was set for no time at all")
 	}
-	h.Advance(10 * csa.Second)
-	want := []fired{{false, 4, csa.Millisecond}, {false, 2, 2 * csa.Second}, {true, -5, 3 * csa.Second}, {false, 1, 4 * csa.Second}}
+	h.Advance(10 * guest.Second)
+	want := []fired{{false, 4, guest.Millisecond}, {false, 2, 2 * guest.Second}, {true, -5, 3 * guest.Second}, {false, 1, 4 * guest.Second}}
 	if !slices.Equal(got, want) {
 		t.Errorf("fired %v, want %v", got, want)
 	}
-	for i := range int32(csa.MaxTimers) {
-		if err := conn.SetTimer(i, csa.Second); err != nil {
+	for i := range int32(guest.MaxTimers) {
+		if err := conn.SetTimer(i, guest.Second); err != nil {
 			t.Errorf("timer %d: %v", i, err)
 		}
 	}
-	if err := conn.SetTimer(100, 0); err != csa.Quota {
+	if err := conn.SetTimer(100, 0); err != guest.Quota {
 		t.Errorf("a timer more: %v", err)
 	}
-	if err := conn.SetTimer(0, csa.Minute); err != nil {
+	if err := conn.SetTimer(0, guest.Minute); err != nil {
 		t.Errorf("moving one of them: %v", err)
 	}
 	got = nil
 	p.Break()
-	h.Advance(csa.Hour)
+	h.Advance(guest.Hour)
 	if len(got) != 0 {
 		t.Errorf("timers of a closed connection fired: %v", got)
 	}
 }
 
 func TestInstanceFunctions(t *testing.T) {
-	var conn *csa.Conn
+	var conn *guest.Conn
 	stopped := false
-	h := csatest.New(t, &script{open: func(c *csa.Conn) error { conn = c; return nil }, stop: func() { stopped = true }},
-		csatest.Options{Listener: "front", Tenant: "acme"})
+	h := guesttest.New(t, &script{open: func(c *guest.Conn) error { conn = c; return nil }, stop: func() { stopped = true }},
+		guesttest.Options{Listener: "front", Tenant: "acme"})
 	h.Connect()
 	if !strings.HasPrefix(conn.Peer(), "192.0.2.1:") || conn.Local() != "192.0.2.2:7000" || conn.Listener() != "front" ||
 		conn.Tenant() != "acme" || conn.Transport() != "tcp" {
 		t.Errorf("info: %q %q %q %q %q", conn.Peer(), conn.Local(), conn.Listener(), conn.Tenant(), conn.Transport())
 	}
-	before, wall := csa.Monotonic(), csa.Now()
-	h.Advance(csa.Minute)
-	if csa.Monotonic()-before != csa.Minute || csa.Now()-wall != int64(csa.Minute) {
+	before, wall := guest.Monotonic(), guest.Now()
+	h.Advance(guest.Minute)
+	if guest.Monotonic()-before != guest.Minute || guest.Now()-wall != int64(guest.Minute) {
 		t.Error("the clocks stand still")
 	}
 	var a, b [16]byte
-	if csa.Random(a[:]) != nil || csa.Random(b[:]) != nil || a == b {
+	if guest.Random(a[:]) != nil || guest.Random(b[:]) != nil || a == b {
 		t.Error("random bytes are not random")
 	}
-	csa.Log(csa.LogWarn, strings.Repeat("l", csa.MaxLogLine+1))
-	csa.Log(csa.Level(9), "nowhere")
-	if l := h.Log(); len(l) != 1 || l[0].Level != csa.LogWarn || len(l[0].Text) != csa.MaxLogLine {
+	guest.Log(guest.LogWarn, strings.Repeat("l", guest.MaxLogLine+1))
+	guest.Log(guest.Level(9), "nowhere")
+	if l := h.Log(); len(l) != 1 || l[0].Level != guest.LogWarn || len(l[0].Text) != guest.MaxLogLine {
 		t.Errorf("logged %v", l)
 	}
-	for name, want := range map[string]error{"hits_2": nil, "": csa.Invalid, "Hits": csa.Invalid, "a-b": csa.Invalid,
-		strings.Repeat("m", csa.MaxMetricName): nil, strings.Repeat("m", csa.MaxMetricName+1): csa.Invalid} {
-		if err := csa.Count(name, 2); err != want {
+	for name, want := range map[string]error{"hits_2": nil, "": guest.Invalid, "Hits": guest.Invalid, "a-b": guest.Invalid,
+		strings.Repeat("m", guest.MaxMetricName): nil, strings.Repeat("m", guest.MaxMetricName+1): guest.Invalid} {
+		if err := guest.Count(name, 2); err != want {
 			t.Errorf("counting %q: %v", name, err)
 		}
 	}
-	_ = csa.Count("hits_2", -5)
+	_ = guest.Count("hits_2", -5)
 	if n := h.Counted("hits_2"); n != -3 {
 		t.Errorf("counted %d", n)
 	}
 	var err error
 	for i := range 200 {
-		err = csa.Count(fmt.Sprint("n", i), 1)
+		err = guest.Count(fmt.Sprint("n", i), 1)
 	}
-	if err != csa.Quota {
+	if err != guest.Quota {
 		t.Errorf("the two-hundredth name: %v", err)
 	}
 	h.Stop()
@@ -613,8 +613,8 @@ func TestInstanceFunctions(t *testing.T) {
 
 func TestLongInfo(t *testing.T) {
 	name := strings.Repeat("long", 100)
-	var conn *csa.Conn
-	h := csatest.New(t, &script{open: func(c *csa.Conn) error { conn = c; return nil }}, csatest.Options{Listener: name})
+	var conn *guest.Conn
+	h := guesttest.New(t, &script{open: func(c *guest.Conn) error { conn = c; return nil }}, guesttest.Options{Listener: name})
 	h.Connect()
 	if conn.Listener() != name {
 		t.Errorf("the listener is called %q", conn.Listener())
@@ -623,11 +623,11 @@ func TestLongInfo(t *testing.T) {
 
 // Without a host nothing works, and nothing breaks.
 func TestNoHost(t *testing.T) {
-	if csa.Count("x", 1) != csa.Unsupported || csa.Random(make([]byte, 1)) != csa.Unsupported || csa.Config() != nil ||
-		csa.SetTimer(1, 1) != csa.Unsupported || csa.Now() >= 0 {
+	if guest.Count("x", 1) != guest.Unsupported || guest.Random(make([]byte, 1)) != guest.Unsupported || guest.Config() != nil ||
+		guest.SetTimer(1, 1) != guest.Unsupported || guest.Now() >= 0 {
 		t.Error("something answers without a host")
 	}
-	csa.Log(csa.LogInfo, "nowhere")
+	guest.Log(guest.LogInfo, "nowhere")
 }
 
 func TestRegister(t *testing.T) {
@@ -636,20 +636,20 @@ func TestRegister(t *testing.T) {
 		f()
 		return ""
 	}
-	if got := panics(func() { csa.Register(nil) }); got != "csa: Register needs a handler" {
+	if got := panics(func() { guest.Register(nil) }); got != "guest: Register needs a handler" {
 		t.Errorf("panicked with %q", got)
 	}
-	csatest.New(t, echo{}, csatest.Options{})
-	if got := panics(func() { csa.Register(echo{}) }); !strings.Contains(got, "twice") {
+	guesttest.New(t, echo{}, guesttest.Options{})
+	if got := panics(func() { guest.Register(echo{}) }); !strings.Contains(got, "twice") {
 		t.Errorf("panicked with %q", got)
 	}
 }
 
 func TestCodes(t *testing.T) {
-	if csa.Reset.Error() != "csa: RESET" || csa.BadHandle.String() != "BAD_HANDLE" || csa.Code(-99).String() != "UNKNOWN" || csa.Code(3).String() != "UNKNOWN" {
+	if guest.Reset.Error() != "csa: RESET" || guest.BadHandle.String() != "BAD_HANDLE" || guest.Code(-99).String() != "UNKNOWN" || guest.Code(3).String() != "UNKNOWN" {
 		t.Error("codes have wrong names")
 	}
-	if !errors.Is(fmt.Errorf("x: %w", csa.Again), csa.Again) || errors.Is(csa.Again, csa.Closed) {
+	if !errors.Is(fmt.Errorf("x: %w", guest.Again), guest.Again) || errors.Is(guest.Again, guest.Closed) {
 		t.Error("codes do not match with errors.Is")
 	}
 }
@@ -666,15 +666,15 @@ func (r *reseeded) Reseed() { r.times++ }
 func TestReseed(t *testing.T) {
 	draw := func(copied bool) (first, second uint64) {
 		h := &reseeded{}
-		host := csatest.New(t, h, csatest.Options{})
-		first = csa.Rand().Uint64()
+		host := guesttest.New(t, h, guesttest.Options{})
+		first = guest.Rand().Uint64()
 		if copied {
 			host.Reseed()
 		}
 		if h.times > 0 != copied {
 			t.Errorf("it was told %d times", h.times)
 		}
-		return first, csa.Rand().Uint64()
+		return first, guest.Rand().Uint64()
 	}
 	a, b := draw(false)
 	c, d := draw(true)

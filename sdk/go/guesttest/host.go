@@ -1,4 +1,4 @@
-package csatest
+package guesttest
 
 import (
 	"math/rand/v2"
@@ -24,14 +24,14 @@ type Options struct {
 	// Certificate says that the listener has one, so that MakeSSL can take the role
 	// TLSServer. Without it that is Denied, as it is on the host.
 	Certificate bool
-	// MayDial says what Connect answers for an address that is one: csa.OK, csa.Denied or
-	// csa.Quota. Nil: everything may be dialled.
-	MayDial func(address string) csa.Code
+	// MayDial says what Connect answers for an address that is one: guest.OK, guest.Denied or
+	// guest.Quota. Nil: everything may be dialled.
+	MayDial func(address string) guest.Code
 }
 
 // Line is one line in the log.
 type Line struct {
-	Level csa.Level
+	Level guest.Level
 	Text  string
 }
 
@@ -57,27 +57,27 @@ type Host struct {
 
 // New starts an instance with this handler, in place of the one that is
 // registered, until the test ends. The test fails when it does not start.
-func New(t testing.TB, h csa.Handler, o Options) *Host {
+func New(t testing.TB, h guest.Handler, o Options) *Host {
 	t.Helper()
 	host, code := start(t, h, o)
-	if code != csa.OK {
-		t.Fatalf("csatest: the handler refuses to start: %v; its log: %v", code, host.logs)
+	if code != guest.OK {
+		t.Fatalf("guesttest: the handler refuses to start: %v; its log: %v", code, host.logs)
 	}
 	return host
 }
 
 // Refused starts an instance that is expected to refuse, and returns its code
-// and what it has logged. The code is csa.OK if it starts after all.
-func Refused(t testing.TB, h csa.Handler, o Options) (csa.Code, []Line) {
+// and what it has logged. The code is guest.OK if it starts after all.
+func Refused(t testing.TB, h guest.Handler, o Options) (guest.Code, []Line) {
 	t.Helper()
 	host, code := start(t, h, o)
 	return code, host.logs
 }
 
-func start(t testing.TB, h csa.Handler, o Options) (*Host, csa.Code) {
+func start(t testing.TB, h guest.Handler, o Options) (*Host, guest.Code) {
 	t.Helper()
 	if seam.Swap == nil {
-		t.Fatal("csatest: a handler cannot be tested inside a sandbox; run the tests without GOOS=wasip1")
+		t.Fatal("guesttest: a handler cannot be tested inside a sandbox; run the tests without GOOS=wasip1")
 	}
 	if o.Config == "" {
 		o.Config = "{}"
@@ -101,12 +101,12 @@ func start(t testing.TB, h csa.Handler, o Options) (*Host, csa.Code) {
 	var code int32
 	host.call(func() { code = seam.Start() })
 	if code < 0 {
-		return host, csa.Code(code)
+		return host, guest.Code(code)
 	}
 	host.started = true
 	host.window = seam.Window()
 	host.settle()
-	return host, csa.OK
+	return host, guest.OK
 }
 
 // Connect has a new peer connect.
@@ -139,7 +139,7 @@ func (h *Host) newPeer() *Peer {
 
 // Advance moves the clock on by d, and has every timer that becomes due fire at
 // its time.
-func (h *Host) Advance(d csa.Duration) {
+func (h *Host) Advance(d guest.Duration) {
 	h.t.Helper()
 	end := h.now + int64(d)
 	for {
@@ -191,7 +191,7 @@ func (h *Host) Connections() int {
 func (h *Host) call(f func()) {
 	h.t.Helper()
 	if h.inside {
-		h.t.Fatal("csatest: called from inside a callback; the host calls one at a time")
+		h.t.Fatal("guesttest: called from inside a callback; the host calls one at a time")
 	}
 	h.inside = true
 	defer func() { h.inside = false }()
@@ -207,7 +207,7 @@ func (h *Host) settle() {
 	h.t.Helper()
 	for busy, round := true, 0; busy; round++ {
 		if round == restless {
-			h.t.Fatal("csatest: the handler never comes to rest: it asks for more in every callback, with Resume, Want or a timer of 0")
+			h.t.Fatal("guesttest: the handler never comes to rest: it asks for more in every callback, with Resume, Want or a timer of 0")
 		}
 		busy = false
 		for _, p := range slices.Clone(h.peers) {

@@ -1,4 +1,4 @@
-package csatest
+package guesttest
 
 import (
 	"net"
@@ -8,7 +8,7 @@ import (
 	"bulkhead/sdk/go"
 )
 
-// Dial is one call of csa.Connect, which waits for the test to say how it ends.
+// Dial is one call of guest.Connect, which waits for the test to say how it ends.
 type Dial struct {
 	// Address is what the handler has asked for.
 	Address string
@@ -40,8 +40,8 @@ func (d *Dial) Accept() *Peer {
 }
 
 // Refuse has the dial fail: the handler hears Closed with this code, and no Open. (A dial over
-// UDP comes up, and what says that nobody is there comes after: Peer.Drop with csa.Refused.)
-func (d *Dial) Refuse(code csa.Code) {
+// UDP comes up, and what says that nobody is there comes after: Peer.Drop with guest.Refused.)
+func (d *Dial) Refuse(code guest.Code) {
 	p := d.peer
 	p.h.t.Helper()
 	d.expectPending()
@@ -52,7 +52,7 @@ func (d *Dial) Refuse(code csa.Code) {
 func (d *Dial) expectPending() {
 	d.peer.h.t.Helper()
 	if !d.Pending() {
-		d.peer.h.t.Fatalf("csatest: the dial of %s is over already", d.Address)
+		d.peer.h.t.Fatalf("guesttest: the dial of %s is over already", d.Address)
 	}
 }
 
@@ -62,9 +62,9 @@ func (f functions) Connect(address []byte) int32 {
 	text := string(address)
 	switch {
 	case !validAddress(text):
-		return int32(csa.Invalid)
+		return int32(guest.Invalid)
 	case !h.started:
-		return int32(csa.Denied)
+		return int32(guest.Denied)
 	}
 	if h.options.MayDial != nil {
 		if code := h.options.MayDial(text); code < 0 {
@@ -81,7 +81,7 @@ func (f functions) Connect(address []byte) int32 {
 
 // validAddress is about the form alone; a host looks closer.
 func validAddress(s string) bool {
-	if len(s) > csa.MaxAddress {
+	if len(s) > guest.MaxAddress {
 		return false
 	}
 	for _, c := range []byte(s) {

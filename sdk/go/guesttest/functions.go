@@ -1,4 +1,4 @@
-package csatest
+package guesttest
 
 import (
 	"slices"
@@ -17,14 +17,14 @@ func (f functions) stale(conn int32) bool {
 
 func (f functions) Send(conn int32, b []byte) int32 {
 	if f.stale(conn) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	p := f.h.find(conn)
 	if p.finished || p.dying {
-		return int32(csa.Closed)
+		return int32(guest.Closed)
 	}
 	if p.udp && len(b) > 65507 {
-		return int32(csa.Invalid)
+		return int32(guest.Invalid)
 	}
 	n := max(0, min(len(b), f.h.options.Inbox-len(p.inbox)))
 	switch {
@@ -39,7 +39,7 @@ func (f functions) Send(conn int32, b []byte) int32 {
 	if n < len(b) {
 		p.blocked = true
 		if n == 0 {
-			return int32(csa.Again)
+			return int32(guest.Again)
 		}
 	}
 	return int32(n)
@@ -47,7 +47,7 @@ func (f functions) Send(conn int32, b []byte) int32 {
 
 func (f functions) Control(conn, what int32) int32 {
 	if f.stale(conn) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	p := f.h.find(conn)
 	if p.pending && what >= seam.ProducerFinished && what <= seam.FinishSending {
@@ -68,14 +68,14 @@ func (f functions) Control(conn, what int32) int32 {
 		// No csa_writable comes any more, so nothing may wait for it.
 		p.finished, p.blocked, p.offer = true, false, true
 	default:
-		return int32(csa.Invalid)
+		return int32(guest.Invalid)
 	}
 	return 0
 }
 
 func (f functions) Receive(conn, on int32) int32 {
 	if f.stale(conn) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	p := f.h.find(conn)
 	switch on {
@@ -84,17 +84,17 @@ func (f functions) Receive(conn, on int32) int32 {
 	case 1:
 		p.paused, p.offer, p.refuse = false, true, false
 	default:
-		return int32(csa.Invalid)
+		return int32(guest.Invalid)
 	}
 	return 0
 }
 
 func (f functions) Want(conn, n int32) int32 {
 	if f.stale(conn) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	if n < 1 || int(n) > len(f.h.window) {
-		return int32(csa.Invalid)
+		return int32(guest.Invalid)
 	}
 	p := f.h.find(conn)
 	p.want = int(n)
@@ -106,7 +106,7 @@ func (f functions) Want(conn, n int32) int32 {
 
 func (f functions) Info(conn, key int32, b []byte) int32 {
 	if f.stale(conn) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	var value string
 	p := f.h.find(conn)
@@ -127,7 +127,7 @@ func (f functions) Info(conn, key int32, b []byte) int32 {
 		}
 	default:
 		if key < seam.InfoServerName || key > seam.InfoClientFingerprint {
-			return int32(csa.Invalid)
+			return int32(guest.Invalid)
 		}
 		if p.tls {
 			value = p.facts.value(key)
@@ -145,10 +145,10 @@ func (f functions) Config(b []byte) int32 {
 func (f functions) Timer(conn, token, ms int32) int32 {
 	h := f.h
 	if conn != -1 && f.stale(conn) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	if conn != -1 && h.find(conn).pending {
-		return int32(csa.Again)
+		return int32(guest.Again)
 	}
 	h.timers = slices.DeleteFunc(h.timers, func(t timer) bool { return t.handle == conn && t.token == token })
 	if ms < 0 {
@@ -160,8 +160,8 @@ func (f functions) Timer(conn, token, ms int32) int32 {
 			n++
 		}
 	}
-	if n >= csa.MaxTimers {
-		return int32(csa.Quota)
+	if n >= guest.MaxTimers {
+		return int32(guest.Quota)
 	}
 	h.timers = append(h.timers, timer{conn, token, h.now + int64(ms)*1e6})
 	return 0
@@ -174,7 +174,7 @@ func (f functions) Clock(which int32) int64 {
 	case seam.ClockMonotonic:
 		return f.h.now
 	}
-	return int64(csa.Invalid)
+	return int64(guest.Invalid)
 }
 
 // Random is the same in every run, so that tests are.
@@ -184,24 +184,24 @@ func (f functions) Random(b []byte) int32 {
 }
 
 func (f functions) Log(level int32, b []byte) int32 {
-	if level < int32(csa.LogDebug) || level > int32(csa.LogError) {
-		return int32(csa.Invalid)
+	if level < int32(guest.LogDebug) || level > int32(guest.LogError) {
+		return int32(guest.Invalid)
 	}
-	f.h.logs = append(f.h.logs, Line{csa.Level(level), string(b[:min(len(b), csa.MaxLogLine)])})
+	f.h.logs = append(f.h.logs, Line{guest.Level(level), string(b[:min(len(b), guest.MaxLogLine)])})
 	return 0
 }
 
 func (f functions) Count(name []byte, n int64) int32 {
-	if len(name) == 0 || len(name) > csa.MaxMetricName {
-		return int32(csa.Invalid)
+	if len(name) == 0 || len(name) > guest.MaxMetricName {
+		return int32(guest.Invalid)
 	}
 	for _, c := range name {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
-			return int32(csa.Invalid)
+			return int32(guest.Invalid)
 		}
 	}
-	if _, ok := f.h.counts[string(name)]; !ok && len(f.h.counts) >= csa.MaxMetrics {
-		return int32(csa.Quota)
+	if _, ok := f.h.counts[string(name)]; !ok && len(f.h.counts) >= guest.MaxMetrics {
+		return int32(guest.Quota)
 	}
 	f.h.counts[string(name)] += n
 	return 0

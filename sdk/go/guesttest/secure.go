@@ -1,4 +1,4 @@
-package csatest
+package guesttest
 
 import (
 	"errors"
@@ -30,7 +30,7 @@ func (h *Host) ConnectTLS(facts TLS) *Peer {
 
 // Securing reports whether a handshake that the handler has begun with MakeSSL waits
 // for Handshake, and what the handler has said.
-func (p *Peer) Securing() (role csa.Role, serverName string, ok bool) {
+func (p *Peer) Securing() (role guest.Role, serverName string, ok bool) {
 	return p.role, p.serverName, p.securing
 }
 
@@ -43,7 +43,7 @@ func (p *Peer) Handshake(err error) {
 	p.expectSecuring()
 	status := int32(0)
 	if err != nil {
-		code := csa.TLS
+		code := guest.TLS
 		errors.As(err, &code)
 		status = int32(code)
 	} else {
@@ -65,7 +65,7 @@ func (p *Peer) HandshakeTLS(facts TLS) {
 func (p *Peer) expectSecuring() {
 	p.h.t.Helper()
 	if !p.securing {
-		p.h.t.Fatal("csatest: no handshake to end: the handler has not called MakeSSL, or the connection is closed")
+		p.h.t.Fatal("guesttest: no handshake to end: the handler has not called MakeSSL, or the connection is closed")
 	}
 }
 
@@ -102,22 +102,22 @@ func (f *TLS) value(key int32) string {
 
 func (f functions) Makessl(conn, role int32, name []byte) int32 {
 	if f.stale(conn) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	p := f.h.find(conn)
-	server := csa.Role(role) == csa.TLSServer
+	server := guest.Role(role) == guest.TLSServer
 	switch {
-	case !server && csa.Role(role) != csa.TLSClient, server != (len(name) == 0), p.tls, p.securing, p.udp:
-		return int32(csa.Invalid)
+	case !server && guest.Role(role) != guest.TLSClient, server != (len(name) == 0), p.tls, p.securing, p.udp:
+		return int32(guest.Invalid)
 	case p.pending:
-		return int32(csa.Again)
+		return int32(guest.Again)
 	case p.finished, p.dying, p.told:
-		return int32(csa.Closed)
+		return int32(guest.Closed)
 	case server && !f.h.options.Certificate:
-		return int32(csa.Denied)
+		return int32(guest.Denied)
 	}
 	p.securing, p.fresh = true, true
-	p.role, p.serverName = csa.Role(role), string(name)
+	p.role, p.serverName = guest.Role(role), string(name)
 	return 0
 }
 

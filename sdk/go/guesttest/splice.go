@@ -1,20 +1,20 @@
-package csatest
+package guesttest
 
 import "bulkhead/sdk/go"
 
 // Splice joins two peers: see relay.
 func (f functions) Splice(a, b int32) int32 {
 	if f.stale(a) || f.stale(b) {
-		return int32(csa.BadHandle)
+		return int32(guest.BadHandle)
 	}
 	p, q := f.h.find(a), f.h.find(b)
 	switch {
 	case p == q || p.udp || q.udp:
-		return int32(csa.Invalid)
+		return int32(guest.Invalid)
 	case p.pending || q.pending || p.securing || q.securing:
-		return int32(csa.Again)
+		return int32(guest.Again)
 	case p.finished || q.finished || p.dying || q.dying:
-		return int32(csa.Closed)
+		return int32(guest.Closed)
 	}
 	p.joined, q.joined = q, p
 	p.stopTimers()
@@ -33,7 +33,7 @@ func (p *Peer) relay() bool {
 		p.leave()
 		if p.reason != 0 && !q.dying {
 			q.inbox = nil
-			q.kill(int32(csa.Reset)) // half of a stream must not look like all of it
+			q.kill(int32(guest.Reset)) // half of a stream must not look like all of it
 		}
 	case len(p.in) > 0 && !q.dead:
 		q.inbox = append(q.inbox, p.in...)
