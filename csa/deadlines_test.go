@@ -274,14 +274,15 @@ func TestMinRateStandsStill(t *testing.T) {
 			b.pass(30 * time.Second)
 		}
 		b.alive(c, name)
-		hold.end(c, s, peer)
-		b.pass(35 * time.Second)
-		b.alive(c, name+", a while after")
-		b.pass(10 * time.Second)
 		left := 2
 		if name == "no window" || name == "bandwidth" {
 			left = 3 // with the y
 		}
+		hold.end(c, s, peer)
+		b.until("all it has sent is there", func() bool { return c.rest.len() == left })
+		b.pass(35 * time.Second)
+		b.alive(c, name+", a while after")
+		b.pass(10 * time.Second)
 		b.ended(s, leftUnconsumed(left, 0))
 	}
 }
