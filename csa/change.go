@@ -37,16 +37,8 @@ func (c *CSA) SetSettings(s *Settings) {
 	if c.buffered.since != 0 && c.lookEvery() > 0 {
 		c.wakeBy(c.loop.Now() + c.lookEvery())
 	}
-	switch {
-	case !c.is(blocked) || s.inbox() <= before.inbox() || c.securing():
-	case c.datagram != nil:
-		c.datagram.roomAgain()
-	default:
-		c.loop.Post(func() { // which tells the handler, if there is room now
-			if !c.is(dying | dead) {
-				c.SendReady()
-			}
-		})
+	if c.is(blocked) && !c.is(securing) && s.inbox() > before.inbox() {
+		c.transport.moreRoom(c)
 	}
 }
 

@@ -119,9 +119,7 @@ type CSA struct {
 	buffered   buffered  // what the socket holds (kernel.go)
 	held       *dataCall // a Data that is not over, whose loop was passed on
 	throttle   *throttle
-	relay      *relay        // of a connection that is spliced
-	secure     *secure       // of a connection with TLS
-	datagram   *datagramPeer // of a connection over UDP
+	transport  transport
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
@@ -148,6 +146,8 @@ const (
 	writeShut                     // the peer has been told so
 	finishing                     // producerFinished: flush, linger, close
 	broken                        // to be reset, not closed: the other end of its relay has failed
+	securing                      // TLS is on its way: nothing is read or sent for the handler
+	spliced                       // it is an end of a relay: nothing is read for the handler
 	listed                        // on the loop's list of what to settle
 	begun                         // a byte has been sent, one way or the other
 	heldBefore                    // the socket held bytes when the system was last asked
@@ -164,7 +164,7 @@ func (c *CSA) clear(f flag)   { c.flags &^= f }
 // is closed, and nobody is told. peer may be the zero value. NewCSA does not
 // return when the handler passes the loop on.
 func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
-	c := &CSA{number: numbers.Add(1), fd: int32(fd), loop: l, wiring: w, peer: peer, born: l.Now(), lastActive: l.Now()}
+	c := &CSA{number: numbers.Add(1), fd: int32(fd), loop: l, wiring: w, transport: stream{}, peer: peer, born: l.Now(), lastActive: l.Now()}
 	if err := l.sel.Add(&c.d, fd, c); err != nil {
 		closeSocket(fd)
 		return nil, err
@@ -217,10 +217,8 @@ func (c *CSA) Addresses() (peer, local netip.AddrPort) {
 	switch {
 	case c.local != nil && c.local.IsValid():
 		local = *c.local
-	case c.datagram != nil:
-		local = c.datagram.local()
-	case !c.is(dead):
-		local = localAddrPort(int(c.fd))
+	default:
+		local = c.transport.local(c)
 	}
 	return c.peer, local
 }
@@ -241,22 +239,15 @@ func (c *CSA) Local() string {
 		return ""
 	case c.local != nil && c.local.IsValid():
 		return c.local.String()
-	case c.datagram != nil:
-		return c.datagram.local().String()
 	}
-	return localAddress(int(c.fd))
+	if at := c.transport.local(c); at.IsValid() {
+		return at.String()
+	}
+	return socketPath(int(c.fd))
 }
 
 // Transport is "tcp", "unix" or "udp".
-func (c *CSA) Transport() string {
-	switch {
-	case c.datagram != nil:
-		return "udp"
-	case c.peer.IsValid():
-		return "tcp"
-	}
-	return "unix"
-}
+func (c *CSA) Transport() string { return c.transport.network(c) }
 
 // Traffic is how many bytes have been received from the peer and taken by the
 // socket for it.
@@ -273,14 +264,9 @@ func (c *CSA) ProducerFinished() {
 	}
 	c.set(finishing | sendFinished)
 	c.clear(paused | full | offering)
-	if c.datagram != nil {
-		c.datagram.dropWaiting()
-	}
+	c.transport.takeNoMore(c)
 	c.rest.release(c.loop, c.wiring.Budget)
 	c.stopTimers()
-	if c.datagram != nil {
-		c.datagram.forget()
-	}
 	if linger := c.wiring.Settings.Linger; linger > 0 {
 		c.loop.sel.SetTimer(&c.timer, c, c.loop.Now()+int64(linger))
 	}
@@ -320,28 +306,14 @@ func (c *CSA) kill(r Reason) {
 	}
 	c.set(dying | sendFinished)
 	c.reason = r
-	if c.datagram != nil {
-		c.datagram.forget()
-	}
+	c.transport.takeNoMore(c)
 	c.loop.later(c)
 }
 
 // settle does what the handlers of the event that now ends have left to do.
 func (c *CSA) settle() {
 	c.clear(listed)
-	if c.secure != nil {
-		c.secure.begin()
-	}
-	if c.relay != nil {
-		c.relay.start()
-	}
-	switch {
-	case c.is(dying | dead):
-	case c.datagram != nil:
-		c.datagram.settle()
-	default:
-		c.flush()
-	}
+	c.transport.settle(c)
 	if c.is(dying) && !c.is(dead) {
 		c.bury()
 	}
@@ -355,25 +327,9 @@ func (c *CSA) bury() {
 	c.stopTimers()
 	c.stopThrottle()
 	l.sel.Remove(&c.d)
-	if c.relay != nil {
-		c.relay.ended(c, c.reason)
-	}
-	switch {
-	case c.datagram != nil:
-		c.datagram.shutOwn()
-	case c.unsent() || c.is(broken):
-		resetSocket(int(c.fd))
-	default:
-		closeSocket(int(c.fd))
-	}
+	c.transport.close(c)
 	c.inbox.release(l, c.wiring.Budget)
-	if c.datagram != nil {
-		c.datagram.dropWaiting()
-	}
 	c.rest.release(l, c.wiring.Budget)
-	if c.secure != nil {
-		c.secure.release()
-	}
 	l.unlink(c)
 	l.calling = call{c: c, what: inClosed}
 	c.wiring.Handler.Closed(c, c.reason)
@@ -382,9 +338,7 @@ func (c *CSA) bury() {
 }
 
 // unsent reports whether bytes wait for the socket.
-func (c *CSA) unsent() bool {
-	return c.inbox.len() > 0 || c.secure != nil && c.secure.sealed.len() > 0 || c.relay != nil && c.relay.holds(c)
-}
+func (c *CSA) unsent() bool { return c.inbox.len() > 0 || c.transport.holds() }
 
 // tellOthers is the end of the connection for those who are not its handler.
 func (c *CSA) tellOthers() {

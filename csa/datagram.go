@@ -426,9 +426,10 @@ func (s *DatagramSocket) admit(k *peerKey, from, to netip.AddrPort) (p *datagram
 func (s *DatagramSocket) newPeer(k *peerKey, addr netip.AddrPort, w Wiring) *datagramPeer {
 	p := &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
 	c := &p.c
-	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.datagram = -1, s.loop, w, addr, s.loop.Now(), p
+	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.transport = -1, s.loop, w, addr, s.loop.Now(), p
 	c.number = numbers.Add(1)
 	c.born = c.lastActive
+	c.set(begun) // a peer is there with its first datagram, or was dialled
 	s.peers[*k] = p
 	s.loop.link(c)
 	c.startTime()

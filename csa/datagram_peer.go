@@ -7,9 +7,10 @@ import (
 	"bulkhead/abi"
 )
 
-// datagramPeer is a CSA whose socket is not its own, unless it was dialled. In its inbox and its rest each
-// datagram stands behind its length.
+// datagramPeer is a CSA whose socket is not its own, unless it was dialled, and the transport of
+// that. In its inbox and its rest each datagram stands behind its length.
 type datagramPeer struct {
+	stream  // nothing of which moves bytes here
 	c       CSA
 	socket  *DatagramSocket
 	key     peerKey
@@ -27,8 +28,13 @@ type datagramPeer struct {
 	older, younger *datagramPeer
 }
 
+func (p *datagramPeer) network(*CSA) string { return "udp" }
+
+// idle is how peers end.
+func (p *datagramPeer) idle() Cause { return PeerSilent }
+
 // local is the address of this end.
-func (p *datagramPeer) local() netip.AddrPort {
+func (p *datagramPeer) local(*CSA) netip.AddrPort {
 	if p.sourced {
 		return netip.AddrPortFrom(withZone(netip.AddrFrom16(p.key.local).Unmap(), p.key.zone), p.socket.local.Port())
 	}
@@ -126,17 +132,21 @@ func (p *datagramPeer) dropFrame(f *fifo, n int) {
 	f.discard(p.c.loop, p.c.wiring.Budget, frameHeader+n)
 }
 
-// forget has the next datagram from the peer begin another connection.
-func (p *datagramPeer) forget() {
+// takeNoMore has the next datagram from the peer begin another connection, and forgets those that
+// wait.
+func (p *datagramPeer) takeNoMore(c *CSA) {
 	s := p.socket
+	s.waiting -= c.rest.len()
+	p.waiting = 0
+	c.rest.release(c.loop, c.wiring.Budget)
 	s.young.remove(p)
 	if s.peers[p.key] == p {
 		delete(s.peers, p.key)
 	}
 }
 
-// shutOwn closes the socket of a peer that was dialled, when its connection is over.
-func (p *datagramPeer) shutOwn() {
+// close closes the socket of a peer that was dialled.
+func (p *datagramPeer) close(*CSA) {
 	if p.socket.dialled == p {
 		p.socket.shut()
 	}
@@ -223,28 +233,28 @@ func (p *datagramPeer) keep(payload []byte) bool {
 	return true
 }
 
-// dropWaiting forgets what waits, before the rest is released.
-func (p *datagramPeer) dropWaiting() {
-	p.socket.waiting -= p.c.rest.len()
-	p.waiting = 0
-}
-
 // deliver hands p, which is the start of the window, to the handler.
 func (p *datagramPeer) deliver(b []byte) {
 	c := &p.c
 	c.loop.calling = call{c: c, what: inData}
 	used := c.wiring.Handler.Data(c, b)
 	c.loop.calling = call{}
-	p.consumed(b, used)
+	p.judge(b, used)
 }
 
-// consumed looks at what the handler says of a datagram. What it has not consumed
-// is gone.
-func (p *datagramPeer) consumed(b []byte, used int) {
+func (p *datagramPeer) consumed(_ *CSA, _ *dataCall, b []byte, used int) {
+	p.judge(b, used)
+	p.offerLater()
+}
+
+// judge looks at what the handler says of a datagram. What it has not consumed is gone.
+func (p *datagramPeer) judge(b []byte, used int) {
 	if used < 0 || used > len(b) {
 		p.c.kill(BadResult.Reason())
 	}
 }
+
+func (p *datagramPeer) resume(*CSA) { p.offerLater() }
 
 // offerLater has what waits offered to the handler in a later turn.
 func (p *datagramPeer) offerLater() {
@@ -306,6 +316,8 @@ func (p *datagramPeer) roomAgain() {
 	}
 }
 
+func (p *datagramPeer) moreRoom(*CSA) { p.roomAgain() }
+
 // sentAll goes on when the inbox is empty.
 func (p *datagramPeer) sentAll() {
 	c := &p.c
@@ -327,8 +339,8 @@ func (p *datagramPeer) longest() int {
 }
 
 // send is CSA.Send: one datagram, whole or not at all.
-func (p *datagramPeer) send(b []byte) (taken int, code abi.Code) {
-	c, s := &p.c, p.socket
+func (p *datagramPeer) send(c *CSA, b []byte) (taken int, code abi.Code) {
+	s := p.socket
 	if c.is(sendFinished | dying | dead) {
 		return 0, abi.Closed
 	}
@@ -373,10 +385,9 @@ func (p *datagramPeer) block() abi.Code {
 	return abi.Again
 }
 
-// settle is the end of an event for the peer.
-func (p *datagramPeer) settle() {
-	c := &p.c
-	if c.is(finishing) && c.inbox.len() == 0 && !c.is(dying) {
+// settle ends one that finishes when its inbox is empty.
+func (p *datagramPeer) settle(c *CSA) {
+	if c.is(finishing) && c.inbox.len() == 0 && !c.is(dying|dead) {
 		c.kill(Orderly)
 	}
 }

@@ -947,8 +947,8 @@ func TestTheEndOfADialledPeer(t *testing.T) {
 		b.until(what, func() bool { return g.open == 0 })
 		b.on(func() {
 			want := map[string]Cause{"idle": PeerSilent, "abort": HandlerEnded, "close": Finished}[what]
-			if h.reason.Cause != want || !c.datagram.socket.closed {
-				t.Errorf("%s: it ended with %v, closed: %v", what, h.reason, c.datagram.socket.closed)
+			if h.reason.Cause != want || !peerOf(c).socket.closed {
+				t.Errorf("%s: it ended with %v, closed: %v", what, h.reason, peerOf(c).socket.closed)
 			}
 		})
 	}
@@ -981,7 +981,7 @@ func TestPassingOverUDP(t *testing.T) {
 				b.until("all is heard", func() bool { return len(p.heard) == 7 })
 				b.on(func() {
 					p.first.set(blocked)
-					p.first.datagram.socket.dueLater(p.first.datagram)
+					peerOf(p.first).socket.dueLater(peerOf(p.first))
 				})
 			}
 			<-p.entered
@@ -1123,3 +1123,6 @@ func BenchmarkDatagrams(b *testing.B) {
 		}
 	}
 }
+
+// peerOf is what c is of a peer over UDP.
+func peerOf(c *CSA) *datagramPeer { return c.transport.(*datagramPeer) }

@@ -23,7 +23,7 @@ const patience = time.Minute
 // startTime begins to watch a connection that is new.
 func (c *CSA) startTime() {
 	s := c.wiring.Settings
-	if s.FirstByteTimeout <= 0 || c.datagram != nil { // that is there with its first datagram
+	if s.FirstByteTimeout <= 0 {
 		c.set(begun)
 	}
 	if s.IdleTimeout > 0 {
@@ -64,15 +64,7 @@ func (c *CSA) owes() bool {
 	if !c.is(begun) {
 		return true
 	}
-	return c.wiring.Settings.MinRate > 0 && (c.rest.len() > 0 || c.isSecure() && c.secure.records.partial())
-}
-
-// peersTurn reports whether what the peer sends would be read.
-func (c *CSA) peersTurn() bool {
-	if c.relay != nil {
-		return c.relay.reads(c)
-	}
-	return c.mayRead()
+	return c.wiring.Settings.MinRate > 0 && (c.rest.len() > 0 || c.transport.midway())
 }
 
 // timeIn has the clock of the inward direction run or stand still. owed is the time at
@@ -82,7 +74,7 @@ func (c *CSA) timeIn() {
 	switch now := c.loop.Now(); {
 	case !c.owes() || c.is(finishing|dying|dead):
 		c.owed = 0
-	case !c.peersTurn():
+	case !c.transport.reads(c):
 		if c.owed > 0 {
 			c.owed = min(-1, now-c.owed)
 		}
@@ -110,7 +102,7 @@ func (c *CSA) begin() {
 // earn books n bytes that have come.
 func (c *CSA) earn(n int, now int64) {
 	switch {
-	case c.owed == 0 && c.is(begun) || c.securing():
+	case c.owed == 0 && c.is(begun) || c.is(securing):
 	case !c.is(begun):
 		c.begin()
 	case c.owed > 0:
@@ -149,8 +141,8 @@ const (
 
 // timeOut has the clock of the outward direction run or stand still.
 func (c *CSA) timeOut() {
-	if c.relay != nil {
-		c.relay.other(c).timeIn() // it may not be its turn any more, or be it again
+	if other := c.transport.other(); other != nil {
+		other.timeIn() // it may not be its turn any more, or be it again
 	}
 	b, s := c.behind, c.wiring.Settings
 	switch unsent := c.unsent(); {
@@ -261,14 +253,10 @@ func (c *CSA) keepDeadlines() {
 		by(c.born+int64(s.Lifetime), Lifetime)
 	}
 	if s.IdleTimeout > 0 {
-		if c.relay != nil && now >= c.lastMoved()+int64(s.IdleTimeout) {
-			c.relay.other(c).lookAtPeer() // whose turn to be looked at has not come
+		if other := c.transport.other(); other != nil && now >= c.lastMoved()+int64(s.IdleTimeout) {
+			other.lookAtPeer() // whose turn to be looked at has not come
 		}
-		idle := IdleTimeout
-		if c.datagram != nil {
-			idle = PeerSilent // how its peers end
-		}
-		by(c.lastMoved()+int64(s.IdleTimeout), idle)
+		by(c.lastMoved()+int64(s.IdleTimeout), c.transport.idle())
 	}
 	if c.owed > 0 {
 		late := SlowSender

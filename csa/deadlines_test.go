@@ -603,7 +603,7 @@ func TestSpliceSlowReader(t *testing.T) {
 			j.until("its clock runs", func() bool { return j.cb.behind != nil && j.cb.behind.state == runs })
 			j.settled(j.cb)
 			j.on(func() {
-				if !j.cb.unsent() || bulk && j.cb.inbox.len() == 0 && !j.cb.relay.holds(j.cb) {
+				if !j.cb.unsent() || bulk && j.cb.inbox.len() == 0 && !j.cb.transport.holds() {
 					t.Error("nothing waits")
 				}
 			})

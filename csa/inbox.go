@@ -18,17 +18,17 @@ const direct = 4 << 10
 // Over UDP p is one datagram, which is taken whole or not at all, and an empty p is an
 // empty datagram. abi.Invalid says that it is longer than one can be: 65,507 bytes over
 // IPv4, 65,527 over IPv6. What is taken may be lost all the same.
-func (c *CSA) Send(p []byte) (taken int, code abi.Code) {
-	if c.datagram != nil {
-		return c.datagram.send(p)
-	}
+func (c *CSA) Send(p []byte) (taken int, code abi.Code) { return c.transport.send(c, p) }
+
+// sendBytes is Send on a stream.
+func (c *CSA) sendBytes(p []byte) (taken int, code abi.Code) {
 	if c.is(sendFinished | dying | dead) {
 		return 0, abi.Closed
 	}
 	if len(p) == 0 {
 		return 0, abi.OK
 	}
-	if c.securing() {
+	if c.is(securing) {
 		c.set(blocked)
 		return 0, abi.Again
 	}
@@ -91,10 +91,7 @@ func (c *CSA) write(p []byte) int {
 		c.slowDown(slowOut, wait)
 		return 0
 	}
-	if c.isSecure() {
-		return c.writeSecure(p)
-	}
-	return c.writeRaw(p)
+	return c.transport.write(c, p)
 }
 
 // writeRaw writes to the socket once, and books it; it answers as write does.
@@ -123,7 +120,7 @@ func (c *CSA) bookSent(n int, now int64) {
 	if c.buffered.since == 0 {
 		c.hold(n, now)
 	}
-	if c.relay != nil {
+	if c.is(spliced) {
 		c.begin()
 	}
 	if wait := c.wiring.Budget.Sent(n, now); wait > 0 {
@@ -131,14 +128,14 @@ func (c *CSA) bookSent(n int, now int64) {
 	}
 }
 
-// writeInbox sends what the inbox holds, and what a relay has behind it, as far as
+// writeInbox sends what the inbox holds, and what the transport has behind it, as far as
 // that goes, and reports whether all of it is gone.
 func (c *CSA) writeInbox() bool {
 	for c.inbox.len() > 0 && c.mayWrite() {
 		n := c.write(c.inbox.bytes())
 		c.inbox.discard(c.loop, c.wiring.Budget, n)
 	}
-	return c.inbox.len() == 0 && (c.relay == nil || c.relay.writePipe(c)) && (c.secure == nil || c.flushSealed())
+	return c.inbox.len() == 0 && c.transport.drain(c)
 }
 
 // flush sends the inbox at the end of an event, and does what waits for it to
@@ -146,16 +143,10 @@ func (c *CSA) writeInbox() bool {
 func (c *CSA) flush() {
 	empty := c.writeInbox()
 	if empty && c.is(sendFinished) && !c.is(dying) {
-		empty = c.sayGoodbye()
+		empty = c.transport.sayEnd(c)
 	}
 	switch {
 	case c.is(dying):
-	case c.securing():
-		if empty {
-			c.secure.begin()
-		} else {
-			c.awaitRoom()
-		}
 	case !empty:
 		if c.is(finishing) && c.wiring.Settings.Linger <= 0 {
 			c.kill(Linger.Because("the peer did not take its last bytes at once"))
@@ -197,13 +188,8 @@ func (c *CSA) shutWrite() {
 // sent, and the handler hears of it when half of the inbox is free again.
 func (c *CSA) SendReady() {
 	c.enter()
-	if !c.is(dying | dead) {
-		c.flush()
-	}
-	if c.relay != nil {
-		c.relay.sendable(c)
-	}
-	if c.is(blocked) && !c.is(dying|dead|sendFinished) && !c.securing() {
+	c.transport.sendReady(c)
+	if c.is(blocked) && !c.is(dying|dead|sendFinished|securing) {
 		if c.inbox.len() <= c.wiring.Settings.inbox()/2 {
 			c.clear(blocked)
 			c.loop.calling = call{c: c, what: inWritable}
@@ -225,21 +211,11 @@ func (c *CSA) awaitRoom() {
 	}
 }
 
-// offerAgain takes reading up again where a full inbox had stopped it.
+// offerAgain takes reading up again where a full inbox had stopped it, or a handler without a window.
 func (c *CSA) offerAgain() {
 	if c.is(finishing | dying | dead | paused) {
 		return
 	}
 	c.clear(full)
-	if c.datagram != nil {
-		c.datagram.offerLater()
-		return
-	}
-	c.timeIn()
-	if c.rest.len() > 0 && c.rest.len() >= int(c.want) || c.is(ended) && !c.is(endTold) {
-		c.set(offering)
-		c.d.ReadAgain()
-	} else {
-		c.resumeReading()
-	}
+	c.transport.resume(c)
 }

@@ -54,7 +54,7 @@ type buffered struct {
 // hold notes that the socket has begun to hold bytes, with the n that it has just taken.
 func (c *CSA) hold(n int, now int64) {
 	every := c.lookEvery()
-	if every == 0 || c.datagram != nil {
+	if every == 0 {
 		return
 	}
 	h := &c.buffered

@@ -104,7 +104,7 @@ func TestTLSAnswersThatNobodyReads(t *testing.T) {
 		_, err = peer.Write(append(repeat(10, func() []byte { return g.NewKeys() }), g.Record(recordtest.Application, []byte("x"))...))
 		b.clock.Advance(time.Second) // more at once would be too many
 		if n%50 == 0 {
-			b.on(func() { most = max(most, c.secure.sealed.len()) })
+			b.on(func() { most = max(most, c.transport.tls().sealed.len()) })
 		}
 	}
 	b.ended(s, TLSFlood.Because("the peer asks for new keys again and again, and does not read the answers"))

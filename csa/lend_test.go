@@ -49,8 +49,8 @@ func TestTLSBuffersAreTheLoops(t *testing.T) {
 		}
 		held := func(e end) (n int) {
 			b.on(func() {
-				raw, _, hand := tlsBuffers(e.c.secure.tls)
-				n = raw.Cap() + hand.Cap() + cap(e.c.secure.in) + cap(e.c.secure.early)
+				raw, _, hand := tlsBuffers(e.c.transport.tls().conn)
+				n = raw.Cap() + hand.Cap() + cap(e.c.transport.tls().in) + cap(e.c.transport.tls().early)
 			})
 			return n
 		}
@@ -76,7 +76,7 @@ func TestTLSBuffersAreTheLoops(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.until("part of a record is there", func() bool {
-			raw, _, _ := tlsBuffers(ends[0].c.secure.tls)
+			raw, _, _ := tlsBuffers(ends[0].c.transport.tls().conn)
 			return raw.Len() > 0
 		})
 		echo(ends[1], 3000)

@@ -14,39 +14,35 @@ func (c *CSA) Receive(on bool) {
 		c.timeIn()
 		return
 	}
-	c.clear(paused | full)
-	if c.datagram != nil {
-		c.datagram.offerLater()
-		return
-	}
-	c.timeIn()
-	if c.rest.len() > 0 {
-		c.set(offering)
-	}
-	if c.is(offering|ended) && !c.is(endTold) {
-		c.d.ReadAgain()
-	} else {
-		c.resumeReading()
-	}
+	c.clear(paused)
+	c.offerAgain()
 }
 
 // Want has no Data come before n bytes are there or the peer has finished.
 // It holds until it is changed; zero or less, and one, mean any byte. A
 // handler must not want more than its window holds. Over UDP it means nothing.
 func (c *CSA) Want(n int) {
-	if c.datagram != nil {
-		return
-	}
 	c.want = int32(max(0, n))
 	if c.rest.len() > 0 && c.rest.len() >= int(c.want) && !c.is(paused|finishing|dying|dead) {
+		c.transport.resume(c)
+	}
+}
+
+// resumeStream has what is unconsumed offered in a later turn, if it is what the handler wants,
+// or the end told; else it goes on reading.
+func (c *CSA) resumeStream() {
+	c.timeIn()
+	if c.rest.len() > 0 && c.rest.len() >= int(c.want) || c.is(ended) && !c.is(endTold) {
 		c.set(offering)
 		c.d.ReadAgain()
+	} else {
+		c.resumeReading()
 	}
 }
 
 // mayRead reports whether there is a use for more bytes.
 func (c *CSA) mayRead() bool {
-	if c.is(paused|full|slowIn|ended|finishing|dying|dead) || c.held != nil || c.relay != nil || c.securing() {
+	if c.is(paused|full|slowIn|ended|finishing|securing|spliced|dying|dead) || c.held != nil {
 		return false
 	}
 	// A handler that could not send and so did not consume is not given more.
@@ -59,15 +55,8 @@ func (c *CSA) resumeReading() {
 	}
 }
 
-// readMore asks for ReadReady: at once where TLS may hold bytes that have left the socket,
-// which the selector knows nothing of.
-func (c *CSA) readMore() {
-	if c.isSecure() && c.secure.more {
-		c.d.ReadAgain()
-	} else {
-		c.d.NewReader()
-	}
-}
+// readMore asks for ReadReady.
+func (c *CSA) readMore() { c.transport.readMore(c) }
 
 // What one connection may be read in a turn of the loop, so that a fast peer
 // cannot keep the others out. It is more than one window because going on with
@@ -78,25 +67,12 @@ const (
 	bytesPerTurn   = 256 << 10
 )
 
-// ReadReady is the selector's notice: it moves bytes from the socket to the
-// handler's window, and each window is an event of its own.
-func (c *CSA) ReadReady() {
-	if c.secure != nil {
-		c.secure.turn = secureTurn{}
-	}
-	if c.relay != nil || c.securing() {
-		c.enter()
-		switch {
-		case c.is(dying | dead):
-		case c.relay != nil:
-			c.relay.readable(c)
-		case c.secure.stage == shaking:
-			c.secure.feed()
-		}
-		c.timeIn()
-		c.loop.end()
-		return
-	}
+// ReadReady is the selector's notice that the socket can be read, or was to be read again.
+func (c *CSA) ReadReady() { c.transport.readReady(c) }
+
+// readWindows moves bytes from the socket to the handler's window. Each window is an event of
+// its own.
+func (c *CSA) readWindows() {
 	start := c.received
 	for range windowsPerTurn {
 		c.enter()
@@ -157,7 +133,7 @@ func (c *CSA) readToWindow() (more bool) {
 	}
 	if n > 0 || (offer && old > 0 && !c.is(ended)) {
 		c.deliver(dataCall{old: old, whole: old+n == len(window)}, window[:old+n])
-		if c.relay != nil || c.securing() {
+		if c.is(securing | spliced) {
 			return false // it begins at the end of the event
 		}
 	} else if old == len(window) {
@@ -175,7 +151,7 @@ func (c *CSA) readToWindow() (more bool) {
 // something to the connection after which it is to get nothing now. Whatever undoes that
 // offers the rest again.
 func (c *CSA) notForData() bool {
-	return c.is(paused|finishing|dying|dead) || c.relay != nil || c.securing()
+	return c.is(paused | finishing | securing | spliced | dying | dead)
 }
 
 // worthReading is how much of the room for new bytes to use. Handlers that
@@ -265,10 +241,10 @@ func (c *CSA) readToRest() {
 
 // receive reads once, if the bandwidth allows. It returns 0 when nothing came;
 // then the connection may have ended or be dying.
-func (c *CSA) receive(p []byte) int {
-	if c.secure != nil {
-		return c.receiveSecure(p)
-	}
+func (c *CSA) receive(p []byte) int { return c.transport.receive(c, p) }
+
+// receiveRaw is receive from the socket itself.
+func (c *CSA) receiveRaw(p []byte) int {
 	now := c.loop.Now()
 	if wait := c.wiring.Budget.Received(0, now); wait > 0 {
 		c.slowDown(slowIn, wait)
@@ -325,7 +301,7 @@ func (c *CSA) tellEnd() {
 		n := copy(window, c.rest.bytes())
 		d := dataCall{old: n, whole: n == len(window), atEnd: true, before: c.rest.len()}
 		c.deliver(d, window[:n])
-		if !c.is(dying|finishing) && c.relay == nil {
+		if !c.is(dying | finishing | spliced) {
 			c.restWasOffered(&d)
 		}
 		return

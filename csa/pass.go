@@ -88,29 +88,29 @@ func (c *CSA) Consumed(p []byte, used int) {
 	}
 	c.held = nil
 	c.enter()
-	switch {
-	case c.is(dead):
-	case c.datagram != nil:
-		c.datagram.consumed(p, used)
-		c.datagram.offerLater()
-	default:
-		c.keep(d, p, used)
-		switch {
-		case c.relay != nil || c.securing():
-			c.loop.later(c) // it can start now
-		case c.is(dying | finishing):
-		case d.atEnd:
-			c.restWasOffered(d)
-		case c.is(ended):
-			c.tellEnd()
-		case c.is(offering):
-			c.d.ReadAgain()
-		default:
-			c.resumeReading()
-		}
-		c.timeIn()
+	if !c.is(dead) {
+		c.transport.consumed(c, d, p, used)
 	}
 	c.loop.end()
+}
+
+// streamConsumed is Consumed on a stream.
+func (c *CSA) streamConsumed(d *dataCall, p []byte, used int) {
+	c.keep(d, p, used)
+	switch {
+	case c.is(securing | spliced):
+		c.loop.later(c) // it can start now
+	case c.is(dying | finishing):
+	case d.atEnd:
+		c.restWasOffered(d)
+	case c.is(ended):
+		c.tellEnd()
+	case c.is(offering):
+		c.d.ReadAgain()
+	default:
+		c.resumeReading()
+	}
+	c.timeIn()
 }
 
 // Offer says that the handler has a window again, after it had none. The rest

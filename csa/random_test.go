@@ -191,8 +191,8 @@ func (c *CSA) wrongClocks() string {
 	if c.is(dying | dead | finishing) {
 		return ""
 	}
-	if running := c.owed > 0; running != (c.owes() && c.peersTurn()) {
-		return fmt.Sprintf("inwards: running %t, owes %t, its turn %t, flags %b", running, c.owes(), c.peersTurn(), c.flags)
+	if running := c.owed > 0; running != (c.owes() && c.transport.reads(c)) {
+		return fmt.Sprintf("inwards: running %t, owes %t, its turn %t, flags %b", running, c.owes(), c.transport.reads(c), c.flags)
 	}
 	if c.owed > 0 && !c.timer.Set() {
 		return "inwards: it runs and no timer is set"

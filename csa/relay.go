@@ -5,13 +5,19 @@ import "bulkhead/abi"
 // relay joins two connections of one loop: what comes from one goes to the other.
 // Neither has a handler any more.
 type relay struct {
-	ends [2]*CSA
-	ways [2]way // ways[k] leads from ends[k] to the other
+	ends [2]relayEnd
 	on   bool
 }
 
-// way is one direction.
-type way struct {
+// relayEnd is one of them, and its transport, above the one that it had before.
+type relayEnd struct {
+	transport
+	relay *relay
+	c     *CSA
+	to    *relayEnd // the other
+
+	// Of the way from here to the other.
+
 	pipe *pipe // holds bytes on their way, or is nil
 	// bulk says that the last read filled the buffer: from here on bytes go
 	// through a pipe, and not through this process, until few come again.
@@ -32,18 +38,21 @@ const relayBatch = 512 << 10
 // peer over UDP; abi.Again while TLS is on its way on one;
 // abi.Closed when one has finished sending or is over.
 func Splice(a, b *CSA) abi.Code {
-	if a == b || a.loop != b.loop || a.relay != nil || b.relay != nil || a.datagram != nil || b.datagram != nil {
+	if a == b || a.loop != b.loop || !joinable(a.transport) || !joinable(b.transport) {
 		return abi.Invalid
 	}
-	if a.securing() || b.securing() {
+	if a.is(securing) || b.is(securing) {
 		return abi.Again
 	}
 	if a.is(sendFinished|dying|dead) || b.is(sendFinished|dying|dead) {
 		return abi.Closed
 	}
-	r := &relay{ends: [2]*CSA{a, b}}
-	for _, c := range r.ends {
-		c.relay = r
+	r := &relay{}
+	for k, c := range []*CSA{a, b} {
+		e := &r.ends[k]
+		*e = relayEnd{transport: c.transport, relay: r, c: c, to: &r.ends[1-k]}
+		c.transport = e
+		c.set(spliced)
 		c.Rewire(nobody{})
 		c.stopTimers()
 		c.want = 0
@@ -54,8 +63,17 @@ func Splice(a, b *CSA) abi.Code {
 	return abi.OK
 }
 
+// joinable reports whether a connection with this transport can be an end of a relay.
+func joinable(t transport) bool {
+	switch t.(type) {
+	case stream, *secure:
+		return true
+	}
+	return false
+}
+
 // Spliced reports whether the connection is one of two that are joined.
-func (c *CSA) Spliced() bool { return c.relay != nil }
+func (c *CSA) Spliced() bool { return c.is(spliced) }
 
 // nobody is the handler of a connection that has none.
 type nobody struct{ Base }
@@ -63,14 +81,22 @@ type nobody struct{ Base }
 // EOF is for the relay to pass on.
 func (nobody) EOF(*CSA) {}
 
+func (e *relayEnd) other() *CSA { return e.to.c }
+
+// settle begins to relay.
+func (e *relayEnd) settle(c *CSA) {
+	e.relay.start()
+	e.transport.settle(c)
+}
+
 // start begins to relay when the last events of both are over.
 func (r *relay) start() {
-	if r.on || r.ends[0].held != nil || r.ends[1].held != nil {
+	if r.on || r.ends[0].c.held != nil || r.ends[1].c.held != nil {
 		return
 	}
 	r.on = true
-	for k, from := range r.ends {
-		to := r.ends[1-k]
+	for k := range r.ends {
+		from, to := r.ends[k].c, r.ends[1-k].c
 		from.clear(paused | full | offering | blocked | lastOffered)
 		if from.rest.len() > 0 && !to.is(dying|dead) {
 			if !to.inbox.append(to.loop, to.wiring.Budget, from.rest.bytes()) {
@@ -80,56 +106,54 @@ func (r *relay) start() {
 		}
 	}
 	for k := range r.ends {
-		r.forward(k)
+		r.ends[k].forward()
 	}
 }
 
 func (r *relay) outOfMemory() {
-	for _, c := range r.ends {
-		c.kill(MemoryFull.Because("its tenant has no memory left for relayed bytes"))
+	for k := range r.ends {
+		r.ends[k].c.kill(MemoryFull.Because("its tenant has no memory left for relayed bytes"))
 	}
 }
 
-func (r *relay) index(c *CSA) int {
-	if r.ends[1] == c {
-		return 1
+// readReady goes on with what leads from here.
+func (e *relayEnd) readReady(c *CSA) {
+	c.enter()
+	if e.relay.on && !c.is(dying|dead) {
+		e.forward()
 	}
-	return 0
+	c.timeIn()
+	c.loop.end()
 }
 
-// readable is ReadReady of one end.
-func (r *relay) readable(c *CSA) {
-	if r.on {
-		r.forward(r.index(c))
-	}
-}
-
-// sendable is SendReady of one end, which goes on with what leads there.
-func (r *relay) sendable(c *CSA) {
-	if r.on {
-		r.forward(1 - r.index(c))
+// sendReady goes on with what leads here.
+func (e *relayEnd) sendReady(c *CSA) {
+	e.transport.sendReady(c)
+	if e.relay.on {
+		e.to.forward()
 	}
 }
 
-func (r *relay) other(c *CSA) *CSA { return r.ends[1-r.index(c)] }
+// holds reports whether bytes on their way here are in a pipe, or below.
+func (e *relayEnd) holds() bool { return e.to.pipe != nil || e.transport.holds() }
 
-// holds reports whether bytes on their way to one end are in a pipe.
-func (r *relay) holds(c *CSA) bool { return r.ways[1-r.index(c)].pipe != nil }
+// drain writes what is in the pipe that leads here, and then what is below.
+func (e *relayEnd) drain(c *CSA) bool { return e.writePipe() && e.transport.drain(c) }
 
-// reads reports whether what comes from one end would be passed on.
-func (r *relay) reads(c *CSA) bool {
-	to := r.other(c)
-	return r.on && !c.is(ended|slowIn|dying|dead) && !to.is(slowOut|dying|dead) && !to.unsent()
+// reads reports whether what comes from here would be passed on.
+func (e *relayEnd) reads(c *CSA) bool {
+	to := e.to.c
+	return e.relay.on && !c.is(ended|slowIn|dying|dead) && !to.is(slowOut|dying|dead) && !to.unsent()
 }
 
-// forward moves bytes from one end to the other, as far as both let it.
-func (r *relay) forward(k int) {
-	r.move(k)
-	r.ends[1-k].timeOut() // and timeIn of the one end
+// forward moves bytes from here to the other end, as far as both let it.
+func (e *relayEnd) forward() {
+	e.move()
+	e.to.c.timeOut() // and timeIn of this end
 }
 
-func (r *relay) move(k int) {
-	from, to := r.ends[k], r.ends[1-k]
+func (e *relayEnd) move() {
+	from, to := e.c, e.to.c
 	for moved := 0; ; {
 		if to.is(dying | dead) {
 			return
@@ -139,7 +163,7 @@ func (r *relay) move(k int) {
 			return
 		}
 		if from.is(ended) {
-			r.finish(from, to)
+			e.finish()
 			return
 		}
 		if from.is(dying|dead|slowIn) || to.is(slowOut) {
@@ -149,7 +173,7 @@ func (r *relay) move(k int) {
 			from.d.ReadAgain()
 			return
 		}
-		n, ok := r.moveOnce(k)
+		n, ok := e.moveOnce()
 		if !ok {
 			return
 		}
@@ -162,7 +186,8 @@ func (r *relay) move(k int) {
 }
 
 // finish passes the end of one direction on.
-func (r *relay) finish(from, to *CSA) {
+func (e *relayEnd) finish() {
+	from, to := e.c, e.to.c
 	from.set(endTold)
 	from.endWasTold()
 	if !to.is(sendFinished) {
@@ -173,35 +198,34 @@ func (r *relay) finish(from, to *CSA) {
 
 // moveOnce reads from one end once and writes to the other once; what that does not
 // take waits in its inbox or in the pipe. ok is false when it is over with both.
-func (r *relay) moveOnce(k int) (n int, ok bool) {
-	from, to, w := r.ends[k], r.ends[1-k], &r.ways[k]
-	if w.bulk && from.secure == nil && to.secure == nil {
-		if n, ok := r.throughPipe(k); ok {
+func (e *relayEnd) moveOnce() (n int, ok bool) {
+	from, to := e.c, e.to.c
+	if e.bulk && e.tls() == nil && e.to.tls() == nil {
+		if n, ok := e.throughPipe(); ok {
 			return n, true
 		}
-		w.bulk = false // there is no pipe; after a full buffer it is tried again
+		e.bulk = false // there is no pipe; after a full buffer it is tried again
 	}
 	buffer := from.loop.discardBuffer()
 	n = from.receive(buffer)
 	if n == 0 || from.is(dying) {
 		return 0, true
 	}
-	w.bulk = n == len(buffer)
+	e.bulk = n == len(buffer)
 	sent := to.write(buffer[:n])
 	if to.is(dying) {
 		return n, true
 	}
 	if sent < n && !to.inbox.append(to.loop, to.wiring.Budget, buffer[sent:n]) {
-		r.outOfMemory()
+		e.relay.outOfMemory()
 		return 0, false
 	}
 	return n, true
 }
 
-// writePipe sends what is in the pipe to one end, and reports whether it is empty.
-func (r *relay) writePipe(to *CSA) bool {
-	k := 1 - r.index(to)
-	w := &r.ways[k]
+// writePipe sends what is in the pipe that leads here, and reports whether it is empty.
+func (e *relayEnd) writePipe() bool {
+	to, w := e.c, e.to
 	for w.pipe != nil && to.mayWrite() {
 		now := to.loop.Now()
 		if wait := to.wiring.Budget.Sent(0, now); wait > 0 {
@@ -226,10 +250,10 @@ func (r *relay) writePipe(to *CSA) bool {
 	return w.pipe == nil
 }
 
-// throughPipe fills an empty pipe from one end; the next writeInbox of the other
+// throughPipe fills an empty pipe from here; the next writeInbox of the other end
 // empties it. ok is false when there is no pipe, or the tenant may have no other.
-func (r *relay) throughPipe(k int) (n int, ok bool) {
-	from, w := r.ends[k], &r.ways[k]
+func (e *relayEnd) throughPipe() (n int, ok bool) {
+	from := e.c
 	now := from.loop.Now()
 	if wait := max(from.wiring.Budget.Received(0, now), from.wiring.Budget.Rest()); wait > 0 {
 		from.slowDown(slowIn, wait)
@@ -241,7 +265,7 @@ func (r *relay) throughPipe(k int) (n int, ok bool) {
 	}
 	n, err := p.readFrom(int(from.fd))
 	if p.held > 0 {
-		w.pipe = p
+		e.pipe = p
 	} else {
 		from.loop.pipes.put(p)
 	}
@@ -253,7 +277,7 @@ func (r *relay) throughPipe(k int) (n int, ok bool) {
 	case n == 0:
 		from.set(ended)
 	default:
-		w.bulk = n >= fewBytes
+		e.bulk = n >= fewBytes
 		from.bookReceived(n, now)
 	}
 	return n, true
@@ -262,15 +286,20 @@ func (r *relay) throughPipe(k int) (n int, ok bool) {
 // fewBytes is how many are copied faster than passed through a pipe.
 const fewBytes = 16 << 10
 
-// ended is called when one end is buried.
-func (r *relay) ended(c *CSA, why Reason) {
-	k := r.index(c)
-	other := r.ends[1-k]
-	if w := &r.ways[1-k]; w.pipe != nil { // with bytes on their way to it
-		w.pipe.close()
-		w.pipe = nil
+// close ends the relay, too, and with it the other end, unless that is passed on already.
+func (e *relayEnd) close(c *CSA) {
+	if p := e.to.pipe; p != nil { // with bytes on their way here
+		p.close()
+		e.to.pipe = nil
 		c.set(broken)
 	}
+	e.leave()
+	e.transport.close(c)
+}
+
+// leave tells the other end that this one is over.
+func (e *relayEnd) leave() {
+	c, other := e.c, e.to.c
 	if other.is(dead) {
 		l := c.loop
 		if l.relays--; l.relays == 0 {
@@ -278,16 +307,16 @@ func (r *relay) ended(c *CSA, why Reason) {
 		}
 		return
 	}
-	if why.Code != abi.OK {
+	if why := c.reason; why.Code != abi.OK {
 		other.set(broken)
 		other.kill(RelayEnded.With(why.Code, "the other end of its relay ended: "+why.Why))
 	}
 }
 
-// lastMoved is when a byte last moved on either end.
+// lastMoved is when a byte last moved, on either end of a relay.
 func (c *CSA) lastMoved() int64 {
-	if r := c.relay; r != nil {
-		return max(r.ends[0].lastActive, r.ends[1].lastActive)
+	if other := c.transport.other(); other != nil {
+		return max(c.lastActive, other.lastActive)
 	}
 	return c.lastActive
 }

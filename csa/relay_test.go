@@ -181,7 +181,7 @@ func TestSpliceWhileHeld(t *testing.T) {
 	}
 	j.turns()
 	j.on(func() {
-		if j.ca.relay.on {
+		if j.ca.transport.(*relayEnd).relay.on {
 			t.Error("it relays before the event is over")
 		}
 	})

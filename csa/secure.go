@@ -31,14 +31,15 @@ const (
 	handshakeTimeout = 10 * time.Second
 )
 
-// secure is the TLS of a connection, and crypto/tls's connection to the peer. While
+// secure is the transport of a connection with TLS, and crypto/tls's connection to the peer. While
 // the handshake lasts that runs on a goroutine of its own, which waits for bytes that
 // the loop feeds it; what it writes is posted to the loop. From then on all of it is the
 // loop's, and reads and writes act on the socket, or answer errAgain.
 type secure struct {
+	stream
 	c     *CSA
 	h     Handshake
-	tls   *tls.Conn
+	conn  *tls.Conn
 	timer selector.Timer
 	stage secureStage
 
@@ -94,7 +95,7 @@ func (again) Temporary() bool { return true }
 // place among those when the peer's part begins to come, and the connection ends if there is none.
 func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	switch {
-	case c.secure != nil || c.relay != nil || c.datagram != nil:
+	case c.transport != transport(stream{}):
 		return abi.Invalid
 	case c.is(sendFinished | ended | dying | dead):
 		return abi.Closed
@@ -106,7 +107,8 @@ func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	}
 	s := &secure{c: c, h: h, pending: h.Client}
 	s.changed.L = &s.mu
-	c.secure = s
+	c.transport = s
+	c.set(securing)
 	timeout := h.Timeout
 	if timeout <= 0 {
 		timeout = handshakeTimeout
@@ -123,14 +125,16 @@ func (c *CSA) ConnectionState() (state tls.ConnectionState, ok bool) {
 	if !c.isSecure() {
 		return state, false
 	}
-	return c.secure.tls.ConnectionState(), true
+	return c.transport.tls().conn.ConnectionState(), true
 }
 
 // isSecure reports whether TLS is up.
-func (c *CSA) isSecure() bool { return c.secure != nil && c.secure.stage == up }
+func (c *CSA) isSecure() bool {
+	s := c.transport.tls()
+	return s != nil && s.stage == up
+}
 
-// securing reports whether TLS is on its way.
-func (c *CSA) securing() bool { return c.secure != nil && c.secure.stage != up }
+func (s *secure) tls() *secure { return s }
 
 // tooLong says whose time was too short: connect_timeout covers the handshake with a server.
 func (s *secure) tooLong() Reason {
@@ -166,9 +170,9 @@ func (s *secure) begin() {
 	c.want = 0
 	s.stage = shaking
 	if s.h.Client {
-		s.tls = tls.Client(s, s.h.Config)
+		s.conn = tls.Client(s, s.h.Config)
 	} else {
-		s.tls = tls.Server(s, s.h.Config)
+		s.conn = tls.Server(s, s.h.Config)
 	}
 	if s.h.Client || len(s.in) > 0 {
 		s.run()
@@ -195,8 +199,7 @@ func (s *secure) shake() {
 	s.compute()
 	err := s.handshake()
 	s.rest()
-	c := s.c
-	c.loop.Post(func() { c.shaken(err) })
+	s.c.loop.Post(func() { s.shaken(err) })
 }
 
 // handshake is crypto/tls's. What the peer makes it panic with is this connection's affair.
@@ -209,10 +212,24 @@ func (s *secure) handshake() (err error) {
 			err = errors.New("a bug in the host")
 		}
 	}()
-	return s.tls.HandshakeContext(context.Background())
+	return s.conn.HandshakeContext(context.Background())
 }
 
-// feed gives the handshake what has come. It is called on ReadReady.
+// readReady feeds the handshake until TLS is up.
+func (s *secure) readReady(c *CSA) {
+	if !c.is(securing) {
+		c.readWindows()
+		return
+	}
+	c.enter()
+	if s.stage == shaking && !c.is(dying|dead) {
+		s.feed()
+	}
+	c.timeIn()
+	c.loop.end()
+}
+
+// feed gives the handshake what has come.
 func (s *secure) feed() {
 	c := s.c
 	if c.is(slowIn) {
@@ -267,13 +284,13 @@ func (s *secure) fetch() {
 		c.kill(MemoryFull.Because("its tenant has no memory left for the TLS handshake"))
 		return
 	}
-	c.flushSealed()
+	s.drain(c)
 	c.d.NewReader() // there may be room again
 }
 
 // shaken goes on when the handshake is over.
-func (c *CSA) shaken(err error) {
-	s := c.secure
+func (s *secure) shaken(err error) {
+	c := s.c
 	if s.pending {
 		s.pending = false
 		s.h.Share.end()
@@ -296,9 +313,10 @@ func (c *CSA) shaken(err error) {
 		}
 		s.in = nil
 		s.empty.counted = s.records.count // those of the handshake are none of these
-		c.loop.takeBuffer(s.tls)
+		c.loop.takeBuffer(s.conn)
 		s.cut = s.ended
 		s.stage = up
+		c.clear(securing)
 		s.more = true
 		if !c.is(begun) {
 			c.owed = 0 // the handshake has taken its own time
@@ -317,9 +335,8 @@ func (c *CSA) shaken(err error) {
 	c.wiring.Handler.Secured(c, code) // last: it may pass the loop on
 }
 
-// release lets go of everything when the connection is buried.
-func (s *secure) release() {
-	c := s.c
+func (s *secure) close(c *CSA) {
+	s.stream.close(c)
 	c.loop.sel.StopTimer(&s.timer)
 	s.mu.Lock()
 	s.ended = true
@@ -335,13 +352,13 @@ func (s *secure) release() {
 
 // Read is crypto/tls's.
 func (s *secure) Read(p []byte) (n int, err error) {
-	n, err = s.read(p)
+	n, err = s.readRecords(p)
 	s.records.see(p[:n])
 	s.cutTold = err == io.EOF
 	return n, err
 }
 
-func (s *secure) read(p []byte) (int, error) {
+func (s *secure) readRecords(p []byte) (int, error) {
 	if s.stage == up {
 		if len(s.early) > 0 {
 			n := copy(p, s.early)
@@ -450,13 +467,24 @@ type noAddr struct{}
 func (noAddr) Network() string { return "csa" }
 func (noAddr) String() string  { return "csa" }
 
-// receiveSecure reads what the peer has sent through TLS, and answers as receive does.
-func (c *CSA) receiveSecure(p []byte) (total int) {
-	s := c.secure
+// midway reports whether there is a part of a record.
+func (s *secure) midway() bool { return s.stage == up && s.records.partial() }
+
+// readMore reads at once where crypto/tls may hold bytes that have left the socket, which the
+// selector knows nothing of.
+func (s *secure) readMore(c *CSA) {
+	if s.more {
+		c.d.ReadAgain()
+	} else {
+		c.d.NewReader()
+	}
+}
+
+func (s *secure) receive(c *CSA, p []byte) (total int) {
 	if s.stage != up {
 		return 0
 	}
-	total = c.readSecure(p)
+	total = s.decrypt(p)
 	if total > 0 {
 		c.begin()
 	}
@@ -464,24 +492,26 @@ func (c *CSA) receiveSecure(p []byte) (total int) {
 		c.owed = 0 // the next record's time begins
 	}
 	s.records.complete = false
-	c.settleSealed()
+	s.settleSealed()
 	if s.empty.tooMany(s.records.count, c.loop.Now()) {
 		c.kill(TLSFlood.Reason())
 	}
 	return total
 }
 
-func (c *CSA) readSecure(p []byte) (total int) {
-	s := c.secure
-	c.loop.lendBuffer(s.tls)
-	defer c.loop.takeBuffer(s.tls)
+// decrypt has crypto/tls read until p is full or nothing more is there.
+func (s *secure) decrypt(p []byte) (total int) {
+	c := s.c
+	c.loop.lendBuffer(s.conn)
+	defer c.loop.takeBuffer(s.conn)
+	s.turn.now(c.loop.Turn())
 	for total < len(p) {
 		if s.turn.over() {
 			s.more = true
 			return total
 		}
-		begins := !hasInput(s.tls)
-		n, err := s.tls.Read(p[total:])
+		begins := !hasInput(s.conn)
+		n, err := s.conn.Read(p[total:])
 		total += n
 		if err == nil && n > 0 {
 			if begins {
@@ -496,7 +526,7 @@ func (c *CSA) readSecure(p []byte) (total int) {
 			s.more = true // it will be told again
 			return total
 		}
-		c.endOfTLS(err)
+		s.endOfTLS(err)
 		break
 	}
 	s.more = total == len(p) && total > 0
@@ -504,8 +534,8 @@ func (c *CSA) readSecure(p []byte) (total int) {
 }
 
 // endOfTLS notes that nothing more comes, and whether that is as it should be.
-func (c *CSA) endOfTLS(err error) {
-	switch s := c.secure; {
+func (s *secure) endOfTLS(err error) {
+	switch c := s.c; {
 	case c.is(dying):
 	case err == io.EOF && !s.cutTold:
 		c.set(ended)
@@ -519,8 +549,9 @@ func (c *CSA) endOfTLS(err error) {
 }
 
 // settleSealed has what crypto/tls has written by itself sent at the end of the event.
-func (c *CSA) settleSealed() {
-	switch n := c.secure.sealed.len(); {
+func (s *secure) settleSealed() {
+	c := s.c
+	switch n := s.sealed.len(); {
 	case n == 0 || c.is(dying|dead):
 	case n > mostUnasked:
 		c.kill(TLSFlood.Because("the peer asks for new keys again and again, and does not read the answers"))
@@ -529,30 +560,32 @@ func (c *CSA) settleSealed() {
 	}
 }
 
-// writeSecure makes p, or the beginning of it, into records and writes them. It returns
+// write makes p, or the beginning of it, into records and writes them. It returns
 // how much of p that is; what the socket does not take of the records waits, and then
-// nothing more is taken.
-func (c *CSA) writeSecure(p []byte) int {
-	s := c.secure
-	if !c.flushSealed() {
+// nothing more is taken. Before the handshake, p is of what goes in the clear.
+func (s *secure) write(c *CSA, p []byte) int {
+	if s.stage != up {
+		return c.writeRaw(p)
+	}
+	if !s.drain(c) {
 		return 0
 	}
 	p = p[:min(len(p), sealAtOnce)]
 	s.gather = len(p) > 16<<10
-	n, err := s.tls.Write(p)
+	n, err := s.conn.Write(p)
 	s.gather = false
 	if err != nil {
 		c.kill(TLSFailed.Because("TLS failed: " + err.Error()))
 		return 0
 	}
-	c.flushSealed()
+	s.drain(c)
 	return n
 }
 
-// flushSealed writes records that wait, as far as the socket takes them, and reports
-// whether all are gone.
-func (c *CSA) flushSealed() bool {
-	s := c.secure
+func (s *secure) holds() bool { return s.sealed.len() > 0 }
+
+// drain writes the records that wait.
+func (s *secure) drain(c *CSA) bool {
 	for s.sealed.len() > 0 && c.mayWrite() {
 		n := c.writeRaw(s.sealed.bytes())
 		s.sealed.discard(c.loop, c.wiring.Budget, n)
@@ -566,16 +599,37 @@ func (c *CSA) flushSealed() bool {
 	return s.sealed.len() == 0
 }
 
-// sayGoodbye tells the peer, in TLS and once, that no more follows. It reports whether
-// that is out.
-func (c *CSA) sayGoodbye() bool {
-	s := c.secure
-	if s == nil || s.stage != up {
-		return true
-	}
+// sayEnd tells the peer in TLS.
+func (s *secure) sayEnd(c *CSA) bool {
 	if !s.notified {
 		s.notified = true
-		_ = s.tls.CloseWrite()
+		_ = s.conn.CloseWrite()
 	}
-	return c.flushSealed()
+	return s.drain(c)
+}
+
+func (s *secure) settle(c *CSA) {
+	if !c.is(dying | dead) {
+		s.flush()
+	}
+}
+
+func (s *secure) sendReady(c *CSA) { s.settle(c) }
+
+// flush is CSA.flush once TLS is up. Until then it sends what goes before the handshake, begins
+// that, and sends what that has written.
+func (s *secure) flush() {
+	c := s.c
+	if !c.is(securing) {
+		c.flush()
+		return
+	}
+	switch empty := c.writeInbox(); {
+	case c.is(dying):
+	case empty:
+		s.begin()
+	default:
+		c.awaitRoom()
+	}
+	c.keepTime()
 }

@@ -144,7 +144,7 @@ func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
 		send(t, conn, "hello")
 		_ = conn.CloseWrite()
 		if version == tls.VersionTLS13 {
-			b.until("it waits for its peer", func() bool { return c.secure.running && len(share.slots) == 0 })
+			b.until("it waits for its peer", func() bool { return c.transport.tls().running && len(share.slots) == 0 })
 			for range cap(share.slots) {
 				share.slots <- struct{}{}
 			}
@@ -153,7 +153,7 @@ func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
 		send(t, peer, held.b.String())
 		_ = peer.CloseWrite()
 		if version == tls.VersionTLS13 {
-			b.until("the end has come", func() bool { return c.secure.cut })
+			b.until("the end has come", func() bool { return c.transport.tls().cut })
 			for range cap(share.slots) {
 				<-share.slots
 			}

@@ -218,7 +218,7 @@ func TestTLSTimeout(t *testing.T) {
 		w := newWraps(Handshake{Config: serverConfig(), Timeout: time.Second, Share: share})
 		c, peer := b.tcp(w)
 		send(t, peer, text)
-		b.until("it waits", func() bool { return c.secure.stage == shaking && (text == "" || c.secure.running) })
+		b.until("it waits", func() bool { return c.transport.tls().stage == shaking && (text == "" || c.transport.tls().running) })
 		b.clock.Advance(time.Second - 1)
 		b.turns()
 		b.on(func() {
@@ -291,7 +291,7 @@ func TestNoInjection(t *testing.T) {
 	}
 	_, peer = b.tcp(s)
 	send(t, peer, "STARTTLS\n")
-	b.until("it waits", func() bool { return b.loop.first != nil && b.loop.first.securing() })
+	b.until("it waits", func() bool { return b.loop.first != nil && b.loop.first.is(securing) })
 	send(t, peer, "evil\n")
 	_, _ = io.ReadAll(peer)
 	b.ended(s, Reason{Code: abi.TLS})
@@ -306,7 +306,7 @@ func TestTLSEarly(t *testing.T) {
 	s := &script{window: make([]byte, 8<<10)}
 	seen := 0
 	s.data = func(c *CSA, p []byte) int {
-		if c.secure == nil {
+		if c.transport.tls() == nil {
 			seen = len(p)
 			c.MakeSSL(Handshake{Config: serverConfig(), Early: true})
 			return 0
@@ -414,7 +414,7 @@ func TestTLSAbandoned(t *testing.T) {
 		failed := make(chan error, 1)
 		go func() { failed <- conn.Handshake() }()
 		if n%2 == 0 {
-			b.until("it is under way", func() bool { return c.secure.running || c.Over() })
+			b.until("it is under way", func() bool { return c.transport.tls().running || c.Over() })
 		}
 		b.on(func() { c.ShutdownMicroprocess(Reason{Code: abi.Closed}) })
 		<-failed

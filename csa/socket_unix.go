@@ -50,16 +50,11 @@ func socketError(fd int) error {
 	return nil
 }
 
-func localAddress(fd int) string {
+// socketPath is the path that a unix socket is bound to, "" if there is none.
+func socketPath(fd int) string {
 	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return ""
-	}
-	if a, ok := sa.(*unix.SockaddrUnix); ok {
+	if a, ok := sa.(*unix.SockaddrUnix); ok && err == nil {
 		return a.Name
-	}
-	if a := AddrPortOf(sa); a.IsValid() {
-		return a.String()
 	}
 	return ""
 }

@@ -49,9 +49,7 @@ func (t *throttle) expired(timer *selector.Timer) {
 		}
 		c.clear(slowIn)
 		switch {
-		case c.securing():
-			c.d.NewReader() // for the handshake
-		case c.is(finishing) || c.relay != nil:
+		case c.is(finishing | securing | spliced):
 			c.readMore()
 		case c.is(offering):
 			c.d.ReadAgain()

@@ -27,7 +27,7 @@ func (c *CSA) TLSInfo(key int32) string {
 	case abi.InfoCipher:
 		return tls.CipherSuiteName(state.CipherSuite)
 	}
-	if len(state.VerifiedChains) == 0 || c.secure.h.Client {
+	if len(state.VerifiedChains) == 0 || c.transport.tls().h.Client {
 		return ""
 	}
 	leaf := state.VerifiedChains[0][0]

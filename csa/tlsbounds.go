@@ -19,8 +19,16 @@ const (
 
 // secureTurn is what a connection has had decrypted in this turn of its loop.
 type secureTurn struct {
+	number  uint64 // of the turn
 	records int32
 	began   int64
+}
+
+// now begins anew if the loop's turn is another.
+func (t *secureTurn) now(number uint64) {
+	if t.number != number {
+		*t = secureTurn{number: number}
+	}
 }
 
 // over reports whether another record has to wait for the next turn. It is asked before each.

@@ -1,0 +1,136 @@
+package csa
+
+import (
+	"net/netip"
+
+	"bulkhead/abi"
+)
+
+// transport is how the bytes of a connection travel, and so the part of a CSA that differs: a
+// stream as the socket has it, TLS (secure), one end of a relay (relayEnd), or the datagrams of one
+// peer (datagramPeer). MakeSSL and Splice replace it. Its methods are called on the loop, inside an
+// event; c is always the connection that has it. stream has them all, and the others embed one and
+// say what they do otherwise: a relay's end embeds what was there before, which it goes on to use.
+type transport interface {
+	// network is CSA.Transport.
+	network(c *CSA) string
+	// local is the address of this end; the zero value if it has none, or is closed.
+	local(c *CSA) netip.AddrPort
+	// tls is the connection's TLS, nil without.
+	tls() *secure
+	// other is the other end of a relay, nil for what is no relay's.
+	other() *CSA
+	// idle is the cause of an end by Settings.IdleTimeout.
+	idle() Cause
+
+	// send is CSA.Send.
+	send(c *CSA, p []byte) (taken int, code abi.Code)
+	// write writes the beginning of p once. It returns how much of p that is: 0 when the socket is
+	// full or the connection is dying. What is taken and not yet written is held.
+	write(c *CSA, p []byte) int
+	// holds reports whether there are bytes behind the inbox that the socket has not taken.
+	holds() bool
+	// drain writes those, as far as the socket takes them, and reports whether all are gone.
+	drain(c *CSA) bool
+	// sayEnd writes, once, what tells the peer beside the end of the stream that no more follows,
+	// and reports whether that is gone.
+	sayEnd(c *CSA) bool
+	// sendReady is the selector's notice that the socket has room.
+	sendReady(c *CSA)
+	// moreRoom has the handler of a blocked connection told in a later turn, if the inbox, which has
+	// become larger, has room.
+	moreRoom(c *CSA)
+
+	// receive reads once. It returns 0 when nothing came; then the connection may have ended or be
+	// dying.
+	receive(c *CSA, p []byte) int
+	// readMore asks for readReady.
+	readMore(c *CSA)
+	// readReady is the selector's notice that there is something to read. It is called outside of
+	// an event.
+	readReady(c *CSA)
+	// reads reports whether what the peer sends would be read.
+	reads(c *CSA) bool
+	// midway reports whether the peer has sent a part of what makes no sense without the rest.
+	midway() bool
+	// resume has the handler offered what is unconsumed, and reading goes on.
+	resume(c *CSA)
+	// consumed is CSA.Consumed.
+	consumed(c *CSA, d *dataCall, p []byte, used int)
+
+	// settle does what the event that ends has left to do. c may be dying.
+	settle(c *CSA)
+	// takeNoMore says that nothing more is taken for the handler: the connection is finishing, or
+	// dying.
+	takeNoMore(c *CSA)
+	// close closes the socket and lets go of everything, once.
+	close(c *CSA)
+}
+
+// stream is the transport of a connected stream socket, with nothing in between.
+type stream struct{}
+
+func (stream) network(c *CSA) string {
+	if c.peer.IsValid() {
+		return "tcp"
+	}
+	return "unix"
+}
+
+func (stream) local(c *CSA) netip.AddrPort {
+	if c.is(dead) {
+		return netip.AddrPort{}
+	}
+	return localAddrPort(int(c.fd))
+}
+
+func (stream) tls() *secure { return nil }
+func (stream) other() *CSA  { return nil }
+func (stream) idle() Cause  { return IdleTimeout }
+
+func (stream) send(c *CSA, p []byte) (int, abi.Code) { return c.sendBytes(p) }
+func (stream) write(c *CSA, p []byte) int            { return c.writeRaw(p) }
+func (stream) holds() bool                           { return false }
+func (stream) drain(*CSA) bool                       { return true }
+func (stream) sayEnd(*CSA) bool                      { return true }
+
+func (stream) sendReady(c *CSA) {
+	if !c.is(dying | dead) {
+		c.flush()
+	}
+}
+
+func (stream) moreRoom(c *CSA) {
+	c.loop.Post(func() {
+		if !c.is(dying | dead) {
+			c.SendReady()
+		}
+	})
+}
+
+func (stream) receive(c *CSA, p []byte) int { return c.receiveRaw(p) }
+func (stream) readMore(c *CSA)              { c.d.NewReader() }
+func (stream) readReady(c *CSA)             { c.readWindows() }
+func (stream) reads(c *CSA) bool            { return c.mayRead() }
+func (stream) midway() bool                 { return false }
+func (stream) resume(c *CSA)                { c.resumeStream() }
+
+func (stream) consumed(c *CSA, d *dataCall, p []byte, used int) { c.streamConsumed(d, p, used) }
+
+func (stream) settle(c *CSA) {
+	if !c.is(dying | dead) {
+		c.flush()
+	}
+}
+
+func (stream) takeNoMore(*CSA) {}
+
+// close resets the connection where bytes are lost, so that the peer does not take what it has got
+// for all there is.
+func (stream) close(c *CSA) {
+	if c.unsent() || c.is(broken) {
+		resetSocket(int(c.fd))
+	} else {
+		closeSocket(int(c.fd))
+	}
+}
