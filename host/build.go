@@ -21,6 +21,7 @@ type build struct {
 	all     []*generation // of the configuration's listeners, in its order
 	made    []*generation // of them: those that are new
 	opened  []*acceptor   // by it
+	loaded  bool          // their plugins have been, or are being
 	errs    config.Errors
 }
 
@@ -59,7 +60,7 @@ func (b *build) add(l *config.Listener, before *generation, socket *acceptor) {
 		home = h.loops[h.homes%len(h.loops)]
 		h.homes++
 	}
-	g := &generation{host: h, socket: socket, listener: *l, since: time.Now()}
+	g := &generation{host: h, socket: socket, since: time.Now()}
 	front := h.newServer(l, b.tenants[l.Tenant], home)
 	front.lives = home
 	g.servers = append(g.servers, front)
@@ -107,6 +108,7 @@ func (b *build) load(later bool) {
 		}
 	}
 	h := b.h
+	b.loaded = true
 	errs := make([]error, len(servers))
 	byTenant(listeners, func(i int) {
 		switch s, l := servers[i], listeners[i]; {

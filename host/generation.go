@@ -14,8 +14,6 @@ import (
 type generation struct {
 	host    *Host
 	servers []*server // the listener's, and then those of its routes
-	// listener is as it was configured.
-	listener config.Listener
 	// socket is what it has listened on, and listens on unless it is retired.
 	socket *acceptor
 	// open counts the connections that are its own: accepted, on their way, and dialled.
@@ -34,6 +32,12 @@ type generation struct {
 	over    *csa.Timer   // old_for is over then; the home loop's
 	once    sync.Once
 }
+
+// name is its listener's.
+func (g *generation) name() string { return g.servers[0].config.Name }
+
+// connections are those that are its own.
+func (g *generation) connections() int { return int(g.open.Load()) }
 
 // join counts a connection. Any goroutine may call it.
 func (g *generation) join() { g.open.Add(1) }
@@ -60,6 +64,7 @@ type state struct {
 	tenants     map[string]*tenant // also those that a configuration had and that are not over
 	generations []*generation      // of the configuration's listeners, in its order
 	retired     []*generation      // that are not over
+	past        *past              // what a rollback goes back to; nil: there is nothing
 }
 
 // servers are those of the configuration's listeners and routes, in its order.

@@ -37,6 +37,7 @@ type loader struct {
 	mu       sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
 	runtimes map[string]*plugins.Runtime
 	modules  map[moduleKey]*module
+	wanted   map[codestore.Sum]bool // what a rollback goes back to: it stays kept
 	stopped  bool
 	// Kept modules were looked over, and so many bytes have come since.
 	trimmed   bool
@@ -150,14 +151,26 @@ const mostKeptModules = 256 << 20
 // load compiles a listener's plugin, unless its tenant has it already: a plugin is known by the SHA-256 of
 // its bytes, and not by its path. What is compiled is what was hashed: the file is read once. The
 // module is the caller's until release, which closes it when nobody else has it.
-func (p *loader) load(l *config.Listener) (*module, error) {
+//
+// With pinned, it is what has that SHA-256: of those that are loaded, in its file, or kept.
+func (p *loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error) {
 	p.mu.Lock()
 	stopped := p.stopped
 	p.mu.Unlock()
 	if stopped {
 		return nil, fmt.Errorf("%s: the host stops: %w", l.Plugin, plugins.ErrClosed)
 	}
-	code, sum, err := p.read(l)
+	var code []byte
+	var sum codestore.Sum
+	var err error
+	if pinned == nil {
+		code, sum, err = p.read(l)
+	} else if m := p.use(moduleKey{l.Tenant, *pinned, l.Shape}, nil); m != nil {
+		return m, nil
+	} else {
+		sum = *pinned
+		code, err = p.readPinned(l, sum)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +205,9 @@ func (p *loader) read(l *config.Listener) (code []byte, sum [sha256.Size]byte, e
 	if n, bad := hex.Decode(sum[:], []byte(l.PluginSHA256)); bad != nil || n != len(sum) {
 		return nil, sum, err
 	}
+	if p.store == nil {
+		return nil, sum, err
+	}
 	kept, none := p.store.Module(sum)
 	if none != nil {
 		return nil, sum, err
@@ -199,6 +215,21 @@ func (p *loader) read(l *config.Listener) (code []byte, sum [sha256.Size]byte, e
 	p.log.Warn("a plugin's file is not the one that plugin_sha256 asks for; the copy of it that the state folder has is used",
 		"listener", l.Name, "tenant", l.Tenant, "error", err)
 	return kept, sum, nil
+}
+
+// readPinned reads the plugin that a listener has had: its file, or, where that holds another one now,
+// what was kept.
+func (p *loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, error) {
+	code, err := plugins.ReadFile(l.Plugin)
+	if err == nil && sha256.Sum256(code) == sum {
+		return code, nil
+	}
+	if p.store != nil {
+		if code, err = p.store.Module(sum); err == nil {
+			return code, nil
+		}
+	}
+	return nil, fmt.Errorf("what %s held before, of the SHA-256 %x, is neither there any more nor kept in the state folder; put it there again, and reload", l.Plugin, sum)
 }
 
 // keep keeps a plugin in the state folder, where it is to go back to. That it cannot is no reason not to
@@ -214,7 +245,7 @@ func (p *loader) keep(l *config.Listener, sum [sha256.Size]byte, code []byte) {
 					return true
 				}
 			}
-			return false
+			return p.wanted[sum]
 		})
 	}
 	if err != nil {
@@ -329,7 +360,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 // first connection.
 func (p *loader) crew(s *server) (c crew.Provider, err error) {
 	defer s.Guard("loading a plugin", &err)
-	m, err := p.load(&s.config)
+	m, err := p.load(&s.config, s.pinned)
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +389,7 @@ func (p *loader) start(s *server, m *module) (c crew.Provider, err error) {
 // try loads a listener's plugin and, if it is of shape events, starts and ends
 // an instance of it.
 func (p *loader) try(l *config.Listener) error {
-	m, err := p.load(l)
+	m, err := p.load(l, nil)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (k *stock) loaded(sum string) *module {
 	k.t.Helper()
 	l := config.DefaultListener()
 	l.Name, l.Tenant, l.Plugin, l.PluginSHA256, l.Shape = "echo", "acme", k.path, sum, "events"
-	m, err := k.load(&l)
+	m, err := k.load(&l, nil)
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -147,12 +147,12 @@ func TestModulesAreKept(t *testing.T) {
 	}
 	l := config.DefaultListener()
 	l.Name, l.Tenant, l.Plugin, l.Shape = "echo", "acme", k.path, "events"
-	if _, err := next.load(&l); err == nil {
+	if _, err := next.load(&l, nil); err == nil {
 		t.Error("without a sum, a file that is not there was loaded")
 	}
 	k.write(3)
 	l.PluginSHA256 = strings.Repeat("0", 64)
-	if _, err := next.load(&l); err == nil || !strings.Contains(err.Error(), "plugin_sha256 asks for 000000") {
+	if _, err := next.load(&l, nil); err == nil || !strings.Contains(err.Error(), "plugin_sha256 asks for 000000") {
 		t.Errorf("a sum that nothing has: %v", err)
 	}
 	path := filepath.Join(state, "modules", "wasm", fmt.Sprintf("%x.wasm", first))
@@ -160,7 +160,7 @@ func TestModulesAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.PluginSHA256 = fmt.Sprintf("%x", first)
-	if _, err := next.load(&l); err == nil {
+	if _, err := next.load(&l, nil); err == nil {
 		t.Error("a copy that was changed was loaded")
 	}
 }

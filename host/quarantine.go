@@ -125,7 +125,7 @@ func (q *lateLoads) work() {
 	}
 	q.workers.Go(func() {
 		for k := q.next(); k != nil; k = q.next() {
-			m, err := q.plugins.load(&k.s.config)
+			m, err := q.plugins.load(&k.s.config, k.s.pinned)
 			if err != nil {
 				q.tried(k, err)
 				continue

@@ -35,25 +35,38 @@ func (h *Host) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := complete(cfg); err != nil {
 		return err
 	}
-	select {
-	case h.reloading <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("reloading: %w", context.Cause(ctx))
-	case <-h.closed:
-		return errStopping
+	done, err := h.takeTurn(ctx)
+	if err != nil {
+		return err
 	}
-	defer func() { <-h.reloading }()
-	if h.draining.Load() || h.stopping.Load() {
-		return errStopping
-	}
-	if !h.running {
-		return errors.New("reloading: the host does not serve yet; call Run first")
-	}
-	p, err := h.plan(cfg)
+	defer done()
+	p, err := h.plan(cfg, nil)
 	if err != nil {
 		return err
 	}
 	return p.carryOut(ctx)
+}
+
+// takeTurn waits until no other reload is made, and has none be made until done is called.
+func (h *Host) takeTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case h.reloading <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("reloading: %w", context.Cause(ctx))
+	case <-h.closed:
+		return nil, errStopping
+	}
+	done = func() { <-h.reloading }
+	switch {
+	case h.draining.Load() || h.stopping.Load():
+		err = errStopping
+	case !h.running:
+		err = errors.New("reloading: the host does not serve yet; call Run first")
+	default:
+		return done, nil
+	}
+	done()
+	return nil, err
 }
 
 // plan is what a reload has to do.
@@ -61,20 +74,29 @@ type plan struct {
 	*build
 	h        *Host
 	before   *state
-	added    []*tenant           // new ones
-	limits   []config.Tenant     // of tenants that have others
-	rebuilt  map[string][]string // the keys of tenants that their instances have from their start
-	replaced []*generation       // by another of their listener
-	removed  []*generation       // with their listener
-	closed   map[*acceptor]bool  // no listener is at their address any more
-	changes  [][]any             // for the log
-	same     int
+	was      map[*generation]*config.Listener // as they are configured before
+	back     *past                            // what is gone back to; nil: it goes on to something new
+	added    []*tenant                        // new ones
+	limits   []config.Tenant                  // of tenants that have others
+	rebuilt  map[string][]string              // the keys of tenants that their instances have from their start
+	replaced []*generation                    // by another of their listener
+	removed  []*generation                    // with their listener
+	closed   map[*acceptor]bool               // no listener is at their address any more
+	changes  []Change                         // the host's, the tenants' and the listeners', the same ones too
+	same     int                              // listeners
 }
 
-// plan finds out what differs, and whether that can be had without a restart.
-func (h *Host) plan(cfg *config.Config) (*plan, error) {
+// plan finds out what differs, and whether that can be had without a restart. With back, cfg is that
+// one's, and plugins are what they were then, whatever their files hold now.
+func (h *Host) plan(cfg *config.Config, back *past) (*plan, error) {
 	before := h.now.Load()
-	p := &plan{h: h, before: before, closed: make(map[*acceptor]bool), rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants))}
+	p := &plan{
+		h: h, before: before, back: back, was: make(map[*generation]*config.Listener), closed: make(map[*acceptor]bool),
+		rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants)),
+	}
+	for i, g := range before.generations {
+		p.was[g] = &before.config.Listeners[i]
+	}
 	p.compareHost()
 	p.compareTenants()
 	if err := p.err(); err != nil {
@@ -90,7 +112,11 @@ func (h *Host) plan(cfg *config.Config) (*plan, error) {
 }
 
 func (p *plan) compareHost() {
-	for _, key := range p.config.Host.Changes(&p.before.config.Host) {
+	keys := p.config.Host.Changes(&p.before.config.Host)
+	if len(keys) > 0 {
+		p.changes = append(p.changes, Change{Of: "host", What: InPlace, Keys: keys})
+	}
+	for _, key := range keys {
 		if p.config.Host.Reload(key) == config.Restart {
 			p.errs = append(p.errs, &config.Error{
 				File: p.config.File, Line: max(p.config.Host.LineOf(key), 1),
@@ -101,11 +127,25 @@ func (p *plan) compareHost() {
 }
 
 func (p *plan) compareTenants() {
+	stays := make(map[string]bool)
+	was := make(map[string]bool)
+	for i := range p.before.config.Tenants {
+		was[p.before.config.Tenants[i].Name] = true
+	}
 	for i := range p.config.Tenants {
 		c := &p.config.Tenants[i]
+		stays[c.Name] = true
+		change := Change{Of: "tenant", Name: c.Name, What: Added}
 		if known := p.tenants[c.Name]; known != nil {
 			keys := c.Changes(known.config())
+			if change.Keys = keys; was[c.Name] {
+				change.What = InPlace
+			}
 			if len(keys) == 0 {
+				if was[c.Name] {
+					change.What = Same
+				}
+				p.changes = append(p.changes, change)
 				continue
 			}
 			if _, err := dialPolicy(c); err != nil {
@@ -113,7 +153,10 @@ func (p *plan) compareTenants() {
 			}
 			p.limits = append(p.limits, *c)
 			p.rebuilt[c.Name] = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return c.Reload(key) == config.InPlace })
-			p.changes = append(p.changes, []any{"tenant", c.Name, "changed", strings.Join(keys, ", ")})
+			if change.What == InPlace && len(p.rebuilt[c.Name]) > 0 {
+				change.What = NewGeneration
+			}
+			p.changes = append(p.changes, change)
 			continue
 		}
 		t, err := p.h.newTenant(*c)
@@ -124,6 +167,12 @@ func (p *plan) compareTenants() {
 		p.tenants[c.Name] = t
 		p.added = append(p.added, t)
 		p.h.plugins.addTenant(t)
+		p.changes = append(p.changes, change)
+	}
+	for i := range p.before.config.Tenants {
+		if name := p.before.config.Tenants[i].Name; !stays[name] {
+			p.changes = append(p.changes, Change{Of: "tenant", Name: name, What: Removed, Draining: p.tenants[name].connections.Used()})
+		}
 	}
 }
 
@@ -131,9 +180,10 @@ func (p *plan) compareTenants() {
 func (p *plan) compareListeners() {
 	known := make(map[string]*generation)
 	for _, g := range p.before.generations {
-		known[g.servers[0].config.Name] = g
+		known[g.name()] = g
 	}
-	changes := make([][]string, len(p.config.Listeners))
+	changes := make([][]string, len(p.config.Listeners)) // that need a new generation
+	differ := make([][]string, len(p.config.Listeners))  // all of them
 	free := make(map[*acceptor]bool)
 	for _, g := range p.before.generations {
 		free[g.socket] = true
@@ -146,14 +196,17 @@ func (p *plan) compareListeners() {
 			continue
 		}
 		// What changes in place is looked up when it is needed.
-		changes[i] = slices.DeleteFunc(l.Changes(&g.listener), func(key string) bool { return l.Reload(key) == config.InPlace })
+		differ[i] = l.Changes(p.was[g])
+		changes[i] = slices.DeleteFunc(slices.Clone(differ[i]), func(key string) bool { return l.Reload(key) == config.InPlace })
 		if len(changes[i]) == 0 {
 			changes[i] = p.changedFiles(g, l, sums)
+			differ[i] = append(differ[i], changes[i]...)
 		}
 		for _, s := range g.servers {
 			for _, key := range p.rebuilt[s.tenant.name] {
 				if said := "its tenant's " + key; !slices.Contains(changes[i], said) {
 					changes[i] = append(changes[i], said)
+					differ[i] = append(differ[i], said)
 				}
 			}
 		}
@@ -166,27 +219,32 @@ func (p *plan) compareListeners() {
 		l := &p.config.Listeners[i]
 		g := known[l.Name]
 		delete(known, l.Name)
+		change := Change{Of: "listener", Name: l.Name, What: Added, Keys: differ[i]}
 		switch {
 		case g != nil && len(changes[i]) == 0:
+			if change.What = InPlace; len(differ[i]) == 0 {
+				change.What = Same
+			}
+			p.changes = append(p.changes, change)
 			p.keep(g)
 			p.same++
 			continue
 		case g != nil:
 			p.replaced = append(p.replaced, g)
-			p.changes = append(p.changes, []any{"listener", l.Name, "changed", strings.Join(changes[i], ", ")})
-		default:
-			p.changes = append(p.changes, []any{"listener", l.Name, "changed", "it is new"})
+			change.What, change.Draining, change.OldFor = NewGeneration, g.connections(), p.oldFor(g)
 		}
+		p.changes = append(p.changes, change)
 		p.add(l, g, sockets[i])
 		p.made[len(p.made)-1].changed = changes[i]
 		p.checkSocket(l, sockets[i])
 	}
 	for _, g := range p.before.generations {
-		if known[g.servers[0].config.Name] == g {
+		if name := g.name(); known[name] == g {
 			p.removed = append(p.removed, g)
-			p.changes = append(p.changes, []any{"listener", g.servers[0].config.Name, "changed", "it is removed"})
+			p.changes = append(p.changes, Change{Of: "listener", Name: name, What: Removed, Draining: g.connections(), OldFor: p.oldFor(g)})
 		}
 	}
+	p.pin()
 	for k, is := range free {
 		if is {
 			p.closed[k] = true
@@ -231,7 +289,7 @@ func (p *plan) checkSocket(l *config.Listener, k *acceptor) {
 	var old *config.Listener
 	for _, g := range p.before.generations {
 		if g.socket == k {
-			old = &g.listener
+			old = p.was[g]
 		}
 	}
 	for _, key := range l.Changes(old) {
@@ -260,6 +318,14 @@ func (p *plan) changedFiles(g *generation, l *config.Listener, sums map[string][
 		was, loaded := s.loadedSum()
 		if !loaded {
 			continue // it is loaded from what is there
+		}
+		if p.back != nil {
+			if sum, known := p.back.sums[s.config.Name]; known {
+				if sum != was {
+					changed = append(changed, "what "+s.config.Plugin+" holds")
+				}
+				continue
+			}
 		}
 		sum, known := sums[s.config.Plugin]
 		if !known {
@@ -297,7 +363,9 @@ func (p *plan) carryOut(ctx context.Context) error {
 		case ctx.Err() != nil:
 			err = fmt.Errorf("reloading: %w", context.Cause(ctx))
 		default:
-			h.now.Store(p.state(slices.Concat(h.now.Load().retired, p.replaced, p.removed)))
+			next := p.state(slices.Concat(h.now.Load().retired, p.replaced, p.removed))
+			next.past = p.past()
+			h.now.Store(next)
 		}
 		h.mu.Unlock()
 	}
@@ -330,7 +398,9 @@ func (p *plan) carryOut(ctx context.Context) error {
 	h.watchCertificates()
 	h.dropTenants()
 	for _, c := range p.changes {
-		h.log.Info("reloaded", c...)
+		if c.What != Same {
+			h.log.Info("reloaded", c.logged()...)
+		}
 	}
 	h.log.Info("the new configuration is in force", "listeners_unchanged", p.same, "listeners_changed", len(p.replaced),
 		"listeners_removed", len(p.removed), "listeners_added", len(p.made)-len(p.replaced), "tenants_added", len(p.added), "tenants_changed", len(p.limits))
@@ -371,9 +441,11 @@ func (p *plan) drop() {
 	for _, k := range p.opened {
 		k.remove()
 	}
-	stopped := csa.HostStopped.Reason()
-	for _, g := range p.made {
-		h.closeConnections(g, stopped)
+	if p.loaded { // else no handler has dialled
+		stopped := csa.HostStopped.Reason()
+		for _, g := range p.made {
+			h.closeConnections(g, stopped)
+		}
 	}
 	for _, g := range p.made {
 		g.once.Do(func() { h.close(g) })
@@ -388,7 +460,7 @@ func (p *plan) drop() {
 func (p *plan) oldFor(g *generation) time.Duration {
 	for _, cfg := range []*config.Config{p.config, p.before.config} {
 		for i := range cfg.Listeners {
-			if l := &cfg.Listeners[i]; l.Name == g.listener.Name {
+			if l := &cfg.Listeners[i]; l.Name == g.name() {
 				return l.OldFor
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"bulkhead/host/loops"
 	"bulkhead/host/proxy"
 	"bulkhead/plugins"
+	"bulkhead/plugins/codestore"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,8 @@ type server struct {
 	gen      *generation
 	tenant   *tenant
 	module   atomic.Pointer[module] // nil as long as none is loaded
+	pinned   *codestore.Sum         // what its plugin has to be; nil: what its file holds
+	since    judged                 // since its generation began
 	config   config.Listener
 	log      *slog.Logger
 	noisy    *logs.Limited // for what clients and handlers can cause at will
@@ -192,6 +195,7 @@ func (s *server) drop(a crew.Arrival) {
 	_ = unix.Close(a.FD)
 	s.counters.Refused.Add(1)
 	s.counters.ended[csa.NotStarted].Add(1)
+	s.since.ended(csa.NotStarted)
 	s.releaseSource(a.Source)
 	s.gone(a.At)
 }
@@ -231,6 +235,7 @@ func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	s.counters.received.Add(received)
 	s.counters.sent.Add(sent)
 	s.counters.ended[r.Cause].Add(1)
+	s.since.ended(r.Cause)
 	info := r.Cause.Info()
 	level := info.Level
 	if r.Cause == csa.Unknown && (r.Code == abi.Invalid || r.Code == abi.Quota) {
@@ -264,11 +269,13 @@ func (s *server) Died(t *plugins.Trap, who, then string, args ...any) {
 	switch t.Stop {
 	case plugins.StopNot:
 		s.counters.traps.Add(1)
+		s.since.traps.Add(1)
 		how = " trapped; "
 	case plugins.StopHost:
 		return
 	default:
 		s.counters.stopped.Add(1)
+		s.since.stops.Add(1)
 	}
 	s.noisy.Event(slog.LevelError, who+how+then, append(args, "call", t.Call, "why", t.Why)...)
 }

@@ -130,7 +130,7 @@ func (h *Host) Status() Status {
 	slices.SortStableFunc(st.Tenants[len(stats.Tenants):], func(a, b TenantStatus) int { return strings.Compare(a.Name, b.Name) })
 	old := make(map[string][]GenerationStatus)
 	for _, g := range slices.Backward(now.retired) { // the last is the youngest
-		old[g.listener.Name] = append(old[g.listener.Name], g.status())
+		old[g.name()] = append(old[g.name()], g.status())
 	}
 	next := 0
 	for _, g := range now.generations {
@@ -149,8 +149,8 @@ func (h *Host) Status() Status {
 		}
 	}
 	for _, g := range slices.Backward(now.retired) {
-		if name := g.listener.Name; old[name] != nil {
-			st.Listeners = append(st.Listeners, ListenerStatus{Name: name, Tenant: g.listener.Tenant, Removed: true, Generations: old[name]})
+		if name := g.name(); old[name] != nil {
+			st.Listeners = append(st.Listeners, ListenerStatus{Name: name, Tenant: g.servers[0].config.Tenant, Removed: true, Generations: old[name]})
 			delete(old, name)
 		}
 	}
