@@ -220,7 +220,7 @@ func (p *loader) read(l *config.Listener) (code []byte, sum [sha256.Size]byte, e
 // readPinned reads the plugin that a listener has had: its file, or, where that holds another one now,
 // what was kept.
 func (p *loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, error) {
-	code, err := plugins.ReadFile(l.Plugin)
+	code, err := admit.ReadFile(l.Plugin)
 	if err == nil && sha256.Sum256(code) == sum {
 		return code, nil
 	}
