@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"bulkhead/abi"
-	"bulkhead/csa/recordtest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/recordtest"
 )
 
 // forge makes the handshake of a client that writes records by hand with the connection that a

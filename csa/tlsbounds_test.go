@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"bulkhead/abi"
-	"bulkhead/csa/recordtest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/recordtest"
 )
 
 // A peer's records are decrypted a few at a time: 65,536 of one byte held a loop for 28 ms,

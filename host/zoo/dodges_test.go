@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"bulkhead/csa/recordtest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/recordtest"
 	w "bulkhead/plugins/wasmtest"
 )
 
