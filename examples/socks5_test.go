@@ -19,8 +19,8 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/certs/certstest"
-	"bulkhead/host/egress/egresstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/egresstest"
 )
 
 // names is a resolver that knows some names, and nobody else's.

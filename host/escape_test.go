@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/egress/egresstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/egresstest"
 )
 
 // bait is a server that no guest may get to. It is told of by the test's end if one did.

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"bulkhead/host/egress/egresstest"
+	"bulkhead/internal/egresstest"
 )
 
 // However an address of this machine, its network or its cloud is spelt, it is dialled
