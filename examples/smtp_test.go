@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/certstest"
 )
 
 // mailSink is the shipped module with a certificate for mail.test.

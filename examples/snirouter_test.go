@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/certstest"
 )
 
 // quiet is for servers whose clients are meant to fail.

@@ -18,8 +18,8 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/certstest"
 	"bulkhead/internal/egresstest"
 )
 

@@ -18,9 +18,9 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/certstest"
 	w "bulkhead/plugins/wasmtest"
 )
 

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/config"
 	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/certstest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 

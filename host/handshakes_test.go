@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/certstest"
 	w "bulkhead/plugins/wasmtest"
 )
 

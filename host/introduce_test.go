@@ -12,9 +12,9 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
 	"bulkhead/host/proxy"
+	"bulkhead/internal/certstest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )

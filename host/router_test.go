@@ -17,12 +17,12 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/config"
 	"bulkhead/host/hello"
 	"bulkhead/host/hosttest"
 	"bulkhead/host/proxy"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/certstest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )

@@ -9,8 +9,8 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/certstest"
 	w "bulkhead/plugins/wasmtest"
 )
 

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/certstest"
 	w "bulkhead/plugins/wasmtest"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"bulkhead/host/certs"
-	"bulkhead/host/certs/certstest"
+	"bulkhead/internal/certstest"
 )
 
 // shake has a client shake hands, and returns what it has seen, or the error of either

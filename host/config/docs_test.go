@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"bulkhead/host/certs/certstest"
+	"bulkhead/internal/certstest"
 )
 
 const docs = "../../docs/CONFIG.md"

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"bulkhead/host/certs/certstest"
+	"bulkhead/internal/certstest"
 )
 
 // routed has a listener with routes. Its last line is 31, in the last route.

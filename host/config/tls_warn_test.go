@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"bulkhead/host/certs/certstest"
+	"bulkhead/internal/certstest"
 )
 
 // What clients will refuse is warned of, and what cannot be read is an error, on the line of

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"bulkhead/host/certs/certstest"
 	"bulkhead/host/hosttest"
+	"bulkhead/internal/certstest"
 )
 
 // What a guest is told of a connection.
