@@ -30,6 +30,9 @@ func (s *server) Policy() *egress.Policy { return s.tenant.egress.Load() }
 // Resolver is the host's.
 func (s *server) Resolver() egress.Resolver { return s.host.resolver }
 
+// ConnectTimeout is how long connecting may take.
+func (s *server) ConnectTimeout() time.Duration { return s.config.ConnectTimeout }
+
 // DialledSettings are those of connections that its handlers have dialled.
 func (s *server) DialledSettings() *csa.Settings { return &s.dialled }
 

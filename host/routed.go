@@ -3,6 +3,7 @@ package host
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/crew"
@@ -28,8 +29,14 @@ func (s *server) routeTo(routes []*server, fallback bool) {
 			accept()
 		}
 	}
-	s.router = front.NewRouter(s, sites, fallback, s.tenant.config().Connections)
+	s.router = front.NewRouter(s, sites, fallback)
 }
+
+// RouteTimeout is how long a connection may be without a route.
+func (s *server) RouteTimeout() time.Duration { return s.config.RouteTimeout }
+
+// MostConnections is how many its tenant may have.
+func (s *server) MostConnections() int { return s.tenant.config().Connections }
 
 // Budget is its tenant's.
 func (s *server) Budget() csa.Budget { return s.tenant }

@@ -41,7 +41,7 @@ const mostFinding = int64(200 * time.Microsecond)
 // lookUp finds the addresses, off the loop.
 func (a *attempt) lookUp() {
 	d, site := a.d, a.d.site
-	ctx, stop := context.WithTimeout(d.ctx, site.Config().ConnectTimeout)
+	ctx, stop := context.WithTimeout(d.ctx, site.ConnectTimeout())
 	a.stop = stop
 	d.lookups.Go(func() {
 		defer stop()
@@ -103,7 +103,7 @@ func (a *attempt) connect(to []csa.Address) {
 			listen.TuneDialled(fd, site.DialledTuning())
 		}
 	}
-	a.dial = a.ask.Loop.Dial(to, site.Config().ConnectTimeout, tune, a.connected)
+	a.dial = a.ask.Loop.Dial(to, site.ConnectTimeout(), tune, a.connected)
 }
 
 // connected makes the socket a CSA of the loop, or says why there is none. It is the
@@ -122,7 +122,7 @@ func (a *attempt) connected(fd int, to csa.Address, r csa.Reason) {
 	up := &Upstream{site: site, at: a.at, instance: a.ask.Instance}
 	handler := a.ask.Handler
 	if a.target.Network() == "tls" {
-		left := site.Config().ConnectTimeout - time.Duration(a.ask.Loop.Now()-a.began)
+		left := site.ConnectTimeout() - time.Duration(a.ask.Loop.Now()-a.began)
 		handler = &front.Handshaking{Handler: handler, Dialled: true, Handshake: func() csa.Handshake {
 			return site.ClientHandshake(a.target.ServerName(), max(left, time.Millisecond))
 		}}

@@ -13,7 +13,6 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	"bulkhead/host/config"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/loops"
@@ -23,8 +22,8 @@ import (
 // Site is the server of a listener, or a route, for whose handlers connections are dialled. Methods
 // are called on loops and do not block, where nothing else is said.
 type Site interface {
-	// Config is how it is configured. It is not changed.
-	Config() *config.Listener
+	// ConnectTimeout is connect_timeout of the listener, or the route. It may change.
+	ConnectTimeout() time.Duration
 	// Loops are the host's.
 	Loops() []*loops.Loop
 	// Budget is its tenant's. Any goroutine may call it.

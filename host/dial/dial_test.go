@@ -10,7 +10,6 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	"bulkhead/host/config"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/loops"
@@ -20,7 +19,6 @@ import (
 
 // site is a server that counts what is taken of it.
 type site struct {
-	config   config.Listener
 	settings csa.Settings
 	loops    []*loops.Loop
 	policy   *egress.Policy
@@ -30,7 +28,7 @@ type site struct {
 	dials, upstreams, left, retained atomic.Int64
 }
 
-func (s *site) Config() *config.Listener                            { return &s.config }
+func (s *site) ConnectTimeout() time.Duration                       { return time.Minute }
 func (s *site) Loops() []*loops.Loop                                { return s.loops }
 func (s *site) Budget() csa.Budget                                  { return csa.Unlimited{} }
 func (s *site) Policy() *egress.Policy                              { return s.policy }
@@ -79,7 +77,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { loops.Stop(all) })
-	return &site{config: config.DefaultListener(), loops: all, policy: policy, asked: make(chan struct{}, 1)}
+	return &site{loops: all, policy: policy, asked: make(chan struct{}, 1)}
 }
 
 // What is not dialled takes nothing, and the handler is told why.

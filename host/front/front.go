@@ -8,6 +8,7 @@ package front
 
 import (
 	"net/netip"
+	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
@@ -18,8 +19,13 @@ import (
 // Site is the server of a listener, or of one of its routes, as a router sees it. All methods are
 // called on the home loop, which a listener has in common with its routes, and do not block.
 type Site interface {
-	// Config is how the listener, or route, is configured. It is not changed.
+	// Config is how the listener, or route, was configured. A router reads its rules alone, which
+	// are not changed.
 	Config() *config.Listener
+	// RouteTimeout is how long a connection may be without a route, and MostConnections how many
+	// connections the tenant may have. Both may change.
+	RouteTimeout() time.Duration
+	MostConnections() int
 	// Home is the loop that the listener accepts on.
 	Home() *loops.Loop
 	// Budget is its tenant's.

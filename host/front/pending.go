@@ -111,14 +111,14 @@ func (l *pendingList) remove(c *pending) {
 
 // watch sets the timer for the first one. It may ring too early for the next.
 func (l *pendingList) watch() {
-	l.r.site.Home().Selector().SetTimer(&l.timer, l, l.first.since+int64(l.r.site.Config().RouteTimeout))
+	l.r.site.Home().Selector().SetTimer(&l.timer, l, l.first.since+int64(l.r.site.RouteTimeout()))
 }
 
 // Expired ends those whose time is over.
 func (l *pendingList) Expired(*selector.Timer) {
 	l.r.site.Home().Event(func() {
 		now := l.r.site.Home().Now()
-		for l.first != nil && now-l.first.since >= int64(l.r.site.Config().RouteTimeout) {
+		for l.first != nil && now-l.first.since >= int64(l.r.site.RouteTimeout()) {
 			l.r.end(l.first, csa.RouteTimeout)
 		}
 		if l.first != nil {

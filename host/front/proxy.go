@@ -16,13 +16,13 @@ const proxyTimeout = 5 * time.Second
 // ProxyReader reads the PROXY headers that connections of one loop begin with. It is the loop's.
 type ProxyReader struct {
 	takeSource func(c *csa.CSA, source netip.AddrPort) bool
-	window     []byte
+	window     []byte // nil until there is a connection
 }
 
 // NewProxyReader makes one. takeSource takes a place for a connection among those of the address
 // that its header says, or reports false; then the connection is closed.
 func NewProxyReader(takeSource func(c *csa.CSA, source netip.AddrPort) bool) *ProxyReader {
-	return &ProxyReader{takeSource, make([]byte, max(proxy.MaxLength, abi.MinWindow))}
+	return &ProxyReader{takeSource: takeSource}
 }
 
 // Before is the handler of a connection until its header is there; then next is.
@@ -41,7 +41,12 @@ type proxyConn struct {
 func (p *proxyConn) Open(c *csa.CSA) { _ = c.SetTimer(0, proxyTimeout) }
 
 // Window is as long as a header can be.
-func (p *proxyConn) Window(*csa.CSA) []byte { return p.window }
+func (p *proxyConn) Window(*csa.CSA) []byte {
+	if p.window == nil {
+		p.ProxyReader.window = make([]byte, max(proxy.MaxLength, abi.MinWindow))
+	}
+	return p.window
+}
 
 // Data takes the header, and leaves what follows to the handler.
 func (p *proxyConn) Data(c *csa.CSA, b []byte) int {

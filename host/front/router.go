@@ -34,8 +34,6 @@ type Router struct {
 	// peeked are those of whom too little has come, and waiting those for whom their route
 	// has no place yet. Both are in the order in which they came there.
 	peeked, waiting pendingList
-	// mostWaiting bounds the second.
-	mostWaiting int
 }
 
 // routeQueue is a route's server, with those who wait for a place there.
@@ -63,13 +61,9 @@ const (
 const tooLongForMemory = "its ClientHello is long, and the listener's tenant has no memory for it (memory)"
 
 // NewRouter makes the router of a listener. to are the servers of its routes, in the order of
-// Config().Rules(), and fallback says that its own plugin serves what no rule matches. connections is
-// how many the listener's tenant may have.
-func NewRouter(site Site, to []Site, fallback bool, connections int) *Router {
-	r := &Router{
-		site: site, table: route.New(site.Config().Rules()), window: make([]byte, hello.MaxLength),
-		mostWaiting: max(1, connections/waitingShare),
-	}
+// Config().Rules(), and fallback says that its own plugin serves what no rule matches.
+func NewRouter(site Site, to []Site, fallback bool) *Router {
+	r := &Router{site: site, table: route.New(site.Config().Rules()), window: make([]byte, hello.MaxLength)}
 	r.peeked.r, r.waiting.r = r, r
 	for _, to := range to {
 		r.routes = append(r.routes, &routeQueue{r: r, to: to})
@@ -204,7 +198,7 @@ func (r *Router) takeHeader(a *crew.Arrival, p []byte) (int, error) {
 func (r *Router) choose(c *pending, q *routeQueue) {
 	switch {
 	case len(q.waits) == 0 && q.enter(c.a):
-	case len(q.waits) >= queueLength || r.waiting.n >= r.mostWaiting:
+	case len(q.waits) >= queueLength || r.waiting.n >= r.mostWaiting():
 		q.refuse(c)
 	default:
 		c.queue = q
@@ -212,6 +206,9 @@ func (r *Router) choose(c *pending, q *routeQueue) {
 		r.waiting.add(c)
 	}
 }
+
+// mostWaiting is how many may wait for a place on all routes.
+func (r *Router) mostWaiting() int { return max(1, r.site.MostConnections()/waitingShare) }
 
 // enter gives a connection to the route's server, unless that has no place for it; then resume
 // is called when it may have one.

@@ -3,6 +3,7 @@ package front
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
@@ -17,11 +18,13 @@ import (
 
 // site is a server that takes nothing.
 type site struct {
-	config    config.Listener
-	discarded int
+	config                 config.Listener
+	connections, discarded int
 }
 
 func (s *site) Config() *config.Listener                               { return &s.config }
+func (s *site) RouteTimeout() time.Duration                            { return time.Minute }
+func (s *site) MostConnections() int                                   { return s.connections }
 func (s *site) Home() *loops.Loop                                      { return nil }
 func (s *site) Budget() csa.Budget                                     { return nil }
 func (s *site) WantsProxyHeader(netip.AddrPort) bool                   { return false }
@@ -79,13 +82,17 @@ func TestLookingTakesNothing(t *testing.T) {
 
 // A router holds one window, which has room for whatever it looks at, and bounds who waits.
 func TestARouterIsBounded(t *testing.T) {
-	s := &site{config: config.DefaultListener()}
+	s := &site{config: config.DefaultListener(), connections: 1000}
 	s.config.Routes = make([]config.Route, 3)
-	r := NewRouter(s, []Site{&site{}, &site{}, &site{}}, true, 1000)
-	if len(r.window) != hello.MaxLength || hello.MaxLength < proxy.MaxLength || r.mostWaiting != 250 || r.fallback.to != s || r.routes[2].r != r {
+	r := NewRouter(s, []Site{&site{}, &site{}, &site{}}, true)
+	if len(r.window) != hello.MaxLength || hello.MaxLength < proxy.MaxLength || r.mostWaiting() != 250 || r.fallback.to != s || r.routes[2].r != r {
 		t.Errorf("got %+v", r)
 	}
-	if r := NewRouter(s, nil, false, 1); r.mostWaiting != 1 || r.fallback != nil {
+	s.connections = 1 // it may change
+	if r.mostWaiting() != 1 {
+		t.Errorf("%d may wait of a tenant that may have one", r.mostWaiting())
+	}
+	if r := NewRouter(s, nil, false); r.mostWaiting() != 1 || r.fallback != nil {
 		t.Errorf("got %+v", r)
 	}
 }
