@@ -28,6 +28,7 @@ import (
 	"bulkhead/host/listen"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
+	"bulkhead/host/shares"
 	"bulkhead/selector"
 )
 
@@ -184,10 +185,6 @@ func withRoutes(cfg *config.Config) []*config.Listener {
 	return all
 }
 
-// descriptorReserve is how many descriptors are left to everything but
-// connections and pipes: listeners, loops, logs, the compile cache.
-const descriptorReserve = 64
-
 // New loads and starts every plugin, opens every listening socket, and is
 // ready to serve. When anything fails it returns every error there is, as
 // config.Errors where a line of the configuration is to blame, and leaves
@@ -215,10 +212,10 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	h.resolver = egress.Share(o.Resolver)
 	h.handshakes = newHandshakes(cfg)
-	h.connections = budget.NewCount(connectionLimit(cfg, h.log))
+	h.connections = budget.NewCount(shares.Connections(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
-	h.mappings = newMappings(cfg, o.Mappings, h.log)
-	held, idlePipes, _ := pipesOf(cfg)
+	h.mappings = shares.Mappings(cfg, o.Mappings, h.log)
+	held, idlePipes, _ := shares.Pipes(cfg)
 	h.pipes = budget.NewPool(held, len(cfg.Tenants))
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	var err error
@@ -235,7 +232,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	h.plugins.wall, h.plugins.random = o.Wall, o.Random
 	h.bugs = newBugs(h.log, h.clock)
 	h.plugins.bugs = h.bugs
-	if h.loops, err = loops.New(loopCount(cfg), h.clock, h.bugs.fault, idlePipes); err != nil {
+	if h.loops, err = loops.New(shares.Loops(cfg), h.clock, h.bugs.fault, idlePipes); err != nil {
 		return nil, err
 	}
 	if o.EventsByThread {
@@ -260,27 +257,6 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		return nil, err
 	}
 	return h, nil
-}
-
-// connectionLimit is the ceiling on connections: as configured, or as many as
-// there are descriptors for.
-func connectionLimit(cfg *config.Config, log *slog.Logger) int {
-	limit := descriptorLimit()
-	room := limit
-	if limit < noDescriptorLimit {
-		_, _, pipes := pipesOf(cfg)
-		room = max(limit-descriptorReserve-pipes, limit/2)
-	}
-	switch want := cfg.Host.Connections; {
-	case want <= 0:
-		return room
-	case want > room:
-		log.Warn("[host] connections is more than there are descriptors for; raise RLIMIT_NOFILE",
-			"connections", want, "descriptors", limit)
-		fallthrough
-	default:
-		return want
-	}
 }
 
 // newTenant makes a tenant with its parts of what all have.
@@ -531,7 +507,7 @@ func Check(cfg *config.Config, o Options) error {
 		log = slog.Default()
 	}
 	all := cores.New(cores.Options{})
-	mappings := newMappings(cfg, o.Mappings, log)
+	mappings := shares.Mappings(cfg, o.Mappings, log)
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		var err error

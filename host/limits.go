@@ -8,6 +8,7 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/egress"
+	"bulkhead/host/shares"
 )
 
 // setLimits has tenants that there are be configured so from now on: all of them, or none where one
@@ -168,9 +169,9 @@ func handshakeLimit(cfg *config.Config) int {
 // setHost has the limits of the whole host be what a configuration says from now on. It is called
 // as setLimits is.
 func (h *Host) setHost(cfg *config.Config) {
-	h.connections.SetLimit(connectionLimit(cfg, h.log))
+	h.connections.SetLimit(shares.Connections(cfg, h.log))
 	h.handshakes.SetLimit(handshakeLimit(cfg))
-	held, _, _ := pipesOf(cfg)
+	held, _, _ := shares.Pipes(cfg)
 	h.pipes.SetLimit(held)
 	h.wake()
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"bulkhead/host"
+	"bulkhead/host/shares"
 )
 
 // Go's heap has the limit that the plan leaves, unless GOMEMLIMIT says another.
@@ -15,10 +15,10 @@ func TestLimitMemory(t *testing.T) {
 	const gib = 1 << 30
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
-	fits := host.MemoryPlan{Tenants: 2, Budgets: 2 * gib, Have: 16 * gib, Source: "MemTotal", Heap: 13 * gib}
-	tight := host.MemoryPlan{Tenants: 2, Budgets: 20 * gib, Have: 16 * gib, Source: "memory.max", Heap: 4 * gib}
+	fits := shares.MemoryPlan{Tenants: 2, Budgets: 2 * gib, Have: 16 * gib, Source: "MemTotal", Heap: 13 * gib}
+	tight := shares.MemoryPlan{Tenants: 2, Budgets: 20 * gib, Have: 16 * gib, Source: "memory.max", Heap: 4 * gib}
 	for _, test := range []struct {
-		plan  host.MemoryPlan
+		plan  shares.MemoryPlan
 		given string
 		want  int64
 		says  []string
@@ -27,7 +27,7 @@ func TestLimitMemory(t *testing.T) {
 		{fits, "3GiB", before, []string{"level=INFO", "GOMEMLIMIT=3GiB"}},
 		{fits, "off", before, []string{"GOMEMLIMIT=off"}},
 		{tight, "", 4 * gib, []string{"level=WARN", "budgets=20GiB", "have=16GiB", "source=memory.max", "lower memory in [tenant.NAME]", "heap_limit=4GiB"}},
-		{host.MemoryPlan{Tenants: 1, Budgets: gib}, "", before, []string{"level=INFO", "budgets=1GiB"}},
+		{shares.MemoryPlan{Tenants: 1, Budgets: gib}, "", before, []string{"level=INFO", "budgets=1GiB"}},
 	} {
 		debug.SetMemoryLimit(before)
 		var log bytes.Buffer

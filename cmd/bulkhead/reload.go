@@ -13,6 +13,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
+	"bulkhead/host/shares"
 )
 
 // reloader serves what a file says when it is asked to: it reads it again, and has the host
@@ -160,6 +161,6 @@ func (r *reloader) readAndServe(ctx context.Context) (*config.Config, error) {
 	}
 	setLevel(r.level, cfg.Host.LogLevel)
 	r.stop.setDrain(cfg.Host.Grace + cfg.Host.Drain)
-	limitMemory(host.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), r.log)
+	limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), r.log)
 	return cfg, nil
 }

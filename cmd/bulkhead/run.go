@@ -9,6 +9,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
+	"bulkhead/host/shares"
 
 	"github.com/spf13/cobra"
 )
@@ -69,7 +70,7 @@ or not fast enough, they are left out and counted.`,
 			stop.serves(h, reloads.ask)
 			go reloads.run(stop.ctx)
 			door.Serve(reloads)
-			limitMemory(host.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
+			limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
 			debug.FreeOSMemory() // loading modules takes more than serving them
 			return h.Run(stop.ctx)
 		},

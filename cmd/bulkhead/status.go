@@ -12,6 +12,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/admin"
+	"bulkhead/host/shares"
 )
 
 // writeStatus writes a status for people, who look at it now.
@@ -83,7 +84,7 @@ func writeLimits(w io.Writer, indent string, limits map[string]host.Use) {
 		u := limits[key]
 		used, limit := fmt.Sprint(u.Used), fmt.Sprint(u.Limit)
 		if key == "memory" {
-			used, limit = host.Size(u.Used), host.Size(u.Limit)
+			used, limit = shares.Size(u.Used), shares.Size(u.Limit)
 		}
 		if u.Limit == 0 {
 			limit = "no bound of its own"

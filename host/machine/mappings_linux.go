@@ -1,4 +1,4 @@
-package host
+package machine
 
 import (
 	"bytes"
@@ -6,9 +6,9 @@ import (
 	"strconv"
 )
 
-// systemMappings is how many memory mappings the system gives this process, and how many
+// FindMappings is how many memory mappings the system gives this process, and how many
 // it has; ok is false when it does not tell.
-func systemMappings() (limit, already int, ok bool) {
+func FindMappings() (limit, already int, ok bool) {
 	b, err := os.ReadFile("/proc/sys/vm/max_map_count")
 	if err != nil {
 		return 0, 0, false

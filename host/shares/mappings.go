@@ -1,4 +1,4 @@
-package host
+package shares
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
+	"bulkhead/host/machine"
 )
 
 // noMappingLimit is how many mappings there are where the system does not bound them.
@@ -19,14 +20,9 @@ func mappingRoom(limit, already int) int {
 	return max(limit-limit/4-already, 0)
 }
 
-// Shares says, each in one line, how what the system gives this process is shared out between the
-// tenants of a configuration.
-func Shares(cfg *config.Config) []string {
-	return []string{PlanMemory(cfg).String(), mappingShares(cfg), pipeShares(cfg)}
-}
-
-func mappingShares(cfg *config.Config) string {
-	limit, already, ok := systemMappings()
+// mappingLine says in one line how mappings are shared out.
+func mappingLine(cfg *config.Config) string {
+	limit, already, ok := machine.FindMappings()
 	if !ok {
 		return "Memory mappings: the system does not bound them."
 	}
@@ -34,21 +30,12 @@ func mappingShares(cfg *config.Config) string {
 	return fmt.Sprintf("Memory mappings: %d for all tenants (vm.max_map_count is %d, of which a quarter is kept), %d for each in any case.", m.Limit(), limit, m.Part())
 }
 
-// mappingAccount is a tenant's share of the mappings, as plugins have it.
-type mappingAccount struct{ share *budget.PoolShare }
-
-// ReserveMappings takes n, or reports false and takes none.
-func (a mappingAccount) ReserveMappings(n int) bool { return a.share.Reserve(n) }
-
-// ReleaseMappings gives n back.
-func (a mappingAccount) ReleaseMappings(n int) { a.share.Release(n) }
-
-// newMappings makes the account of the memory mappings that all tenants share, of most,
+// Mappings makes the account of the memory mappings that all tenants share, of most,
 // or of what the system has where that is zero or less.
-func newMappings(cfg *config.Config, most int, log *slog.Logger) *budget.Pool {
+func Mappings(cfg *config.Config, most int, log *slog.Logger) *budget.Pool {
 	if most <= 0 {
 		most = noMappingLimit
-		if limit, already, ok := systemMappings(); ok {
+		if limit, already, ok := machine.FindMappings(); ok {
 			most = mappingRoom(limit, already)
 		}
 	}
