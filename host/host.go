@@ -272,7 +272,7 @@ func (h *Host) first(cfg *config.Config, tenants map[string]*tenant, loadLate bo
 	}
 	b.load(loadLate)
 	if !loadLate {
-		h.plugins.compiling.end()
+		h.plugins.compiling.End()
 	}
 	b.front()
 	h.now.Store(b.state(nil))
@@ -520,12 +520,12 @@ func Check(cfg *config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	p.compiling.long = true // the result is the answer, and who waits for it is told why
+	p.compiling.OnlyLong() // the result is the answer, and who waits for it is told why
 	failed := make([]error, len(listeners))
 	byTenant(listeners, func(i int) {
 		failed[i] = p.try(listeners[i])
 	})
-	p.compiling.end()
+	p.compiling.End()
 	p.close()
 	var errs config.Errors
 	for i, err := range failed {

@@ -13,6 +13,8 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
 	"bulkhead/host/logs"
+	"bulkhead/host/progress"
+	"bulkhead/host/statefolder"
 	"bulkhead/plugins"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
@@ -32,7 +34,7 @@ type loader struct {
 	random  func(p []byte) // Options.Random
 	bugs    *bugs          // nil: what guests make of the host's faults is in their log only
 	// compiling says what takes long.
-	compiling *compiling
+	compiling *progress.Compiling
 
 	mu       sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
 	runtimes map[string]*plugins.Runtime
@@ -85,7 +87,7 @@ type moduleKey struct {
 // the state folder.
 func newLoader(cfg *config.Config, wanted []*config.Listener, tenants map[string]*tenant, compile []string, log *slog.Logger, clock selector.Clock) (*loader, error) {
 	p := &loader{
-		compiling: &compiling{log: log, plugins: len(wanted)},
+		compiling: progress.NewCompiling(log, len(wanted)),
 		tenants:   tenants, compile: compile, log: log, clock: clock,
 		runtimes: make(map[string]*plugins.Runtime),
 		modules:  make(map[moduleKey]*module),
@@ -106,7 +108,7 @@ func (p *loader) prepare(cfg *config.Config) error {
 	if err := plugins.CanExecute(); err != nil {
 		return err
 	}
-	store, err := openState(cfg)
+	store, err := statefolder.Open(cfg)
 	if err != nil {
 		return err
 	}
@@ -250,7 +252,7 @@ func (p *loader) keep(l *config.Listener, sum [sha256.Size]byte, code []byte) {
 	}
 	if err != nil {
 		p.log.Warn("a plugin is not kept in the state folder, so it cannot be gone back to when its file has changed",
-			"listener", l.Name, "tenant", l.Tenant, "error", withMend(err))
+			"listener", l.Name, "tenant", l.Tenant, "error", statefolder.WithMend(err))
 	}
 }
 
@@ -330,7 +332,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		OnBug:       onBug,
 		Code:        p.store,
 		Compiler:    compiler.Command{Args: p.compile},
-		Compiling:   func(module string) func() { return p.compiling.begin(name, module) },
+		Compiling:   func(module string) func() { return p.compiling.Begin(name, module) },
 		Memory:      t.memory,
 		Mappings:    mappingAccount{t.mappings},
 		MemoryLimit: t.config().Memory,
@@ -434,7 +436,7 @@ func (p *loader) stop() {
 // close ends the runtimes and waits for them. No instance is in use any more.
 func (p *loader) close() {
 	p.stop()
-	p.compiling.end()
+	p.compiling.End()
 	for _, m := range p.modules {
 		m.Close()
 	}

@@ -227,7 +227,7 @@ func (q *lateLoads) tried(k *lateCrew, err error) {
 	k.s.Unpark()
 	k.s.readLate()
 	if q.untried == 0 && len(q.waiting) == 0 && len(q.busy) == 0 {
-		q.plugins.compiling.end()
+		q.plugins.compiling.End()
 		go debug.FreeOSMemory() // loading takes more than serving
 	}
 }

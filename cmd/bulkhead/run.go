@@ -10,6 +10,7 @@ import (
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
 	"bulkhead/host/shares"
+	"bulkhead/host/statefolder"
 
 	"github.com/spf13/cobra"
 )
@@ -80,7 +81,7 @@ or not fast enough, they are left out and counted.`,
 // openDoor makes the state folder, and opens the door in it by which the other commands come in.
 // The error is of the configuration.
 func openDoor(cfg *config.Config, log *slog.Logger) (*admin.Door, error) {
-	if err := host.StateFolder(cfg); err != nil {
+	if err := statefolder.Make(cfg); err != nil {
 		return nil, err
 	}
 	file, err := filepath.Abs(cfg.File)
@@ -89,7 +90,7 @@ func openDoor(cfg *config.Config, log *slog.Logger) (*admin.Door, error) {
 	}
 	door, err := admin.Listen(cfg.Host.State, file, versionLine(), log)
 	if err != nil {
-		return nil, host.StateError(cfg, err)
+		return nil, statefolder.Blame(cfg, err)
 	}
 	return door, nil
 }

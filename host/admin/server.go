@@ -56,7 +56,7 @@ func (e *HeldError) Error() string {
 }
 
 // Listen opens the door in the folder state, which has to be there, and whose owner and mode the
-// caller has looked at (host.StateFolder). Until Serve everybody is told that the daemon starts yet. version is told to those
+// caller has looked at (statefolder.Make). Until Serve everybody is told that the daemon starts yet. version is told to those
 // who come in, and file, the configuration, to another daemon that wants the same folder: that
 // one's error is a *HeldError. The socket of a daemon that has died is replaced.
 func Listen(state, file, version string, log *slog.Logger) (*Door, error) {

@@ -1,4 +1,6 @@
-package host
+// Package statefolder makes the folder of [host] state, and makes sure that it is in no hands but
+// ours: what lies there is executed.
+package statefolder
 
 import (
 	"errors"
@@ -13,27 +15,27 @@ import (
 	"bulkhead/plugins/codestore"
 )
 
-// openState makes the folder of [host] state and opens the store of compiled
+// Open makes the folder of [host] state and opens the store of compiled
 // code in it. The error is of that key, whoever needs the folder.
-func openState(cfg *config.Config) (*codestore.Store, error) {
+func Open(cfg *config.Config) (*codestore.Store, error) {
 	store, err := openStore(cfg.Host.State)
 	if err != nil {
-		return nil, StateError(cfg, err)
+		return nil, Blame(cfg, err)
 	}
 	return store, nil
 }
 
-// StateFolder makes the folder of [host] state, if need be, and makes sure that nobody else can
+// Make makes the folder of [host] state, if need be, and makes sure that nobody else can
 // write to it. The error is a config.Errors.
-func StateFolder(cfg *config.Config) error {
+func Make(cfg *config.Config) error {
 	if err := makeState(cfg.Host.State); err != nil {
-		return StateError(cfg, withMend(err))
+		return Blame(cfg, WithMend(err))
 	}
 	return nil
 }
 
-// StateError has a configuration's [host] state be to blame for an error.
-func StateError(cfg *config.Config, err error) error {
+// Blame has a configuration's [host] state be to blame for an error.
+func Blame(cfg *config.Config, err error) error {
 	// Line 1 where the key is not given and its default is used.
 	return config.Errors{{File: cfg.File, Line: max(cfg.Host.LineOf("state"), 1), What: "[host] state: " + err.Error()}}
 }
@@ -43,14 +45,14 @@ func openStore(path string) (*codestore.Store, error) {
 		return nil, errors.New("it names no folder; begin with config.DefaultHost")
 	}
 	if err := makeState(path); err != nil {
-		return nil, withMend(err)
+		return nil, WithMend(err)
 	}
 	store, err := plugins.OpenCode(filepath.Join(path, "modules"))
-	return store, withMend(err)
+	return store, WithMend(err)
 }
 
-// withMend says what to do about what the system says.
-func withMend(err error) error {
+// WithMend says what to do about what the system says.
+func WithMend(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w; this process is of user %d: make the folder as root and say chown %d, or name another one", err, os.Geteuid(), os.Geteuid())

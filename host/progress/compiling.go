@@ -1,4 +1,5 @@
-package host
+// Package progress says in the log how far a host is that makes itself ready.
+package progress
 
 import (
 	"log/slog"
@@ -10,10 +11,10 @@ import (
 // stillCompiling is how often the log says that compiling goes on.
 const stillCompiling = 2 * time.Second
 
-// compiling says in the log that modules are being compiled, which takes seconds for a
+// Compiling says in the log that modules are being compiled, which takes seconds for a
 // large one: when it begins, every now and then, and when it is over. It says nothing of
 // modules whose code is there. Any goroutine may use it.
-type compiling struct {
+type Compiling struct {
 	log     *slog.Logger
 	plugins int // to be loaded, of which some need compiling
 	// long has it speak only of what takes longer than stillCompiling.
@@ -28,8 +29,16 @@ type compiling struct {
 	over   bool // what is loaded at first is; now each module is said by itself
 }
 
-// begin says that a module is being compiled until the result is called.
-func (c *compiling) begin(tenant, name string) (done func()) {
+// NewCompiling makes one, of so many plugins that are to be loaded.
+func NewCompiling(log *slog.Logger, plugins int) *Compiling {
+	return &Compiling{log: log, plugins: plugins}
+}
+
+// OnlyLong has it speak only of what takes longer than two seconds. It is called before the others.
+func (c *Compiling) OnlyLong() { c.long = true }
+
+// Begin says that a module is being compiled until the result is called.
+func (c *Compiling) Begin(tenant, name string) (done func()) {
 	start := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +70,7 @@ func (c *compiling) begin(tenant, name string) (done func()) {
 }
 
 // tell says how far it is.
-func (c *compiling) tell(ticker *time.Ticker, stop chan struct{}) {
+func (c *Compiling) tell(ticker *time.Ticker, stop chan struct{}) {
 	for {
 		select {
 		case <-stop:
@@ -77,8 +86,8 @@ func (c *compiling) tell(ticker *time.Ticker, stop chan struct{}) {
 	}
 }
 
-// end says that what is loaded at first is compiled, if anything was.
-func (c *compiling) end() {
+// End says that what is loaded at first is compiled, if anything was.
+func (c *Compiling) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {

@@ -1,4 +1,4 @@
-package host
+package progress
 
 import (
 	"bytes"
@@ -13,10 +13,10 @@ import (
 // What is compiled is said when it begins, while it goes on, and when it is over; of what
 // does not take long, check says nothing; and nobody says anything when nothing is compiled.
 func TestCompilingIsSaid(t *testing.T) {
-	said := func(long bool, do func(c *compiling)) (lines []string) {
+	said := func(long bool, do func(c *Compiling)) (lines []string) {
 		synctest.Test(t, func(t *testing.T) {
 			var b bytes.Buffer
-			do(&compiling{log: slog.New(slog.NewTextHandler(&b, nil)), plugins: 3, long: long})
+			do(&Compiling{log: slog.New(slog.NewTextHandler(&b, nil)), plugins: 3, long: long})
 			lines = strings.Split(strings.TrimSpace(regexp.MustCompile(`(?m)^time=\S+ level=INFO msg=`).ReplaceAllString(b.String(), "")), "\n")
 		})
 		return lines
@@ -25,23 +25,23 @@ func TestCompilingIsSaid(t *testing.T) {
 		time.Sleep(d)
 		synctest.Wait()
 	}
-	some := func(c *compiling) {
-		one := c.begin("a", "one.wasm")
-		two := c.begin("b", "two.wasm")
+	some := func(c *Compiling) {
+		one := c.Begin("a", "one.wasm")
+		two := c.Begin("b", "two.wasm")
 		wait(stillCompiling + time.Millisecond)
 		two()
 		wait(stillCompiling)
 		one()
-		c.end()
-		c.end()
-		late := c.begin("a", "late.wasm")
+		c.End()
+		c.End()
+		late := c.Begin("a", "late.wasm")
 		wait(10 * stillCompiling)
 		late()
 	}
 	for _, c := range []struct {
 		what string
 		long bool
-		do   func(*compiling)
+		do   func(*Compiling)
 		want string
 	}{
 		{"run", false, some, `"compiling modules whose code the state folder does not have; the next start finds it there" first=one.wasm tenant=a plugins=3
@@ -50,14 +50,14 @@ func TestCompilingIsSaid(t *testing.T) {
 compiled modules=2 took=4.001s
 "compiling a module whose code the state folder does not have" module=late.wasm tenant=a
 compiled module=late.wasm tenant=a took=20s`},
-		{"check", true, func(c *compiling) {
-			done := c.begin("a", "one.wasm")
+		{"check", true, func(c *Compiling) {
+			done := c.Begin("a", "one.wasm")
 			wait(stillCompiling + time.Millisecond)
 			done()
-			c.end()
+			c.End()
 		}, `"still compiling" compiled=0 now=[one.wasm] for=2s`},
-		{"a quick check", true, func(c *compiling) { c.begin("a", "one.wasm")(); c.end() }, ""},
-		{"nothing to compile", false, func(c *compiling) { c.end() }, ""},
+		{"a quick check", true, func(c *Compiling) { c.Begin("a", "one.wasm")(); c.End() }, ""},
+		{"nothing to compile", false, func(c *Compiling) { c.End() }, ""},
 	} {
 		if got := strings.Join(said(c.long, c.do), "\n"); got != c.want {
 			t.Errorf("%s says\n%s\nwant\n%s", c.what, got, c.want)
