@@ -340,7 +340,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 		Timers:      t,
 		CPU:         t.cpu,
 		Log:         t.log.Load(),
-		Counter:     &t.metrics,
+		Counter:     &t.counts,
 		Clock:       p.clock,
 		Wall:        p.wall,
 		Random:      p.random,

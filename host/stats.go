@@ -174,7 +174,7 @@ func (t *tenant) stats() TenantStats {
 		HandshakesRefused: t.handshaking.Refused(),
 		Timers:            t.timers.Used(),
 		TimersRefused:     t.timers.Refused(),
-		Counts:            t.metrics.snapshot(),
+		Counts:            t.counts.All(),
 	}
 	st.BackgroundRunning, st.BackgroundCalls = t.cpu.Background()
 	if r := t.runtime.Load(); r != nil {

@@ -12,6 +12,7 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
+	"bulkhead/host/counts"
 	"bulkhead/host/egress"
 	"bulkhead/host/logs"
 	"bulkhead/plugins"
@@ -46,7 +47,7 @@ type tenant struct {
 	peers       atomic.Pointer[[]*peers] // its UDP sockets; replaced, never changed
 	making      atomic.Bool              // one of them is being asked to make room
 	asked       atomic.Int32             // how often one was
-	metrics     metrics
+	counts      counts.Counts
 	runtime     atomic.Pointer[plugins.Runtime] // nil until it has a plugin
 	log         atomic.Pointer[logs.Handlers]   // of its handlers; nil as long
 }

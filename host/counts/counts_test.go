@@ -1,4 +1,4 @@
-package host
+package counts
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"bulkhead/abi"
 )
 
-func TestMetrics(t *testing.T) {
-	var m metrics
+func TestCounts(t *testing.T) {
+	var m Counts
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 	if code := m.Count([]byte("one_more"), 1); code != abi.Quota {
 		t.Errorf("one name too many: %v, want QUOTA", code)
 	}
-	counts := m.snapshot()
+	counts := m.All()
 	if len(counts) != abi.MaxMetrics {
 		t.Errorf("%d names, want %d", len(counts), abi.MaxMetrics)
 	}

@@ -1,4 +1,5 @@
-package host
+// Package counts has what handlers count, by names of their own.
+package counts
 
 import (
 	"maps"
@@ -8,17 +9,17 @@ import (
 	"bulkhead/abi"
 )
 
-// metrics are what a tenant's handlers have counted. Its methods may be called
+// Counts are what a tenant's handlers have counted, for plugins.Counter. The zero value has none. Its methods may be called
 // from any goroutine. Counting under a name that is known takes no lock and
 // allocates nothing, since it happens on the loops.
-type metrics struct {
+type Counts struct {
 	counts atomic.Pointer[map[string]*atomic.Int64] // replaced, never changed
 	adding sync.Mutex                               // held to replace it
 }
 
 // Count adds to one of the tenant's metrics. It answers abi.Quota for a name
 // that is new when there are abi.MaxMetrics already. name is the caller's again when it returns.
-func (m *metrics) Count(name []byte, n int64) abi.Code {
+func (m *Counts) Count(name []byte, n int64) abi.Code {
 	c := m.known()[string(name)]
 	if c == nil {
 		if c = m.add(string(name)); c == nil {
@@ -29,7 +30,7 @@ func (m *metrics) Count(name []byte, n int64) abi.Code {
 	return abi.OK
 }
 
-func (m *metrics) known() map[string]*atomic.Int64 {
+func (m *Counts) known() map[string]*atomic.Int64 {
 	if counts := m.counts.Load(); counts != nil {
 		return *counts
 	}
@@ -37,7 +38,7 @@ func (m *metrics) known() map[string]*atomic.Int64 {
 }
 
 // add makes the counter of a new name; nil when there are too many.
-func (m *metrics) add(name string) *atomic.Int64 {
+func (m *Counts) add(name string) *atomic.Int64 {
 	m.adding.Lock()
 	defer m.adding.Unlock()
 	known := m.known()
@@ -52,7 +53,8 @@ func (m *metrics) add(name string) *atomic.Int64 {
 	return c
 }
 
-func (m *metrics) snapshot() map[string]int64 {
+// All are the counts by name, of which the caller may do what it likes.
+func (m *Counts) All() map[string]int64 {
 	known := m.known()
 	counts := make(map[string]int64, len(known))
 	for name, c := range known {
