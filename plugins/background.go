@@ -4,7 +4,7 @@ import (
 	"runtime"
 )
 
-// An instance is off when it takes no event at once: a call of it goes on in
+// An instance is suspended when it takes no event at once: a call of it goes on in
 // the background, or its tenant has used up its share, or events that came
 // meanwhile still wait. Whatever happens then waits in line. All of this is
 // the loop's; what runs in the background reaches it by posts, and by visits (visit.go).
@@ -25,23 +25,23 @@ func (i *Instance) deliver(e event) {
 	}
 }
 
-// free reports whether an event may run now. If not, the instance is off, and
+// free reports whether an event may run now. If not, the instance is suspended, and
 // drain will be called: by a post that is on its way, by the call in the background, by
-// Admit's again, or by the pool. When the host stops no instance becomes off any more, and
+// Admit's again, or by the pool. When the host stops no instance becomes suspended any more, and
 // those that are have all of these come.
 func (i *Instance) free() bool {
-	if i.off || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
-		return !i.off
+	if i.suspended || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
+		return !i.suspended
 	}
 	if i.turn.usedUp(i.loop.Turn()) {
-		i.off = true
+		i.suspended = true
 		i.goOnLater() // in the next turn; the tenant has had its part of this
 		return false
 	}
 	if i.cpu().Admit(i.goOnLater) && (i.pool == nil || i.pool.ready(i)) {
 		return true
 	}
-	i.off = true
+	i.suspended = true
 	return false
 }
 
@@ -64,26 +64,26 @@ func (i *Instance) drain() {
 }
 
 func (i *Instance) drainAll() {
-	if i.stranded {
-		i.stranded = false
+	if i.lackedTooLong {
+		i.lackedTooLong = false
 		if !i.module.runtime.stopped.Load() { // else it is nobody's fault
 			i.trapped(newTrap("its start", i.stopForLack()))
 		}
 	}
 	for len(i.queue) > 0 {
-		i.off = false
+		i.suspended = false
 		if !i.free() {
 			return
 		}
 		e := i.queue[0]
 		i.queue = i.queue[1:]
-		i.off = true // the others stay behind it
+		i.suspended = true // the others stay behind it
 		if e.conn == nil || !e.conn.Over() {
 			i.run(e)
 		}
 	}
 	i.queue = nil
-	i.off = false
+	i.suspended = false
 	if i.closing {
 		i.Close()
 	}
@@ -105,14 +105,14 @@ func (i *Instance) forget(c call, handle int32, arg uint64) {
 // more.
 func (i *Instance) comeBack(err error) {
 	u := &i.exec.use
-	i.lap()
+	i.chargeElapsed()
 	i.leaveLoop()
 	u.place, u.slotted = onLoop, false
 	i.countFuel()
 	e, cpu, ns := i.current, i.cpu(), u.take()
 	if !i.loop.Post(func() { i.back(e, err) }) {
 		// Nobody is left on the loop who could use it.
-		i.inCall, i.off = false, false
+		i.inCall, i.suspended = false, false
 		i.dropStack()
 		i.pool, i.loopGone = nil, true // which was the loop's
 		i.Close()

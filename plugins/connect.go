@@ -59,7 +59,7 @@ func (i *Instance) connect(ptr uint32, n int32) int32 {
 		return int32(code)
 	}
 	p.cancel = cancel
-	i.handles.get(p.handle).told = true
+	i.handles.get(p.handle).announced = true
 	return p.handle
 }
 

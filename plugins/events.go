@@ -37,7 +37,7 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 	switch e.call {
 	case callWindow:
 		if s := i.handles.get(e.handle); s != nil {
-			s.starved = false
+			s.wantsWindow = false
 		}
 		e.conn.Offer()
 		return 0, true
@@ -46,7 +46,7 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 		if s == nil {
 			return 0, false
 		}
-		told := s.told
+		told := s.announced
 		i.about = s.conn
 		i.handles.remove(e.handle)
 		if !told || !i.module.has[callClosed] {
@@ -55,7 +55,7 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 	case callOpen, callData, callEOF:
 		// From here on the guest knows the handle.
 		if s := i.handles.get(e.handle); s != nil && i.state == running {
-			s.told = true
+			s.announced = true
 		}
 	}
 	i.serving, i.current = e.conn, e
@@ -138,7 +138,7 @@ func guestCode(r uint64) abi.Code {
 	return abi.Invalid
 }
 
-// Window is the guest's, or nil when the instance is gone, or off for now.
+// Window is the guest's, or nil when the instance is gone, or suspended for now.
 func (i *Instance) Window(c *csa.CSA) []byte {
 	if i.state != running || i.module.runtime.stopped.Load() {
 		return nil
@@ -149,8 +149,8 @@ func (i *Instance) Window(c *csa.CSA) []byte {
 		i.drain()
 	}
 	if !i.free() {
-		if s := i.handles.get(c.Tag); s != nil && !s.starved {
-			s.starved = true
+		if s := i.handles.get(c.Tag); s != nil && !s.wantsWindow {
+			s.wantsWindow = true
 			i.queue = append(i.queue, event{call: callWindow, handle: c.Tag, conn: c})
 		}
 		return nil
@@ -170,7 +170,7 @@ func (i *Instance) data(handle int32, c conn, n int) int {
 		return 0 // and there may be no memory any more
 	}
 	if !i.memory.Filled(n) {
-		i.poor = true
+		i.outOfMemory = true
 	}
 	// Not in the line: it follows Window, which has asked.
 	used, _ := i.run(event{call: callData, handle: handle, arg: uint64(n), conn: c})
@@ -208,7 +208,7 @@ func (i *Instance) Timer(c *csa.CSA, token int32) {
 func (i *Instance) Closed(c *csa.CSA, r csa.Reason) { i.ended(c.Tag, r) }
 
 func (i *Instance) ended(handle int32, r csa.Reason) {
-	if i.asleep != nil && !i.module.has[callClosed] && !i.off {
+	if i.asleep != nil && !i.module.has[callClosed] && !i.suspended {
 		i.handles.remove(handle) // nothing to wake it for
 		return
 	}

@@ -204,7 +204,7 @@ func TestLegalOrder(t *testing.T) {
 		}
 		end.wait(t)
 		// The guest may hear of it later than everybody else.
-		until(t, "nothing waits", func() (ok bool) { l.on(func() { ok = !i.off }); return ok })
+		until(t, "nothing waits", func() (ok bool) { l.on(func() { ok = !i.suspended }); return ok })
 		var order abi.Order
 		var log []string
 		n.log.mu.Lock()

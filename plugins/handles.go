@@ -38,12 +38,12 @@ const (
 )
 
 type slot struct {
-	conn conn // nil when free
-	next int32
-	gen  uint16
-	told bool // the guest has heard of it
-	// starved says that it waits to be offered the window.
-	starved bool
+	conn      conn // nil when free
+	next      int32
+	gen       uint16
+	announced bool // the guest has heard of it
+	// wantsWindow says that it waits to be offered the window.
+	wantsWindow bool
 }
 
 // handles is the table of the connections of one instance.
@@ -68,7 +68,7 @@ func (h *handles) add(c conn) int32 {
 		}
 	}
 	s := &h.slots[n-1]
-	s.conn, s.told, s.starved, s.next = c, false, false, 0
+	s.conn, s.announced, s.wantsWindow, s.next = c, false, false, 0
 	return int32(s.gen)<<slotBits | n
 }
 

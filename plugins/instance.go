@@ -83,16 +83,16 @@ type Instance struct {
 	window   uint32
 	length   uint32 // of the window
 
-	visit    *visit // of a call in the background; nil before the first
-	used     int64  // when it last had something to do
-	awake    bool   // it is among its pool's
-	poor     bool   // its tenant had no memory for what it has written to
-	unseeded bool   // csa_reseed is to be called before anything else
-	stranded bool   // its pool could not have for it what it lacks
-	lacking  int64  // since when it waits for that; 0: it does not
-	lack     error  // why it is not there
-	broken   bool   // it is closed, and had trapped
-	loopGone bool   // its loop has stopped
+	visit         *visit // of a call in the background; nil before the first
+	used          int64  // when it last had something to do
+	awake         bool   // it is among its pool's
+	outOfMemory   bool   // its tenant had no memory for what it has written to
+	unseeded      bool   // csa_reseed is to be called before anything else
+	lackedTooLong bool   // its pool could not have for it what it lacks
+	lacking       int64  // since when it waits for that; 0: it does not
+	lack          error  // why it is not there
+	broken        bool   // it is closed, and had trapped
+	loopGone      bool   // its loop has stopped
 
 	loop      *csa.Loop
 	handles   handles
@@ -100,7 +100,7 @@ type Instance struct {
 	about     conn // whom its log lines are about, or nil
 	timers    []instanceTimer
 	current   event // that runs
-	off       bool  // no event runs at once: see background.go
+	suspended bool  // no event runs at once: see background.go
 	queue     []event
 	goOnLater func() // posts drain
 	turn      *turn
@@ -338,7 +338,7 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 	i.inCall = false
 	result = i.exec.stack[0]
-	if err == nil && i.poor {
+	if err == nil && i.outOfMemory {
 		err = i.stopForMemory()
 	}
 	if err != nil {
@@ -351,7 +351,7 @@ func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 		i.trapped(newTrap(c.String(), err))
 	}
 	i.settleSplices()
-	if i.closing && !i.off {
+	if i.closing && !i.suspended {
 		i.Close()
 	}
 	return result, err == nil
@@ -376,7 +376,7 @@ func (i *Instance) trapped(t *Trap) {
 	if i.listener.OnTrap != nil {
 		i.listener.OnTrap(i, t)
 	}
-	if i.closing && !i.off {
+	if i.closing && !i.suspended {
 		i.Close()
 	}
 }
@@ -399,7 +399,7 @@ func (i *Instance) Faulted(value any) {
 	if i.state != running || i.current == (event{}) && !i.inCall || i.exec != nil && i.exec.use.place == background {
 		return
 	}
-	i.inCall, i.off, i.queue = false, false, nil
+	i.inCall, i.suspended, i.queue = false, false, nil
 	i.serving, i.current = nil, event{}
 	if i.exec != nil {
 		i.exec.calls = [calls]export{} // whatever their stacks hold
@@ -452,7 +452,7 @@ func (i *Instance) Memory() int {
 // window. Calling it again does nothing. An instance that was never attached may be closed by any
 // goroutine, and is freed at once.
 func (i *Instance) Close() {
-	if i.inCall || i.off {
+	if i.inCall || i.suspended {
 		i.closing = true
 		return
 	}
@@ -510,7 +510,7 @@ type handlerSystem Instance
 
 func (s *handlerSystem) Memory() []byte { return s.memory.Bytes() }
 func (s *handlerSystem) Enter()         {}
-func (s *handlerSystem) Breathe()       { (*Instance)(s).breathe() }
+func (s *handlerSystem) YieldIfDue()    { (*Instance)(s).yieldIfDue() }
 func (s *handlerSystem) Yield()         {}
 func (s *handlerSystem) Close(int)      {}
 

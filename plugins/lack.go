@@ -12,8 +12,8 @@ const (
 	lastWait  = time.Second
 	// patience is how long an Instance waits.
 	patience = 10 * time.Second
-	// strandBatch is how many Instances are ended in one turn of the loop.
-	strandBatch = 64
+	// endBatch is how many Instances are ended in one turn of the loop.
+	endBatch = 64
 )
 
 // lack is what Instances of a pool wait for. It is the loop's.
@@ -74,14 +74,14 @@ func (p *Pool) askLater() {
 func (p *Pool) askAgain() {
 	p.lack.set = false
 	before := p.loop.Now() - int64(patience)
-	left := strandBatch
+	left := endBatch
 	if p.closed {
 		left = len(p.lack.runners) + len(p.lack.sleepers) + 1
 	}
 	if len(p.executors) == 0 || p.closed { // else they get one in time
-		p.lack.runners = p.strand(p.lack.runners, before, &left)
+		p.lack.runners = p.endWaiting(p.lack.runners, before, &left)
 	}
-	p.lack.sleepers = p.strand(p.lack.sleepers, before, &left)
+	p.lack.sleepers = p.endWaiting(p.lack.sleepers, before, &left)
 	if left == 0 {
 		p.lack.set = true
 		p.ask.Reset(0)
@@ -95,12 +95,12 @@ func (p *Pool) askAgain() {
 	}
 }
 
-// strand ends the first of those that wait, up to left, who do since before a time. The
+// endWaiting ends the first of those that wait, up to left, who do since before a time. The
 // others remain.
-func (p *Pool) strand(waiting []*Instance, before int64, left *int) []*Instance {
+func (p *Pool) endWaiting(waiting []*Instance, before int64, left *int) []*Instance {
 	for len(waiting) > 0 && *left > 0 && (p.closed || waiting[0].lacking <= before) {
 		*left--
-		waiting[0].stranded = true
+		waiting[0].lackedTooLong = true
 		waiting[0].goOnLater()
 		waiting = waiting[1:]
 	}

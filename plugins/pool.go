@@ -52,8 +52,8 @@ type Pool struct {
 	turns     int // trims since then
 	used      bool
 	awake     []*Instance // that were used lately, or not looked at since
-	walk      int         // how many of them doze has yet to look at
-	scratch   []byte      // doze's
+	toSweep   int         // how many of them sweepIdle has yet to look at
+	scratch   []byte      // sweepIdle's
 	trim      *csa.Timer
 	trimming  bool
 	closed    bool
@@ -174,7 +174,7 @@ func (p *Pool) recycle(i *Instance, trapped bool) {
 	}
 	switch {
 	case i.asleep != nil:
-		p.sleptOut(i)
+		p.endSleep(i)
 	case i.memory == nil: // it could not be woken
 	case p.closed || trapped:
 		i.memory.Free()
@@ -217,7 +217,7 @@ func (p *Pool) ready(i *Instance) bool {
 		return false
 	}
 	if i.asleep != nil {
-		if err := p.rouse(i); err != nil {
+		if err := p.wake(i); err != nil {
 			p.lacks(i, err)
 			p.lack.sleepers = append(p.lack.sleepers, i)
 			p.askLater()
@@ -348,9 +348,9 @@ func (p *Pool) tidy() {
 	if p.turns++; p.turns == executorTurns {
 		p.tidyExecutors()
 	}
-	if p.walk == 0 {
-		p.walk = len(p.awake)
-		p.doze()
+	if p.toSweep == 0 {
+		p.toSweep = len(p.awake)
+		p.sweepIdle()
 	}
 	if len(p.free) > 0 || len(p.awake) > 0 || len(p.executors) > 1 || len(p.executors) > 0 && p.live == 0 {
 		p.tidyLater()

@@ -63,7 +63,7 @@ func (g *pooled) on(i *Instance, f func()) {
 		return free
 	})
 	until(g.t, "its call is over", func() (over bool) {
-		g.l.on(func() { over = !i.inCall && !i.off })
+		g.l.on(func() { over = !i.inCall && !i.suspended })
 		return over
 	})
 }

@@ -370,7 +370,7 @@ var hostModules = sync.OnceValue(func() []hostModule {
 				do(i, stack)
 			}
 			if f.TakesLong {
-				i.breathe()
+				i.yieldIfDue()
 			}
 		}, engineTypes(typ.Params), engineTypes(typ.Results)})
 	}
@@ -381,7 +381,7 @@ var hostModules = sync.OnceValue(func() []hostModule {
 			i := instanceOf(ctx)
 			f.Call(&i.wasi, stack)
 			if f.TakesLong {
-				i.breathe()
+				i.yieldIfDue()
 			}
 		}, engineTypes(typ.Params), engineTypes(typ.Results)})
 	}

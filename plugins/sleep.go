@@ -42,17 +42,17 @@ func (p *Pool) usedNow(i *Instance) {
 	}
 }
 
-// doze looks at those that walk says, some in each turn, and has those sleep that had
+// sweepIdle looks at those that toSweep says, some in each turn, and has those sleep that had
 // nothing to do.
-func (p *Pool) doze() {
+func (p *Pool) sweepIdle() {
 	if p.closed {
 		p.awake = nil
 		return
 	}
 	before := p.loop.Now() - sleepAfter
-	for batch := 0; p.walk > 0; p.walk-- {
+	for batch := 0; p.toSweep > 0; p.toSweep-- {
 		if batch == sleepBatch {
-			p.loop.Post(p.doze)
+			p.loop.Post(p.sweepIdle)
 			return
 		}
 		i := p.awake[0]
@@ -61,7 +61,7 @@ func (p *Pool) doze() {
 		switch {
 		case i.state != running:
 			i.awake = false
-		case i.used > before || i.inCall || i.off || len(i.queue) > 0:
+		case i.used > before || i.inCall || i.suspended || len(i.queue) > 0:
 			p.awake = append(p.awake, i)
 		default:
 			batch++
@@ -84,7 +84,7 @@ func (p *Pool) sleep(i *Instance) {
 	if p.scratch = changes; cap(changes) > keptScratch {
 		p.scratch = nil
 	}
-	if !ok || i.loop == nil || i.poor {
+	if !ok || i.loop == nil || i.outOfMemory {
 		return
 	}
 	grown := m.Grown()
@@ -105,8 +105,8 @@ func (p *Pool) sleep(i *Instance) {
 	p.keep(m)
 }
 
-// rouse wakes an instance that sleeps, if there is memory for it.
-func (p *Pool) rouse(i *Instance) error {
+// wake wakes an instance that sleeps, if there is memory for it.
+func (p *Pool) wake(i *Instance) error {
 	began := nanotime()
 	s := i.asleep
 	account := p.snapshot.module.runtime.options.Memory
@@ -119,11 +119,11 @@ func (p *Pool) rouse(i *Instance) error {
 		return err
 	}
 	s.charged = 0
-	p.sleptOut(i)
+	p.endSleep(i)
 	i.memory = m
 	p.usedNow(i)
 	if !m.Apply(s.changes, s.pages) {
-		i.poor = true
+		i.outOfMemory = true
 	}
 	i.cpu().Book(nanotime() - began)
 	return nil
@@ -142,8 +142,8 @@ func (p *Pool) memoryOf(size int) (*memory.Linear, error) {
 	return m, nil
 }
 
-// sleptOut ends the sleep of an instance, with what was charged for it.
-func (p *Pool) sleptOut(i *Instance) {
+// endSleep ends the sleep of an instance, with what was charged for it.
+func (p *Pool) endSleep(i *Instance) {
 	r := p.snapshot.module.runtime
 	r.options.Memory.Release(i.asleep.charged)
 	r.asleep.Add(-1)

@@ -97,7 +97,7 @@ func TestSleepIsBooked(t *testing.T) {
 		t.Error("nothing is booked for going to sleep")
 	}
 	g.l.on(func() {
-		if err := g.p.rouse(a); err != nil {
+		if err := g.p.wake(a); err != nil {
 			t.Error(err)
 		}
 	})
@@ -123,12 +123,12 @@ func TestNoSleep(t *testing.T) {
 		if i.asleep != nil {
 			t.Error("it sleeps at once")
 		}
-		i.off = true
+		i.suspended = true
 		tired()
 		if i.asleep != nil {
 			t.Error("it sleeps though something waits for it")
 		}
-		i.off = false
+		i.suspended = false
 		i.drain()
 	})
 	g.on(i, func() { i.Window(nil); i.data(i.admit(f), f, 1) })
@@ -299,7 +299,7 @@ func BenchmarkSleep(b *testing.B) {
 				for b.Loop() {
 					p.sleep(i)
 					b.ReportMetric(float64(len(i.asleep.changes)), "kept-B")
-					p.rouse(i)
+					p.wake(i)
 				}
 				i.Close()
 			})

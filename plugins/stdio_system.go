@@ -86,8 +86,8 @@ type commandSystem Process
 
 func (p *commandSystem) Enter() { (*Process)(p).enter() }
 
-// Breathe lets others run.
-func (p *commandSystem) Breathe() { p.instance.breathe() }
+// YieldIfDue lets others run.
+func (p *commandSystem) YieldIfDue() { p.instance.yieldIfDue() }
 
 func (p *commandSystem) Memory() []byte { return p.instance.memory.Bytes() }
 

@@ -143,9 +143,9 @@ func (u *usage) start() {
 	u.mark = u.watch.wall
 }
 
-// lap counts what the guest has run since its watch was started. It does not go on
+// chargeElapsed counts what the guest has run since its watch was started. It does not go on
 // before start.
-func (i *Instance) lap() {
+func (i *Instance) chargeElapsed() {
 	u := &i.exec.use
 	u.fuel.Leave()
 	now, ns := u.watch.elapsed()
@@ -155,7 +155,7 @@ func (i *Instance) lap() {
 		i.loop.Booked(ns)
 	}
 	if !i.memory.Ran(ns) {
-		i.poor = true
+		i.outOfMemory = true
 	}
 	if u.slotted {
 		u.ran += ns
@@ -187,7 +187,7 @@ func (i *Instance) finish() {
 // has to be let in again.
 func (i *Instance) pause() {
 	u := &i.exec.use
-	i.lap()
+	i.chargeElapsed()
 	switch {
 	case u.slotted:
 		u.slotted = false
@@ -261,7 +261,7 @@ func (i *Instance) refill() {
 		if u.slotted {
 			_, ran = u.watch.elapsed()
 		} else {
-			ran = min(ns, 2*inlineSlice) // as lap has it
+			ran = min(ns, 2*inlineSlice) // as chargeElapsed has it
 		}
 		ran += u.ran
 	}
@@ -285,16 +285,16 @@ func (i *Instance) refill() {
 
 // endSlice lets others have their turn, and goes on.
 func (i *Instance) endSlice() {
-	i.lap()
+	i.chargeElapsed()
 	i.exec.use.watch.start() // should it be unwound here
-	i.giveWay()
+	i.yield()
 	i.exec.use.start()
 }
 
-// breathe is refill if it is time for that. Host functions call it that may do
+// yieldIfDue is refill if it is time for that. Host functions call it that may do
 // much for one call. None takes so long that every fourth would not be soon enough to look at the
 // clock, which most calls to a guest need not do at all then.
-func (i *Instance) breathe() {
+func (i *Instance) yieldIfDue() {
 	u := &i.exec.use
 	if u.breaths++; u.breaths%4 != 0 {
 		return
@@ -304,9 +304,9 @@ func (i *Instance) breathe() {
 	}
 }
 
-// giveWay ends a slice: on a loop by passing the loop on, beside the loops by
+// yield ends a slice: on a loop by passing the loop on, beside the loops by
 // asking whether the call may go on.
-func (i *Instance) giveWay() {
+func (i *Instance) yield() {
 	u := &i.exec.use
 	if u.slotted {
 		u.unbooked += sliceCost()
@@ -320,7 +320,7 @@ func (i *Instance) giveWay() {
 			panic(ErrSlow)
 		}
 		u.place = background
-		i.off = true
+		i.suspended = true
 		i.cpu().Enlist() // while the loop is held: see Runtime.Close
 		i.loop.Pass()
 		u.watch.threads = true
@@ -354,7 +354,7 @@ func (i *Instance) mustStop(ran int64) *stopped {
 	if i.process != nil {
 		i.process.enter()
 	}
-	if i.poor {
+	if i.outOfMemory {
 		return i.stopForMemory()
 	}
 	if limit := i.listener.eventTimeout(); i.exec.use.slotted && ran > int64(limit) {

@@ -49,7 +49,7 @@ func (i *Instance) onItsLoop(do func(*Instance, []uint64), stack []uint64) {
 // enterLoop waits for the loop, and begins a visit. The wait is not the guest's time, but the way
 // is, or it could keep the loop busy for nothing.
 func (i *Instance) enterLoop() {
-	i.lap()
+	i.chargeElapsed()
 	v := i.visit
 	if v == nil {
 		v = &visit{come: make(chan struct{}), over: make(chan struct{})}

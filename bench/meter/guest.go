@@ -218,7 +218,7 @@ func (s *system) Memory() []byte {
 	return b
 }
 func (s *system) Enter()                                                   {}
-func (s *system) Breathe()                                                 {}
+func (s *system) YieldIfDue()                                              {}
 func (s *system) Read([]byte) (int, wasi.Errno)                            { return 0, wasi.Success }
 func (s *system) Close(int)                                                {}
 func (s *system) Poll(want wasi.Ready, _ time.Duration) (wasi.Ready, bool) { return want, true }

@@ -324,7 +324,7 @@ func fdWrite(p *Process, s []uint64) Errno {
 	n := 0
 	if len(iov) > 0 {
 		n, e = p.System.Write(int(f.stream), iov, f.flags&nonBlocking == 0)
-		p.System.Breathe()
+		p.System.YieldIfDue()
 	}
 	if e == Success {
 		le.PutUint32(out, uint32(n))

@@ -233,7 +233,7 @@ func (p *Process) readAt(f *file, offset int64, s []uint64, out []byte) (n int, 
 		n, offset = n+c, offset+int64(c)
 	}
 	le.PutUint32(out, uint32(n))
-	p.System.Breathe()
+	p.System.YieldIfDue()
 	return n, Success
 }
 
@@ -322,7 +322,7 @@ func readdir(p *Process, f *file, s []uint64) Errno {
 		used += copy(buffer[used:], name)
 	}
 	le.PutUint32(out, uint32(used))
-	p.System.Breathe()
+	p.System.YieldIfDue()
 	return Success
 }
 

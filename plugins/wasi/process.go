@@ -10,9 +10,9 @@ type System interface {
 	// Enter is called at the start of every function, before anything else. It
 	// may unwind the guest by panicking.
 	Enter()
-	// Breathe is called between the parts of a function's work, and at its end,
+	// YieldIfDue is called between the parts of a function's work, and at its end,
 	// when the guest has chosen how much it is. It may unwind the guest.
-	Breathe()
+	YieldIfDue()
 	// Read puts bytes of descriptor 0 into p, which is not empty and lies in
 	// the guest's memory, and returns how many; 0 with Success is the end.
 	Read(p []byte) (n int, e Errno)

@@ -49,13 +49,13 @@ func clockTime(p *Process, s []uint64) Errno {
 const randomPart = 16 << 10
 
 // Random fills b, which may be all of a guest's memory, with random bytes, and
-// has s breathe between parts of it.
+// has s call YieldIfDue between parts of it.
 func Random(s System, b []byte) {
 	for len(b) > 0 {
 		part := b[:min(len(b), randomPart)]
 		s.Random(part)
 		b = b[len(part):]
-		s.Breathe()
+		s.YieldIfDue()
 	}
 }
 

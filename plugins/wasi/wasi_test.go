@@ -29,7 +29,7 @@ type fake struct {
 
 func (f *fake) Memory() []byte   { return f.memory }
 func (f *fake) Enter()           { f.entered++ }
-func (f *fake) Breathe()         {}
+func (f *fake) YieldIfDue()      {}
 func (f *fake) Wall() int64      { return time.Now().UnixNano() }
 func (f *fake) Monotonic() int64 { return f.clock }
 func (f *fake) Random(p []byte)  { _, _ = rand.Read(p) }
