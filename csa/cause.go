@@ -37,6 +37,7 @@ const (
 	HandshakeTimeout
 	RouteTimeout
 	OldFor
+	Generations
 	PeerVanished
 
 	// Limits of what there is.
@@ -118,6 +119,7 @@ var causes = [Causes]CauseInfo{
 	HandshakeTimeout: {"handshake_timeout", abi.Timeout, "handshake_timeout", slog.LevelInfo, "the TLS handshake took too long"},
 	RouteTimeout:     {"route_timeout", abi.Timeout, "route_timeout", slog.LevelInfo, "it has not said in time where it belongs"},
 	OldFor:           {"old_for", abi.Timeout, "old_for", slog.LevelInfo, "a reload has changed or removed its listener, and its time to go on is over"},
+	Generations:      {"generations", abi.Timeout, "generations", slog.LevelInfo, "reloads have left as many generations of its listener as may be, and its own is the oldest"},
 	PeerVanished:     {"peer_vanished", abi.Timeout, "user_timeout, keepalive", slog.LevelInfo, "the peer has vanished"},
 
 	PlaceTaken:     {"place_taken", abi.Timeout, "connections", slog.LevelInfo, "it gave its place to a new peer"},

@@ -29,7 +29,11 @@ type generation struct {
 	retired atomic.Bool
 	until   atomic.Int64 // when old_for is over: Unix time in nanoseconds; 0: it is not retired
 	removes bool         // its sockets end with it
-	over    *csa.Timer   // old_for is over then; the home loop's
+	// over is when old_for is, and then when the next connections are closed; nil: it is not
+	// retired, or it is closed. It is the home loop's, as closing is.
+	over    *csa.Timer
+	closing *closing
+	ending  atomic.Bool // it is closed, or will be soon, whoever goes on
 	once    sync.Once
 }
 

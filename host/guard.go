@@ -198,8 +198,8 @@ func (h *Host) backFrom(ctx context.Context, from *config.Config) error {
 type guard []guarded
 
 type guarded struct {
-	old, now *server
-	before   Health // of the old one, when it was replaced
+	now    *server
+	before Health // of the old one, when it was replaced
 }
 
 func (p *plan) guard() (g guard) {
@@ -212,7 +212,7 @@ func (p *plan) guard() (g guard) {
 	for _, made := range p.made {
 		for _, s := range made.servers {
 			if o := old[s.config.Name]; o != nil {
-				g = append(g, guarded{old: o, now: s, before: o.since.health()})
+				g = append(g, guarded{now: s, before: o.since.health()})
 			}
 		}
 	}

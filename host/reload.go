@@ -382,6 +382,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 	for _, g := range slices.Concat(p.replaced, p.removed) {
 		g.retire(p.closed[g.socket], p.oldFor(g))
 	}
+	p.closeOldest()
 	for _, g := range p.all {
 		for _, s := range g.servers {
 			if late, ok := s.crew.(*lateCrew); ok {
@@ -484,32 +485,26 @@ func (g *generation) retire(remove bool, oldFor time.Duration) {
 	g.tellToStop()
 	front := g.servers[0]
 	front.home.Call(func() {
-		g.over = front.home.NewTimer(func() { go g.host.expire(g) })
+		g.over = front.home.NewTimer(func() {
+			if g.closing != nil {
+				g.closing.turn()
+			} else {
+				go g.host.expire(g, oldFor)
+			}
+		})
 		g.over.Reset(oldFor)
 	})
 	g.leave()
 }
 
-// expire closes what is left of a generation whose time is over.
-func (h *Host) expire(g *generation) {
-	h.mu.Lock()
-	if h.stopping.Load() {
-		h.mu.Unlock()
-		return
+// expire closes what is left of a generation whose time is over: evenly over drain, or, where its time
+// was none at all, at once.
+func (h *Host) expire(g *generation, oldFor time.Duration) {
+	over := h.now.Load().config.Host.Drain
+	if oldFor <= 0 {
+		over = 0
 	}
-	h.ends.Add(1)
-	h.mu.Unlock()
-	defer h.ends.Done()
-	if open := g.open.Load(); open > 0 {
-		g.servers[0].log.Info("old_for is over: the connections that go on since before a reload are closed", "open", open)
-	}
-	if g.removes && !g.socket.udp {
-		g.socket.home.Call(g.socket.dropCallers)
-	}
-	for _, s := range g.servers {
-		s.dialer.Stop()
-	}
-	h.closeConnections(g, csa.OldFor.Reason())
+	h.closeEvenly(g, csa.OldFor, over)
 }
 
 // end closes a retired generation whose last connection is gone. It is not called on a loop.
@@ -540,9 +535,12 @@ func (h *Host) end(g *generation) {
 
 // close gives back what a generation has. No connection of it is left.
 func (h *Host) close(g *generation) {
-	if g.over != nil {
-		g.servers[0].home.Call(g.over.Stop)
-	}
+	g.servers[0].home.Call(func() {
+		if g.over != nil {
+			g.over.Stop()
+			g.over = nil
+		}
+	})
 	if g.removes {
 		g.socket.remove()
 	}

@@ -166,18 +166,19 @@ func TestReload(t *testing.T) {
 // What a generation has is given back when its last connection is gone.
 func TestReloadGivesBack(t *testing.T) {
 	files := map[string][]byte{"a.wasm": tally('a').Bytes(), "b.wasm": tally('b').Bytes()}
-	l := newLives(t, files, acme+listenerOf("it", "a.wasm", ""), host.Options{})
+	const many = "generations = 20"
+	l := newLives(t, files, acme+listenerOf("it", "a.wasm", many), host.Options{})
 	it := l.dial("it")
 	l.ask(it, "a0")
 	it.Close()
 	hosttest.Eventually(t, "it is gone", func() bool { return l.h.Stats().Connections == 0 })
-	l.mustReload(acme + listenerOf("it", "b.wasm", ""))
+	l.mustReload(acme + listenerOf("it", "b.wasm", many))
 	hosttest.Eventually(t, "the first is over", func() bool { return l.h.Stats().RetiredGenerations == 0 })
 	alone := l.h.Stats().Tenants[0]
 	l.ask(l.dial("it"), "b0")
 	for i := range 10 {
 		l.write("b.wasm", tally(byte('c'+i)).Bytes())
-		l.mustReload(acme + listenerOf("it", "b.wasm", ""))
+		l.mustReload(acme + listenerOf("it", "b.wasm", many))
 		l.ask(l.dial("it"), string(rune('c'+i))+"0")
 	}
 	if st := l.h.Stats(); st.RetiredGenerations != 10 || st.Tenants[0].Memory < 10*alone.Memory {
@@ -265,6 +266,9 @@ func TestReloadFails(t *testing.T) {
 		{"a module that is none", good + listenerOf("bad", "bad.wasm", ""), "bad.wasm"},
 		{"a trap in csa_start", good + listenerOf("bad", "traps.wasm", ""), `listener "bad"`},
 		{"a trap in csa_start of a shared one", good + listenerOf("bad", "traps.wasm", "instance = \"loop\""), `listener "bad"`},
+		{"a sum that is not its plugin's", good + listenerOf("bad", "a.wasm", "plugin_sha256 = \""+strings.Repeat("0", 64)+"\""), "plugin_sha256"},
+		{"a route's module", good + listenerOf("bad", "a.wasm", "") + "[[listener.route]]\nname = \"r\"\nplugin = \"traps.wasm\"\nfirst = [\"A\"]\n", "traps.wasm"},
+		{"a socket file without a folder", good + strings.Replace(listenerOf("bad", "a.wasm", ""), "tcp://127.0.0.1:0", "unix://none/x", 1), "none/x"},
 		{"an address that is taken", good + strings.Replace(listenerOf("bad", "a.wasm", ""), "127.0.0.1:0", taken.Addr().String(), 1), "another process listens there"},
 		{"a certificate that is none", good + listenerOf("bad", "a.wasm", "") + "[listener.tls]\ncert = \"broken.pem\"\nkey = \"broken.pem\"\n", "broken.pem"},
 		{"a host's key", strings.Replace(good, "[tenant", "log = \"json\"\n[tenant", 1), "[host] log has changed, and a reload cannot change it"},
@@ -321,7 +325,7 @@ func TestReloadOldFor(t *testing.T) {
 	clock := &selector.Manual{}
 	log := hosttest.NewLines(t)
 	of := func(plugin, old string) string {
-		return acme + listenerOf("it", plugin, fmt.Sprintf("idle_timeout = \"720h\"\nold_for = %q", old))
+		return acme + listenerOf("it", plugin, fmt.Sprintf("idle_timeout = \"720h\"\ngenerations = 20\nold_for = %q", old))
 	}
 	files := map[string][]byte{"a.wasm": tally('a').Bytes(), "b.wasm": tally('b').Bytes()}
 	l := newLives(t, files, of("a.wasm", "1h"), host.Options{Log: log.Log(), Clock: clock})
@@ -337,13 +341,13 @@ func TestReloadOldFor(t *testing.T) {
 	l.ask(it, "a;")
 	newest := l.dial("it")
 	l.ask(newest, "k0")
-	memory := l.h.Stats().Tenants[0].Memory
+	memory, modules := l.h.Stats().Tenants[0].Memory, l.h.LoadedModules()
 	clock.Advance(time.Millisecond)
 	hosttest.HearEnd(t, it)
 	log.Wait("its time to go on is over", "key=old_for", "cause=old_for")
 	hosttest.Eventually(t, "it has given back its memory", func() bool {
 		st := l.h.Stats()
-		return st.RetiredGenerations == 0 && st.Tenants[0].Memory < memory
+		return st.RetiredGenerations == 0 && st.Tenants[0].Memory < memory && l.h.LoadedModules() < modules
 	})
 	l.ask(newest, "k1")
 

@@ -176,6 +176,9 @@ type Listener struct {
 	// OldFor is for how long connections may go on when a reload has changed or removed their
 	// listener. 0 closes them at once.
 	OldFor time.Duration
+	// Generations is how many there may be of the listener: the one that new connections come to,
+	// and those that reloads have left. 0 is as 1.
+	Generations int
 	// Inbox is the most unsent bytes that a connection holds.
 	Inbox int
 	// Options are what its socket is opened with. What means nothing to the socket has no

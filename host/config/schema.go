@@ -238,6 +238,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 	durationField("event_timeout", time.Millisecond, time.Minute, time.Millisecond, "", "1s", func(l *Listener) *time.Duration { return &l.EventTimeout }).is(columns{deflt: "1s", of: ofService, reload: NewGeneration, note: "of CPU time"}),
 	durationField("linger", 0, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.Linger }).is(columns{deflt: "10s", of: ofService, reload: NewGeneration}),
 	durationField("old_for", 0, 720*time.Hour, time.Millisecond, "", "1h", func(l *Listener) *time.Duration { return &l.OldFor }).is(columns{deflt: "1h", of: ofListener, reload: InPlace}),
+	intField("generations", 1, 100, "", func(l *Listener) *int { return &l.Generations }).is(columns{deflt: 3, of: ofListener, reload: InPlace}),
 	sizeField("inbox", 4*kib, 16*mib, "64KiB", func(l *Listener) *int { return &l.Inbox }).is(columns{deflt: "64KiB", of: ofService, reload: NewGeneration}),
 	intField("waiting_datagrams", 1, 65535, "", func(l *Listener) *int { return &l.WaitingDatagrams }).is(columns{deflt: 1024, on: udp, of: ofListener, reload: NewGeneration, note: "of one peer, while its handler takes none"}),
 	sizeField("waiting_bytes", 4*kib, 8*mib, "1MiB", func(l *Listener) *int { return &l.WaitingBytes }).is(columns{deflt: "1MiB", on: udp, of: ofListener, reload: NewGeneration, note: "of one peer, while its handler takes none"}),
