@@ -9,7 +9,8 @@ func (c *CSA) Settings() *Settings { return c.wiring.Settings }
 // SetSettings has the connection go by other settings from now on. IdleTimeout, Lifetime and UserTimeout
 // count from when they would have counted with these from the beginning, so one that is
 // over already ends the connection in the next turn. WriteTimeout and MinRate count for what
-// the peer owes from now on, Linger and Pipes for what begins. FirstByteTimeout is that of a connection
+// the peer owes from now on, Linger and Pipes for what begins. What the socket
+// holds is charged to the new SocketMemory. FirstByteTimeout is that of a connection
 // which comes later; only none takes away the one that runs. Bytes that wait beyond a smaller
 // inbox stay. It calls no handler.
 func (c *CSA) SetSettings(s *Settings) {
@@ -23,6 +24,9 @@ func (c *CSA) SetSettings(s *Settings) {
 	}
 	if (s.MinRate <= 0) != (before.MinRate <= 0) && c.is(begun) {
 		c.owed = 0 // nothing is owed without a rate, and with one a whole patience is left
+	}
+	if c.memory != nil {
+		c.lookAtMemory()
 	}
 	c.keepTime()
 	if c.behind != nil && c.behind.state == runs {

@@ -60,6 +60,8 @@ type Settings struct {
 	MinRate int64
 	// Pipes bounds how many pipes the relays of the connections hold (Splice). Nil: nobody does.
 	Pipes PipeShare
+	// SocketMemory bounds what the connections' sockets hold in the system. Nil: nobody does.
+	SocketMemory SocketShare
 }
 
 // PipeShare is how many of the kernel's pipes a tenant's relays may hold at once. A pipe is held
@@ -120,6 +122,7 @@ type CSA struct {
 	held       *dataCall // a Data that is not over, whose loop was passed on
 	throttle   *throttle
 	transport  transport
+	memory     *socketMemory // of a connection whose socket holds much
 	timers     []*handlerTimer
 
 	peer     netip.AddrPort
@@ -327,6 +330,9 @@ func (c *CSA) bury() {
 	c.stopTimers()
 	c.stopThrottle()
 	l.sel.Remove(&c.d)
+	if c.memory != nil {
+		c.memory.release()
+	}
 	c.transport.close(c)
 	c.inbox.release(l, c.wiring.Budget)
 	c.rest.release(l, c.wiring.Budget)

@@ -239,6 +239,9 @@ func (c *CSA) keepDeadlines() {
 	look, vanished := c.lookAtPeer()
 	next, why := c.lookOut()
 	next = min(next, look)
+	if c.memory != nil {
+		next = min(next, c.lookAtMemory())
+	}
 	if vanished {
 		why = PeerVanished
 	}

@@ -97,6 +97,7 @@ func (c *CSA) write(p []byte) int {
 // writeRaw writes to the socket once, and books it; it answers as write does.
 func (c *CSA) writeRaw(p []byte) int {
 	now := c.loop.Now()
+	p = c.oneStep(p)
 	n, err := writeSocket(int(c.fd), p)
 	switch {
 	case err == errWouldBlock:
@@ -120,6 +121,7 @@ func (c *CSA) bookSent(n int, now int64) {
 	if c.buffered.since == 0 {
 		c.hold(n, now)
 	}
+	c.movedMemory(c.sent, n, stepOut)
 	if c.is(spliced) {
 		c.begin()
 	}

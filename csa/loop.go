@@ -11,24 +11,26 @@ import (
 // goroutine that holds the selector's baton; all methods but Post are the
 // owner's.
 type Loop struct {
-	sel     *selector.Selector
-	buffers bufferPool
-	depth   int     // events entered and not yet left
-	todo    []*CSA  // CSAs with work left to the end of the event
-	settled int     // how many of todo have been settled
-	calling call    // the handler's call that is under way
-	ends    []AtEnd // told when the event is over
-	ended   int     // how many of ends have been told
-	serving Faulty  // see Serve
-	onFault func(*Fault) bool
-	first   *CSA // the list of the CSAs that live here
-	count   int
-	scratch []byte       // for bytes that nobody keeps
-	records bytes.Buffer // empty: what a TLS connection reads into
-	kernel  kernel
-	word    word // its answer
-	pipes   pipePool
-	relays  int // that are alive
+	sel        *selector.Selector
+	buffers    bufferPool
+	depth      int     // events entered and not yet left
+	todo       []*CSA  // CSAs with work left to the end of the event
+	settled    int     // how many of todo have been settled
+	calling    call    // the handler's call that is under way
+	ends       []AtEnd // told when the event is over
+	ended      int     // how many of ends have been told
+	serving    Faulty  // see Serve
+	onFault    func(*Fault) bool
+	first      *CSA // the list of the CSAs that live here
+	count      int
+	scratch    []byte       // for bytes that nobody keeps
+	records    bytes.Buffer // empty: what a TLS connection reads into
+	kernel     kernel
+	word       word // its answer
+	sockets    socketSystem
+	socketWord socketWord // its answer
+	pipes      pipePool
+	relays     int // that are alive
 	// datagrams is what datagram sockets share; nil while there are none.
 	datagrams *datagrams
 	time      timesheet
@@ -36,7 +38,8 @@ type Loop struct {
 
 // NewLoop makes the loop of a selector.
 func NewLoop(sel *selector.Selector) *Loop {
-	l := &Loop{sel: sel, kernel: &system{}, pipes: pipePool{most: idlePipes}}
+	kernel := &system{}
+	l := &Loop{sel: sel, kernel: kernel, sockets: kernel, pipes: pipePool{most: idlePipes}}
 	l.time.sel = sel
 	return l
 }

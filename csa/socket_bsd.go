@@ -81,3 +81,11 @@ type system struct{}
 
 func (*system) unacknowledged(int) int { return 0 }
 func (*system) look(int, *word)        {}
+
+// It does not tell what a socket holds. The buffers of these systems have a fixed bound each.
+func (*system) memory(int, *socketWord) bool     { return false }
+func (*system) sendBufferSet(int) bool           { return false }
+func (*system) setSendBuffer(_, _ int)           {}
+func (*system) widenSendBuffer(_, _ int, _ bool) {}
+func (*system) keepReadBuffer(_, _ int) bool     { return false }
+func (*system) freeReadBuffer(int)               {}

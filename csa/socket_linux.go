@@ -75,6 +75,7 @@ type system struct {
 	queue  int32
 	info   unix.TCPInfo
 	length uint32
+	held   [9]uint32 // SO_MEMINFO: see sk_get_meminfo
 }
 
 func (s *system) unacknowledged(fd int) int {
@@ -99,4 +100,66 @@ func (s *system) look(fd int, w *word) {
 	w.silent = time.Duration(silent) * time.Millisecond
 	w.busy = time.Duration(s.info.Busy_time) * time.Microsecond
 	w.asked = int(s.info.Retransmits) + int(s.info.Probes)
+}
+
+// What of SO_MEMINFO is where.
+const (
+	heldReceived = iota
+	heldReadBuffer
+	heldSent
+	heldSendBuffer
+	_
+	heldQueued
+)
+
+// What SO_BUF_LOCK says.
+const (
+	lockedSendBuffer = 1 << iota
+	lockedReadBuffer
+)
+
+func (s *system) memory(fd int, w *socketWord) bool {
+	s.length = uint32(unsafe.Sizeof(s.held))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&s.held)), uintptr(unsafe.Pointer(&s.length)), 0)
+	if errno != 0 { // before Linux 4.12
+		return false
+	}
+	h := &s.held
+	*w = socketWord{
+		// A unix socket has no queue of its own: its bytes are the other end's.
+		queued: int(max(h[heldQueued], h[heldSent])), sendBuffer: int(h[heldSendBuffer]),
+		received: int(h[heldReceived]), readBuffer: int(h[heldReadBuffer]),
+	}
+	return true
+}
+
+func (*system) sendBufferSet(fd int) bool {
+	locks, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK)
+	return err != nil || locks&lockedSendBuffer != 0
+}
+
+// The system doubles what it is told, for its own overhead.
+func (*system) setSendBuffer(fd, n int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n/2)
+}
+
+func (s *system) widenSendBuffer(fd, n int, set bool) {
+	s.setSendBuffer(fd, n)
+	if !set {
+		lock(fd, 0, lockedSendBuffer)
+	}
+}
+
+func (*system) keepReadBuffer(fd, n int) bool {
+	return lock(fd, lockedReadBuffer, 0) || unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n/2) == nil
+}
+
+func (*system) freeReadBuffer(fd int) { lock(fd, 0, lockedReadBuffer) }
+
+// lock changes whether the system leaves a socket's buffers as they are. It reports false where it
+// cannot be told, before Linux 5.14.
+func lock(fd, on, off int) bool {
+	locks, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK)
+	return err == nil && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK, locks&^off|on) == nil
 }

@@ -313,6 +313,7 @@ func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *s
 	s.settings.Lifetime, s.settings.MinRate, s.settings.UserTimeout = l.Lifetime, l.MinRate, l.UserTimeout
 	s.settings.WaitingDatagrams, s.settings.WaitingBytes = l.WaitingDatagrams, l.WaitingBytes
 	s.settings.Pipes = pipeAccount{s.tenant.pipes}
+	s.settings.SocketMemory = s.tenant.sockets
 	s.dialled = s.settings
 	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
 	// while their client is slow, which is not the server's fault: the tenant has chosen whom

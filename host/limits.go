@@ -94,6 +94,7 @@ func (t *tenant) set(c config.Tenant, policy *egress.Policy, now int64) {
 	t.accepts.SetRate(c.AcceptRate, now)
 	t.in.SetRate(float64(c.Bandwidth), now)
 	t.out.SetRate(float64(c.Bandwidth), now)
+	t.sockets.SetLimit(c.SocketMemory)
 	t.timers.SetLimit(int64(c.Timers))
 	t.mappings.SetLimit(c.Mappings)
 	t.cpu.SetCPU(c.CPU)
@@ -118,6 +119,7 @@ func (t *tenant) held() (held []string) {
 		{"upstreams", int64(t.upstreams.Used())},
 		{"handshakes", t.handshaking.Used()},
 		{"timers", t.timers.Used()},
+		{"bytes of socket memory", t.sockets.Used()},
 		{"mappings", t.mappings.Used()},
 		{"pipes", t.pipes.Used()},
 		{"calls in the background", int64(calls)},

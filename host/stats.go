@@ -75,6 +75,10 @@ type TenantStats struct {
 	// not allowed.
 	Handshakes        int   `metric:"bulkhead_tenant_handshakes"`
 	HandshakesRefused int64 `metric:"bulkhead_tenant_handshakes_refused_total"`
+	// SocketMemory is what its sockets hold in the system, in bytes, beyond what each may hold in any
+	// case. SocketMemoryRefused is how often one wanted more, and was kept small.
+	SocketMemory        int64 `metric:"bulkhead_tenant_socket_memory_bytes"`
+	SocketMemoryRefused int64 `metric:"bulkhead_tenant_socket_memory_refused_total"`
 	// Timers are in use. TimersRefused is how often another was wanted and not allowed.
 	Timers        int64 `metric:"bulkhead_tenant_timers"`
 	TimersRefused int64 `metric:"bulkhead_tenant_timers_refused_total"`
@@ -176,6 +180,7 @@ func (t *tenant) stats() TenantStats {
 		TimersRefused:     t.timers.Refused(),
 		Counts:            t.counts.All(),
 	}
+	st.SocketMemory, st.SocketMemoryRefused = t.sockets.Used(), t.sockets.Refused()
 	st.BackgroundRunning, st.BackgroundCalls = t.cpu.Background()
 	if r := t.runtime.Load(); r != nil {
 		st.Fuel = r.Fuel()

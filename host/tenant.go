@@ -40,6 +40,7 @@ type tenant struct {
 	handshaking *budget.PoolShare             // under way
 	accepts     *budget.Rate
 	in, out     *budget.Rate
+	sockets     *budget.Sockets // what they hold in the system
 	timers      *budget.Memory
 	mappings    *budget.PoolShare
 	pipes       *budget.PoolShare // of its relays
@@ -81,6 +82,7 @@ func newTenant(c config.Tenant, all pools, roots *x509.CertPool) (*tenant, error
 		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),
 		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
 		out:         budget.NewRate(float64(c.Bandwidth), bandwidthBurst),
+		sockets:     budget.NewSockets(c.SocketMemory),
 		timers:      budget.NewMemory(int64(c.Timers)),
 		mappings:    all.mappings.Share(c.Mappings),
 		pipes:       all.pipes.Share(0),

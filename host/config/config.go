@@ -87,6 +87,9 @@ type Tenant struct {
 	// Mappings is the most memory mappings it may have at once. 0 is its share of
 	// those of the process.
 	Mappings int
+	// SocketMemory is the most bytes that its sockets may hold in the system, beyond what each
+	// may hold in any case. 0 is none.
+	SocketMemory int64
 	// Timers is the most timers that its handlers may have set at once.
 	Timers int
 	// LogLines is the most lines a second that its handlers may log.

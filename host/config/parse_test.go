@@ -83,6 +83,7 @@ cpu = 0.5
 stack = "1MiB"
 instances = 11
 mappings = 12
+socket_memory = "16MiB"
 timers = 12
 log_lines = 0.5
 log_bytes = "1MiB/s"
@@ -171,7 +172,7 @@ func TestEveryKey(t *testing.T) {
 	acme := c.Tenants[0]
 	acme.lines = nil
 	tenant := DefaultTenant("acme")
-	tenant.Memory, tenant.CPU, tenant.Stack, tenant.Instances, tenant.Mappings, tenant.Timers = 64<<20, 0.5, 1<<20, 11, 12, 12
+	tenant.Memory, tenant.CPU, tenant.Stack, tenant.Instances, tenant.Mappings, tenant.SocketMemory, tenant.Timers = 64<<20, 0.5, 1<<20, 11, 12, 16<<20, 12
 	tenant.LogLines, tenant.LogBytes, tenant.Connections, tenant.AcceptRate, tenant.Bandwidth = 0.5, 1<<20, 10, 0.5, 10<<20
 	tenant.Connect, tenant.Dials, tenant.Upstreams, tenant.Handshakes = []string{"db.internal:5432", "10.0.0.0/8:443"}, 3, 4, 5
 	tenant.Line = line("[tenant.acme]")

@@ -10,7 +10,7 @@ import (
 // MemoryPlan sets the memory of all tenants against what there is. All sizes are bytes.
 type MemoryPlan struct {
 	Tenants int
-	Budgets int64 // the sum of the tenants' memory
+	Budgets int64 // the sum of the tenants' memory and socket_memory
 	// Have is what the machine has, or what the process's cgroup is allowed, and Source which
 	// of them says so. Zero: the system does not tell.
 	Have   int64
@@ -31,7 +31,7 @@ func PlanMemory(cfg *config.Config) MemoryPlan {
 func planMemory(cfg *config.Config, m machine.Memory) MemoryPlan {
 	p := MemoryPlan{Tenants: len(cfg.Tenants), Have: m.Bytes, Source: m.Source}
 	for _, t := range cfg.Tenants {
-		p.Budgets += t.Memory
+		p.Budgets += t.Memory + t.SocketMemory
 	}
 	if p.Have > 0 {
 		p.Heap = max(p.Have-p.Have/16-p.Budgets, p.Have/4)

@@ -28,7 +28,7 @@ func TestPlanMemory(t *testing.T) {
 		cfg := &config.Config{}
 		for _, n := range test.tenants {
 			tenant := config.DefaultTenant("t")
-			tenant.Memory = n
+			tenant.Memory, tenant.SocketMemory = n-n/4, n/4
 			cfg.Tenants = append(cfg.Tenants, tenant)
 		}
 		p := planMemory(cfg, machine.Memory{Bytes: test.have, Source: "memory.max"})
