@@ -175,6 +175,9 @@ func (h *Host) setHost(cfg *config.Config) {
 	h.handshakes.SetLimit(handshakeLimit(cfg))
 	held, _, _ := shares.Pipes(cfg)
 	h.pipes.SetLimit(held)
+	if h.plugins != nil {
+		h.plugins.boundCode(cfg.Host.CodeCache)
+	}
 	h.wake()
 }
 

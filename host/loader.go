@@ -116,7 +116,19 @@ func (p *loader) prepare(cfg *config.Config) error {
 		p.log.Warn(store.Remade)
 	}
 	p.store = store
+	p.boundCode(cfg.Host.CodeCache)
 	return nil
+}
+
+// boundCode has the state folder keep so many bytes of compiled code. That it cannot is no reason not to
+// serve.
+func (p *loader) boundCode(most int64) {
+	if p.store == nil {
+		return
+	}
+	if err := p.store.BoundCode(most); err != nil {
+		p.log.Warn("compiled code is kept beyond [host] code_cache", "error", statefolder.WithMend(err))
+	}
 }
 
 // addTenant has modules be loaded for another tenant.

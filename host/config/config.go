@@ -60,6 +60,8 @@ type Host struct {
 	Handshakes int
 	// Pipes is how many of the kernel's pipes relays may hold, of all tenants. 0 is 1024.
 	Pipes int
+	// CodeCache is how many bytes of compiled code the state folder keeps. 0 is any number.
+	CodeCache int64
 	// Log is the log's form: "auto" (text on a terminal, JSON elsewhere),
 	// "text" or "json".
 	Log string

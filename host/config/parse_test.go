@@ -73,6 +73,7 @@ drain = "1m30s"
 connections = 5000
 handshakes = 77
 pipes = 99
+code_cache = "2GiB"
 log = "json"
 log_level = "warn"
 
@@ -161,7 +162,7 @@ func TestEveryKey(t *testing.T) {
 	c := mustParse(t, everything)
 	dir := plugins(t)
 	host := newDecoder("", dir, nil).newHost()
-	host.Loops, host.State, host.Drain, host.Connections, host.Handshakes, host.Pipes = 3, "/var/lib/bulkhead", 90*time.Second, 5000, 77, 99
+	host.Loops, host.State, host.Drain, host.Connections, host.Handshakes, host.Pipes, host.CodeCache = 3, "/var/lib/bulkhead", 90*time.Second, 5000, 77, 99, 2<<30
 	host.Log, host.LogLevel, host.lines = "json", "warn", c.Host.lines
 	if !reflect.DeepEqual(c.Host, host) {
 		t.Errorf("host: got %+v, want %+v", c.Host, host)

@@ -49,6 +49,7 @@ var hostFields = []field[Host]{
 	intField("connections", 0, maxConnections, "as many as RLIMIT_NOFILE leaves room for", func(h *Host) *int { return &h.Connections }).is(columns{reload: InPlace}),
 	intField("handshakes", 1, maxConnections, "", func(h *Host) *int { return &h.Handshakes }).is(columns{deflt: 4096, reload: InPlace}),
 	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }).is(columns{deflt: 1024, reload: InPlace}),
+	sizeField("code_cache", 0, 1024*gib, "1GiB", func(h *Host) *int64 { return &h.CodeCache }).is(columns{deflt: "1GiB", reload: InPlace, note: "0B: no bound"}),
 	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: Restart}),
 	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: InPlace}),
 }

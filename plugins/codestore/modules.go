@@ -121,6 +121,16 @@ func (s *Store) TrimModules(most int64, used func(module Sum) bool) (left int64,
 	if err != nil {
 		return 0, fmt.Errorf("looking at the modules in %s: %w", s.dir, err)
 	}
+	return trim(root, moduleFolder, entries, most, func(file string) bool {
+		name, isModule := strings.CutSuffix(file, moduleSuffix)
+		sum, err := hex.DecodeString(name)
+		return isModule && err == nil && len(sum) == sha256.Size && used(Sum(sum))
+	}), nil
+}
+
+// trim removes files of a folder, those first whose use is longest ago, until the others have most bytes
+// together. Those stay for which stays answers true. It answers how many bytes are left.
+func trim(root *os.Root, folder string, entries []fs.DirEntry, most int64, stays func(file string) bool) (left int64) {
 	var infos []fs.FileInfo
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
@@ -133,14 +143,9 @@ func (s *Store) TrimModules(most int64, used func(module Sum) bool) (left int64,
 		if left <= most {
 			break
 		}
-		name, isModule := strings.CutSuffix(info.Name(), moduleSuffix)
-		sum, err := hex.DecodeString(name)
-		if isModule && err == nil && len(sum) == sha256.Size && used(Sum(sum)) {
-			continue
-		}
-		if root.RemoveAll(filepath.Join(moduleFolder, info.Name())) == nil {
+		if !stays(info.Name()) && root.RemoveAll(filepath.Join(folder, info.Name())) == nil {
 			left -= info.Size()
 		}
 	}
-	return left, nil
+	return left
 }

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Store is a folder of native code. Its methods may be called from any
@@ -22,6 +24,9 @@ type Store struct {
 	// Remade says in a line that the folder's key was of no use and another one
 	// was made, so that all code is compiled again. It is empty otherwise.
 	Remade string
+
+	most atomic.Int64 // bytes of code; zero or less: any number
+	put  atomic.Int64 // bytes since code was last trimmed
 }
 
 // Sum is a SHA-256: that of a module, or what the engine makes of one.
@@ -135,6 +140,8 @@ func (s *Store) Get(module Sum) (*Code, error) {
 	var damaged *Damaged
 	if errors.As(err, &damaged) {
 		_ = root.RemoveAll(name)
+	} else if now := time.Now(); err == nil {
+		_ = root.Chtimes(name, now, now) // when it was last used
 	}
 	return c, err
 }
@@ -214,6 +221,35 @@ func (s *Store) Put(module, engine Sum, code []byte) error {
 	if err != nil {
 		return fmt.Errorf("keeping compiled code in %s: %w", s.dir, err)
 	}
+	if most := s.most.Load(); most > 0 && s.put.Add(int64(len(code))) >= most/8 {
+		return s.trimCode(most, filepath.Base(s.name(module)))
+	}
+	return nil
+}
+
+// BoundCode has all code together take most bytes from now on, up to an eighth more; zero or less: any
+// number. What is more is removed, that first whose use is longest ago, and is compiled
+// again when it is wanted: code is used when it is put or got. The newest stays, however much it has.
+func (s *Store) BoundCode(most int64) error {
+	if s.most.Store(most); most > 0 {
+		return s.trimCode(most, "")
+	}
+	return nil
+}
+
+// trimCode removes code, but for one file.
+func (s *Store) trimCode(most int64, but string) error {
+	s.put.Store(0)
+	root, err := openFolder(s.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), codeFolder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking at the compiled code in %s: %w", s.dir, err)
+	}
+	trim(root, codeFolder, entries, most, func(file string) bool { return file == but })
 	return nil
 }
 

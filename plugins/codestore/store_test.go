@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -352,4 +353,48 @@ func BenchmarkGet(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Code that was not used for longest goes when there is more than may be, and what was just put never.
+func TestBoundCode(t *testing.T) {
+	s := opened(t, folder(t), testEngine)
+	if err := s.BoundCode(1 << 20); err != nil {
+		t.Error("of an empty folder: ", err)
+	}
+	of := func(k int) Sum { return Sum{byte(k)} }
+	code := make([]byte, 1000)
+	for k := range 5 {
+		put(t, s, of(k), code)
+		long := time.Now().Add(time.Duration(k-10) * time.Hour)
+		if err := os.Chtimes(s.Path(of(k)), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has(t, s, of(0), code) // it is used now
+	there := func() (which []int) {
+		for k := range 10 {
+			if _, err := os.Stat(s.Path(of(k))); err == nil {
+				which = append(which, k)
+			}
+		}
+		return which
+	}
+	each := int64(len(code) + overhead)
+	for _, c := range []struct {
+		most  int64
+		there []int
+	}{{0, []int{0, 1, 2, 3, 4}}, {5 * each, []int{0, 1, 2, 3, 4}}, {3*each + 1, []int{0, 3, 4}}} {
+		if err := s.BoundCode(c.most); err != nil || !slices.Equal(there(), c.there) {
+			t.Errorf("%d bytes at most: there are %v, %v", c.most, there(), err)
+		}
+	}
+	put(t, s, of(5), code)
+	if got := there(); !slices.Equal(got, []int{0, 4, 5}) {
+		t.Errorf("with one more there are %v", got)
+	}
+	put(t, s, of(6), make([]byte, 10*each))
+	if got := there(); !slices.Equal(got, []int{6}) {
+		t.Errorf("with one that is larger than all may be there are %v", got)
+	}
+	has(t, s, of(6), make([]byte, 10*each))
 }
