@@ -56,15 +56,18 @@ type Queue struct {
 	wake   chan struct{} // holds one token when there is something to do
 	ended  chan struct{} // closed when the writer has ended
 
-	mu        sync.Mutex
-	next      []byte // lines that wait for the writer to take them
-	spare     []byte // empty, for next
-	lost      int64  // lines left out behind those of next
-	bytes     int    // that wait, those that the writer has taken included
-	lines     int
-	stats     Stats
-	closing   bool // nothing more is taken
-	abandoned bool // nor written
+	mu     sync.Mutex
+	next   []byte // lines that wait for the writer to take them
+	spare  []byte // empty, for next
+	lost   int64  // lines left out behind those of next
+	bytes  int    // that wait, those that the writer has taken included
+	lines  int
+	stats  Stats
+	shares map[string]*share // by name
+	// lostOfShares are lines that were left out of shares; lost has none of them.
+	lostOfShares int64
+	closing      bool // nothing more is taken
+	abandoned    bool // nor written
 
 	// The rest is the writer's.
 	unsaid int64 // lines that were left out, of which the log does not know yet
@@ -91,33 +94,40 @@ func New(w io.Writer, o Options) *Queue {
 	if o.Format == nil {
 		o.Format = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) }
 	}
-	q := &Queue{o: o, w: w, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	q.logger = slog.New(o.Format(q))
+	q := &Queue{o: o, w: w, wake: make(chan struct{}, 1), ended: make(chan struct{}), shares: make(map[string]*share)}
+	q.logger = slog.New(&sharing{Handler: o.Format(q), q: q})
 	go q.run()
 	return q
 }
 
 // Logger is a logger whose lines go into the queue. The caller formats them; it never waits
-// for the writer.
+// for the writer. Lines of a logger that has the attribute "tenant" (slog.Logger.With) are that one's,
+// and it can fill no more of the queue than it leaves to others.
 func (q *Queue) Logger() *slog.Logger { return q.logger }
 
 // Write puts p, one line with its line feed, into the queue, or counts it as left out. It
 // copies p, does not block, and never fails. It is the Logger's.
 func (q *Queue) Write(p []byte) (int, error) {
 	q.mu.Lock()
+	q.add(p)
+	q.mu.Unlock()
+	q.signal()
+	return len(p), nil
+}
+
+// add puts a line into the queue, under its lock, and reports whether it did.
+func (q *Queue) add(p []byte) bool {
 	// Behind a line that was left out the next ones are, until the writer is here: so a
 	// hole in the log is one hole, and the line that tells of it is where it is.
 	if q.closing || q.lost > 0 || q.lines >= q.o.Lines || q.bytes+len(p) > q.o.Bytes {
 		q.lost++
 		q.stats.LeftOut++
-	} else {
-		q.next = append(q.next, p...)
-		q.bytes += len(p)
-		q.lines++
+		return false
 	}
-	q.mu.Unlock()
-	q.signal()
-	return len(p), nil
+	q.next = append(q.next, p...)
+	q.bytes += len(p)
+	q.lines++
+	return true
 }
 
 // Stats tells what has become of the lines so far.
@@ -183,8 +193,12 @@ func (q *Queue) take() (lines []byte, lost int64, more bool) {
 	if q.abandoned {
 		return nil, 0, false
 	}
-	lines, lost = q.next, q.lost
-	q.next, q.spare, q.lost = q.spare, nil, 0
+	lines, lost = q.next, q.lost+q.lostOfShares
+	q.next, q.spare, q.lost, q.lostOfShares = q.spare, nil, 0, 0
+	for _, s := range q.shares { // what was taken before is written by now
+		s.bytes, s.lines = s.bytes-s.taken.bytes, s.lines-s.taken.lines
+		s.taken, s.lost = held{s.bytes, s.lines}, false
+	}
 	return lines, lost, !q.closing
 }
 

@@ -262,3 +262,64 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func errorsOnly(w io.Writer) slog.Handler {
 	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelError})
 }
+
+// While the reader stands still, one tenant's lines leave room for another's, and for the host's.
+func TestATenantLeavesRoom(t *testing.T) {
+	s := &sink{}
+	s.gate.Lock()
+	q := logqueue.New(s, logqueue.Options{Lines: 100, Bytes: 1 << 20})
+	log := q.Logger()
+	log.Info("first")
+	awaittest.Until(t, "the writer is held up", func() bool { return q.Stats().Waiting > 0 })
+	loud := log.With("listener", "l", "tenant", "loud").WithGroup("g")
+	quiet := log.With("tenant", "quiet")
+	for k := range 1000 {
+		loud.Info("loud", "n", k)
+	}
+	for k := range 10 {
+		quiet.Info("quiet", "n", k)
+		log.Info("host", "n", k)
+	}
+	s.gate.Unlock()
+	if !q.Close(time.Minute) {
+		t.Fatal("it does not end")
+	}
+	text := s.text.String()
+	for what, n := range map[string]int{"first": 1, "quiet": 10, "host": 10} {
+		if got := strings.Count(text, `"msg":"`+what+`"`); got != n {
+			t.Errorf("%d lines of %q came, want %d", got, what, n)
+		}
+	}
+	lines := strings.Count(text, `"msg":"loud"`)
+	if lines < 30 || lines > 50 {
+		t.Errorf("%d lines of the loud tenant came of 100 places; want some half", lines)
+	}
+	told := 0 // in several lines, if the writer came by in between
+	for _, one := range strings.Split(text, `"lines_left_out":`)[1:] {
+		n := 0
+		if _, err := fmt.Sscan(one[:strings.IndexByte(one, '}')], &n); err != nil {
+			t.Error(err)
+		}
+		told += n
+	}
+	if told != 1000-lines {
+		t.Errorf("it says that %d lines were left out, and %d were", told, 1000-lines)
+	}
+	if !strings.Contains(text, `"listener":"l","tenant":"loud","g":{"n":0}`) {
+		t.Errorf("a line is not as its logger has it: %.300s", text)
+	}
+}
+
+// What was written makes room in a tenant's share again.
+func TestAShareIsGivenBack(t *testing.T) {
+	s := &sink{}
+	q := logqueue.New(s, logqueue.Options{Lines: 10})
+	log := q.Logger().With("tenant", "one")
+	for k := range 100 {
+		log.Info("line", "n", k)
+		awaittest.Until(t, "it is written", func() bool { return q.Stats().Waiting == 0 })
+	}
+	if !q.Close(time.Minute) || q.Stats().LeftOut > 0 {
+		t.Errorf("of 100 lines, one after the other, %d were left out", q.Stats().LeftOut)
+	}
+}
