@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 )
 
 // promised are the commands that the comments of quickstart.toml and the READMEs of

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 )
 
 const inbox = 64 << 10

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 )
 
 // mailSink is the shipped module with a certificate for mail.test.

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 )
 
 // quiet is for servers whose clients are meant to fail.

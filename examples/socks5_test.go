@@ -18,9 +18,9 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/egresstest"
+	"bulkhead/internal/hosttest"
 )
 
 // names is a resolver that knows some names, and nobody else's.

@@ -11,7 +11,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // benchHost serves the echo for a benchmark.

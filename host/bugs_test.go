@@ -11,7 +11,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

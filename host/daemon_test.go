@@ -23,7 +23,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/internal/awaittest"
 
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // The test binary is also a daemon, so that a test can have one of its own

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 
 	"golang.org/x/sys/unix"
 )

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/egresstest"
+	"bulkhead/internal/hosttest"
 )
 
 // bait is a server that no guest may get to. It is told of by the test's end if one did.

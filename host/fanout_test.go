@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 )
 
 // Half of a chat vanishes at once: each of the others is told of each that has gone, and is

@@ -20,9 +20,9 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

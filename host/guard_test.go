@@ -12,7 +12,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

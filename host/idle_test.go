@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"testing"
 
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 )
 
 // Ten thousand connections are open and idle, then each echoes: nothing is

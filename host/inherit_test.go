@@ -10,7 +10,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 
 	"golang.org/x/sys/unix"
 )

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // localhost is the machine's loopback, of both families: whoever resolves the name may

@@ -18,7 +18,7 @@ import (
 	"bulkhead/internal/awaittest"
 	"bulkhead/selector"
 
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // nativeEcho is a handler of an embedding program.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // plan is what a reload of the configuration would do.

@@ -12,9 +12,9 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/host/proxy"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )

@@ -9,8 +9,8 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 )
 
 // The relays of a tenant whose clients do not read hold no more pipes than its share; another

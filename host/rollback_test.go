@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // A rollback serves what was before, also when its files have been overwritten or removed since,

@@ -19,10 +19,10 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/host/hello"
-	"bulkhead/host/hosttest"
 	"bulkhead/host/proxy"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // Connections that have nothing to say have instances that sleep, and are answered when

@@ -10,9 +10,9 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

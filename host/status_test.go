@@ -11,7 +11,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // Status tells of what is in use beside its limit, and of each generation of a listener until it

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 )
 
 // goodClient talks to the daemon all along and fails the test when it is not

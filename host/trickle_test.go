@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )

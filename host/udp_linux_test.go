@@ -12,8 +12,8 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"

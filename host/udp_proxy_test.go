@@ -8,7 +8,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // header is one of PROXY v2 for a datagram of IPv4.

@@ -15,8 +15,8 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // zone has a name with more than fits into a plain datagram, and one with more than fits into any.

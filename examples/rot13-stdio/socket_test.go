@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // serve runs the shipped program, as quickstart.toml does.

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // connections is how many the test of all ways makes; the claim is proved by a million

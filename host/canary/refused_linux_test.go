@@ -12,7 +12,7 @@ import (
 	"time"
 	"unsafe"
 
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 
 	"golang.org/x/sys/unix"
 )

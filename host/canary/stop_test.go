@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // A host that stops while calls run beside its loops, on copies that others have used

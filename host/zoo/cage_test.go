@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // patience is how long anything at all may take. It is not what a neighbour

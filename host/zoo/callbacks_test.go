@@ -4,7 +4,7 @@ import (
 	"net"
 	"strings"
 
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

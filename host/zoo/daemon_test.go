@@ -20,7 +20,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // daemonConfig is set for a test binary that is to be a daemon, which has

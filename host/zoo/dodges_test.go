@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	"bulkhead/internal/recordtest"
 	w "bulkhead/plugins/wasmtest"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"bulkhead/abi"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	"bulkhead/plugins/wasi"
 	w "bulkhead/plugins/wasmtest"
 )

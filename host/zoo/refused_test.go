@@ -13,7 +13,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	"bulkhead/plugins/wasm"
 	w "bulkhead/plugins/wasmtest"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

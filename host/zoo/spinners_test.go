@@ -5,7 +5,7 @@ import (
 	"net"
 	"sync"
 
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	w "bulkhead/plugins/wasmtest"
 )
 

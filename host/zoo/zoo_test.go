@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // loopsOf is with how many loops a kind of instance is tried. One is where

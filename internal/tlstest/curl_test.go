@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 )
 
 // curl checks names and chains by itself, and wants close_notify at the end of an answer

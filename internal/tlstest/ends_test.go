@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 )
 
 // connect is crypto/tls's client, for what no other lets one do.

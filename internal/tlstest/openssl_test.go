@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"bulkhead/host/hosttest"
 	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
 )
 
 // What a guest is told of a connection.
