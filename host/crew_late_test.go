@@ -14,7 +14,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // lateHost has some tenants with echoes, and a state folder of its own.

@@ -13,7 +13,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 )
 

@@ -21,7 +21,7 @@ import (
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // chunks is how many chunks the byte-exactness test moves in the clear; it moves a tenth of

@@ -19,7 +19,7 @@ import (
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"

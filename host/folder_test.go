@@ -10,7 +10,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // readsFile is a program that writes the file "a/b.txt" of its folder to its output, or traps.

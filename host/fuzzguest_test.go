@@ -23,7 +23,7 @@ import (
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // fuzzGuest is for how long TestFuzzGuest goes on. CI says a minute; an hour is for releases.

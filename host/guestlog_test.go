@@ -14,7 +14,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // jsonLog keeps a host's log of JSON.

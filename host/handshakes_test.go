@@ -9,7 +9,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // One tenant's clients cannot take the handshakes of another's: a thousand who said nothing

@@ -7,7 +7,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // A guest that hears of the end of its last connection may dial, also when it hears of that late, as

@@ -14,8 +14,8 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/codestore"
-	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )
 

@@ -11,7 +11,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"

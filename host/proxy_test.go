@@ -15,7 +15,7 @@ import (
 	"bulkhead/host/proxy"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 )
 

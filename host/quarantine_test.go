@@ -16,7 +16,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // starting is an echo with a csa_start.

@@ -11,7 +11,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // starts is a guest that echoes; but "STARTTLS" is answered with "go" and TLS in the

@@ -11,7 +11,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // from dials from one of the machine's own addresses.

@@ -13,7 +13,7 @@ import (
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // splicer is a guest that dials what follows a 'Z' that its client sends, says "open" when that

@@ -11,7 +11,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // A state folder that others have a hand in is refused, by New and by Check, in one

@@ -12,7 +12,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // leavesInput is a program that reads once, writes some 320 kB, and ends with an exit code that is what

@@ -12,7 +12,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // A thousand tenants, each with a listener and a module that no other has: they start,

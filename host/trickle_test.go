@@ -15,7 +15,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // shouter answers datagrams in upper case, until the test ends.

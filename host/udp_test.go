@@ -17,7 +17,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // dialler is a guest that dials what its client sends first, and says how that went:

@@ -10,7 +10,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // early is a guest whose csa_start sets a timer, and takes some time then, in which the instances of

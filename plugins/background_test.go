@@ -14,7 +14,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 )
 

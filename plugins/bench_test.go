@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"bulkhead/abi"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // BenchmarkDataSend is one csa_data with one send in it, on a connection

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 )
 

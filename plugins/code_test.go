@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // Native code is the tenant's memory, wherever it is from, and one that has no room for it

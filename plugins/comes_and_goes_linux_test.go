@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // processHolds is what the process has of the system's things.

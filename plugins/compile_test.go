@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
-	w "bulkhead/plugins/wasmtest"
 
 	"golang.org/x/sys/unix"
 )

@@ -7,7 +7,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // exchange is a Dialer in a test's hand.

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // On a full disk nothing can be compiled. The error says so, and where, and not that

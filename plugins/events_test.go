@@ -11,7 +11,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // The echo on real sockets: what comes back is what was sent, through a small

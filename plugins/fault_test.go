@@ -8,7 +8,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // brokenCounter is a part of the host that fails when a guest counts.

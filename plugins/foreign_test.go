@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // Behind the gate, such a module fails by itself when it is called, whatever was

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // grower returns from csa_data what memory.grow by len pages returned.

@@ -16,7 +16,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/internal/awaittest"
-	"bulkhead/plugins/wasmtest"
+	"bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 
 	"golang.org/x/sys/unix"

@@ -12,8 +12,8 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasi"
-	w "bulkhead/plugins/wasmtest"
 
 	"github.com/tetratelabs/wazero/sys"
 )

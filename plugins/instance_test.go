@@ -9,7 +9,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 func TestEcho(t *testing.T) {

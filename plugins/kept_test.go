@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"bulkhead/abi"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasi"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // keepAll does what leaves something with an instance: it names as many buffers in one write as

@@ -12,7 +12,7 @@ import (
 	"unicode"
 
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // A module is refused in one line that starts with its name and says the first few reasons.

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 	"bulkhead/selector"
 )
 

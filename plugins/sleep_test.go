@@ -9,9 +9,9 @@ import (
 	"testing"
 	"unsafe"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // lieDown has an instance be one that has had nothing to do for long.

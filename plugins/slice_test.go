@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // sliceTimes is a CPU that writes down how long slices were.

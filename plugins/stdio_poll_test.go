@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"bulkhead/csa"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // subscribeTo writes a subscription of poll_oneoff: to standard input (kind 1), standard output

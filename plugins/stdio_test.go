@@ -13,7 +13,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/internal/awaittest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // program starts a command: it has fd_read, fd_write and proc_exit, in this

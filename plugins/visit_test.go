@@ -6,8 +6,8 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/admit"
-	w "bulkhead/plugins/wasmtest"
 )
 
 const (

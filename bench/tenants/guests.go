@@ -6,7 +6,7 @@ import (
 	"net"
 	"os"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // small are echoes in a few instructions, each of a tenant's own.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )

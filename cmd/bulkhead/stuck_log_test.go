@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"bulkhead/internal/awaittest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // daemon is bulkhead in a process of its own, whose standard error the test holds.

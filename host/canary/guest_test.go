@@ -5,8 +5,8 @@ import (
 	"math"
 
 	"bulkhead/abi"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasi"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // The memory of the guest. What is not the window's nor patterned is zero when an

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // A secret is magic in its high half and the connection's number, which is not 0, in

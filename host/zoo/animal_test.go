@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"bulkhead/host"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // animal is a hostile guest and what has to become of it.

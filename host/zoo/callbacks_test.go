@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // callback is one export of a handler, and how a client has it called, having

@@ -14,7 +14,7 @@ import (
 
 	"bulkhead/internal/hosttest"
 	"bulkhead/internal/recordtest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // dodge is a way to have the host work for a tenant without being seen to: it is not the guest

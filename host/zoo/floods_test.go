@@ -7,7 +7,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // floods produce more than anybody wants.

@@ -5,8 +5,8 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/internal/hosttest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasi"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // outsiders reach for what is not theirs: memory beyond their own, and other

@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"bulkhead/host"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // programs are commands of shape stdio.

@@ -14,8 +14,8 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // unfit are modules that check refuses, and what it says of them.

@@ -5,7 +5,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // slow ask for more care than others.

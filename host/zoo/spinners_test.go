@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // spinners use time without end.

@@ -12,7 +12,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // guest echoes, but what begins with "i" is answered with what info says of TLS, each

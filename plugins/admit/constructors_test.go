@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 )
 
 // A module is said to lose its statics when every callback is a call of the same

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 func TestInspect(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"bulkhead/abi"
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // why is everything that is said of a module.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 )

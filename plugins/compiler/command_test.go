@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"bulkhead/internal/awaittest"
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
-	w "bulkhead/plugins/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"

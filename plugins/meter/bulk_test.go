@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 )

@@ -5,9 +5,9 @@ import (
 	"runtime"
 	"testing"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // aSwitch is what LLVM and Go make of a switch: a block for each case inside the one

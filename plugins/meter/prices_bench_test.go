@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 )

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"testing"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 
 	"github.com/tetratelabs/wazero/api"
 )

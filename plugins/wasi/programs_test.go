@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"bulkhead/plugins/wasmtest"
+	"bulkhead/internal/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/wasm"
-	w "bulkhead/plugins/wasmtest"
 )
 
 // full is a module with every section.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	w "bulkhead/plugins/wasmtest"
+	w "bulkhead/internal/wasmtest"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
-	"bulkhead/plugins/wasmtest"
 )
 
 // pathBits are how many conditions a function of paths tells apart.

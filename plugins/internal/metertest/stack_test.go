@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
-	"bulkhead/plugins/wasmtest"
 )
 
 const (

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"bulkhead/internal/wasmtest"
 	"bulkhead/plugins/meter"
-	"bulkhead/plugins/wasmtest"
 )
 
 // TestWhatIsNotExecuted calls functions that have two ways through, of which one is long.
