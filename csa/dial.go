@@ -2,6 +2,7 @@ package csa
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"bulkhead/abi"
@@ -25,6 +26,7 @@ type Address struct {
 // answers. All its methods are the loop owner's.
 type Dial struct {
 	loop     *Loop
+	payer    Payer
 	left     []Address
 	attempts []*attempt
 	tune     func(fd int)
@@ -45,17 +47,17 @@ type attempt struct {
 
 // Dial begins to connect to addresses, the best first: to the next as soon as one has
 // failed, and beside one that has not answered for 250 ms. timeout bounds all of it; zero
-// or less is a minute. tune may set options of each socket before it connects, and may be
-// nil.
+// or less is a minute. payer pays for the loop's time that it takes. tune may set options of each
+// socket before it connects, and may be nil.
 //
-// done is called once, on the loop, after Dial has returned, as the last thing of a
-// notice of the selector's: with a connected, non-blocking socket that is the callee's; or
+// done is called once, on the loop, after Dial has returned, as the last thing of an event:
+// with a connected, non-blocking socket that is the callee's; or
 // with -1, and in r why the last address failed. It is not called after Cancel.
-func (l *Loop) Dial(addresses []Address, timeout time.Duration, tune func(fd int), done func(fd int, to Address, r Reason)) *Dial {
+func (l *Loop) Dial(payer Payer, addresses []Address, timeout time.Duration, tune func(fd int), done func(fd int, to Address, r Reason)) *Dial {
 	if timeout <= 0 {
 		timeout = time.Minute
 	}
-	d := &Dial{loop: l, left: addresses, tune: tune, done: done, last: NotConnected.With(abi.NotFound, "there is no address to connect to")}
+	d := &Dial{loop: l, payer: payer, left: addresses, tune: tune, done: done, last: NotConnected.With(abi.NotFound, "there is no address to connect to")}
 	l.sel.SetTimer(&d.limit, d, l.Now()+int64(timeout))
 	l.sel.SetTimer(&d.next, d, l.Now()) // all is done by notices
 	return d
@@ -79,18 +81,41 @@ func (d *Dial) end(winner *attempt) {
 	d.attempts = nil
 }
 
+// enter begins an event of the dial's.
+func (d *Dial) enter() {
+	d.loop.begin()
+	d.loop.Charge(d.payer)
+}
+
 // Expired is the selector's notice that the next address is to be tried, or that the
 // time is over.
 func (d *Dial) Expired(t *selector.Timer) {
-	if d.over {
-		return
+	d.enter()
+	switch {
+	case d.over:
+	case t == &d.limit:
+		d.fail(ConnectTimeout.Reason())
+	default:
+		d.tryNext()
 	}
-	if t == &d.limit {
-		d.end(nil)
-		d.done(-1, Address{}, ConnectTimeout.Reason())
-		return
-	}
-	d.tryNext()
+	d.loop.end()
+}
+
+// fail ends the dial without a socket.
+func (d *Dial) fail(r Reason) {
+	d.end(nil)
+	d.done(-1, Address{}, r)
+}
+
+// Faulted says that a panic has come out of a notice of the dial's. It fails, if it is not over.
+func (d *Dial) Faulted(any) {
+	// In an event of its own: what is told of it may pass the loop on.
+	d.loop.Post(func() {
+		d.loop.Charge(d.payer)
+		if !d.over {
+			d.fail(HostBug.Reason())
+		}
+	})
 }
 
 // tryNext begins with the next address that can be begun with.
@@ -114,8 +139,7 @@ func (d *Dial) tryNext() {
 		return
 	}
 	if len(d.attempts) == 0 {
-		d.end(nil)
-		d.done(-1, Address{}, d.last)
+		d.fail(d.last)
 	}
 }
 
@@ -125,22 +149,30 @@ func (a *attempt) begin() (connected bool, err error) {
 	if a.fd, err = newSocket(a.to); err != nil {
 		return false, err
 	}
+	d.attempts = append(d.attempts, a)
 	if d.tune != nil {
 		d.tune(a.fd)
 	}
 	connected, err = connectSocket(a.fd, a.to)
 	if err == nil && !connected {
 		if err = d.loop.sel.Add(&a.d, a.fd, a); err == nil {
-			d.attempts = append(d.attempts, a)
 			a.d.WriteBlocked() // until the kernel says that it is connected
 			a.d.NewWriter()
 			a.d.NewExceptional()
 		}
 	}
 	if err != nil {
-		closeSocket(a.fd)
+		a.drop()
 	}
 	return connected, err
+}
+
+// drop closes the socket of an attempt that has failed.
+func (a *attempt) drop() {
+	d := a.dial
+	d.loop.sel.Remove(&a.d)
+	closeSocket(a.fd)
+	d.attempts = slices.DeleteFunc(d.attempts, func(other *attempt) bool { return other == a })
 }
 
 // won ends the dial with a connected socket.
@@ -153,10 +185,19 @@ func (d *Dial) won(a *attempt) {
 func (a *attempt) ReadReady() {}
 
 // SendReady is the selector's notice that the attempt is over, one way or the other.
-func (a *attempt) SendReady() { a.look() }
+func (a *attempt) SendReady() { a.notice() }
 
 // Exceptional is its notice that it has failed.
-func (a *attempt) Exceptional() { a.look() }
+func (a *attempt) Exceptional() { a.notice() }
+
+// Faulted says that a panic has come out of a notice of the attempt's.
+func (a *attempt) Faulted(v any) { a.dial.Faulted(v) }
+
+func (a *attempt) notice() {
+	a.dial.enter()
+	a.look()
+	a.dial.loop.end()
+}
 
 func (a *attempt) look() {
 	d := a.dial
@@ -179,14 +220,7 @@ func (a *attempt) look() {
 // failed goes on with the next address at once.
 func (d *Dial) failed(a *attempt, err error) {
 	d.last = dialReason(err)
-	d.loop.sel.Remove(&a.d)
-	closeSocket(a.fd)
-	for i, other := range d.attempts {
-		if other == a {
-			d.attempts = append(d.attempts[:i], d.attempts[i+1:]...)
-			break
-		}
-	}
+	a.drop()
 	d.loop.sel.StopTimer(&d.next)
 	d.tryNext()
 }

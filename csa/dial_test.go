@@ -26,7 +26,7 @@ func (b *bench) dial(timeout time.Duration, to ...Address) (*Dial, *dialled) {
 	end := &dialled{fd: -1}
 	var d *Dial
 	b.on(func() {
-		d = b.loop.Dial(to, timeout, nil, func(fd int, to Address, r Reason) {
+		d = b.loop.Dial(b.acct, to, timeout, nil, func(fd int, to Address, r Reason) {
 			end.times++
 			end.fd, end.to, end.r = fd, to, r
 		})
@@ -225,4 +225,77 @@ func openFiles(t *testing.T) (n int) {
 		}
 	}
 	return n
+}
+
+// What a dial takes of a loop's time is paid for by who has asked for it, a retry after a refusal
+// likewise.
+func TestTheTimeOfADialIsBooked(t *testing.T) {
+	b := newBench(t)
+	_, at := listenTCP(t)
+	to := []Address{refusing(t), at}
+	const work = int64(time.Millisecond)
+	end := &dialled{fd: -1}
+	b.on(func() {
+		b.loop.Charge(Unlimited{}) // who pays for this event
+		tune := func(int) {
+			for began := nanotime(); nanotime()-began < work; {
+			}
+		}
+		b.loop.Dial(b.acct, to, time.Minute, tune, func(fd int, _ Address, r Reason) {
+			end.times++
+			end.fd, end.r = fd, r
+		})
+	})
+	b.over(end)
+	defer closeSocket(end.fd)
+	b.on(func() { b.loop.Charge(Unlimited{}) }) // has what is not booked yet booked
+	b.until("both attempts are booked", func() bool { return b.acct.booked.Load() >= 2*work })
+}
+
+// A panic in a notice of a dial ends that dial: its sockets are closed, and who has asked for it is
+// told, once, unless it has been cancelled meanwhile.
+func TestFaultsAreTheDials(t *testing.T) {
+	for _, cancelled := range []bool{false, true} {
+		b := newBench(t)
+		var faults int
+		b.on(func() { b.loop.OnFault(func(f *Fault) bool { faults++; return f.Conn == nil }) })
+		end, sockets := &dialled{fd: -1}, []int(nil)
+		var d *Dial
+		tune := func(fd int) {
+			sockets = append(sockets, fd)
+			if len(sockets) == 2 {
+				if cancelled {
+					b.loop.Post(d.Cancel)
+				}
+				panic("in tune")
+			}
+		}
+		to := []Address{silent(t), silent(t), silent(t)}
+		b.on(func() {
+			d = b.loop.Dial(b.acct, to, time.Minute, tune, func(fd int, _ Address, r Reason) {
+				end.times++
+				end.fd, end.r = fd, r
+			})
+		})
+		b.until("the first is tried", func() bool { return len(sockets) == 1 })
+		b.clock.Advance(attemptDelay)
+		b.until("there was a panic", func() bool { return faults == 1 })
+		b.turns()
+		b.on(func() {
+			if want := (dialled{times: 1, fd: -1, r: HostBug.Reason()}); !cancelled && *end != want {
+				t.Errorf("it ended with %v, want %v", *end, want)
+			}
+			if cancelled && end.times != 0 {
+				t.Errorf("it ended with %v after it was cancelled", *end)
+			}
+			if !d.over || len(d.attempts) != 0 || len(sockets) != 2 {
+				t.Errorf("over: %v, with %d attempts left of %d", d.over, len(d.attempts), len(sockets))
+			}
+			for _, fd := range sockets {
+				if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != unix.EBADF {
+					t.Errorf("a socket is open after the dial (%v)", err)
+				}
+			}
+		})
+	}
 }

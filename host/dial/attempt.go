@@ -103,7 +103,7 @@ func (a *attempt) connect(to []csa.Address) {
 			listen.TuneDialled(fd, site.DialledTuning())
 		}
 	}
-	a.dial = a.ask.Loop.Dial(to, site.ConnectTimeout(), tune, a.connected)
+	a.dial = a.ask.Loop.Dial(site.Budget(), to, site.ConnectTimeout(), tune, a.connected)
 }
 
 // connected makes the socket a CSA of the loop, or says why there is none. It is the
