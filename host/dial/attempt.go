@@ -12,6 +12,8 @@ import (
 	"bulkhead/host/proxy"
 	"bulkhead/internal/cputime"
 	"bulkhead/plugins"
+
+	"golang.org/x/sys/unix"
 )
 
 // attempt is one connection on its way. It is its loop's.
@@ -29,6 +31,10 @@ type attempt struct {
 	// release lets go of the unix socket that is connected to; nil: there is none.
 	release func()
 	over    bool
+	// up has what the connection holds of the site from when it is there until it is the
+	// loop's; else nil.
+	up *Upstream
+	fd int // its socket, then
 }
 
 // overUDP reports whether datagrams are sent to who is dialled.
@@ -51,6 +57,7 @@ func (a *attempt) lookUp() {
 		site.Budget().Book(watch.Elapsed() + cputime.Wake()) // of this goroutine's thread
 		posted := a.ask.Loop.Post(func() {
 			a.ask.Loop.Charge(site.Budget())
+			a.ask.Loop.Serve(a)
 			switch {
 			case a.over:
 				a.free()
@@ -59,6 +66,7 @@ func (a *attempt) lookUp() {
 			default:
 				a.connect(to)
 			}
+			a.ask.Loop.Serve(nil)
 		})
 		if !posted {
 			a.free()
@@ -116,10 +124,13 @@ func (a *attempt) connected(fd int, to csa.Address, r csa.Reason) {
 		})
 		return
 	}
+	loop := a.ask.Loop
+	loop.Serve(a)
 	a.finish()
 	site := a.d.site
 	site.Loops()[a.at].Connections.Add(1)
 	up := &Upstream{site: site, at: a.at, instance: a.ask.Instance}
+	a.up, a.fd = up, fd
 	handler := a.ask.Handler
 	if a.target.Network() == "tls" {
 		left := site.ConnectTimeout() - time.Duration(a.ask.Loop.Now()-a.began)
@@ -132,18 +143,41 @@ func (a *attempt) connected(fd int, to csa.Address, r csa.Reason) {
 	}
 	wiring := csa.Wiring{Handler: handler, Settings: site.DialledSettings(), Budget: site.Budget(), Creator: up, Signal: up}
 	var err error
+	a.up = nil
 	if a.overUDP() {
-		_, err = a.ask.Loop.NewDatagramPeer(fd, to.IP, up, wiring)
+		_, err = loop.NewDatagramPeer(fd, to.IP, up, wiring)
 	} else {
-		_, err = a.ask.Loop.NewCSA(fd, to.IP, wiring)
+		_, err = loop.NewCSA(fd, to.IP, wiring)
 	}
 	if err != nil {
-		site.Retain(a.ask.Instance, -1)
-		up.ShutdownCSA(nil)
-		a.ask.Loop.Event(func() {
-			a.ask.Failed(csa.SystemFull.Because("the selector does not take the connection"))
-		})
+		a.up = up
+		loop.Event(func() { a.lost(csa.SystemFull.Because("the selector does not take the connection")) })
 	}
+	loop.Serve(nil)
+}
+
+// lost gives back what a connection held that is none of the loop's, and tells the handler, last.
+func (a *attempt) lost(r csa.Reason) {
+	up := a.up
+	a.up = nil
+	a.d.site.Retain(a.ask.Instance, -1)
+	up.ShutdownCSA(nil)
+	a.ask.Failed(r)
+}
+
+// Faulted says that a panic has come out of what the loop did for the attempt. In an event of its
+// own it ends, unless that is another's by now: what is told of it may pass the loop on.
+func (a *attempt) Faulted(any) {
+	a.ask.Loop.Post(func() {
+		a.ask.Loop.Charge(a.d.site.Budget())
+		switch {
+		case !a.over:
+			a.failed(csa.HostBug.Reason())
+		case a.up != nil:
+			_ = unix.Close(a.fd)
+			a.lost(csa.HostBug.Reason())
+		}
+	})
 }
 
 // failed tells the handler, last, that there is no connection.

@@ -114,6 +114,12 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	}
 	d.pending[a.at][a] = struct{}{}
 	d.site.Retain(ask.Instance, 1)
+	begun := false
+	defer func() {
+		if !begun { // a panic goes by, and nobody else would give up
+			a.giveUp()
+		}
+	}()
 	if version != 0 && ask.From != nil {
 		a.from, a.to = ask.From.Addresses()
 	}
@@ -122,6 +128,7 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	} else {
 		a.lookUp()
 	}
+	begun = true
 	return a.giveUp, abi.OK
 }
 

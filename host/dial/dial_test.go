@@ -3,7 +3,9 @@ package dial
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/loops"
+	"bulkhead/internal/awaittest"
 	"bulkhead/plugins"
 	"bulkhead/selector"
 )
@@ -24,17 +27,19 @@ type site struct {
 	policy   *egress.Policy
 	asked    chan struct{} // the resolver was, which answers when the lookup is given up
 	full     bool
+	resolved []netip.Addr // what the resolver answers at once
+
+	// In the nth call of the method with this name there is a panic.
+	method string
+	nth    int
+	calls  atomic.Int64
 
 	dials, upstreams, left, retained atomic.Int64
 }
 
-func (s *site) ConnectTimeout() time.Duration                       { return time.Minute }
 func (s *site) Loops() []*loops.Loop                                { return s.loops }
 func (s *site) Budget() csa.Budget                                  { return csa.Unlimited{} }
-func (s *site) Policy() *egress.Policy                              { return s.policy }
 func (s *site) Resolver() egress.Resolver                           { return s }
-func (s *site) DialledSettings() *csa.Settings                      { return &s.settings }
-func (s *site) DialledTuning() (o listen.Options)                   { return o }
 func (s *site) ClientHandshake(string, time.Duration) csa.Handshake { return csa.Handshake{} }
 func (s *site) Stopping() bool                                      { return false }
 func (s *site) DialOver()                                           { s.dials.Add(-1) }
@@ -46,6 +51,18 @@ func (s *site) CountLost(csa.Loss, int) int64                       { return 0 }
 func (s *site) Noisy(slog.Level, string, ...any)                    {}
 func (s *site) Guard(string, *error)                                {}
 
+// called panics if it is to.
+func (s *site) called(method string) {
+	if s.method == method && s.calls.Add(1) == int64(s.nth) {
+		panic("in " + method)
+	}
+}
+
+func (s *site) ConnectTimeout() time.Duration     { s.called("ConnectTimeout"); return time.Minute }
+func (s *site) Policy() *egress.Policy            { s.called("Policy"); return s.policy }
+func (s *site) DialledSettings() *csa.Settings    { s.called("DialledSettings"); return &s.settings }
+func (s *site) DialledTuning() (o listen.Options) { s.called("DialledTuning"); return o }
+
 func (s *site) TakeDial() bool {
 	if s.full {
 		return false
@@ -56,6 +73,9 @@ func (s *site) TakeDial() bool {
 }
 
 func (s *site) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+	if s.resolved != nil {
+		return s.resolved, nil
+	}
 	s.asked <- struct{}{}
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -147,5 +167,74 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%v is a code of two kinds", code)
 		}
 		seen[code] = true
+	}
+}
+
+// A panic while a connection is on its way, wherever that is, ends the attempt: all that it has
+// taken is given back, its sockets are closed, and the handler is told, if it was told that one is
+// dialled.
+func TestFaults(t *testing.T) {
+	for what, at := range map[string]struct {
+		method  string
+		nth     int
+		address string
+		dialled bool
+	}{
+		"asking where it is":      {"Policy", 2, "tcp://127.0.0.1:", false},
+		"beginning":               {"ConnectTimeout", 1, "tcp://127.0.0.1:", false},
+		"beginning with a name":   {"ConnectTimeout", 1, "tcp://a.example:", false},
+		"connecting after a name": {"ConnectTimeout", 2, "tcp://a.example:", true},
+		"making its socket":       {"DialledTuning", 1, "tcp://127.0.0.1:", true},
+		"making it a connection":  {"DialledSettings", 1, "tcp://127.0.0.1:", true},
+		"the same over UDP":       {"DialledSettings", 1, "udp://127.0.0.1:", true},
+		"the same after a name":   {"DialledSettings", 1, "tcp://a.example:", true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := newSite(t)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			port := strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+			if s.policy, err = egress.Parse([]string{"127.0.0.1:" + port, "udp://127.0.0.1:" + port, "*.example:" + port}); err != nil {
+				t.Fatal(err)
+			}
+			s.resolved = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+			s.method, s.nth = at.method, at.nth
+			l := s.loops[0]
+			var faults, failed atomic.Int64
+			l.Call(func() {
+				l.OnFault(func(f *csa.Fault) bool { faults.Add(1); return f.Value == "in "+at.method })
+			})
+			d := New(s)
+			dialled := make(chan bool, 1)
+			l.Post(func() {
+				defer func() { dialled <- false }()
+				_, code := d.Dial(&plugins.Dial{Loop: l.Loop, Address: at.address + port, Handler: csa.Base{}, Failed: func(r csa.Reason) {
+					failed.Add(1)
+					if r.Cause != csa.HostBug {
+						t.Errorf("it failed for %v", r)
+					}
+				}})
+				if code != abi.OK {
+					t.Errorf("it is not dialled: %v", code)
+				}
+				dialled <- true
+			})
+			if got := <-dialled; got != at.dialled {
+				t.Errorf("it is dialled: %v, want %v", got, at.dialled)
+			}
+			awaittest.Until(t, "it is over", func() bool { return faults.Load() == 1 && s.left.Load() == 1 })
+			d.Stop()
+			l.Call(func() {
+				if at.dialled != (failed.Load() == 1) {
+					t.Errorf("the handler was told %d times", failed.Load())
+				}
+			})
+			if s.held() != [3]int64{} || s.left.Load() != 1 || l.Connections.Load() != 0 {
+				t.Errorf("%v is held, %d have left, and the loop has %d connections", s.held(), s.left.Load(), l.Connections.Load())
+			}
+		})
 	}
 }
