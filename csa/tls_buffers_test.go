@@ -9,7 +9,7 @@ import (
 )
 
 // The Go that this is built with keeps the buffers of crypto/tls where they are looked
-// for. If this fails, connections with TLS take twice the memory, and lend.go has to
+// for. If this fails, connections with TLS take twice the memory, and tls_buffers.go has to
 // learn where they are now.
 func TestBuffersOfTLSAreFound(t *testing.T) {
 	if !tlsFields.known {
