@@ -93,7 +93,7 @@ func (c *Counter) Enter() {
 		}
 		if p := &all[at]; p.word.Load() == nil && p.word.CompareAndSwap(nil, c.word) {
 			c.at, c.here = at, p
-			p.calls++
+			count(&p.calls)
 			if sleeping.Load() != 0 {
 				wake()
 			}
