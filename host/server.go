@@ -277,7 +277,11 @@ func (s *server) Died(t *plugins.Trap, who, then string, args ...any) {
 		s.counters.stopped.Add(1)
 		s.since.stops.Add(1)
 	}
-	s.noisy.Event(slog.LevelError, who+how+then, append(args, "call", t.Call, "why", t.Why)...)
+	args = append(args, "call", t.Call, "why", t.Why)
+	if t.In != "" {
+		args = append(args, "in", logs.Outside(t.In))
+	}
+	s.noisy.Event(slog.LevelError, who+how+then, args...)
 }
 
 // books is the box signal of the connections that a server has on one loop.

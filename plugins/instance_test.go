@@ -97,6 +97,9 @@ func TestTrapInEveryCallback(t *testing.T) {
 			if len(traps) != 1 || traps[0].Call != "csa_"+name || traps[0].Why != "unreachable" {
 				t.Fatalf("OnTrap was told %v", traps)
 			}
+			if !strings.HasPrefix(traps[0].In, "$") { // it has no name
+				t.Errorf("it was in %q", traps[0].In)
+			}
 			if i.Running() || i.Memory() != 0 {
 				t.Error("the instance lives on")
 			}

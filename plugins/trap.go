@@ -18,6 +18,9 @@ type Trap struct {
 	Call string
 	// Why is one clause, such as "unreachable", safe to be shown to the tenant.
 	Why string
+	// In are the functions that were being called, the innermost first, as the module names
+	// them: "f < g". It is the guest's text, 256 bytes at most, and empty where nothing is known.
+	In string
 	// Stop is why the host stopped the call; StopNot when it trapped by itself.
 	Stop Stop
 	// Bug reports that the host failed, not the guest.
@@ -49,7 +52,7 @@ func (t *Trap) Unwrap() error { return t.Err }
 const recoveredByEngine = " (recovered by wazero)"
 
 func newTrap(call string, err error) *Trap {
-	t := &Trap{Call: call, Err: err}
+	t := &Trap{Call: call, Err: err, In: callsOf(err)}
 	var bad *rangeError
 	var exit *sys.ExitError
 	var bug runtime.Error
@@ -73,6 +76,36 @@ func newTrap(call string, err error) *Trap {
 		t.Why = strings.TrimSuffix(strings.TrimPrefix(firstLine(err), "wasm error: "), recoveredByEngine)
 	}
 	return t
+}
+
+// mostCalls bounds Trap.In, in bytes.
+const mostCalls = 256
+
+// callsOf are the guest's calls that the engine's error has, one a line, with a tab before and a signature
+// behind; a line with a second tab is of the call above it.
+func callsOf(err error) string {
+	_, stack, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
+	stack, _, _ = strings.Cut(stack, "\n\n") // the host's own follows
+	var in strings.Builder
+	for line := range strings.Lines(stack) {
+		name, isCall := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "\t")
+		if !isCall || strings.HasPrefix(name, "\t") || strings.HasPrefix(name, "...") {
+			continue
+		}
+		if at := strings.LastIndexByte(name, '('); at > 0 {
+			name = name[:at]
+		}
+		name = strings.TrimPrefix(name, ".")
+		name = strings.ToValidUTF8(name[:min(len(name), mostCalls/4)], "")
+		switch n := in.Len(); {
+		case n+len(" < ")+len(name) > mostCalls:
+			return in.String() + " < ..."
+		case n > 0:
+			in.WriteString(" < ")
+		}
+		in.WriteString(name)
+	}
+	return in.String()
 }
 
 // rangeError is a pointer and a length that are not inside the guest's memory.
