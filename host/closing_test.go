@@ -11,7 +11,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 	"bulkhead/selector"
 )
 

@@ -12,7 +12,7 @@ import (
 	"unsafe"
 
 	"bulkhead/host"
-	"bulkhead/host/hosttest"
+	"bulkhead/internal/hosttest"
 
 	"golang.org/x/sys/unix"
 )
