@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -951,4 +952,38 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	}
 	unix.Shutdown(fd, unix.SHUT_WR)
 	b.until("it is closed", func() bool { return b.loop.Len() == 0 })
+}
+
+// A handler without a window hears nothing, of bytes and of the end; when it has one and says so, it
+// hears all.
+func TestEOFWithoutWindow(t *testing.T) {
+	for _, text := range []string{"", "hello"} {
+		b := newBench(t)
+		h := &script{none: true}
+		c, peer := b.tcp(h)
+		if _, err := peer.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := peer.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		b.until("it was asked for its window", func() bool { return c.is(full) })
+		b.turns()
+		want := []string{"open"}
+		b.on(func() {
+			if !slices.Equal(h.log, want) {
+				t.Errorf("without a window it hears %q", h.log)
+			}
+			h.none = false
+			c.Receive(true)
+		})
+		if text != "" {
+			want = append(want, "data "+text)
+		}
+		want = append(want, "eof", "closed")
+		b.until("it has ended", func() bool { return c.is(dead) })
+		if !slices.Equal(h.log, want) {
+			t.Errorf("with one it hears %q, want %q", h.log, want)
+		}
+	}
 }

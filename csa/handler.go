@@ -20,14 +20,13 @@ type Handler interface {
 	// Open says that the connection is up.
 	Open(c *CSA)
 
-	// Window returns the memory that the next bytes from the peer are read
-	// into. The CSA fills it from the start and hands the filled part to Data
-	// before any other call to the handler, so that connections may share a
-	// window. It belongs to the handler, which must not free it before the
-	// event is over: the CSA copies from it what Data has left, after Data
-	// has returned. A nil or empty window pauses reading until
-	// CSA.Receive(true). One that is shorter than what the handler has left
-	// unconsumed counts as full.
+	// Window returns the memory that the next bytes from the peer are read into. The CSA fills it
+	// from the start and hands the filled part to Data before any other call to the handler, so
+	// that connections may share a window. It belongs to the handler, which must not free it
+	// before the event is over: the CSA copies from it what Data has left, after Data has
+	// returned. A nil or empty window pauses reading until CSA.Receive(true), and that of the end
+	// as well: without a window there is no EOF. One that is shorter than what the handler has
+	// left unconsumed counts as full.
 	Window(c *CSA) []byte
 
 	// Data hands over received bytes: p is the filled start of the window.
