@@ -70,3 +70,20 @@ func (s *DatagramSocket) AskBudget() {
 		s.loop.sel.SetTimer(&s.outTimer, s, s.loop.Now())
 	}
 }
+
+// Socket is the descriptor of the connection's socket, to set options of it: it stays the
+// connection's. It is -1 for a peer over UDP, and where the connection has ended.
+func (c *CSA) Socket() int {
+	if c.is(dying | dead) {
+		return -1
+	}
+	return int(c.fd)
+}
+
+// Socket is the descriptor of the socket that peers share, likewise; -1 when it is closed.
+func (s *DatagramSocket) Socket() int {
+	if s.closed {
+		return -1
+	}
+	return s.fd
+}

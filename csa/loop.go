@@ -23,6 +23,7 @@ type Loop struct {
 	onFault    func(*Fault) bool
 	first      *CSA // the list of the CSAs that live here
 	count      int
+	walks      *walk        // that are not over
 	scratch    []byte       // for bytes that nobody keeps
 	records    bytes.Buffer // empty: what a TLS connection reads into
 	kernel     kernel
@@ -185,6 +186,11 @@ func (l *Loop) unlink(c *CSA) {
 	}
 	if c.next != nil {
 		c.next.prev = c.prev
+	}
+	for w := l.walks; w != nil; w = w.other {
+		if w.at == c {
+			w.at = c.next
+		}
 	}
 	c.next, c.prev = nil, nil
 	l.count--

@@ -26,6 +26,7 @@ type acceptor struct {
 
 	sockets []*listen.Socket // more than one for localhost; none for UDP
 	peers   []*peers         // of UDP
+	tuned   listen.Options   // what they have; of who has the right to reload
 
 	// The rest is the home loop's.
 	s        *server               // whose the next connection is
@@ -36,7 +37,8 @@ type acceptor struct {
 	// shortageLogged is when the log last had a line about one.
 	shortageLogged int64
 	stopped        bool
-	callers        []crew.Arrival // who waited in the kernel's queue when it stopped
+	queued         *listen.Options // what those have who wait in the kernel's queue; nil: what tuned is
+	callers        []crew.Arrival  // who waited in the kernel's queue when it stopped
 }
 
 const (
@@ -56,12 +58,12 @@ type listenAt struct{ network, host string }
 
 // open opens the sockets of a server's address, on which nothing is accepted yet.
 func (h *Host) open(s *server) (*acceptor, error) {
-	k := &acceptor{host: h, home: s.home, udp: s.udp, s: s, by: listenAt{s.config.Address.Network, s.config.Address.Host}}
+	k := &acceptor{host: h, home: s.home, udp: s.udp, s: s, by: listenAt{s.config.Address.Network, s.config.Address.Host}, tuned: s.terms.Load().tuning}
 	if s.udp {
 		return k, k.openUDP()
 	}
 	var err error
-	if k.sockets, err = listen.OpenAll(k.by.network, k.by.host, s.tuning); err == nil {
+	if k.sockets, err = listen.OpenAll(k.by.network, k.by.host, s.terms.Load().tuning); err == nil {
 		k.listensAt(k.sockets...)
 	}
 	return k, err
@@ -186,7 +188,7 @@ func (k *acceptor) drain(unrouted bool) {
 // takeCallers accepts who waits in the kernel's queue, beyond what the budgets allow, so that they are not reset
 // when it is closed: they wait here instead. As many are taken as may wait there.
 func (k *acceptor) takeCallers() {
-	for range k.s.config.Backlog + 1 {
+	for range k.s.terms.Load().tuning.Backlog + 1 {
 		fd, sa, err := k.acceptOne()
 		switch {
 		case err == nil:
@@ -339,7 +341,11 @@ func (k *acceptor) accept() {
 			continue
 		}
 		s.tenant.accepts.Spend(1, k.home.Now())
-		listen.Tune(a.FD, s.tuning)
+		tuning := &s.terms.Load().tuning
+		listen.Tune(a.FD, *tuning)
+		if k.queued != nil {
+			_ = listen.Retune(a.FD, *k.queued, *tuning)
+		}
 		if s.router != nil {
 			s.router.Take(a)
 			continue
@@ -393,6 +399,7 @@ func (k *acceptor) acceptFailed(err error) bool {
 	case k.stopped:
 		return false
 	case err == unix.EAGAIN:
+		k.queued = nil
 		k.readBlocked()
 		k.newReader()
 		return false

@@ -7,9 +7,7 @@ import (
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
-	"bulkhead/host/front"
 	"bulkhead/host/loops"
-	"bulkhead/host/proxy"
 )
 
 // build makes the generations of a configuration's listeners, beside those that run. Each of its
@@ -72,8 +70,17 @@ func (b *build) add(l *config.Listener, before *generation, socket *acceptor) {
 		g.servers = append(g.servers, s)
 		h.made++
 	}
-	for _, s := range g.servers {
+	for i, s := range g.servers {
 		s.gen, s.socket = g, socket
+		as := l
+		if i > 0 {
+			as = &l.Routes[i-1].Listener
+		}
+		t, err := s.newTerms(as)
+		if err != nil {
+			b.fail(s, "proxy_from", err)
+		}
+		s.terms.Store(t)
 		if before != nil {
 			s.inherit(before)
 		}
@@ -89,9 +96,7 @@ func (s *server) inherit(before *generation) {
 			continue
 		}
 		s.counters = old.counters
-		if o, n := &old.config, &s.config; o.PerSource == n.PerSource && o.PerSourceRate == n.PerSourceRate && o.PerSourcePrefix == n.PerSourcePrefix {
-			s.bySource = old.bySource
-		}
+		s.bySource = old.bySource
 		if o, n := old.config.TLS, s.config.TLS; o != nil && n != nil && reflect.DeepEqual(o.Options(), n.Options()) {
 			s.certs = old.certs // whose tickets are good
 		}
@@ -140,16 +145,8 @@ func (b *build) front() {
 				continue
 			}
 			var err error
-			if s.sources, err = proxy.ParseSources(s.config.ProxyFrom); err != nil {
-				b.fail(s, "proxy_from", err)
-			}
 			if len(s.config.Routes) > 0 {
 				s.routeTo(g.servers[1:], s.crew != crew.None)
-			}
-			if !s.sources.Empty() && !s.udp {
-				for range b.h.loops {
-					s.proxyReaders = append(s.proxyReaders, front.NewProxyReader(s.sourceOf))
-				}
 			}
 			if t := s.config.TLS; t != nil && s.front != nil && t == s.front.config.TLS {
 				s.certs = s.front.certs

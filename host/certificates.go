@@ -33,7 +33,7 @@ func (s *server) makeSSL(c *csa.CSA, role int32, name string) abi.Code {
 		return abi.Invalid
 	}
 	if role == abi.TLSClient {
-		return c.MakeSSL(s.ClientHandshake(name, s.config.ConnectTimeout))
+		return c.MakeSSL(s.ClientHandshake(name, s.ConnectTimeout()))
 	}
 	if s.certs == nil {
 		return abi.Denied

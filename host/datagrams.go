@@ -55,7 +55,7 @@ func (k *acceptor) openUDP() error {
 	if s.config.Instance == "listener" {
 		n = 1
 	}
-	all, err := listen.OpenAllUDP(k.by.network, k.by.host, n, s.tuning)
+	all, err := listen.OpenAllUDP(k.by.network, k.by.host, n, s.terms.Load().tuning)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (k *acceptor) serveUDP(s *server) {
 	for _, p := range k.peers {
 		k.host.loops[p.at].Call(func() {
 			p.s = s
-			if p.socket != nil && !s.sources.Empty() {
+			if p.socket != nil && !s.terms.Load().sources.Empty() {
 				p.socket.IntroduceBy(p)
 			}
 			if err := p.begin(); err != nil {
@@ -142,7 +142,7 @@ func (p *peers) read() (err error) {
 	if !p.first {
 		p.socket.OwnOnly()
 	}
-	if !p.s.sources.Empty() {
+	if !p.s.terms.Load().sources.Empty() {
 		p.socket.IntroduceBy(p)
 	}
 	return nil
@@ -192,7 +192,7 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 	s.since.connections.Add(1)
 	s.tenant.accepts.Spend(1, l.Now())
 	l.Connections.Add(1)
-	return csa.Wiring{Handler: h, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(p.at, a.Source)}, csa.Admitted
+	return csa.Wiring{Handler: h, Settings: &s.terms.Load().settings, Budget: s.tenant, Creator: s, Signal: s.signal(p.at, a.Source)}, csa.Admitted
 }
 
 // Lost counts datagrams that were lost, and logs it now and then.

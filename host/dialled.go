@@ -27,18 +27,18 @@ func serverOf(c *csa.CSA) *server {
 // Policy is whom its tenant's handlers may dial.
 func (s *server) Policy() *egress.Policy { return s.tenant.egress.Load() }
 
+// ConnectTimeout is how long connecting may take.
+func (s *server) ConnectTimeout() time.Duration { return s.terms.Load().connectTimeout }
+
 // Resolver is the host's.
 func (s *server) Resolver() egress.Resolver { return s.host.resolver }
 
-// ConnectTimeout is how long connecting may take.
-func (s *server) ConnectTimeout() time.Duration { return s.config.ConnectTimeout }
-
 // DialledSettings are those of connections that its handlers have dialled.
-func (s *server) DialledSettings() *csa.Settings { return &s.dialled }
+func (s *server) DialledSettings() *csa.Settings { return &s.terms.Load().dialled }
 
 // DialledTuning is what sockets over TCP get that its handlers have dialled.
 func (s *server) DialledTuning() listen.Options {
-	o := s.tuning
+	o := s.terms.Load().tuning
 	if s.udp {
 		o.SendBuffer = 0 // it is for datagrams
 	}

@@ -1,6 +1,9 @@
 package host
 
-import "bulkhead/host/config"
+import (
+	"bulkhead/csa"
+	"bulkhead/host/config"
+)
 
 // SetLimits is setLimits.
 func (h *Host) SetLimits(tenants ...config.Tenant) error { return h.setLimits(tenants) }
@@ -13,4 +16,46 @@ func (h *Host) LoadedModules() int {
 	h.plugins.mu.Lock()
 	defer h.plugins.mu.Unlock()
 	return len(h.plugins.modules)
+}
+
+// CSASettings are what a connection goes by.
+type CSASettings = csa.Settings
+
+// Settings are what the connections of a listener go by, whatever their generation.
+func (h *Host) Settings(listener string) (all []csa.Settings) {
+	h.eachOf(listener, func(c *csa.CSA) { all = append(all, *c.Settings()) })
+	return all
+}
+
+// Descriptors are those of a listener's sockets, and of its connections.
+func (h *Host) Descriptors(listener string) (sockets, connections []int) {
+	for _, g := range h.now.Load().generations {
+		if g.name() != listener {
+			continue
+		}
+		for _, s := range g.socket.sockets {
+			sockets = append(sockets, s.FD)
+		}
+		for _, p := range g.socket.peers {
+			h.loops[p.at].Call(func() { sockets = append(sockets, p.socket.Socket()) })
+		}
+	}
+	h.eachOf(listener, func(c *csa.CSA) {
+		if fd := c.Socket(); fd >= 0 {
+			connections = append(connections, fd)
+		}
+	})
+	return sockets, connections
+}
+
+func (h *Host) eachOf(listener string, f func(c *csa.CSA)) {
+	for _, l := range h.loops {
+		l.Call(func() {
+			l.Each(func(c *csa.CSA) {
+				if s, ok := c.Creator().(*server); ok && s.config.Name == listener {
+					f(c)
+				}
+			})
+		})
+	}
 }

@@ -25,6 +25,7 @@ import (
 	"bulkhead/host/cores"
 	"bulkhead/host/dial"
 	"bulkhead/host/egress"
+	"bulkhead/host/front"
 	"bulkhead/host/listen"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
@@ -289,11 +290,7 @@ func (h *Host) first(cfg *config.Config, tenants map[string]*tenant, loadLate bo
 }
 
 func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *server {
-	own := *given
-	l := &own
-	if l.Address.Network == "fd" && overUDP(l) {
-		l.SetDatagramDefaults()
-	}
+	l := whereDatagrams(given)
 	s := &server{
 		host:   h,
 		tenant: t,
@@ -304,26 +301,15 @@ func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *s
 
 		counters: new(counters),
 		udp:      overUDP(l),
-		tuning:   l.Options,
 	}
 	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
 	s.resume = func() { s.socket.accept() }
-	s.settings.Inbox, s.settings.IdleTimeout, s.settings.Linger = l.Inbox, l.IdleTimeout, l.Linger
-	s.settings.FirstByteTimeout, s.settings.WriteTimeout = l.FirstByteTimeout, l.WriteTimeout
-	s.settings.Lifetime, s.settings.MinRate, s.settings.UserTimeout = l.Lifetime, l.MinRate, l.UserTimeout
-	s.settings.WaitingDatagrams, s.settings.WaitingBytes = l.WaitingDatagrams, l.WaitingBytes
-	s.settings.Pipes = pipeAccount{s.tenant.pipes}
-	s.settings.SocketMemory = s.tenant.sockets
-	s.dialled = s.settings
-	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
-	// while their client is slow, which is not the server's fault: the tenant has chosen whom
-	// it dials, and has idle_timeout and write_timeout for it.
-	s.dialled.FirstByteTimeout, s.dialled.MinRate = 0, 0
 	s.dialer = dial.New(s)
 	s.noisy = logs.NewLimited(s.log, "what goes wrong", listenerLines, h.clock)
 	s.closes = logs.NewLimited(s.log, "connections that have ended", listenerLines, h.clock)
+	s.proxyReaders = make([]*front.ProxyReader, len(h.loops))
 	for i := range s.books {
-		s.books[i] = books{s, i}
+		s.books[i], s.proxyReaders[i] = books{s, i}, front.NewProxyReader(s.sourceOf)
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/egress"
+	"bulkhead/host/loops"
 	"bulkhead/host/shares"
 )
 
@@ -36,11 +37,37 @@ func (h *Host) setLimits(tenants []config.Tenant) error {
 		t.set(tenants[i], policies[i], h.clock.Now())
 		changed[t] = true
 	}
-	h.askAgain(changed)
+	h.tellLoops(changed, nil)
 	return nil
 }
 
-// askAgain has all who wait for something of these tenants' ask again.
+// tellLoops has all who wait for something of these tenants' ask again, and the connections that
+// there are go by what these servers do now. Each loop is told once; it visits its connections some
+// at a time.
+func (h *Host) tellLoops(tenants map[*tenant]bool, servers map[*server]*before) {
+	if len(tenants) > 0 {
+		h.askAgain(tenants)
+	}
+	if len(tenants) == 0 && len(servers) == 0 {
+		return
+	}
+	for _, l := range h.loops {
+		l.Post(func() {
+			l.Walk(func(c *csa.CSA) {
+				if t, ok := c.Budget().(*tenant); ok && tenants[t] {
+					c.AskBudget()
+				}
+				if s := serverOf(c); s != nil {
+					if b := servers[s]; b != nil {
+						b.goesBy(c, s, c.Creator() != csa.Creator(s))
+					}
+				}
+			}, nil)
+		})
+	}
+}
+
+// askAgain has all ask again who wait for something of these tenants' and are no connections.
 func (h *Host) askAgain(changed map[*tenant]bool) {
 	for t := range changed {
 		if r := t.runtime.Load(); r != nil {
@@ -54,29 +81,29 @@ func (h *Host) askAgain(changed map[*tenant]bool) {
 			s.home.Post(s.resume)
 		}
 	})
+	accepts := make(map[*loops.Loop][]*acceptor)
 	now.eachSocket(func(k *acceptor) {
 		if !k.udp {
-			k.home.Post(func() {
-				if k.retry != nil && changed[k.s.tenant] { // else it does not accept, or not yet
-					k.s.resume()
-				}
-			})
+			accepts[k.home] = append(accepts[k.home], k)
+			return
 		}
 		for _, p := range k.peers {
-			h.loops[p.at].Post(func() {
-				if p.socket != nil && changed[p.tenant] {
-					p.socket.AskBudget()
-				}
-			})
+			if changed[p.tenant] {
+				h.loops[p.at].Post(func() {
+					if p.socket != nil {
+						p.socket.AskBudget()
+					}
+				})
+			}
 		}
 	})
-	for _, l := range h.loops {
+	for l, all := range accepts {
 		l.Post(func() {
-			l.Each(func(c *csa.CSA) {
-				if t, ok := c.Budget().(*tenant); ok && changed[t] {
-					c.AskBudget()
+			for _, k := range all {
+				if k.retry != nil && changed[k.s.tenant] { // else it does not accept, or not yet
+					l.Post(k.s.resume)
 				}
-			})
+			}
 		})
 	}
 }

@@ -462,6 +462,11 @@ func (s *server) Guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.
 	l := guestListener(&s.config, s.tenant.config().Stack, onTrap)
 	l.Dialer, l.MakeSSL = s.dialer, s.makeSSL
 	l.Certificate = s.config.TLS != nil // they are loaded later, or the host does not start
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	t := s.terms.Load()
+	l.EventTimeout, l.LogBadData = t.eventTimeout, t.logBadData
+	s.guests = l
 	return l
 }
 

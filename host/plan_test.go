@@ -102,13 +102,13 @@ func sameFiles(got, want []string) bool {
 // What can be found by reading is found by a plan, too.
 func TestPlanFails(t *testing.T) {
 	files := map[string][]byte{"a.wasm": tally('a').Bytes(), "broken.pem": []byte("-----BEGIN NOTHING-----")}
-	good := acme + listenerOf("it", "a.wasm", "")
+	good := acme + listenerOf("it", "a.wasm", "send_buffer = \"64KiB\"")
 	l := newLives(t, files, good, host.Options{})
 	for what, bad := range map[string]struct{ toml, want string }{
 		"a host's key":     {strings.Replace(good, "[tenant", "log = \"json\"\n[tenant", 1), "[host] log has changed"},
 		"a missing module": {good + listenerOf("bad", "none.wasm", ""), "none.wasm"},
 		"a certificate":    {good + listenerOf("bad", "a.wasm", "") + "[listener.tls]\ncert = \"broken.pem\"\nkey = \"broken.pem\"\n", "broken.pem"},
-		"a socket's key":   {acme + listenerOf("it", "a.wasm", "backlog = 7"), "backlog has changed"},
+		"a socket's key":   {acme + listenerOf("it", "a.wasm", ""), "send_buffer has changed"},
 	} {
 		cfg, err := l.load(bad.toml)
 		if err == nil {

@@ -84,6 +84,7 @@ type plan struct {
 	closed   map[*acceptor]bool               // no listener is at their address any more
 	changes  []Change                         // the host's, the tenants' and the listeners', the same ones too
 	same     int                              // listeners
+	inPlace
 }
 
 // plan finds out what differs, and whether that can be had without a restart. With back, cfg is that
@@ -92,7 +93,7 @@ func (h *Host) plan(cfg *config.Config, back *past) (*plan, error) {
 	before := h.now.Load()
 	p := &plan{
 		h: h, before: before, back: back, was: make(map[*generation]*config.Listener), closed: make(map[*acceptor]bool),
-		rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants)),
+		rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants)), inPlace: newInPlace(),
 	}
 	for i, g := range before.generations {
 		p.was[g] = &before.config.Listeners[i]
@@ -195,9 +196,8 @@ func (p *plan) compareListeners() {
 		if g == nil {
 			continue
 		}
-		// What changes in place is looked up when it is needed.
 		differ[i] = l.Changes(p.was[g])
-		changes[i] = slices.DeleteFunc(slices.Clone(differ[i]), func(key string) bool { return l.Reload(key) == config.InPlace })
+		changes[i] = l.Renewing(p.was[g])
 		if len(changes[i]) == 0 {
 			changes[i] = p.changedFiles(g, l, sums)
 			differ[i] = append(differ[i], changes[i]...)
@@ -227,7 +227,12 @@ func (p *plan) compareListeners() {
 			}
 			p.changes = append(p.changes, change)
 			p.keep(g)
-			p.same++
+			if len(differ[i]) > 0 {
+				p.kept[g] = l
+			} else {
+				p.same++
+			}
+			p.retuneLater(g.socket, l)
 			continue
 		case g != nil:
 			p.replaced = append(p.replaced, g)
@@ -237,6 +242,7 @@ func (p *plan) compareListeners() {
 		p.add(l, g, sockets[i])
 		p.made[len(p.made)-1].changed = changes[i]
 		p.checkSocket(l, sockets[i])
+		p.retuneLater(sockets[i], l)
 	}
 	for _, g := range p.before.generations {
 		if name := g.name(); known[name] == g {
@@ -250,6 +256,7 @@ func (p *plan) compareListeners() {
 			p.closed[k] = true
 		}
 	}
+	p.findTerms()
 }
 
 // match finds the sockets for listeners that get a new generation; nil: they open their own.
@@ -299,11 +306,7 @@ func (p *plan) checkSocket(l *config.Listener, k *acceptor) {
 			shared = shared || key == "tenant" || key == "instance" && (l.Instance == "listener") != (old.Instance == "listener")
 		}
 		if shared {
-			p.errs = append(p.errs, &config.Error{
-				File: p.config.File, Line: l.LineOf(key),
-				What: fmt.Sprintf("listener %q: %s has changed, and a reload cannot change it for a socket that stays open", l.Name, key),
-				Mend: "put the old value back, give the listener another address, or restart",
-			})
+			p.cannot(l, key)
 		}
 	}
 }
@@ -390,6 +393,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 			}
 		}
 	}
+	h.tellLoops(nil, p.hold())
 	if len(p.limits) > 0 {
 		if err := h.setLimits(p.limits); err != nil {
 			h.log.Error("limits of tenants were not changed", "error", err) // plan has looked
@@ -403,7 +407,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 			h.log.Info("reloaded", c.logged()...)
 		}
 	}
-	h.log.Info("the new configuration is in force", "listeners_unchanged", p.same, "listeners_changed", len(p.replaced),
+	h.log.Info("the new configuration is in force", "listeners_unchanged", p.same, "listeners_changed", len(p.replaced), "listeners_changed_in_place", len(p.kept),
 		"listeners_removed", len(p.removed), "listeners_added", len(p.made)-len(p.replaced), "tenants_added", len(p.added), "tenants_changed", len(p.limits))
 	return nil
 }
@@ -429,7 +433,8 @@ func (p *plan) prepare(ctx context.Context) error {
 			return fmt.Errorf("reloading: listening on %s://%s: %w", k.by.network, k.addr, err)
 		}
 	}
-	return nil
+	p.retune()
+	return p.err()
 }
 
 func (s *server) wantsPlugin() bool {
@@ -439,6 +444,7 @@ func (s *server) wantsPlugin() bool {
 // drop lets go of what was made, of which nothing is in force.
 func (p *plan) drop() {
 	h := p.h
+	p.retuneBack()
 	for _, k := range p.opened {
 		k.remove()
 	}

@@ -226,7 +226,8 @@ func TestReloadFails(t *testing.T) {
 	big := tally('a')
 	big.Memory(100)
 	files := map[string][]byte{"a.wasm": tally('a').Bytes(), "traps.wasm": trapsAtStart().Bytes(), "bad.wasm": []byte("\x00asm"), "big.wasm": big.Bytes(), "broken.pem": []byte("-----BEGIN NOTHING-----")}
-	l := newLives(t, files, echo+listenerOf("it", "a.wasm", ""), host.Options{})
+	buffer := "send_buffer = \"64KiB\"\n"
+	l := newLives(t, files, echo+listenerOf("it", "a.wasm", buffer), host.Options{})
 	it := l.dial("it")
 	l.ask(it, "a0")
 	c := l.dial("echo")
@@ -258,7 +259,7 @@ func TestReloadFails(t *testing.T) {
 	})
 
 	// Each has a good change beside the bad one, which may not be in force either.
-	good := echo + listenerOf("it", "a.wasm", "idle_timeout = \"1m\"") + listenerOf("more", "a.wasm", "")
+	good := echo + listenerOf("it", "a.wasm", buffer+"idle_timeout = \"1m\"") + listenerOf("more", "a.wasm", "")
 	bads := []struct{ what, toml, want string }{
 		{"syntax", good + "[[listener\n", "host.toml:"},
 		{"a key", good + listenerOf("bad", "a.wasm", "no_such_key = 1"), "no_such_key"},
@@ -272,7 +273,7 @@ func TestReloadFails(t *testing.T) {
 		{"an address that is taken", good + strings.Replace(listenerOf("bad", "a.wasm", ""), "127.0.0.1:0", taken.Addr().String(), 1), "another process listens there"},
 		{"a certificate that is none", good + listenerOf("bad", "a.wasm", "") + "[listener.tls]\ncert = \"broken.pem\"\nkey = \"broken.pem\"\n", "broken.pem"},
 		{"a host's key", strings.Replace(good, "[tenant", "log = \"json\"\n[tenant", 1), "[host] log has changed, and a reload cannot change it"},
-		{"a socket's key", strings.Replace(good, "idle_timeout", "backlog = 7\nidle_timeout", 1), "backlog has changed, and a reload cannot change it for a socket that stays open"},
+		{"a socket's key", strings.Replace(good, "64KiB", "0B", 1), "host.toml:18: listener \"it\": send_buffer has changed, and a reload cannot change it for a socket that stays open; put the old value back"},
 		{"no memory", good + "[tenant.poor]\nmemory = \"64KiB\"\n" + strings.Replace(listenerOf("bad", "big.wasm", "instance = \"loop\""), "acme", "poor", 1), "memory"},
 	}
 	fail := func() {

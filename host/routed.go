@@ -33,7 +33,7 @@ func (s *server) routeTo(routes []*server, fallback bool) {
 }
 
 // RouteTimeout is how long a connection may be without a route.
-func (s *server) RouteTimeout() time.Duration { return s.config.RouteTimeout }
+func (s *server) RouteTimeout() time.Duration { return s.terms.Load().routeTimeout }
 
 // MostConnections is how many its tenant may have.
 func (s *server) MostConnections() int { return s.tenant.config().Connections }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"bulkhead/abi"
@@ -13,10 +14,8 @@ import (
 	"bulkhead/host/crew"
 	"bulkhead/host/dial"
 	"bulkhead/host/front"
-	"bulkhead/host/listen"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
-	"bulkhead/host/proxy"
 	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
 
@@ -35,14 +34,14 @@ type server struct {
 	module   atomic.Pointer[module] // nil as long as none is loaded
 	pinned   *codestore.Sum         // what its plugin has to be; nil: what its file holds
 	since    judged                 // since its generation began
-	config   config.Listener
+	config   config.Listener        // as it was at first: see terms
+	terms    atomic.Pointer[terms]
+	changing sync.Mutex        // held to change terms, and for guests
+	guests   *plugins.Listener // nil until Guests has made it
 	log      *slog.Logger
 	noisy    *logs.Limited // for what clients and handlers can cause at will
 	closes   *logs.Limited // for connections that have ended by a limit, or by their peer
-	settings csa.Settings
-	dialled  csa.Settings // of connections that its handlers have dialled
-	tuning   listen.Options
-	udp      bool // it is for datagrams
+	udp      bool          // it is for datagrams
 	crew     crew.Provider
 	// socket is what it is reached by; that of a route is its listener's.
 	socket *acceptor
@@ -56,9 +55,7 @@ type server struct {
 	books    []books             // one for each loop
 	counters *counters           // the listener's, which outlive configurations
 	certs    *certs.Certificates // nil: there is no TLS
-	// sources are whose connections begin with a PROXY header, and proxyReaders read it, by
-	// loop.
-	sources      proxy.Sources
+	// proxyReaders read the PROXY header of connections from where terms.sources says, by loop.
 	proxyReaders []*front.ProxyReader
 	// bySource bounds what each source address has. A route has its
 	// listener's.
@@ -163,7 +160,7 @@ func (s *server) wire(a crew.Arrival, h csa.Handler) {
 		handler = s.proxyReaders[a.At].Before(handler)
 	}
 	_, err := s.host.loops[a.At].NewCSA(a.FD, a.Peer, csa.Wiring{
-		Handler: handler, Settings: &s.settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.At, a.Source),
+		Handler: handler, Settings: &s.terms.Load().settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.At, a.Source),
 	})
 	if err != nil {
 		s.releaseSource(a.Source)

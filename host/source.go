@@ -19,7 +19,8 @@ func (s *server) perSource() *budget.Sources {
 // WantsProxyHeader reports whether connections from an address begin with a PROXY header, which says
 // whose they are.
 func (s *server) WantsProxyHeader(peer netip.AddrPort) bool {
-	return !s.sources.Empty() && s.sources.Has(peer.Addr())
+	sources := &s.terms.Load().sources
+	return !sources.Empty() && sources.Has(peer.Addr())
 }
 
 // TakeSource takes a place for an arrival among those of its address, or counts and logs that

@@ -48,7 +48,7 @@ func (i *Instance) send(handle int32, ptr uint32, n int32) int32 {
 // badData does what the listener says about a guest that sends nonsense, and
 // returns the code.
 func (i *Instance) badData(code abi.Code, why string) int32 {
-	if i.listener.LogBadData || i.serving == nil {
+	if i.listener.logsBadData() || i.serving == nil {
 		i.notice(abi.LogWarn, "bad data to send from its handler: "+why)
 	} else {
 		i.serving.ShutdownMicroprocess(csa.BadData.Because("bad data to send from its handler: " + why))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"bulkhead/abi"
@@ -14,7 +15,7 @@ import (
 )
 
 // Listener is what the instances of one listener have in common. It must not
-// change while one of them lives.
+// change while one of them lives, but by Set.
 type Listener struct {
 	// Name and Tenant are what the guest and the log are told.
 	Name, Tenant string
@@ -60,6 +61,38 @@ type Listener struct {
 	// OnClosed is called once for an instance that is closed, by whoever closes it. Nil:
 	// nobody is told.
 	OnClosed func(i *Instance)
+
+	changed atomic.Pointer[changed] // nil: nothing was
+}
+
+// changed are what Set has said last.
+type changed struct {
+	eventTimeout time.Duration
+	logBadData   bool
+}
+
+// Set has all instances go by another EventTimeout and LogBadData from now on, calls that run
+// included. Any goroutine may call it.
+func (l *Listener) Set(eventTimeout time.Duration, logBadData bool) {
+	l.changed.Store(&changed{eventTimeout, logBadData})
+}
+
+func (l *Listener) eventTimeout() time.Duration {
+	limit := l.EventTimeout
+	if c := l.changed.Load(); c != nil {
+		limit = c.eventTimeout
+	}
+	if limit <= 0 {
+		return DefaultEventTimeout
+	}
+	return limit
+}
+
+func (l *Listener) logsBadData() bool {
+	if c := l.changed.Load(); c != nil {
+		return c.logBadData
+	}
+	return l.LogBadData
 }
 
 // Instance is a running handler of shape events. It is made by any goroutine

@@ -427,13 +427,6 @@ func (r *Runtime) turnOf(l *csa.Loop) *turn {
 	return t
 }
 
-func (l *Listener) eventTimeout() time.Duration {
-	if l.EventTimeout <= 0 {
-		return DefaultEventTimeout
-	}
-	return l.EventTimeout
-}
-
 func (l *Listener) stack() int {
 	if l.Stack <= 0 {
 		return DefaultStack

@@ -22,7 +22,7 @@ func (l *Listener) Changes(before *Listener) []string {
 	if !bytes.Equal(l.Config, before.Config) {
 		keys = append(keys, "config")
 	}
-	if !sameRoutes(l.Routes, before.Routes) {
+	if !sameRoutes(l.Routes, before.Routes, (*Listener).Changes) {
 		keys = append(keys, "route")
 	}
 	if len(keys) == 0 && !reflect.DeepEqual(l.values(), before.values()) {
@@ -44,13 +44,14 @@ func changes[T any](fields []field[T], now, before *T) (keys []string) {
 	return keys
 }
 
-func sameRoutes(now, before []Route) bool {
+// sameRoutes reports whether routes are the same but for what changes does not find.
+func sameRoutes(now, before []Route, changes func(now, before *Listener) []string) bool {
 	if len(now) != len(before) {
 		return false
 	}
 	for i := range now {
 		n, b := &now[i], &before[i]
-		if n.Name != b.Name || !reflect.DeepEqual(n.Rule, b.Rule) || len(n.Listener.Changes(&b.Listener)) > 0 {
+		if n.Name != b.Name || !reflect.DeepEqual(n.Rule, b.Rule) || len(changes(&n.Listener, &b.Listener)) > 0 {
 			return false
 		}
 	}

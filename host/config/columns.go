@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"bulkhead/host/config/keylines"
@@ -114,12 +115,12 @@ const (
 type Reload byte
 
 const (
-	// InPlace: it holds for what is begun from then on, and nothing has to be made anew.
+	// InPlace: it holds at once, for what is there, too, and nothing has to be made anew.
 	InPlace Reload = iota + 1
 	// NewGeneration: connections that come from then on have handlers of their own, and those
 	// that are there go on with theirs.
 	NewGeneration
-	// NewSocket: it cannot be had for a socket that stays open, and otherwise is NewGeneration.
+	// NewSocket: it cannot be had for a socket that stays open, and otherwise makes a generation.
 	NewSocket
 	// NewListener: it is another listener, and the one before is gone.
 	NewListener
@@ -137,6 +138,35 @@ func (t *Tenant) Reload(key string) Reload { return reloadOf(tenantFields, key, 
 // Reload says what a new value of the listener's key does. It is NewGeneration where there is no
 // such key.
 func (l *Listener) Reload(key string) Reload { return reloadOf(listenerFields, key, NewGeneration) }
+
+// Renewing are those of Changes for which a reload makes a new generation: all that are not
+// InPlace. "route" is one of them where a route has come or gone, has another place or other matchers, or a
+// change of its own that is not InPlace.
+func (l *Listener) Renewing(before *Listener) []string {
+	return slices.DeleteFunc(l.Changes(before), func(key string) bool {
+		if key == "route" {
+			return sameRoutes(l.Routes, before.Routes, (*Listener).Renewing)
+		}
+		return l.Reload(key) == InPlace
+	})
+}
+
+// KeysThat are the keys with which a reload does that, by the table as it is written: "[host]",
+// "[tenant.NAME]", "[[listener]]". They are in the order in which they are shown.
+func KeysThat(do Reload) map[string][]string {
+	return map[string][]string{
+		"[host]": keysThat(hostFields, do), "[tenant.NAME]": keysThat(tenantFields, do), "[[listener]]": keysThat(listenerFields, do),
+	}
+}
+
+func keysThat[T any](fields []field[T], do Reload) (keys []string) {
+	for _, f := range fields {
+		if f.reload == do {
+			keys = append(keys, f.name)
+		}
+	}
+	return keys
+}
 
 func reloadOf[T any](fields []field[T], key string, unknown Reload) Reload {
 	for i := range fields {

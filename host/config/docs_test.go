@@ -193,15 +193,6 @@ func TestDocsOfReload(t *testing.T) {
 	}
 }
 
-func keysThat[T any](fields []field[T], do Reload) (keys []string) {
-	for _, f := range fields {
-		if f.reload == do {
-			keys = append(keys, f.name)
-		}
-	}
-	return keys
-}
-
 // The keys that a route has from its listener are listed.
 func TestDocsOfSharedKeys(t *testing.T) {
 	text, err := os.ReadFile(docs)

@@ -139,8 +139,8 @@ func TestColumns(t *testing.T) {
 		if f.on != streams|udp && strings.HasPrefix(f.on.String(), "another") {
 			t.Errorf("there are no words for the sockets of %s", f.name)
 		}
-		if (f.of == ofSocket) != (f.reload == NewSocket) {
-			t.Errorf("the row of %s says of one that it is the socket's, and of the other not: whose it is, and what a reload does", f.name)
+		if f.reload == NewSocket && f.of != ofSocket {
+			t.Errorf("the row of %s says that it needs a new socket, and that it is not the socket's", f.name)
 		}
 	}
 }
@@ -152,7 +152,7 @@ func TestReloadOfKeys(t *testing.T) {
 	for key, got := range map[string][2]Reload{
 		"drain": {h.Reload("drain"), InPlace}, "loops": {h.Reload("loops"), Restart}, "none of host": {h.Reload("none"), Restart},
 		"memory": {tenant.Reload("memory"), InPlace}, "stack": {tenant.Reload("stack"), NewGeneration}, "none of tenant": {tenant.Reload("none"), NewGeneration},
-		"name": {l.Reload("name"), NewListener}, "backlog": {l.Reload("backlog"), NewSocket}, "old_for": {l.Reload("old_for"), InPlace},
+		"name": {l.Reload("name"), NewListener}, "backlog": {l.Reload("backlog"), InPlace}, "group": {l.Reload("group"), NewSocket}, "idle_timeout": {l.Reload("idle_timeout"), InPlace}, "old_for": {l.Reload("old_for"), InPlace},
 		"plugin": {l.Reload("plugin"), NewGeneration}, "none of listener": {l.Reload("none"), NewGeneration},
 	} {
 		if got[0] != got[1] {

@@ -84,6 +84,15 @@ func (r *Router) ResumeFallback() {
 	}
 }
 
+// Watch has those who have no route yet, or no place there, go by another RouteTimeout.
+func (r *Router) Watch() {
+	for _, list := range []*pendingList{&r.peeked, &r.waiting} {
+		if list.first != nil {
+			list.watch()
+		}
+	}
+}
+
 // Take looks at a connection that has been accepted and counted.
 func (r *Router) Take(a crew.Arrival) {
 	c := &pending{r: r, a: a}

@@ -38,6 +38,9 @@ func Tune(fd int, o Options) { _ = tune(fd, o) }
 // TCP_USER_TIMEOUT, and no TCP_NOTSENT_LOWAT but on one of these systems.
 func tuneSystem(int, Options) error { return nil }
 
+// leaveToSystem has nothing to do: see tuneSystem.
+func leaveToSystem(int, Options, Options) error { return nil }
+
 func streamSocket(family int) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

@@ -66,6 +66,19 @@ func tuneSystem(fd int, o Options) error {
 	return nil
 }
 
+// leaveToSystem leaves what now leaves to the kernel, and before did not, to it.
+func leaveToSystem(fd int, before, now Options) error {
+	if before.UserTimeout > 0 && now.UserTimeout <= 0 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMax, int(mostPause/time.Millisecond))
+	}
+	if before.NotSent > 0 && now.NotSent <= 0 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0); err != nil && err != unix.ENOPROTOOPT {
+			return err
+		}
+	}
+	return nil
+}
+
 const keepaliveProbes = 5
 
 // tcpRTOMax is TCP_RTO_MAX_MS, of Linux 6.15: the longest pause between two attempts to reach a
