@@ -132,6 +132,7 @@ type Host struct {
 	abortOnce sync.Once
 	closeOnce sync.Once
 	closed    chan struct{}
+	serving   chan struct{} // closed when Run accepts
 }
 
 // complete finds what config.Load would not have let pass and a program that
@@ -203,6 +204,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		idle:      make(chan struct{}),
 		abort:     make(chan struct{}),
 		closed:    make(chan struct{}),
+		serving:   make(chan struct{}),
 		reloading: make(chan struct{}, 1),
 	}
 	if h.log == nil {
@@ -354,6 +356,7 @@ func (h *Host) begin() error {
 		g.sayListening()
 	}
 	h.running = true
+	close(h.serving)
 	h.watchCertificates()
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,6 +32,10 @@ type session struct {
 	done  chan struct{} // closed when the daemon has ended
 	peers map[string]net.Conn
 	files []io.Closer
+	env   []string // of the daemon, besides
+
+	mu   sync.Mutex
+	told []string // what the daemon has told its service manager
 }
 
 type sessionKey struct{}
@@ -84,6 +89,7 @@ func (s *session) start(ts *testscript.TestScript, files []*os.File, name string
 	ts.Check(err)
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = s.dir, log, log, files
+	cmd.Env = append(os.Environ(), s.env...)
 	ts.Check(cmd.Start())
 	s.cmd, s.done = cmd, make(chan struct{})
 	go func() {
@@ -351,4 +357,50 @@ func unit() {
 	}
 	fmt.Fprintln(os.Stderr, "unit:", err)
 	os.Exit(3)
+}
+
+// manage has the daemons that follow be told of a service manager, who waits half a second for signs
+// of life.
+func manage(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 1, "manage SOCKET")
+	s := sessionOf(ts)
+	name := args[0]
+	if !strings.HasPrefix(name, "@") {
+		name = ts.MkAbs(name)
+	}
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	ts.Check(err)
+	s.files = append(s.files, c)
+	s.env = []string{"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=500000"}
+	go func() {
+		for b := make([]byte, 4096); ; {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.told = append(s.told, string(b[:n]))
+			s.mu.Unlock()
+		}
+	}()
+}
+
+// told waits until the service manager has been told what matches, one line or several of a message, and
+// forgets what it was told until then.
+func told(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 1, "told REGEXP")
+	re, err := regexp.Compile(args[0])
+	ts.Check(err)
+	s := sessionOf(ts)
+	s.until(ts, "the service manager is told "+args[0], func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i, message := range s.told {
+			if re.MatchString(message) {
+				s.told = s.told[i+1:]
+				return true
+			}
+		}
+		return false
+	})
 }

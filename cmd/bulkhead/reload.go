@@ -25,6 +25,7 @@ type reloader struct {
 	level *slog.LevelVar
 	host  *host.Host
 	stop  *stopper
+	boss  *manager
 	asked chan struct{} // holds one value while another reload is wanted
 	busy  chan struct{} // holds one value while one is made
 	last  atomic.Pointer[admin.LastReload]
@@ -32,13 +33,13 @@ type reloader struct {
 
 var _ admin.Daemon = (*reloader)(nil)
 
-func newReloader(file string, h *host.Host, level *slog.LevelVar, stop *stopper) *reloader {
+func newReloader(file string, h *host.Host, level *slog.LevelVar, stop *stopper, boss *manager) *reloader {
 	path, err := filepath.Abs(file)
 	if err != nil {
 		path = file
 	}
 	return &reloader{
-		file: file, path: path, log: stop.log, level: level, host: h, stop: stop,
+		file: file, path: path, log: stop.log, level: level, host: h, stop: stop, boss: boss,
 		asked: make(chan struct{}, 1), busy: make(chan struct{}, 1),
 	}
 }
@@ -129,6 +130,7 @@ func (r *reloader) reload(ctx context.Context, by string) (*config.Config, error
 	defer func() { <-r.busy }()
 	began := time.Now()
 	r.log.Info("the configuration is read again", "file", r.file, "by", by)
+	r.boss.reloading()
 	cfg, err := r.readAndServe(ctx)
 	last := &admin.LastReload{At: began, By: by, Took: time.Since(began).Seconds(), Result: "done"}
 	if err != nil {
@@ -145,6 +147,7 @@ func (r *reloader) reload(ctx context.Context, by string) (*config.Config, error
 		}
 	}
 	r.last.Store(last)
+	r.boss.serves(r.host, last)
 	return cfg, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/shares"
 	"bulkhead/host/statefolder"
+	"bulkhead/internal/sdnotify"
 
 	"github.com/spf13/cobra"
 )
@@ -41,6 +42,9 @@ what runs; if any of it fails, nothing changes, and the log has the errors. New
 connections get what is new; those that are open go on with the handlers that
 they have, for as long as old_for says. What has not changed is not touched.
 
+Started by systemd with Type=notify it says when it serves, reloads and stops, and, with
+WatchdogSec, that its loops are alive.
+
 Nothing that becomes of standard error stops it: where the log's lines go nowhere,
 or not fast enough, they are left out and counted.`,
 		Args: one("FILE"),
@@ -49,9 +53,16 @@ or not fast enough, they are left out and counted.`,
 			if err != nil {
 				return err
 			}
+			// Before there is a child that could inherit what is meant for this process.
+			notifier, notifying := sdnotify.FromEnvironment()
 			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
 			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
 			defer stop.over()
+			manager := newManager(notifier, stop.log)
+			if notifying != nil {
+				stop.log.Warn("the service manager is not told how this process is", "error", notifying)
+			}
+			manager.tell(notifier.Status("loads its plugins"))
 			door, err := openDoor(cfg, stop.log)
 			if err != nil {
 				return err
@@ -67,10 +78,11 @@ or not fast enough, they are left out and counted.`,
 				}
 				return err
 			}
-			reloads := newReloader(args[0], h, level, stop)
+			reloads := newReloader(args[0], h, level, stop, manager)
 			stop.serves(h, reloads.ask)
 			go reloads.run(stop.ctx)
 			door.Serve(reloads)
+			defer manager.watch(stop, h)()
 			limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
 			debug.FreeOSMemory() // loading modules takes more than serving them
 			return h.Run(stop.ctx)

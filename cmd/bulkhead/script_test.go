@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 //	                     until PATH is there
 //	place FILE ADDRESS   puts the address into a configuration, for $ADDRESS
 //	activate FILE        serve, with two sockets inherited as from systemd
+//	manage SOCKET        is the service manager of the daemons that follow: their
+//	                     NOTIFY_SOCKET, an abstract name behind @ also
+//	told REGEXP          waits until one of the messages to it matches, and forgets
+//	                     those before
 //	dial PEER ADDRESS    connects; the commands below talk through PEER
 //	say PEER TEXT        writes the text, in which \n and the like mean what
 //	                     they do in Go
@@ -82,6 +86,8 @@ func TestScripts(t *testing.T) {
 			"serve-quietly": serveQuietly,
 			"place":         place,
 			"activate":      activate,
+			"manage":        manage,
+			"told":          told,
 			"dial":          dial,
 			"say":           say,
 			"hear":          hear,
