@@ -44,6 +44,9 @@ type Options struct {
 	// LogLost is how many lines that were given to Log it has left out since it began, for Stats. Any goroutine
 	// may call it. Nil: that is not known.
 	LogLost func() int64
+	// InForce is called with each configuration that comes into force after the first: by a reload, or by
+	// going back. The goroutine that does it calls, one at a time. Nil: nobody is told.
+	InForce func(*config.Config)
 	// Loading, when it is done, has New give up: compilers are stopped, nothing more is
 	// loaded, and New returns its error. It means nothing to Run. Nil: New comes to its end.
 	Loading context.Context
@@ -96,6 +99,7 @@ type Host struct {
 	began       time.Time // when New was called
 	log         *slog.Logger
 	logLost     func() int64 // nil: that is not known
+	inForce     func(*config.Config)
 	clock       selector.Clock
 	loops       []*loops.Loop
 	native      map[string]Native
@@ -199,6 +203,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		began:     time.Now(),
 		log:       o.Log,
 		logLost:   o.LogLost,
+		inForce:   o.InForce,
 		native:    o.Native,
 		roots:     o.RootCAs,
 		idle:      make(chan struct{}),

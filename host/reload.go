@@ -400,6 +400,9 @@ func (p *plan) carryOut(ctx context.Context) error {
 		}
 	}
 	h.setHost(p.config)
+	if h.inForce != nil {
+		h.inForce(p.config)
+	}
 	h.watchCertificates()
 	h.dropTenants()
 	for _, c := range p.changes {

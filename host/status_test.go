@@ -44,7 +44,7 @@ func TestStatus(t *testing.T) {
 	}
 
 	began := time.Now()
-	l.mustReload(acme + listenerOf("it", "a.wasm", "old_for = \"20m\"\nidle_timeout = \"2m\""))
+	l.mustReload(acme + listenerOf("it", "a.wasm", "old_for = \"20m\"\nsnapshot = false"))
 	l.ask(l.dial("it"), "a0")
 	st := l.h.Status()
 	if !st.InForce.After(before.InForce) || st.Since != before.Since {
@@ -54,7 +54,7 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("the listeners are %+v", st.Listeners)
 	}
 	g := st.Listeners[0].Generations
-	if len(g) != 2 || g[0].Retired || !g[1].Retired || !slices.Contains(g[0].Changed, "idle_timeout") || g[0].Connections != 1 || g[1].Connections != 1 || g[0].Instances != 1 || g[1].Instances != 1 {
+	if len(g) != 2 || g[0].Retired || !g[1].Retired || !slices.Contains(g[0].Changed, "snapshot") || g[0].Connections != 1 || g[1].Connections != 1 || g[0].Instances != 1 || g[1].Instances != 1 {
 		t.Fatalf("the generations are %+v", g)
 	}
 	if u := g[1].Until; u == nil || u.Before(began.Add(20*time.Minute)) || u.After(time.Now().Add(20*time.Minute)) {

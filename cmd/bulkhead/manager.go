@@ -42,9 +42,9 @@ func (m *manager) serves(h *host.Host, last *admin.LastReload) {
 	if last != nil {
 		at := last.At.Local().Format(time.DateTime)
 		if len(last.Errors) > 0 {
-			status += fmt.Sprintf("; the reload of %s failed: %s", at, last.Errors[0])
+			status += fmt.Sprintf("; the %s of %s %s: %s", last.What, at, last.Result, last.Errors[0])
 		} else {
-			status += ", as reloaded at " + at
+			status += fmt.Sprintf(", since the %s of %s", last.What, at)
 		}
 	}
 	m.between(func() error { return m.to.Ready(status) })

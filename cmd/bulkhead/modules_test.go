@@ -59,6 +59,11 @@ var modules = map[string]func() []byte{
 		m.Func("csa_data", "ii:i", "", w.I32Const(0), w.RefNull(), w.I32Const(1), w.TableFill(0), w.LocalGet(1))
 		return m.Bytes()
 	},
+	"trap-in-data": func() []byte {
+		m, _ := w.Handler()
+		m.Func("csa_data", "ii:i", "", w.Unreachable)
+		return m.Bytes()
+	},
 	"trap-in-start":   func() []byte { return starting(w.Unreachable, w.I32Const(0)) },
 	"refuse-to-start": func() []byte { return starting(w.I32Const(-5)) },
 	"say-why": func() []byte { // logs, and refuses to start

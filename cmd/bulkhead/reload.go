@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,17 +30,20 @@ type reloader struct {
 	asked chan struct{} // holds one value while another reload is wanted
 	busy  chan struct{} // holds one value while one is made
 	last  atomic.Pointer[admin.LastReload]
+	// watched ends the turn of a reload that is to be watched, when it is in force.
+	watched atomic.Pointer[func()]
 }
 
 var _ admin.Daemon = (*reloader)(nil)
 
-func newReloader(file string, h *host.Host, level *slog.LevelVar, stop *stopper, boss *manager) *reloader {
+// newReloader makes one whose host is to be set before it is asked for anything.
+func newReloader(file string, level *slog.LevelVar, stop *stopper, boss *manager) *reloader {
 	path, err := filepath.Abs(file)
 	if err != nil {
 		path = file
 	}
 	return &reloader{
-		file: file, path: path, log: stop.log, level: level, host: h, stop: stop, boss: boss,
+		file: file, path: path, log: stop.log, level: level, stop: stop, boss: boss,
 		asked: make(chan struct{}, 1), busy: make(chan struct{}, 1),
 	}
 }
@@ -57,7 +61,7 @@ func (r *reloader) run(ctx context.Context) {
 	for {
 		select {
 		case <-r.asked:
-			_, _ = r.reload(ctx, "SIGHUP")
+			_, _, _ = r.reload(ctx, "SIGHUP", 0)
 		case <-ctx.Done():
 			return
 		}
@@ -72,7 +76,29 @@ func (r *reloader) Status() admin.Status {
 }
 
 // Reload reads the file again, if it is the one that is meant.
-func (r *reloader) Reload(ctx context.Context, file, by string) (admin.Reloaded, error) {
+func (r *reloader) Reload(ctx context.Context, a admin.ReloadRequest, by string) (admin.Reloaded, error) {
+	return r.asFor(ctx, a.File, func(ctx context.Context, done *admin.Reloaded) (cfg *config.Config, err error) {
+		if a.DryRun {
+			if cfg, err = config.Load(r.file); err == nil {
+				done.Plan, err = r.host.Plan(ctx, cfg)
+			}
+			return cfg, err
+		}
+		cfg, done.Report, err = r.reload(ctx, by, time.Duration(a.Watch*float64(time.Second)))
+		return cfg, err
+	})
+}
+
+// Rollback goes back to the configuration before, if the file is the one that is meant.
+func (r *reloader) Rollback(ctx context.Context, a admin.RollbackRequest, by string) (admin.Reloaded, error) {
+	return r.asFor(ctx, a.File, func(ctx context.Context, _ *admin.Reloaded) (*config.Config, error) {
+		return nil, r.rollback(ctx, by)
+	})
+}
+
+// asFor does what somebody asks for, with a configuration if there is one, unless another file is
+// meant. It gives up when the daemon stops.
+func (r *reloader) asFor(ctx context.Context, file string, do func(context.Context, *admin.Reloaded) (*config.Config, error)) (admin.Reloaded, error) {
 	if !r.serves(file) {
 		return admin.Reloaded{}, fmt.Errorf("the daemon with this state folder serves %s, not %s; name that file, or give the other one a [host] state and a daemon of its own", r.path, file)
 	}
@@ -80,15 +106,18 @@ func (r *reloader) Reload(ctx context.Context, file, by string) (admin.Reloaded,
 	defer cancel(nil)
 	defer context.AfterFunc(r.stop.ctx, func() { cancel(errors.New("the daemon stops")) })()
 	began := time.Now()
-	cfg, err := r.reload(ctx, by)
+	done := admin.Reloaded{Warnings: []admin.ConfigError{}}
+	cfg, err := do(ctx, &done)
+	done.Took = time.Since(began).Seconds()
 	if err != nil {
-		return admin.Reloaded{}, r.inFull(err)
+		return done, r.inFull(err)
 	}
-	done := admin.Reloaded{Took: time.Since(began).Seconds(), Warnings: []admin.ConfigError{}}
-	for _, w := range cfg.Warnings {
-		own := admin.ConfigError(*w)
-		own.File = r.path
-		done.Warnings = append(done.Warnings, own)
+	if cfg != nil {
+		for _, w := range cfg.Warnings {
+			own := admin.ConfigError(*w)
+			own.File = r.path
+			done.Warnings = append(done.Warnings, own)
+		}
 	}
 	return done, nil
 }
@@ -120,20 +149,70 @@ func (r *reloader) inFull(err error) error {
 	return named
 }
 
-// reload makes one reload after another.
-func (r *reloader) reload(ctx context.Context, by string) (*config.Config, error) {
+// turn waits until no other reload is made, of which the file was read before. done may be called
+// more than once.
+func (r *reloader) turn(ctx context.Context) (done func(), err error) {
 	select {
 	case r.busy <- struct{}{}:
+		return sync.OnceFunc(func() { <-r.busy }), nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("reloading: %w", context.Cause(ctx))
 	}
-	defer func() { <-r.busy }()
-	began := time.Now()
+}
+
+// reload makes one reload after another, and watches it for a time; 0: it does not.
+func (r *reloader) reload(ctx context.Context, by string, watch time.Duration) (cfg *config.Config, report *host.Report, err error) {
+	done, err := r.turn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	last := &admin.LastReload{What: "reload", At: time.Now(), By: by}
 	r.log.Info("the configuration is read again", "file", r.file, "by", by)
 	r.boss.reloading()
-	cfg, err := r.readAndServe(ctx)
-	last := &admin.LastReload{At: began, By: by, Took: time.Since(began).Seconds(), Result: "done"}
+	if cfg, err = config.Load(r.file); err == nil {
+		for _, w := range cfg.Warnings {
+			r.log.Warn("in the configuration", "warning", w.Error())
+		}
+		if watch > 0 {
+			r.watched.Store(&done) // another may be made while this one is watched
+			var found host.Report
+			found, err = r.host.ReloadGuarded(ctx, cfg, watch)
+			report = &found
+		} else {
+			err = r.host.Reload(ctx, cfg)
+		}
+	}
+	failed := "the configuration is not reloaded; the one before stays in force"
+	if report != nil {
+		failed = "a reload that was to be watched has failed" // the error says what is in force
+	}
+	r.over(last, err, failed)
+	return cfg, report, err
+}
+
+// rollback goes back to the configuration before.
+func (r *reloader) rollback(ctx context.Context, by string) error {
+	done, err := r.turn(ctx)
 	if err != nil {
+		return err
+	}
+	defer done()
+	last := &admin.LastReload{What: "rollback", At: time.Now(), By: by}
+	r.log.Info("the configuration before is to be served again", "by", by)
+	r.boss.reloading()
+	err = r.host.Rollback(ctx)
+	r.over(last, err, "nothing is rolled back; the configuration stays in force")
+	return err
+}
+
+// over writes down what became of a reload. failed is for the log.
+func (r *reloader) over(last *admin.LastReload, err error, failed string) {
+	last.Took, last.Result = time.Since(last.At).Seconds(), "done"
+	var worse *host.WorseError
+	if errors.As(err, &worse) && worse.NotBack == nil {
+		last.Result, last.Errors = "rolled back", []string{err.Error()} // the host has logged it
+	} else if err != nil {
 		last.Result, last.Errors = "failed", []string{err.Error()}
 		var all config.Errors
 		if errors.As(err, &all) {
@@ -143,27 +222,19 @@ func (r *reloader) reload(ctx context.Context, by string) (*config.Config, error
 			}
 		}
 		for _, e := range last.Errors {
-			r.log.Error("the configuration is not reloaded; the one before stays in force", "error", e)
+			r.log.Error(failed, "error", e)
 		}
 	}
 	r.last.Store(last)
 	r.boss.serves(r.host, last)
-	return cfg, err
 }
 
-func (r *reloader) readAndServe(ctx context.Context) (*config.Config, error) {
-	cfg, err := config.Load(r.file)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range cfg.Warnings {
-		r.log.Warn("in the configuration", "warning", w.Error())
-	}
-	if err := r.host.Reload(ctx, cfg); err != nil {
-		return nil, err
-	}
+// inForce has what is the process's own be as a configuration says that has come into force.
+func (r *reloader) inForce(cfg *config.Config) {
 	setLevel(r.level, cfg.Host.LogLevel)
 	r.stop.setDrain(cfg.Host.Grace + cfg.Host.Drain)
 	limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), r.log)
-	return cfg, nil
+	if done := r.watched.Swap(nil); done != nil {
+		(*done)()
+	}
 }

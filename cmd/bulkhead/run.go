@@ -68,8 +68,9 @@ or not fast enough, they are left out and counted.`,
 				return err
 			}
 			defer door.Close()
+			reloads := newReloader(args[0], level, stop, manager)
 			h, err := host.New(cfg, host.Options{
-				Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
+				InForce: reloads.inForce, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
 			})
 			if err != nil {
 				if stop.ctx.Err() != nil {
@@ -78,7 +79,7 @@ or not fast enough, they are left out and counted.`,
 				}
 				return err
 			}
-			reloads := newReloader(args[0], h, level, stop, manager)
+			reloads.host = h
 			stop.serves(h, reloads.ask)
 			go reloads.run(stop.ctx)
 			door.Serve(reloads)

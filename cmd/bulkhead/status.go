@@ -23,7 +23,7 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 		fmt.Fprintln(w, "it stops: no more connections are accepted")
 	}
 	if l := st.LastReload; l != nil {
-		fmt.Fprintf(w, "last reload: %s, at %s, by %s\n", l.Result, moment(l.At, now), l.By)
+		fmt.Fprintf(w, "last %s: %s, at %s, by %s\n", l.What, l.Result, moment(l.At, now), l.By)
 		for _, e := range l.Errors {
 			fmt.Fprintf(w, "  %s\n", e)
 		}

@@ -3,6 +3,7 @@
 //
 //	GET  /v1/status   Status
 //	POST /v1/reload   ReloadRequest; answers Reloaded
+//	POST /v1/rollback RollbackRequest; answers Reloaded
 //
 // Every answer is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
 // status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is changed.
@@ -37,14 +38,17 @@ type Status struct {
 	host.Status
 }
 
-// LastReload is what became of the reload that was asked for last.
+// LastReload is what became of the reload, or the rollback, that was over last.
 type LastReload struct {
-	At time.Time `json:"at"`
+	// What is "reload" or "rollback".
+	What string    `json:"what"`
+	At   time.Time `json:"at"`
 	// By is who has asked: a signal, or a process and its user.
 	By string `json:"by"`
 	// Took is how long it took, in seconds.
 	Took float64 `json:"took_seconds"`
-	// Result is "done" or "failed"; Errors say why, each as `bulkhead check` prints it.
+	// Result is "done", "failed", or "rolled back" where a reload was watched, and was worse.
+	// Errors say why, each as `bulkhead check` prints it.
 	Result string   `json:"result"`
 	Errors []string `json:"errors,omitempty"`
 }
@@ -53,14 +57,28 @@ type LastReload struct {
 type ReloadRequest struct {
 	// File is the absolute path of the configuration. It has to be the daemon's own.
 	File string `json:"file"`
+	// DryRun has nothing be done: the answer is what would be.
+	DryRun bool `json:"dry_run,omitempty"`
+	// Watch is for how many seconds the new handlers are watched: host.ReloadGuarded. 0: they are not.
+	Watch float64 `json:"watch_seconds,omitempty"`
 }
 
-// Reloaded is what POST /v1/reload answers when the new configuration is in force.
+// RollbackRequest is what POST /v1/rollback takes.
+type RollbackRequest struct {
+	// File is as in ReloadRequest.
+	File string `json:"file"`
+}
+
+// Reloaded is what POST /v1/reload and rollback answer when what was asked for is done.
 type Reloaded struct {
 	// Took is how long it took, in seconds.
 	Took float64 `json:"took_seconds"`
 	// Warnings are of the configuration.
 	Warnings []ConfigError `json:"warnings"`
+	// Plan is what a reload would do, where that alone was asked for.
+	Plan []host.Change `json:"plan,omitempty"`
+	// Report is of a reload that was watched, which failed if it was worse.
+	Report *host.Report `json:"report,omitempty"`
 }
 
 // Problem is the answer where something could not be done.
@@ -69,6 +87,8 @@ type Problem struct {
 	Message string `json:"message"`
 	// Errors are those of the configuration, where these are the problem.
 	Errors []ConfigError `json:"errors,omitempty"`
+	// Report is Reloaded's.
+	Report *host.Report `json:"report,omitempty"`
 }
 
 // ConfigError is a config.Error. File is an absolute path where it is the configuration's.
@@ -111,9 +131,11 @@ func (p Problem) Err() error {
 type Daemon interface {
 	// Status is called for whoever may come in.
 	Status() Status
-	// Reload reads the daemon's configuration again and serves it. file is the absolute path of the
-	// configuration that is meant, and by says who asks. It gives up when ctx is done.
-	Reload(ctx context.Context, file, by string) (Reloaded, error)
+	// Reload reads the daemon's configuration again and serves it, or says what it would do. by says
+	// who asks. It gives up when ctx is done. With an error, only Report is of use.
+	Reload(ctx context.Context, r ReloadRequest, by string) (Reloaded, error)
+	// Rollback goes back to the configuration before. It gives up when ctx is done.
+	Rollback(ctx context.Context, r RollbackRequest, by string) (Reloaded, error)
 }
 
 // socketPath is where the door of a state folder is.

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"bulkhead/host"
 	"bulkhead/host/config"
 )
 
@@ -25,8 +26,12 @@ type fake struct {
 
 func (fake) Status() Status { return Status{Version: "one"} }
 
-func (f fake) Reload(ctx context.Context, file, by string) (Reloaded, error) {
-	return f.reload(ctx, file, by)
+func (f fake) Reload(ctx context.Context, r ReloadRequest, by string) (Reloaded, error) {
+	return f.reload(ctx, r.File, by)
+}
+
+func (f fake) Rollback(ctx context.Context, r RollbackRequest, by string) (Reloaded, error) {
+	return f.reload(ctx, "back "+r.File, by)
 }
 
 type lines struct {
@@ -71,7 +76,7 @@ func TestDoor(t *testing.T) {
 	d.Serve(fake{func(_ context.Context, file, by string) (Reloaded, error) {
 		asked <- file + " " + by
 		next++
-		return Reloaded{Took: 2}, answers[next-1]
+		return Reloaded{Took: 2, Report: &host.Report{RolledBack: true}}, answers[next-1]
 	}})
 	if st, err := c.Status(t.Context()); err != nil || st.Version != "one" {
 		t.Errorf("the status is %+v, %v", st, err)
@@ -85,10 +90,14 @@ func TestDoor(t *testing.T) {
 	if said := log.String(); strings.Count(said, "a reload was asked for") != 1 || !strings.Contains(said, fmt.Sprintf("user %d", os.Geteuid())) {
 		t.Errorf("the log says %q", said)
 	}
-	if _, err := c.Reload(t.Context(), ReloadRequest{}); err == nil || err.Error() != "not now" {
-		t.Errorf("the error is %v", err)
+	done, err := c.Rollback(t.Context(), RollbackRequest{File: "/etc/a.toml"})
+	if err == nil || err.Error() != "not now" || done.Report == nil || !done.Report.RolledBack {
+		t.Errorf("the error is %v, of %+v", err, done)
 	}
-	_, err := c.Reload(t.Context(), ReloadRequest{})
+	if said := <-asked; !strings.HasPrefix(said, "back /etc/a.toml ") {
+		t.Errorf("the daemon was asked for %q", said)
+	}
+	_, err = c.Reload(t.Context(), ReloadRequest{})
 	var all config.Errors
 	if !errors.As(err, &all) || all.Error() != wrong.Error() {
 		t.Errorf("the errors are %v", err)

@@ -61,10 +61,18 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Reload has the daemon read its configuration again. When ctx is done before the new one is in
-// force, nothing is changed. The error is config.Errors where a line is to blame.
+// force, nothing is changed. The error is config.Errors where a line is to blame. Report is there also
+// with an error, if there is one.
 func (c *Client) Reload(ctx context.Context, r ReloadRequest) (Reloaded, error) {
 	var done Reloaded
 	err := c.ask(ctx, http.MethodPost, "reload", r, &done)
+	return done, err
+}
+
+// Rollback has the daemon go back to the configuration before, as Reload.
+func (c *Client) Rollback(ctx context.Context, r RollbackRequest) (Reloaded, error) {
+	var done Reloaded
+	err := c.ask(ctx, http.MethodPost, "rollback", r, &done)
 	return done, err
 }
 
@@ -99,6 +107,9 @@ func (c *Client) ask(ctx context.Context, method, what string, request, answer a
 		return fmt.Errorf("the daemon's answer is not understood (%w)%s", err, c.skew(got))
 	}
 	if into == any(&problem) {
+		if done, ok := answer.(*Reloaded); ok {
+			done.Report = problem.Report
+		}
 		if got.StatusCode == http.StatusNotFound || got.StatusCode == http.StatusBadRequest {
 			return fmt.Errorf("%w%s", problem.Err(), c.skew(got))
 		}

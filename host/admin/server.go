@@ -72,7 +72,12 @@ func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", d.status)
-	mux.HandleFunc("POST /v1/reload", d.reload)
+	mux.HandleFunc("POST /v1/reload", changes(d, "a reload was asked for", func(r *ReloadRequest) []any {
+		return []any{"file", r.File, "dry_run", r.DryRun, "watch_seconds", r.Watch}
+	}, Daemon.Reload))
+	mux.HandleFunc("POST /v1/rollback", changes(d, "a rollback was asked for", func(r *RollbackRequest) []any {
+		return []any{"file", r.File}
+	}, Daemon.Rollback))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, http.StatusNotFound, fmt.Errorf("this daemon, %s, does not know %s %s", d.version, r.Method, clip(r.URL.Path)))
 	})
@@ -198,23 +203,29 @@ func (d *Door) status(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (d *Door) reload(w http.ResponseWriter, r *http.Request) {
-	daemon := d.inside(w)
-	if daemon == nil {
-		return
+// changes serves requests for what changes something. Who has asked for it, and with which words, is
+// logged.
+func changes[R any](d *Door, said string, words func(*R) []any, do func(Daemon, context.Context, R, string) (Reloaded, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		daemon := d.inside(w)
+		if daemon == nil {
+			return
+		}
+		var request R
+		if !d.read(w, r, &request) {
+			return
+		}
+		by := r.Context().Value(peerKey{}).(string)
+		d.log.Info(said, append(words(&request), "by", by)...)
+		done, err := do(daemon, r.Context(), request, by)
+		if err != nil {
+			p := problemOf(err)
+			p.Report = done.Report
+			d.answer(w, http.StatusUnprocessableEntity, p)
+			return
+		}
+		d.answer(w, http.StatusOK, done)
 	}
-	var request ReloadRequest
-	if !d.read(w, r, &request) {
-		return
-	}
-	by := r.Context().Value(peerKey{}).(string)
-	d.log.Info("a reload was asked for", "by", by, "file", request.File)
-	done, err := daemon.Reload(r.Context(), request.File, by)
-	if err != nil {
-		d.fail(w, http.StatusUnprocessableEntity, err)
-		return
-	}
-	d.answer(w, http.StatusOK, done)
 }
 
 // read takes a request, or answers what is wrong with it.
