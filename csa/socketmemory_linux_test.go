@@ -42,6 +42,9 @@ func TestSocketMemory(t *testing.T) {
 	}
 	h := &script{writabl: fill}
 	c, peer := b.tcp(h)
+	if err := peer.SetReadBuffer(64 << 10); err != nil { // so that what it does not read waits here
+		t.Fatal(err)
+	}
 	look := func() (w socketWord) {
 		b.on(func() { b.loop.sockets.memory(int(c.fd), &w) })
 		return w
@@ -61,10 +64,8 @@ func TestSocketMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	share.limit.Store(1 << 30)
-	if _, err := io.CopyN(io.Discard, peer, total/4); err != nil {
-		t.Fatal(err)
-	}
 	b.until("it may grow again", func() bool {
+		c.lookAtMemory() // as each second
 		return !c.memory.keptOut && !c.memory.keptIn && !b.loop.sockets.sendBufferSet(int(c.fd))
 	})
 	b.until("what is held is charged", func() bool {
@@ -81,7 +82,7 @@ func TestSocketMemory(t *testing.T) {
 	if before.used.Load() != 0 || now.used.Load() == 0 {
 		t.Errorf("%d bytes are taken of the share before, and %d of the new one", before.used.Load(), now.used.Load())
 	}
-	if _, err := io.CopyN(io.Discard, peer, total/4); err != nil {
+	if _, err := io.CopyN(io.Discard, peer, total/2); err != nil {
 		t.Fatal(err)
 	}
 	b.on(func() { c.ProducerFinished() })

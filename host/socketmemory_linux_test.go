@@ -49,7 +49,7 @@ func TestSocketMemory(t *testing.T) {
 	const clients, quick = 12, 6 << 20
 	// What each may hold in any case, what it moves and grows between two looks, and the
 	// overhead of the last segment of 64 KiB each way.
-	const limit, each = 1 << 20, (128+128)<<10 + 5*(64<<10)
+	const limit, each = 1 << 20, (128+128)<<10 + 12*(64<<10)
 	flood := func(t *testing.T, limit string, until func(held int, st host.TenantStats) bool) {
 		h := hosttest.Serve(t, fmt.Sprintf(`
 [host]
@@ -129,7 +129,8 @@ min_rate = "0B/s"
 	t.Run("with room", func(t *testing.T) {
 		flood(t, "1GiB", func(held int, st host.TenantStats) bool {
 			if st.SocketMemoryRefused > 0 {
-				t.Fatalf("the share refused with %d bytes taken", st.SocketMemory)
+				t.Errorf("the share refused with %d bytes taken", st.SocketMemory)
+				return true
 			}
 			return st.SocketMemory > 2*limit // a busy machine has buffers grow less
 		})
@@ -138,10 +139,12 @@ min_rate = "0B/s"
 		looks := 0
 		flood(t, "1MiB", func(held int, st host.TenantStats) bool {
 			if most := limit + clients*each; held > most {
-				t.Fatalf("the system holds %d bytes; want %d at most", held, most)
+				t.Errorf("the system holds %d bytes; want %d at most", held, most)
+				return true
 			}
 			if st.SocketMemory > limit {
-				t.Fatalf("%d bytes are taken of %d", st.SocketMemory, limit)
+				t.Errorf("%d bytes are taken of %d", st.SocketMemory, limit)
+				return true
 			}
 			if st.SocketMemoryRefused > 0 && held > clients*(16<<10) {
 				looks++
