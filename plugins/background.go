@@ -18,7 +18,7 @@ func (i *Instance) deliver(e event) {
 		i.drain()
 		return
 	}
-	if i.free() {
+	if i.free(false) {
 		i.run(e)
 	} else {
 		i.queue = append(i.queue, e)
@@ -28,14 +28,20 @@ func (i *Instance) deliver(e event) {
 // free reports whether an event may run now. If not, the instance is suspended, and
 // drain will be called: by a post that is on its way, by the call in the background, by
 // Admit's again, or by the pool. When the host stops no instance becomes suspended any more, and
-// those that are have all of these come.
-func (i *Instance) free() bool {
+// those that are have all of these come. called says that drain asks.
+func (i *Instance) free(called bool) bool {
 	if i.suspended || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
 		return !i.suspended
 	}
-	if i.turn.usedUp(i.loop.Turn()) {
+	if used := i.turn.usedUp(i.loop.Turn()); used || i.turn.waiting > 0 && !called {
+		// The tenant has had its part of this turn, or others wait since it had its part of one
+		// before, and come first: else those whose peers are quick would have each turn.
 		i.suspended = true
-		i.goOnLater() // in the next turn; the tenant has had its part of this
+		if !i.waitsForTurn {
+			i.waitsForTurn = true
+			i.turn.waiting++
+		}
+		i.goOnLater()
 		return false
 	}
 	if i.cpu().Admit(i.goOnLater) && (i.pool == nil || i.pool.ready(i)) {
@@ -43,6 +49,16 @@ func (i *Instance) free() bool {
 	}
 	i.suspended = true
 	return false
+}
+
+// leaveLine ends the instance's wait for a turn. It reports whether it waited for one.
+func (i *Instance) leaveLine() bool {
+	waited := i.waitsForTurn
+	if waited {
+		i.waitsForTurn = false
+		i.turn.waiting--
+	}
+	return waited
 }
 
 // drain runs events that wait, for as long as the instance may run. Calling it
@@ -64,6 +80,7 @@ func (i *Instance) drain() {
 }
 
 func (i *Instance) drainAll() {
+	called := i.leaveLine()
 	if i.lackedTooLong {
 		i.lackedTooLong = false
 		if !i.module.runtime.stopped.Load() { // else it is nobody's fault
@@ -72,7 +89,7 @@ func (i *Instance) drainAll() {
 	}
 	for len(i.queue) > 0 {
 		i.suspended = false
-		if !i.free() {
+		if !i.free(called) {
 			return
 		}
 		e := i.queue[0]

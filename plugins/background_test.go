@@ -447,12 +447,42 @@ func leavesTheTurn(t *testing.T, clock selector.Clock) {
 	hear(t, peer, "a")
 	g.l.on(func() {
 		g.i.turn.at, g.i.turn.spent = g.l.Turn(), turnSlice
-		if g.i.free() {
+		if g.i.free(false) {
 			t.Error("it may go on in the turn that it has used up")
 		}
 	})
 	write(t, peer, "b")
 	hear(t, peer, "b")
+}
+
+// Who has had to wait for a turn of the loop comes before those whose peers are quicker.
+func TestTurnsGoRound(t *testing.T) {
+	g := newGuestsOn(t, selector.System, w.Echo(), listener())
+	other := g.start(w.Echo(), listener())
+	g.l.on(func() { other.Attach(g.l.Loop) })
+	t.Cleanup(func() { g.l.on(other.Close) })
+	one, _ := g.l.wire(g.i)
+	two, _ := g.l.wire(other)
+	g.l.on(func() {
+		turn := g.i.turn
+		turn.at, turn.spent = g.l.Turn(), turnSlice
+		if other.free(false) {
+			t.Error("it may go on in a turn that its tenant has used up")
+		}
+		turn.spent = 0 // as in the next turn
+		if g.i.free(false) {
+			t.Error("it may go on before one that has waited")
+		}
+	})
+	for _, peer := range []net.Conn{one, two} {
+		write(t, peer, "a")
+		hear(t, peer, "a")
+	}
+	g.l.on(func() {
+		if n := g.i.turn.waiting; n != 0 {
+			t.Errorf("%d instances wait", n)
+		}
+	})
 }
 
 // A guest that takes too long to start does not do so on a loop.

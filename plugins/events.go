@@ -148,7 +148,7 @@ func (i *Instance) Window(c *csa.CSA) []byte {
 		i.queue = append(i.queue, event{call: callReseed})
 		i.drain()
 	}
-	if !i.free() {
+	if !i.free(false) {
 		if s := i.handles.get(c.Tag); s != nil && !s.wantsWindow {
 			s.wantsWindow = true
 			i.queue = append(i.queue, event{call: callWindow, handle: c.Tag, conn: c})

@@ -136,7 +136,9 @@ type Instance struct {
 	suspended bool  // no event runs at once: see background.go
 	queue     []event
 	goOnLater func() // posts drain
-	turn      *turn
+	// waitsForTurn says that it is counted in turn.waiting.
+	waitsForTurn bool
+	turn         *turn
 
 	process *Process // of a command
 	wasi    wasi.Process

@@ -56,7 +56,7 @@ func (g *pooled) on(i *Instance, f func()) {
 	g.t.Helper()
 	until(g.t, "the instance may run", func() (free bool) {
 		g.l.on(func() {
-			if free = i.free(); free {
+			if free = i.free(false); free {
 				f()
 			}
 		})

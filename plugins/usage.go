@@ -72,8 +72,9 @@ type usage struct {
 
 // turn is what a tenant's guests have used of a loop's turn. It is the loop's.
 type turn struct {
-	at    uint64 // the loop's turn
-	spent int64
+	at      uint64 // the loop's turn
+	spent   int64
+	waiting int // how many instances wait for their part of one
 }
 
 // usedUp reports whether they have had their part of the turn that has this number.
