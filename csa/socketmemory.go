@@ -16,11 +16,13 @@ type SocketShare interface {
 }
 
 const (
-	// The system is asked again after so many bytes that were sent, and that have come: by one in
-	// many messages.
+	// The system is asked again after 2^stepOut bytes that were sent, and 2^stepIn that have come.
 	stepOut    = 16
 	stepIn     = 17
 	socketStep = 1 << stepOut
+	// rarely is by how many powers of two that is less often while the share has room: a look
+	// takes a tenth of the time that it takes to copy one step.
+	rarely = 2
 	// freeOut and freeIn are what a socket may hold in any case. freeIn is what the system
 	// gives each when it is made.
 	freeOut = 128 << 10
@@ -29,7 +31,7 @@ const (
 	// small may grow again.
 	enoughRoom = 4 * socketStep
 	// memoryEvery is how often a socket that has taken something is looked at while
-	// it moves nothing.
+	// it moves nothing, and for how long at least one is kept small.
 	memoryEvery = int64(1e9)
 )
 
@@ -65,16 +67,24 @@ type socketMemory struct {
 	// While the socket is kept small: what its buffer for sending was before, and
 	// whether somebody had set that.
 	keptOut, keptIn bool
+	until           int64 // for so long at least
 	outWas          int
 	outWasSet       bool
 }
 
 // movedMemory is called when n bytes have moved one way, total in all, and looks at what the
-// socket holds after each 2^step of them.
+// socket holds after each 2^step of them, or each 2^(step+rarely) while its share has room.
 func (c *CSA) movedMemory(total int64, n int, step uint) {
-	if total>>step != (total-int64(n))>>step {
-		c.lookAtMemory()
+	before := total - int64(n)
+	if total>>step == before>>step {
+		return
 	}
+	if total>>(step+rarely) == before>>(step+rarely) {
+		if share := c.wiring.Settings.SocketMemory; share == nil || share.SocketRoom(0) >= enoughRoom {
+			return
+		}
+	}
+	c.lookAtMemory()
 }
 
 // oneStep is as much of p as may go before the next look at what the socket holds: all of it while the
@@ -112,9 +122,10 @@ func (c *CSA) lookAtMemory() (next int64) {
 		m.share = share
 	}
 	if share != nil {
-		m.chargeOut(l.sockets, fd, w)
+		now := l.Now()
+		m.chargeOut(l.sockets, fd, w, now)
 		if c.Transport() == "tcp" {
-			m.chargeIn(l.sockets, fd, w)
+			m.chargeIn(l.sockets, fd, w, now)
 		}
 	} else {
 		m.widenOut(l.sockets, fd)
@@ -129,7 +140,7 @@ func (c *CSA) lookAtMemory() (next int64) {
 }
 
 // chargeOut charges what the socket holds to be sent.
-func (m *socketMemory) chargeOut(k socketSystem, fd int, w *socketWord) {
+func (m *socketMemory) chargeOut(k socketSystem, fd int, w *socketWord, now int64) {
 	want := (max(0, w.queued-freeOut) + socketStep - 1) &^ (socketStep - 1)
 	switch {
 	case want <= m.out:
@@ -139,13 +150,14 @@ func (m *socketMemory) chargeOut(k socketSystem, fd int, w *socketWord) {
 	default:
 		if !m.keptOut {
 			m.keptOut, m.outWas, m.outWasSet = true, w.sendBuffer, k.sendBufferSet(fd)
+			m.until = now + memoryEvery
 		}
 		if most := m.out + freeOut; w.sendBuffer > most {
 			k.setSendBuffer(fd, most)
 		}
 		return
 	}
-	if m.keptOut && m.share.SocketRoom(m.out) >= enoughRoom {
+	if m.keptOut && now >= m.until && m.share.SocketRoom(m.out) >= enoughRoom {
 		m.widenOut(k, fd)
 	}
 }
@@ -153,7 +165,7 @@ func (m *socketMemory) chargeOut(k socketSystem, fd int, w *socketWord) {
 // chargeIn charges the room that the socket has for what comes: all of it may fill while nobody
 // reads, since the peer has been told of it. It grows while the connection is read, and no
 // more when the share has none. What it has grown by before that was seen is not charged.
-func (m *socketMemory) chargeIn(k socketSystem, fd int, w *socketWord) {
+func (m *socketMemory) chargeIn(k socketSystem, fd int, w *socketWord, now int64) {
 	more := max(0, w.readBuffer-freeIn) - m.in
 	if more < 0 {
 		m.share.ReturnSocketMemory(-more)
@@ -165,7 +177,8 @@ func (m *socketMemory) chargeIn(k socketSystem, fd int, w *socketWord) {
 	switch room := m.share.SocketRoom(m.in); {
 	case !m.keptIn && (more > 0 || room < socketStep):
 		m.keptIn = k.keepReadBuffer(fd, w.readBuffer)
-	case m.keptIn && more <= 0 && room >= enoughRoom:
+		m.until = now + memoryEvery
+	case m.keptIn && more <= 0 && now >= m.until && room >= enoughRoom:
 		m.widenIn(k, fd)
 	}
 }

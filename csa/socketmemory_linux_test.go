@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"bulkhead/abi"
 )
@@ -64,6 +65,7 @@ func TestSocketMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	share.limit.Store(1 << 30)
+	b.clock.Advance(time.Duration(memoryEvery))
 	b.until("it may grow again", func() bool {
 		c.lookAtMemory() // as each second
 		return !c.memory.keptOut && !c.memory.keptIn && !b.loop.sockets.sendBufferSet(int(c.fd))
@@ -106,12 +108,12 @@ func TestSocketMemorySet(t *testing.T) {
 		}
 		share := &socketShare{}
 		m := &socketMemory{share: share}
-		m.chargeOut(k, fd, &socketWord{queued: 200 << 10, sendBuffer: 200 << 10})
+		m.chargeOut(k, fd, &socketWord{queued: 200 << 10, sendBuffer: 200 << 10}, 0)
 		if k.memory(fd, &w); w.sendBuffer != freeOut {
 			t.Errorf("kept small it is %d bytes", w.sendBuffer)
 		}
 		share.limit.Store(1 << 20)
-		m.chargeOut(k, fd, &socketWord{sendBuffer: freeOut})
+		m.chargeOut(k, fd, &socketWord{sendBuffer: freeOut}, memoryEvery)
 		if k.memory(fd, &w); w.sendBuffer != 200<<10 || !k.sendBufferSet(fd) {
 			t.Errorf("it is %d bytes afterwards", w.sendBuffer)
 		}
