@@ -111,6 +111,15 @@ func (c *changing) closes(cause string) {
 	conn := c.dial("it")
 	hosttest.HearOrError(c.t, conn, "")
 	hosttest.Eventually(c.t, "it is closed by "+cause, func() bool { return c.ended(cause) > before })
+	c.turn() // else the one that comes next may be accepted in this turn, at its time
+}
+
+// turn waits until each loop has done what has come to it.
+func (c *changing) turn() {
+	c.t.Helper()
+	if err := c.h.Turn(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // option wants the listening sockets, and the connections, to have a socket option.
@@ -410,6 +419,7 @@ func TestReloadInPlace(t *testing.T) {
 				c.do(now)
 			}
 			l.mustReload(after)
+			now.turn() // the loops have told the connections
 			if answers {
 				l.ask(now.conn, "k1")
 			}
