@@ -80,7 +80,7 @@ var tenantFields = []field[Tenant]{
 	sizeField("stack", 64*kib, 64*mib, "4MiB", func(t *Tenant) *int { return &t.Stack }).is(columns{deflt: "4MiB", reload: NewGeneration, note: "of one call"}),
 	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }).is(columns{reload: InPlace}),
 	intField("mappings", 0, maxMappings, "its share", func(t *Tenant) *int { return &t.Mappings }).is(columns{reload: InPlace}),
-	sizeField("socket_memory", 0, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.SocketMemory }).is(columns{deflt: "64MiB", reload: InPlace, note: "of the system"}),
+	sizeField("socket_memory", 0, 1024*gib, "256MiB", func(t *Tenant) *int64 { return &t.SocketMemory }).is(columns{deflt: "256MiB", reload: InPlace, note: "of the system"}),
 	intField("timers", 0, maxTimers, "none", func(t *Tenant) *int { return &t.Timers }).is(columns{deflt: 100_000, reload: InPlace}),
 	numberField("log_lines", 0.1, 100_000, func(t *Tenant) *float64 { return &t.LogLines }).is(columns{deflt: 200, reload: InPlace, note: "a second"}),
 	rateField("log_bytes", kib, gib, "64KiB/s", func(t *Tenant) *int64 { return &t.LogBytes }).is(columns{deflt: "128KiB/s", reload: InPlace, note: "as they stand in the log"}),
