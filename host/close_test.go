@@ -207,3 +207,23 @@ func TestBusyTenantsEndWithTheHost(t *testing.T) {
 		nothingLeft(t, h)
 	}
 }
+
+// Run returns at once where Close has been called before, as may be where a goroutine that is to call
+// it is late.
+func TestRunAfterClose(t *testing.T) {
+	cfg, err := config.Load(hosttest.WriteConfig(t, echoConfig(t, "loop", "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+	ends(t, "Run after Close", func() {
+		if err := h.Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	nothingLeft(t, h)
+}

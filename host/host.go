@@ -335,7 +335,7 @@ func (h *Host) Addr(listener string) string {
 // Run serves until ctx is done. Then it accepts no more, tells every handler
 // to stop (csa_stop), waits for the connections to end, for as long as
 // [host] drain says, ends those that are left, and returns nil. Close, called
-// meanwhile, ends the wait. Run may be called once.
+// meanwhile, ends the wait, and called before, has Run return at once. Run may be called once.
 func (h *Host) Run(ctx context.Context) error {
 	if err := h.begin(); err != nil {
 		h.shut()
@@ -352,8 +352,15 @@ func (h *Host) Run(ctx context.Context) error {
 
 // begin starts to accept.
 func (h *Host) begin() error {
-	h.reloading <- struct{}{}
+	select {
+	case h.reloading <- struct{}{}:
+	case <-h.abort: // who closes it keeps that
+		return nil
+	}
 	defer func() { <-h.reloading }()
+	if h.stopping.Load() {
+		return nil
+	}
 	for _, g := range h.now.Load().generations {
 		if err := g.socket.begin(); err != nil {
 			return err
