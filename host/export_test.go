@@ -1,12 +1,29 @@
 package host
 
 import (
+	"fmt"
+
 	"bulkhead/csa"
 	"bulkhead/host/config"
 )
 
-// SetLimits is setLimits.
-func (h *Host) SetLimits(tenants ...config.Tenant) error { return h.setLimits(tenants) }
+// SetLimits is setLimits with what a reload does around it: all tenants have others, or none.
+func (h *Host) SetLimits(tenants ...config.Tenant) error {
+	var all []tenantLimits
+	for _, c := range tenants {
+		t := h.now.Load().tenants[c.Name]
+		if t == nil {
+			return fmt.Errorf("tenant %q is not there", c.Name)
+		}
+		l, err := limitsOf(t, c)
+		if err != nil {
+			return err
+		}
+		all = append(all, l)
+	}
+	h.tellLoops(h.setLimits(all), nil)
+	return nil
+}
 
 // CloseTenant is what closing a tenant's account says.
 func (h *Host) CloseTenant(name string) error { return h.now.Load().tenants[name].close() }

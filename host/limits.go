@@ -12,33 +12,33 @@ import (
 	"bulkhead/host/shares"
 )
 
-// setLimits has tenants that there are be configured so from now on: all of them, or none where one
-// cannot be. Nobody is closed for a limit that is lower; whoever waits for one that is higher
-// asks again at once. Any goroutine may call it but a loop's, one at a time.
+// tenantLimits is what a tenant that there is goes by next.
+type tenantLimits struct {
+	tenant *tenant
+	config config.Tenant
+	dials  *egress.Policy
+}
+
+// limitsOf is what t goes by with another configuration, or says why that cannot be had.
+func limitsOf(t *tenant, c config.Tenant) (tenantLimits, error) {
+	dials, err := dialPolicy(&c)
+	return tenantLimits{t, c, dials}, err
+}
+
+// setLimits has tenants go by other limits from now on, and returns who they are, for tellLoops.
+// Nobody is closed for a limit that is lower; whoever waits for one that is higher
+// asks again when the loops are told. Any goroutine may call it but a loop's, one at a time.
 //
 // What an instance's own memory may grow to is part of its compiled code. So instances of modules that
 // are there keep to the memory of the tenant as it was, and to as much as the account has; modules that
 // a new runtime loads have the new one.
-func (h *Host) setLimits(tenants []config.Tenant) error {
-	known := h.now.Load().tenants
-	policies := make([]*egress.Policy, len(tenants))
-	for i := range tenants {
-		var err error
-		if policies[i], err = dialPolicy(&tenants[i]); err != nil {
-			return err
-		}
-		if known[tenants[i].Name] == nil {
-			return fmt.Errorf("tenant %q is not there", tenants[i].Name)
-		}
+func (h *Host) setLimits(all []tenantLimits) (changed map[*tenant]bool) {
+	changed = make(map[*tenant]bool, len(all))
+	for _, l := range all {
+		l.tenant.set(l.config, l.dials, h.clock.Now())
+		changed[l.tenant] = true
 	}
-	changed := make(map[*tenant]bool, len(tenants))
-	for i := range tenants {
-		t := known[tenants[i].Name]
-		t.set(tenants[i], policies[i], h.clock.Now())
-		changed[t] = true
-	}
-	h.tellLoops(changed, nil)
-	return nil
+	return changed
 }
 
 // tellLoops has all who wait for something of these tenants' ask again, and the connections that

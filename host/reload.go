@@ -77,7 +77,7 @@ type plan struct {
 	was      map[*generation]*config.Listener // as they are configured before
 	back     *past                            // what is gone back to; nil: it goes on to something new
 	added    []*tenant                        // new ones
-	limits   []config.Tenant                  // of tenants that have others
+	limits   []tenantLimits                   // of tenants that have others
 	rebuilt  map[string][]string              // the keys of tenants that their instances have from their start
 	replaced []*generation                    // by another of their listener
 	removed  []*generation                    // with their listener
@@ -149,10 +149,11 @@ func (p *plan) compareTenants() {
 				p.changes = append(p.changes, change)
 				continue
 			}
-			if _, err := dialPolicy(c); err != nil {
+			limits, err := limitsOf(known, *c)
+			if err != nil {
 				p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.LineOf("connect"), What: err.Error()})
 			}
-			p.limits = append(p.limits, *c)
+			p.limits = append(p.limits, limits)
 			p.rebuilt[c.Name] = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return c.Reload(key) == config.InPlace })
 			if change.What == InPlace && len(p.rebuilt[c.Name]) > 0 {
 				change.What = NewGeneration
@@ -393,12 +394,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 			}
 		}
 	}
-	h.tellLoops(nil, p.hold())
-	if len(p.limits) > 0 {
-		if err := h.setLimits(p.limits); err != nil {
-			h.log.Error("limits of tenants were not changed", "error", err) // plan has looked
-		}
-	}
+	h.tellLoops(h.setLimits(p.limits), p.hold())
 	h.setHost(p.config)
 	if h.inForce != nil {
 		h.inForce(p.config)
