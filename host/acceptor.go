@@ -332,7 +332,7 @@ func (k *acceptor) accept() {
 			s.gen.join()
 		}
 		s.counters.accepted.Add(1)
-		s.since.connections.Add(1)
+		s.since.Came()
 		if !s.WantsProxyHeader(a.Peer) && !s.TakeSource(&a, k.home.Now()) {
 			// It is not one of the accepts a second, which are the others' too.
 			_ = unix.Close(a.FD)

@@ -189,7 +189,7 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 	}
 	s.gen.join()
 	s.counters.accepted.Add(1)
-	s.since.connections.Add(1)
+	s.since.Came()
 	s.tenant.accepts.Spend(1, l.Now())
 	l.Connections.Add(1)
 	return csa.Wiring{Handler: h, Settings: &s.terms.Load().settings, Budget: s.tenant, Creator: s, Signal: s.signal(p.at, a.Source)}, csa.Admitted

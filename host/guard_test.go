@@ -12,6 +12,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/host/health"
 	"bulkhead/internal/hosttest"
 	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
@@ -118,13 +119,13 @@ func TestReloadGuarded(t *testing.T) {
 	done = l.watch(t.Context(), l.mustLoad(of("b.wasm")), time.Hour)
 	serves("b.wasm")
 	l.converse(20, "b0")
-	if g := end(done); g.err != nil || g.report.RolledBack || g.report.Watched < time.Hour || len(g.report.Listeners) != 1 || g.report.Listeners[0].Verdict != host.TooFew {
+	if g := end(done); g.err != nil || g.report.RolledBack || g.report.Watched < time.Hour || len(g.report.Listeners) != 1 || g.report.Listeners[0].Verdict != health.TooFew {
 		t.Errorf("a reload of handlers that are well, after a generation that had one connection: %+v, %v", g.report, g.err)
 	}
 	done = l.watch(t.Context(), l.mustLoad(of("a.wasm")), time.Hour)
 	serves("a.wasm")
 	l.converse(20, "a0")
-	if g := end(done); g.err != nil || g.report.Listeners[0].Verdict != host.Good {
+	if g := end(done); g.err != nil || g.report.Listeners[0].Verdict != health.Good {
 		t.Errorf("a reload of handlers that are well: %+v, %v", g.report, g.err)
 	}
 

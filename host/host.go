@@ -21,6 +21,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/budget"
+	"bulkhead/host/bugs"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
 	"bulkhead/host/dial"
@@ -106,7 +107,7 @@ type Host struct {
 	roots       *x509.CertPool
 	now         atomic.Pointer[state] // what it serves; replaced, never changed
 	plugins     *loader
-	bugs        *bugs
+	bugs        *bugs.Bugs
 	late        *lateLoads
 	cores       *cores.Cores
 	mappings    *budget.Pool
@@ -238,9 +239,9 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		return nil, err
 	}
 	h.plugins.wall, h.plugins.random = o.Wall, o.Random
-	h.bugs = newBugs(h.log, h.clock)
+	h.bugs = bugs.New(h.log, h.clock)
 	h.plugins.bugs = h.bugs
-	if h.loops, err = loops.New(shares.Loops(cfg), h.clock, h.bugs.fault, idlePipes); err != nil {
+	if h.loops, err = loops.New(shares.Loops(cfg), h.clock, h.fault, idlePipes); err != nil {
 		return nil, err
 	}
 	if o.EventsByThread {

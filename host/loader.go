@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 
+	"bulkhead/host/bugs"
 	"bulkhead/host/config"
 	"bulkhead/host/crew"
 	"bulkhead/host/logs"
@@ -32,7 +33,7 @@ type loader struct {
 	clock   selector.Clock
 	wall    func() int64   // Options.Wall
 	random  func(p []byte) // Options.Random
-	bugs    *bugs          // nil: what guests make of the host's faults is in their log only
+	bugs    *bugs.Bugs     // nil: what guests make of the host's faults is in their log only
 	// compiling says what takes long.
 	compiling *progress.Compiling
 
@@ -338,7 +339,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 	t.log.Store(logs.NewHandlers(p.log.With("tenant", name), t.config().LogLines, float64(t.config().LogBytes), p.clock))
 	var onBug func(*plugins.Listener, *plugins.Trap)
 	if p.bugs != nil {
-		onBug = p.bugs.trap
+		onBug = p.bugs.Trap
 	}
 	r, err := plugins.NewRuntime(plugins.RuntimeOptions{
 		OnBug:       onBug,

@@ -26,14 +26,6 @@ const (
 	startPatience = 50 * time.Millisecond
 )
 
-// Quarantine is the state of a listener whose plugin could not be loaded, or did not start.
-// Connections are closed as they come, and datagrams are lost.
-type Quarantine struct {
-	Cause string        // of the last try
-	Tries int           // in vain
-	Wait  time.Duration // from the last try to the next
-}
-
 // retryAfter is the wait after so many tries in vain, at random around the right one.
 func retryAfter(tries int) time.Duration {
 	wait := firstRetry

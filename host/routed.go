@@ -71,7 +71,7 @@ func (s *server) Enter(a crew.Arrival) (ok bool, wait int64) {
 	}
 	if s != from {
 		s.counters.accepted.Add(1)
-		s.since.connections.Add(1)
+		s.since.Came()
 	}
 	a.At = at
 	s.host.loops[at].Connections.Add(1)

@@ -14,6 +14,7 @@ import (
 	"bulkhead/host/crew"
 	"bulkhead/host/dial"
 	"bulkhead/host/front"
+	"bulkhead/host/health"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
 	"bulkhead/plugins"
@@ -33,7 +34,7 @@ type server struct {
 	tenant   *tenant
 	module   atomic.Pointer[module] // nil as long as none is loaded
 	pinned   *codestore.Sum         // what its plugin has to be; nil: what its file holds
-	since    judged                 // since its generation began
+	since    health.Counts          // since its generation began
 	config   config.Listener        // as it was at first: see terms
 	terms    atomic.Pointer[terms]
 	changing sync.Mutex        // held to change terms, and for guests
@@ -192,7 +193,7 @@ func (s *server) drop(a crew.Arrival) {
 	_ = unix.Close(a.FD)
 	s.counters.Refused.Add(1)
 	s.counters.ended[csa.NotStarted].Add(1)
-	s.since.ended(csa.NotStarted)
+	s.since.Ended(csa.NotStarted)
 	s.releaseSource(a.Source)
 	s.gone(a.At)
 }
@@ -232,7 +233,7 @@ func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	s.counters.received.Add(received)
 	s.counters.sent.Add(sent)
 	s.counters.ended[r.Cause].Add(1)
-	s.since.ended(r.Cause)
+	s.since.Ended(r.Cause)
 	info := r.Cause.Info()
 	level := info.Level
 	if r.Cause == csa.Unknown && (r.Code == abi.Invalid || r.Code == abi.Quota) {
@@ -266,13 +267,13 @@ func (s *server) Died(t *plugins.Trap, who, then string, args ...any) {
 	switch t.Stop {
 	case plugins.StopNot:
 		s.counters.traps.Add(1)
-		s.since.traps.Add(1)
+		s.since.Trapped()
 		how = " trapped; "
 	case plugins.StopHost:
 		return
 	default:
 		s.counters.stopped.Add(1)
-		s.since.stops.Add(1)
+		s.since.Stopped()
 	}
 	args = append(args, "call", t.Call, "why", t.Why)
 	if t.In != "" {

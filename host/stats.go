@@ -1,130 +1,31 @@
 package host
 
 import (
+	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/stats"
 )
 
-// Stats is what a host has done so far and holds now. Each figure has the name that it has as a
-// metric; one that ends with _total only grows.
-type Stats struct {
-	// Connections are open, in all.
-	Connections int `metric:"bulkhead_connections"`
-	// HostBugs are panics of the host's own that were caught; the log has their stacks.
-	HostBugs int64 `metric:"bulkhead_host_bugs_total"`
-	// LogLost are lines of the host's log that were left out, as Options.LogLost says; 0 without.
-	LogLost int64 `metric:"bulkhead_log_lines_lost_total"`
-	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
-	// notice of one connection. Nobody else on that loop was served meanwhile.
-	LongestEvent time.Duration `metric:"bulkhead_longest_event_seconds"`
-	// LostEvents is how many may have been longer and changed threads, so that nobody knows, where
-	// Options have EventsByThread; 0 without.
-	LostEvents int64 `metric:"bulkhead_lost_events_total"`
-	// Mappings are the memory mappings that plugins and instances hold, MappingLimit how
-	// many they may.
-	Mappings     int64 `metric:"bulkhead_mappings"`
-	MappingLimit int64 `metric:"bulkhead_mappings_limit"`
-	// Pipes are those that relays hold bytes in, PipeLimit how many they may.
-	Pipes     int64 `metric:"bulkhead_pipes"`
-	PipeLimit int64 `metric:"bulkhead_pipes_limit"`
-	// RetiredGenerations are the listeners as they were before a reload has changed or removed them,
-	// that have connections yet.
-	RetiredGenerations int `metric:"bulkhead_retired_generations"`
-	Tenants            []TenantStats
-	Listeners          []ListenerStats
-}
-
-// TenantStats are one tenant's.
-type TenantStats struct {
-	Name string
-	// Connections are open.
-	Connections int `metric:"bulkhead_tenant_connections"`
-	// Memory is in use: bytes of linear memory, stacks and buffers. MemoryRefused is how
-	// often memory was asked for and not there.
-	Memory        int64 `metric:"bulkhead_tenant_memory_bytes"`
-	MemoryRefused int64 `metric:"bulkhead_tenant_memory_refused_total"`
-	// CPU is the CPU time used, and Fuel the units of fuel: docs/METER.md.
-	CPU  time.Duration `metric:"bulkhead_tenant_cpu_seconds_total"`
-	Fuel int64         `metric:"bulkhead_tenant_fuel_total"`
-	// EventsDeferred are events that had to wait for CPU time.
-	EventsDeferred int64 `metric:"bulkhead_tenant_events_deferred_total"`
-	// BackgroundCalls are the calls that have left their loop since the host began, and
-	// BackgroundRunning those that run beside it now.
-	BackgroundCalls   int64 `metric:"bulkhead_tenant_background_calls_total"`
-	BackgroundRunning int   `metric:"bulkhead_tenant_background_running"`
-	// Instances are alive. Those Asleep have nothing to do, and hold no memory of their own.
-	// InstancesRefused is how often another was wanted and not allowed.
-	Instances        int   `metric:"bulkhead_tenant_instances"`
-	Asleep           int   `metric:"bulkhead_tenant_instances_asleep"`
-	InstancesRefused int64 `metric:"bulkhead_tenant_instances_refused_total"`
-	// ExecutorsRefused is how often what calls run on could not be made.
-	ExecutorsRefused int64 `metric:"bulkhead_tenant_executors_refused_total"`
-	// Mappings are the memory mappings that its plugins and instances hold, MappingLimit how
-	// many they could hold now, and MappingsRefused how often another was wanted and not
-	// allowed.
-	Mappings        int64 `metric:"bulkhead_tenant_mappings"`
-	MappingLimit    int64 `metric:"bulkhead_tenant_mappings_limit"`
-	MappingsRefused int64 `metric:"bulkhead_tenant_mappings_refused_total"`
-	// Pipes hold bytes of its relays. PipesRefused is how often a relay wanted another, and
-	// copied instead.
-	Pipes        int64 `metric:"bulkhead_tenant_pipes"`
-	PipesRefused int64 `metric:"bulkhead_tenant_pipes_refused_total"`
-	// Handshakes of TLS are under way. HandshakesRefused is how often another was wanted and
-	// not allowed.
-	Handshakes        int   `metric:"bulkhead_tenant_handshakes"`
-	HandshakesRefused int64 `metric:"bulkhead_tenant_handshakes_refused_total"`
-	// SocketMemory is what its sockets hold in the system, in bytes, beyond what each may hold in any
-	// case. SocketMemoryRefused is how often one wanted more, and was kept small.
-	SocketMemory        int64 `metric:"bulkhead_tenant_socket_memory_bytes"`
-	SocketMemoryRefused int64 `metric:"bulkhead_tenant_socket_memory_refused_total"`
-	// Timers are in use. TimersRefused is how often another was wanted and not allowed.
-	Timers        int64 `metric:"bulkhead_tenant_timers"`
-	TimersRefused int64 `metric:"bulkhead_tenant_timers_refused_total"`
-	// LogLinesDropped are lines of its handlers that were left out: log_lines, log_bytes.
-	LogLinesDropped int64 `metric:"bulkhead_tenant_log_lines_dropped_total"`
-	// Counts are what its handlers have counted.
-	Counts map[string]int64
-}
-
-// ListenerStats are one listener's, or one route's.
-type ListenerStats struct {
-	// Name is, of a route, "LISTENER/ROUTE".
-	Name string
-	// Accepted are connections; of a route, those that took it. They are its listener's, too.
-	Accepted int64 `metric:"bulkhead_listener_connections_total"`
-	// ClosedBeforeRoute are those of a listener with routes that ended before one was known.
-	ClosedBeforeRoute int64 `metric:"bulkhead_listener_closed_before_route_total"`
-	// Refused were accepted, and closed because no handler, or no room, could be had.
-	Refused int64 `metric:"bulkhead_listener_refused_total"`
-	// AcceptErrors are accepts that failed for want of descriptors or memory.
-	AcceptErrors int64 `metric:"bulkhead_listener_accept_errors_total"`
-	// Instances are alive. StartFailures are those that did not start, Traps those that
-	// trapped, and LimitStops those that a limit has stopped: event_timeout, stack.
-	Instances     int64 `metric:"bulkhead_listener_instances"`
-	StartFailures int64 `metric:"bulkhead_listener_start_failures_total"`
-	Traps         int64 `metric:"bulkhead_listener_traps_total"`
-	LimitStops    int64 `metric:"bulkhead_listener_limit_stops_total"`
-	// Received and Sent are the bytes of the connections that have ended.
-	Received int64 `metric:"bulkhead_listener_received_bytes_total"`
-	Sent     int64 `metric:"bulkhead_listener_sent_bytes_total"`
-	// Quarantine is nil unless the listener is quarantined.
-	Quarantine *Quarantine
-	// Ended counts the connections that have ended, those that its handlers have dialled
-	// included, by the Name of csa.CauseInfo. It has no zeros.
-	Ended map[string]int64 `metric:"bulkhead_listener_ended_total"`
-	// DatagramsLost counts those that were lost of peers over UDP, those that its handlers
-	// have dialled included, by the Name of csa.LossInfo. It has no zeros.
-	DatagramsLost map[string]int64 `metric:"bulkhead_listener_datagrams_lost_total"`
-}
+// What a host tells of itself: package host/stats has what each figure means.
+type (
+	Stats         = stats.Host
+	TenantStats   = stats.Tenant
+	ListenerStats = stats.Listener
+	Quarantine    = stats.Quarantine
+	Status        = stats.Status
+)
 
 // Stats may be called from any goroutine, while the host runs and after.
 func (h *Host) Stats() Stats { return h.statsOf(h.now.Load()) }
 
 // statsOf are those with a state's tenants and listeners.
 func (h *Host) statsOf(now *state) Stats {
-	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.number(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(),
+	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.Caught(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(),
 		Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit()}
 	if h.logLost != nil {
 		st.LogLost = h.logLost()
@@ -161,8 +62,74 @@ func (h *Host) statsOf(now *state) Stats {
 	return st
 }
 
-func (t *tenant) stats() TenantStats {
-	st := TenantStats{
+// Status may be called from any goroutine, while the host runs and after. It takes no lock that a
+// loop waits for, and has no loop do anything.
+func (h *Host) Status() Status {
+	now := h.now.Load()
+	figures := h.statsOf(now)
+	st := Status{
+		PID: os.Getpid(), File: now.config.File, Since: h.began, InForce: now.since, Draining: h.draining.Load(),
+		Limits: map[string]stats.Use{
+			"connections": {Used: int64(h.connections.Used()), Limit: int64(h.connections.Limit())},
+			"handshakes":  {Used: h.handshakes.Used(), Limit: h.handshakes.Limit()},
+			"pipes":       {Used: h.pipes.Used(), Limit: h.pipes.Limit()},
+			"mappings":    {Used: h.mappings.Used(), Limit: h.mappings.Limit()},
+		},
+		Metrics: stats.MetricsOf(figures),
+	}
+	known := make(map[string]bool, len(figures.Tenants))
+	for _, t := range figures.Tenants {
+		known[t.Name] = true
+		st.Tenants = append(st.Tenants, now.tenants[t.Name].status(t))
+	}
+	for name, t := range now.tenants {
+		if !known[name] {
+			one := t.status(t.stats())
+			one.Removed = true
+			st.Tenants = append(st.Tenants, one)
+		}
+	}
+	slices.SortStableFunc(st.Tenants[len(figures.Tenants):], func(a, b stats.TenantStatus) int { return strings.Compare(a.Name, b.Name) })
+	old := make(map[string][]stats.GenerationStatus)
+	for _, g := range slices.Backward(now.retired) { // the last is the youngest
+		old[g.name()] = append(old[g.name()], g.status())
+	}
+	next := 0
+	for _, g := range now.generations {
+		for i, s := range g.servers {
+			one := figures.Listeners[next].Status()
+			next++
+			one.Tenant = s.tenant.name
+			if i == 0 {
+				if g.socket != nil {
+					one.Address = g.socket.by.network + "://" + g.socket.addr
+				}
+				one.Generations = append([]stats.GenerationStatus{g.status()}, old[one.Name]...)
+				delete(old, one.Name)
+			}
+			st.Listeners = append(st.Listeners, one)
+		}
+	}
+	for _, g := range slices.Backward(now.retired) {
+		if name := g.name(); old[name] != nil {
+			st.Listeners = append(st.Listeners, stats.ListenerStatus{Name: name, Tenant: g.servers[0].config.Tenant, Removed: true, Generations: old[name]})
+			delete(old, name)
+		}
+	}
+	return st
+}
+
+func (g *generation) status() stats.GenerationStatus {
+	st := stats.GenerationStatus{Since: g.since, Changed: g.changed, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load()}
+	if at := g.until.Load(); at != 0 {
+		until := time.Unix(0, at)
+		st.Until = &until
+	}
+	return st
+}
+
+func (t *tenant) stats() stats.Tenant {
+	st := stats.Tenant{
 		Name:              t.name,
 		Connections:       t.connections.Used(),
 		Memory:            t.memory.Used(),
@@ -192,6 +159,28 @@ func (t *tenant) stats() TenantStats {
 		st.LogLinesDropped = l.Dropped()
 	}
 	return st
+}
+
+func (t *tenant) status(figures stats.Tenant) stats.TenantStatus {
+	c := t.config()
+	return stats.TenantStatus{
+		Name: t.name,
+		Limits: map[string]stats.Use{
+			"memory":      {Used: figures.Memory, Limit: t.memory.Limit()},
+			"connections": {Used: int64(figures.Connections), Limit: int64(t.connections.Limit())},
+			"instances":   {Used: int64(figures.Instances), Limit: int64(c.Instances)},
+			"mappings":    {Used: figures.Mappings, Limit: figures.MappingLimit},
+			"timers":      {Used: figures.Timers, Limit: t.timers.Limit()},
+			"dials":       {Used: int64(t.dials.Used()), Limit: int64(t.dials.Limit())},
+			"upstreams":   {Used: int64(t.upstreams.Used()), Limit: int64(t.upstreams.Limit())},
+			"handshakes":  {Used: int64(figures.Handshakes), Limit: int64(c.Handshakes)},
+		},
+		Rates: map[string]float64{
+			"cpu": c.CPU, "accept_rate": c.AcceptRate, "bandwidth": float64(c.Bandwidth), "log_lines": c.LogLines, "log_bytes": float64(c.LogBytes),
+		},
+		Metrics: stats.MetricsOf(figures),
+		Counts:  figures.Counts,
+	}
 }
 
 // endedBy counts the connections that have ended, and lostBy the datagrams that were lost, by the

@@ -11,6 +11,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/host/stats"
 	"bulkhead/internal/hosttest"
 )
 
@@ -26,7 +27,7 @@ func TestStatus(t *testing.T) {
 	if before.PID == 0 || before.Since.IsZero() || before.InForce.Before(before.Since) || before.Draining || len(before.Tenants) != 1 || len(before.Listeners) != 2 {
 		t.Fatalf("the status is %+v", before)
 	}
-	if u := before.Tenants[0].Limits["connections"]; u != (host.Use{Used: 2, Limit: 1000}) {
+	if u := before.Tenants[0].Limits["connections"]; u != (stats.Use{Used: 2, Limit: 1000}) {
 		t.Errorf("the tenant's connections are %+v", u)
 	}
 	if u := before.Tenants[0].Limits["memory"]; u.Used <= 0 || u.Limit != 256<<20 {

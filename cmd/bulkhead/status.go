@@ -10,9 +10,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"bulkhead/host"
 	"bulkhead/host/admin"
 	"bulkhead/host/shares"
+	"bulkhead/host/stats"
 )
 
 // writeStatus writes a status for people, who look at it now.
@@ -78,7 +78,7 @@ func removed(is bool) string {
 }
 
 // writeLimits writes what is in use beside what may be.
-func writeLimits(w io.Writer, indent string, limits map[string]host.Use) {
+func writeLimits(w io.Writer, indent string, limits map[string]stats.Use) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, key := range slices.Sorted(maps.Keys(limits)) {
 		u := limits[key]
@@ -95,7 +95,7 @@ func writeLimits(w io.Writer, indent string, limits map[string]host.Use) {
 }
 
 // writeFigures writes the figures that are not zero and stand beside no limit.
-func writeFigures(w io.Writer, indent, prefix string, m host.Metrics) {
+func writeFigures(w io.Writer, indent, prefix string, m stats.Metrics) {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		short := strings.TrimPrefix(name, prefix)

@@ -1,17 +1,14 @@
-package host
+package stats
 
 import (
 	"encoding/json"
-	"os"
 	"reflect"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
 // Status is what a host serves and holds, for people and their programs. It marshals to JSON, whose
-// names stay as they are: docs/OPERATING.md has them. What Stats counts stands in it by the name
+// names stay as they are: docs/OPERATING.md has them. What Host counts stands in it by the name
 // that it has as a metric.
 type Status struct {
 	// PID is the process. File is the name of the configuration in force.
@@ -37,7 +34,7 @@ type Use struct {
 	Limit int64 `json:"limit"`
 }
 
-// Metrics are figures by their name as a metric: those of Stats.
+// Metrics are figures by their name as a metric: those of Host.
 type Metrics map[string]json.Number
 
 // TenantStatus is one tenant's.
@@ -67,7 +64,7 @@ type ListenerStatus struct {
 	// open yet. Then it has Generations alone.
 	Removed bool    `json:"removed"`
 	Metrics Metrics `json:"metrics,omitempty"`
-	// Ended and DatagramsLost are ListenerStats'.
+	// Ended and DatagramsLost are Listener's.
 	Ended         map[string]int64 `json:"ended,omitempty"`
 	DatagramsLost map[string]int64 `json:"datagrams_lost,omitempty"`
 	// Quarantine is nil unless it is quarantined.
@@ -100,105 +97,20 @@ type GenerationStatus struct {
 	Instances   int64 `json:"instances"`
 }
 
-// Status may be called from any goroutine, while the host runs and after. It takes no lock that a
-// loop waits for, and has no loop do anything.
-func (h *Host) Status() Status {
-	now := h.now.Load()
-	stats := h.statsOf(now)
-	st := Status{
-		PID: os.Getpid(), File: now.config.File, Since: h.began, InForce: now.since, Draining: h.draining.Load(),
-		Limits: map[string]Use{
-			"connections": {int64(h.connections.Used()), int64(h.connections.Limit())},
-			"handshakes":  {h.handshakes.Used(), h.handshakes.Limit()},
-			"pipes":       {h.pipes.Used(), h.pipes.Limit()},
-			"mappings":    {h.mappings.Used(), h.mappings.Limit()},
-		},
-		Metrics: metricsOf(stats),
-	}
-	known := make(map[string]bool, len(stats.Tenants))
-	for _, t := range stats.Tenants {
-		known[t.Name] = true
-		st.Tenants = append(st.Tenants, now.tenants[t.Name].status(t))
-	}
-	for name, t := range now.tenants {
-		if !known[name] {
-			one := t.status(t.stats())
-			one.Removed = true
-			st.Tenants = append(st.Tenants, one)
-		}
-	}
-	slices.SortStableFunc(st.Tenants[len(stats.Tenants):], func(a, b TenantStatus) int { return strings.Compare(a.Name, b.Name) })
-	old := make(map[string][]GenerationStatus)
-	for _, g := range slices.Backward(now.retired) { // the last is the youngest
-		old[g.name()] = append(old[g.name()], g.status())
-	}
-	next := 0
-	for _, g := range now.generations {
-		for i, s := range g.servers {
-			one := listenerStatus(stats.Listeners[next])
-			next++
-			one.Tenant = s.tenant.name
-			if i == 0 {
-				if g.socket != nil {
-					one.Address = g.socket.by.network + "://" + g.socket.addr
-				}
-				one.Generations = append([]GenerationStatus{g.status()}, old[one.Name]...)
-				delete(old, one.Name)
-			}
-			st.Listeners = append(st.Listeners, one)
-		}
-	}
-	for _, g := range slices.Backward(now.retired) {
-		if name := g.name(); old[name] != nil {
-			st.Listeners = append(st.Listeners, ListenerStatus{Name: name, Tenant: g.servers[0].config.Tenant, Removed: true, Generations: old[name]})
-			delete(old, name)
-		}
-	}
-	return st
-}
-
-func (g *generation) status() GenerationStatus {
-	st := GenerationStatus{Since: g.since, Changed: g.changed, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load()}
-	if at := g.until.Load(); at != 0 {
-		until := time.Unix(0, at)
-		st.Until = &until
-	}
-	return st
-}
-
-func (t *tenant) status(stats TenantStats) TenantStatus {
-	c := t.config()
-	return TenantStatus{
-		Name: t.name,
-		Limits: map[string]Use{
-			"memory":      {stats.Memory, t.memory.Limit()},
-			"connections": {int64(stats.Connections), int64(t.connections.Limit())},
-			"instances":   {int64(stats.Instances), int64(c.Instances)},
-			"mappings":    {stats.Mappings, stats.MappingLimit},
-			"timers":      {stats.Timers, t.timers.Limit()},
-			"dials":       {int64(t.dials.Used()), int64(t.dials.Limit())},
-			"upstreams":   {int64(t.upstreams.Used()), int64(t.upstreams.Limit())},
-			"handshakes":  {int64(stats.Handshakes), int64(c.Handshakes)},
-		},
-		Rates: map[string]float64{
-			"cpu": c.CPU, "accept_rate": c.AcceptRate, "bandwidth": float64(c.Bandwidth), "log_lines": c.LogLines, "log_bytes": float64(c.LogBytes),
-		},
-		Metrics: metricsOf(stats),
-		Counts:  stats.Counts,
-	}
-}
-
-func listenerStatus(stats ListenerStats) ListenerStatus {
-	st := ListenerStatus{Name: stats.Name, Metrics: metricsOf(stats), Ended: stats.Ended, DatagramsLost: stats.DatagramsLost}
-	if q := stats.Quarantine; q != nil {
+// Status is the part of the listener's status that its figures say: all but Tenant, Address, Removed
+// and Generations.
+func (l Listener) Status() ListenerStatus {
+	st := ListenerStatus{Name: l.Name, Metrics: MetricsOf(l), Ended: l.Ended, DatagramsLost: l.DatagramsLost}
+	if q := l.Quarantine; q != nil {
 		st.Quarantine = &QuarantineStatus{q.Cause, q.Tries, q.Wait.Seconds()}
 	}
 	return st
 }
 
-// metricsOf gives the figures of a struct of Stats by their names.
-func metricsOf(stats any) Metrics {
-	v := reflect.ValueOf(stats)
+// MetricsOf gives the figures of a Host, Tenant or Listener by their names as metrics. What has
+// no name, or is no number, is left out.
+func MetricsOf(figures any) Metrics {
+	v := reflect.ValueOf(figures)
 	all := make(Metrics, v.NumField())
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Tag.Get("metric")

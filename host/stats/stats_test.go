@@ -1,6 +1,7 @@
-package host
+package stats
 
 import (
+	"encoding/json"
 	"reflect"
 	"regexp"
 	"strings"
@@ -16,7 +17,7 @@ func TestFiguresAreNamedAsMetrics(t *testing.T) {
 	for _, group := range []struct {
 		of     any
 		prefix string
-	}{{Stats{}, "bulkhead_"}, {TenantStats{}, "bulkhead_tenant_"}, {ListenerStats{}, "bulkhead_listener_"}} {
+	}{{Host{}, "bulkhead_"}, {Tenant{}, "bulkhead_tenant_"}, {Listener{}, "bulkhead_listener_"}} {
 		typ := reflect.TypeOf(group.of)
 		for i := range typ.NumField() {
 			f := typ.Field(i)
@@ -53,5 +54,24 @@ func TestFiguresAreNamedAsMetrics(t *testing.T) {
 	}
 	if len(seen) < 30 {
 		t.Errorf("only %d figures have names", len(seen))
+	}
+}
+
+// Figures are written by their names: durations in seconds, and nothing that has no name.
+func TestMetricsOf(t *testing.T) {
+	m := MetricsOf(Tenant{Name: "acme", Memory: 1 << 40, CPU: 1500 * time.Millisecond, Counts: map[string]int64{"a": 1}})
+	for name, want := range map[string]json.Number{
+		"bulkhead_tenant_memory_bytes": "1099511627776", "bulkhead_tenant_cpu_seconds_total": "1.5", "bulkhead_tenant_timers": "0",
+	} {
+		if m[name] != want {
+			t.Errorf("%s is %q, want %q", name, m[name], want)
+		}
+	}
+	if _, there := m[""]; there || m["Name"] != "" {
+		t.Errorf("what is no figure is one: %v", m)
+	}
+	l := Listener{Name: "echo", Accepted: 3, Ended: map[string]int64{"orderly": 2}, Quarantine: &Quarantine{"it traps", 4, 90 * time.Second}}.Status()
+	if q := l.Quarantine; l.Name != "echo" || l.Metrics["bulkhead_listener_connections_total"] != "3" || l.Ended["orderly"] != 2 || *q != (QuarantineStatus{"it traps", 4, 90}) {
+		t.Errorf("a listener's status is %+v, %+v", l, q)
 	}
 }

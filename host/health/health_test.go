@@ -1,8 +1,10 @@
-package host
+package health
 
 import (
 	"math"
 	"testing"
+
+	"bulkhead/csa"
 )
 
 // A new generation is worse when what it has of faults is no chance, and not judged when nothing could
@@ -44,5 +46,26 @@ func TestJudge(t *testing.T) {
 		if got := tail(c.n, c.k, c.p); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("%d or more of %d with %v: %v, want %v", c.k, c.n, c.p, got, c.want)
 		}
+	}
+}
+
+// What is counted of a generation is what it is compared by.
+func TestCounts(t *testing.T) {
+	var c Counts
+	for range 5 {
+		c.Came()
+	}
+	c.Trapped()
+	c.Stopped()
+	c.Stopped()
+	for cause := range csa.Cause(csa.Causes) {
+		c.Ended(cause) // two of them say that the handler would not
+	}
+	if got, want := c.Health(), (Health{Connections: 5, Traps: 1, LimitStops: 2, Refusals: 2}); got != want {
+		t.Errorf("it has counted %v, want %v", got, want)
+	}
+	found := Compare("echo", Health{Connections: 100}, c.Health())
+	if want := `listener "echo" is worse: 1 traps, 2 limit stops and 2 refusals in 5 connections; before 0 traps, 0 limit stops and 0 refusals in 100 connections`; found.String() != want {
+		t.Errorf("it says %q, want %q", found, want)
 	}
 }
