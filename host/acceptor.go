@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/listen"
 	"bulkhead/host/loops"
 	"bulkhead/selector"
@@ -37,8 +37,8 @@ type acceptor struct {
 	// shortageLogged is when the log last had a line about one.
 	shortageLogged int64
 	stopped        bool
-	queued         *listen.Options // what those have who wait in the kernel's queue; nil: what tuned is
-	callers        []crew.Arrival  // who waited in the kernel's queue when it stopped
+	queued         *listen.Options    // what those have who wait in the kernel's queue; nil: what tuned is
+	callers        []handlers.Arrival // who waited in the kernel's queue when it stopped
 }
 
 const (
@@ -194,7 +194,7 @@ func (k *acceptor) takeCallers() {
 		case err == nil:
 			k.host.callers.Add(1)
 			k.s.gen.join()
-			k.callers = append(k.callers, crew.Arrival{FD: fd, Peer: csa.AddrPortOf(sa)})
+			k.callers = append(k.callers, handlers.Arrival{FD: fd, Peer: csa.AddrPortOf(sa)})
 		case err == unix.ECONNABORTED || err == unix.EINTR:
 		default:
 			return
@@ -203,7 +203,7 @@ func (k *acceptor) takeCallers() {
 }
 
 // nextCaller is the next connection; the error is EAGAIN when there is none.
-func (k *acceptor) nextCaller() (a crew.Arrival, err error) {
+func (k *acceptor) nextCaller() (a handlers.Arrival, err error) {
 	if k.stopped {
 		if len(k.callers) == 0 {
 			return a, unix.EAGAIN
@@ -217,7 +217,7 @@ func (k *acceptor) nextCaller() (a crew.Arrival, err error) {
 	if err != nil {
 		return a, err
 	}
-	return crew.Arrival{FD: fd, Peer: csa.AddrPortOf(sa)}, nil
+	return handlers.Arrival{FD: fd, Peer: csa.AddrPortOf(sa)}, nil
 }
 
 // dropCallers closes those who have found no place.

@@ -6,7 +6,7 @@ import (
 
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/loops"
 )
 
@@ -118,10 +118,10 @@ func (b *build) load(later bool) {
 	byTenant(listeners, func(i int) {
 		switch s, l := servers[i], listeners[i]; {
 		case h.native[l.Name] != nil:
-			s.crew = crew.NewNative(s, h.native[l.Name])
+			s.crew = handlers.NewNative(s, h.native[l.Name])
 			h.late.serveAnyway()
 		case !l.ServesItself():
-			s.crew = crew.None
+			s.crew = handlers.None
 		case later:
 			s.crew = h.late.crewOf(s)
 		default:
@@ -146,7 +146,7 @@ func (b *build) front() {
 			}
 			var err error
 			if len(s.config.Routes) > 0 {
-				s.routeTo(g.servers[1:], s.crew != crew.None)
+				s.routeTo(g.servers[1:], s.crew != handlers.None)
 			}
 			if t := s.config.TLS; t != nil && s.front != nil && t == s.front.config.TLS {
 				s.certs = s.front.certs
@@ -184,7 +184,7 @@ func (b *build) open() {
 func (b *build) begin() {
 	for _, g := range b.made {
 		for _, s := range g.servers {
-			s.crew.Begin()
+			s.crew.Start()
 		}
 	}
 }

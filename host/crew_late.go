@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"bulkhead/csa"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/plugins"
 )
 
@@ -17,10 +17,10 @@ import (
 // connections are closed as they come, its datagrams are lost, and loading is tried again.
 type lateCrew struct {
 	s      *server
-	lives  int                           // the index of a loop on which any crew can have connections
-	crew   atomic.Pointer[crew.Provider] // nil until it is loaded, for the guests' own needs at first
-	begun  atomic.Bool                   // it has begun, and takes connections
-	wanted atomic.Bool                   // a connection waits
+	lives  int                               // the index of a loop on which any crew can have connections
+	crew   atomic.Pointer[handlers.Provider] // nil until it is loaded, for the guests' own needs at first
+	begun  atomic.Bool                       // it has begun, and takes connections
+	wanted atomic.Bool                       // a connection waits
 	// quarantine is nil while it is in none.
 	quarantine atomic.Pointer[Quarantine]
 	starting   sync.Mutex  // held while it starts
@@ -47,7 +47,7 @@ func (k *lateCrew) settled() bool { return k.begun.Load() || k.quarantine.Load()
 
 // The crew that was loaded does what a crew does.
 
-func (k *lateCrew) Begin() {} // the one that is loaded does, when it is
+func (k *lateCrew) Start() {} // the one that is loaded does, when it is
 
 func (k *lateCrew) Reserve() int {
 	if k.begun.Load() {
@@ -60,7 +60,7 @@ func (k *lateCrew) Reserve() int {
 	return -1
 }
 
-func (k *lateCrew) Assign(a crew.Arrival) {
+func (k *lateCrew) Assign(a handlers.Arrival) {
 	if k.begun.Load() {
 		(*k.crew.Load()).Assign(a)
 		return

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 
 	"bulkhead/csa"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/listen"
 	"bulkhead/host/proxy"
 )
@@ -174,7 +174,7 @@ func (p *peers) Admit(peer netip.AddrPort) (w csa.Wiring, answer csa.Admission) 
 		return w, csa.TurnedAway
 	}
 	// A source that may have no more is not one for whom another makes room.
-	a := crew.Arrival{Peer: peer}
+	a := handlers.Arrival{Peer: peer}
 	if !s.TakeSource(&a, l.Now()) {
 		return w, csa.TurnedAway
 	}

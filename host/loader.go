@@ -12,7 +12,7 @@ import (
 
 	"bulkhead/host/bugs"
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/logs"
 	"bulkhead/host/progress"
 	"bulkhead/host/statefolder"
@@ -319,7 +319,7 @@ func (p *loader) release(m *module) {
 
 // provider lets go of its module when it is closed.
 type provider struct {
-	crew.Provider
+	handlers.Provider
 	release func()
 }
 
@@ -373,7 +373,7 @@ func (p *loader) runtime(name string) (*plugins.Runtime, error) {
 
 // crew loads a server's plugin and starts what has to be there before the
 // first connection.
-func (p *loader) crew(s *server) (c crew.Provider, err error) {
+func (p *loader) crew(s *server) (c handlers.Provider, err error) {
 	defer s.Guard("loading a plugin", &err)
 	m, err := p.load(&s.config, s.pinned)
 	if err != nil {
@@ -385,14 +385,14 @@ func (p *loader) crew(s *server) (c crew.Provider, err error) {
 
 // start starts what has to be there of a server's plugin, and lets go of that when it is closed, or when it
 // does not start.
-func (p *loader) start(s *server, m *module) (c crew.Provider, err error) {
+func (p *loader) start(s *server, m *module) (c handlers.Provider, err error) {
 	switch {
 	case s.config.Shape == "stdio":
-		c, err = crew.NewStdio(s, m.Module)
+		c, err = handlers.NewStdio(s, m.Module)
 	case s.config.Instance == "connection":
-		c, err = crew.NewEach(s, m.Module)
+		c, err = handlers.NewEach(s, m.Module)
 	default:
-		c, err = crew.NewShared(s, m.Module)
+		c, err = handlers.NewShared(s, m.Module)
 	}
 	if err != nil {
 		p.release(m)
@@ -425,7 +425,7 @@ func (p *loader) try(l *config.Listener) error {
 		case !errors.As(err, &cannot):
 			return err
 		}
-		p.log.Warn(crew.NoSnapshot, "listener", l.Name, "tenant", l.Tenant, "why", cannot)
+		p.log.Warn(handlers.NoSnapshot, "listener", l.Name, "tenant", l.Tenant, "why", cannot)
 		return nil
 	}
 	i, err := m.Instantiate(guests)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 )
 
 // Effect is what a reload does with something that is configured.
@@ -98,7 +98,7 @@ func (p *plan) readPlugins() {
 					continue
 				}
 			}
-			s.crew = crew.None
+			s.crew = handlers.None
 		}
 	}
 	p.errs = append(p.errs, wrongOwners(p.config)...)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/plugins"
 )
 
@@ -62,7 +62,7 @@ func newLateLoads(p *loader, c *config.Config) *lateLoads {
 }
 
 // crewOf is a crew for the server that is loaded once start has been called.
-func (q *lateLoads) crewOf(s *server) crew.Provider {
+func (q *lateLoads) crewOf(s *server) handlers.Provider {
 	k := newLateCrew(s)
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -266,7 +266,7 @@ func (p *loader) startLate(k *lateCrew, m *module) error {
 	}
 	k.s.module.Store(m)
 	k.crew.Store(&c)
-	c.Begin()
+	c.Start()
 	k.begun.Store(true)
 	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"bulkhead/csa"
-	"bulkhead/host/crew"
 	"bulkhead/host/front"
+	"bulkhead/host/handlers"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,7 +43,7 @@ func (s *server) Budget() csa.Budget { return s.tenant }
 
 // Enter has a connection of its listener's become its own, unless it has no place for it: then
 // resume is called when it may have one, or after wait, in nanoseconds, it may.
-func (s *server) Enter(a crew.Arrival) (ok bool, wait int64) {
+func (s *server) Enter(a handlers.Arrival) (ok bool, wait int64) {
 	from := s.front
 	if from == nil {
 		from = s // it serves what no rule matches
@@ -105,7 +105,7 @@ func (s *server) refused(peer netip.AddrPort, why csa.Reason, line string, args 
 }
 
 // Discard closes a connection that has gone nowhere, and gives its places back.
-func (s *server) Discard(a crew.Arrival) {
+func (s *server) Discard(a handlers.Arrival) {
 	_ = unix.Close(a.FD)
 	s.releaseSource(a.Source)
 	s.putBack()

@@ -11,9 +11,9 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
 	"bulkhead/host/dial"
 	"bulkhead/host/front"
+	"bulkhead/host/handlers"
 	"bulkhead/host/health"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
@@ -43,7 +43,7 @@ type server struct {
 	noisy    *logs.Limited // for what clients and handlers can cause at will
 	closes   *logs.Limited // for connections that have ended by a limit, or by their peer
 	udp      bool          // it is for datagrams
-	crew     crew.Provider
+	crew     handlers.Provider
 	// socket is what it is reached by; that of a route is its listener's.
 	socket *acceptor
 	// front is the listener whose route this is the server of; nil: it is a listener's, and
@@ -77,7 +77,7 @@ const listenerLines = 5
 
 // counters are what Stats tells of a listener.
 type counters struct {
-	crew.Counters
+	handlers.Counters
 	accepted, shortages, traps, stopped atomic.Int64
 	unrouted                            atomic.Int64
 	ended                               [csa.Causes]atomic.Int64 // connections, by cause
@@ -121,7 +121,7 @@ func (s *server) Unpark() {
 
 // HandOver has the connection wired on its loop to the handler that is found
 // there; nil drops it. Any goroutine may call it.
-func (s *server) HandOver(a crew.Arrival, find func() csa.Handler) {
+func (s *server) HandOver(a handlers.Arrival, find func() csa.Handler) {
 	wire := func() {
 		if h := find(); h != nil {
 			s.wire(a, h)
@@ -139,7 +139,7 @@ func (s *server) HandOver(a crew.Arrival, find func() csa.Handler) {
 }
 
 // wire makes the connection a CSA of its loop, which calls it.
-func (s *server) wire(a crew.Arrival, h csa.Handler) {
+func (s *server) wire(a handlers.Arrival, h csa.Handler) {
 	if s.host.stopping.Load() {
 		s.crew.Release(h)
 		s.drop(a)
@@ -189,7 +189,7 @@ func (s *server) tellToStop() {
 }
 
 // drop closes a connection that gets no handler. Any goroutine may call it.
-func (s *server) drop(a crew.Arrival) {
+func (s *server) drop(a handlers.Arrival) {
 	_ = unix.Close(a.FD)
 	s.counters.Refused.Add(1)
 	s.counters.ended[csa.NotStarted].Add(1)

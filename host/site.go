@@ -4,13 +4,13 @@ import (
 	"log/slog"
 
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/loops"
 	"bulkhead/plugins/wasi"
 )
 
-// A server is the crew.Site of its provider of handlers.
-var _ crew.Site = (*server)(nil)
+// A server is the handlers.Site of its provider of handlers.
+var _ handlers.Site = (*server)(nil)
 
 // Config is how the listener is configured.
 func (s *server) Config() *config.Listener { return &s.config }
@@ -21,14 +21,14 @@ func (s *server) Loops() []*loops.Loop { return s.host.loops }
 // Home is the loop that it accepts on.
 func (s *server) Home() *loops.Loop { return s.home }
 
-// Lives is where the instance of instance = "listener" lives.
-func (s *server) Lives() *loops.Loop { return s.lives }
+// InstanceLoop is the loop of the only instance where instance = "listener".
+func (s *server) InstanceLoop() *loops.Loop { return s.lives }
 
 // Counters are those of its provider.
-func (s *server) Counters() *crew.Counters { return &s.counters.Counters }
+func (s *server) Counters() *handlers.Counters { return &s.counters.Counters }
 
-// Living counts its instances: the listener's, and its generation's.
-func (s *server) Living(n int) {
+// CountInstances counts its instances: the listener's, and its generation's.
+func (s *server) CountInstances(n int) {
 	s.counters.Instances.Add(int64(n))
 	s.gen.instances.Add(int64(n))
 }
@@ -45,7 +45,7 @@ func (s *server) ReleaseFolder(f *wasi.Folder) { s.tenant.releaseFolder(f) }
 // Log is its log.
 func (s *server) Log() *slog.Logger { return s.log }
 
-// Noisy logs what clients and handlers can cause at will.
-func (s *server) Noisy(level slog.Level, what string, args ...any) {
+// LogLimited logs what clients and handlers can cause at will, some lines a second.
+func (s *server) LogLimited(level slog.Level, what string, args ...any) {
 	s.noisy.Event(level, what, args...)
 }

@@ -5,7 +5,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/budget"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 )
 
 // perSource are the bounds of source addresses, a listener's also for its routes.
@@ -25,7 +25,7 @@ func (s *server) WantsProxyHeader(peer netip.AddrPort) bool {
 
 // TakeSource takes a place for an arrival among those of its address, or counts and logs that
 // there is none. Any goroutine may call it.
-func (s *server) TakeSource(a *crew.Arrival, now int64) bool {
+func (s *server) TakeSource(a *handlers.Arrival, now int64) bool {
 	var ok bool
 	if a.Source, ok = s.perSource().Take(a.Peer.Addr(), now); !ok {
 		s.CountRefused(a.Peer, csa.SourceFull.Reason())

@@ -59,8 +59,8 @@ type Site interface {
 	// CountLost counts n datagrams of such a connection that were lost. It returns how many
 	// were so far.
 	CountLost(why csa.Loss, n int) int64
-	// Noisy logs what clients and handlers can cause at will.
-	Noisy(level slog.Level, what string, args ...any)
+	// LogLimited is for lines that clients and handlers can cause at will: it writes a few a second.
+	LogLimited(level slog.Level, what string, args ...any)
 	// Guard is deferred on a goroutine beside the loops: it makes a panic an error.
 	Guard(doing string, err *error)
 }
@@ -97,7 +97,7 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 		return nil, abi.Invalid
 	}
 	if err := d.site.Policy().Check(target); err != nil {
-		d.site.Noisy(slog.LevelWarn, "a handler may not dial", "error", err)
+		d.site.LogLimited(slog.LevelWarn, "a handler may not dial", "error", err)
 		return nil, codeOf(err)
 	}
 	if d.site.Stopping() {

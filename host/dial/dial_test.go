@@ -48,7 +48,7 @@ func (s *site) Leave()                                              { s.left.Add
 func (s *site) Retain(_ *plugins.Instance, n int)                   { s.retained.Add(int64(n)) }
 func (s *site) Ended(*csa.CSA, csa.Reason)                          {}
 func (s *site) CountLost(csa.Loss, int) int64                       { return 0 }
-func (s *site) Noisy(slog.Level, string, ...any)                    {}
+func (s *site) LogLimited(slog.Level, string, ...any)               {}
 func (s *site) Guard(string, *error)                                {}
 
 // called panics if it is to.

@@ -41,7 +41,7 @@ func (u *Upstream) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 // Lost counts datagrams of a peer that was dialled over UDP, and logs it now and then.
 func (u *Upstream) Lost(why csa.Loss, n int) {
 	info := why.Info()
-	u.site.Noisy(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+info.Words, "lost_so_far", u.site.CountLost(why, n), "cause", info.Name)
+	u.site.LogLimited(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+info.Words, "lost_so_far", u.site.CountLost(why, n), "cause", info.Name)
 }
 
 // Broken is told of a listener's socket alone.

@@ -12,7 +12,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/loops"
 )
 
@@ -35,19 +35,19 @@ type Site interface {
 	WantsProxyHeader(peer netip.AddrPort) bool
 	// TakeSource takes a place for an arrival among those of its peer's address, and notes that
 	// in it. Where there is none, it counts and logs that, and reports false.
-	TakeSource(a *crew.Arrival, now int64) bool
+	TakeSource(a *handlers.Arrival, now int64) bool
 
 	// Enter has a connection of the listener's become the site's, and provides it with a handler.
 	// It reports false when there is no place: then Router.Resume is called when there may be
 	// one, or has to be called after wait, in nanoseconds, if that is not zero.
-	Enter(a crew.Arrival) (ok bool, wait int64)
+	Enter(a handlers.Arrival) (ok bool, wait int64)
 	// CountRefused counts and logs the end of a connection that the site has no place for.
 	CountRefused(peer netip.AddrPort, why csa.Reason)
 	// CountUnrouted counts and logs the end of a connection of the listener's without a route.
 	CountUnrouted(peer netip.AddrPort, why csa.Reason, args ...any)
 	// Discard closes a connection of the listener's that did not become a site's, and gives its
 	// places back.
-	Discard(a crew.Arrival)
+	Discard(a handlers.Arrival)
 }
 
 // HandlerOf is the handler that a connection has, or will have when those of this package have done

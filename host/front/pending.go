@@ -2,7 +2,7 @@ package front
 
 import (
 	"bulkhead/csa"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/hello"
 	"bulkhead/selector"
 )
@@ -10,7 +10,7 @@ import (
 // pending is a connection that has not been handed on.
 type pending struct {
 	r          *Router
-	a          crew.Arrival
+	a          handlers.Arrival
 	d          selector.Descriptor // registered while it is peeked at
 	need       int                 // look again when so many bytes are there
 	long       bool                // they are many, and charged

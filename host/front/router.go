@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/hello"
 	"bulkhead/host/logs"
 	"bulkhead/host/proxy"
@@ -94,7 +94,7 @@ func (r *Router) Watch() {
 }
 
 // Take looks at a connection that has been accepted and counted.
-func (r *Router) Take(a crew.Arrival) {
+func (r *Router) Take(a handlers.Arrival) {
 	c := &pending{r: r, a: a}
 	q, need, over := r.look(&c.a, 0, false)
 	switch {
@@ -119,7 +119,7 @@ func (r *Router) Take(a crew.Arrival) {
 // look says which route a connection belongs to, or how many bytes have to be there for it to be
 // said; over says that it has been closed. last says that the kernel has said that nothing
 // follows.
-func (r *Router) look(a *crew.Arrival, need int, last bool) (_ *routeQueue, more int, over bool) {
+func (r *Router) look(a *handlers.Arrival, need int, last bool) (_ *routeQueue, more int, over bool) {
 	for {
 		n, err := peek(a.FD, r.window)
 		switch {
@@ -181,7 +181,7 @@ func (r *Router) look(a *crew.Arrival, need int, last bool) (_ *routeQueue, more
 
 // takeHeader takes the PROXY header that p, what has come on a connection, begins with. It
 // answers how long that was, 0 when it is not there yet.
-func (r *Router) takeHeader(a *crew.Arrival, p []byte) (int, error) {
+func (r *Router) takeHeader(a *handlers.Arrival, p []byte) (int, error) {
 	h, n, err := proxy.Parse(p)
 	if err != nil || n == 0 {
 		return 0, err
@@ -221,7 +221,7 @@ func (r *Router) mostWaiting() int { return max(1, r.site.MostConnections()/wait
 
 // enter gives a connection to the route's server, unless that has no place for it; then resume
 // is called when it may have one.
-func (q *routeQueue) enter(a crew.Arrival) bool {
+func (q *routeQueue) enter(a handlers.Arrival) bool {
 	ok, wait := q.to.Enter(a)
 	if wait > 0 {
 		home := q.r.site.Home()
@@ -251,7 +251,7 @@ func (q *routeQueue) refuse(c *pending) {
 }
 
 // refuse closes a connection that has no route.
-func (r *Router) refuse(a *crew.Arrival, why csa.Reason, args ...any) {
+func (r *Router) refuse(a *handlers.Arrival, why csa.Reason, args ...any) {
 	r.site.CountUnrouted(a.Peer, why, args...)
 	r.site.Discard(*a)
 }

@@ -7,7 +7,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
-	"bulkhead/host/crew"
+	"bulkhead/host/handlers"
 	"bulkhead/host/hello"
 	"bulkhead/host/loops"
 	"bulkhead/host/proxy"
@@ -28,11 +28,11 @@ func (s *site) MostConnections() int                                   { return 
 func (s *site) Home() *loops.Loop                                      { return nil }
 func (s *site) Budget() csa.Budget                                     { return nil }
 func (s *site) WantsProxyHeader(netip.AddrPort) bool                   { return false }
-func (s *site) TakeSource(*crew.Arrival, int64) bool                   { return true }
-func (s *site) Enter(crew.Arrival) (ok bool, wait int64)               { return false, 0 }
+func (s *site) TakeSource(*handlers.Arrival, int64) bool               { return true }
+func (s *site) Enter(handlers.Arrival) (ok bool, wait int64)           { return false, 0 }
 func (s *site) CountRefused(netip.AddrPort, csa.Reason)                {}
 func (s *site) CountUnrouted(_ netip.AddrPort, _ csa.Reason, _ ...any) {}
-func (s *site) Discard(crew.Arrival)                                   { s.discarded++ }
+func (s *site) Discard(handlers.Arrival)                               { s.discarded++ }
 
 // Looking at a connection allocates nothing and takes nothing of it, whether its route is known
 // then or not.
@@ -49,7 +49,7 @@ func TestLookingTakesNothing(t *testing.T) {
 	if err := unix.SetNonblock(pair[0], true); err != nil {
 		t.Fatal(err)
 	}
-	a := crew.Arrival{FD: pair[0]}
+	a := handlers.Arrival{FD: pair[0]}
 	said := ""
 	look := func(more string, want *routeQueue, need int) {
 		t.Helper()
@@ -110,7 +110,7 @@ func TestWhoGoesNowhereIsDiscarded(t *testing.T) {
 			t.Fatal(err)
 		}
 		unix.Close(pair[1])
-		r.Take(crew.Arrival{FD: pair[0]})
+		r.Take(handlers.Arrival{FD: pair[0]})
 		if s.discarded != 1 || r.Peeks() {
 			t.Errorf("%q: discarded %d times", said, s.discarded)
 		}

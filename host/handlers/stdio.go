@@ -1,4 +1,4 @@
-package crew
+package handlers
 
 import (
 	"log/slog"
@@ -32,7 +32,7 @@ func NewStdio(site Site, m *plugins.Module) (Provider, error) {
 	return k, nil
 }
 
-func (k *stdio) Begin() {}
+func (k *stdio) Start() {}
 
 func (k *stdio) Reserve() int {
 	return loops.LeastLoaded(k.site.Loops(), loops.Any)
@@ -43,7 +43,7 @@ func (k *stdio) Assign(a Arrival) {
 		p, err := k.module.Stdio(k.guests)
 		if err != nil {
 			k.site.Counters().Failed.Add(1)
-			k.site.Noisy(slog.LevelError, "a connection was closed: its command did not start", "error", err)
+			k.site.LogLimited(slog.LevelError, "a connection was closed: its command did not start", "error", err)
 			return nil
 		}
 		return &command{Process: p, site: k.site}
@@ -64,7 +64,7 @@ type command struct {
 // Open starts the command.
 func (c *command) Open(conn *csa.CSA) {
 	c.started = true
-	c.site.Living(1)
+	c.site.CountInstances(1)
 	c.Process.Open(conn)
 }
 
@@ -76,7 +76,7 @@ func (k *stdio) Release(h csa.Handler) {
 	}
 	k.ends.Go(func() {
 		<-c.Ended()
-		k.site.Living(-1)
+		k.site.CountInstances(-1)
 	})
 }
 

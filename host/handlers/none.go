@@ -1,4 +1,4 @@
-package crew
+package handlers
 
 import (
 	"bulkhead/csa"
@@ -10,7 +10,7 @@ var None Provider = none{}
 
 type none struct{}
 
-func (none) Begin()                        {}
+func (none) Start()                        {}
 func (none) Reserve() int                  { return -1 }
 func (none) Peer(int) csa.Handler          { return nil }
 func (none) Assign(Arrival)                {}

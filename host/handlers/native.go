@@ -1,4 +1,4 @@
-package crew
+package handlers
 
 import (
 	"bulkhead/csa"
@@ -34,7 +34,7 @@ func (n *native) Peer(at int) csa.Handler { return n.handlers[at] }
 
 func (n *native) Release(csa.Handler) {}
 
-func (n *native) Begin()              {}
+func (n *native) Start()              {}
 func (n *native) Stop()               {}
 func (n *native) StopOne(csa.Handler) {}
 func (n *native) Close()              {}

@@ -1,4 +1,4 @@
-package crew
+package handlers
 
 import (
 	"errors"
@@ -57,7 +57,7 @@ type ownInstance struct {
 	stopped bool
 	// held is how many connections keep it alive: the one that it was made for, and
 	// those that it has dialled.
-	held int
+	connections int
 }
 
 // waiting is a connection that waits for its instance, since a time on the
@@ -130,7 +130,7 @@ func (e *each) trapped(i *plugins.Instance, t *plugins.Trap) {
 	e.site.Died(t, "a handler", "its connection is closed")
 }
 
-func (e *each) Begin() {}
+func (e *each) Start() {}
 
 func (e *each) Reserve() int {
 	if e.paused {
@@ -242,8 +242,8 @@ func (d *lazyHandler) instance(c *csa.CSA) *plugins.Instance {
 // enter wires a connection to its instance, which does not hear of it by that.
 func (d *lazyHandler) enter(c *csa.CSA, i *plugins.Instance) {
 	e := d.each
-	i.Owner = &ownInstance{held: 1}
-	e.site.Living(1)
+	i.Owner = &ownInstance{connections: 1}
+	e.site.CountInstances(1)
 	c.Rewire(i)
 	if e.site.Draining() {
 		// It came too late to be told with the others.
@@ -359,7 +359,7 @@ func (e *each) failed(w waiting, err error) {
 func (e *each) refuse(w waiting, err error, wait time.Duration) {
 	e.queued.Add(-1)
 	e.site.Counters().Refused.Add(1)
-	e.site.Noisy(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
+	e.site.LogLimited(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
 	why := csa.NotStarted.Reason()
 	if cause, full := fullBy(err); full {
 		why = cause.With(abi.Refused, fmt.Sprintf("its handler did not start: its tenant had no room for another instance for %v (%s)", memoryPatience, cause.Info().Key))
@@ -391,9 +391,9 @@ func (e *each) Release(h csa.Handler) {
 
 func (e *each) Retain(i *plugins.Instance, n int) {
 	own := i.Owner.(*ownInstance)
-	own.held += n
+	own.connections += n
 	switch {
-	case own.held == 0:
+	case own.connections == 0:
 		i.Close()
 	case n > 0:
 		// It may have been about to be closed: a guest may dial in the event that
@@ -406,7 +406,7 @@ func (e *each) Retain(i *plugins.Instance, n int) {
 // owner, and is in no count.
 func (e *each) ended(i *plugins.Instance) {
 	if _, ok := i.Owner.(*ownInstance); ok {
-		e.site.Living(-1)
+		e.site.CountInstances(-1)
 	}
 }
 

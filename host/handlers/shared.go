@@ -1,4 +1,4 @@
-package crew
+package handlers
 
 import (
 	"log/slog"
@@ -23,15 +23,15 @@ type shared struct {
 
 // slot is the place of an instance on a loop.
 type slot struct {
-	at    int
-	ready atomic.Bool       // there is a running instance
-	fresh *plugins.Instance // until begin, and nobody's
+	at     int
+	ready  atomic.Bool       // there is a running instance
+	loaded *plugins.Instance // started, and not in service until Start
 
 	// The rest is the loop's.
-	instance *plugins.Instance
-	again    *csa.Timer
-	backoff  backoff
-	closed   bool
+	instance     *plugins.Instance
+	restartTimer *csa.Timer
+	backoff      backoff
+	closed       bool
 }
 
 // NewShared starts one instance for each loop, or one in all.
@@ -39,7 +39,7 @@ func NewShared(site Site, m *plugins.Module) (Provider, error) {
 	k := &shared{site: site, module: m, slots: make([]*slot, len(site.Loops()))}
 	k.guests = site.Guests(k.trapped)
 	for at, l := range site.Loops() {
-		if site.Config().Instance == "listener" && l != site.Lives() {
+		if site.Config().Instance == "listener" && l != site.InstanceLoop() {
 			continue
 		}
 		i, err := m.Instantiate(k.guests)
@@ -47,22 +47,22 @@ func NewShared(site Site, m *plugins.Module) (Provider, error) {
 			k.Close()
 			return nil, err
 		}
-		k.slots[at] = &slot{at: at, fresh: i}
+		k.slots[at] = &slot{at: at, loaded: i}
 	}
 	return k, nil
 }
 
 // Begin puts the instances in their slots, from where their timers run.
-func (k *shared) Begin() {
+func (k *shared) Start() {
 	for at, slot := range k.slots {
 		if slot == nil {
 			continue
 		}
 		l := k.site.Loops()[at]
 		l.Call(func() {
-			i := slot.fresh
-			slot.fresh = nil
-			slot.again = l.NewTimer(func() { k.restart(slot) })
+			i := slot.loaded
+			slot.loaded = nil
+			slot.restartTimer = l.NewTimer(func() { k.restart(slot) })
 			k.fill(slot, i)
 		})
 	}
@@ -73,7 +73,7 @@ func (k *shared) fill(slot *slot, i *plugins.Instance) {
 	i.Owner = slot
 	i.Attach(k.site.Loops()[slot.at].Loop)
 	slot.instance = i
-	k.site.Living(1)
+	k.site.CountInstances(1)
 	slot.ready.Store(true)
 }
 
@@ -85,13 +85,13 @@ func (k *shared) trapped(i *plugins.Instance, t *plugins.Trap) {
 	}
 	slot.ready.Store(false)
 	slot.instance = nil
-	k.site.Living(-1)
+	k.site.CountInstances(-1)
 	i.Close()
 	l := k.site.Loops()[slot.at]
 	wait := slot.backoff.failed(l.Now())
 	k.site.Died(t, "a handler", "its connections are closed", "next_start_in", wait.String())
 	if !slot.closed {
-		slot.again.Reset(wait)
+		slot.restartTimer.Reset(wait)
 	}
 }
 
@@ -113,7 +113,7 @@ func (k *shared) restart(slot *slot) {
 				k.site.Counters().Failed.Add(1)
 				wait := slot.backoff.failed(l.Now())
 				k.site.Log().Error("a handler did not start again", "error", err, "next_start_in", wait.String())
-				slot.again.Reset(wait)
+				slot.restartTimer.Reset(wait)
 			default:
 				k.fill(slot, i)
 				k.site.Unpark()
@@ -133,7 +133,7 @@ func (k *shared) Assign(a Arrival) {
 	slot := k.slots[a.At]
 	k.site.HandOver(a, func() csa.Handler {
 		if slot.instance == nil {
-			k.site.Noisy(slog.LevelWarn, "a connection was closed: its handler has just trapped")
+			k.site.LogLimited(slog.LevelWarn, "a connection was closed: its handler has just trapped")
 			return nil
 		}
 		return slot.instance
@@ -170,19 +170,19 @@ func (k *shared) Close() {
 		}
 		k.site.Loops()[at].Call(func() {
 			slot.closed = true
-			if slot.again != nil {
-				slot.again.Stop()
+			if slot.restartTimer != nil {
+				slot.restartTimer.Stop()
 			}
 			if slot.instance != nil {
 				slot.ready.Store(false)
 				slot.instance.Close()
 				slot.instance = nil
-				k.site.Living(-1)
+				k.site.CountInstances(-1)
 			}
 		})
-		if slot.fresh != nil {
-			slot.fresh.Close()
-			slot.fresh = nil
+		if slot.loaded != nil {
+			slot.loaded.Close()
+			slot.loaded = nil
 		}
 	}
 	k.starts.Wait()
