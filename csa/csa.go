@@ -62,6 +62,9 @@ type Settings struct {
 	Pipes PipeShare
 	// SocketMemory bounds what the connections' sockets hold in the system. Nil: nobody does.
 	SocketMemory SocketShare
+	// Tallies are where the connections count what they do: one for each loop, by Loop.SetPlace. The
+	// connections of a loop that has none are not counted.
+	Tallies []*Tally
 }
 
 // PipeShare is how many of the kernel's pipes a tenant's relays may hold at once. A pipe is held
@@ -153,6 +156,7 @@ const (
 	spliced                       // it is an end of a relay: nothing is read for the handler
 	listed                        // on the loop's list of what to settle
 	begun                         // a byte has been sent, one way or the other
+	answered                      // bytes of its handler's were taken for the peer
 	heldBefore                    // the socket held bytes when the system was last asked
 	dying                         // to be buried at the end of the event
 	dead
@@ -174,8 +178,7 @@ func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
 	}
 	l.link(c)
 	c.startTime()
-	l.begin()
-	l.Charge(w.Budget)
+	c.enter()
 	c.d.NewExceptional()
 	c.d.NewReader()
 	l.calling = call{c: c, what: inOther}

@@ -577,7 +577,8 @@ func (s *DatagramSocket) sent(p *datagramPeer, now int64) (n int) {
 	p.dropFrame(&p.c.inbox, n)
 	p.retried = false
 	p.c.lastActive = now
-	p.c.sent += int64(n)
+	p.c.countSent(n)
+	p.c.answer()
 	p.roomAgain()
 	return n
 }
@@ -621,7 +622,8 @@ func (s *DatagramSocket) sendNow(p *datagramPeer, payload []byte) bool {
 		switch {
 		case sent == 1:
 			p.c.lastActive = now
-			p.c.sent += int64(len(payload))
+			p.c.countSent(len(payload))
+			p.c.answer()
 			if wait := s.budget.Sent(len(payload), now); wait > 0 {
 				s.slowDownOut(wait)
 			}

@@ -205,7 +205,8 @@ func (p *datagramPeer) came(n int) {
 	}
 	p.seen = true
 	c.lastActive = c.loop.Now()
-	c.received += int64(n)
+	c.countReceived(n)
+	c.times()
 }
 
 // keep has a datagram wait.

@@ -35,6 +35,7 @@ type Loop struct {
 	// datagrams is what datagram sockets share; nil while there are none.
 	datagrams *datagrams
 	time      timesheet
+	place     int // of its Tally among the others'
 }
 
 // NewLoop makes the loop of a selector.

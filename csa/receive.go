@@ -270,7 +270,7 @@ func (c *CSA) receiveRaw(p []byte) int {
 // bookReceived notes that n bytes have come.
 func (c *CSA) bookReceived(n int, now int64) {
 	c.lastActive = now
-	c.received += int64(n)
+	c.countReceived(n)
 	c.movedMemory(c.received, n, stepIn)
 	c.earn(n, now)
 	if wait := c.wiring.Budget.Received(n, now); wait > 0 {

@@ -69,6 +69,7 @@ func (c *CSA) sendBytes(p []byte) (taken int, code abi.Code) {
 		return 0, abi.Again
 	}
 	c.begin()
+	c.answer()
 	return taken, abi.OK
 }
 
@@ -117,13 +118,14 @@ func (c *CSA) writeRaw(p []byte) int {
 // bookSent notes that the socket has taken n bytes.
 func (c *CSA) bookSent(n int, now int64) {
 	c.lastActive = now
-	c.sent += int64(n)
+	c.countSent(n)
 	if c.buffered.since == 0 {
 		c.hold(n, now)
 	}
 	c.movedMemory(c.sent, n, stepOut)
 	if c.is(spliced) {
 		c.begin()
+		c.answer()
 	}
 	if wait := c.wiring.Budget.Sent(n, now); wait > 0 {
 		c.slowDown(slowOut, wait)

@@ -30,11 +30,12 @@ type sleeper interface {
 
 // timesheet is what a loop knows of the time that its events take, and for whom.
 type timesheet struct {
-	payer    Payer // of the event that is under way; nil: nobody is known
-	began    int64 // when that began
-	apart    int64 // ns of it that are booked already
-	last     Payer // who pays for unbooked
-	due      int64 // ns not booked yet
+	payer    Payer  // of the event that is under way; nil: nobody is known
+	tally    *Tally // of the first connection whose event it is; nil: of none that counts
+	began    int64  // when that began
+	apart    int64  // ns of it that are booked already
+	last     Payer  // who pays for unbooked
+	due      int64  // ns not booked yet
 	longest  atomic.Int64
 	byThread bool
 	span     cputime.Span // of the event, if byThread
@@ -44,7 +45,7 @@ type timesheet struct {
 }
 
 func (a *timesheet) begin() {
-	a.payer, a.apart = nil, 0
+	a.payer, a.tally, a.apart = nil, nil, 0
 	a.began = nanotime()
 	if a.byThread {
 		a.span.Start()
@@ -55,6 +56,9 @@ func (a *timesheet) begin() {
 func (a *timesheet) end() {
 	ns := nanotime() - a.began
 	a.note(ns)
+	if a.tally != nil {
+		a.tally.Events.Observe(time.Duration(ns))
+	}
 	p := a.payer
 	if p == nil {
 		return
@@ -107,10 +111,10 @@ func (a *timesheet) forget() {
 
 // pass ends the account of an event in which the loop is passed on.
 func (a *timesheet) pass() {
-	p := a.payer
+	p, t := a.payer, a.tally
 	a.end()
 	a.begin()
-	a.payer = p
+	a.payer, a.tally = p, t
 }
 
 // Charge says who pays for the event that is under way, unless that is known already. The events
@@ -143,6 +147,14 @@ func (l *Loop) LostEvents() int64 { return l.time.lost.Load() }
 func (c *CSA) enter() {
 	c.loop.begin()
 	c.loop.Charge(c.wiring.Budget)
+	c.times()
+}
+
+// times has the event that is under way be counted as the connection's, unless it is another's.
+func (c *CSA) times() {
+	if c.loop.time.tally == nil {
+		c.loop.time.tally = c.tally()
+	}
 }
 
 var started = time.Now()

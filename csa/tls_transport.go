@@ -316,6 +316,7 @@ func (s *secure) shaken(err error) {
 		c.loop.takeBuffer(s.conn)
 		s.cut = s.ended
 		s.stage = up
+		s.countHandshake()
 		c.clear(securing)
 		s.more = true
 		if !c.is(begun) {
