@@ -49,8 +49,11 @@ func (e *WorseError) Unwrap() error { return e.NotBack }
 // errReloadedMeanwhile is why a watch has no end.
 var errReloadedMeanwhile = errors.New("watching a reload: another reload, or a rollback, has been made meanwhile; nothing is judged")
 
-// watchSteps is how often a watch looks.
-const watchSteps = 20
+// lookEvery is the time from one look of a watch to the next: a fiftieth of it, and a second at most, so
+// that handlers which fail from their first connections on serve few.
+func lookEvery(watch time.Duration) time.Duration {
+	return min(max(watch/50, time.Millisecond), time.Second)
+}
 
 // ReloadGuarded reloads as Reload does, watches the new generations for so long by the host's clock,
 // and rolls back as soon as one is worse than the generation that it has replaced: when its
@@ -60,7 +63,8 @@ const watchSteps = 20
 // if each of the new one's had a fault, and none of the old one's, the verdict is health.TooFew, and the
 // new generation stays. One new connection is enough beside 100 old ones, and 7 are beside 7; beside
 // none there are never enough.
-// A listener that is added has nothing to be compared with.
+// A listener that is added has nothing to be compared with. It looks fifty times, and each second
+// at least.
 //
 // The error is a *WorseError with the figures when one is worse; what Reload's is when that fails;
 // or says why the watch had no end: ctx was done, the host stops, or another reload was made, which
@@ -90,7 +94,7 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 		if left <= 0 || len(g.worse()) > 0 {
 			break
 		}
-		next, stop := h.after(min(left, max(watch/watchSteps, time.Millisecond)))
+		next, stop := h.after(min(left, lookEvery(watch)))
 		select {
 		case <-next:
 		case <-ctx.Done():

@@ -156,3 +156,42 @@ func TestReloadGuarded(t *testing.T) {
 		t.Errorf("a reload that fails: %+v, %v", g.report, g.err)
 	}
 }
+
+// A watch finds what is worse at its next look, which comes within a second however long it is: the
+// clock moves by far less here than the hours after which a fiftieth of the watch is over.
+func TestReloadGuardedLooksEachSecond(t *testing.T) {
+	clock := &selector.Manual{}
+	of := func(plugin string) string {
+		return acme + listenerOf("it", plugin, "idle_timeout = \"720h\"\nlifetime = \"0s\"\nold_for = \"720h\"")
+	}
+	l := newLives(t, map[string][]byte{"a.wasm": tally('a').Bytes(), "traps.wasm": trapsAtData().Bytes()}, of("a.wasm"), host.Options{Clock: clock})
+	l.converse(100, "a0")
+	done := l.watch(t.Context(), l.mustLoad(of("traps.wasm")), 700*time.Hour)
+	hosttest.Eventually(t, "the new handlers have trapped", func() bool {
+		c := l.dial("it")
+		defer c.Close()
+		hosttest.Say(t, c, "?")
+		_, _ = c.Read(make([]byte, 2)) // the old handlers answer, the new ones trap
+		for _, one := range l.h.Stats().Listeners {
+			if one.Name == "it" && one.Traps > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	var g guarded
+	hosttest.Eventually(t, "the watch is over", func() bool {
+		clock.Advance(time.Second)
+		select {
+		case g = <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	var worse *host.WorseError
+	if !errors.As(g.err, &worse) || !g.report.RolledBack || g.report.Watched >= 14*time.Hour {
+		t.Errorf("after %v of the watch: %+v, %v", g.report.Watched, g.report, g.err)
+	}
+	l.converse(1, "a0")
+}
