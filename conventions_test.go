@@ -27,6 +27,7 @@ var onlyIn = map[string][]string{
 	"github.com/pires/go-proxyproto": {"host/proxy"},
 	"golang.org/x/term":              {"cmd"},
 	"github.com/rogpeppe":            {"cmd"},
+	"github.com/prometheus":          {"host/openmetrics", "host/metrics"}, // their tests
 	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path"
 	"regexp"
 	"slices"
@@ -253,6 +254,25 @@ func TestImportTableFindsFaults(t *testing.T) {
 	} {
 		if rows, err := importTable(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, slices.Sorted(maps.Keys(rows)))
+		}
+	}
+}
+
+// What tests alone need of others is not in the daemon.
+func TestTheDaemonHasNoTestLibraries(t *testing.T) {
+	said, err := exec.Command("go", "list", "-deps", "./cmd/bulkhead").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, said)
+	}
+	deps := strings.Fields(string(said))
+	if !slices.Contains(deps, "bulkhead/host") {
+		t.Fatalf("it does not have the host itself: %s", said)
+	}
+	for _, d := range deps {
+		for _, not := range []string{"github.com/prometheus/", "google.golang.org/protobuf", "github.com/rogpeppe/"} {
+			if strings.HasPrefix(d, not) {
+				t.Errorf("the daemon links %s, which is for tests alone", d)
+			}
 		}
 	}
 }
