@@ -1,7 +1,6 @@
 package host
 
 import (
-	"reflect"
 	"time"
 
 	"bulkhead/host/certs"
@@ -20,11 +19,12 @@ type build struct {
 	made    []*generation // of them: those that are new
 	opened  []*acceptor   // by it
 	loaded  bool          // their plugins have been, or are being
+	certs   map[*config.TLS]*certs.Certificates
 	errs    config.Errors
 }
 
 func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant) *build {
-	return &build{h: h, config: cfg, tenants: tenants}
+	return &build{h: h, config: cfg, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates)}
 }
 
 func (b *build) fail(s *server, key string, err error) {
@@ -97,8 +97,10 @@ func (s *server) inherit(before *generation) {
 		}
 		s.counters = old.counters
 		s.bySource = old.bySource
-		if o, n := old.config.TLS, s.config.TLS; o != nil && n != nil && reflect.DeepEqual(o.Options(), n.Options()) {
-			s.certs = old.certs // whose tickets are good
+		if s.config.TLS != nil {
+			t := *s.terms.Load()
+			t.certs = old.certificates() // which secure keeps where they are the same
+			s.terms.Store(&t)
 		}
 	}
 }
@@ -144,14 +146,11 @@ func (b *build) front() {
 			if s.crew == nil {
 				continue
 			}
-			var err error
 			if len(s.config.Routes) > 0 {
 				s.routeTo(g.servers[1:], s.crew != handlers.None)
 			}
-			if t := s.config.TLS; t != nil && s.front != nil && t == s.front.config.TLS {
-				s.certs = s.front.certs
-			} else if t != nil && s.certs == nil {
-				if s.certs, err = certs.Load(t.Options()); err != nil {
+			if s.config.TLS != nil {
+				if err := b.secure(s); err != nil {
 					b.fail(s, "tls", err)
 				}
 			}

@@ -380,7 +380,9 @@ func inPlaceFile(key string, c inPlaceCase, value string) string {
 // generation is made, and the new value is in force. A key without a case fails.
 func TestReloadInPlace(t *testing.T) {
 	files := map[string][]byte{"obeys.wasm": obeys('k').Bytes(), "other.wasm": tally('o').Bytes(), "dials.wasm": dialler(false).Bytes()}
-	keys := config.KeysThat(config.InPlace)["[[listener]]"]
+	keys := slices.DeleteFunc(config.KeysThat(config.InPlace)["[[listener]]"], func(key string) bool {
+		return key == "tls" // a table, whose keys TestReloadOfTLSInPlace changes one by one
+	})
 	for key := range inPlaceCases {
 		if !slices.Contains(keys, key) {
 			t.Errorf("%s does not change in place", key)

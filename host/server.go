@@ -9,7 +9,6 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/host/budget"
-	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/dial"
 	"bulkhead/host/front"
@@ -53,9 +52,8 @@ type server struct {
 	router *front.Router
 	// lives is where the instance of instance = "listener" lives.
 	lives    *loops.Loop
-	books    []books             // one for each loop
-	counters *counters           // the listener's, which outlive configurations
-	certs    *certs.Certificates // nil: there is no TLS
+	books    []books   // one for each loop
+	counters *counters // the listener's, which outlive configurations
 	// proxyReaders read the PROXY header of connections from where terms.sources says, by loop.
 	proxyReaders []*front.ProxyReader
 	// bySource bounds what each source address has. A route has its
@@ -151,7 +149,7 @@ func (s *server) wire(a handlers.Arrival, h csa.Handler) {
 		s.host.loops[a.At].Post(func() { s.crew.StopOne(h) })
 	}
 	handler := h
-	if s.certs != nil && !s.config.TLS.StartTLS {
+	if s.config.TLS != nil && !s.config.TLS.StartTLS {
 		handler = &front.Handshaking{Handler: h, Handshake: s.serverHandshake, Early: true}
 	}
 	switch {

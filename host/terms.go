@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/listen"
 	"bulkhead/host/proxy"
@@ -24,6 +25,9 @@ type terms struct {
 
 	connectTimeout, routeTimeout, eventTimeout time.Duration
 	logBadData                                 bool
+
+	certs            *certs.Certificates // nil: there is no TLS
+	handshakeTimeout time.Duration
 }
 
 // newTerms are a server's as its listener, or route, is configured.
@@ -40,6 +44,9 @@ func (s *server) newTerms(l *config.Listener) (*terms, error) {
 			WaitingDatagrams: l.WaitingDatagrams, WaitingBytes: l.WaitingBytes,
 			Pipes: pipeAccount{s.tenant.pipes}, SocketMemory: s.tenant.sockets,
 		},
+	}
+	if l.TLS != nil {
+		t.handshakeTimeout = l.TLS.HandshakeTimeout
 	}
 	t.dialled = t.settings
 	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
@@ -152,6 +159,17 @@ func (p *plan) findTerms() {
 			p.errs = append(p.errs, listenerError(p.config, l, "proxy_from", err))
 		}
 		p.terms[s] = t
+	}
+	// First those to which the next connections come: theirs are the certificates that are kept.
+	for _, inForce := range []bool{true, false} {
+		for s, l := range p.servers {
+			if (p.kept[s.gen] != nil) != inForce {
+				continue
+			}
+			if err := p.secureInPlace(s, l, p.terms[s]); err != nil {
+				p.errs = append(p.errs, listenerError(p.config, l, "tls", err))
+			}
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -157,6 +158,9 @@ func (c *Certificates) use(f files) {
 		c.expired = true // it is among the warnings
 	}
 }
+
+// MadeBy reports whether they were made by the same options.
+func (c *Certificates) MadeBy(o Options) bool { return reflect.DeepEqual(c.options, o) }
 
 // Warnings are what is to be said about the files that are in use, as they were read. The
 // slice must not be changed.

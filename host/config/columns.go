@@ -141,21 +141,32 @@ func (l *Listener) Reload(key string) Reload { return reloadOf(listenerFields, k
 
 // Renewing are those of Changes for which a reload makes a new generation: all that are not
 // InPlace. "route" is one of them where a route has come or gone, has another place or other matchers, or a
-// change of its own that is not InPlace.
+// change of its own that is not InPlace; "tls" where the table has come or gone, or has such a change.
 func (l *Listener) Renewing(before *Listener) []string {
 	return slices.DeleteFunc(l.Changes(before), func(key string) bool {
 		if key == "route" {
 			return sameRoutes(l.Routes, before.Routes, (*Listener).Renewing)
 		}
+		if key == "tls" {
+			return l.TLS != nil && before.TLS != nil && len(l.TLS.Renewing(before.TLS)) == 0
+		}
 		return l.Reload(key) == InPlace
 	})
 }
 
+// Renewing are the keys of [listener.tls] that have changed and are not InPlace.
+func (t *TLS) Renewing(before *TLS) []string {
+	return slices.DeleteFunc(changes(tlsFields, t, before), func(key string) bool {
+		return reloadOf(tlsFields, key, NewGeneration) == InPlace
+	})
+}
+
 // KeysThat are the keys with which a reload does that, by the table as it is written: "[host]",
-// "[tenant.NAME]", "[[listener]]". They are in the order in which they are shown.
+// "[tenant.NAME]", "[[listener]]", "[listener.tls]". They are in the order in which they are shown.
 func KeysThat(do Reload) map[string][]string {
 	return map[string][]string{
 		"[host]": keysThat(hostFields, do), "[tenant.NAME]": keysThat(tenantFields, do), "[[listener]]": keysThat(listenerFields, do),
+		"[listener.tls]": keysThat(tlsFields, do),
 	}
 }
 

@@ -183,9 +183,14 @@ func TestDocsOfReload(t *testing.T) {
 	listed("[[listener]]", keysThat(listenerFields, NewListener))
 	listed("[[listener]]", keysThat(listenerFields, NewSocket))
 	listed("[[listener]]", keysThat(listenerFields, InPlace))
+	listed("[listener.tls]", keysThat(tlsFields, InPlace))
+	if starts := keysThat(tlsFields, NewGeneration); len(starts) != 1 || !strings.Contains(string(text), "\n| of `[listener.tls]`: `"+starts[0]+"`, and the whole table ") {
+		t.Errorf("%s does not say what a reload does with %v of [listener.tls]", docs, starts)
+	}
 	for _, n := range []int{
 		len(keysThat(hostFields, NewGeneration)), len(keysThat(hostFields, NewSocket)), len(keysThat(hostFields, NewListener)),
 		len(keysThat(tenantFields, NewSocket)), len(keysThat(tenantFields, NewListener)), len(keysThat(tenantFields, Restart)), len(keysThat(listenerFields, Restart)),
+		len(keysThat(tlsFields, NewSocket)), len(keysThat(tlsFields, NewListener)), len(keysThat(tlsFields, Restart)),
 	} {
 		if n > 0 {
 			t.Error("some keys do on a reload what those of their table did not do yet; list them, too")

@@ -132,6 +132,11 @@ func TestColumns(t *testing.T) {
 			t.Errorf("the row of %s in [tenant.NAME] does not say what a reload does", f.name)
 		}
 	}
+	for _, f := range tlsFields {
+		if f.reload == 0 {
+			t.Errorf("the row of %s in [listener.tls] does not say what a reload does", f.name)
+		}
+	}
 	for _, f := range listenerFields {
 		if f.reload == 0 || f.of == 0 {
 			t.Errorf("the row of %s in [[listener]] does not say what a reload does, or whose it is", f.name)

@@ -326,7 +326,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 		read: readTLS,
 		show: func(*Listener) string { return "" }, // a table of its own
 
-		columns: columns{on: streams, of: ofListener, reload: NewGeneration, table: "[listener.tls]"},
+		columns: columns{on: streams, of: ofListener, reload: InPlace, table: "[listener.tls]"},
 	},
 	{
 		name: "config",

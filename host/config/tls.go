@@ -56,8 +56,8 @@ func DefaultTLS() TLS {
 const fileList = "the path of a PEM file, or a list of up to 64"
 
 var tlsFields = []field[TLS]{
-	filesField("cert", func(t *TLS) *[]string { return &t.Certs }),
-	filesField("key", func(t *TLS) *[]string { return &t.Keys }),
+	filesField("cert", func(t *TLS) *[]string { return &t.Certs }).is(columns{reload: InPlace}),
+	filesField("key", func(t *TLS) *[]string { return &t.Keys }).is(columns{reload: InPlace}),
 	{
 		name: "self_signed",
 		want: `a list of up to 64 names or IP addresses, like ["localhost"]`,
@@ -72,11 +72,13 @@ var tlsFields = []field[TLS]{
 			}
 			return tomlList(t.SelfSigned)
 		},
+
+		columns: columns{reload: InPlace},
 	},
-	fileField("client_ca", func(t *TLS) *string { return &t.ClientCA }),
-	fileField("client_crl", func(t *TLS) *string { return &t.ClientCRL }),
-	choiceField("client_auth", []string{"require", "verify", "off"}, func(t *TLS) *string { return &t.ClientAuth }).is(columns{deflt: "off"}),
-	choiceField("min_version", []string{"1.2", "1.3"}, func(t *TLS) *string { return &t.MinVersion }).is(columns{deflt: "1.2"}),
+	fileField("client_ca", func(t *TLS) *string { return &t.ClientCA }).is(columns{reload: InPlace}),
+	fileField("client_crl", func(t *TLS) *string { return &t.ClientCRL }).is(columns{reload: InPlace}),
+	choiceField("client_auth", []string{"require", "verify", "off"}, func(t *TLS) *string { return &t.ClientAuth }).is(columns{deflt: "off", reload: InPlace}),
+	choiceField("min_version", []string{"1.2", "1.3"}, func(t *TLS) *string { return &t.MinVersion }).is(columns{deflt: "1.2", reload: InPlace}),
 	{
 		name: "alpn",
 		want: `a list of up to 16 protocols of 1 to 255 bytes, like ["h2", "http/1.1"]`,
@@ -93,12 +95,14 @@ var tlsFields = []field[TLS]{
 			}
 		},
 		show: func(t *TLS) string { return tomlList(t.ALPN) },
+
+		columns: columns{reload: InPlace},
 	},
-	boolField("starttls", func(t *TLS) *bool { return &t.StartTLS }).is(columns{note: "true: only what the handler asks for, with makessl"}),
-	filesField("ticket_keys", func(t *TLS) *[]string { return &t.TicketKeys }).with(func(f *field[TLS]) {
+	boolField("starttls", func(t *TLS) *bool { return &t.StartTLS }).is(columns{reload: NewGeneration, note: "true: only what the handler asks for, with makessl"}),
+	filesField("ticket_keys", func(t *TLS) *[]string { return &t.TicketKeys }).is(columns{reload: InPlace}).with(func(f *field[TLS]) {
 		f.want = "the path of a file of 32 to 4096 random bytes, or a list of up to 64"
 	}),
-	durationField("handshake_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(t *TLS) *time.Duration { return &t.HandshakeTimeout }).is(columns{deflt: "10s"}),
+	durationField("handshake_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(t *TLS) *time.Duration { return &t.HandshakeTimeout }).is(columns{deflt: "10s", reload: InPlace}),
 }
 
 // fileField is the path of a PEM file.
