@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 )
 
 // fault is csa.Loop.OnFault's.
@@ -24,15 +25,8 @@ func serverAt(f *csa.Fault) *server {
 			return s
 		}
 	}
-	switch told := f.Told.(type) {
-	case *acceptor:
-		return told.s
-	case *csa.DatagramSocket:
-		if p, ok := told.Owner().(*peers); ok {
-			return p.s
-		}
-	}
-	return nil
+	s, _ := accept.ServerOf(f.Told).(*server)
+	return s
 }
 
 // Guard is deferred on a goroutine beside the loops: it makes a panic an error.

@@ -3,6 +3,7 @@ package host
 import (
 	"time"
 
+	"bulkhead/host/accept"
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/handlers"
@@ -15,10 +16,10 @@ type build struct {
 	h       *Host
 	config  *config.Config
 	tenants map[string]*tenant
-	all     []*generation // of the configuration's listeners, in its order
-	made    []*generation // of them: those that are new
-	opened  []*acceptor   // by it
-	loaded  bool          // their plugins have been, or are being
+	all     []*generation    // of the configuration's listeners, in its order
+	made    []*generation    // of them: those that are new
+	opened  []accept.Sockets // by it
+	loaded  bool             // their plugins have been, or are being
 	certs   map[*config.TLS]*certs.Certificates
 	errs    config.Errors
 }
@@ -49,11 +50,11 @@ func (b *build) keep(g *generation) { b.all = append(b.all, g) }
 
 // add makes the servers of a listener and its routes. before is the generation that it
 // replaces, and socket what it will listen on; either may be nil: there is none.
-func (b *build) add(l *config.Listener, before *generation, socket *acceptor) {
+func (b *build) add(l *config.Listener, before *generation, socket accept.Sockets) {
 	h := b.h
 	var home *loops.Loop
 	if socket != nil {
-		home = socket.home
+		home = socket.Home()
 	} else {
 		home = h.loops[h.homes%len(h.loops)]
 		h.homes++
@@ -165,7 +166,7 @@ func (b *build) open() {
 			continue
 		}
 		s := g.servers[0]
-		k, err := b.h.open(s)
+		k, err := s.open()
 		if err != nil {
 			b.fail(s, "address", err)
 			continue
@@ -175,7 +176,6 @@ func (b *build) open() {
 		for _, s := range g.servers {
 			s.socket = k
 		}
-		s.tenant.addPeers(k.peers)
 	}
 }
 

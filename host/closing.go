@@ -135,8 +135,8 @@ func (h *Host) finishClosing(c *closing) {
 
 // closeRest closes whatever a generation has, and what its handlers wait for. It is not called on a loop.
 func (h *Host) closeRest(g *generation, why csa.Reason) {
-	if g.removes && !g.socket.udp {
-		g.socket.home.Call(g.socket.dropCallers)
+	if g.removes {
+		g.socket.StopAccepting() // and who waits for a place is closed
 	}
 	for _, s := range g.servers {
 		s.dialer.Stop()

@@ -8,6 +8,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/handlers"
+	"bulkhead/host/listen"
 	"bulkhead/plugins"
 )
 
@@ -65,7 +66,7 @@ func (k *lateCrew) Assign(a handlers.Arrival) {
 		(*k.crew.Load()).Assign(a)
 		return
 	}
-	resetOnClose(a.FD)
+	listen.ResetOnClose(a.FD)
 	k.s.noisy.Event(slog.LevelInfo, "a connection was closed: its listener is quarantined", "peer", a.Peer)
 	k.s.drop(a)
 }

@@ -50,12 +50,7 @@ func (h *Host) Descriptors(listener string) (sockets, connections []int) {
 		if g.name() != listener {
 			continue
 		}
-		for _, s := range g.socket.sockets {
-			sockets = append(sockets, s.FD)
-		}
-		for _, p := range g.socket.peers {
-			h.loops[p.at].Call(func() { sockets = append(sockets, p.socket.Socket()) })
-		}
+		sockets = append(sockets, g.socket.Descriptors()...)
 	}
 	h.eachOf(listener, func(c *csa.CSA) {
 		if fd := c.Socket(); fd >= 0 {

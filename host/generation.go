@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 	"bulkhead/host/config"
 )
 
@@ -15,7 +16,7 @@ type generation struct {
 	host    *Host
 	servers []*server // the listener's, and then those of its routes
 	// socket is what it has listened on, and listens on unless it is retired.
-	socket *acceptor
+	socket accept.Sockets
 	// open counts the connections that are its own: accepted, on their way, and dialled.
 	open atomic.Int64
 	// instances counts those of its servers that are alive.
@@ -90,9 +91,10 @@ func (n *state) each(f func(*server)) {
 	}
 }
 
-// eachSocket calls f for every acceptor, also for those that are kept for a retired generation.
-func (n *state) eachSocket(f func(*acceptor)) {
-	seen := make(map[*acceptor]bool)
+// eachSocket calls f for the sockets of every address, also for those that are kept for a retired
+// generation.
+func (n *state) eachSocket(f func(accept.Sockets)) {
+	seen := make(map[accept.Sockets]bool)
 	for _, list := range [][]*generation{n.generations, n.retired} {
 		for _, g := range list {
 			if k := g.socket; k != nil && !seen[k] {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 	"bulkhead/host/budget"
 	"bulkhead/host/bugs"
 	"bulkhead/host/config"
@@ -129,7 +130,7 @@ type Host struct {
 
 	draining  atomic.Bool   // no more is accepted
 	drained   atomic.Bool   // and every listener and handler has been told
-	callers   atomic.Int64  // who were accepted at the end, and wait for a place
+	queued    atomic.Int64  // connections that were accepted at the end, and wait for a place
 	stopping  atomic.Bool   // no connection is wired any more
 	idle      chan struct{} // closed when draining and no connection is left
 	idleOnce  sync.Once
@@ -311,7 +312,11 @@ func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *s
 		udp:      overUDP(l),
 	}
 	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
-	s.resume = func() { s.socket.accept() }
+	s.resume = func() {
+		if k, ok := s.socket.(*accept.Streams); ok {
+			k.Accept()
+		}
+	}
 	s.dialer = dial.New(s)
 	s.noisy = logs.NewLimited(s.log, "what goes wrong", listenerLines, h.clock)
 	s.closes = logs.NewLimited(s.log, "connections that have ended", listenerLines, h.clock)
@@ -327,7 +332,7 @@ func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *s
 func (h *Host) Addr(listener string) string {
 	for _, g := range h.now.Load().generations {
 		if s := g.servers[0]; s.config.Name == listener && g.socket != nil {
-			return g.socket.addr
+			return g.socket.Listening()[0]
 		}
 	}
 	return ""
@@ -363,7 +368,7 @@ func (h *Host) begin() error {
 		return nil
 	}
 	for _, g := range h.now.Load().generations {
-		if err := g.socket.begin(); err != nil {
+		if err := g.socket.Begin(); err != nil {
 			return err
 		}
 		g.sayListening()
@@ -377,9 +382,9 @@ func (h *Host) begin() error {
 // sayListening logs where a listener listens.
 func (g *generation) sayListening() {
 	s, k := g.servers[0], g.socket
-	said := []any{"address", s.config.Address.Network + "://" + k.addr}
-	if k.also != "" {
-		said = append(said, "and", s.config.Address.Network+"://"+k.also)
+	var said []any
+	for i, at := range k.Listening() {
+		said = append(said, []string{"address", "and"}[i], s.config.Address.Network+"://"+at)
 	}
 	if s.router != nil {
 		said = append(said, "routes", len(s.config.Routes))
@@ -420,7 +425,7 @@ func (h *Host) drain() {
 	drain := now.config.Host.Drain
 	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", drain.String())
 	for _, g := range now.generations {
-		g.socket.drain(true)
+		g.socket.Drain(true)
 		g.tellToStop()
 	}
 	h.drained.Store(true)
@@ -447,7 +452,7 @@ func (h *Host) wake() {
 	if h.parked.Load() > 0 {
 		h.now.Load().each((*server).Unpark)
 	}
-	if h.drained.Load() && h.connections.Used() == 0 && h.callers.Load() == 0 {
+	if h.drained.Load() && h.connections.Used() == 0 && h.queued.Load() == 0 {
 		h.idleOnce.Do(func() { close(h.idle) })
 	}
 }
@@ -469,14 +474,7 @@ func (h *Host) shut() {
 		h.reloading <- struct{}{} // it has found that nothing can be loaded, and gives up
 		h.ends.Wait()
 		now := h.now.Load()
-		now.eachSocket(func(k *acceptor) {
-			if !k.udp {
-				k.home.Call(func() {
-					k.stopAccepting()
-					k.dropCallers()
-				})
-			}
-		})
+		now.eachSocket(accept.Sockets.StopAccepting)
 		now.each(func(s *server) {
 			if s.router != nil {
 				s.home.Call(s.router.Stop)
@@ -486,7 +484,7 @@ func (h *Host) shut() {
 		for _, l := range h.loops {
 			l.Call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
 		}
-		now.eachSocket(func(k *acceptor) { k.closeUDP(stopped) })
+		now.eachSocket(func(k accept.Sockets) { k.Close(stopped) })
 		// What was on its way to a loop finds stopping set, and is dropped.
 		now.each(func(s *server) { s.dialer.Stop() })
 		now.each((*server).close)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/egress"
@@ -81,27 +82,22 @@ func (h *Host) askAgain(changed map[*tenant]bool) {
 			s.home.Post(s.resume)
 		}
 	})
-	accepts := make(map[*loops.Loop][]*acceptor)
-	now.eachSocket(func(k *acceptor) {
-		if !k.udp {
-			accepts[k.home] = append(accepts[k.home], k)
-			return
-		}
-		for _, p := range k.peers {
-			if changed[p.tenant] {
-				h.loops[p.at].Post(func() {
-					if p.socket != nil {
-						p.socket.AskBudget()
-					}
-				})
+	accepts := make(map[*loops.Loop][]*accept.Streams)
+	now.eachSocket(func(k accept.Sockets) {
+		switch k := k.(type) {
+		case *accept.Streams:
+			accepts[k.Home()] = append(accepts[k.Home()], k)
+		case *accept.Datagrams:
+			if t, ok := k.Budget().(*tenant); ok && changed[t] {
+				k.AskBudget()
 			}
 		}
 	})
 	for l, all := range accepts {
 		l.Post(func() {
 			for _, k := range all {
-				if k.retry != nil && changed[k.s.tenant] { // else it does not accept, or not yet
-					l.Post(k.s.resume)
+				if s, ok := k.Serving().(*server); ok && changed[s.tenant] { // else it does not accept, or not yet
+					l.Post(s.resume)
 				}
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 	"bulkhead/host/config"
 )
 
@@ -81,7 +82,7 @@ type plan struct {
 	rebuilt  map[string][]string              // the keys of tenants that their instances have from their start
 	replaced []*generation                    // by another of their listener
 	removed  []*generation                    // with their listener
-	closed   map[*acceptor]bool               // no listener is at their address any more
+	closed   map[accept.Sockets]bool          // no listener is at their address any more
 	changes  []Change                         // the host's, the tenants' and the listeners', the same ones too
 	same     int                              // listeners
 	inPlace
@@ -92,7 +93,7 @@ type plan struct {
 func (h *Host) plan(cfg *config.Config, back *past) (*plan, error) {
 	before := h.now.Load()
 	p := &plan{
-		h: h, before: before, back: back, was: make(map[*generation]*config.Listener), closed: make(map[*acceptor]bool),
+		h: h, before: before, back: back, was: make(map[*generation]*config.Listener), closed: make(map[accept.Sockets]bool),
 		rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants)), inPlace: newInPlace(),
 	}
 	for i, g := range before.generations {
@@ -186,7 +187,7 @@ func (p *plan) compareListeners() {
 	}
 	changes := make([][]string, len(p.config.Listeners)) // that need a new generation
 	differ := make([][]string, len(p.config.Listeners))  // all of them
-	free := make(map[*acceptor]bool)
+	free := make(map[accept.Sockets]bool)
 	for _, g := range p.before.generations {
 		free[g.socket] = true
 	}
@@ -261,16 +262,18 @@ func (p *plan) compareListeners() {
 }
 
 // match finds the sockets for listeners that get a new generation; nil: they open their own.
-func (p *plan) match(known map[string]*generation, changes [][]string, free map[*acceptor]bool) []*acceptor {
-	sockets := make([]*acceptor, len(p.config.Listeners))
-	at := func(l *config.Listener) listenAt { return listenAt{l.Address.Network, l.Address.Host} }
-	take := func(i int, k *acceptor) {
+func (p *plan) match(known map[string]*generation, changes [][]string, free map[accept.Sockets]bool) []accept.Sockets {
+	sockets := make([]accept.Sockets, len(p.config.Listeners))
+	at := func(l *config.Listener) accept.Address {
+		return accept.Address{Network: l.Address.Network, Host: l.Address.Host}
+	}
+	take := func(i int, k accept.Sockets) {
 		sockets[i] = k
 		free[k] = false
 	}
 	for i := range p.config.Listeners {
 		l := &p.config.Listeners[i]
-		if g := known[l.Name]; g != nil && len(changes[i]) > 0 && g.socket.by == at(l) {
+		if g := known[l.Name]; g != nil && len(changes[i]) > 0 && g.socket.Address() == at(l) {
 			take(i, g.socket)
 		}
 	}
@@ -280,7 +283,7 @@ func (p *plan) match(known map[string]*generation, changes [][]string, free map[
 			continue
 		}
 		for _, g := range p.before.generations {
-			if free[g.socket] && g.socket.by == at(l) {
+			if free[g.socket] && g.socket.Address() == at(l) {
 				take(i, g.socket)
 				break
 			}
@@ -290,7 +293,7 @@ func (p *plan) match(known map[string]*generation, changes [][]string, free map[
 }
 
 // checkSocket finds what a socket that stays open cannot become.
-func (p *plan) checkSocket(l *config.Listener, k *acceptor) {
+func (p *plan) checkSocket(l *config.Listener, k accept.Sockets) {
 	if k == nil {
 		return
 	}
@@ -302,7 +305,7 @@ func (p *plan) checkSocket(l *config.Listener, k *acceptor) {
 	}
 	for _, key := range l.Changes(old) {
 		shared := l.Reload(key) == config.NewSocket
-		if k.udp {
+		if _, udp := k.(*accept.Datagrams); udp {
 			// Its peers are the tenant's, and it has a socket for each loop, or one in all.
 			shared = shared || key == "tenant" || key == "instance" && (l.Instance == "listener") != (old.Instance == "listener")
 		}
@@ -381,7 +384,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 		if slices.Contains(p.opened, g.socket) {
 			g.sayListening()
 		}
-		g.socket.serve(g.servers[0])
+		g.socket.Serve(g.servers[0])
 	}
 	for _, g := range slices.Concat(p.replaced, p.removed) {
 		g.retire(p.closed[g.socket], p.oldFor(g))
@@ -428,8 +431,8 @@ func (p *plan) prepare(ctx context.Context) error {
 		}
 	}
 	for _, k := range p.opened {
-		if err := k.register(); err != nil {
-			return fmt.Errorf("reloading: listening on %s://%s: %w", k.by.network, k.addr, err)
+		if err := k.Register(); err != nil {
+			return fmt.Errorf("reloading: listening on %s://%s: %w", k.Address().Network, k.Listening()[0], err)
 		}
 	}
 	p.retune()
@@ -445,7 +448,7 @@ func (p *plan) drop() {
 	h := p.h
 	p.retuneBack()
 	for _, k := range p.opened {
-		k.remove()
+		k.Close(csa.HostStopped.Reason())
 	}
 	if p.loaded { // else no handler has dialled
 		stopped := csa.HostStopped.Reason()
@@ -480,7 +483,7 @@ func (g *generation) retire(remove bool, oldFor time.Duration) {
 	g.join() // so that it does not end meanwhile
 	g.removes = remove
 	if remove {
-		g.socket.drain(false)
+		g.socket.Drain(false)
 	}
 	g.until.Store(time.Now().Add(oldFor).UnixNano())
 	g.retired.Store(true)
@@ -547,7 +550,7 @@ func (h *Host) close(g *generation) {
 		}
 	})
 	if g.removes {
-		g.socket.remove()
+		g.socket.Close(csa.HostStopped.Reason())
 	}
 	for _, s := range g.servers {
 		s.dialer.Stop()

@@ -55,7 +55,7 @@ func (s *server) Enter(a handlers.Arrival) (ok bool, wait int64) {
 	}
 	if s.tenant != from.tenant {
 		if !s.tenant.connections.Take() {
-			s.tenant.makeRoom()
+			s.tenant.udp.MakeRoom()
 			s.park(s.tenant.connections.Full)
 			return false, 0
 		}
@@ -108,6 +108,6 @@ func (s *server) refused(peer netip.AddrPort, why csa.Reason, line string, args 
 func (s *server) Discard(a handlers.Arrival) {
 	_ = unix.Close(a.FD)
 	s.releaseSource(a.Source)
-	s.putBack()
+	s.PutBack()
 	s.gen.leave()
 }

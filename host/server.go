@@ -8,6 +8,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/dial"
@@ -22,11 +23,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// server is the TCPServer of one listener: what its acceptor accepts it hands, as a CSA, to the
-// loop and the handler that its crew chooses. The connections of UDP are made by its peers
-// instead. The server of a route gets its connections from its listener's router, on the home
-// loop that it has in common with that. A connection is the server's that it came to until it
-// ends, whatever a reload does with the listener meanwhile.
+// server is the TCPServer of one listener: what its sockets accept it hands, as a CSA, to the
+// loop and the handler that its crew chooses. The connections of UDP are made by
+// csa.DatagramSocket instead, which asks Admit. The server of a route gets its connections from its
+// listener's router, on the home loop that it has in common with that. A connection is the server's
+// that it came to until it ends, whatever a reload does with the listener meanwhile.
 type server struct {
 	host     *Host
 	gen      *generation
@@ -44,7 +45,7 @@ type server struct {
 	udp      bool          // it is for datagrams
 	crew     handlers.Provider
 	// socket is what it is reached by; that of a route is its listener's.
-	socket *acceptor
+	socket accept.Sockets
 	// front is the listener whose route this is the server of; nil: it is a listener's, and
 	// has a socket.
 	front *server
@@ -89,10 +90,10 @@ func (s *server) Instantiate(m *plugins.Module, l *plugins.Listener) (i *plugins
 	return m.Instantiate(l)
 }
 
-// putBack gives the places back that were taken for a connection, which has
+// PutBack gives the places back that were taken for a connection, which has
 // ended or did not come. Either way another server may have found them taken
 // and parked. Any goroutine may call it.
-func (s *server) putBack() {
+func (s *server) PutBack() {
 	s.host.connections.Release()
 	s.tenant.connections.Release()
 	s.host.wake()
@@ -199,7 +200,7 @@ func (s *server) drop(a handlers.Arrival) {
 // gone gives the places of a connection back, last. Any goroutine may call it.
 func (s *server) gone(at int) {
 	s.host.loops[at].Connections.Add(-1)
-	s.putBack()
+	s.PutBack()
 	s.gen.leave()
 }
 

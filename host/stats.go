@@ -102,7 +102,7 @@ func (h *Host) Status() Status {
 			one.Tenant = s.tenant.name
 			if i == 0 {
 				if g.socket != nil {
-					one.Address = g.socket.by.network + "://" + g.socket.addr
+					one.Address = g.socket.Address().Network + "://" + g.socket.Listening()[0]
 				}
 				one.Generations = append([]stats.GenerationStatus{g.status()}, old[one.Name]...)
 				delete(old, one.Name)

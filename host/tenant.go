@@ -4,11 +4,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
@@ -45,9 +45,7 @@ type tenant struct {
 	mappings    *budget.PoolShare
 	pipes       *budget.PoolShare // of its relays
 	cpu         *cores.Share
-	peers       atomic.Pointer[[]*peers] // its UDP sockets; replaced, never changed
-	making      atomic.Bool              // one of them is being asked to make room
-	asked       atomic.Int32             // how often one was
+	udp         accept.UDPSockets
 	counts      counts.Counts
 	runtime     atomic.Pointer[plugins.Runtime] // nil until it has a plugin
 	log         atomic.Pointer[logs.Handlers]   // of its handlers; nil as long
@@ -130,26 +128,5 @@ func (t *tenant) Sent(n int, now int64) (wait int64) { return t.out.Spend(n, now
 func (t *tenant) lastWords() {
 	if l := t.log.Load(); l != nil {
 		l.End()
-	}
-}
-
-// addPeers notes sockets of UDP. It is called by one goroutine at a time.
-func (t *tenant) addPeers(more []*peers) {
-	if len(more) == 0 {
-		return
-	}
-	var all []*peers
-	if now := t.peers.Load(); now != nil {
-		all = *now
-	}
-	all = append(slices.Clone(all), more...)
-	t.peers.Store(&all)
-}
-
-// dropPeers notes that an acceptor's sockets are closed. It is called as addPeers is.
-func (t *tenant) dropPeers(k *acceptor) {
-	if now := t.peers.Load(); now != nil {
-		all := slices.DeleteFunc(slices.Clone(*now), func(p *peers) bool { return p.k == k })
-		t.peers.Store(&all)
 	}
 }

@@ -1,12 +1,12 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/accept"
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/listen"
@@ -86,7 +86,7 @@ func newInPlace() inPlace {
 
 // retuned is a socket that stays open and has other options.
 type retuned struct {
-	k           *acceptor
+	k           accept.Sockets
 	l           *config.Listener // whose it is from now on
 	before, now listen.Options
 	done        bool
@@ -111,12 +111,12 @@ func (c *inPlace) change(g *generation, l *config.Listener) {
 }
 
 // retuneLater notes that a socket, nil for none, is the listener's from now on.
-func (p *plan) retuneLater(k *acceptor, l *config.Listener) {
+func (p *plan) retuneLater(k accept.Sockets, l *config.Listener) {
 	if k == nil {
 		return
 	}
 	now := whereDatagrams(l).Options
-	if before := k.tuned; !reflect.DeepEqual(before, now) {
+	if before := k.Options(); !reflect.DeepEqual(before, now) {
 		p.sockets = append(p.sockets, &retuned{k: k, l: l, before: before, now: now})
 		if before.SendBuffer > 0 && now.SendBuffer <= 0 && l.Address.Network != "unix" {
 			p.cannot(l, "send_buffer")
@@ -177,7 +177,7 @@ func (p *plan) findTerms() {
 func (p *plan) retune() {
 	for _, r := range p.sockets {
 		r.done = true
-		if err := r.k.retune(r.before, r.now); err != nil {
+		if err := r.k.Retune(r.before, r.now); err != nil {
 			p.errs = append(p.errs, &config.Error{
 				File: p.config.File, Line: r.l.LineOf(r.changed()),
 				What: fmt.Sprintf("listener %q: the socket that it has cannot have what it is to have now: %v", r.l.Name, err),
@@ -192,7 +192,7 @@ func (p *plan) retune() {
 func (p *plan) retuneBack() {
 	for _, r := range p.sockets {
 		if r.done {
-			_ = r.k.retune(r.now, r.before) // as it was, which was possible
+			_ = r.k.Retune(r.now, r.before) // as it was, which was possible
 		}
 	}
 }
@@ -215,35 +215,6 @@ func (r *retuned) changed() string {
 	return "notsent_lowat"
 }
 
-// retune gives the open sockets other options. It is not called on a loop.
-func (k *acceptor) retune(before, now listen.Options) (err error) {
-	k.tuned = now
-	k.home.Call(func() {
-		if k.stopped {
-			return
-		}
-		for _, socket := range k.sockets {
-			err = errors.Join(err, socket.Change(k.by.network, before, now))
-		}
-		k.queued = &before
-	})
-	for _, p := range k.peers {
-		k.host.loops[p.at].Call(func() {
-			fd := -1
-			switch {
-			case p.socket != nil:
-				fd = p.socket.Socket()
-			case p.bound != nil:
-				fd = p.bound.FD
-			}
-			if fd >= 0 {
-				err = errors.Join(err, listen.ChangeDatagrams(fd, before, now))
-			}
-		})
-	}
-	return err
-}
-
 // hold has the changes be in force, but for what the connections that there are go by:
 // changeConnections does that, by the servers that it answers.
 func (c *inPlace) hold() map[*server]*before {
@@ -258,14 +229,8 @@ func (c *inPlace) hold() map[*server]*before {
 		if s.router != nil {
 			s.home.Post(s.router.Watch)
 		}
-		if !t.sources.Empty() && s.socket != nil {
-			for _, p := range s.socket.peers {
-				s.host.loops[p.at].Post(func() {
-					if p.s == s && p.socket != nil {
-						p.socket.IntroduceBy(p)
-					}
-				})
-			}
+		if d, ok := s.socket.(*accept.Datagrams); ok && !t.sources.Empty() {
+			d.ReadHeaders(s)
 		}
 	}
 	return changed

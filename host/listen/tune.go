@@ -27,3 +27,9 @@ func tune(fd int, o Options) error {
 	}
 	return tuneSystem(fd, o)
 }
+
+// ResetOnClose has a connection be reset when it is closed, so that its peer does not take the end
+// for an answer that is empty.
+func ResetOnClose(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}

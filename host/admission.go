@@ -1,0 +1,182 @@
+package host
+
+import (
+	"net/netip"
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host/accept"
+	"bulkhead/host/handlers"
+	"bulkhead/host/listen"
+
+	"golang.org/x/sys/unix"
+)
+
+// A server is whom its sockets accept for.
+var _ accept.Server = (*server)(nil)
+
+// Options are what accepted connections get.
+func (s *server) Options() *listen.Options { return &s.terms.Load().tuning }
+
+// Reserve takes the places that one more connection needs, on the home loop.
+func (s *server) Reserve(k *accept.Streams) (at int, next accept.Next) {
+	if s.router == nil {
+		if at = s.crew.Reserve(); at < 0 {
+			s.park(func() bool { return s.crew.Reserve() < 0 })
+			return at, accept.Wait
+		}
+	}
+	if !s.tenant.connections.Take() {
+		s.tenant.udp.MakeRoom()
+		return at, s.full(k, s.tenant.connections.Full)
+	}
+	if !s.host.connections.Take() {
+		s.tenant.connections.Release()
+		return at, s.full(k, s.host.connections.Full)
+	}
+	if wait := max(s.tenant.accepts.Spend(0, s.home.Now()), s.tenant.Rest()); wait > 0 {
+		s.PutBack()
+		k.AcceptIn(time.Duration(wait))
+		return at, accept.Wait
+	}
+	return at, accept.Go
+}
+
+// full deals with a lack of places: its router makes one, or it parks.
+func (s *server) full(k *accept.Streams, still func() bool) accept.Next {
+	if s.router != nil && s.router.Peeks() {
+		switch {
+		case !k.Queued():
+			// Somebody may have to make room by the time that one comes.
+			k.TellNext()
+		case s.router.MakeRoom():
+			return accept.Again
+		default:
+			k.AcceptIn(s.router.RoomIn())
+		}
+	}
+	s.park(still)
+	return accept.Wait
+}
+
+// Take has an accepted connection be the server's, on the home loop.
+func (s *server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
+	s.counters.accepted.Add(1)
+	s.since.Came()
+	a := handlers.Arrival{FD: fd, Peer: peer}
+	if !s.WantsProxyHeader(peer) && !s.TakeSource(&a, s.home.Now()) {
+		// It is not one of the accepts a second, which are the others' too.
+		_ = unix.Close(fd)
+		s.PutBack()
+		s.gen.leave()
+		return
+	}
+	s.tenant.accepts.Spend(1, s.home.Now())
+	k.Tune(fd, s.Options())
+	if s.router != nil {
+		s.router.Take(a)
+		return
+	}
+	a.At = at
+	s.host.loops[at].Connections.Add(1)
+	s.crew.Assign(a)
+}
+
+// Join counts a connection as its generation's.
+func (s *server) Join() { s.gen.join() }
+
+// GiveUp counts one that has joined it and found no place.
+func (s *server) GiveUp() {
+	s.counters.Refused.Add(1)
+	s.counters.ended[csa.HostStopped].Add(1)
+	s.gen.leave()
+}
+
+// CountShortage counts an accept that failed for want of descriptors or memory.
+func (s *server) CountShortage() int64 { return s.counters.shortages.Add(1) }
+
+// HasRoutes reports whether its router finds out where connections belong.
+func (s *server) HasRoutes() bool { return s.router != nil }
+
+// StopRouting closes the connections that have no route yet, on the home loop.
+func (s *server) StopRouting() {
+	if s.router != nil {
+		s.router.Stop()
+	}
+}
+
+// open opens the sockets of the listener's address.
+func (s *server) open() (accept.Sockets, error) {
+	h := s.host
+	at, o := accept.Address{Network: s.config.Address.Network, Host: s.config.Address.Host}, *s.Options()
+	if !s.udp {
+		k, err := accept.OpenStreams(s, s.home, at, o, &h.queued)
+		if err != nil {
+			return nil, err
+		}
+		return k, nil
+	}
+	n := len(h.loops)
+	if s.config.Instance == "listener" {
+		n = 1
+	}
+	d, err := accept.OpenDatagrams(s, h.loops, s.home, at, o, n, &s.tenant.udp)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Ready reports whether peers over UDP can have handlers, or never will.
+func (s *server) Ready() bool {
+	late, ok := s.crew.(*lateCrew)
+	if !ok || late.settled() {
+		return true
+	}
+	late.wanted.Store(true) // whether something waits is not known
+	return false
+}
+
+// readLate reads datagrams when the plugin is loaded, if the host runs by then. Any goroutine may
+// call it.
+func (s *server) readLate() {
+	if d, ok := s.socket.(*accept.Datagrams); ok { // else there is none yet, and it finds the plugin loaded
+		d.Read()
+	}
+}
+
+// Admit takes a new peer over UDP in, on its loop, if the budgets let it.
+func (s *server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Admission) {
+	l := s.host.loops[at]
+	if s.Draining() || s.host.stopping.Load() {
+		return w, csa.TurnedAway
+	}
+	h := s.crew.Peer(at)
+	if h == nil || s.tenant.accepts.Spend(0, l.Now()) > 0 {
+		return w, csa.TurnedAway
+	}
+	// A source that may have no more is not one for whom another makes room.
+	a := handlers.Arrival{Peer: peer}
+	if !s.TakeSource(&a, l.Now()) {
+		return w, csa.TurnedAway
+	}
+	if !s.tenant.connections.Take() {
+		s.perSource().Undo(a.Source, l.Now())
+		return w, csa.Full
+	}
+	if !s.host.connections.Take() {
+		s.tenant.connections.Release()
+		s.perSource().Undo(a.Source, l.Now())
+		return w, csa.Full
+	}
+	s.gen.join()
+	s.counters.accepted.Add(1)
+	s.since.Came()
+	s.tenant.accepts.Spend(1, l.Now())
+	l.Connections.Add(1)
+	return csa.Wiring{Handler: h, Settings: &s.terms.Load().settings, Budget: s.tenant, Creator: s, Signal: s.signal(at, a.Source)}, csa.Admitted
+}
+
+// WantsProxyHeaders reports whether there are addresses from which connections begin with a PROXY
+// header.
+func (s *server) WantsProxyHeaders() bool { return !s.terms.Load().sources.Empty() }
