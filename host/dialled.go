@@ -30,8 +30,8 @@ func (s *server) Policy() *egress.Policy { return s.tenant.egress.Load() }
 // ConnectTimeout is how long connecting may take.
 func (s *server) ConnectTimeout() time.Duration { return s.terms.Load().connectTimeout }
 
-// Resolver is the host's.
-func (s *server) Resolver() egress.Resolver { return s.host.resolver }
+// Resolver is its tenant's part of the host's.
+func (s *server) Resolver() egress.Resolver { return s.tenant.lookups }
 
 // DialledSettings are those of connections that its handlers have dialled.
 func (s *server) DialledSettings() *csa.Settings { return &s.terms.Load().dialled }

@@ -61,7 +61,8 @@ type Options struct {
 	// also, several at once, and they must not block. Nil is the system's.
 	Wall   func() int64
 	Random func(p []byte)
-	// Resolver finds the addresses of names that handlers dial. Nil is the system's.
+	// Resolver finds the addresses of names that handlers dial. Nil asks the DNS, as the system's
+	// files say, and takes no threads. See egress.Share for what one promises.
 	Resolver egress.Resolver
 	// RootCAs are whom the servers' certificates have to be signed by that handlers
 	// dial with TLS. Nil is the system's.
@@ -114,7 +115,7 @@ type Host struct {
 	mappings    *budget.Pool
 	pipes       *budget.Pool
 	connections *budget.Count
-	resolver    egress.Resolver
+	lookups     *egress.Shared
 	handshakes  *budget.Pool
 	parked      atomic.Int32 // servers that wait for a place
 
@@ -220,7 +221,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.clock = o.Clock; h.clock == nil {
 		h.clock = selector.System
 	}
-	h.resolver = egress.Share(o.Resolver)
+	h.lookups = egress.Share(o.Resolver, shares.Lookups())
 	h.handshakes = newHandshakes(cfg)
 	h.connections = budget.NewCount(shares.Connections(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
@@ -271,7 +272,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 
 // newTenant makes a tenant with its parts of what all have.
 func (h *Host) newTenant(c config.Tenant) (*tenant, error) {
-	return newTenant(c, pools{h.cores, h.mappings, h.handshakes, h.pipes}, h.roots)
+	return newTenant(c, pools{h.cores, h.mappings, h.handshakes, h.pipes, h.lookups}, h.roots)
 }
 
 // first makes what the first configuration has.
@@ -512,7 +513,7 @@ func Check(cfg *config.Config, o Options) error {
 	tenants := make(map[string]*tenant, len(cfg.Tenants))
 	for _, t := range cfg.Tenants {
 		var err error
-		if tenants[t.Name], err = newTenant(t, pools{all, mappings, newHandshakes(cfg), budget.NewPool(0, len(cfg.Tenants))}, nil); err != nil {
+		if tenants[t.Name], err = newTenant(t, pools{all, mappings, newHandshakes(cfg), budget.NewPool(0, len(cfg.Tenants)), egress.Share(nil, 0)}, nil); err != nil {
 			return err
 		}
 	}

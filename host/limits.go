@@ -113,6 +113,7 @@ func (t *tenant) set(c config.Tenant, policy *egress.Policy, now int64) {
 	t.connections.SetLimit(c.Connections)
 	t.dials.SetLimit(c.Dials)
 	t.upstreams.SetLimit(c.Upstreams)
+	t.lookups.SetLimit(c.Dials)
 	t.handshaking.SetLimit(handshakesOf(&c))
 	t.accepts.SetRate(c.AcceptRate, now)
 	t.in.SetRate(float64(c.Bandwidth), now)

@@ -14,6 +14,7 @@ import (
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
+	"bulkhead/host/egress"
 	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/codestore"
 	"bulkhead/selector"
@@ -33,7 +34,7 @@ func newStock(t *testing.T, state string) *stock {
 	c := config.DefaultTenant("acme")
 	cfg := &config.Config{Host: config.Host{State: state}, Tenants: []config.Tenant{c}}
 	shares := cores.New(cores.Options{})
-	one, err := newTenant(c, pools{shares, budget.NewPool(1000, 1), budget.NewPool(10, 1), budget.NewPool(10, 1)}, nil)
+	one, err := newTenant(c, pools{shares, budget.NewPool(1000, 1), budget.NewPool(10, 1), budget.NewPool(10, 1), egress.Share(nil, 0)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,6 +141,8 @@ func (t *tenant) stats() stats.Tenant {
 		MappingsRefused:   t.mappings.Refused(),
 		Pipes:             t.pipes.Used(),
 		PipesRefused:      t.pipes.Refused(),
+		Lookups:           t.lookups.Used(),
+		LookupsRefused:    t.lookups.Refused(),
 		Handshakes:        int(t.handshaking.Used()),
 		HandshakesRefused: t.handshaking.Refused(),
 		Timers:            t.timers.Used(),

@@ -36,6 +36,7 @@ type tenant struct {
 	client      *tls.Config                   // of TLS with those they dial
 	dials       *budget.Count                 // under way
 	upstreams   *budget.Count                 // dialled, and under way
+	lookups     *egress.Lookups               // of names that are dialled
 	handshakes  *csa.HandshakeShare           // of TLS
 	handshaking *budget.PoolShare             // under way
 	accepts     *budget.Rate
@@ -59,6 +60,7 @@ type pools struct {
 	mappings   *budget.Pool
 	handshakes *budget.Pool
 	pipes      *budget.Pool
+	lookups    *egress.Shared
 }
 
 // config is the tenant as it is configured now.
@@ -76,6 +78,7 @@ func newTenant(c config.Tenant, all pools, roots *x509.CertPool) (*tenant, error
 		client:      newClientConfig(roots),
 		dials:       budget.NewCount(c.Dials),
 		upstreams:   budget.NewCount(c.Upstreams),
+		lookups:     all.lookups.Tenant(c.Dials),
 		handshaking: all.handshakes.Share(handshakesOf(&c)),
 		accepts:     budget.NewRate(c.AcceptRate, acceptBurst),
 		in:          budget.NewRate(float64(c.Bandwidth), bandwidthBurst),

@@ -22,7 +22,7 @@ const (
 	Refused                     // Refused is an address or a socket where nobody accepts.
 	Unreachable                 // Unreachable is an address that the network, or a name that the DNS, does not reach.
 	Timeout                     // Timeout is a time that ran out, or a context that was cancelled.
-	Quota                       // Quota is too much at once: pending dials, or descriptors.
+	Quota                       // Quota is too much at once: pending dials, lookups, or descriptors.
 )
 
 var kindNames = [...]string{"none", "invalid", "denied", "not found", "refused", "unreachable", "timeout", "quota"}
@@ -67,6 +67,9 @@ func KindOf(err error) Kind {
 	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return kindOfErrno(errno)
+	}
+	if errors.Is(err, errLookups) {
+		return Quota
 	}
 	if isTimeout(err) {
 		return Timeout

@@ -17,7 +17,7 @@ func TestKinds(t *testing.T) {
 		Denied:      {syscall.EACCES, syscall.EPERM, syscall.ELOOP, &Error{Kind: Denied, Err: syscall.ECONNREFUSED}},
 		NotFound:    {syscall.ENOENT, syscall.ENOTDIR, &net.DNSError{IsNotFound: true}},
 		Timeout:     {syscall.ETIMEDOUT, context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, &net.DNSError{IsTimeout: true}},
-		Quota:       {syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM},
+		Quota:       {syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, errLookups},
 		Invalid:     {syscall.EINVAL, syscall.ENAMETOOLONG},
 		Unreachable: {syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.ENETDOWN, &net.DNSError{Err: "server misbehaving"}, errors.New("odd")},
 	} {

@@ -317,7 +317,7 @@ func TestNetResolver(t *testing.T) {
 	r := Share(&net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "udp", server.addr)
-	}})
+	}}, 0)
 	p := policy(t, "*.test-zone.example:80", "10.9.8.7:81", "*.test-zone.example:81")
 	if got, err := resolve(t, p, r, "tcp://public.test-zone.example:80"); err != nil || got != "93.184.216.34:80" {
 		t.Errorf("%q %v", got, err)

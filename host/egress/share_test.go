@@ -3,12 +3,17 @@ package egress
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bulkhead/internal/awaittest"
 )
 
 // slow is a Resolver that takes its time, unless its context ends.
@@ -33,7 +38,7 @@ func (s *slow) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, e
 func TestCallersShareALookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &slow{takes: time.Second}
-		s := Share(r)
+		s := Share(r, 0)
 		var all sync.WaitGroup
 		for i := range 100 {
 			all.Go(func() {
@@ -65,7 +70,7 @@ func TestCallersShareALookup(t *testing.T) {
 func TestCallersShareAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		odd := errors.New("no")
-		s := Share(&slow{takes: time.Second, err: odd})
+		s := Share(&slow{takes: time.Second, err: odd}, 0)
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
@@ -83,7 +88,7 @@ func TestCallersShareAnError(t *testing.T) {
 func TestCallersGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &slow{takes: time.Minute}
-		s := Share(r)
+		s := Share(r, 0)
 		begin := time.Now()
 		lookup := func(limit time.Duration, want error) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -127,7 +132,7 @@ func TestJoinWhileLeaving(t *testing.T) {
 		}
 		return addrs("1.1.1.1"), nil
 	})
-	s := Share(r)
+	s := Share(r, 0)
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
@@ -144,4 +149,92 @@ func TestJoinWhileLeaving(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// A lookup that a net.Resolver goes on with counts until it has ended, though nobody waits for it any
+// more: else a handler that dials and gives up has any number of them, with a socket or two each.
+func TestLookupsAreBounded(t *testing.T) {
+	release := make(chan struct{})
+	s := Share(&net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		<-release // as if the name server were silent, whatever the context says
+		return nil, errors.New("no server")
+	}}, 0)
+	gone, cancel := context.WithCancel(t.Context())
+	one, other := s.Tenant(3), s.Tenant(3)
+	gives := func(l *Lookups, name string) (err error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			_, err = l.LookupNetIP(ctx, "ip", name)
+		}()
+		awaittest.Until(t, "it waits, or is over", func() bool {
+			select {
+			case <-over:
+				return true
+			default:
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			f := s.flights[question{"ip", name}]
+			return f != nil && f.waiting > 0
+		})
+		cancel()
+		<-over
+		return err
+	}
+	for _, name := range []string{"a.test.", "b.test.", "c.test.", "a.test."} { // the last one joins the first
+		if err := gives(one, name); err != context.Canceled {
+			t.Errorf("%s, given up: %v", name, err)
+		}
+	}
+	if err := gives(one, "d.test."); KindOf(err) != Quota || one.Used() != 3 || one.Refused() != 1 {
+		t.Errorf("a fourth: %v; %d are under way, %d were refused", err, one.Used(), one.Refused())
+	}
+	if err := gives(other, "a.test."); err != context.Canceled || other.Used() != 1 || s.flying != 3 {
+		t.Errorf("another tenant that joins: %v; %d are its own, %d everybody's", err, other.Used(), s.flying)
+	}
+	cancel()
+	if _, err := one.LookupNetIP(gone, "ip", "e.test."); err != context.Canceled || one.Refused() != 1 {
+		t.Errorf("given up before it begins: %v", err)
+	}
+	close(release)
+	awaittest.Until(t, "all have ended", func() bool { return one.Used() == 0 && other.Used() == 0 })
+	if _, err := one.LookupNetIP(t.Context(), "ip", "d.test."); err == nil || KindOf(err) == Quota {
+		t.Errorf("afterwards: %v", err)
+	}
+	one.SetLimit(0)
+	if _, err := one.LookupNetIP(t.Context(), "ip", "d.test."); KindOf(err) != Quota {
+		t.Errorf("with a limit of none: %v", err)
+	}
+}
+
+// Lookups of all are bounded, and each tenant leaves as much as it has.
+func TestLookupsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Share(&slow{takes: time.Second}, 8)
+		var all sync.WaitGroup
+		took := func(l *Lookups, whose string) int {
+			for n := range 10 {
+				all.Go(func() { _, _ = l.LookupNetIP(t.Context(), "ip", whose+strconv.Itoa(n)) })
+			}
+			synctest.Wait()
+			return l.Used()
+		}
+		var got []int
+		for n := range 4 {
+			got = append(got, took(s.Tenant(1000), strconv.Itoa(n)+"-"))
+		}
+		if want := []int{4, 2, 1, 1}; !slices.Equal(got, want) {
+			t.Errorf("tenants have %d of 8, want %d", got, want)
+		}
+		if _, err := s.LookupNetIP(t.Context(), "ip", "z"); KindOf(err) != Quota {
+			t.Errorf("one more: %v", err)
+		}
+		all.Wait()
+		if s.flying != 0 || len(s.flights) != 0 {
+			t.Errorf("%d are under way, %d known, at the end", s.flying, len(s.flights))
+		}
+	})
 }

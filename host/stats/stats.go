@@ -69,6 +69,10 @@ type Tenant struct {
 	// copied instead.
 	Pipes        int64 `metric:"bulkhead_tenant_pipes"`
 	PipesRefused int64 `metric:"bulkhead_tenant_pipes_refused_total"`
+	// Lookups of names that its handlers dial are under way, with those of dials that were given
+	// up. LookupsRefused is how often another was wanted and not allowed.
+	Lookups        int   `metric:"bulkhead_tenant_lookups"`
+	LookupsRefused int64 `metric:"bulkhead_tenant_lookups_refused_total"`
 	// Handshakes of TLS are under way. HandshakesRefused is how often another was wanted and
 	// not allowed.
 	Handshakes        int   `metric:"bulkhead_tenant_handshakes"`
