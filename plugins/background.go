@@ -1,7 +1,9 @@
 package plugins
 
 import (
+	"fmt"
 	"runtime"
+	"sync"
 )
 
 // An instance is suspended when it takes no event at once: a call of it goes on in
@@ -117,31 +119,54 @@ func (i *Instance) forget(c call, handle int32, arg uint64) {
 	i.queue = kept
 }
 
+// withoutLoop is held by who comes back to a loop that has stopped, and does what was the loop's.
+var withoutLoop sync.Mutex
+
 // comeBack brings the result of a call that ran in the background to the loop,
 // and ends the goroutine, which stands in frames that are not its own any
-// more.
+// more. A panic on the way ends the instance, as one in the call does: the loop would wait for the
+// end of a visit, and the connections for the instance.
 func (i *Instance) comeBack(err error) {
 	u := &i.exec.use
-	i.chargeElapsed()
+	err = i.sparing(err, i.chargeElapsed)
 	i.leaveLoop()
 	u.place, u.slotted = onLoop, false
-	i.countFuel()
+	err = i.sparing(err, i.countFuel)
 	e, cpu, ns := i.current, i.cpu(), u.take()
+	defer cpu.End(ns) // last: who waits for it finds the rest done
 	if !i.loop.Post(func() { i.back(e, err) }) {
 		// Nobody is left on the loop who could use it.
+		withoutLoop.Lock()
+		defer withoutLoop.Unlock()
 		i.inCall, i.suspended = false, false
 		i.dropStack()
 		i.pool, i.loopGone = nil, true // which was the loop's
 		i.Close()
 	}
-	cpu.End(ns) // last: who waits for it finds the rest done
 	runtime.Goexit()
 }
+
+// sparing runs f. A panic of it is a bug of the host, and how the call has ended; otherwise err is.
+func (i *Instance) sparing(err error, f func()) (ended error) {
+	defer func() {
+		if v := recover(); v != nil {
+			ended = &panicked{v}
+		}
+	}()
+	f()
+	return err
+}
+
+// panicked is a panic of the host's, behind a call.
+type panicked struct{ value any }
+
+func (p *panicked) Error() string { return fmt.Sprint(p.value) }
 
 // back goes on with an event when its call has come back.
 func (i *Instance) back(e event, err error) {
 	i.loop.Charge(i.cpu())
 	i.loop.Serve(i)
+	i.returning = true
 	i.dropStack()
 	i.serving, i.current = nil, event{}
 	r, ok := i.returned(e.call, err)
@@ -158,6 +183,7 @@ func (i *Instance) back(e event, err error) {
 		e.conn.Consumed(i.memory.Bytes()[i.window:end:end], used)
 	}
 	i.forgetWhom()
+	i.returning = false
 	i.drain()
 }
 

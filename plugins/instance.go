@@ -111,10 +111,12 @@ type Instance struct {
 	globals  []uint64
 	state    state
 	inCall   bool
-	closing  bool       // Close was called in a call, or with events in the line
-	spliced  []*csa.CSA // two by two, in the call that runs
-	window   uint32
-	length   uint32 // of the window
+	// returning says that the loop does what the result of a call says that ran in the background.
+	returning bool
+	closing   bool       // Close was called in a call, or with events in the line
+	spliced   []*csa.CSA // two by two, in the call that runs
+	window    uint32
+	length    uint32 // of the window
 
 	visit         *visit // of a call in the background; nil before the first
 	used          int64  // when it last had something to do
@@ -431,10 +433,10 @@ func (i *Instance) bug(t *Trap) {
 // Faulted has the instance trap if a panic has come out of a call of it, or of what there is to do
 // before and after one. It is csa.Faulty's.
 func (i *Instance) Faulted(value any) {
-	if i.state != running || i.current == (event{}) && !i.inCall || i.exec != nil && i.exec.use.place == background {
+	if i.state != running || i.current == (event{}) && !i.inCall && !i.returning || i.exec != nil && i.exec.use.place == background {
 		return
 	}
-	i.inCall, i.suspended, i.queue = false, false, nil
+	i.inCall, i.suspended, i.returning, i.queue = false, false, false, nil
 	i.serving, i.current = nil, event{}
 	if i.exec != nil {
 		i.exec.calls = [calls]export{} // whatever their stacks hold

@@ -58,6 +58,7 @@ func newTrap(call string, err error) *Trap {
 	var bug runtime.Error
 	var stop *stopped
 	var unfit *unfitError
+	var behind *panicked
 	switch {
 	case errors.As(err, &stop):
 		t.Why, t.Stop = stop.why, stop.stop
@@ -67,6 +68,8 @@ func newTrap(call string, err error) *Trap {
 		t.Why = fmt.Sprintf("it called proc_exit(%d)", exit.ExitCode())
 	case errors.As(err, &bug):
 		// Its text may hold the host's own call stack.
+		t.Why, t.Bug = "the host failed", true
+	case errors.As(err, &behind):
 		t.Why, t.Bug = "the host failed", true
 	case errors.As(err, &unfit):
 		t.Why, t.Bug = "the host cannot call it", true
