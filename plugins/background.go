@@ -16,34 +16,31 @@ import (
 func (i *Instance) deliver(e event) {
 	if i.unseeded && e.call != callClosed {
 		i.unseeded = false
-		i.queue = append(i.queue, event{call: callReseed}, e)
+		i.queue.push(event{call: callReseed}, i.turn)
+		i.queue.push(e, i.turn)
 		i.drain()
 		return
 	}
 	if i.free(false) {
 		i.run(e)
 	} else {
-		i.queue = append(i.queue, e)
+		i.queue.push(e, i.turn)
 	}
 }
 
 // free reports whether an event may run now. If not, the instance is suspended, and
-// drain will be called: by a post that is on its way, by the call in the background, by
-// Admit's again, or by the pool. When the host stops no instance becomes suspended any more, and
-// those that are have all of these come. called says that drain asks.
+// drain will be called: by the tenant's turn, by the call in the background, by Admit's again, or by
+// the pool. When the host stops no instance becomes suspended any more, and
+// those that are have all of these come. called says that the turn has called it.
 func (i *Instance) free(called bool) bool {
 	if i.suspended || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
 		return !i.suspended
 	}
-	if used := i.turn.usedUp(i.loop.Turn()); used || i.turn.waiting > 0 && !called {
+	if used := i.turn.usedUp(i.loop.Turn()); used || i.turn.first != nil && !called {
 		// The tenant has had its part of this turn, or others wait since it had its part of one
 		// before, and come first: else those whose peers are quick would have each turn.
 		i.suspended = true
-		if !i.waitsForTurn {
-			i.waitsForTurn = true
-			i.turn.waiting++
-		}
-		i.goOnLater()
+		i.turn.join(i)
 		return false
 	}
 	if i.cpu().Admit(i.goOnLater) && (i.pool == nil || i.pool.ready(i)) {
@@ -53,55 +50,47 @@ func (i *Instance) free(called bool) bool {
 	return false
 }
 
-// leaveLine ends the instance's wait for a turn. It reports whether it waited for one.
-func (i *Instance) leaveLine() bool {
-	waited := i.waitsForTurn
-	if waited {
-		i.waitsForTurn = false
-		i.turn.waiting--
-	}
-	return waited
-}
-
 // drain runs events that wait, for as long as the instance may run. Calling it
 // too often does no harm.
-func (i *Instance) drain() {
+func (i *Instance) drain() { i.drainAs(false) }
+
+// drainAs is drain. called says that the tenant's turn calls it; others leave an instance in its
+// place in the line.
+func (i *Instance) drainAs(called bool) {
 	if i.loop != nil {
 		i.loop.Charge(i.cpu())
 	}
-	if i.inCall {
+	if i.inCall || i.inLine {
 		return
 	}
 	if i.loop != nil {
 		i.loop.Serve(i)
-		i.drainAll()
+		i.drainAll(called)
 		i.loop.Serve(nil)
 	} else {
-		i.drainAll()
+		i.drainAll(called)
 	}
 }
 
-func (i *Instance) drainAll() {
-	called := i.leaveLine()
+func (i *Instance) drainAll(called bool) {
 	if i.lackedTooLong {
 		i.lackedTooLong = false
 		if !i.module.runtime.stopped.Load() { // else it is nobody's fault
 			i.trapped(newTrap("its start", i.stopForLack()))
 		}
 	}
-	for len(i.queue) > 0 {
+	for i.queue.len() > 0 {
 		i.suspended = false
 		if !i.free(called) {
 			return
 		}
-		e := i.queue[0]
-		i.queue = i.queue[1:]
+		e := i.queue.pop()
 		i.suspended = true // the others stay behind it
 		if e.conn == nil || !e.conn.Over() {
 			i.run(e)
 		}
 	}
-	i.queue = nil
+	i.queue.free(i.turn)
 	i.suspended = false
 	if i.closing {
 		i.Close()
@@ -110,13 +99,7 @@ func (i *Instance) drainAll() {
 
 // forget takes events out of the line that have been withdrawn.
 func (i *Instance) forget(c call, handle int32, arg uint64) {
-	kept := i.queue[:0]
-	for _, e := range i.queue {
-		if e.call != c || e.handle != handle || e.arg != arg {
-			kept = append(kept, e)
-		}
-	}
-	i.queue = kept
+	i.queue.keep(func(e event) bool { return e.call != c || e.handle != handle || e.arg != arg })
 }
 
 // withoutLoop is held by who comes back to a loop that has stopped, and does what was the loop's.

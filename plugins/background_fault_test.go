@@ -92,9 +92,9 @@ func TestFaultsInTheBackground(t *testing.T) {
 			}
 			until(t, "its place is given back", func() bool { return g.running.Load() == 0 })
 			g.l.on(func() {
-				if told.Load() != 1 || traps.Load() != 1 || g.i.Running() || g.i.inCall || g.i.suspended || len(g.i.queue) > 0 {
+				if told.Load() != 1 || traps.Load() != 1 || g.i.Running() || g.i.inCall || g.i.suspended || g.i.queue.len() > 0 {
 					t.Errorf("%d bugs and %d traps are told of; it runs: %v, is in a call: %v, suspended: %v, with %d events",
-						told.Load(), traps.Load(), g.i.Running(), g.i.inCall, g.i.suspended, len(g.i.queue))
+						told.Load(), traps.Load(), g.i.Running(), g.i.inCall, g.i.suspended, g.i.queue.len())
 				}
 			})
 			write(t, neighbour, "2")

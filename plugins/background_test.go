@@ -262,7 +262,7 @@ func TestATimerWithdrawnInTheBackground(t *testing.T) {
 		}
 	})
 	g.l.on(func() {})
-	until(t, "it waits", func() (ok bool) { g.l.on(func() { ok = len(g.i.queue) == 1 }); return ok })
+	until(t, "it waits", func() (ok bool) { g.l.on(func() { ok = g.i.queue.len() == 1 }); return ok })
 	g.open()
 	hear(t, peer, "c")
 	write(t, second, "x")
@@ -479,8 +479,8 @@ func TestTurnsGoRound(t *testing.T) {
 		hear(t, peer, "a")
 	}
 	g.l.on(func() {
-		if n := g.i.turn.waiting; n != 0 {
-			t.Errorf("%d instances wait", n)
+		if g.i.turn.first != nil || g.i.turn.last != nil {
+			t.Error("there are instances in the line")
 		}
 	})
 }

@@ -207,12 +207,5 @@ func (i *Instance) settleSplices() {
 // letGo makes a handle stale of which the guest is to hear no more.
 func (i *Instance) letGo(handle int32) {
 	i.handles.remove(handle)
-	kept := i.queue[:0]
-	for _, e := range i.queue {
-		if e.handle != handle {
-			kept = append(kept, e)
-		}
-	}
-	clear(i.queue[len(kept):])
-	i.queue = kept
+	i.queue.keep(func(e event) bool { return e.handle != handle })
 }

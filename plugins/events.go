@@ -145,13 +145,13 @@ func (i *Instance) Window(c *csa.CSA) []byte {
 	}
 	if i.unseeded {
 		i.unseeded = false
-		i.queue = append(i.queue, event{call: callReseed})
+		i.queue.push(event{call: callReseed}, i.turn)
 		i.drain()
 	}
 	if !i.free(false) {
 		if s := i.handles.get(c.Tag); s != nil && !s.wantsWindow {
 			s.wantsWindow = true
-			i.queue = append(i.queue, event{call: callWindow, handle: c.Tag, conn: c})
+			i.queue.push(event{call: callWindow, handle: c.Tag, conn: c}, i.turn)
 		}
 		return nil
 	}

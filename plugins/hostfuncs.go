@@ -29,6 +29,10 @@ func (i *Instance) at(function string, ptr uint32, n int32) []byte {
 	return b[ptr:end:end]
 }
 
+// largeSend is how many bytes take so long to write that the guest could have touched many pages
+// meanwhile. It has not, and that is worth two looks at the clock: see memory.Linear.Ran.
+const largeSend = 4 << 10
+
 func (i *Instance) send(handle int32, ptr uint32, n int32) int32 {
 	if n < 0 {
 		return i.badData(abi.Invalid, "it called send with a negative length")
@@ -38,7 +42,14 @@ func (i *Instance) send(handle int32, ptr uint32, n int32) int32 {
 	if s == nil {
 		return i.badData(abi.BadHandle, "it called send with a handle that it does not have")
 	}
+	var began int64
+	if n >= largeSend {
+		began = nanotime()
+	}
 	taken, code := s.conn.Send(p)
+	if n >= largeSend {
+		i.exec.use.sent += nanotime() - began
+	}
 	if taken > 0 {
 		return int32(taken)
 	}

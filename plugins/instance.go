@@ -136,11 +136,11 @@ type Instance struct {
 	timers    []instanceTimer
 	current   event // that runs
 	suspended bool  // no event runs at once: see background.go
-	queue     []event
+	queue     eventQueue
 	goOnLater func() // posts drain
-	// waitsForTurn says that it is counted in turn.waiting.
-	waitsForTurn bool
-	turn         *turn
+	turn      *turn
+	inLine    bool      // it waits in the turn's line
+	behind    *Instance // it there
 
 	process *Process // of a command
 	wasi    wasi.Process
@@ -436,7 +436,7 @@ func (i *Instance) Faulted(value any) {
 	if i.state != running || i.current == (event{}) && !i.inCall && !i.returning || i.exec != nil && i.exec.use.place == background {
 		return
 	}
-	i.inCall, i.suspended, i.returning, i.queue = false, false, false, nil
+	i.inCall, i.suspended, i.returning, i.queue = false, false, false, eventQueue{}
 	i.serving, i.current = nil, event{}
 	if i.exec != nil {
 		i.exec.calls = [calls]export{} // whatever their stacks hold

@@ -153,7 +153,7 @@ func TestNoMappingsToWake(t *testing.T) {
 	g.maps.limit.Store(0)
 	g.clock.Advance(lastWait)
 	until(t, "the others wake", func() (both bool) {
-		g.l.on(func() { both = b.asleep == nil && c.asleep == nil && len(b.queue)+len(c.queue) == 0 })
+		g.l.on(func() { both = b.asleep == nil && c.asleep == nil && b.queue.len()+c.queue.len() == 0 })
 		return both
 	})
 	g.say(b, 3, 8, 10, 4)

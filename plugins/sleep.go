@@ -61,7 +61,7 @@ func (p *Pool) sweepIdle() {
 		switch {
 		case i.state != running:
 			i.awake = false
-		case i.used > before || i.inCall || i.suspended || len(i.queue) > 0:
+		case i.used > before || i.inCall || i.suspended || i.queue.len() > 0:
 			p.awake = append(p.awake, i)
 		default:
 			batch++

@@ -63,26 +63,12 @@ type usage struct {
 	watch    stopwatch // since the guest began to run, or was last asked for its time
 	ran      int64     // ns of this event before that
 	unbooked int64     // ns before that of which the accounts do not know
+	sent     int64     // ns since the watch was started in which large sends were written
 	burning  int64     // ns in which the fuel of this refill burned, up to mark
 	mark     int64     // nanotime when it was granted, or the guest went on
 	stack    int       // bytes of stack that are charged
 	waits    int64     // how often this event has asked to sleep
 	breaths  uint8     // how often a host function has asked whether it is time to refill
-}
-
-// turn is what a tenant's guests have used of a loop's turn. It is the loop's.
-type turn struct {
-	at      uint64 // the loop's turn
-	spent   int64
-	waiting int // how many instances wait for their part of one
-}
-
-// usedUp reports whether they have had their part of the turn that has this number.
-func (t *turn) usedUp(number uint64) bool {
-	if t.at != number {
-		t.at, t.spent = number, 0
-	}
-	return t.spent >= turnSlice
 }
 
 // stopped unwinds a guest that the host stops.
@@ -155,7 +141,12 @@ func (i *Instance) chargeElapsed() {
 	if i.loop != nil && u.place == onLoop {
 		i.loop.Booked(ns)
 	}
-	if !i.memory.Ran(ns) {
+	own := ns
+	if !u.watch.threads { // by the same clock
+		own -= u.sent
+	}
+	u.sent = 0
+	if !i.memory.Ran(own) {
 		i.outOfMemory = true
 	}
 	if u.slotted {
@@ -422,7 +413,7 @@ func (r *Runtime) turnOf(l *csa.Loop) *turn {
 	defer r.mu.Unlock()
 	t := r.turns[l]
 	if t == nil {
-		t = &turn{}
+		t = &turn{loop: l}
 		r.turns[l] = t
 	}
 	return t
