@@ -55,3 +55,34 @@ func TestWalk(t *testing.T) {
 		}
 	})
 }
+
+// A walk goes on in another turn where its visit says so, also when the visit closes whom it visits.
+func TestWalkWhile(t *testing.T) {
+	const many, some = 50, 4
+	b := newBench(t)
+	b.set = &Settings{}
+	inTurn := make(map[uint64]int)
+	seen, closed := 0, 0
+	b.on(func() {
+		for range many {
+			b.loop.link(&CSA{loop: b.loop})
+		}
+		b.loop.WalkWhile(func(c *CSA) bool {
+			seen++
+			inTurn[b.loop.Turn()]++
+			b.loop.unlink(c)
+			return inTurn[b.loop.Turn()] < some
+		}, func() { closed++ })
+	})
+	b.until("the walk is over", func() bool { return closed == 1 })
+	b.on(func() {
+		if seen != many || b.loop.first != nil || b.loop.walks != nil {
+			t.Errorf("%d of %d were visited", seen, many)
+		}
+		for turn, n := range inTurn {
+			if n > some {
+				t.Errorf("turn %d has visited %d", turn, n)
+			}
+		}
+	})
+}

@@ -131,3 +131,33 @@ func TestReloadGenerations(t *testing.T) {
 		t.Errorf("%d connections have ended for that, want 5", n)
 	}
 }
+
+// Reloads that come faster than the connections of earlier generations are closed do not pile these
+// up: each that begins to be closed halves the time of those before it.
+func TestReloadsFasterThanDrain(t *testing.T) {
+	const reloads, most = 40, 24 // 1 + generations + log2(100 s / 1 ms), and some that end meanwhile
+	clock := &selector.Manual{}
+	of := func(plugin string) string {
+		return "drain = \"100s\"\n" + acme + listenerOf("it", plugin, "idle_timeout = \"720h\"\nfirst_byte_timeout = \"0s\"\ngenerations = 2")
+	}
+	files := map[string][]byte{"0.wasm": tally('a').Bytes(), "1.wasm": tally('b').Bytes()}
+	l := newLives(t, files, of("0.wasm"), host.Options{Clock: clock})
+	hosttest.Eventually(t, "nobody is connected", func() bool { return l.h.Stats().Connections == 0 })
+	reached := 0
+	for n := range reloads {
+		for range 24 {
+			l.ask(l.dial("it"), string(rune('a'+n%2))+"0")
+		}
+		l.mustReload(of(fmt.Sprintf("%d.wasm", (n+1)%2)))
+		reached = max(reached, l.h.Stats().RetiredGenerations)
+		hosttest.Eventually(t, "there are not too many generations", func() bool { return l.h.Stats().RetiredGenerations <= most })
+	}
+	if reached < 10 {
+		t.Errorf("there were only %d retired generations, which is no test", reached)
+	}
+	clock.Advance(100 * time.Second)
+	hosttest.Eventually(t, "all but the last are closed", func() bool { return l.h.Stats().RetiredGenerations == 1 })
+	if open := l.h.Stats().Connections; open != 24 {
+		t.Errorf("%d connections are open, want 24", open)
+	}
+}

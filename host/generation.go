@@ -55,13 +55,6 @@ func (g *generation) leave() {
 	}
 }
 
-// tellToStop tells the handlers that they drain. It is not called on a loop.
-func (g *generation) tellToStop() {
-	for _, s := range g.servers {
-		s.tellToStop()
-	}
-}
-
 // state is what a host serves. It is replaced as a whole, and never changed.
 type state struct {
 	config      *config.Config

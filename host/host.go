@@ -427,8 +427,8 @@ func (h *Host) drain() {
 	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", drain.String())
 	for _, g := range now.generations {
 		g.socket.Drain(true)
-		g.tellToStop()
 	}
+	h.tellToStop(now.generations, func() {})
 	h.drained.Store(true)
 	h.wake()
 	deadline, stop := h.after(drain)

@@ -386,9 +386,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 		}
 		g.socket.Serve(g.servers[0])
 	}
-	for _, g := range slices.Concat(p.replaced, p.removed) {
-		g.retire(p.closed[g.socket], p.oldFor(g))
-	}
+	p.retire(slices.Concat(p.replaced, p.removed))
 	p.closeOldest()
 	for _, g := range p.all {
 		for _, s := range g.servers {
@@ -451,10 +449,7 @@ func (p *plan) drop() {
 		k.Close(csa.HostStopped.Reason())
 	}
 	if p.loaded { // else no handler has dialled
-		stopped := csa.HostStopped.Reason()
-		for _, g := range p.made {
-			h.closeConnections(g, stopped)
-		}
+		h.closeConnections(p.made, csa.HostStopped.Reason())
 	}
 	for _, g := range p.made {
 		g.once.Do(func() { h.close(g) })
@@ -477,10 +472,23 @@ func (p *plan) oldFor(g *generation) time.Duration {
 	return 0
 }
 
-// retire has a generation end by itself, to which no new connection comes, and ends it when it has
-// been old for so long. remove says that its sockets are closed. It is not called on a loop.
+// retire has generations end by themselves: each closes when its last connection has ended. Their
+// handlers are told to stop.
+func (p *plan) retire(all []*generation) {
+	for _, g := range all {
+		g.join() // so that it does not end meanwhile
+		g.retire(p.closed[g.socket], p.oldFor(g))
+	}
+	p.h.tellToStop(all, func() {
+		for _, g := range all {
+			g.leave()
+		}
+	})
+}
+
+// retire has no new connection come to a generation, and ends it when it has been old for so long.
+// remove says that its sockets are closed. It is not called on a loop.
 func (g *generation) retire(remove bool, oldFor time.Duration) {
-	g.join() // so that it does not end meanwhile
 	g.removes = remove
 	if remove {
 		g.socket.Drain(false)
@@ -490,7 +498,6 @@ func (g *generation) retire(remove bool, oldFor time.Duration) {
 	for _, s := range g.servers {
 		s.Unpark() // it may have parked, and the one after it accepts
 	}
-	g.tellToStop()
 	front := g.servers[0]
 	front.home.Call(func() {
 		g.over = front.home.NewTimer(func() {
@@ -502,7 +509,6 @@ func (g *generation) retire(remove bool, oldFor time.Duration) {
 		})
 		g.over.Reset(oldFor)
 	})
-	g.leave()
 }
 
 // expire closes what is left of a generation whose time is over: evenly over drain, or, where its time
@@ -512,7 +518,7 @@ func (h *Host) expire(g *generation, oldFor time.Duration) {
 	if oldFor <= 0 {
 		over = 0
 	}
-	h.closeEvenly(g, csa.OldFor, over)
+	h.closeEvenly([]*generation{g}, csa.OldFor, over)
 }
 
 // end closes a retired generation whose last connection is gone. It is not called on a loop.
@@ -561,25 +567,6 @@ func (h *Host) close(g *generation) {
 	for _, s := range g.servers {
 		s.close()
 	}
-}
-
-// closeConnections closes those of a generation. It is not called on a loop.
-func (h *Host) closeConnections(g *generation, why csa.Reason) {
-	for _, l := range h.loops {
-		l.Call(func() {
-			l.Each(func(c *csa.CSA) {
-				if g.has(c) {
-					c.ShutdownMicroprocess(why)
-				}
-			})
-		})
-	}
-}
-
-// has reports whether a connection is the generation's own.
-func (g *generation) has(c *csa.CSA) bool {
-	s := serverOf(c)
-	return s != nil && s.gen == g
 }
 
 // dropTenants gives back what tenants have that no configuration and no generation has any more.

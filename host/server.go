@@ -172,21 +172,6 @@ func (s *server) wire(a handlers.Arrival, h csa.Handler) {
 	}
 }
 
-// tellToStop tells the handlers that it drains. It is not called on a loop.
-func (s *server) tellToStop() {
-	s.crew.Stop()
-	for _, l := range s.host.loops {
-		l.Call(func() {
-			l.Each(func(c *csa.CSA) {
-				if c.Creator() == csa.Creator(s) {
-					h := front.HandlerOf(c)
-					l.Post(func() { s.crew.StopOne(h) })
-				}
-			})
-		})
-	}
-}
-
 // drop closes a connection that gets no handler. Any goroutine may call it.
 func (s *server) drop(a handlers.Arrival) {
 	_ = unix.Close(a.FD)
