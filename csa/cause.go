@@ -23,6 +23,7 @@ const (
 	PeerSilent
 	RelayEnded
 	HostStopped
+	OperatorClosed
 
 	// Limits of time.
 	IdleTimeout
@@ -106,6 +107,7 @@ var causes = [Causes]CauseInfo{
 	PeerSilent:     {"peer_silent", abi.Timeout, "idle_timeout", slog.LevelDebug, "idle for too long"},
 	RelayEnded:     {"relay_ended", abi.Closed, "", slog.LevelDebug, "the other end of its relay ended"},
 	HostStopped:    {"host_stopped", abi.Closed, "", slog.LevelDebug, "the host stopped"},
+	OperatorClosed: {"operator_closed", abi.Closed, "", slog.LevelInfo, "closed by the operator"},
 
 	IdleTimeout:      {"idle_timeout", abi.Timeout, "idle_timeout", slog.LevelInfo, "idle for too long"},
 	FirstByteTimeout: {"first_byte_timeout", abi.Timeout, "first_byte_timeout", slog.LevelInfo, "the peer has not sent a byte since it came"},
@@ -161,6 +163,34 @@ func (c Cause) Info() CauseInfo {
 		c = Unknown
 	}
 	return causes[c]
+}
+
+// Who says who has ended a connection by the cause: "both" sides, the "peer", the "network" between
+// them, the "relay" whose other end is over, the "handler", a "limit" of the configuration, the
+// "operator", or the "host".
+func (c Cause) Who() string {
+	switch c {
+	case Finished:
+		return "both"
+	case PeerReset, PeerSilent, HandshakeFailed, TLSFailed, TLSCut, TLSFlood, ProxyHeader, NoRoute:
+		return "peer"
+	case PeerUnreachable, SocketFailed, NotConnected:
+		return "network"
+	case RelayEnded:
+		return "relay"
+	case Unknown, HandlerEnded, HandlerRefused, BadData, BadResult, Trapped, NotStarted, InstanceGone:
+		return "handler"
+	case OperatorClosed:
+		return "operator"
+	case HostStopped, SystemFull, HostBug:
+		return "host"
+	case HandlesFull:
+		return "limit" // of the ABI: it has no key
+	}
+	if c.Info().Key == "" {
+		return "handler"
+	}
+	return "limit"
 }
 
 // Reason is the cause's, in its own words.

@@ -24,6 +24,12 @@ func TestCauses(t *testing.T) {
 		if info.Key != "" && info.Level < slog.LevelInfo && c != PeerSilent {
 			t.Errorf("%s is a limit's (%s), and nobody sees it", info.Name, info.Key)
 		}
+		switch who := c.Who(); {
+		case who == "limit" && info.Key == "" && c != HandlesFull:
+			t.Errorf("a limit has ended it by %s, which has no key", info.Name)
+		case who == "handler" && c > Unknown && c < BadData && c != HandlerEnded && c != HandlerRefused:
+			t.Errorf("the handler has ended it by %s", info.Name)
+		}
 		if r := c.Reason(); r != (Reason{info.Code, c, info.Words}) {
 			t.Errorf("the reason of %s is %+v", info.Name, r)
 		}

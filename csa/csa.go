@@ -16,7 +16,6 @@ package csa
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"bulkhead/selector"
@@ -126,12 +125,13 @@ type CSA struct {
 	throttle   *throttle
 	transport  transport
 	memory     *socketMemory // of a connection whose socket holds much
-	timers     []*handlerTimer
+	timers     *handlerTimer // a list
 
 	peer     netip.AddrPort
 	local    *netip.AddrPort // when somebody has said so; else the socket's, or the peer's
 	received int64
 	sent     int64
+	spent    spent
 	reason   Reason
 }
 
@@ -187,9 +187,6 @@ func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
 	l.end()
 	return c, nil
 }
-
-// numbers counts the connections of this process.
-var numbers atomic.Uint64
 
 // Number is the connection's own in this process, from 1 on: what log lines tell it from others
 // by. Any goroutine may ask.
@@ -327,8 +324,12 @@ func (c *CSA) settle() {
 
 // bury closes the socket and tells everybody, once. It is the only way out.
 func (c *CSA) bury() {
-	c.set(dead)
 	l := c.loop
+	if l.keepsLocal {
+		l.buriedLocal = c.LocalAddress()
+		l.buried = c
+	}
+	c.set(dead)
 	l.sel.StopTimer(&c.timer)
 	c.stopTimers()
 	c.stopThrottle()

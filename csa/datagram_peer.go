@@ -2,6 +2,7 @@ package csa
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 
 	"bulkhead/abi"
@@ -14,18 +15,17 @@ type datagramPeer struct {
 	c       CSA
 	socket  *DatagramSocket
 	key     peerKey
-	waiting int  // datagrams in the rest
-	sourced bool // what is sent leaves from key.local
-	retried bool // the first datagram in the inbox has been
-	seen    bool // a datagram has come
+	waiting uint16 // datagrams in the rest
+	sourced bool   // what is sent leaves from key.local
+	retried bool   // the first datagram in the inbox has been
+	seen    bool   // a datagram has come
 
 	// In the socket's queues.
-	next   [2]*datagramPeer
 	queued [2]bool
+	young  bool // in the list of the young
+	next   [2]*datagramPeer
 
-	// In the list of the young.
-	young          bool
-	older, younger *datagramPeer
+	older, younger *datagramPeer // in the list of the young
 }
 
 func (p *datagramPeer) network(*CSA) string { return "udp" }
@@ -206,6 +206,7 @@ func (p *datagramPeer) came(n int) {
 	p.seen = true
 	c.lastActive = c.loop.Now()
 	c.countReceived(n)
+	c.spent.events++
 	c.times()
 }
 
@@ -220,7 +221,7 @@ func (p *datagramPeer) keep(payload []byte) bool {
 		size = mostWaitingBytes
 	}
 	n := frameHeader + len(payload)
-	if p.waiting >= count || f.len()+n > size {
+	if int(p.waiting) >= min(count, math.MaxUint16) || f.len()+n > size {
 		return false
 	}
 	if (p.waiting >= mostWaiting || f.len()+n > mostWaitingBytes) && s.waiting+n > sharedWaiting*size {

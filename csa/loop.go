@@ -2,6 +2,7 @@ package csa
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
 
 	"bulkhead/selector"
@@ -36,6 +37,10 @@ type Loop struct {
 	datagrams *datagrams
 	time      timesheet
 	place     int // of its Tally among the others'
+	// buried is the connection that has ended last, if keepsLocal, and buriedLocal was its address.
+	keepsLocal  bool
+	buried      *CSA
+	buriedLocal netip.AddrPort
 }
 
 // NewLoop makes the loop of a selector.

@@ -58,6 +58,7 @@ func (c *CSA) tally() *Tally {
 
 // countReceived counts n bytes from the peer, and countSent n for it.
 func (c *CSA) countReceived(n int) {
+	c.noteIn()
 	c.received += int64(n)
 	if t := c.tally(); t != nil {
 		t.Received += int64(n)
@@ -77,6 +78,7 @@ func (c *CSA) answer() {
 		return
 	}
 	c.set(answered)
+	c.spent.firstOut = c.ageInUnits()
 	if t := c.tally(); t != nil {
 		t.FirstByte.Observe(time.Duration(c.loop.Now() - c.born))
 	}

@@ -12,6 +12,7 @@ type handlerTimer struct {
 	c     *CSA
 	token int32
 	t     selector.Timer
+	next  *handlerTimer
 }
 
 // SetTimer has the handler's Timer called once with token, d from now; zero
@@ -23,7 +24,9 @@ func (c *CSA) SetTimer(token int32, d time.Duration) abi.Code {
 		return abi.Closed
 	}
 	var at *handlerTimer
-	for _, t := range c.timers {
+	n := 0
+	for t := c.timers; t != nil; t = t.next {
+		n++
 		if t.token == token && t.t.Set() {
 			at = t
 			break
@@ -33,11 +36,11 @@ func (c *CSA) SetTimer(token int32, d time.Duration) abi.Code {
 		}
 	}
 	if at == nil {
-		if len(c.timers) == abi.MaxTimers || !c.wiring.Budget.ReserveTimer() {
+		if n == abi.MaxTimers || !c.wiring.Budget.ReserveTimer() {
 			return abi.Quota
 		}
-		at = &handlerTimer{c: c}
-		c.timers = append(c.timers, at)
+		at = &handlerTimer{c: c, next: c.timers}
+		c.timers = at
 	}
 	at.token = token
 	c.loop.sel.SetTimer(&at.t, at, c.loop.Now()+int64(d))
@@ -46,7 +49,7 @@ func (c *CSA) SetTimer(token int32, d time.Duration) abi.Code {
 
 // StopTimer withdraws the timer of token, if it is set.
 func (c *CSA) StopTimer(token int32) {
-	for _, t := range c.timers {
+	for t := c.timers; t != nil; t = t.next {
 		if t.token == token {
 			c.loop.sel.StopTimer(&t.t)
 		}
@@ -54,10 +57,12 @@ func (c *CSA) StopTimer(token int32) {
 }
 
 func (c *CSA) stopTimers() {
-	for _, t := range c.timers {
+	n := 0
+	for t := c.timers; t != nil; t = t.next {
 		c.loop.sel.StopTimer(&t.t)
+		n++
 	}
-	if n := len(c.timers); n > 0 {
+	if n > 0 {
 		c.wiring.Budget.ReleaseTimers(n) // kept for the next until now
 	}
 	c.timers = nil
