@@ -22,10 +22,11 @@ type build struct {
 	loaded  bool             // their plugins have been, or are being
 	certs   map[*config.TLS]*certs.Certificates
 	errs    config.Errors
+	number  int64 // of its generations
 }
 
 func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant) *build {
-	return &build{h: h, config: cfg, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates)}
+	return &build{h: h, config: cfg, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), number: h.now.Load().number + 1}
 }
 
 func (b *build) fail(s *server, key string, err error) {
@@ -42,7 +43,7 @@ func (b *build) err() error {
 
 // state is what the host serves with what was built.
 func (b *build) state(retired []*generation) *state {
-	return &state{config: b.config, since: time.Now(), tenants: b.tenants, generations: b.all, retired: retired}
+	return &state{number: b.number, config: b.config, since: time.Now(), tenants: b.tenants, generations: b.all, retired: retired}
 }
 
 // keep has a listener's generation stay.
@@ -59,7 +60,7 @@ func (b *build) add(l *config.Listener, before *generation, socket accept.Socket
 		home = h.loops[h.homes%len(h.loops)]
 		h.homes++
 	}
-	g := &generation{host: h, socket: socket, since: time.Now()}
+	g := &generation{host: h, socket: socket, since: time.Now(), number: b.number}
 	front := h.newServer(l, b.tenants[l.Tenant], home)
 	front.lives = home
 	g.servers = append(g.servers, front)
@@ -73,6 +74,7 @@ func (b *build) add(l *config.Listener, before *generation, socket accept.Socket
 	}
 	for i, s := range g.servers {
 		s.gen, s.socket = g, socket
+		s.owner = s.newOwner()
 		as := l
 		if i > 0 {
 			as = &l.Routes[i-1].Listener

@@ -25,6 +25,7 @@ type generation struct {
 	// none: its listener was new. Both are set before it is in force.
 	since   time.Time
 	changed []string
+	number  int64 // of the configuration that has made it
 	// retired says that no connection comes to it any more but those that wait for a
 	// place. It is closed when none is left.
 	retired atomic.Bool
@@ -57,6 +58,7 @@ func (g *generation) leave() {
 
 // state is what a host serves. It is replaced as a whole, and never changed.
 type state struct {
+	number      int64 // 1 is the first configuration that is served, and each reload's the next
 	config      *config.Config
 	since       time.Time          // it is in force
 	tenants     map[string]*tenant // also those that a configuration had and that are not over

@@ -11,6 +11,7 @@ import (
 	"bulkhead/host/accept"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
+	"bulkhead/host/conns"
 	"bulkhead/host/dial"
 	"bulkhead/host/front"
 	"bulkhead/host/handlers"
@@ -31,6 +32,7 @@ import (
 type server struct {
 	host     *Host
 	gen      *generation
+	owner    *conns.Owner
 	tenant   *tenant
 	module   atomic.Pointer[module] // nil as long as none is loaded
 	pinned   *codestore.Sum         // what its plugin has to be; nil: what its file holds

@@ -120,7 +120,7 @@ func (h *Host) Status() Status {
 }
 
 func (g *generation) status() stats.GenerationStatus {
-	st := stats.GenerationStatus{Since: g.since, Changed: g.changed, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load()}
+	st := stats.GenerationStatus{Number: g.number, Since: g.since, Changed: g.changed, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load()}
 	if at := g.until.Load(); at != 0 {
 		until := time.Unix(0, at)
 		st.Until = &until

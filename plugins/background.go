@@ -117,7 +117,11 @@ func (i *Instance) comeBack(err error) {
 	err = i.sparing(err, i.countFuel)
 	e, cpu, ns := i.current, i.cpu(), u.take()
 	defer cpu.End(ns) // last: who waits for it finds the rest done
-	if !i.loop.Post(func() { i.back(e, err) }) {
+	fuel, took := u.sinceSpent()
+	if !i.loop.Post(func() {
+		i.spentOn(fuel, took)
+		i.back(e, err)
+	}) {
 		// Nobody is left on the loop who could use it.
 		withoutLoop.Lock()
 		defer withoutLoop.Unlock()

@@ -122,6 +122,9 @@ func (p *pending) Timer(*csa.CSA, int32)      {}
 
 func (p *pending) Send([]byte) (taken int, code abi.Code) { return 0, abi.Again }
 
+// Spend has nobody who would want to know.
+func (p *pending) Spend(fuel, cpu int64) {}
+
 // ProducerFinished gives it up, as nothing has been sent.
 func (p *pending) ProducerFinished() { p.ShutdownMicroprocess(csa.Orderly) }
 

@@ -25,6 +25,7 @@ type conn interface {
 	Consumed(p []byte, used int)
 	Offer()
 	Over() bool
+	Spend(fuel, cpu int64)
 }
 
 // A handle is a positive number: 20 bits say which slot, counted from 1, and

@@ -89,6 +89,8 @@ type fake struct {
 	sent []byte
 	did  []string
 	ends []csa.Reason
+
+	fuel, cpu int64
 }
 
 func (f *fake) Send(p []byte) (int, abi.Code) {
@@ -117,6 +119,7 @@ func (f *fake) TLSInfo(key int32) string          { return fmt.Sprint("tls ", ke
 func (f *fake) Consumed(p []byte, used int)       { f.say("consumed %d of %d", used, len(p)) }
 func (f *fake) Offer()                            { f.say("offer") }
 func (f *fake) Over() bool                        { return len(f.ends) > 0 }
+func (f *fake) Spend(fuel, cpu int64)             { f.fuel, f.cpu = f.fuel+fuel, f.cpu+cpu }
 func (f *fake) StopTimer(t int32)                 { f.say("stop %d", t) }
 func (f *fake) SetTimer(t int32, d time.Duration) abi.Code {
 	f.say("set %d %v", t, d)

@@ -199,6 +199,7 @@ func (m *Module) make(l *Listener, at place) (*Instance, error) {
 		i.Close()
 		return nil, err
 	}
+	i.exec.use.sinceSpent() // its start is nobody's
 	i.state = running
 	return i, nil
 }
@@ -368,6 +369,7 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 		i.loop.Unwind(depth)
 	}
 	i.finish()
+	i.spentOn(e.use.sinceSpent())
 	return i.returned(c, err)
 }
 

@@ -47,9 +47,11 @@ type Process struct {
 	instance    *Instance
 	read, write func() // the posts, made once
 	ready, stay func()
-	atEnd       bool   // it has read the end of its input
-	admit       func() // has admitted say that it is worth asking again
-	admitted    chan struct{}
+	atEnd       bool // it has read the end of its input
+	// What it has used since it last waited, when it has ended.
+	lastFuel, lastTook int64
+	admit              func() // has admitted say that it is worth asking again
+	admitted           chan struct{}
 
 	answer chan ioAnswer // holds one
 	gone   chan struct{} // closed by Closed
@@ -179,6 +181,7 @@ func errnoOf(c abi.Code) wasi.Errno {
 // startReading is posted by the command.
 func (p *Process) startReading() {
 	p.loop.Charge(p.instance.cpu())
+	p.spend()
 	switch {
 	case p.over:
 		return // it has seen gone, and its memory may be free
@@ -198,6 +201,7 @@ func (p *Process) answerRead(n int, e wasi.Errno) {
 // startWriting is posted by the command.
 func (p *Process) startWriting() {
 	p.loop.Charge(p.instance.cpu())
+	p.spend()
 	if p.over {
 		return
 	}
@@ -245,6 +249,7 @@ func (p *Process) run() {
 	defer close(p.ended)
 	reason, trap := p.guarded()
 	p.loop.Post(func() {
+		p.csa.Spend(p.lastFuel, p.lastTook)
 		if trap != nil && p.listener.OnTrap != nil {
 			p.listener.OnTrap(nil, trap)
 		}
@@ -283,6 +288,7 @@ func (p *Process) command() (reason *csa.Reason, trap *Trap) {
 		return p.failed(err)
 	}
 	defer r.bookAside(i.Close)
+	defer func() { p.lastFuel, p.lastTook = i.exec.use.sinceSpent() }()
 	for _, c := range []call{callBegin, callCommand} {
 		if i.module.has[c] {
 			if _, err := i.once(c); err != nil {

@@ -57,6 +57,7 @@ type usage struct {
 	granted int64            // fuel granted so far
 	counted int64            // fuel that the runtime knows to be used
 	next    int64            // fuel for the next slice, and what was granted for this
+	spent   spent
 
 	place    place
 	slotted  bool      // the call runs by leave of CPU.Begin
@@ -138,6 +139,7 @@ func (i *Instance) chargeElapsed() {
 	now, ns := u.watch.elapsed()
 	u.burning += now - u.mark
 	u.unbooked += ns
+	u.spent.took += ns
 	if i.loop != nil && u.place == onLoop {
 		i.loop.Booked(ns)
 	}

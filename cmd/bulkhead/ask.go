@@ -22,8 +22,9 @@ import (
 
 // asking is a command that asks the daemon of a configuration file.
 type asking struct {
-	file string // as it was given
-	path string // absolute
+	file string   // as it was given
+	path string   // absolute
+	more []string // what is behind it
 	json bool
 	out  io.Writer
 	errs io.Writer
@@ -37,7 +38,7 @@ func askCommand(use, short, long string, do func(a *asking) error) *cobra.Comman
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			a := &asking{file: args[0], json: inJSON, out: c.OutOrStdout(), errs: c.ErrOrStderr()}
+			a := &asking{file: args[0], more: args[1:], json: inJSON, out: c.OutOrStdout(), errs: c.ErrOrStderr()}
 			var err error
 			if a.path, err = filepath.Abs(a.file); err != nil {
 				return err

@@ -35,7 +35,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), checkCommand(), reloadCommand(), rollbackCommand(), statusCommand(), inspectCommand(), versionCommand(), compileCommand())
+	root.AddCommand(runCommand(), checkCommand(), reloadCommand(), rollbackCommand(), statusCommand(), connsCommand(), killCommand(), inspectCommand(), versionCommand(), compileCommand())
 	switch err := root.Execute(); {
 	case err == nil:
 		return 0

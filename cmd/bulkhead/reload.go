@@ -99,8 +99,8 @@ func (r *reloader) Rollback(ctx context.Context, a admin.RollbackRequest, by str
 // asFor does what somebody asks for, with a configuration if there is one, unless another file is
 // meant. It gives up when the daemon stops.
 func (r *reloader) asFor(ctx context.Context, file string, do func(context.Context, *admin.Reloaded) (*config.Config, error)) (admin.Reloaded, error) {
-	if !r.serves(file) {
-		return admin.Reloaded{}, fmt.Errorf("the daemon with this state folder serves %s, not %s; name that file, or give the other one a [host] state and a daemon of its own", r.path, file)
+	if err := r.mustServe(file); err != nil {
+		return admin.Reloaded{}, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -52,7 +52,7 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 		writeCounts(w, "connections ended", l.Ended)
 		writeCounts(w, "datagrams lost", l.DatagramsLost)
 		for _, g := range l.Generations {
-			fmt.Fprintf(w, "  generation of %s: %d connections, %d instances", moment(g.Since, now), g.Connections, g.Instances)
+			fmt.Fprintf(w, "  generation %d of %s: %d connections, %d instances", g.Number, moment(g.Since, now), g.Connections, g.Instances)
 			if len(g.Changed) > 0 {
 				fmt.Fprintf(w, "; changed: %s", strings.Join(g.Changed, ", "))
 			}

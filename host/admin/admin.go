@@ -4,6 +4,8 @@
 //	GET  /v1/status   Status
 //	POST /v1/reload   ReloadRequest; answers Reloaded
 //	POST /v1/rollback RollbackRequest; answers Reloaded
+//	GET  /v1/conns    conns.List; the query is listener, tenant, generation, sort, limit, over
+//	POST /v1/kill     KillRequest; answers Killed
 //
 // Every answer is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
 // status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is changed.
@@ -17,6 +19,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/host/conns"
 )
 
 // SocketName is the socket's name in the state folder, and lockName that of the file which the
@@ -136,6 +139,10 @@ type Daemon interface {
 	Reload(ctx context.Context, r ReloadRequest, by string) (Reloaded, error)
 	// Rollback goes back to the configuration before. It gives up when ctx is done.
 	Rollback(ctx context.Context, r RollbackRequest, by string) (Reloaded, error)
+	// Connections lists connections. It gives up when ctx is done.
+	Connections(ctx context.Context, q conns.Query) (conns.List, error)
+	// Kill closes connections. It gives up when ctx is done.
+	Kill(ctx context.Context, r KillRequest, by string) (Killed, error)
 }
 
 // socketPath is where the door of a state folder is.

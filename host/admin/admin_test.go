@@ -17,6 +17,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/host/conns"
 )
 
 // fake is a daemon whose reload does what the test says.
@@ -33,6 +34,10 @@ func (f fake) Reload(ctx context.Context, r ReloadRequest, by string) (Reloaded,
 func (f fake) Rollback(ctx context.Context, r RollbackRequest, by string) (Reloaded, error) {
 	return f.reload(ctx, "back "+r.File, by)
 }
+
+func (fake) Connections(context.Context, conns.Query) (conns.List, error) { return conns.List{}, nil }
+
+func (fake) Kill(context.Context, KillRequest, string) (Killed, error) { return Killed{}, nil }
 
 type lines struct {
 	mu   sync.Mutex

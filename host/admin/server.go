@@ -78,6 +78,8 @@ func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
 	mux.HandleFunc("POST /v1/rollback", changes(d, "a rollback was asked for", func(r *RollbackRequest) []any {
 		return []any{"file", r.File}
 	}, Daemon.Rollback))
+	mux.HandleFunc("GET /v1/conns", d.connections)
+	mux.HandleFunc("POST /v1/kill", changes(d, "connections are to be closed", (*KillRequest).words, Daemon.Kill))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, http.StatusNotFound, fmt.Errorf("this daemon, %s, does not know %s %s", d.version, r.Method, clip(r.URL.Path)))
 	})
@@ -205,7 +207,7 @@ func (d *Door) status(w http.ResponseWriter, r *http.Request) {
 
 // changes serves requests for what changes something. Who has asked for it, and with which words, is
 // logged.
-func changes[R any](d *Door, said string, words func(*R) []any, do func(Daemon, context.Context, R, string) (Reloaded, error)) http.HandlerFunc {
+func changes[R, A any](d *Door, said string, words func(*R) []any, do func(Daemon, context.Context, R, string) (A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		daemon := d.inside(w)
 		if daemon == nil {
@@ -220,7 +222,9 @@ func changes[R any](d *Door, said string, words func(*R) []any, do func(Daemon, 
 		done, err := do(daemon, r.Context(), request, by)
 		if err != nil {
 			p := problemOf(err)
-			p.Report = done.Report
+			if of, ok := any(done).(Reloaded); ok {
+				p.Report = of.Report
+			}
 			d.answer(w, http.StatusUnprocessableEntity, p)
 			return
 		}

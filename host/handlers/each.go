@@ -201,6 +201,13 @@ const (
 	waitsAtEnd = -2 // and has heard that the peer has finished
 )
 
+// Waits reports whether a connection waits for an instance, whose handler is h. It is called on the
+// connection's loop.
+func Waits(h csa.Handler, c *csa.CSA) bool {
+	_, ok := h.(*lazyHandler)
+	return ok && (c.Tag == waits || c.Tag == waitsAtEnd)
+}
+
 // instance provides a connection with an instance, or has it wait for one.
 func (d *lazyHandler) instance(c *csa.CSA) *plugins.Instance {
 	e := d.each

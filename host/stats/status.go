@@ -84,7 +84,10 @@ type QuarantineStatus struct {
 
 // GenerationStatus is a listener as one configuration had it.
 type GenerationStatus struct {
-	Since time.Time `json:"since"`
+	// Number is that of the configuration that has made it: 1 is the first that was served, and each
+	// reload's is the next.
+	Number int64     `json:"number"`
+	Since  time.Time `json:"since"`
 	// Changed are the keys for which a reload has made it; none: its listener was new.
 	Changed []string `json:"changed,omitempty"`
 	// Retired says that no new connections come to it. Until is when those that it has are closed

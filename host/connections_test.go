@@ -1,0 +1,213 @@
+package host_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host"
+	"bulkhead/host/conns"
+	"bulkhead/internal/certstest"
+	"bulkhead/internal/hosttest"
+	w "bulkhead/internal/wasmtest"
+)
+
+// connections lists them, without rates.
+func connections(t *testing.T, h *host.Host, q conns.Query) conns.List {
+	t.Helper()
+	list, err := h.Connections(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// A list has each connection once with what is known of it, in the order and of the owners that were
+// asked for, and kill closes just those that are meant, over a reload.
+func TestConnections(t *testing.T) {
+	files := map[string][]byte{"a.wasm": tally('a').Bytes(), "b.wasm": tally('b').Bytes()}
+	l := newLives(t, files, acme+listenerOf("it", "a.wasm", "")+listenerOf("other", "b.wasm", "instance = \"loop\""), host.Options{})
+	const many = 600 // more than a loop visits in one turn
+	var it []net.Conn
+	for range many {
+		c := l.dial("it")
+		l.ask(c, "a0")
+		it = append(it, c)
+	}
+	other := l.dial("other")
+	l.ask(other, "b0")
+	l.ask(other, "b1")
+
+	all := connections(t, l.h, conns.Query{})
+	if all.Matched != many+1 || len(all.Connections) != many+1 || all.Limit != conns.DefaultLimit {
+		t.Fatalf("%d of %d connections are listed, of %d at most", len(all.Connections), all.Matched, all.Limit)
+	}
+	for i := range all.Connections {
+		c := &all.Connections[i]
+		if i > 0 && c.ID <= all.Connections[i-1].ID {
+			t.Fatalf("%d comes behind %d", c.ID, all.Connections[i-1].ID)
+		}
+		if c.Tenant != "acme" || c.Transport != "tcp" || c.Fuel <= 0 || c.CPU < 0 || c.Events == 0 || c.InRate != nil || c.TLS != nil || c.In == 0 || c.Out != 2*c.In {
+			t.Fatalf("a connection is %+v", c)
+		}
+		if !slices.Equal(c.State, []string{"open"}) && !slices.Equal(c.State, []string{"asleep"}) && c.ThrottledBy == nil {
+			t.Errorf("a connection is %v", c.State)
+		}
+	}
+	first := connections(t, l.h, conns.Query{Sort: "out", Limit: 3, Over: time.Millisecond})
+	if first.Matched != many+1 || len(first.Connections) != 3 || first.Connections[0].Listener != "other" || first.Connections[0].Out != 4 || first.Connections[0].InRate == nil {
+		t.Fatalf("the first three by bytes are %+v", first)
+	}
+	if c := first.Connections[0]; c.Peer != other.LocalAddr().String() {
+		t.Errorf("the peer is %q", c.Peer)
+	}
+	oldest := connections(t, l.h, conns.Query{Filter: conns.Filter{Listener: "it", Tenant: "acme"}, Sort: "age", Limit: 1})
+	if oldest.Matched != many || oldest.Connections[0].Peer != it[0].LocalAddr().String() {
+		t.Errorf("the oldest is %+v", oldest)
+	}
+	for _, none := range []conns.Filter{{Tenant: "nobody"}, {Listener: "it/route"}, {Generation: 99}, {IDs: []uint64{1 << 60}}} {
+		if list := connections(t, l.h, conns.Query{Filter: none}); list.Matched != 0 || len(list.Connections) != 0 {
+			t.Errorf("%+v fits %d", none, list.Matched)
+		}
+	}
+
+	before := oldest.Connections[0]
+	l.mustReload(acme + listenerOf("it", "b.wasm", "") + listenerOf("other", "b.wasm", "instance = \"loop\""))
+	young := l.dial("it")
+	l.ask(young, "b0")
+	now := l.h.Status().Listeners[0].Generations[0].Number
+	if now <= before.Generation {
+		t.Fatalf("generation %d comes behind %d", now, before.Generation)
+	}
+	killed, err := l.h.Kill(t.Context(), conns.Filter{IDs: []uint64{before.ID, 1 << 60}})
+	if err != nil || !slices.Equal(killed, []uint64{before.ID}) {
+		t.Fatalf("%v were closed, %v", killed, err)
+	}
+	hosttest.HearEnd(t, it[0])
+	killed, err = l.h.Kill(t.Context(), conns.Filter{Listener: "it", Generation: before.Generation})
+	if err != nil || len(killed) != many-1 {
+		t.Fatalf("%d were closed, %v", len(killed), err)
+	}
+	for _, c := range it[1:] {
+		hosttest.HearEnd(t, c)
+	}
+	l.ask(other, "b2") // of the same generation, and of another listener
+	l.ask(young, "b1")
+	if n := l.h.Stats().Listeners[0].Ended["operator_closed"]; n != many {
+		t.Errorf("%d connections were counted as closed by the operator", n)
+	}
+	if list := connections(t, l.h, conns.Query{}); list.Matched != 2 {
+		t.Errorf("%d are left", list.Matched)
+	}
+}
+
+// quiet reads nothing after the first bytes, and answers them.
+type quiet struct {
+	csa.Base
+	window [16]byte
+}
+
+func (q *quiet) Window(*csa.CSA) []byte { return q.window[:] }
+
+func (q *quiet) Data(c *csa.CSA, p []byte) int {
+	c.Send(p)
+	c.Receive(false)
+	return len(p)
+}
+
+// What a connection waits for is told with the key of the limit.
+func TestConnectionStates(t *testing.T) {
+	cfg := nativeConfig(anyPort)
+	cfg.Tenants[0].Bandwidth = 1
+	h := hosttest.ServeConfig(t, cfg, host.Options{
+		Native: map[string]host.Native{"echo": func(*csa.Loop) csa.Handler { return new(quiet) }},
+	}, runtime.NumGoroutine())
+	conn := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, conn, strings.Repeat("x", 16))
+	var last []conns.Conn
+	hosttest.Eventually(t, "it is paused, and waits for bandwidth", func() bool {
+		last = connections(t, h, conns.Query{}).Connections
+		return len(last) == 1 && slices.Contains(last[0].State, "paused") && slices.Contains(last[0].State, "throttled") && slices.Equal(last[0].ThrottledBy, []string{"bandwidth"})
+	})
+	if c := last[0]; c.In != 16 || c.Fuel != 0 || c.Peer != conn.LocalAddr().String() {
+		t.Errorf("it is %+v", c)
+	}
+}
+
+// A connection with TLS says which.
+func TestConnectionTLS(t *testing.T) {
+	ca, dir := certstest.NewAuthority(t), t.TempDir()
+	cert, key := ca.Write(t, dir, "server", "host.test")
+	h := hosttest.Serve(t, fmt.Sprintf("[host]\nstate = %q\n", hosttest.State())+acme+listenerOf("it", writeModule(t, w.Echo()), fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q", cert, key)), host.Options{})
+	c := tls.Client(hosttest.Dial(t, h.Addr("it")), &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
+	hosttest.Say(t, c, "hello")
+	hosttest.Hear(t, c, "hello")
+	list := connections(t, h, conns.Query{}).Connections
+	if len(list) != 1 || list[0].TLS == nil || list[0].TLS.Version != "TLS 1.3" || list[0].TLS.ServerName != "host.test" || list[0].TLS.Resumed {
+		t.Errorf("the connections are %+v", list)
+	}
+}
+
+// Who asks wrongly is told what is right, who asks a host that has stopped that it has, and who goes
+// away is not waited for.
+func TestConnectionsErrors(t *testing.T) {
+	cfg := nativeConfig(anyPort)
+	h := serveNative(t, cfg, nil)
+	for _, q := range []conns.Query{{Sort: "beauty"}, {Limit: conns.MostListed + 1}, {Over: time.Hour}, {Sort: "in_rate"}} {
+		if _, err := h.Connections(t.Context(), q); err == nil {
+			t.Errorf("%+v is answered", q)
+		}
+	}
+	gone := errors.New("gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(gone)
+	if _, err := h.Connections(ctx, conns.Query{Over: 10 * time.Second}); !errors.Is(err, gone) {
+		t.Errorf("who is gone is told %v", err)
+	}
+	h.Close()
+	if _, err := h.Connections(t.Context(), conns.Query{}); !errors.Is(err, conns.ErrStopped) {
+		t.Errorf("a host that has stopped says %v", err)
+	}
+	if _, err := h.Kill(t.Context(), conns.Filter{Tenant: "acme"}); !errors.Is(err, conns.ErrStopped) {
+		t.Errorf("a host that has stopped says %v", err)
+	}
+}
+
+// BenchmarkConnections lists the first thousand of 8,000 connections of one loop, and reports for how
+// long that holds the loop at one go: the time of as many visits as there are in a turn, 256.
+func BenchmarkConnections(b *testing.B) {
+	const many = 8000 // which takes 16,000 descriptors
+	cfg := nativeConfig(anyPort)
+	cfg.Host.Loops = 1
+	cfg.Tenants[0].Connections = many
+	h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": newNativeEcho}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- h.Run(b.Context()) }()
+	defer func() {
+		h.Close()
+		<-ran
+	}()
+	for range many {
+		defer hosttest.Dial(b, h.Addr("echo")).Close()
+	}
+	hosttest.Eventually(b, "all are there", func() bool { return h.Stats().Connections == many })
+	for b.Loop() {
+		list, err := h.Connections(b.Context(), conns.Query{Sort: "idle"})
+		if err != nil || list.Matched != many || len(list.Connections) != conns.DefaultLimit {
+			b.Fatalf("%d of %d are listed: %v", len(list.Connections), list.Matched, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/many*256, "µs/turn")
+}

@@ -1,0 +1,65 @@
+package plugins
+
+import (
+	"errors"
+)
+
+// spent is what a usage has told connections of, in fuel and in ns, and the ns in all.
+type spent struct {
+	fuel, ns int64
+	took     int64
+}
+
+// sinceSpent is what was used since it was last asked: units of fuel, and nanoseconds.
+func (u *usage) sinceSpent() (fuel, ns int64) {
+	used, s := u.granted-u.fuel.Left(), &u.spent
+	fuel, ns = used-s.fuel, s.took-s.ns
+	s.fuel, s.ns = used, s.took
+	return fuel, ns
+}
+
+// spentOn tells the connection what a call has used that was about it. That is the client's, where
+// an instance serves one, also in events of those that it has dialled for it.
+func (i *Instance) spentOn(fuel, ns int64) {
+	if i.about != nil {
+		i.about.Spend(fuel, ns)
+	}
+}
+
+// spend tells the connection of a command what that has used, while it waits for the loop.
+func (p *Process) spend() { p.csa.Spend(p.instance.exec.use.sinceSpent()) }
+
+// Doing is what an instance does.
+type Doing byte
+
+// What it may do.
+const (
+	// Ready is one that takes events.
+	Ready Doing = iota
+	// Asleep is one whose memory is given back, until its next event.
+	Asleep
+	// Background is one with a call that runs beside the loop.
+	Background
+	// WaitsForCPU is one whose tenant has used up its share, or its part of the loop's turn.
+	WaitsForCPU
+	// WaitsForMemory and WaitsForMappings are those that cannot wake, or run, for want of it.
+	WaitsForMemory
+	WaitsForMappings
+)
+
+// Doing says what the instance does. It is called between two events of its loop.
+func (i *Instance) Doing() Doing {
+	switch {
+	case i.inCall:
+		return Background
+	case i.lacking != 0 && errors.Is(i.lack, ErrMappings):
+		return WaitsForMappings
+	case i.lacking != 0:
+		return WaitsForMemory
+	case i.suspended:
+		return WaitsForCPU
+	case i.asleep != nil:
+		return Asleep
+	}
+	return Ready
+}
