@@ -105,7 +105,7 @@ func (c *CSA) Account() Account {
 	a := Account{
 		Number: c.number, Age: time.Duration(now - c.born), Idle: time.Duration(now - c.lastActive),
 		FirstIn: unit(c.spent.firstIn), FirstOut: unit(c.spent.firstOut),
-		Received: c.received, Sent: c.sent, Unsent: c.inbox.len(), Unconsumed: c.rest.len(),
+		Received: c.received, Sent: c.sent, Unsent: c.inbox.len(), Unconsumed: c.unconsumed.len(),
 		Events: c.spent.events, Fuel: c.spent.fuel, CPU: time.Duration(c.spent.cpu),
 		Proxied: c.local != nil && c.local.IsValid(),
 	}
@@ -122,7 +122,7 @@ func (c *CSA) PeerAddress() netip.AddrPort { return c.peer }
 
 // KeepLocal has LocalAddress be known when a connection ends, or not. It is the loop's owner's.
 func (l *Loop) KeepLocal(on bool) {
-	l.keepsLocal, l.buried, l.buriedLocal = on, nil, netip.AddrPort{}
+	l.keepsLocal, l.lastEnded, l.lastLocal = on, nil, netip.AddrPort{}
 }
 
 // LocalAddress is the address of this end, also for those who are told of the end after
@@ -132,8 +132,8 @@ func (c *CSA) LocalAddress() netip.AddrPort {
 	switch {
 	case c.local != nil && c.local.IsValid():
 		return *c.local
-	case c.loop.buried == c:
-		return c.loop.buriedLocal
+	case c.loop.lastEnded == c:
+		return c.loop.lastLocal
 	}
 	return c.transport.local(c)
 }

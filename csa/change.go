@@ -19,10 +19,10 @@ func (c *CSA) SetSettings(s *Settings) {
 	if c.is(dying | dead) {
 		return
 	}
-	if s.FirstByteTimeout <= 0 && !c.is(begun) {
-		c.begin()
+	if s.FirstByteTimeout <= 0 && !c.is(gotFirstByte) {
+		c.noteFirstByte()
 	}
-	if (s.MinRate <= 0) != (before.MinRate <= 0) && c.is(begun) {
+	if (s.MinRate <= 0) != (before.MinRate <= 0) && c.is(gotFirstByte) {
 		c.owed = 0 // nothing is owed without a rate, and with one a whole patience is left
 	}
 	if c.memory != nil {

@@ -112,20 +112,20 @@ type CSA struct {
 	prev   *CSA
 	number uint64
 
-	inbox fifo // to be sent
-	rest  fifo // received, not yet consumed
+	inbox      fifo // to be sent
+	unconsumed fifo // received, not yet consumed
 
-	timer      selector.Timer // what is due first (deadlines.go), later the linger bound
-	born       int64
-	lastActive int64     // when a byte last moved
-	owed       int64     // until when the peer has time to send: see timeIn
-	behind     *behind   // of a connection whose socket was full
-	buffered   buffered  // what the socket holds (kernel.go)
-	held       *dataCall // a Data that is not over, whose loop was passed on
-	throttle   *throttle
-	transport  transport
-	memory     *socketMemory // of a connection whose socket holds much
-	timers     *handlerTimer // a list
+	timer       selector.Timer // what is due first (deadlines.go), later the linger bound
+	born        int64
+	lastActive  int64     // when a byte last moved
+	owed        int64     // until when the peer has time to send: see timeIn
+	behind      *behind   // of a connection whose socket was full
+	buffered    buffered  // what the socket holds (kernel.go)
+	pendingData *dataCall // a Data that is not over, whose loop was passed on
+	throttle    *throttle
+	transport   transport
+	memory      *socketMemory // of a connection whose socket holds much
+	timers      *handlerTimer // a list
 
 	peer     netip.AddrPort
 	local    *netip.AddrPort // when somebody has said so; else the socket's, or the peer's
@@ -139,26 +139,26 @@ type CSA struct {
 type flag uint32
 
 const (
-	paused       flag = 1 << iota // the handler said Receive(false)
-	full                          // the handler takes nothing of a full window, or has no window
-	offering                      // the unconsumed rest is to be offered again
-	blocked                       // a Send took less than it was given; Writable is owed
-	slowIn                        // over the bandwidth, receiving
-	slowOut                       // over the bandwidth, sending
-	ended                         // the peer has finished sending
-	lastOffered                   // after ended: the rest has been offered for the last time
-	endTold                       // the handler knows of ended
-	sendFinished                  // no more is taken for the inbox
-	writeShut                     // the peer has been told so
-	finishing                     // producerFinished: flush, linger, close
-	broken                        // to be reset, not closed: the other end of its relay has failed
-	securing                      // TLS is on its way: nothing is read or sent for the handler
-	spliced                       // it is an end of a relay: nothing is read for the handler
-	listed                        // on the loop's list of what to settle
-	begun                         // a byte has been sent, one way or the other
-	answered                      // bytes of its handler's were taken for the peer
-	heldBefore                    // the socket held bytes when the system was last asked
-	dying                         // to be buried at the end of the event
+	paused            flag = 1 << iota // the handler said Receive(false)
+	full                               // the handler takes nothing of a full window, or has no window
+	offering                           // the unconsumed rest is to be offered again
+	blocked                            // a Send took less than it was given; Writable is owed
+	slowIn                             // over the bandwidth, receiving
+	slowOut                            // over the bandwidth, sending
+	ended                              // the peer has finished sending
+	lastOffered                        // after ended: the rest has been offered for the last time
+	eofTold                            // the handler knows of ended
+	sendFinished                       // no more is taken for the inbox
+	writeShut                          // the peer has been told so
+	finishing                          // producerFinished: flush, linger, close
+	broken                             // to be reset, not closed: the other end of its relay has failed
+	securing                           // TLS is on its way: nothing is read or sent for the handler
+	spliced                            // it is an end of a relay: nothing is read for the handler
+	listed                             // on the loop's list of what to settle
+	gotFirstByte                       // a byte has been sent, one way or the other
+	answered                           // bytes of its handler's were taken for the peer
+	hadUnacknowledged                  // the socket held bytes when the system was last asked
+	dying                              // to be destroyed at the end of the event
 	dead
 )
 
@@ -184,7 +184,7 @@ func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
 	l.calling = call{c: c, what: inOther}
 	w.Handler.Open(c)
 	l.calling = call{}
-	l.end()
+	l.leaveEvent()
 	return c, nil
 }
 
@@ -268,7 +268,7 @@ func (c *CSA) ProducerFinished() {
 	c.set(finishing | sendFinished)
 	c.clear(paused | full | offering)
 	c.transport.takeNoMore(c)
-	c.rest.release(c.loop, c.wiring.Budget)
+	c.unconsumed.release(c.loop, c.wiring.Budget)
 	c.stopTimers()
 	if linger := c.wiring.Settings.Linger; linger > 0 {
 		c.loop.sel.SetTimer(&c.timer, c, c.loop.Now()+int64(linger))
@@ -297,12 +297,12 @@ func (c *CSA) FinishSending() {
 // what it has got for all there is. r is the reason that is told; the first
 // reason stands.
 func (c *CSA) ShutdownMicroprocess(r Reason) {
-	c.loop.begin()
+	c.loop.enterEvent()
 	c.kill(r)
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
-// kill marks the connection as over; it is buried at the end of the event.
+// kill marks the connection as over; it is destroyed at the end of the event.
 func (c *CSA) kill(r Reason) {
 	if c.is(dying | dead) {
 		return
@@ -318,16 +318,16 @@ func (c *CSA) settle() {
 	c.clear(listed)
 	c.transport.settle(c)
 	if c.is(dying) && !c.is(dead) {
-		c.bury()
+		c.destroy()
 	}
 }
 
-// bury closes the socket and tells everybody, once. It is the only way out.
-func (c *CSA) bury() {
+// destroy closes the socket and tells everybody, once. Every connection ends here.
+func (c *CSA) destroy() {
 	l := c.loop
 	if l.keepsLocal {
-		l.buriedLocal = c.LocalAddress()
-		l.buried = c
+		l.lastLocal = c.LocalAddress()
+		l.lastEnded = c
 	}
 	c.set(dead)
 	l.sel.StopTimer(&c.timer)
@@ -339,7 +339,7 @@ func (c *CSA) bury() {
 	}
 	c.transport.close(c)
 	c.inbox.release(l, c.wiring.Budget)
-	c.rest.release(l, c.wiring.Budget)
+	c.unconsumed.release(l, c.wiring.Budget)
 	l.unlink(c)
 	l.calling = call{c: c, what: inClosed}
 	c.wiring.Handler.Closed(c, c.reason)
@@ -374,7 +374,7 @@ func (c *CSA) Exceptional() {
 		}
 	}
 	c.d.NewExceptional()
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
 // Expired is the selector's notice that a deadline or the linger bound may be
@@ -389,7 +389,7 @@ func (c *CSA) Expired(*selector.Timer) {
 	case !c.is(dying | dead):
 		c.keepDeadlines()
 	}
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
 // Over reports whether the connection has ended, or ends with this event.

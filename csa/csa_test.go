@@ -107,8 +107,8 @@ type account struct {
 	booked, rest    atomic.Int64
 }
 
-func (a *account) Book(ns int64) { a.booked.Add(ns) }
-func (a *account) Rest() int64   { return a.rest.Load() }
+func (a *account) Book(ns int64)  { a.booked.Add(ns) }
+func (a *account) CPUWait() int64 { return a.rest.Load() }
 
 func (a *account) Reserve(n int) bool {
 	if l := a.limit.Load(); l != 0 && a.held.Load()+int64(n) > l {
@@ -170,7 +170,7 @@ func newBench(t testing.TB) *bench {
 // when the peer's system acknowledges something is not on the tests' clock.
 type timeless struct{ kernel }
 
-func (timeless) look(int, *word) {}
+func (timeless) look(int, *peerInfo) {}
 
 func (b *bench) on(f func()) {
 	b.t.Helper()
@@ -592,9 +592,9 @@ func TestFinishSendingOffersTheRestAgain(t *testing.T) {
 	s.timer = func(c *CSA, _ int32) { c.FinishSending() }
 	c, peer := b.tcp(s)
 	send(t, peer, "x")
-	b.until("the byte is left unconsumed", func() bool { return c.rest.len() == 1 })
+	b.until("the byte is left unconsumed", func() bool { return c.unconsumed.len() == 1 })
 	b.clock.Advance(time.Second)
-	b.until("it is offered again", func() bool { return c.rest.len() == 0 })
+	b.until("it is offered again", func() bool { return c.unconsumed.len() == 0 })
 	b.wantLog(s, "open", "data x", "timer 1", "data x")
 	reset(t, peer)
 	b.ended(s, Reason{Code: abi.Reset})

@@ -21,16 +21,16 @@ type Peers interface {
 	Broken(err error)
 }
 
-// Introducer reads the header that some of a socket's datagrams begin with, and that says
-// whose they are.
-type Introducer interface {
-	// Introduced reads the header of a datagram that has come from a sender, which is good
-	// during the call. n is how long the header is: 0 if the sender writes none. from is whose
-	// the datagram is, and to where it was sent; not valid, they are as the socket has them.
-	// With ok false it has to have a header and has no good one: the datagram is lost, with LostHeader.
-	// Introduced is asked again when the datagram could not be handed over at once. It is called on the socket's loop and must
-	// not call a handler.
-	Introduced(sender netip.AddrPort, datagram []byte) (n int, from, to netip.AddrPort, ok bool)
+// HeaderReader reads the PROXY header that some of a socket's datagrams begin with. The header names
+// the client that sent the datagram.
+type HeaderReader interface {
+	// ReadHeader reads the header of a datagram. The datagram is valid during the call. n is the
+	// length of the header, 0 if the sender writes none. from and to are the addresses of the
+	// client and of the destination; where they are not valid, the socket's own are used. ok is
+	// false if the datagram must begin with a header and does not: it is lost, as LostHeader.
+	// ReadHeader may be called again for the same datagram, when that could not be delivered at
+	// once. It is called on the socket's loop, and must not call a handler.
+	ReadHeader(sender netip.AddrPort, datagram []byte) (n int, from, to netip.AddrPort, ok bool)
 }
 
 // Admission is the answer of Peers.Admit.
@@ -114,7 +114,7 @@ type DatagramSocket struct {
 	slowOut  bool
 	listed   bool // on the loop's list of what to flush
 	owner    Peers
-	headers  Introducer // nil: no datagram has a header
+	headers  HeaderReader // nil: no datagram has a header
 	budget   Budget
 	local    netip.AddrPort
 	drops    uint32 // the system's count, as last seen
@@ -180,17 +180,17 @@ func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wirin
 	if err != nil {
 		return nil, err
 	}
-	l.begin()
+	l.enterEvent()
 	l.Charge(w.Budget)
 	s.dialled = s.newPeer(&peerKey{ip: peer.Addr().As16(), port: peer.Port()}, peer, w)
 	s.dialled.open()
-	l.end()
+	l.leaveEvent()
 	return &s.dialled.c, nil
 }
 
-// IntroduceBy has the headers of datagrams read by i. It is called before the first event of
-// the socket's.
-func (s *DatagramSocket) IntroduceBy(i Introducer) { s.headers = i }
+// SetHeaderReader sets who reads the headers of datagrams. It is called before the socket's first
+// event.
+func (s *DatagramSocket) SetHeaderReader(i HeaderReader) { s.headers = i }
 
 // OwnOnly leaves what is sent to a group, or broadcast, to another socket of the same listener: the
 // system gives each of them a copy. It does so on Linux alone. It is called before the first event of the socket's.
@@ -211,12 +211,12 @@ func (s *DatagramSocket) Close(r Reason) {
 	if s.closed {
 		return
 	}
-	s.loop.begin()
+	s.loop.enterEvent()
 	for _, p := range s.peers {
 		p.c.kill(r)
 	}
 	s.shut()
-	s.loop.end()
+	s.loop.leaveEvent()
 }
 
 // shut closes the socket, once.
@@ -245,23 +245,23 @@ func (s *DatagramSocket) ReadReady() {
 	for batch := 0; ; batch++ {
 		s.enter()
 		more := s.readOnce()
-		s.loop.end()
+		s.loop.leaveEvent()
 		if !more || batch == batchesPerTurn {
 			break
 		}
 	}
 	g.reading = nil
-	s.goOn()
+	s.continueBatch()
 }
 
 // enter begins an event of the socket's.
 func (s *DatagramSocket) enter() {
-	s.loop.begin()
+	s.loop.enterEvent()
 	s.loop.Charge(s.budget)
 }
 
-// goOn asks for the next notice.
-func (s *DatagramSocket) goOn() {
+// continueBatch asks the selector to notify it of the next datagrams.
+func (s *DatagramSocket) continueBatch() {
 	switch {
 	case s.closed:
 	case s.due.first != nil || s.loop.datagrams.of != nil:
@@ -286,7 +286,7 @@ func (s *DatagramSocket) readOnce() (more bool) {
 		return false
 	}
 	now := s.loop.Now()
-	if wait := max(s.budget.Received(0, now), s.budget.Rest()); wait > 0 {
+	if wait := max(s.budget.Received(0, now), s.budget.CPUWait()); wait > 0 {
 		s.slowDownIn(wait)
 		return false
 	}
@@ -352,7 +352,7 @@ func (g *datagrams) handOut() bool {
 		}
 		var from, to netip.AddrPort
 		if s.headers != nil {
-			n, source, destination, ok := s.headers.Introduced(m.key.peer(), m.payload)
+			n, source, destination, ok := s.headers.ReadHeader(m.key.peer(), m.payload)
 			if !ok {
 				g.lose(LostHeader)
 				continue
@@ -429,7 +429,7 @@ func (s *DatagramSocket) newPeer(k *peerKey, addr netip.AddrPort, w Wiring) *dat
 	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.transport = -1, s.loop, w, addr, s.loop.Now(), p
 	c.number = numbers.Add(1)
 	c.born = c.lastActive
-	c.set(begun) // a peer is there with its first datagram, or was dialled
+	c.set(gotFirstByte) // a peer is there with its first datagram, or was dialled
 	s.peers[*k] = p
 	s.loop.link(c)
 	c.startTime()
@@ -447,9 +447,9 @@ func (p *datagramPeer) open() {
 // MakeRoom ends the connection of a peer that has sent one datagram only, longest ago, and
 // for which no datagram waits and no call runs. It reports whether there was one.
 func (s *DatagramSocket) MakeRoom() bool {
-	s.loop.begin()
+	s.loop.enterEvent()
 	ok := s.evict()
-	s.loop.end()
+	s.loop.leaveEvent()
 	return ok
 }
 
@@ -462,7 +462,7 @@ func (s *DatagramSocket) evict() bool {
 		if p == nil {
 			return false
 		}
-		if c := &p.c; c.held == nil && c.rest.len() == 0 && c.inbox.len() == 0 {
+		if c := &p.c; c.pendingData == nil && c.unconsumed.len() == 0 && c.inbox.len() == 0 {
 			c.kill(PlaceTaken.Reason())
 			return true
 		}
@@ -491,7 +491,7 @@ func (s *DatagramSocket) dueLater(p *datagramPeer) {
 func (s *DatagramSocket) SendReady() {
 	s.enter()
 	s.flushLater()
-	s.loop.end()
+	s.loop.leaveEvent()
 }
 
 // flushLater has what there is to send sent at the end of the event.
@@ -666,5 +666,5 @@ func (s *DatagramSocket) Expired(t *selector.Timer) {
 		s.slowOut = false
 		s.flushLater()
 	}
-	s.loop.end()
+	s.loop.leaveEvent()
 }

@@ -136,9 +136,9 @@ func (p *datagramPeer) dropFrame(f *fifo, n int) {
 // wait.
 func (p *datagramPeer) takeNoMore(c *CSA) {
 	s := p.socket
-	s.waiting -= c.rest.len()
+	s.waiting -= c.unconsumed.len()
 	p.waiting = 0
-	c.rest.release(c.loop, c.wiring.Budget)
+	c.unconsumed.release(c.loop, c.wiring.Budget)
 	s.young.remove(p)
 	if s.peers[p.key] == p {
 		delete(s.peers, p.key)
@@ -154,7 +154,7 @@ func (p *datagramPeer) close(*CSA) {
 
 // takes reports whether the handler can be given a datagram.
 func (p *datagramPeer) takes() bool {
-	return !p.c.is(paused|full|finishing|dying|dead) && p.c.held == nil
+	return !p.c.is(paused|full|finishing|dying|dead) && p.c.pendingData == nil
 }
 
 // arrive hands over the next datagram of the loop's batch, or keeps it for later.
@@ -212,7 +212,7 @@ func (p *datagramPeer) came(n int) {
 
 // keep has a datagram wait.
 func (p *datagramPeer) keep(payload []byte) bool {
-	f, s, set := &p.c.rest, p.socket, p.c.wiring.Settings
+	f, s, set := &p.c.unconsumed, p.socket, p.c.wiring.Settings
 	count, size := set.WaitingDatagrams, set.WaitingBytes
 	if count <= 0 {
 		count = mostWaiting
@@ -292,10 +292,10 @@ func (p *datagramPeer) offer() {
 		c.set(full)
 		return
 	}
-	payload, _ := cutFrame(c.rest.bytes())
+	payload, _ := cutFrame(c.unconsumed.bytes())
 	n := copy(window, payload)
 	long := len(payload) > n
-	p.dropFrame(&c.rest, len(payload))
+	p.dropFrame(&c.unconsumed, len(payload))
 	p.socket.waiting -= frameHeader + len(payload)
 	p.waiting--
 	p.offerLater()

@@ -24,7 +24,7 @@ const patience = time.Minute
 func (c *CSA) startTime() {
 	s := c.wiring.Settings
 	if s.FirstByteTimeout <= 0 {
-		c.set(begun)
+		c.set(gotFirstByte)
 	}
 	if s.IdleTimeout > 0 {
 		c.wakeBy(c.lastActive + int64(s.IdleTimeout))
@@ -40,7 +40,7 @@ func (c *CSA) startTime() {
 func (c *CSA) AwaitFirstByte() {
 	c.owed = 0
 	if c.wiring.Settings.FirstByteTimeout > 0 {
-		c.clear(begun)
+		c.clear(gotFirstByte)
 	}
 	c.timeIn()
 }
@@ -61,10 +61,10 @@ func (c *CSA) keepTime() {
 
 // owes reports whether the peer has something to send.
 func (c *CSA) owes() bool {
-	if !c.is(begun) {
+	if !c.is(gotFirstByte) {
 		return true
 	}
-	return c.wiring.Settings.MinRate > 0 && (c.rest.len() > 0 || c.transport.midway())
+	return c.wiring.Settings.MinRate > 0 && (c.unconsumed.len() > 0 || c.transport.midway())
 }
 
 // timeIn has the clock of the inward direction run or stand still. owed is the time at
@@ -82,7 +82,7 @@ func (c *CSA) timeIn() {
 		left := -c.owed
 		if left == 0 {
 			left = int64(patience)
-			if !c.is(begun) {
+			if !c.is(gotFirstByte) {
 				left = int64(c.wiring.Settings.FirstByteTimeout)
 			}
 		}
@@ -91,10 +91,10 @@ func (c *CSA) timeIn() {
 	}
 }
 
-// begin notes that there was a first byte, one way or the other.
-func (c *CSA) begin() {
-	if !c.is(begun) {
-		c.set(begun)
+// noteFirstByte notes that the first byte was sent or received.
+func (c *CSA) noteFirstByte() {
+	if !c.is(gotFirstByte) {
+		c.set(gotFirstByte)
 		c.owed = 0
 	}
 }
@@ -102,9 +102,9 @@ func (c *CSA) begin() {
 // earn books n bytes that have come.
 func (c *CSA) earn(n int, now int64) {
 	switch {
-	case c.owed == 0 && c.is(begun) || c.is(securing):
-	case !c.is(begun):
-		c.begin()
+	case c.owed == 0 && c.is(gotFirstByte) || c.is(securing):
+	case !c.is(gotFirstByte):
+		c.noteFirstByte()
 	case c.owed > 0:
 		c.owed = min(now+int64(patience), c.owed+worth(int64(n), c.wiring.Settings.MinRate))
 	default:
@@ -264,16 +264,16 @@ func (c *CSA) keepDeadlines() {
 	if c.owed > 0 {
 		late := SlowSender
 		switch {
-		case !c.is(begun):
+		case !c.is(gotFirstByte):
 			late = FirstByteTimeout
-		case c.rest.len() > 0 && now-c.lastActive >= int64(patience/2):
+		case c.unconsumed.len() > 0 && now-c.lastActive >= int64(patience/2):
 			late = Unconsumed // it does not trickle: it may well believe that it has sent all
 		}
 		by(c.owed, late)
 	}
 	switch {
 	case why == Unconsumed:
-		c.kill(leftUnconsumed(c.rest.len(), int(c.want)))
+		c.kill(leftUnconsumed(c.unconsumed.len(), int(c.want)))
 	case why == PeerVanished:
 		c.kill(vanishedPeer)
 	case why != Unknown:

@@ -279,7 +279,7 @@ func TestMinRateStandsStill(t *testing.T) {
 			left = 3 // with the y
 		}
 		hold.end(c, s, peer)
-		b.until("all it has sent is there", func() bool { return c.rest.len() == left })
+		b.until("all it has sent is there", func() bool { return c.unconsumed.len() == left })
 		b.pass(35 * time.Second)
 		b.alive(c, name+", a while after")
 		b.pass(10 * time.Second)
@@ -310,11 +310,11 @@ func TestMinRateAndBackgroundCalls(t *testing.T) {
 	b.say(c, peer, "x")
 	b.pass(50 * time.Second)
 	b.say(c, peer, "y")
-	b.until("it is under way", func() bool { return c.held != nil })
+	b.until("it is under way", func() bool { return c.pendingData != nil })
 	b.pass(10 * time.Minute)
 	b.alive(c, "while its handler thinks")
 	close(release)
-	b.until("it is over", func() bool { return c.held == nil })
+	b.until("it is over", func() bool { return c.pendingData == nil })
 	b.pass(10 * time.Second)
 	b.alive(c, "a while after")
 	b.pass(time.Second)

@@ -64,10 +64,10 @@ func (l *Loop) Dial(payer Payer, addresses []Address, timeout time.Duration, tun
 }
 
 // Cancel gives up. Calling it again, or when done has been called, does nothing.
-func (d *Dial) Cancel() { d.end(nil) }
+func (d *Dial) Cancel() { d.finish(nil) }
 
-// end closes everything but the attempt that has won.
-func (d *Dial) end(winner *attempt) {
+// finish closes every attempt but the winner.
+func (d *Dial) finish(winner *attempt) {
 	d.over = true
 	d.left = nil
 	d.loop.sel.StopTimer(&d.next)
@@ -83,7 +83,7 @@ func (d *Dial) end(winner *attempt) {
 
 // enter begins an event of the dial's.
 func (d *Dial) enter() {
-	d.loop.begin()
+	d.loop.enterEvent()
 	d.loop.Charge(d.payer)
 }
 
@@ -98,12 +98,12 @@ func (d *Dial) Expired(t *selector.Timer) {
 	default:
 		d.tryNext()
 	}
-	d.loop.end()
+	d.loop.leaveEvent()
 }
 
 // fail ends the dial without a socket.
 func (d *Dial) fail(r Reason) {
-	d.end(nil)
+	d.finish(nil)
 	d.done(-1, Address{}, r)
 }
 
@@ -124,7 +124,7 @@ func (d *Dial) tryNext() {
 		to := d.left[0]
 		d.left = d.left[1:]
 		a := &attempt{dial: d, to: to}
-		connected, err := a.begin()
+		connected, err := a.connect()
 		switch {
 		case err != nil:
 			d.last = dialReason(err)
@@ -143,8 +143,8 @@ func (d *Dial) tryNext() {
 	}
 }
 
-// begin makes the socket and has it connect. On an error nothing is left of it.
-func (a *attempt) begin() (connected bool, err error) {
+// connect makes the socket and connects it. After an error no socket is left.
+func (a *attempt) connect() (connected bool, err error) {
 	d := a.dial
 	if a.fd, err = newSocket(a.to); err != nil {
 		return false, err
@@ -177,7 +177,7 @@ func (a *attempt) drop() {
 
 // won ends the dial with a connected socket.
 func (d *Dial) won(a *attempt) {
-	d.end(a)
+	d.finish(a)
 	d.done(a.fd, a.to, Orderly)
 }
 
@@ -196,7 +196,7 @@ func (a *attempt) Faulted(v any) { a.dial.Faulted(v) }
 func (a *attempt) notice() {
 	a.dial.enter()
 	a.look()
-	a.dial.loop.end()
+	a.dial.loop.leaveEvent()
 }
 
 func (a *attempt) look() {

@@ -30,11 +30,11 @@ func (l *Loop) OnFault(f func(*Fault) bool) {
 	l.onFault = f
 	l.sel.OnFault(func(at *selector.Fault) (mend func(), ok bool) {
 		fault := &Fault{Fault: at}
-		if at.Passed {
+		if at.BatonPassed {
 			return nil, f(fault)
 		}
 		was := l.calling
-		fault.Conn, fault.Serving = l.faulted(at.Told), l.serving
+		fault.Conn, fault.Serving = l.faulted(at.Notified), l.serving
 		if !f(fault) {
 			return nil, false
 		}
@@ -45,7 +45,7 @@ func (l *Loop) OnFault(f func(*Fault) bool) {
 // beside says of a panic on a goroutine beside the loop, which belongs to a connection, whether
 // its end is enough. Any goroutine may call it.
 func (l *Loop) beside(c *CSA, value any) bool {
-	return l.onFault != nil && l.onFault(&Fault{Fault: &selector.Fault{Value: value, Stack: debug.Stack(), Passed: true}, Conn: c})
+	return l.onFault != nil && l.onFault(&Fault{Fault: &selector.Fault{Value: value, Stack: debug.Stack(), BatonPassed: true}, Conn: c})
 }
 
 // Serve notes whose work the loop does next, where it is not a connection's: it is told when a
@@ -60,7 +60,7 @@ func (l *Loop) Depth() int { return l.depth }
 func (l *Loop) Unwind(depth int) { l.depth = depth }
 
 // faulted is the connection whose event runs, as far as that can be told: the one that is being
-// called or buried, else the one that was told.
+// called or destroyed, else the one that was told.
 func (l *Loop) faulted(told any) *CSA {
 	switch {
 	case l.calling.c != nil:
@@ -73,7 +73,7 @@ func (l *Loop) faulted(told any) *CSA {
 	switch t := told.(type) {
 	case *CSA:
 		return t
-	case *secure:
+	case *tlsTransport:
 		return t.c
 	case *throttle:
 		return t.c
@@ -95,7 +95,7 @@ func (l *Loop) mend(f *Fault, was call) {
 		}
 		if s := g.reading; s != nil {
 			g.reading = nil
-			s.goOn()
+			s.continueBatch()
 		}
 	}
 	if f.Serving != nil {
@@ -107,7 +107,7 @@ func (l *Loop) mend(f *Fault, was call) {
 		}
 		c.kill(HostBug.Reason())
 	}
-	if t, ok := f.Told.(Faulty); ok {
+	if t, ok := f.Notified.(Faulty); ok {
 		t.Faulted(f.Value)
 	}
 	switch was.what {
@@ -120,5 +120,5 @@ func (l *Loop) mend(f *Fault, was call) {
 			l.calling = call{}
 		}
 	}
-	l.end()
+	l.leaveEvent()
 }

@@ -168,7 +168,7 @@ func TestFaultsBesideTheLoop(t *testing.T) {
 	}
 	var got *Fault
 	b.on(func() { b.loop.OnFault(func(f *Fault) bool { got = f; return true }) })
-	if !b.loop.beside(nil, "x") || got == nil || got.Value != "x" || !got.Passed {
+	if !b.loop.beside(nil, "x") || got == nil || got.Value != "x" || !got.BatonPassed {
 		t.Errorf("it is told %v", got)
 	}
 }

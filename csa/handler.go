@@ -84,8 +84,8 @@ type Creator interface {
 	SocketShutdown(c *CSA, r Reason)
 }
 
-// Signal is anyone else who is involved in a connection, such as the books of
-// a tenant: the box signal.
+// Signal is anyone else who is involved in a connection, such as the accounts
+// of a tenant: the box signal.
 type Signal interface {
 	// ShutdownCSA is called once for every CSA, on its loop, after
 	// Creator.SocketShutdown.
@@ -115,9 +115,9 @@ type Budget interface {
 	// Book takes note of ns nanoseconds that a loop has worked for the tenant, beside
 	// what the handlers book themselves.
 	Book(ns int64)
-	// Rest is for how many nanoseconds the tenant's sockets should not be read where no
-	// handler is asked first, since it has used up its processor time; zero or less: not at all.
-	Rest() (wait int64)
+	// CPUWait returns for how many nanoseconds the tenant's accepts, datagrams and relays should
+	// wait, because the tenant has used up its CPU time. Zero or less: they need not wait.
+	CPUWait() (wait int64)
 }
 
 // Unlimited is the budget of a connection that nobody bounds.
@@ -144,5 +144,5 @@ func (Unlimited) Sent(int, int64) int64 { return 0 }
 // Book forgets.
 func (Unlimited) Book(int64) {}
 
-// Rest is never wanted.
-func (Unlimited) Rest() int64 { return 0 }
+// CPUWait never asks to wait.
+func (Unlimited) CPUWait() int64 { return 0 }

@@ -35,7 +35,7 @@ type dataCall struct {
 
 // Pass gives the loop to another goroutine in the middle of an event, which
 // ends there for everybody but the caller: what was sent leaves, connections
-// that died are buried, the next notices are given. It is for a handler whose
+// that died are destroyed, the next notices are given. It is for a handler whose
 // call takes long, and is called with the baton held, inside a method of
 // Handler or a function that Event, Post or a Timer has called.
 //
@@ -61,37 +61,37 @@ func (l *Loop) takeOver() {
 	switch at.what {
 	case inData:
 		held := at.data
-		at.c.held = &held
+		at.c.pendingData = &held
 		at.c.timeIn()
 	case inWritable:
 		at.c.offerAgain()
 	case inEOF:
-		at.c.endWasTold()
+		at.c.eofDelivered()
 	case inClosed:
 		at.c.tellOthers()
 	}
 	if g := l.datagrams; g != nil && g.reading != nil {
 		s := g.reading
 		g.reading = nil
-		s.goOn()
+		s.continueBatch()
 	}
-	l.end()
+	l.leaveEvent()
 }
 
 // Consumed says what Data would have returned, had its handler not passed the
 // loop on in it: that it has consumed used bytes of p, which has to be what
 // Data was given. It does nothing where no Data waits for it.
 func (c *CSA) Consumed(p []byte, used int) {
-	d := c.held
+	d := c.pendingData
 	if d == nil {
 		return
 	}
-	c.held = nil
+	c.pendingData = nil
 	c.enter()
 	if !c.is(dead) {
 		c.transport.consumed(c, d, p, used)
 	}
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
 // streamConsumed is Consumed on a stream.
@@ -102,7 +102,7 @@ func (c *CSA) streamConsumed(d *dataCall, p []byte, used int) {
 		c.loop.later(c) // it can start now
 	case c.is(dying | finishing):
 	case d.atEnd:
-		c.restWasOffered(d)
+		c.unconsumedOffered(d)
 	case c.is(ended):
 		c.tellEnd()
 	case c.is(offering):
@@ -118,5 +118,5 @@ func (c *CSA) streamConsumed(d *dataCall, p []byte, used int) {
 func (c *CSA) Offer() {
 	c.enter()
 	c.offerAgain()
-	c.loop.end()
+	c.loop.leaveEvent()
 }

@@ -36,11 +36,12 @@ type HandshakePlaces interface {
 	ReturnHandshake()
 }
 
-// Computer gives handshakes their CPU time. Begin waits until one may compute; End is told
-// that it has, for ns nanoseconds. They are called in pairs, on any goroutine but a loop's.
+// Computer gives handshakes their CPU time. Acquire waits until a handshake may compute. Release
+// says that it has computed for ns nanoseconds. They are called in pairs, on any goroutine but a
+// loop's.
 type Computer interface {
-	Begin()
-	End(ns int64)
+	Acquire()
+	Release(ns int64)
 }
 
 // HandshakeShare bounds one tenant's handshakes. A handshake takes a place
@@ -59,13 +60,13 @@ func NewHandshakeShare(places HandshakePlaces, cpu Computer) *HandshakeShare {
 	return &HandshakeShare{places: places, cpu: cpu, slots: make(chan struct{}, mostComputing)}
 }
 
-// begin takes a place.
-func (s *HandshakeShare) begin() bool {
+// takePlace takes a place, or reports false if all are taken.
+func (s *HandshakeShare) takePlace() bool {
 	return s == nil || s.places == nil || s.places.TakeHandshake()
 }
 
-// end gives it back.
-func (s *HandshakeShare) end() {
+// returnPlace gives it back.
+func (s *HandshakeShare) returnPlace() {
 	if s != nil && s.places != nil {
 		s.places.ReturnHandshake()
 	}
@@ -75,23 +76,23 @@ func (s *HandshakeShare) end() {
 // changed threads and nobody knows: more than a signature takes.
 const longestStep = int64(5 * time.Millisecond)
 
-// compute waits until the handshake may compute; rest says that it waits for its peer again,
-// or is over.
-func (s *secure) compute() {
+// startComputing waits until the handshake may compute. stopComputing follows when the handshake
+// waits for its peer again, or has ended.
+func (s *tlsTransport) startComputing() {
 	if share := s.h.Share; share != nil {
 		share.slots <- struct{}{}
 		if share.cpu != nil {
-			share.cpu.Begin()
+			share.cpu.Acquire()
 		}
 		s.watch.Most = longestStep
 		s.watch.Start()
 	}
 }
 
-func (s *secure) rest() {
+func (s *tlsTransport) stopComputing() {
 	if share := s.h.Share; share != nil {
 		if share.cpu != nil {
-			share.cpu.End(s.watch.Elapsed() + cputime.Wake()) // which its goroutine took before
+			share.cpu.Release(s.watch.Elapsed() + cputime.Wake()) // which its goroutine took before
 		}
 		<-share.slots
 	}

@@ -91,14 +91,14 @@ type ledger struct {
 	ns            int64
 }
 
-func (l *ledger) Begin() {
+func (l *ledger) Acquire() {
 	l.Lock()
 	defer l.Unlock()
 	l.running++
 	l.most = max(l.most, l.running)
 }
 
-func (l *ledger) End(ns int64) {
+func (l *ledger) Release(ns int64) {
 	l.Lock()
 	defer l.Unlock()
 	l.running--

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// kernel says what the system knows of the peers of stream sockets. A loop has one. It is
-// asked by timers, and when bytes begin to wait, never for each message.
+// kernel asks the system about the peers of stream sockets. A loop has one. Timers ask, and
+// connections whose bytes begin to wait in the socket; never for each message.
 type kernel interface {
 	// unacknowledged is how many of the bytes that the socket has taken the peer has not, 0
 	// where that is not known.
 	unacknowledged(fd int) int
 	// look fills w in, which is empty.
-	look(fd int, w *word)
+	look(fd int, w *peerInfo)
 }
 
-// word is what the system says of one socket.
-type word struct {
+// peerInfo is what the system says about the peer of one socket.
+type peerInfo struct {
 	// unacknowledged is how many of the bytes that the socket has taken the peer has not.
 	unacknowledged int
 	// known says that the rest is known, which it is for TCP on Linux alone.
@@ -35,7 +35,7 @@ type word struct {
 // Once may be one lost packet, or a machine that was stopped for a while.
 const vanishedAsked = 2
 
-// coarse is how exactly the system measures word.busy, with room to spare.
+// coarse bounds the error with which the system measures peerInfo.busy.
 const coarse = 25 * time.Millisecond
 
 // never is when to look again at what is not to be looked at.
@@ -48,18 +48,19 @@ type buffered struct {
 	since int64
 	taken int64  // how many bytes the peer had taken when the system was last asked
 	at    uint32 // when that was, in milliseconds of the connection's age
-	busy  uint32 // what word.busy was then, in milliseconds
+	busy  uint32 // what peerInfo.busy was then, in milliseconds
 }
 
-// hold notes that the socket has begun to hold bytes, with the n that it has just taken.
-func (c *CSA) hold(n int, now int64) {
+// noteUnacknowledged notes that there are unacknowledged bytes in the socket, beginning with the n
+// that it has just taken.
+func (c *CSA) noteUnacknowledged(n int, now int64) {
 	every := c.lookEvery()
 	if every == 0 {
 		return
 	}
 	h := &c.buffered
 	h.since, h.at, h.taken = max(1, now), c.age(now), c.sent-int64(n)
-	c.clear(heldBefore)
+	c.clear(hadUnacknowledged)
 	c.wakeBy(now + every)
 }
 
@@ -84,8 +85,8 @@ func (c *CSA) lookAtPeer() (next int64, vanished bool) {
 	if h.since == 0 || c.is(dead) {
 		return never, false
 	}
-	now, w := l.Now(), &l.word
-	*w = word{}
+	now, w := l.Now(), &l.peerInfo
+	*w = peerInfo{}
 	l.kernel.look(int(c.fd), w)
 	// What has passed since the last look, and for how much of it bytes were held.
 	at, total := c.age(now), uint32(w.busy/time.Millisecond)
@@ -101,7 +102,7 @@ func (c *CSA) lookAtPeer() (next int64, vanished bool) {
 		c.moved(min(heard, max(c.lastActive, now-passed)+busy))
 	case w.known:
 		c.moved(heard)
-	case !none || c.is(heldBefore):
+	case !none || c.is(hadUnacknowledged):
 		c.moved(now)
 	}
 	h.taken = taken
@@ -109,7 +110,7 @@ func (c *CSA) lookAtPeer() (next int64, vanished bool) {
 		h.since = 0
 		return never, false
 	}
-	c.set(heldBefore)
+	c.set(hadUnacknowledged)
 
 	next = now + c.lookEvery()
 	limit := int64(c.wiring.Settings.UserTimeout)

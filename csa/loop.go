@@ -28,19 +28,19 @@ type Loop struct {
 	scratch    []byte       // for bytes that nobody keeps
 	records    bytes.Buffer // empty: what a TLS connection reads into
 	kernel     kernel
-	word       word // its answer
+	peerInfo   peerInfo // its answer
 	sockets    socketSystem
-	socketWord socketWord // its answer
+	memoryInfo memoryInfo // its answer
 	pipes      pipePool
 	relays     int // that are alive
 	// datagrams is what datagram sockets share; nil while there are none.
 	datagrams *datagrams
 	time      timesheet
 	place     int // of its Tally among the others'
-	// buried is the connection that has ended last, if keepsLocal, and buriedLocal was its address.
-	keepsLocal  bool
-	buried      *CSA
-	buriedLocal netip.AddrPort
+	// lastEnded is the connection that has ended last, if keepsLocal, and lastLocal was its address.
+	keepsLocal bool
+	lastEnded  *CSA
+	lastLocal  netip.AddrPort
 }
 
 // NewLoop makes the loop of a selector.
@@ -70,9 +70,9 @@ func (l *Loop) Post(f func()) bool { return l.sel.Post(func() { l.Event(f) }) }
 // their end told then. A handler may pass the loop on, and then f does not go
 // on behind its call: calling a handler should be the last thing f does.
 func (l *Loop) Event(f func()) {
-	l.begin()
+	l.enterEvent()
 	f()
-	l.end()
+	l.leaveEvent()
 }
 
 // Now is the time of this turn in nanoseconds, on the selector's clock.
@@ -87,13 +87,13 @@ func (l *Loop) Len() int { return l.count }
 // Each calls f for every CSA on the loop, as one event. f must not call a
 // handler, which could pass the loop on; it may post.
 func (l *Loop) Each(f func(c *CSA)) {
-	l.begin() // so that nothing is unlinked before the end
+	l.enterEvent() // so that nothing is unlinked before the end
 	for c := l.first; c != nil; {
 		next := c.next
 		f(c)
 		c = next
 	}
-	l.end()
+	l.leaveEvent()
 }
 
 // AtEnd is told that an event is over: see Loop.AtEnd.
@@ -104,24 +104,24 @@ type AtEnd interface {
 
 // AtEnd has e told when the event that is under way is over, which is at once if none is.
 // By then every handler's call of the event has returned or has passed the loop on, every
-// connection that died in it is buried, and nothing of the loop refers to a window that a
+// connection that died in it is destroyed, and nothing of the loop refers to a window that a
 // handler has given in it. So this is the place to free what a handler's window is in.
 func (l *Loop) AtEnd(e AtEnd) {
-	l.begin()
+	l.enterEvent()
 	l.ends = append(l.ends, e)
-	l.end()
+	l.leaveEvent()
 }
 
-func (l *Loop) begin() {
+func (l *Loop) enterEvent() {
 	if l.depth == 0 {
 		l.time.begin()
 	}
 	l.depth++
 }
 
-// end leaves an event. At the end of the outermost one no handler is running
-// any more, so this is where connections are flushed and buried.
-func (l *Loop) end() {
+// leaveEvent leaves an event. At the end of the outermost one no handler is running, so this is
+// where connections are flushed and destroyed.
+func (l *Loop) leaveEvent() {
 	if l.depth == 1 {
 		l.settle()
 		for l.datagrams != nil && len(l.datagrams.unsent) > 0 {
@@ -162,9 +162,9 @@ func (l *Loop) settle() {
 // settleLater has c settled at the end of the event, which is now if none is
 // under way.
 func (l *Loop) settleLater(c *CSA) {
-	l.begin()
+	l.enterEvent()
 	l.later(c)
-	l.end()
+	l.leaveEvent()
 }
 
 // later has c settled at the end of the event that is under way.

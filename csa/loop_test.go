@@ -15,7 +15,7 @@ type note struct{ f func() }
 func (n *note) EventOver() { n.f() }
 
 // Whoever waits for the end of an event is told once, when the connections that died in it
-// are buried, at once where there is none, and also when the loop is passed on meanwhile.
+// are destroyed, at once where there is none, and also when the loop is passed on meanwhile.
 func TestAtEnd(t *testing.T) {
 	b := newBench(t)
 	var log []string

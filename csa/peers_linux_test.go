@@ -23,7 +23,7 @@ type watched struct {
 	looks, silent atomic.Int64
 }
 
-func (w *watched) look(fd int, x *word) {
+func (w *watched) look(fd int, x *peerInfo) {
 	w.kernel.look(fd, x)
 	w.looks.Add(1)
 	if x.known && x.silent >= w.silence {
@@ -142,7 +142,7 @@ func TestVanishedPeers(t *testing.T) {
 			goAway(t, peer)
 			b.on(func() { c.Send([]byte("hello")) })
 			b.until("it was asked in vain", func() bool {
-				var x word
+				var x peerInfo
 				b.loop.kernel.look(int(c.fd), &x)
 				return x.asked >= 2
 			})
@@ -224,7 +224,7 @@ func TestVanishedNetwork(t *testing.T) {
 	turn(false)
 	b.on(func() { c.Send([]byte("hello")) })
 	b.until("it was asked in vain", func() bool {
-		var x word
+		var x peerInfo
 		b.loop.kernel.look(int(c.fd), &x)
 		return x.asked >= 2 || c.Over()
 	})

@@ -35,9 +35,9 @@ type peersKernel map[int]*peer
 
 func (k peersKernel) unacknowledged(fd int) int { return int(k[fd].c.sent - k[fd].got) }
 
-func (k peersKernel) look(fd int, w *word) {
+func (k peersKernel) look(fd int, w *peerInfo) {
 	p := k[fd]
-	*w = word{
+	*w = peerInfo{
 		unacknowledged: k.unacknowledged(fd), known: true, silent: p.now - p.answered, busy: p.busy, asked: p.asked,
 	}
 }

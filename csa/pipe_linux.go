@@ -5,9 +5,9 @@ import "golang.org/x/sys/unix"
 // pipe is where the kernel keeps bytes on their way from one socket to another, so
 // that they are not copied.
 type pipe struct {
-	r, w  int
-	held  int       // bytes
-	share PipeShare // that it counts for while it is in use; nil: none
+	r, w     int
+	buffered int       // bytes
+	share    PipeShare // that it counts for while it is in use; nil: none
 }
 
 const (
@@ -86,14 +86,14 @@ func (p *pipe) close() {
 // readSocket does.
 func (p *pipe) readFrom(fd int) (int, error) {
 	n, err := splice(fd, p.w, pipeSize)
-	p.held += n
+	p.buffered += n
 	return n, err
 }
 
 // writeTo moves what the pipe holds to a socket, and answers as writeSocket does.
 func (p *pipe) writeTo(fd int) (int, error) {
-	n, err := splice(p.r, fd, p.held)
-	p.held -= n
+	n, err := splice(p.r, fd, p.buffered)
+	p.buffered -= n
 	return n, err
 }
 

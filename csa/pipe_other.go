@@ -5,7 +5,7 @@ package csa
 import "errors"
 
 // pipe is nothing here: bytes are relayed through a buffer.
-type pipe struct{ held int }
+type pipe struct{ buffered int }
 
 // PipeDescriptors is how many descriptors a pipe takes; 0 where relays use none.
 const PipeDescriptors = 0

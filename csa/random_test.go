@@ -168,7 +168,7 @@ func asTheyPlease(t *testing.T, seeds int, wire func(*whim) Handler) {
 		}
 		if err != nil || !bytes.Equal(got, sent) {
 			b.on(func() {
-				t.Logf("flags %b (paused 1, full 2, offering 4, blocked 8), rest %d, inbox %d, want %d, armed %t, descriptor %+v", conn.flags, conn.rest.len(), conn.inbox.len(), conn.want, conn.d.Reading(), conn.d)
+				t.Logf("flags %b (paused 1, full 2, offering 4, blocked 8), rest %d, inbox %d, want %d, armed %t, descriptor %+v", conn.flags, conn.unconsumed.len(), conn.inbox.len(), conn.want, conn.d.Reading(), conn.d)
 			})
 			t.Errorf("seed %d: %d bytes of %d came back, or they differ: %v", seed, len(got), len(sent), err)
 		}

@@ -23,7 +23,7 @@ func (c *CSA) Receive(on bool) {
 // handler must not want more than its window holds. Over UDP it means nothing.
 func (c *CSA) Want(n int) {
 	c.want = int32(max(0, n))
-	if c.rest.len() > 0 && c.rest.len() >= int(c.want) && !c.is(paused|finishing|dying|dead) {
+	if c.unconsumed.len() > 0 && c.unconsumed.len() >= int(c.want) && !c.is(paused|finishing|dying|dead) {
 		c.transport.resume(c)
 	}
 }
@@ -32,7 +32,7 @@ func (c *CSA) Want(n int) {
 // or the end told; else it goes on reading.
 func (c *CSA) resumeStream() {
 	c.timeIn()
-	if c.rest.len() > 0 && c.rest.len() >= int(c.want) || c.is(ended) && !c.is(endTold) {
+	if c.unconsumed.len() > 0 && c.unconsumed.len() >= int(c.want) || c.is(ended) && !c.is(eofTold) {
 		c.set(offering)
 		c.d.ReadAgain()
 	} else {
@@ -42,11 +42,11 @@ func (c *CSA) resumeStream() {
 
 // mayRead reports whether there is a use for more bytes.
 func (c *CSA) mayRead() bool {
-	if c.is(paused|full|slowIn|ended|finishing|securing|spliced|dying|dead) || c.held != nil {
+	if c.is(paused|full|slowIn|ended|finishing|securing|spliced|dying|dead) || c.pendingData != nil {
 		return false
 	}
 	// A handler that could not send and so did not consume is not given more.
-	return !c.is(blocked) || c.rest.len() == 0
+	return !c.is(blocked) || c.unconsumed.len() == 0
 }
 
 func (c *CSA) resumeReading() {
@@ -78,7 +78,7 @@ func (c *CSA) readWindows() {
 		c.enter()
 		more := c.readOnce()
 		c.timeIn()
-		c.loop.end()
+		c.loop.leaveEvent()
 		if !more || c.received-start >= bytesPerTurn || !c.mayRead() {
 			return
 		}
@@ -92,13 +92,13 @@ func (c *CSA) readOnce() (more bool) {
 	case c.is(dying | dead):
 	case c.is(finishing):
 		c.readToDiscard()
-	case c.held != nil: // Consumed goes on
+	case c.pendingData != nil: // Consumed goes on
 	case c.is(ended):
 		c.tellEnd()
 	case c.is(paused | slowIn):
-	case int(c.want) > c.rest.len():
+	case int(c.want) > c.unconsumed.len():
 		c.clear(offering)
-		c.readToRest()
+		c.readToUnconsumed()
 	default:
 		return c.readToWindow()
 	}
@@ -117,13 +117,13 @@ func (c *CSA) readToWindow() (more bool) {
 	case len(window) == 0:
 		c.set(full)
 		return false
-	case int(c.want) > c.rest.len() && !c.is(ended):
-		c.readToRest() // it wants more since it was asked
+	case int(c.want) > c.unconsumed.len() && !c.is(ended):
+		c.readToUnconsumed() // it wants more since it was asked
 		return false
 	}
-	old := copy(window, c.rest.bytes())
+	old := copy(window, c.unconsumed.bytes())
 	n := 0
-	if c.mayRead() && old == c.rest.len() && old < len(window) {
+	if c.mayRead() && old == c.unconsumed.len() && old < len(window) {
 		room := c.worthReading(window[old:])
 		n = c.receive(room)
 		if c.is(dying) {
@@ -188,14 +188,14 @@ func (c *CSA) keep(d *dataCall, p []byte, used int) {
 		c.owed = 0 // what it owes now is something else
 	}
 	l, budget := c.loop, c.wiring.Budget
-	unseen := c.rest.len() - old // what a short window had no room for
+	unseen := c.unconsumed.len() - old // what a short window had no room for
 	kept := true
 	if used < old {
-		c.rest.discard(l, budget, used)
-		kept = filled == old || c.rest.append(l, budget, p[old:])
+		c.unconsumed.discard(l, budget, used)
+		kept = filled == old || c.unconsumed.append(l, budget, p[old:])
 	} else {
-		c.rest.discard(l, budget, old)
-		kept = used == filled || c.rest.append(l, budget, p[used:])
+		c.unconsumed.discard(l, budget, old)
+		kept = used == filled || c.unconsumed.append(l, budget, p[used:])
 	}
 	if !kept {
 		c.kill(MemoryFull.Because("its tenant has no memory left for unconsumed bytes"))
@@ -207,11 +207,11 @@ func (c *CSA) keep(d *dataCall, p []byte, used int) {
 	}
 }
 
-// readToRest collects what the handler wants to see at once, off the window,
-// so that waiting for it copies nothing twice.
-func (c *CSA) readToRest() {
-	for c.mayRead() && c.rest.len() < int(c.want) {
-		room := c.rest.room(c.loop, c.wiring.Budget, int(c.want)-c.rest.len())
+// readToUnconsumed reads what the handler wants to see at once (CSA.Want) into the buffer of
+// unconsumed bytes, so that waiting for it copies nothing twice.
+func (c *CSA) readToUnconsumed() {
+	for c.mayRead() && c.unconsumed.len() < int(c.want) {
+		room := c.unconsumed.room(c.loop, c.wiring.Budget, int(c.want)-c.unconsumed.len())
 		if room == nil {
 			c.kill(MemoryFull.Because("its tenant has no memory left for the bytes its handler wants"))
 			return
@@ -220,18 +220,18 @@ func (c *CSA) readToRest() {
 		if n == 0 {
 			break
 		}
-		c.rest.end += int32(n)
+		c.unconsumed.end += int32(n)
 	}
 	if c.is(dying) {
 		return
 	}
-	if c.rest.len() == 0 {
-		c.rest.release(c.loop, c.wiring.Budget)
+	if c.unconsumed.len() == 0 {
+		c.unconsumed.release(c.loop, c.wiring.Budget)
 	}
 	switch {
 	case c.is(ended):
 		c.tellEnd()
-	case c.rest.len() >= int(c.want):
+	case c.unconsumed.len() >= int(c.want):
 		c.set(offering)
 		c.readToWindow()
 	default:
@@ -283,10 +283,10 @@ func (c *CSA) bookReceived(n int, now int64) {
 // handler has a reason not to take the rest (it paused, or could not send),
 // both wait for that to pass.
 func (c *CSA) tellEnd() {
-	if c.is(endTold | dying) {
+	if c.is(eofTold | dying) {
 		return
 	}
-	if c.rest.len() > 0 && !c.is(lastOffered) {
+	if c.unconsumed.len() > 0 && !c.is(lastOffered) {
 		if c.is(paused) || c.is(blocked) && !c.is(offering) {
 			return
 		}
@@ -299,46 +299,46 @@ func (c *CSA) tellEnd() {
 			c.set(full)
 			return
 		}
-		n := copy(window, c.rest.bytes())
-		d := dataCall{old: n, whole: n == len(window), atEnd: true, before: c.rest.len()}
+		n := copy(window, c.unconsumed.bytes())
+		d := dataCall{old: n, whole: n == len(window), atEnd: true, before: c.unconsumed.len()}
 		c.deliver(d, window[:n])
 		if !c.is(dying | finishing | spliced) {
-			c.restWasOffered(&d)
+			c.unconsumedOffered(&d)
 		}
 		return
 	}
-	c.sayEOF()
+	c.deliverEOF()
 }
 
-// restWasOffered goes on when the rest has been offered after the end.
-func (c *CSA) restWasOffered(d *dataCall) {
+// unconsumedOffered continues after the unconsumed bytes were offered after the end of the stream.
+func (c *CSA) unconsumedOffered(d *dataCall) {
 	switch {
-	case c.rest.len() == d.before && !c.is(blocked|paused):
+	case c.unconsumed.len() == d.before && !c.is(blocked|paused):
 		c.set(lastOffered)
-	case c.rest.len() > 0:
+	case c.unconsumed.len() > 0:
 		if !c.is(blocked | paused) {
 			c.d.ReadAgain() // a turn for the others, then go on
 		}
 		return
 	}
-	c.sayEOF()
+	c.deliverEOF()
 }
 
-// sayEOF tells the handler that nothing more comes, unless it has paused.
-func (c *CSA) sayEOF() {
+// deliverEOF tells the handler that nothing more comes, unless it has paused.
+func (c *CSA) deliverEOF() {
 	if c.is(paused) {
 		return
 	}
-	c.rest.release(c.loop, c.wiring.Budget)
-	c.set(endTold)
+	c.unconsumed.release(c.loop, c.wiring.Budget)
+	c.set(eofTold)
 	c.loop.calling = call{c: c, what: inEOF}
 	c.wiring.Handler.EOF(c)
 	c.loop.calling = call{}
-	c.endWasTold()
+	c.eofDelivered()
 }
 
-// endWasTold closes the connection when both sides have finished.
-func (c *CSA) endWasTold() {
+// eofDelivered closes the connection when both sides have finished.
+func (c *CSA) eofDelivered() {
 	if c.is(writeShut) {
 		c.kill(Orderly)
 	}

@@ -66,7 +66,7 @@ func Splice(a, b *CSA) abi.Code {
 // joinable reports whether a connection with this transport can be an end of a relay.
 func joinable(t transport) bool {
 	switch t.(type) {
-	case stream, *secure:
+	case stream, *tlsTransport:
 		return true
 	}
 	return false
@@ -91,18 +91,18 @@ func (e *relayEnd) settle(c *CSA) {
 
 // start begins to relay when the last events of both are over.
 func (r *relay) start() {
-	if r.on || r.ends[0].c.held != nil || r.ends[1].c.held != nil {
+	if r.on || r.ends[0].c.pendingData != nil || r.ends[1].c.pendingData != nil {
 		return
 	}
 	r.on = true
 	for k := range r.ends {
 		from, to := r.ends[k].c, r.ends[1-k].c
 		from.clear(paused | full | offering | blocked | lastOffered)
-		if from.rest.len() > 0 && !to.is(dying|dead) {
-			if !to.inbox.append(to.loop, to.wiring.Budget, from.rest.bytes()) {
+		if from.unconsumed.len() > 0 && !to.is(dying|dead) {
+			if !to.inbox.append(to.loop, to.wiring.Budget, from.unconsumed.bytes()) {
 				r.outOfMemory()
 			}
-			from.rest.release(from.loop, from.wiring.Budget)
+			from.unconsumed.release(from.loop, from.wiring.Budget)
 		}
 	}
 	for k := range r.ends {
@@ -123,7 +123,7 @@ func (e *relayEnd) readReady(c *CSA) {
 		e.forward()
 	}
 	c.timeIn()
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
 // sendReady goes on with what leads here.
@@ -188,8 +188,8 @@ func (e *relayEnd) move() {
 // finish passes the end of one direction on.
 func (e *relayEnd) finish() {
 	from, to := e.c, e.to.c
-	from.set(endTold)
-	from.endWasTold()
+	from.set(eofTold)
+	from.eofDelivered()
 	if !to.is(sendFinished) {
 		to.set(sendFinished)
 		to.loop.later(to)
@@ -242,7 +242,7 @@ func (e *relayEnd) writePipe() bool {
 			return false
 		}
 		to.bookSent(n, now)
-		if w.pipe.held == 0 {
+		if w.pipe.buffered == 0 {
 			to.loop.pipes.put(w.pipe)
 			w.pipe = nil
 		}
@@ -255,7 +255,7 @@ func (e *relayEnd) writePipe() bool {
 func (e *relayEnd) throughPipe() (n int, ok bool) {
 	from := e.c
 	now := from.loop.Now()
-	if wait := max(from.wiring.Budget.Received(0, now), from.wiring.Budget.Rest()); wait > 0 {
+	if wait := max(from.wiring.Budget.Received(0, now), from.wiring.Budget.CPUWait()); wait > 0 {
 		from.slowDown(slowIn, wait)
 		return 0, true
 	}
@@ -264,7 +264,7 @@ func (e *relayEnd) throughPipe() (n int, ok bool) {
 		return 0, false
 	}
 	n, err := p.readFrom(int(from.fd))
-	if p.held > 0 {
+	if p.buffered > 0 {
 		e.pipe = p
 	} else {
 		from.loop.pipes.put(p)

@@ -68,7 +68,7 @@ func (c *CSA) sendBytes(p []byte) (taken int, code abi.Code) {
 	if taken == 0 {
 		return 0, abi.Again
 	}
-	c.begin()
+	c.noteFirstByte()
 	c.answer()
 	return taken, abi.OK
 }
@@ -120,11 +120,11 @@ func (c *CSA) bookSent(n int, now int64) {
 	c.lastActive = now
 	c.countSent(n)
 	if c.buffered.since == 0 {
-		c.hold(n, now)
+		c.noteUnacknowledged(n, now)
 	}
 	c.movedMemory(c.sent, n, stepOut)
 	if c.is(spliced) {
-		c.begin()
+		c.noteFirstByte()
 		c.answer()
 	}
 	if wait := c.wiring.Budget.Sent(n, now); wait > 0 {
@@ -181,7 +181,7 @@ func (c *CSA) shutWrite() {
 		}
 	}
 	switch {
-	case c.is(endTold):
+	case c.is(eofTold):
 		c.kill(Orderly)
 	case c.is(finishing):
 		c.readMore()
@@ -204,7 +204,7 @@ func (c *CSA) SendReady() {
 			c.awaitRoom()
 		}
 	}
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
 // awaitRoom asks for SendReady, unless it is the bandwidth that is waited

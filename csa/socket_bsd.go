@@ -80,10 +80,10 @@ func peerAddrPort(fd int) (netip.AddrPort, error) {
 type system struct{}
 
 func (*system) unacknowledged(int) int { return 0 }
-func (*system) look(int, *word)        {}
+func (*system) look(int, *peerInfo)    {}
 
 // It does not tell what a socket holds. The buffers of these systems have a fixed bound each.
-func (*system) memory(int, *socketWord) bool     { return false }
+func (*system) memory(int, *memoryInfo) bool     { return false }
 func (*system) sendBufferSet(int) bool           { return false }
 func (*system) setSendBuffer(_, _ int)           {}
 func (*system) widenSendBuffer(_, _ int, _ bool) {}

@@ -87,7 +87,7 @@ func (s *system) unacknowledged(fd int) int {
 	return int(s.queue)
 }
 
-func (s *system) look(fd int, w *word) {
+func (s *system) look(fd int, w *peerInfo) {
 	w.unacknowledged = s.unacknowledged(fd)
 	s.length = uint32(unsafe.Sizeof(s.info))
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
@@ -118,7 +118,7 @@ const (
 	lockedReadBuffer
 )
 
-func (s *system) memory(fd int, w *socketWord) bool {
+func (s *system) memory(fd int, w *memoryInfo) bool {
 	s.length = uint32(unsafe.Sizeof(s.held))
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
 		uintptr(unsafe.Pointer(&s.held)), uintptr(unsafe.Pointer(&s.length)), 0)
@@ -126,7 +126,7 @@ func (s *system) memory(fd int, w *socketWord) bool {
 		return false
 	}
 	h := &s.held
-	*w = socketWord{
+	*w = memoryInfo{
 		// A unix socket has no queue of its own: its bytes are the other end's.
 		queued: int(max(h[heldQueued], h[heldSent])), sendBuffer: int(h[heldSendBuffer]),
 		received: int(h[heldReceived]), readBuffer: int(h[heldReadBuffer]),

@@ -35,8 +35,8 @@ const (
 	memoryEvery = int64(1e9)
 )
 
-// socketWord is what the system says of one socket's memory, in bytes.
-type socketWord struct {
+// memoryInfo is what the system says about one socket's memory, in bytes.
+type memoryInfo struct {
 	queued     int // to be sent, or not acknowledged
 	sendBuffer int // how many that may be
 	received   int // come, and not read
@@ -46,7 +46,7 @@ type socketWord struct {
 // socketSystem is the system's say about sockets' memory. Only Linux has one.
 type socketSystem interface {
 	// memory fills w in, or reports false where the system does not tell.
-	memory(fd int, w *socketWord) bool
+	memory(fd int, w *memoryInfo) bool
 	// sendBufferSet reports whether somebody has set how large the buffer for sending is;
 	// otherwise the system has it grow.
 	sendBufferSet(fd int) bool
@@ -106,7 +106,7 @@ func (c *CSA) lookAtMemory() (next int64) {
 	if c.is(dead) || share == nil && m == nil || c.Transport() == "udp" {
 		return never
 	}
-	fd, w := int(c.fd), &l.socketWord
+	fd, w := int(c.fd), &l.memoryInfo
 	if !l.sockets.memory(fd, w) {
 		return never
 	}
@@ -140,7 +140,7 @@ func (c *CSA) lookAtMemory() (next int64) {
 }
 
 // chargeOut charges what the socket holds to be sent.
-func (m *socketMemory) chargeOut(k socketSystem, fd int, w *socketWord, now int64) {
+func (m *socketMemory) chargeOut(k socketSystem, fd int, w *memoryInfo, now int64) {
 	want := (max(0, w.queued-freeOut) + socketStep - 1) &^ (socketStep - 1)
 	switch {
 	case want <= m.out:
@@ -165,7 +165,7 @@ func (m *socketMemory) chargeOut(k socketSystem, fd int, w *socketWord, now int6
 // chargeIn charges the room that the socket has for what comes: all of it may fill while nobody
 // reads, since the peer has been told of it. It grows while the connection is read, and no
 // more when the share has none. What it has grown by before that was seen is not charged.
-func (m *socketMemory) chargeIn(k socketSystem, fd int, w *socketWord, now int64) {
+func (m *socketMemory) chargeIn(k socketSystem, fd int, w *memoryInfo, now int64) {
 	more := max(0, w.readBuffer-freeIn) - m.in
 	if more < 0 {
 		m.share.ReturnSocketMemory(-more)

@@ -46,7 +46,7 @@ func TestSocketMemory(t *testing.T) {
 	if err := peer.SetReadBuffer(64 << 10); err != nil { // so that what it does not read waits here
 		t.Fatal(err)
 	}
-	look := func() (w socketWord) {
+	look := func() (w memoryInfo) {
 		b.on(func() { b.loop.sockets.memory(int(c.fd), &w) })
 		return w
 	}
@@ -102,18 +102,18 @@ func TestSocketMemorySet(t *testing.T) {
 	b.on(func() {
 		k, fd := b.loop.sockets, int(c.fd)
 		k.setSendBuffer(fd, 200<<10)
-		var w socketWord
+		var w memoryInfo
 		if k.memory(fd, &w); w.sendBuffer != 200<<10 || !k.sendBufferSet(fd) {
 			t.Errorf("it is %d bytes", w.sendBuffer)
 		}
 		share := &socketShare{}
 		m := &socketMemory{share: share}
-		m.chargeOut(k, fd, &socketWord{queued: 200 << 10, sendBuffer: 200 << 10}, 0)
+		m.chargeOut(k, fd, &memoryInfo{queued: 200 << 10, sendBuffer: 200 << 10}, 0)
 		if k.memory(fd, &w); w.sendBuffer != freeOut {
 			t.Errorf("kept small it is %d bytes", w.sendBuffer)
 		}
 		share.limit.Store(1 << 20)
-		m.chargeOut(k, fd, &socketWord{sendBuffer: freeOut}, memoryEvery)
+		m.chargeOut(k, fd, &memoryInfo{sendBuffer: freeOut}, memoryEvery)
 		if k.memory(fd, &w); w.sendBuffer != 200<<10 || !k.sendBufferSet(fd) {
 			t.Errorf("it is %d bytes afterwards", w.sendBuffer)
 		}

@@ -85,7 +85,7 @@ func (c *CSA) answer() {
 }
 
 // countHandshake counts one that is done.
-func (s *secure) countHandshake() {
+func (s *tlsTransport) countHandshake() {
 	t := s.c.tally()
 	if t == nil {
 		return

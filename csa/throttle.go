@@ -37,7 +37,7 @@ func (t *throttle) Expired(timer *selector.Timer) {
 	c.enter()
 	t.expired(timer)
 	c.keepTime()
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
 func (t *throttle) expired(timer *selector.Timer) {

@@ -75,5 +75,5 @@ func (t *handlerTimer) Expired(*selector.Timer) {
 	if !c.is(finishing | dying | dead) {
 		c.wiring.Handler.Timer(c, t.token)
 	}
-	c.loop.end()
+	c.loop.leaveEvent()
 }

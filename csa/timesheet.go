@@ -146,7 +146,7 @@ func (l *Loop) LostEvents() int64 { return l.time.lost.Load() }
 // enter begins an event of the connection's.
 func (c *CSA) enter() {
 	c.spent.events++
-	c.loop.begin()
+	c.loop.enterEvent()
 	c.loop.Charge(c.wiring.Budget)
 	c.times()
 }

@@ -11,28 +11,28 @@ import (
 // before it returns.
 const (
 	recordsPerTurn = 256
-	secureTime     = 500 * time.Microsecond
+	tlsTurnTime    = 500 * time.Microsecond
 	// looksEvery is how many records lie between two looks at the clock. A message of a record
 	// or two costs none.
 	looksEvery = 4
 )
 
-// secureTurn is what a connection has had decrypted in this turn of its loop.
-type secureTurn struct {
+// tlsTurn is what a connection has had decrypted in this turn of its loop.
+type tlsTurn struct {
 	number  uint64 // of the turn
 	records int32
 	began   int64
 }
 
 // now begins anew if the loop's turn is another.
-func (t *secureTurn) now(number uint64) {
+func (t *tlsTurn) now(number uint64) {
 	if t.number != number {
-		*t = secureTurn{number: number}
+		*t = tlsTurn{number: number}
 	}
 }
 
 // over reports whether another record has to wait for the next turn. It is asked before each.
-func (t *secureTurn) over() bool {
+func (t *tlsTurn) over() bool {
 	t.records++
 	switch {
 	case t.records > recordsPerTurn:
@@ -44,7 +44,7 @@ func (t *secureTurn) over() bool {
 	if t.began == 0 {
 		t.began = now
 	}
-	return now-t.began > int64(secureTime)
+	return now-t.began > int64(tlsTurnTime)
 }
 
 const (

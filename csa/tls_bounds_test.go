@@ -45,11 +45,11 @@ func TestTLSTurnIsBounded(t *testing.T) {
 
 // A turn ends by its time, too: what is between records with data is not counted there.
 func TestTLSTurnHasItsTime(t *testing.T) {
-	var turn secureTurn
+	var turn tlsTurn
 	n := 0
 	for ; !turn.over(); n++ {
 		if n == 10 {
-			turn.began -= int64(secureTime) + 1
+			turn.began -= int64(tlsTurnTime) + 1
 		}
 	}
 	if n < 10 || n >= 10+looksEvery {

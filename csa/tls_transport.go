@@ -31,17 +31,17 @@ const (
 	handshakeTimeout = 10 * time.Second
 )
 
-// secure is the transport of a connection with TLS, and crypto/tls's connection to the peer. While
-// the handshake lasts that runs on a goroutine of its own, which waits for bytes that
-// the loop feeds it; what it writes is posted to the loop. From then on all of it is the
-// loop's, and reads and writes act on the socket, or answer errAgain.
-type secure struct {
+// tlsTransport is the transport of a connection with TLS, and the net.Conn of crypto/tls. The
+// handshake runs on a goroutine of its own, which waits for bytes from the loop and posts to the
+// loop what it writes. After the handshake the loop owns all of it: reads and writes act on the
+// socket, or return errAgain.
+type tlsTransport struct {
 	stream
 	c     *CSA
 	h     Handshake
 	conn  *tls.Conn
 	timer selector.Timer
-	stage secureStage
+	stage tlsStage
 
 	// The loop's, once it is up.
 	sealed   fifo   // records that the socket has not taken
@@ -52,7 +52,7 @@ type secure struct {
 	cutTold  bool   // and crypto/tls has come to that
 	notified bool   // close_notify has been sent
 	records  records
-	turn     secureTurn
+	turn     tlsTurn
 	empty    emptyRecords
 	broken   error // of writing
 	pending  bool  // has a place among the handshakes
@@ -68,10 +68,10 @@ type secure struct {
 	posted  bool // out will be fetched
 }
 
-type secureStage byte
+type tlsStage byte
 
 const (
-	asked secureStage = iota // what was sent before is being flushed
+	asked tlsStage = iota // what was sent before is being flushed
 	shaking
 	up
 )
@@ -101,11 +101,11 @@ func (c *CSA) MakeSSL(h Handshake) abi.Code {
 		return abi.Closed
 	case !c.wiring.Budget.Reserve(secureOverhead):
 		return abi.Quota
-	case h.Client && !h.Share.begin():
+	case h.Client && !h.Share.takePlace():
 		c.wiring.Budget.Release(secureOverhead)
 		return abi.Quota
 	}
-	s := &secure{c: c, h: h, pending: h.Client}
+	s := &tlsTransport{c: c, h: h, pending: h.Client}
 	s.changed.L = &s.mu
 	c.transport = s
 	c.set(securing)
@@ -134,10 +134,10 @@ func (c *CSA) isSecure() bool {
 	return s != nil && s.stage == up
 }
 
-func (s *secure) tls() *secure { return s }
+func (s *tlsTransport) tls() *tlsTransport { return s }
 
 // tooLong says whose time was too short: connect_timeout covers the handshake with a server.
-func (s *secure) tooLong() Reason {
+func (s *tlsTransport) tooLong() Reason {
 	if s.h.Client {
 		return ConnectTimeout.Because(HandshakeTimeout.Info().Words)
 	}
@@ -145,25 +145,25 @@ func (s *secure) tooLong() Reason {
 }
 
 // Expired is the selector's notice that the handshake has taken too long.
-func (s *secure) Expired(*selector.Timer) {
+func (s *tlsTransport) Expired(*selector.Timer) {
 	s.c.enter()
 	s.c.kill(s.tooLong())
-	s.c.loop.end()
+	s.c.loop.leaveEvent()
 }
 
-// begin starts the handshake when what was sent before is out, and the event is over.
-func (s *secure) begin() {
+// startHandshake starts the handshake when what was sent before has left, and the event is over.
+func (s *tlsTransport) startHandshake() {
 	c := s.c
-	if s.stage != asked || c.held != nil || c.is(dying|dead) || c.inbox.len() > 0 {
+	if s.stage != asked || c.pendingData != nil || c.is(dying|dead) || c.inbox.len() > 0 {
 		return
 	}
-	if c.rest.len() > 0 {
+	if c.unconsumed.len() > 0 {
 		if !s.h.Early {
 			c.kill(HandshakeFailed.Because("bytes came in the clear behind the request for TLS, before the handshake"))
 			return
 		}
-		s.in = append(s.in, c.rest.bytes()...)
-		c.rest.release(c.loop, c.wiring.Budget)
+		s.in = append(s.in, c.unconsumed.bytes()...)
+		c.unconsumed.release(c.loop, c.wiring.Budget)
 		c.AwaitFirstByte()
 	}
 	c.clear(offering | full | paused | lastOffered)
@@ -183,8 +183,8 @@ func (s *secure) begin() {
 }
 
 // run has the handshake go on, on a goroutine of its own, if there is a place for it.
-func (s *secure) run() {
-	if !s.pending && !s.h.Share.begin() {
+func (s *tlsTransport) run() {
+	if !s.pending && !s.h.Share.takePlace() {
 		s.c.kill(HandshakesFull.Reason())
 		return
 	}
@@ -195,15 +195,15 @@ func (s *secure) run() {
 }
 
 // shake is the handshake, on a goroutine of its own.
-func (s *secure) shake() {
-	s.compute()
+func (s *tlsTransport) shake() {
+	s.startComputing()
 	err := s.handshake()
-	s.rest()
+	s.stopComputing()
 	s.c.loop.Post(func() { s.shaken(err) })
 }
 
 // handshake is crypto/tls's. What the peer makes it panic with is this connection's affair.
-func (s *secure) handshake() (err error) {
+func (s *tlsTransport) handshake() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			if !s.c.loop.beside(s.c, v) {
@@ -216,7 +216,7 @@ func (s *secure) handshake() (err error) {
 }
 
 // readReady feeds the handshake until TLS is up.
-func (s *secure) readReady(c *CSA) {
+func (s *tlsTransport) readReady(c *CSA) {
 	if !c.is(securing) {
 		c.readWindows()
 		return
@@ -226,11 +226,11 @@ func (s *secure) readReady(c *CSA) {
 		s.feed()
 	}
 	c.timeIn()
-	c.loop.end()
+	c.loop.leaveEvent()
 }
 
 // feed gives the handshake what has come.
-func (s *secure) feed() {
+func (s *tlsTransport) feed() {
 	c := s.c
 	if c.is(slowIn) {
 		return
@@ -264,14 +264,14 @@ func (s *secure) feed() {
 }
 
 // feedOn goes on reading for the handshake, which has taken what was too much.
-func (s *secure) feedOn() {
+func (s *tlsTransport) feedOn() {
 	if c := s.c; s.stage == shaking && !s.cut && !c.is(slowIn|dying|dead) {
 		c.d.NewReader()
 	}
 }
 
 // fetch sends what the handshake has written.
-func (s *secure) fetch() {
+func (s *tlsTransport) fetch() {
 	c := s.c
 	s.mu.Lock()
 	out := s.out
@@ -289,11 +289,11 @@ func (s *secure) fetch() {
 }
 
 // shaken goes on when the handshake is over.
-func (s *secure) shaken(err error) {
+func (s *tlsTransport) shaken(err error) {
 	c := s.c
 	if s.pending {
 		s.pending = false
-		s.h.Share.end()
+		s.h.Share.returnPlace()
 	}
 	if c.is(dying | dead) {
 		return
@@ -319,7 +319,7 @@ func (s *secure) shaken(err error) {
 		s.countHandshake()
 		c.clear(securing)
 		s.more = true
-		if !c.is(begun) {
+		if !c.is(gotFirstByte) {
 			c.owed = 0 // the handshake has taken its own time
 		}
 		c.timeIn()
@@ -336,7 +336,7 @@ func (s *secure) shaken(err error) {
 	c.wiring.Handler.Secured(c, code) // last: it may pass the loop on
 }
 
-func (s *secure) close(c *CSA) {
+func (s *tlsTransport) close(c *CSA) {
 	s.stream.close(c)
 	c.loop.sel.StopTimer(&s.timer)
 	s.mu.Lock()
@@ -347,19 +347,19 @@ func (s *secure) close(c *CSA) {
 	c.wiring.Budget.Release(secureOverhead)
 	if s.pending && !s.running { // nobody will say that it is over
 		s.pending = false
-		s.h.Share.end()
+		s.h.Share.returnPlace()
 	}
 }
 
 // Read is crypto/tls's.
-func (s *secure) Read(p []byte) (n int, err error) {
+func (s *tlsTransport) Read(p []byte) (n int, err error) {
 	n, err = s.readRecords(p)
 	s.records.see(p[:n])
 	s.cutTold = err == io.EOF
 	return n, err
 }
 
-func (s *secure) readRecords(p []byte) (int, error) {
+func (s *tlsTransport) readRecords(p []byte) (int, error) {
 	if s.stage == up {
 		if len(s.early) > 0 {
 			n := copy(p, s.early)
@@ -373,12 +373,12 @@ func (s *secure) readRecords(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.in) == 0 && !s.ended {
-		s.rest()
+		s.stopComputing()
 		for len(s.in) == 0 && !s.ended {
 			s.changed.Wait()
 		}
 		s.mu.Unlock()
-		s.compute()
+		s.startComputing()
 		s.mu.Lock()
 	}
 	if len(s.in) == 0 {
@@ -394,7 +394,7 @@ func (s *secure) readRecords(p []byte) (int, error) {
 }
 
 // readSocket reads records from the socket, on the loop, if the bandwidth allows.
-func (s *secure) readSocket(p []byte) (int, error) {
+func (s *tlsTransport) readSocket(p []byte) (int, error) {
 	c := s.c
 	if s.cut {
 		return 0, io.EOF
@@ -427,7 +427,7 @@ func (s *secure) readSocket(p []byte) (int, error) {
 }
 
 // Write is crypto/tls's: a record, or several.
-func (s *secure) Write(p []byte) (int, error) {
+func (s *tlsTransport) Write(p []byte) (int, error) {
 	c := s.c
 	if s.stage != up {
 		s.mu.Lock()
@@ -456,12 +456,12 @@ func (s *secure) Write(p []byte) (int, error) {
 // The rest of net.Conn has nothing to do here.
 
 // Close does nothing: the socket is the CSA's.
-func (s *secure) Close() error                     { return nil }
-func (s *secure) LocalAddr() net.Addr              { return noAddr{} }
-func (s *secure) RemoteAddr() net.Addr             { return noAddr{} }
-func (s *secure) SetDeadline(time.Time) error      { return nil }
-func (s *secure) SetReadDeadline(time.Time) error  { return nil }
-func (s *secure) SetWriteDeadline(time.Time) error { return nil }
+func (s *tlsTransport) Close() error                     { return nil }
+func (s *tlsTransport) LocalAddr() net.Addr              { return noAddr{} }
+func (s *tlsTransport) RemoteAddr() net.Addr             { return noAddr{} }
+func (s *tlsTransport) SetDeadline(time.Time) error      { return nil }
+func (s *tlsTransport) SetReadDeadline(time.Time) error  { return nil }
+func (s *tlsTransport) SetWriteDeadline(time.Time) error { return nil }
 
 type noAddr struct{}
 
@@ -469,11 +469,11 @@ func (noAddr) Network() string { return "csa" }
 func (noAddr) String() string  { return "csa" }
 
 // midway reports whether there is a part of a record.
-func (s *secure) midway() bool { return s.stage == up && s.records.partial() }
+func (s *tlsTransport) midway() bool { return s.stage == up && s.records.partial() }
 
 // readMore reads at once where crypto/tls may hold bytes that have left the socket, which the
 // selector knows nothing of.
-func (s *secure) readMore(c *CSA) {
+func (s *tlsTransport) readMore(c *CSA) {
 	if s.more {
 		c.d.ReadAgain()
 	} else {
@@ -481,15 +481,15 @@ func (s *secure) readMore(c *CSA) {
 	}
 }
 
-func (s *secure) receive(c *CSA, p []byte) (total int) {
+func (s *tlsTransport) receive(c *CSA, p []byte) (total int) {
 	if s.stage != up {
 		return 0
 	}
 	total = s.decrypt(p)
 	if total > 0 {
-		c.begin()
+		c.noteFirstByte()
 	}
-	if s.records.complete && c.rest.len() == 0 && c.is(begun) {
+	if s.records.complete && c.unconsumed.len() == 0 && c.is(gotFirstByte) {
 		c.owed = 0 // the next record's time begins
 	}
 	s.records.complete = false
@@ -501,7 +501,7 @@ func (s *secure) receive(c *CSA, p []byte) (total int) {
 }
 
 // decrypt has crypto/tls read until p is full or nothing more is there.
-func (s *secure) decrypt(p []byte) (total int) {
+func (s *tlsTransport) decrypt(p []byte) (total int) {
 	c := s.c
 	c.loop.lendBuffer(s.conn)
 	defer c.loop.takeBuffer(s.conn)
@@ -535,7 +535,7 @@ func (s *secure) decrypt(p []byte) (total int) {
 }
 
 // endOfTLS notes that nothing more comes, and whether that is as it should be.
-func (s *secure) endOfTLS(err error) {
+func (s *tlsTransport) endOfTLS(err error) {
 	switch c := s.c; {
 	case c.is(dying):
 	case err == io.EOF && !s.cutTold:
@@ -550,7 +550,7 @@ func (s *secure) endOfTLS(err error) {
 }
 
 // settleSealed has what crypto/tls has written by itself sent at the end of the event.
-func (s *secure) settleSealed() {
+func (s *tlsTransport) settleSealed() {
 	c := s.c
 	switch n := s.sealed.len(); {
 	case n == 0 || c.is(dying|dead):
@@ -564,7 +564,7 @@ func (s *secure) settleSealed() {
 // write makes p, or the beginning of it, into records and writes them. It returns
 // how much of p that is; what the socket does not take of the records waits, and then
 // nothing more is taken. Before the handshake, p is of what goes in the clear.
-func (s *secure) write(c *CSA, p []byte) int {
+func (s *tlsTransport) write(c *CSA, p []byte) int {
 	if s.stage != up {
 		return c.writeRaw(p)
 	}
@@ -583,10 +583,10 @@ func (s *secure) write(c *CSA, p []byte) int {
 	return n
 }
 
-func (s *secure) holds() bool { return s.sealed.len() > 0 }
+func (s *tlsTransport) holds() bool { return s.sealed.len() > 0 }
 
 // drain writes the records that wait.
-func (s *secure) drain(c *CSA) bool {
+func (s *tlsTransport) drain(c *CSA) bool {
 	for s.sealed.len() > 0 && c.mayWrite() {
 		n := c.writeRaw(s.sealed.bytes())
 		s.sealed.discard(c.loop, c.wiring.Budget, n)
@@ -601,7 +601,7 @@ func (s *secure) drain(c *CSA) bool {
 }
 
 // sayEnd tells the peer in TLS.
-func (s *secure) sayEnd(c *CSA) bool {
+func (s *tlsTransport) sayEnd(c *CSA) bool {
 	if !s.notified {
 		s.notified = true
 		_ = s.conn.CloseWrite()
@@ -609,17 +609,17 @@ func (s *secure) sayEnd(c *CSA) bool {
 	return s.drain(c)
 }
 
-func (s *secure) settle(c *CSA) {
+func (s *tlsTransport) settle(c *CSA) {
 	if !c.is(dying | dead) {
 		s.flush()
 	}
 }
 
-func (s *secure) sendReady(c *CSA) { s.settle(c) }
+func (s *tlsTransport) sendReady(c *CSA) { s.settle(c) }
 
 // flush is CSA.flush once TLS is up. Until then it sends what goes before the handshake, begins
 // that, and sends what that has written.
-func (s *secure) flush() {
+func (s *tlsTransport) flush() {
 	c := s.c
 	if !c.is(securing) {
 		c.flush()
@@ -628,7 +628,7 @@ func (s *secure) flush() {
 	switch empty := c.writeInbox(); {
 	case c.is(dying):
 	case empty:
-		s.begin()
+		s.startHandshake()
 	default:
 		c.awaitRoom()
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // transport is how the bytes of a connection travel, and so the part of a CSA that differs: a
-// stream as the socket has it, TLS (secure), one end of a relay (relayEnd), or the datagrams of one
+// stream as the socket has it, TLS (tlsTransport), one end of a relay (relayEnd), or the datagrams of one
 // peer (datagramPeer). MakeSSL and Splice replace it. Its methods are called on the loop, inside an
 // event; c is always the connection that has it. stream has them all, and the others embed one and
 // say what they do otherwise: a relay's end embeds what was there before, which it goes on to use.
@@ -17,7 +17,7 @@ type transport interface {
 	// local is the address of this end; the zero value if it has none, or is closed.
 	local(c *CSA) netip.AddrPort
 	// tls is the connection's TLS, nil without.
-	tls() *secure
+	tls() *tlsTransport
 	// other is the other end of a relay, nil for what is no relay's.
 	other() *CSA
 	// idle is the cause of an end by Settings.IdleTimeout.
@@ -84,9 +84,9 @@ func (stream) local(c *CSA) netip.AddrPort {
 	return localAddrPort(int(c.fd))
 }
 
-func (stream) tls() *secure { return nil }
-func (stream) other() *CSA  { return nil }
-func (stream) idle() Cause  { return IdleTimeout }
+func (stream) tls() *tlsTransport { return nil }
+func (stream) other() *CSA        { return nil }
+func (stream) idle() Cause        { return IdleTimeout }
 
 func (stream) send(c *CSA, p []byte) (int, abi.Code) { return c.sendBytes(p) }
 func (stream) write(c *CSA, p []byte) int            { return c.writeRaw(p) }

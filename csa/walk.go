@@ -27,12 +27,13 @@ func (l *Loop) Walk(visit func(c *CSA), done func()) {
 func (l *Loop) WalkWhile(visit func(c *CSA) (more bool), done func()) {
 	w := &walk{loop: l, visit: visit, done: done, at: l.first, other: l.walks}
 	l.walks = w
-	w.goOn()
+	w.step()
 }
 
-func (w *walk) goOn() {
+// step visits some connections, and posts itself if there are more.
+func (w *walk) step() {
 	l := w.loop
-	l.begin() // so that nothing is unlinked before the end
+	l.enterEvent() // so that nothing is unlinked before the end
 	more := true
 	for n := 0; n < walkSlice && w.at != nil && more; n++ {
 		c := w.at
@@ -42,14 +43,14 @@ func (w *walk) goOn() {
 	// Before the end of the event, which tells handlers of connections that were closed: one of them
 	// may pass the loop on, and then this goroutine has it no more.
 	if w.at != nil {
-		l.Post(w.goOn)
+		l.Post(w.step)
 	} else {
 		l.endWalk(w)
 		if w.done != nil {
 			w.done()
 		}
 	}
-	l.end()
+	l.leaveEvent()
 }
 
 func (l *Loop) endWalk(w *walk) {

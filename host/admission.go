@@ -34,7 +34,7 @@ func (s *server) Reserve(k *accept.Streams) (at int, next accept.Next) {
 		s.tenant.connections.Release()
 		return at, s.full(k, s.host.connections.Full)
 	}
-	if wait := max(s.tenant.accepts.Spend(0, s.home.Now()), s.tenant.Rest()); wait > 0 {
+	if wait := max(s.tenant.accepts.Spend(0, s.home.Now()), s.tenant.CPUWait()); wait > 0 {
 		s.PutBack()
 		k.AcceptIn(time.Duration(wait))
 		return at, accept.Wait

@@ -25,7 +25,7 @@ func serverAt(f *csa.Fault) *server {
 			return s
 		}
 	}
-	s, _ := accept.ServerOf(f.Told).(*server)
+	s, _ := accept.ServerOf(f.Notified).(*server)
 	return s
 }
 

@@ -135,7 +135,7 @@ func (t *tenant) stats() stats.Tenant {
 		Memory:            t.memory.Used(),
 		MemoryRefused:     t.memory.Refused(),
 		CPU:               time.Duration(t.cpu.Used()),
-		EventsDeferred:    t.cpu.Held(),
+		EventsDeferred:    t.cpu.Deferred(),
 		Mappings:          t.mappings.Used(),
 		MappingLimit:      t.mappings.Limit(),
 		MappingsRefused:   t.mappings.Refused(),

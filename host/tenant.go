@@ -121,8 +121,8 @@ func (t *tenant) Received(n int, now int64) (wait int64) { return t.in.Spend(n, 
 // Book books processor time that a loop has used for it.
 func (t *tenant) Book(ns int64) { t.cpu.Book(ns) }
 
-// Rest is for how long its sockets are left alone when it is over its cpu.
-func (t *tenant) Rest() (wait int64) { return t.cpu.Rest() }
+// CPUWait is for how long its accepts, datagrams and relays wait when it is over its cpu.
+func (t *tenant) CPUWait() (wait int64) { return t.cpu.CPUWait() }
 
 // Sent books bytes to a peer.
 func (t *tenant) Sent(n int, now int64) (wait int64) { return t.out.Spend(n, now) }

@@ -116,7 +116,7 @@ func (i *Instance) comeBack(err error) {
 	u.place, u.slotted = onLoop, false
 	err = i.sparing(err, i.countFuel)
 	e, cpu, ns := i.current, i.cpu(), u.take()
-	defer cpu.End(ns) // last: who waits for it finds the rest done
+	defer cpu.Release(ns) // last: who waits for it finds the rest done
 	fuel, took := u.sinceSpent()
 	if !i.loop.Post(func() {
 		i.spentOn(fuel, took)

@@ -17,15 +17,15 @@ type faultyCPU struct {
 	entered, slice func()
 }
 
-func (f *faultyCPU) Enter() {
-	f.gate.Enter()
+func (f *faultyCPU) AwaitSlot() {
+	f.gate.AwaitSlot()
 	if f.entered != nil {
 		f.entered()
 	}
 }
 
-func (f *faultyCPU) Slice(ns int64) {
-	f.gate.Slice(ns)
+func (f *faultyCPU) NextSlice(ns int64) {
+	f.gate.NextSlice(ns)
 	if f.slice != nil {
 		f.slice()
 	}
@@ -53,8 +53,8 @@ func (*brokenAnswer) Consumed([]byte, int) { panic("in Consumed") }
 func TestFaultsInTheBackground(t *testing.T) {
 	for what, broken := range map[string]func(g *guests, cpu *faultyCPU){
 		"in a host function, on a visit":      func(g *guests, _ *faultyCPU) { g.r.options.Counter = brokenCounter{"in Count"} },
-		"when the call gets its turn":         func(_ *guests, cpu *faultyCPU) { cpu.entered = func() { panic("in Enter") } },
-		"when the call has others go on":      func(_ *guests, cpu *faultyCPU) { cpu.slice = func() { panic("in Slice") } },
+		"when the call gets its turn":         func(_ *guests, cpu *faultyCPU) { cpu.entered = func() { panic("in AwaitSlot") } },
+		"when the call has others go on":      func(_ *guests, cpu *faultyCPU) { cpu.slice = func() { panic("in NextSlice") } },
 		"when its time is counted at its end": breakMemory,
 	} {
 		t.Run(what, func(t *testing.T) {

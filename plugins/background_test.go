@@ -95,10 +95,10 @@ func (g *gate) Admit(again func()) bool {
 
 func (g *gate) Book(ns int64) { g.booked.Add(ns) }
 
-func (g *gate) Enlist() {}
-func (g *gate) Begin()  { g.Enter() }
+func (g *gate) Enlist()  {}
+func (g *gate) Acquire() { g.AwaitSlot() }
 
-func (g *gate) Enter() {
+func (g *gate) AwaitSlot() {
 	g.running.Add(1)
 	g.mu.Lock()
 	g.passed++
@@ -109,8 +109,8 @@ func (g *gate) Enter() {
 	g.mu.Unlock()
 }
 
-func (g *gate) Slice(ns int64) { g.booked.Add(ns); runtime.Gosched() }
-func (g *gate) End(ns int64)   { g.booked.Add(ns); g.running.Add(-1) }
+func (g *gate) NextSlice(ns int64) { g.booked.Add(ns); runtime.Gosched() }
+func (g *gate) Release(ns int64)   { g.booked.Add(ns); g.running.Add(-1) }
 
 func (g *gate) close() {
 	g.mu.Lock()

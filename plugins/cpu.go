@@ -14,16 +14,16 @@ type CPU interface {
 	Book(ns int64)
 
 	// Enlist counts a call that is about to run beside the loops. It is called on the
-	// loop that the call leaves, and must not block. Enter waits until a call that was
-	// enlisted may run. Begin is both, for a call that leaves no loop.
+	// loop that the call leaves, and must not block. AwaitSlot waits until a call that was
+	// enlisted may run. Acquire is both, for a call that leaves no loop.
 	Enlist()
-	Enter()
-	Begin()
-	// Slice is told that the call has run for ns nanoseconds since Enter, Begin or Slice
-	// returned, lets others run, and waits until it may go on. End takes it off
-	// the books; ns is as for Slice.
-	Slice(ns int64)
-	End(ns int64)
+	AwaitSlot()
+	Acquire()
+	// NextSlice books the ns nanoseconds that the call has run since AwaitSlot, Acquire or
+	// NextSlice returned, lets others run, and waits until the call may continue. Release
+	// ends the call; ns is as for NextSlice.
+	NextSlice(ns int64)
+	Release(ns int64)
 }
 
 // allCores is the share of a tenant that nobody bounds.
@@ -32,7 +32,7 @@ type allCores struct{}
 func (allCores) Admit(func()) bool { return true }
 func (allCores) Book(int64)        {}
 func (allCores) Enlist()           {}
-func (allCores) Enter()            {}
-func (allCores) Begin()            {}
-func (allCores) Slice(int64)       { runtime.Gosched() }
-func (allCores) End(int64)         {}
+func (allCores) AwaitSlot()        {}
+func (allCores) Acquire()          {}
+func (allCores) NextSlice(int64)   { runtime.Gosched() }
+func (allCores) Release(int64)     {}

@@ -37,7 +37,7 @@ func (a *account) ReserveTimer() bool            { a.timers.Add(1); return true 
 func (a *account) ReleaseTimers(n int)           { a.timers.Add(-int64(n)) }
 func (a *account) Received(_ int, _ int64) int64 { return 0 }
 func (a *account) Book(int64)                    {}
-func (a *account) Rest() int64                   { return 0 }
+func (a *account) CPUWait() int64                { return 0 }
 func (a *account) Sent(_ int, _ int64) int64     { return 0 }
 
 // journal keeps lines and counts.

@@ -234,7 +234,7 @@ func instanceOf(ctx context.Context) *Instance {
 // left of it.
 func (i *Instance) instantiate(at place) (err error) {
 	m := i.module
-	if err := m.join(); err != nil {
+	if err := m.addInstance(); err != nil {
 		return err
 	}
 	defer func() {
@@ -246,7 +246,7 @@ func (i *Instance) instantiate(at place) (err error) {
 		}
 		i.state = closed
 		i.finishLog()
-		m.leave()
+		m.removeInstance()
 		err = fmt.Errorf("%s: making an instance: %w", m.name, err)
 	}()
 	o := &m.runtime.options
@@ -311,7 +311,7 @@ func (i *Instance) once(c call) (uint64, error) {
 	if i.process != nil {
 		i.process.takeTurn()
 	}
-	i.begin(f, i.exec.use.place)
+	i.startTiming(f, i.exec.use.place)
 	err = f.CallWithStack((*guestContext)(i), i.exec.stack[:])
 	i.finish()
 	i.inCall = false
@@ -360,7 +360,7 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 	if i.loop != nil {
 		at, depth = onLoop, i.loop.Depth()
 	}
-	i.begin(f, at)
+	i.startTiming(f, at)
 	err := f.CallWithStack((*guestContext)(i), e.stack[:])
 	if e.use.place == background {
 		i.comeBack(err) // and does not return
@@ -533,7 +533,7 @@ func (i *Instance) giveBack() {
 		i.memory.Free()
 	}
 	i.exec, i.memory = nil, nil
-	i.module.leave()
+	i.module.removeInstance()
 }
 
 // finishLog logs what a guest has printed last.

@@ -171,33 +171,33 @@ func (m *Module) HearsEOF() bool { return m.has[callEOF] }
 // can be made any more. Calling it again does nothing.
 func (m *Module) Close() {
 	if !m.closed.Swap(true) {
-		m.drop()
+		m.release()
 	}
 }
 
-// join books an instance.
-func (m *Module) join() error {
+// addInstance counts an instance, within the limit of the runtime.
+func (m *Module) addInstance() error {
 	r := m.runtime
 	if n := r.living.Add(1); r.most.Load() > 0 && n > r.most.Load() {
 		r.living.Add(-1)
 		r.refused.Add(1)
 		return fmt.Errorf("%s: making an instance: %w", m.name, ErrInstances)
 	}
-	if !m.hold() {
+	if !m.retain() {
 		r.living.Add(-1)
 		return fmt.Errorf("%s: making an instance: %w", m.name, ErrClosed)
 	}
 	return nil
 }
 
-// leave undoes join.
-func (m *Module) leave() {
+// removeInstance undoes addInstance.
+func (m *Module) removeInstance() {
 	m.runtime.living.Add(-1)
-	m.drop()
+	m.release()
 }
 
-// hold keeps the code, unless it is closed.
-func (m *Module) hold() bool {
+// retain keeps the code in memory until release. It reports false if the module is closed.
+func (m *Module) retain() bool {
 	if m.closed.Load() || m.runtime.stopped.Load() {
 		return false
 	}
@@ -212,8 +212,8 @@ func (m *Module) hold() bool {
 	}
 }
 
-// drop undoes hold. The last closes the code.
-func (m *Module) drop() {
+// release undoes retain. The last closes the code.
+func (m *Module) release() {
 	if m.users.Add(-1) == 0 {
 		_ = m.code.Close(context.Background())
 		m.runtime.options.Mappings.ReleaseMappings(moduleMappings)

@@ -119,12 +119,12 @@ func (p *Pool) Get() (*Instance, error) {
 	if p.closed {
 		return nil, fmt.Errorf("%s: making an instance: %w", s.module.name, ErrClosed)
 	}
-	if err := s.module.join(); err != nil {
+	if err := s.module.addInstance(); err != nil {
 		return nil, err
 	}
 	memory, err := p.memory()
 	if err != nil {
-		s.module.leave()
+		s.module.removeInstance()
 		return nil, fmt.Errorf("%s: making an instance: %w", s.module.name, err)
 	}
 	i := s.instance(memory)

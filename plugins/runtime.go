@@ -250,7 +250,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		_ = r.cache.Close(ctx)
 		return nil, fmt.Errorf("registering the host functions: %w", err)
 	}
-	watchdog.Hold()
+	watchdog.Start()
 	return r, nil
 }
 
@@ -332,7 +332,7 @@ func (r *Runtime) release(n int) {
 		_ = r.engine.Close(ctx)
 		_ = r.cache.Close(ctx)
 		r.options.Mappings.ReleaseMappings(runtimeMappings)
-		watchdog.Release()
+		watchdog.Stop()
 		close(r.done)
 	}
 }

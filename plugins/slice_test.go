@@ -16,7 +16,7 @@ type sliceTimes struct {
 	sum     int64
 }
 
-func (s *sliceTimes) Slice(ns int64) {
+func (s *sliceTimes) NextSlice(ns int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.longest = max(s.longest, ns)

@@ -83,23 +83,23 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	}
 	s.usual.Store(firstUsual)
 	s.users.Store(1)
-	if !m.hold() {
+	if !m.retain() {
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, ErrClosed)
 	}
 	s.image, err = memory.NewImage(m.runtime.options.Mappings, i.memory.Bytes(), 8*max(len(s.globals)-freeGlobals, 0))
 	switch {
 	case errors.Is(err, ErrMappings):
-		m.drop()
+		m.release()
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, err)
 	case err != nil:
-		m.drop()
+		m.release()
 		return nil, &SnapshotError{m.name, []string{"cannot be kept: " + err.Error()}}
 	}
 	i.Close() // what it holds is the image's from here on, and the executor's
 	account := m.runtime.options.Memory
 	if n := len(s.image.Bytes()); !account.Reserve(n + s.image.Cost(firstUsual)) {
 		s.image.Close()
-		m.drop()
+		m.release()
 		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, beside which its tenant has no room for a copy; raise its memory", bytesize.String(int64(n)))}}
 	}
 	account.Release(s.image.Cost(firstUsual)) // it was only asked for
@@ -137,7 +137,7 @@ func (s *Snapshot) drop() {
 		n := len(s.image.Bytes())
 		s.image.Close()
 		s.module.runtime.options.Memory.Release(n)
-		s.module.drop()
+		s.module.release()
 	}
 }
 

@@ -46,7 +46,7 @@ func (p *Process) takeTurn() {
 		}
 	}
 	i.exec.use.slotted, i.exec.use.watch.threads = true, true
-	i.cpu().Begin()
+	i.cpu().Acquire()
 }
 
 // wait waits for the answer to what was just posted. Until it has come, or the

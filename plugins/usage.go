@@ -60,7 +60,7 @@ type usage struct {
 	spent   spent
 
 	place    place
-	slotted  bool      // the call runs by leave of CPU.Begin
+	slotted  bool      // the call has a slot of CPU
 	watch    stopwatch // since the guest began to run, or was last asked for its time
 	ran      int64     // ns of this event before that
 	unbooked int64     // ns before that of which the accounts do not know
@@ -114,8 +114,8 @@ func (s Stop) cause() csa.Cause {
 // ErrSlow is the error of an instance that takes too long to start for a loop.
 var ErrSlow = errors.New("it takes too long to start for a loop")
 
-// begin starts the clock of a call.
-func (i *Instance) begin(f export, at place) {
+// startTiming starts the clock of a call.
+func (i *Instance) startTiming(f export, at place) {
 	i.exec.running = f
 	i.exec.use.place = at
 	i.exec.use.ran, i.exec.use.waits = 0, 0
@@ -186,7 +186,7 @@ func (i *Instance) pause() {
 	case u.slotted:
 		u.slotted = false
 		i.countFuel()
-		i.cpu().End(u.take())
+		i.cpu().Release(u.take())
 	case u.unbooked >= bookEvery:
 		i.book()
 	}
@@ -306,7 +306,7 @@ func (i *Instance) yield() {
 		u.unbooked += sliceCost()
 		i.leaveLoop()
 		yieldThread()
-		i.cpu().Slice(u.take())
+		i.cpu().NextSlice(u.take())
 		return
 	}
 	if u.place == onLoop {
@@ -320,13 +320,13 @@ func (i *Instance) yield() {
 		u.watch.threads = true
 		i.cpu().Book(u.take())
 		u.slotted = true
-		i.cpu().Enter()
+		i.cpu().AwaitSlot()
 		return
 	}
 	u.watch.threads = true
 	i.cpu().Book(u.take())
 	u.slotted = true
-	i.cpu().Begin()
+	i.cpu().Acquire()
 }
 
 // adapt finds how much fuel to give next, ns being how long it took to use what was

@@ -101,10 +101,10 @@ func TestFaults(t *testing.T) {
 		if !strings.Contains(string(f.Stack), "selector.TestFaults") && !strings.Contains(string(f.Stack), "boom") {
 			t.Errorf("%v: the stack is %s", f.Value, f.Stack)
 		}
-		if f.Passed != (f.Value == "behind a pass") {
-			t.Errorf("%v: passed is %v", f.Value, f.Passed)
+		if f.BatonPassed != (f.Value == "behind a pass") {
+			t.Errorf("%v: passed is %v", f.Value, f.BatonPassed)
 		}
-		switch told := f.Told; {
+		switch told := f.Notified; {
 		case f.Value == "in a notice" && told != Notices(bad), f.Value == "in a timer" && told != Expirer(timer):
 			t.Errorf("%v: told is %v", f.Value, told)
 		case f.Value != "in a notice" && f.Value != "in a timer" && told != nil:

@@ -41,22 +41,22 @@ type Options struct {
 // Selector waits for readiness, timers and posts, and calls those concerned.
 // Make one with New.
 type Selector struct {
-	poll   poller
-	clock  Clock
-	sleep  sleeper
-	now    int64
-	turn   uint64
-	slots  []slot
-	free   []uint32
-	due    queue
-	timers timerHeap
-	taken  *post // posts taken off the list, not yet run
-	holder *baton
-	yields bool // the goroutines that are ready run before the loop sleeps
-	sleeps sleeps
-	fault  func(*Fault) (mend func(), ok bool)
-	told   *Descriptor // whose notice runs; nil: it is a timer's or nobody's
-	timer  *Timer      // whose notice runs; nil: it is a descriptor's or nobody's
+	poll     poller
+	clock    Clock
+	sleep    sleeper
+	now      int64
+	turn     uint64
+	slots    []slot
+	free     []uint32
+	due      queue
+	timers   timerHeap
+	taken    *post // posts taken off the list, not yet run
+	holder   *baton
+	yields   bool // the goroutines that are ready run before the loop sleeps
+	sleeps   sleeps
+	fault    func(*Fault) (mend func(), ok bool)
+	notified *Descriptor // whose notice runs; nil: it is a timer's or nobody's
+	timer    *Timer      // whose notice runs; nil: it is a descriptor's or nobody's
 
 	posts    atomic.Pointer[post]
 	sleeping atomic.Bool
@@ -76,12 +76,12 @@ type Fault struct {
 	// Value is what was panicked with, Stack where, as runtime/debug.Stack has it.
 	Value any
 	Stack []byte
-	// Told is who had the notice: a Notices or an Expirer; nil for a posted function, and
-	// for what Pass was given.
-	Told any
-	// Passed says that the goroutine had passed the baton on, so that it owns nothing of the
-	// loop's any more. The loop goes on as it would have.
-	Passed bool
+	// Notified is who had the notice: a Notices or an Expirer. Nil for a posted function, and
+	// for the function that Pass was given.
+	Notified any
+	// BatonPassed says that the goroutine had passed the baton on, so that it owned nothing of the
+	// loop's any more. The loop continues undisturbed.
+	BatonPassed bool
 }
 
 // OnFault has f called on the goroutine of a panic before it ends the process. If it answers
@@ -166,7 +166,7 @@ func (s *Selector) Pass(resume func()) {
 func (s *Selector) run(mine *baton, resume func()) {
 	defer s.recovered(mine)
 	if resume != nil {
-		s.told, s.timer = nil, nil
+		s.notified, s.timer = nil, nil
 		resume()
 		if mine.passed {
 			return
@@ -192,7 +192,7 @@ func (s *Selector) run(mine *baton, resume func()) {
 			if t == nil {
 				break
 			}
-			s.told, s.timer = nil, t
+			s.notified, s.timer = nil, t
 			t.notice.Expired(t)
 			if mine.passed {
 				return
@@ -218,13 +218,13 @@ func (s *Selector) recovered(mine *baton) {
 	if p == nil {
 		return
 	}
-	f := &Fault{Value: p, Stack: debug.Stack(), Passed: mine.passed}
-	if !f.Passed {
+	f := &Fault{Value: p, Stack: debug.Stack(), BatonPassed: mine.passed}
+	if !f.BatonPassed {
 		switch {
-		case s.told != nil:
-			f.Told = s.told.notices
+		case s.notified != nil:
+			f.Notified = s.notified.notices
 		case s.timer != nil:
-			f.Told = s.timer.notice
+			f.Notified = s.timer.notice
 		}
 	}
 	mend, ok := s.fault(f)
@@ -239,7 +239,7 @@ func (s *Selector) recovered(mine *baton) {
 
 // runTaken runs the posts taken; it reports false when the baton was passed.
 func (s *Selector) runTaken(mine *baton) bool {
-	s.told, s.timer = nil, nil
+	s.notified, s.timer = nil, nil
 	for s.taken != nil {
 		p := s.taken
 		s.taken = p.next
@@ -329,7 +329,7 @@ func (s *Selector) tellNext() {
 	}
 	d.armed &^= hit
 	s.queue(d)
-	s.told, s.timer = d, nil
+	s.notified, s.timer = d, nil
 	switch hit {
 	case forReader:
 		d.notices.ReadReady()

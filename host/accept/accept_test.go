@@ -31,7 +31,7 @@ func (nobody) ReleaseTimers(int)                {}
 func (nobody) Received(int, int64) (wait int64) { return 0 }
 func (nobody) Sent(int, int64) (wait int64)     { return 0 }
 func (nobody) Book(int64)                       {}
-func (nobody) Rest() (wait int64)               { return 0 }
+func (nobody) CPUWait() (wait int64)            { return 0 }
 
 // server takes whom it has places for, and says whom by writing its name.
 type server struct {

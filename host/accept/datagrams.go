@@ -113,7 +113,7 @@ func (d *Datagrams) Serve(s Server) {
 		d.loops[p.at].Call(func() {
 			p.server = s
 			if p.socket != nil && s.WantsProxyHeaders() {
-				p.socket.IntroduceBy(p)
+				p.socket.SetHeaderReader(p)
 			}
 			if err := p.begin(); err != nil {
 				p.Broken(err)
@@ -135,7 +135,7 @@ func (d *Datagrams) ReadHeaders(s Server) {
 	for _, p := range d.sockets {
 		d.loops[p.at].Post(func() {
 			if p.server == s && p.socket != nil {
-				p.socket.IntroduceBy(p)
+				p.socket.SetHeaderReader(p)
 			}
 		})
 	}
@@ -232,13 +232,13 @@ func (p *udpSocket) read() (err error) {
 		p.socket.OwnOnly()
 	}
 	if p.server.WantsProxyHeaders() {
-		p.socket.IntroduceBy(p)
+		p.socket.SetHeaderReader(p)
 	}
 	return nil
 }
 
-// Introduced reads the PROXY header of a datagram, if its sender is one of those who write it.
-func (p *udpSocket) Introduced(sender netip.AddrPort, b []byte) (n int, from, to netip.AddrPort, ok bool) {
+// ReadHeader reads the PROXY header of a datagram, if its sender is in proxy_from.
+func (p *udpSocket) ReadHeader(sender netip.AddrPort, b []byte) (n int, from, to netip.AddrPort, ok bool) {
 	if !p.server.WantsProxyHeader(sender) {
 		return 0, from, to, true
 	}

@@ -213,7 +213,7 @@ func TestMostCallers(t *testing.T) {
 func TestOneDaemonAFolder(t *testing.T) {
 	state := t.TempDir()
 	d, _ := open(t, state)
-	var held *HeldError
+	var held *LockedError
 	if _, err := Listen(state, "/etc/b.toml", "one", slog.Default()); !errors.As(err, &held) || !strings.Contains(err.Error(), fmt.Sprintf("process %d, which serves /etc/a.toml", os.Getpid())) {
 		t.Errorf("a second one: %v", err)
 	}

@@ -43,24 +43,24 @@ type Door struct {
 	served  sync.WaitGroup
 }
 
-// HeldError says that another process that lives has the state folder.
-type HeldError struct {
+// LockedError says that another process that runs uses the state folder.
+type LockedError struct {
 	State string
 	// Holder is what that process has said of itself.
 	Holder string
 }
 
 // Error says who has it, and what to do.
-func (e *HeldError) Error() string {
-	return fmt.Sprintf("another daemon has the folder %s (%s); end that one, or give this one a folder of its own", e.State, e.Holder)
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("another daemon uses the folder %s (%s); stop that one, or give this one a folder of its own", e.State, e.Holder)
 }
 
 // Listen opens the door in the folder state, which has to be there, and whose owner and mode the
 // caller has looked at (statefolder.Make). Until Serve everybody is told that the daemon starts yet. version is told to those
 // who come in, and file, the configuration, to another daemon that wants the same folder: that
-// one's error is a *HeldError. The socket of a daemon that has died is replaced.
+// one's error is a *LockedError. The socket of a daemon that has died is replaced.
 func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
-	lock, err := hold(state, file)
+	lock, err := lockState(state, file)
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +97,9 @@ func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
 	return d, nil
 }
 
-// hold locks the state folder for this process, or finds out whose it is. The system lets go of the
-// lock when the process ends, however it does.
-func hold(state, file string) (*os.File, error) {
+// lockState locks the state folder for this process, or finds out which process has it. The system
+// releases the lock when the process ends, however it ends.
+func lockState(state, file string) (*os.File, error) {
 	path := filepath.Join(state, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -114,7 +114,7 @@ func hold(state, file string) (*os.File, error) {
 		if len(said) == 0 {
 			said = []byte("it has just begun")
 		}
-		return nil, &HeldError{state, strings.TrimSpace(string(said))}
+		return nil, &LockedError{state, strings.TrimSpace(string(said))}
 	}
 	// For people: nothing depends on it.
 	if err := f.Truncate(0); err == nil {

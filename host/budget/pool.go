@@ -76,17 +76,17 @@ func (m *Pool) Refused() int64 { return m.refused.Load() }
 // PoolShare is what one tenant has of a Pool.
 type PoolShare struct {
 	all     *Pool
-	limit   atomic.Int64 // its own; 0: none
-	held    atomic.Uint64
+	limit   atomic.Int64  // its own; 0: none
+	usage   atomic.Uint64 // see packUsage
 	refused atomic.Int64
 }
 
-// holding is what one word of a PoolShare says: how many are used, and how many are its part. Both
-// change together with what is lent, so that this is always the sum of what is held beyond parts.
-func holding(used, part int64) uint64 { return uint64(used)<<32 | uint64(part) }
+// packUsage puts what a PoolShare uses and its part of the pool into one word. They change together,
+// so that Pool.lent is always the sum of what shares use beyond their parts.
+func packUsage(used, part int64) uint64 { return uint64(used)<<32 | uint64(part) }
 
-func (s *PoolShare) holding() (word uint64, used, part int64) {
-	word = s.held.Load()
+func (s *PoolShare) loadUsage() (word uint64, used, part int64) {
+	word = s.usage.Load()
 	return word, int64(word >> 32), int64(uint32(word))
 }
 
@@ -126,8 +126,8 @@ func (s *PoolShare) Close() {
 // setPart gives the share another part.
 func (s *PoolShare) setPart(part int64) {
 	for {
-		word, used, old := s.holding()
-		if s.held.CompareAndSwap(word, holding(used, part)) {
+		word, used, old := s.loadUsage()
+		if s.usage.CompareAndSwap(word, packUsage(used, part)) {
 			s.all.lent.Add(max(used-part, 0) - max(used-old, 0))
 			return
 		}
@@ -139,7 +139,7 @@ func (s *PoolShare) Reserve(n int) bool {
 	m := s.all
 	if int64(n) <= mostPool && m.used.Add(int64(n)) <= m.limit.Load() {
 		for {
-			word, used, part := s.holding()
+			word, used, part := s.loadUsage()
 			now := used + int64(n)
 			beyond := max(now-part, 0)
 			more := beyond - max(used-part, 0)
@@ -151,7 +151,7 @@ func (s *PoolShare) Reserve(n int) bool {
 			} else {
 				more = 0
 			}
-			if ok && s.held.CompareAndSwap(word, holding(now, part)) {
+			if ok && s.usage.CompareAndSwap(word, packUsage(now, part)) {
 				return true
 			}
 			m.lent.Add(-more)
@@ -171,9 +171,9 @@ func (s *PoolShare) Reserve(n int) bool {
 // Release gives n back.
 func (s *PoolShare) Release(n int) {
 	for {
-		word, used, part := s.holding()
+		word, used, part := s.loadUsage()
 		now := used - int64(n)
-		if s.held.CompareAndSwap(word, holding(now, part)) {
+		if s.usage.CompareAndSwap(word, packUsage(now, part)) {
 			s.all.lent.Add(max(now-part, 0) - max(used-part, 0))
 			s.all.used.Add(-int64(n))
 			return
@@ -183,13 +183,13 @@ func (s *PoolShare) Release(n int) {
 
 // Used is how many the tenant holds.
 func (s *PoolShare) Used() int64 {
-	_, used, _ := s.holding()
+	_, used, _ := s.loadUsage()
 	return used
 }
 
 // Limit is how many it could hold now, with those that it holds.
 func (s *PoolShare) Limit() int64 {
-	_, used, part := s.holding()
+	_, used, part := s.loadUsage()
 	beyond := max(used-part, 0)
 	free := max(s.all.common.Load()-s.all.lent.Load(), 0)
 	if limit := s.limit.Load(); limit > 0 {

@@ -112,7 +112,7 @@ func checkLent(t *testing.T, m *Pool, shares ...*PoolShare) {
 	t.Helper()
 	var used, lent int64
 	for _, s := range shares {
-		_, u, part := s.holding()
+		_, u, part := s.loadUsage()
 		used += u
 		lent += max(u-part, 0)
 	}

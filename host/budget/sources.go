@@ -10,9 +10,9 @@ import (
 // sourceBurst is how far a source may run ahead of its rate.
 const sourceBurst = time.Second
 
-// mostRested is how many sources without a connection are remembered for their rate before they
-// are looked over, once a sourceBurst.
-const mostRested = 1024
+// mostIdle is how many sources without a connection are remembered for their rate. Above it those
+// that no rate bounds any more are removed, at most once a sourceBurst.
+const mostIdle = 1024
 
 // Sources bounds what each source address has: connections at once, and new ones a second. The
 // addresses of one IPv6 network count as one. Any goroutine may use it; where there is a bound, it
@@ -25,7 +25,7 @@ type Sources struct {
 	every   int64 // nanoseconds between two new connections of a source; 0: no bound
 	prefix  int
 	known   map[netip.Addr]*source
-	rested  int   // of those: they have no connection
+	idle    int   // of those: they have no connection
 	swept   int64 // when they were looked over last
 	refused int64
 }
@@ -86,7 +86,7 @@ func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
 		s.refused++
 		return netip.Addr{}, false
 	case one.n == 0:
-		s.rested--
+		s.idle--
 	}
 	one.n++
 	one.next = max(one.next, now) + s.every
@@ -124,13 +124,13 @@ func (s *Sources) Release(a netip.Addr, now int64) {
 		delete(s.known, a)
 		return
 	}
-	s.rested++
-	if s.rested > mostRested && now-s.swept > int64(sourceBurst) {
+	s.idle++
+	if s.idle > mostIdle && now-s.swept > int64(sourceBurst) {
 		s.swept = now
 		for a, one := range s.known {
 			if one.n == 0 && one.next <= now {
 				delete(s.known, a)
-				s.rested--
+				s.idle--
 			}
 		}
 	}
@@ -144,7 +144,7 @@ func (s *Sources) Used() int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.known) - s.rested
+	return len(s.known) - s.idle
 }
 
 // Refused is how many connections there was no place for.

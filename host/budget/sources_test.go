@@ -94,7 +94,7 @@ func TestSourcesAreForgotten(t *testing.T) {
 		s.Release(a, now)
 		now += int64(10 * time.Millisecond)
 	}
-	if n := len(s.known); n > 2*mostRested {
+	if n := len(s.known); n > 2*mostIdle {
 		t.Errorf("%d sources are remembered", n)
 	}
 	if s.Used() != 0 {

@@ -101,8 +101,8 @@ func (b *Bugs) Fault(f *csa.Fault, of []any) bool {
 		what = "a connection is closed by it"
 		args = append(args, "peer", f.Conn.Peer())
 	}
-	if f.Told != nil {
-		args = append(args, "event", fmt.Sprintf("%T", f.Told))
+	if f.Notified != nil {
+		args = append(args, "event", fmt.Sprintf("%T", f.Notified))
 	}
 	if tooMany {
 		what = fmt.Sprintf("the process ends, since there were more than %d in a minute", mostFaults)

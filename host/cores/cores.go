@@ -106,7 +106,7 @@ func New(o Options) *Cores {
 }
 
 // totals are sums that only rise, also when a share is closed.
-type totals struct{ used, held int64 }
+type totals struct{ used, deferred int64 }
 
 // millionths is cpu as Share counts it.
 func millionths(cpu float64) int64 {
@@ -169,13 +169,13 @@ func (c *Cores) Used() int64 {
 	return ns
 }
 
-// Held is how often an event of any tenant had to wait.
-func (c *Cores) Held() int64 {
+// Deferred returns how often an event of any tenant had to wait.
+func (c *Cores) Deferred() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.gone.held
+	n := c.gone.deferred
 	for s := range c.shares {
-		n += s.Held()
+		n += s.Deferred()
 	}
 	return n
 }

@@ -86,7 +86,7 @@ func (b *bench) run(cl *client, length, each time.Duration) {
 		raise(&b.peak, b.now.Add(1))
 		raise(&cl.peak, cl.now.Add(1))
 	}
-	wait(cl.Begin)
+	wait(cl.Acquire)
 	for left := length; !b.quit.Load(); {
 		step := each
 		if length > 0 {
@@ -96,14 +96,14 @@ func (b *bench) run(cl *client, length, each time.Duration) {
 		b.now.Add(-1)
 		cl.now.Add(-1)
 		if left -= step; length > 0 && left <= 0 {
-			cl.End(int64(step))
+			cl.Release(int64(step))
 			return
 		}
-		wait(func() { cl.Slice(int64(step)) })
+		wait(func() { cl.NextSlice(int64(step)) })
 	}
 	b.now.Add(-1)
 	cl.now.Add(-1)
-	cl.End(0)
+	cl.Release(0)
 }
 
 // spin starts calls that run until the end.
@@ -157,9 +157,9 @@ func TestStopLetsEveryoneGo(t *testing.T) {
 		if !over.Admit(nil) || !waits.Admit(nil) {
 			t.Error("Admit said no after Stop")
 		}
-		over.Begin()
-		over.Slice(int64(time.Hour))
-		over.End(int64(time.Hour))
+		over.Acquire()
+		over.NextSlice(int64(time.Hour))
+		over.Release(int64(time.Hour))
 	})
 }
 
@@ -203,10 +203,10 @@ func TestCounters(t *testing.T) {
 	a.Book(5)
 	a.Book(0)
 	a.Book(-7)
-	a.Begin()
-	a.Slice(20)
-	a.Slice(-20)
-	a.End(70)
+	a.Acquire()
+	a.NextSlice(20)
+	a.NextSlice(-20)
+	a.Release(70)
 	b.Book(100)
 	if a.Used() != 95 || b.Used() != 100 || c.Used() != 195 {
 		t.Errorf("used %d, %d, together %d; want 95, 100, 195", a.Used(), b.Used(), c.Used())
@@ -214,8 +214,8 @@ func TestCounters(t *testing.T) {
 	if now, ever := a.Background(); now != 0 || ever != 1 {
 		t.Errorf("%d calls now, %d ever; want 0, 1", now, ever)
 	}
-	if c.Held() != 0 {
-		t.Errorf("%d events were held", c.Held())
+	if c.Deferred() != 0 {
+		t.Errorf("%d events were held", c.Deferred())
 	}
 	c.Stop()
 }

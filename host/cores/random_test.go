@@ -33,14 +33,14 @@ func tenantAtRandom(s *Share, seed uint64, instances, events int, rest func(time
 				if random.IntN(3) > 0 {
 					continue
 				}
-				s.Begin()
+				s.Acquire()
 				for range random.IntN(20) {
 					step := time.Duration(1 + random.IntN(int(2*slice)))
 					rest(step)
-					s.Slice(int64(step))
+					s.NextSlice(int64(step))
 				}
 				rest(slice)
-				s.End(int64(slice))
+				s.Release(int64(slice))
 			}
 		})
 	}
@@ -84,8 +84,8 @@ func TestNobodyIsForgotten(t *testing.T) {
 			}
 			used := b.Used()
 			for s := range b.shares {
-				if s.holds() > 0 || s.waiting.len() > 0 || s.running != 0 || s.index != -1 {
-					t.Errorf("seed %d: a tenant is not at rest: %d held, %d wait, %d run", seed, s.holds(), s.waiting.len(), s.running)
+				if s.waitingEvents() > 0 || s.waiting.len() > 0 || s.running != 0 || s.index != -1 {
+					t.Errorf("seed %d: a tenant is not at rest: %d held, %d wait, %d run", seed, s.waitingEvents(), s.waiting.len(), s.running)
 				}
 				if !s.Close() {
 					t.Errorf("seed %d: the share of a tenant at rest cannot be closed", seed)
@@ -117,7 +117,7 @@ func TestRealGoroutines(t *testing.T) {
 		}
 		all.Go(func() {
 			for !stopped.Load() {
-				s.Begin()
+				s.Acquire()
 				for range 10 {
 					if n := running.Add(1); !stopped.Load() {
 						raise(&peak, n)
@@ -127,9 +127,9 @@ func TestRealGoroutines(t *testing.T) {
 						spin++
 					}
 					running.Add(-1)
-					s.Slice(int64(spin))
+					s.NextSlice(int64(spin))
 				}
-				s.End(1)
+				s.Release(1)
 			}
 		})
 	}
@@ -166,7 +166,7 @@ func BenchmarkAdmit(b *testing.B) {
 func BenchmarkAdmitParallel(b *testing.B) {
 	c := New(Options{Slots: 4})
 	s := c.Share(4)
-	s.Begin()
+	s.Acquire()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -220,12 +220,12 @@ func BenchmarkBook(b *testing.B) {
 // A slice after which the call goes on.
 func BenchmarkSlice(b *testing.B) {
 	s := New(Options{}).Share(1)
-	s.Begin()
+	s.Acquire()
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Slice(1)
+		s.NextSlice(1)
 	}
-	s.End(0)
+	s.Release(0)
 }
 
 // A slice after which another call has the slot; with many tenants that wait.
@@ -243,13 +243,13 @@ func BenchmarkSliceHandsOver(b *testing.B) {
 			for range tenants {
 				s := c.Share(1)
 				all.Go(func() {
-					s.Begin()
+					s.Acquire()
 					for slices < b.N { // whoever has the slot is alone
 						slices++
 						now += 2
-						s.Slice(1)
+						s.NextSlice(1)
 					}
-					s.End(0)
+					s.Release(0)
 				})
 			}
 			all.Wait()
@@ -261,7 +261,7 @@ func BenchmarkBeginEnd(b *testing.B) {
 	s := New(Options{}).Share(1)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Begin()
-		s.End(1)
+		s.Acquire()
+		s.Release(1)
 	}
 }

@@ -12,18 +12,18 @@ func TestRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(Options{Processors: 4})
 		s, other := c.Share(0.5), c.Share(0.5)
-		if wait := s.Rest(); wait > 0 {
+		if wait := s.CPUWait(); wait > 0 {
 			t.Errorf("it rests for %v before it has used anything", time.Duration(wait))
 		}
 		s.Book(int64(200 * time.Millisecond)) // 50 of which it had to spare
-		within(t, "the rest", time.Duration(s.Rest()), 290*time.Millisecond, 310*time.Millisecond)
-		if wait := other.Rest(); wait > 0 {
+		within(t, "the rest", time.Duration(s.CPUWait()), 290*time.Millisecond, 310*time.Millisecond)
+		if wait := other.CPUWait(); wait > 0 {
 			t.Errorf("another tenant rests for %v", time.Duration(wait))
 		}
-		time.Sleep(time.Duration(s.Rest()) - time.Millisecond)
-		within(t, "what is left of the rest", time.Duration(s.Rest()), time.Millisecond, time.Millisecond)
+		time.Sleep(time.Duration(s.CPUWait()) - time.Millisecond)
+		within(t, "what is left of the rest", time.Duration(s.CPUWait()), time.Millisecond, time.Millisecond)
 		time.Sleep(time.Duration(pause))
-		if wait := s.Rest(); wait > 0 {
+		if wait := s.CPUWait(); wait > 0 {
 			t.Errorf("it rests for %v more", time.Duration(wait))
 		}
 		c.Stop()
@@ -39,14 +39,14 @@ func TestRestsGetLonger(t *testing.T) {
 		s := c.Share(cpu)
 		s.Book(int64(burst))
 		spend := func() (rest time.Duration) {
-			for s.Rest() <= 0 {
+			for s.CPUWait() <= 0 {
 				s.Book(int64(50 * time.Microsecond))
 			}
-			rest = time.Duration(s.Rest())
+			rest = time.Duration(s.CPUWait())
 			time.Sleep(rest)
 			return rest
 		}
-		time.Sleep(time.Duration(s.Rest()))
+		time.Sleep(time.Duration(s.CPUWait()))
 		for want := 2 * pause; want <= longestPause; want *= 2 {
 			within(t, "a rest", spend(), want, want+time.Millisecond)
 		}
@@ -69,17 +69,17 @@ func TestTheWholeMachine(t *testing.T) {
 		c := New(Options{Processors: 2})
 		s := c.Share(2)
 		s.Book(int64(time.Minute))
-		if wait := s.Rest(); wait > 0 || !s.Admit(func() {}) {
+		if wait := s.CPUWait(); wait > 0 || !s.Admit(func() {}) {
 			t.Errorf("it rests for %v", time.Duration(wait))
 		}
 		s.SetCPU(1.9)
-		if wait := s.Rest(); wait > 0 {
+		if wait := s.CPUWait(); wait > 0 {
 			t.Errorf("it rests for %v, for what it used before", time.Duration(wait))
 		}
 		s.Book(int64(time.Second))
-		within(t, "the rest", time.Duration(s.Rest()), 300*time.Millisecond, 600*time.Millisecond)
+		within(t, "the rest", time.Duration(s.CPUWait()), 300*time.Millisecond, 600*time.Millisecond)
 		s.SetCPU(2)
-		if wait := s.Rest(); wait > 0 {
+		if wait := s.CPUWait(); wait > 0 {
 			t.Errorf("it rests for %v, with the whole machine", time.Duration(wait))
 		}
 		c.Stop()

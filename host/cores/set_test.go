@@ -16,15 +16,15 @@ func TestSetCPU(t *testing.T) {
 			t.Fatal("let in over the quota")
 		}
 		go func() {
-			cl.Begin()
+			cl.Acquire()
 			began <- time.Since(start)
-			cl.End(0)
+			cl.Release(0)
 		}()
 		time.Sleep(time.Second)
 		cl.SetCPU(10) // the nine seconds that are left are 90 ms at that: within the burst
 		within(t, "a call waited", <-began, time.Second, time.Second+pause)
 		within(t, "an event was held", <-again, time.Second, time.Second+pause)
-		if cl.Rest() > 0 || !cl.Admit(nil) {
+		if cl.CPUWait() > 0 || !cl.Admit(nil) {
 			t.Error("with cpu enough it is still shut")
 		}
 		time.Sleep(time.Second) // the debt is paid
@@ -60,7 +60,7 @@ func TestSharesComeAndGo(t *testing.T) {
 			if !cl.Admit(nil) || !cl.Close() || !cl.Close() {
 				t.Fatal("a share at rest cannot be closed")
 			}
-			if b.Used() != used || b.Held() == 0 {
+			if b.Used() != used || b.Deferred() == 0 {
 				t.Fatalf("%d ns are told of %d", b.Used(), used)
 			}
 		}

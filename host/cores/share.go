@@ -19,15 +19,16 @@ const (
 	// enough that over ten seconds it adds one per cent.
 	burst = 100 * time.Millisecond
 
-	// pause is for how long a tenant that is over its quota rests at least. It
-	// loses nothing by resting longer than it must, as long as that is well
-	// within the burst; and there are few timers, however many tenants rest.
+	// pause is for how long a tenant that is over its quota is paused at least.
+	// It loses nothing by a longer pause than it must make, as long as that is
+	// well within the burst; and few timers are needed, however many tenants
+	// are paused.
 	pause = 5 * time.Millisecond
 
-	// longestPause is what that doubles to, while a tenant is over its quota again
-	// sooner than it has rested: it wants more than twice its cpu. Each rest has loops and threads
-	// wake up, which takes the machine's time and is on nobody's account: Go's monitor alone
-	// wakes some sixty times for each, for several microseconds.
+	// longestPause is what pause doubles to while a tenant is over its quota again sooner than it
+	// was paused: it wants more than twice its cpu. Each pause wakes loops and threads, and no
+	// tenant is charged for that time: Go's monitor alone wakes some sixty times for each, for
+	// several microseconds.
 	longestPause = 40 * time.Millisecond
 
 	// grain is how much inline time is gathered, in nanoseconds, before the
@@ -40,20 +41,20 @@ const (
 
 // Share is what one tenant may use, and what it uses. Any goroutine may call
 // its methods. They are of three kinds: Admit and Book are for events on loops
-// and never block; Begin, Slice and End are for background calls,
-// each called by the goroutine that the call runs on; the rest are counters.
+// and never block; Acquire, NextSlice and Release are for background calls,
+// each called by the goroutine that the call runs on; the others are counters.
 type Share struct {
 	// shut says that Admit has to look closer. That it is false is a promise
 	// of nothing: it is a little late.
-	shut   atomic.Bool
-	calls  atomic.Int32 // background calls now; written under the lock
-	cores  *Cores
-	used   atomic.Int64
-	booked atomic.Int64 // of used: what the quota has been told
-	held   atomic.Int64
+	shut     atomic.Bool
+	calls    atomic.Int32 // background calls now; written under the lock
+	cores    *Cores
+	used     atomic.Int64
+	booked   atomic.Int64 // of used: what the quota has been told
+	deferred atomic.Int64
 
-	rests atomic.Int64 // when the rest that is under way, or the last one, is over
-	least atomic.Int64 // how long that was to be at least
+	pausedUntil atomic.Int64 // when the pause under way, or the last one, ends
+	least       atomic.Int64 // the least length of that pause
 
 	whole atomic.Bool // cpu is all that the machine has
 	quota *budget.Rate
@@ -64,7 +65,7 @@ type Share struct {
 
 	ever int64
 
-	over  bool  // rests: over the quota when last looked at
+	over  bool  // paused: over the quota when last looked at
 	until int64 // if over: not before then is there anything to look at
 
 	clock   int64 // virtual time: slots' time used, over cpu
@@ -74,7 +75,7 @@ type Share struct {
 	order   int64 // when it came there
 	waiting queue[*waiter]
 
-	first, then queue[func()] // held events; those in first had their turn once and missed it
+	first, then queue[func()] // deferred events; those in first had their turn once and missed it
 	asked       int           // of the agains that were called: how many have not been answered
 	lost        int           // of those: how many took too long and may never be
 	heard       int64         // if asked: when one was called, or answered, or given up last
@@ -123,7 +124,7 @@ func (s *Share) SetCPU(cpu float64) {
 		return
 	}
 	s.until = now // look again, whatever was found before
-	s.rests.Store(now)
+	s.pausedUntil.Store(now)
 	s.least.Store(0)
 	s.look(now)
 	s.place()
@@ -140,7 +141,7 @@ func (s *Share) Close() bool {
 	c := s.cores
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.calls.Load() > 0 || s.holds() > 0 || s.waiting.len() > 0 {
+	if s.calls.Load() > 0 || s.waitingEvents() > 0 || s.waiting.len() > 0 {
 		return false
 	}
 	if _, open := c.shares[s]; !open {
@@ -148,7 +149,7 @@ func (s *Share) Close() bool {
 	}
 	delete(c.shares, s)
 	c.gone.used += s.Used()
-	c.gone.held += s.Held()
+	c.gone.deferred += s.Deferred()
 	if s.stop != nil {
 		s.stop()
 		s.stop = nil
@@ -174,25 +175,25 @@ func (s *Share) Book(ns int64) {
 	}
 }
 
-// Rest is for how many nanoseconds the tenant should start nothing, since it has used up its
-// quota; zero or less: not at all. It is for work that is not asked for one by one (see Admit),
-// costs a few nanoseconds where there is no need to rest, and never blocks.
-func (s *Share) Rest() (wait int64) {
+// CPUWait returns for how many nanoseconds the tenant should start nothing, because it has used up
+// its quota. Zero or less: it need not wait. It is for work that does not ask Admit: accepts,
+// datagrams, relays. It costs a few nanoseconds where there is nothing to wait for, and never blocks.
+func (s *Share) CPUWait() (wait int64) {
 	if !s.shut.Load() {
 		return 0
 	}
 	now := s.cores.options.Clock()
 	if wait = s.pay(now); wait > 0 {
-		return s.rest(now, wait) - now
+		return s.startPause(now, wait) - now
 	}
-	return max(0, s.rests.Load()-now)
+	return max(0, s.pausedUntil.Load()-now)
 }
 
-// rest begins a rest of so many nanoseconds at least, unless one is under way, and returns when it
-// is over. It needs no lock.
-func (s *Share) rest(now, wait int64) (until int64) {
+// startPause starts a pause of wait nanoseconds at least, unless one is under way, and returns when
+// it ends. It needs no lock.
+func (s *Share) startPause(now, wait int64) (until int64) {
 	for {
-		last := s.rests.Load()
+		last := s.pausedUntil.Load()
 		if now < last {
 			return max(last, now+wait)
 		}
@@ -201,7 +202,7 @@ func (s *Share) rest(now, wait int64) (until int64) {
 			least = min(2*before, int64(longestPause))
 		}
 		until = now + max(wait, least)
-		if s.rests.CompareAndSwap(last, until) {
+		if s.pausedUntil.CompareAndSwap(last, until) {
 			s.least.Store(least)
 			return until
 		}
@@ -212,9 +213,9 @@ func (s *Share) rest(now, wait int64) (until int64) {
 // nanoseconds.
 func (s *Share) Used() int64 { return s.used.Load() }
 
-// Held is how often an event had to wait. One that is held again when it asks
-// again counts once.
-func (s *Share) Held() int64 { return s.held.Load() }
+// Deferred returns how often an event had to wait. One that has to wait again when
+// it asks again counts once.
+func (s *Share) Deferred() int64 { return s.deferred.Load() }
 
 // Background is how many calls of the tenant are in the background now, and how
 // many have ever been.
@@ -249,7 +250,7 @@ func (s *Share) look(now int64) {
 	over := s.over && now < s.until
 	if !over {
 		if wait := s.pay(now); wait > 0 {
-			over, s.until = true, s.rest(now, wait)
+			over, s.until = true, s.startPause(now, wait)
 		}
 	}
 	if over != s.over {
@@ -261,13 +262,13 @@ func (s *Share) look(now int64) {
 
 // watch sees to it that somebody looks again when time alone changes something.
 func (s *Share) watch(now int64) {
-	if s.over && (s.waiting.len() > 0 || s.holds() > 0) {
+	if s.over && (s.waiting.len() > 0 || s.waitingEvents() > 0) {
 		s.wake(now, s.until)
 	}
-	if s.holds() > 0 && s.asked > s.lost {
-		s.wake(now, s.heard+int64(patience))
+	if s.waitingEvents() > 0 && s.asked > s.lost {
+		s.wake(now, s.heard+int64(answerTime))
 	} else if s.asked > 0 {
-		s.wake(now, s.heard+int64(oblivion))
+		s.wake(now, s.heard+int64(answerLost))
 	}
 }
 
@@ -309,8 +310,8 @@ func (s *Share) letGo() {
 	for s.waiting.len() > 0 {
 		s.waiting.pop().slot <- struct{}{}
 	}
-	for s.holds() > 0 {
-		s.cores.agains.push(s.nextHeld())
+	for s.waitingEvents() > 0 {
+		s.cores.agains.push(s.nextDeferred())
 	}
 	s.shut.Store(false)
 }

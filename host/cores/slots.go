@@ -21,17 +21,16 @@ type waiter struct {
 	slot chan struct{} // one is sent when it has it, or on Stop
 }
 
-// Begin says that a call of the tenant goes to the background. It counts it, and
-// returns when the call has a slot, or after Stop. A call that has begun has to
-// End, on all ways.
-func (s *Share) Begin() {
+// Acquire counts a call of the tenant that goes to the background, and returns when
+// the call has a slot, or after Stop. Release has to follow, whatever the call does.
+func (s *Share) Acquire() {
 	s.Enlist()
-	s.Enter()
+	s.AwaitSlot()
 }
 
-// Enlist is the first half of Begin: it counts the call, and does not wait. Who passes a
+// Enlist is the first half of Acquire: it counts the call, and does not wait. Who passes a
 // loop on calls it before: so whoever stops finds all calls counted when the loops have
-// come round once more. A call that was enlisted has to Enter.
+// come round once more. AwaitSlot has to follow.
 func (s *Share) Enlist() {
 	c := s.cores
 	c.mu.Lock()
@@ -45,19 +44,18 @@ func (s *Share) Enlist() {
 	c.mu.Unlock()
 }
 
-// Enter is the second half: it returns when the call has a slot, or after Stop.
-func (s *Share) Enter() {
+// AwaitSlot is the second half of Acquire: it returns when the call has a slot, or after Stop.
+func (s *Share) AwaitSlot() {
 	s.cores.mu.Lock()
 	s.take(s.cores.options.Clock())
 }
 
-// Slice is called by a background call every so often (each 100 µs or so of
-// running), having run for ns nanoseconds since it got its slot or called Slice
-// last. It books them. Then it returns at once, after the loops have had their
-// turn; or it gives the slot back and returns when it has one again, which is
-// after the tenant's quota allows it, and after calls of others that have waited
-// with a better claim; or after Stop.
-func (s *Share) Slice(ns int64) {
+// NextSlice is called by a background call about each 100 µs of running. It books the
+// ns nanoseconds that the call has run since it got its slot or called NextSlice last.
+// Then it lets the loops run and returns, or it gives the slot back and waits for the
+// next: until the tenant's quota allows it, and calls of others with a better claim
+// have run. It returns at once after Stop.
+func (s *Share) NextSlice(ns int64) {
 	c := s.cores
 	c.mu.Lock()
 	if c.stopped {
@@ -76,9 +74,9 @@ func (s *Share) Slice(ns int64) {
 	s.take(now)
 }
 
-// End says that a background call is over, having run for ns nanoseconds since
-// it got its slot or called Slice last.
-func (s *Share) End(ns int64) {
+// Release ends a background call, which has run for ns nanoseconds since it got
+// its slot or called NextSlice last.
+func (s *Share) Release(ns int64) {
 	c := s.cores
 	c.mu.Lock()
 	if c.stopped {

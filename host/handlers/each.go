@@ -55,7 +55,7 @@ type each struct {
 // ownInstance is what its provider knows of an instance, which its loop owns.
 type ownInstance struct {
 	stopped bool
-	// held is how many connections keep it alive: the one that it was made for, and
+	// connections is how many connections keep it alive: the one that it was made for, and
 	// those that it has dialled.
 	connections int
 }

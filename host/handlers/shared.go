@@ -52,7 +52,7 @@ func NewShared(site Site, m *plugins.Module) (Provider, error) {
 	return k, nil
 }
 
-// Begin puts the instances in their slots, from where their timers run.
+// Start puts the instances in their slots. From then on their timers run.
 func (k *shared) Start() {
 	for at, slot := range k.slots {
 		if slot == nil {

@@ -197,7 +197,7 @@ func (q *Queue) take() (lines []byte, lost int64, more bool) {
 	q.next, q.spare, q.lost, q.lostOfShares = q.spare, nil, 0, 0
 	for _, s := range q.shares { // what was taken before is written by now
 		s.bytes, s.lines = s.bytes-s.taken.bytes, s.lines-s.taken.lines
-		s.taken, s.lost = held{s.bytes, s.lines}, false
+		s.taken, s.lost = amount{s.bytes, s.lines}, false
 	}
 	return lines, lost, !q.closing
 }

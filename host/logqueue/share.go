@@ -12,12 +12,12 @@ const shareKey = "tenant"
 // share is what somebody's lines have of the queue. It is a writer, and the queue's lock guards it.
 type share struct {
 	q            *Queue
-	bytes, lines int  // that wait
-	taken        held // those of them that the writer has taken
-	lost         bool // some were left out, and the writer was not here since
+	bytes, lines int    // that wait
+	taken        amount // those of them that the writer has taken
+	lost         bool   // some were left out, and the writer was not here since
 }
 
-type held struct{ bytes, lines int }
+type amount struct{ bytes, lines int }
 
 // Write is Queue.Write for lines of one share. As many may wait as there is room for others then, so that
 // one who fills his share leaves the others theirs.

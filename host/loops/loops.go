@@ -45,7 +45,7 @@ func Stop(all []*Loop) {
 }
 
 // Call runs f on the loop as one event and waits until that is over, with the
-// connections buried that f has ended. It must not be called from a loop. On a
+// connections destroyed that f has ended. It must not be called from a loop. On a
 // loop that has stopped it does nothing.
 func (l *Loop) Call(f func()) {
 	done := make(chan struct{})

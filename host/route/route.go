@@ -41,7 +41,7 @@ type Table struct {
 	named, alpn  []int
 	first        []prefix // in order
 	leastTLS     int      // the first rule that takes a ClientHello; len(rules): there is none
-	rest         int      // the first rule that matches everything; len(rules): there is none
+	catchAll     int      // the first rule that matches everything; len(rules): there is none
 }
 
 // prefix is an entry of a rule's First.
@@ -52,10 +52,10 @@ type prefix struct {
 
 // New makes the table of these rules, which must not change afterwards.
 func New(rules []Rule) *Table {
-	t := &Table{rules: rules, exact: make(map[string][]int), under: make(map[string][]int), leastTLS: len(rules), rest: len(rules)}
+	t := &Table{rules: rules, exact: make(map[string][]int), under: make(map[string][]int), leastTLS: len(rules), catchAll: len(rules)}
 	for i, r := range rules {
 		if r.Default() {
-			t.rest = i
+			t.catchAll = i
 			break // no further rule counts
 		}
 		if r.ofTLS() {
@@ -105,7 +105,7 @@ type Answer struct {
 // Match says which rule the connection belongs to whose peer has sent p so far. last says that
 // nothing will follow. Match allocates nothing and looks at no more than hello.MaxLength bytes.
 func (t *Table) Match(r *hello.Reader, p []byte, last bool) (a Answer) {
-	best := t.rest       // what matches
+	best := t.catchAll   // what matches
 	open := len(t.rules) // what may match yet
 	for _, f := range t.first {
 		if f.rule >= best {

@@ -187,21 +187,21 @@ func (p *pace) note(found seen) {
 	}
 }
 
-// The thread runs while somebody holds it.
+// The thread runs while there are users.
 var (
 	mu       sync.Mutex
-	holders  int
+	users    int
 	ended    chan struct{}
 	stopping atomic.Uint32
 	sleeping atomic.Uint32 // the thread sleeps until this is 0
 )
 
-// Hold has the watchdog watch until Release, which has to follow once. Any goroutine may call
+// Start starts the watchdog, if it does not run. Stop has to follow once. Any goroutine may call
 // both.
-func Hold() {
+func Start() {
 	mu.Lock()
 	defer mu.Unlock()
-	if holders++; holders > 1 {
+	if users++; users > 1 {
 		return
 	}
 	all, done := places(), make(chan struct{})
@@ -213,12 +213,11 @@ func Hold() {
 	}()
 }
 
-// Release undoes one Hold. With the last, it waits until the thread has ended, for less than a
-// millisecond.
-func Release() {
+// Stop undoes one Start. The last ends the thread, and waits less than a millisecond for it.
+func Stop() {
 	mu.Lock()
 	defer mu.Unlock()
-	if holders--; holders > 0 {
+	if users--; users > 0 {
 		return
 	}
 	stopping.Store(1)

@@ -16,8 +16,8 @@ func wait(t *testing.T, what string, f func() bool) {
 
 // Fuel that lasts for too long is taken away, and what was left can still be told.
 func TestFuelIsTaken(t *testing.T) {
-	Hold()
-	defer Release()
+	Start()
+	defer Stop()
 	word := new(int64)
 	c := NewCounter(word)
 	c.Set(1000)
@@ -42,8 +42,8 @@ func TestFuelIsTaken(t *testing.T) {
 
 // Who does not run keeps what it has, also while others run.
 func TestFuelIsKeptWhereNobodyRuns(t *testing.T) {
-	Hold()
-	defer Release()
+	Start()
+	defer Stop()
 	rests, runs := NewCounter(new(int64)), NewCounter(new(int64))
 	rests.Set(7)
 	runs.Set(7)
@@ -67,8 +67,8 @@ func TestTheThreadNeedsNoPlace(t *testing.T) {
 	if !alone {
 		t.Skip("the watchdog is an ordinary goroutine in this build")
 	}
-	Hold()
-	defer Release()
+	Start()
+	defer Stop()
 	wait(t, "it sleeps", func() bool { return sleeping.Load() == 1 })
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	word := new(int64)
@@ -92,8 +92,8 @@ func spin(word *int64) {
 
 // More than there are places run unwatched, and harm nobody.
 func TestPlacesRunOut(t *testing.T) {
-	Hold()
-	defer Release()
+	Start()
+	defer Stop()
 	all := make([]Counter, len(places())+3)
 	for k := range all {
 		all[k] = NewCounter(new(int64))
@@ -110,22 +110,22 @@ func TestPlacesRunOut(t *testing.T) {
 	}
 }
 
-// The thread begins and ends with its holders.
+// The thread begins and ends with its users.
 func TestHoldersEnd(t *testing.T) {
 	for range 50 {
-		Hold()
-		Hold()
-		Release()
-		Release()
+		Start()
+		Start()
+		Stop()
+		Stop()
 	}
-	if holders != 0 {
-		t.Errorf("%d holders are left", holders)
+	if users != 0 {
+		t.Errorf("%d holders are left", users)
 	}
 }
 
 func BenchmarkEnterLeave(b *testing.B) {
-	Hold()
-	defer Release()
+	Start()
+	defer Stop()
 	c := NewCounter(new(int64))
 	for b.Loop() {
 		c.Enter()

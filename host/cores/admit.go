@@ -3,18 +3,17 @@ package cores
 import "time"
 
 const (
-	// batch is how many held events of a tenant are asked to come again before
-	// one of those has been answered. Each that is let in makes room for the
-	// next, so that held events come as fast as the quota lets them and never
-	// all at once.
+	// batch is how many deferred events of a tenant are asked to come again before
+	// one of those has answered. Each that is admitted makes room for the next, so
+	// that deferred events come as fast as the quota allows and never all at once.
 	batch = 16
 
-	// patience is how long to wait for an answer. What was held may be gone: its
-	// connection is closed, its instance dead.
-	patience = time.Millisecond
+	// answerTime is how long to wait for an answer. There may be none: the event's
+	// connection is closed, or its instance dead.
+	answerTime = time.Millisecond
 
-	// oblivion is when it is taken for certain that there will be none.
-	oblivion = 100 * time.Millisecond
+	// answerLost is how long to wait until an answer counts as lost.
+	answerLost = 100 * time.Millisecond
 )
 
 // Admit asks whether a new event of the tenant may start now. Yes costs a few
@@ -25,9 +24,9 @@ const (
 // and some of them are this tenant's. Then again is called once, when it is worth
 // asking again (by Admit: that is no reservation), or on Stop. It is called by
 // any goroutine, also from within a call of Admit or End, so it must not
-// block; it may call Admit, and may not be nil. Events that were held are called back first in, first
-// out. New ones that ask while some are called back may come before those. Who
-// needs no answer any more just does not ask.
+// block; it may call Admit, and may not be nil. Deferred events are called back
+// first in, first out. New ones that ask meanwhile may come before those. Who no
+// longer needs an answer does not ask again.
 func (s *Share) Admit(again func()) bool {
 	if !s.shut.Load() && !(s.cores.full.Load() && s.calls.Load() > 0) {
 		return true
@@ -46,7 +45,7 @@ func (s *Share) ask(again func()) bool {
 	now := c.options.Clock()
 	s.look(now)
 	answer := s.asked > 0 // most likely this is one that was called back
-	yes := s.room() > 0 && (s.holds() == 0 || answer)
+	yes := s.room() > 0 && (s.waitingEvents() == 0 || answer)
 	if answer {
 		s.asked--
 		s.lost = min(s.lost, s.asked)
@@ -57,7 +56,7 @@ func (s *Share) ask(again func()) bool {
 	case answer:
 		s.first.push(again) // it came too late, and keeps its place
 	default:
-		s.held.Add(1)
+		s.deferred.Add(1)
 		s.then.push(again)
 	}
 	s.callBack(now)
@@ -68,7 +67,7 @@ func (s *Share) ask(again func()) bool {
 
 // reopen sets shut to what it should be.
 func (s *Share) reopen(now int64) {
-	if s.holds() > 0 || s.over || int(s.calls.Load()) >= s.cores.options.TenantCalls {
+	if s.waitingEvents() > 0 || s.over || int(s.calls.Load()) >= s.cores.options.TenantCalls {
 		s.shut.Store(true)
 		return
 	}
@@ -94,9 +93,9 @@ func (s *Share) room() int {
 	return max(0, min(batch, o.TenantCalls-calls, host))
 }
 
-func (s *Share) holds() int { return s.first.len() + s.then.len() }
+func (s *Share) waitingEvents() int { return s.first.len() + s.then.len() }
 
-func (s *Share) nextHeld() func() {
+func (s *Share) nextDeferred() func() {
 	if s.first.len() > 0 {
 		return s.first.pop()
 	}
@@ -130,7 +129,7 @@ func (s *Share) callBack(now int64) {
 
 // queueUp has s served when another tenant's call ends.
 func (s *Share) queueUp() {
-	if s.holds() > 0 && !s.listed {
+	if s.waitingEvents() > 0 && !s.listed {
 		s.listed = true
 		s.cores.blocked.push(s)
 	}
@@ -141,9 +140,9 @@ func (s *Share) queueUp() {
 func (s *Share) release(now int64, limit int) bool {
 	room := s.room()
 	n := 0
-	for ; n < limit && s.holds() > 0 && s.asked-s.lost < room; n++ {
+	for ; n < limit && s.waitingEvents() > 0 && s.asked-s.lost < room; n++ {
 		s.heard = now
-		s.cores.agains.push(s.nextHeld())
+		s.cores.agains.push(s.nextDeferred())
 		s.asked++
 	}
 	if room == 0 && !s.over && int(s.calls.Load()) < s.cores.options.TenantCalls {
@@ -157,9 +156,9 @@ func (s *Share) release(now int64, limit int) bool {
 func (s *Share) giveUp(now int64) {
 	switch {
 	case s.asked == 0:
-	case now >= s.heard+int64(oblivion):
+	case now >= s.heard+int64(answerLost):
 		s.asked, s.lost = 0, 0
-	case now >= s.heard+int64(patience):
+	case now >= s.heard+int64(answerTime):
 		// They are counted on, so that one that comes late is known for what it
 		// is.
 		s.lost = s.asked

@@ -88,27 +88,27 @@ func TestHeldEventsAreInOrder(t *testing.T) {
 				for i := range n {
 					l.start(i)
 				}
-				if s.Held() != n || l.open.Load() != 0 {
-					t.Fatalf("%d of %d events were held, %d were called back at once", s.Held(), n, l.open.Load())
+				if s.Deferred() != n || l.open.Load() != 0 {
+					t.Fatalf("%d of %d events were held, %d were called back at once", s.Deferred(), n, l.open.Load())
 				}
 				start := time.Now()
 				l.run(5 * time.Second)
 				took := time.Since(start) - 5*time.Second
-				if event > patience {
+				if event > answerTime {
 					slices.Sort(l.ran) // so long that loops do not run them inline
 				}
 				if !slices.Equal(l.ran, upTo(n)) {
 					t.Errorf("the events did not run in their order, or not all: %d ran", len(l.ran))
 				}
-				if most := l.most.Load(); most > batch && event < patience {
+				if most := l.most.Load(); most > batch && event < answerTime {
 					t.Errorf("%d were called back at once; want at most %d", most, batch)
 				}
 				least := 2*time.Second - burst + 2*n*event
 				// What the loop itself is slower than the quota is not the
 				// quota's doing.
 				within(t, "they took", took, least-2*batch*event-time.Millisecond, least+3*longestPause+2*batch*event)
-				if s.Held() != n && event < patience {
-					t.Errorf("%d events were held; each of %d had to wait once", s.Held(), n)
+				if s.Deferred() != n && event < answerTime {
+					t.Errorf("%d events were held; each of %d had to wait once", s.Deferred(), n)
 				}
 			})
 		})
@@ -178,7 +178,7 @@ func TestAgainsThatNobodyAnswers(t *testing.T) {
 			if n := called.Load(); n != int32(i*batch) {
 				t.Fatalf("in millisecond %d %d were called back; want %d", i, n, i*batch)
 			}
-			time.Sleep(patience)
+			time.Sleep(answerTime)
 		}
 		if called.Load() != n {
 			t.Errorf("%d of %d were called back", called.Load(), n)
@@ -201,7 +201,7 @@ func TestTenantCalls(t *testing.T) {
 			if !s.Admit(nil) {
 				t.Fatal("held too early")
 			}
-			s.Begin()
+			s.Acquire()
 		}
 		var called log[int]
 		for i := range 10 {
@@ -216,14 +216,14 @@ func TestTenantCalls(t *testing.T) {
 		if len(called.all()) != 0 {
 			t.Fatalf("%v were called back with no room", called.all())
 		}
-		s.End(0)
+		s.Release(0)
 		if !slices.Equal(called.all(), []int{0}) {
 			t.Fatalf("%v were called back for one call that ended", called.all())
 		}
 		if !s.Admit(nil) {
 			t.Fatal("held with room")
 		}
-		s.Begin()
+		s.Acquire()
 		time.Sleep(time.Second)
 		// The first was admitted while one more was asked, which came too late.
 		late := func() { called.add(100) }
@@ -232,7 +232,7 @@ func TestTenantCalls(t *testing.T) {
 		}
 		was := len(called.all())
 		for range 3 {
-			s.End(0)
+			s.Release(0)
 		}
 		time.Sleep(time.Second)
 		if got := called.all(); len(got) != 11 || !slices.IsSorted(got[:was]) {
@@ -246,10 +246,10 @@ func TestTenantCalls(t *testing.T) {
 func TestHostCalls(t *testing.T) {
 	virtual(t, Options{Slots: 64, Calls: 4}, func(b *bench) {
 		a, second, third, fresh := b.Share(8), b.Share(8), b.Share(8), b.Share(8)
-		a.Begin()
-		a.Begin()
-		second.Begin()
-		third.Begin()
+		a.Acquire()
+		a.Acquire()
+		second.Acquire()
+		third.Acquire()
 		var called log[string]
 		hold := func(s *Share, name string) {
 			t.Helper()
@@ -265,16 +265,16 @@ func TestHostCalls(t *testing.T) {
 		if !fresh.Admit(nil) {
 			t.Error("a tenant without a call was held")
 		}
-		fresh.Begin() // one more than the host has
-		fresh.End(0)
+		fresh.Acquire() // one more than the host has
+		fresh.Release(0)
 		if len(called.all()) != 0 {
 			t.Fatalf("called back with no room: %v", called.all())
 		}
-		a.End(0)
+		a.Release(0)
 		if !slices.Equal(called.all(), []string{"2a"}) {
 			t.Fatalf("called back: %v; want 2a, which came first", called.all())
 		}
-		a.End(0)
+		a.Release(0)
 		// The first tenant has no call left, so it may have one whatever there
 		// is; and there is room for two others.
 		if !slices.Equal(called.all(), []string{"2a", "1a", "3a", "2b"}) {
@@ -283,19 +283,19 @@ func TestHostCalls(t *testing.T) {
 		if !second.Admit(nil) {
 			t.Fatal("held with room")
 		}
-		second.Begin()
+		second.Acquire()
 		if !third.Admit(nil) {
 			t.Fatal("held with room")
 		}
-		third.Begin()
-		second.End(0)
-		third.End(0)
-		time.Sleep(10 * patience)
+		third.Acquire()
+		second.Release(0)
+		third.Release(0)
+		time.Sleep(10 * answerTime)
 		if got := called.all(); len(got) != 5 {
 			t.Errorf("called back: %v; want all five", got)
 		}
-		second.End(0)
-		third.End(0)
+		second.Release(0)
+		third.Release(0)
 		if b.full.Load() {
 			t.Error("there are no calls, and the host is full")
 		}
@@ -307,8 +307,8 @@ func TestHostCalls(t *testing.T) {
 func TestFullHostAndQuota(t *testing.T) {
 	virtual(t, Options{Slots: 8, Calls: 2}, func(b *bench) {
 		a, with, without := b.Share(1), b.Share(1), b.Share(1)
-		a.Begin()
-		with.Begin()
+		a.Acquire()
+		with.Acquire()
 		var called log[string]
 		with.Admit(func() { called.add("with") })
 		with.Book(int64(time.Second))
@@ -323,7 +323,7 @@ func TestFullHostAndQuota(t *testing.T) {
 			t.Error("held with no call of its own")
 		}
 		with.Book(int64(time.Second))
-		a.End(0) // room, but now the quota holds it
+		a.Release(0) // room, but now the quota holds it
 		if got := called.all(); len(got) != 1 {
 			t.Fatalf("called back: %v; the quota is used up", got)
 		}
@@ -331,7 +331,7 @@ func TestFullHostAndQuota(t *testing.T) {
 		if got := called.all(); len(got) != 2 {
 			t.Errorf("called back: %v; want both", got)
 		}
-		with.End(0)
+		with.Release(0)
 	})
 }
 
@@ -367,9 +367,9 @@ func TestInlineAndBackgroundAreOneQuota(t *testing.T) {
 		cl := b.client(0.5)
 		cl.Book(int64(time.Second))
 		start := time.Now()
-		cl.Begin()
+		cl.Acquire()
 		within(t, "a call waited for what was used inline", time.Since(start), 2*time.Second-burst, 2*time.Second-burst+pause)
-		cl.End(int64(time.Second))
+		cl.Release(int64(time.Second))
 		start = time.Now()
 		done := make(chan struct{})
 		if cl.Admit(func() { close(done) }) {
