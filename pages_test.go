@@ -97,3 +97,50 @@ func TestContentsOfTheRationale(t *testing.T) {
 		t.Errorf("the contents of RATIONALE.md are not its headings; they are\n\n%s", want.String())
 	}
 }
+
+var namedTest = regexp.MustCompile("`([a-z/]+)` (Test\\w+)")
+
+// Each promise names the tests that hold it, and they are there.
+func TestPromisesAreHeld(t *testing.T) {
+	text, err := os.ReadFile("docs/SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	promises := 0
+	for i, line := range strings.Split(string(text), "\n") {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 3 || strings.HasPrefix(line, "| promise") {
+			continue
+		}
+		promises++
+		named := namedTest.FindAllStringSubmatch(cells[2], -1)
+		if len(named) == 0 {
+			t.Errorf("docs/SECURITY.md:%d: no test is named for the promise", i+1)
+		}
+		for _, n := range named {
+			if !hasTest(t, n[1], n[2]) {
+				t.Errorf("docs/SECURITY.md:%d: there is no %s in %s", i+1, n[2], n[1])
+			}
+		}
+	}
+	if promises < 10 {
+		t.Errorf("only %d promises found: the test looks in the wrong place", promises)
+	}
+}
+
+func hasTest(t *testing.T, folder, name string) bool {
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nfunc "+name+"(t *testing.T)") {
+			return true
+		}
+	}
+	return false
+}
