@@ -39,16 +39,16 @@ var Codes = []CodeDoc{
 	{Invalid, "INVALID", "An argument or a result makes no sense: a negative length, a token, key or level that does not exist, a count above what was offered. As the reason of a close: the guest broke the contract."},
 	{BadHandle, "BAD_HANDLE", "The connection is not, or is no longer, one of this instance's."},
 	{Again, "AGAIN", "The inbox is full and nothing was taken. `csa_writable` says when it has room."},
-	{Closed, "CLOSED", "Nothing is taken any more: the guest has said producerFinished or finish sending, or the peer is gone."},
+	{Closed, "CLOSED", "The connection takes no more bytes: the guest has said producerFinished or finish sending, or the peer is gone."},
 	{Denied, "DENIED", "The tenant may not do this."},
 	{Quota, "QUOTA", "A limit is used up: the tenant's memory, the timers of a handle, the names of its metrics."},
 	{NotFound, "NOT_FOUND", "There is no such thing: a name that does not resolve, a file or a key that does not exist."},
 	{Unsupported, "UNSUPPORTED", "This version of the host does not do this."},
-	{Timeout, "TIMEOUT", "A time ran out: the idle timeout, the time a closing connection may take to send its last bytes, a connect."},
+	{Timeout, "TIMEOUT", "A time limit passed: the idle timeout, the time a closing connection may take to send its last bytes, the time of a connect."},
 	{Refused, "REFUSED", "The other side did not accept the connection. A guest that does not want a connection says this from `csa_open`."},
 	{Unreachable, "UNREACHABLE", "The network does not reach the peer, or the peer has vanished."},
 	{TLS, "TLS", "The TLS handshake failed, or the TLS stream is broken."},
-	{Reset, "RESET", "The peer broke the connection off."},
+	{Reset, "RESET", "The peer reset the connection."},
 }
 
 // Valid reports whether c is one of the constants.

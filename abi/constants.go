@@ -79,7 +79,7 @@ const (
 	// jump.
 	ClockWall = 0
 	// ClockMonotonic counts nanoseconds from an arbitrary start and never goes
-	// back. It is what timers go by.
+	// back. Timers use it.
 	ClockMonotonic = 1
 )
 
@@ -87,11 +87,11 @@ const (
 const (
 	// LogDebug is for the author of the guest.
 	LogDebug = 0
-	// LogInfo is for whoever reads along.
+	// LogInfo is for the operator, in ordinary operation.
 	LogInfo = 1
-	// LogWarn is what somebody should look at.
+	// LogWarn is for what somebody should look at.
 	LogWarn = 2
-	// LogError is what keeps the guest from doing its work.
+	// LogError is for what keeps the guest from doing its work.
 	LogError = 3
 )
 

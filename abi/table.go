@@ -104,16 +104,16 @@ var HostFunctions = []HostFunction{
 		Name:    "send",
 		Params:  []Param{val("conn"), in("ptr"), val("len")},
 		Results: i32,
-		Doc: "Puts `len` bytes at `ptr` into the inbox of `conn`: as many as it has room for. Returns how many it took, " +
-			"which for a `len` above 0 is at least 1. What is taken is on its way; the memory may be used again at once.\n\n" +
-			"AGAIN says that there was no room at all. Whenever `send` takes less than `len`, `csa_writable` comes once there is room again. " +
+		Doc: "Puts bytes into the inbox of `conn`: the `len` bytes at `ptr`, or as many of them as there is room for. Returns how many it took: " +
+			"at least 1 if `len` is above 0. The guest may reuse the memory at once.\n\n" +
+			"AGAIN: there was no room at all. Whenever `send` takes less than `len`, the host calls `csa_writable` once there is room again. " +
 			"A `len` of 0 takes nothing and returns 0, or CLOSED.\n\n" +
-			"CLOSED says that the guest has said producerFinished or finish sending, or that the peer is gone. " +
-			"QUOTA says that the tenant has no memory left for unsent bytes.\n\n" +
-			"Over UDP the `len` bytes are one datagram, which is taken whole or not at all; a `len` of 0 sends an empty one and returns 0. INVALID then also says that it is longer than a datagram can be " +
-			"(65507 bytes over IPv4, 65527 over IPv6), which is no bad data. What is taken may be lost on its way all the same.\n\n" +
-			"BAD_HANDLE and INVALID (a negative `len`) are *bad data to send*: where the listener has `on_bad_data = \"close\"`, which is the default, " +
-			"the connection whose event is being served is closed with INVALID after the event; with `\"log\"` it is only logged.",
+			"CLOSED: the guest has said producerFinished or finish sending, or the peer is gone. " +
+			"QUOTA: the tenant has no memory left for unsent bytes.\n\n" +
+			"Over UDP the `len` bytes are one datagram. It is taken whole or not at all; a `len` of 0 sends an empty one and returns 0. INVALID also means that it is longer than a datagram can be " +
+			"(65507 bytes over IPv4, 65527 over IPv6); this is not bad data to send. A datagram that was taken may still be lost.\n\n" +
+			"BAD_HANDLE, and INVALID for a negative `len`, are *bad data to send*. With the listener's `on_bad_data = \"close\"`, the default, " +
+			"the host closes the connection whose event it is serving with INVALID, after the event. With `\"log\"` it only logs.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Quota},
 		Since:  "v1", Built: true,
 	}},
@@ -122,9 +122,9 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{val("conn"), val("what")},
 		Results: i32,
 		Doc: "Tells the CSA of `conn`: 0 producerFinished (send what is in the inbox, then close), 1 shutdownMicroprocess (close now), " +
-			"2 finish sending (send what is in the inbox, then half-close; receiving goes on). Saying a thing twice does nothing and is no error. " +
-			"Nothing takes a close back. However it closes, `csa_closed` comes, after the event that is being served.\n\n" +
-			"Over UDP the peer is told nothing. After a close its next datagram is a new connection's; after 2 there is no end to wait for but the idle timeout.",
+			"2 finish sending (send what is in the inbox, then half-close; receiving continues). To say the same twice does nothing and is no error. " +
+			"A close cannot be undone. `csa_closed` always follows, after the event that is being served.\n\n" +
+			"Over UDP the peer does not notice. After a close its next datagram opens a new connection. After 2, only the idle timeout ends the connection.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	}},
@@ -132,9 +132,9 @@ var HostFunctions = []HostFunction{
 		Name:    "receive",
 		Params:  []Param{val("conn"), val("on")},
 		Results: i32,
-		Doc: "Pauses (0) or resumes (1) reading from `conn`. While it is paused no `csa_data` and no `csa_eof` come, and the peer is held back by the network. " +
-			"Resuming offers what was not consumed again, also when reading was not paused, but never before this event is over. Any other `on` is INVALID.\n\n" +
-			"Nothing holds a peer over UDP back: while reading is paused, some of its datagrams wait in order (`waiting_datagrams`, `waiting_bytes`), and the others are lost. The same holds while a call of the instance takes long.",
+		Doc: "Pauses (0) or resumes (1) reading from `conn`. While reading is paused, the host calls neither `csa_data` nor `csa_eof`, and the network makes the peer wait. " +
+			"To resume offers unconsumed bytes again, even if reading was not paused, but not before this event is over. Any other `on` is INVALID.\n\n" +
+			"Nothing makes a peer over UDP wait. While reading is paused, some of its datagrams are kept in order (`waiting_datagrams`, `waiting_bytes`), and the others are lost. The same happens during a long call of the instance.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	}},
@@ -142,9 +142,9 @@ var HostFunctions = []HostFunction{
 		Name:    "want",
 		Params:  []Param{val("conn"), val("n")},
 		Results: i32,
-		Doc: "Has no `csa_data` come for `conn` before `n` bytes are there, or the peer has finished sending. " +
+		Doc: "Asks the host not to call `csa_data` for `conn` before `n` bytes are there, or the peer has finished sending. " +
 			"`n` is 1 to the length of the window, else INVALID. It stays in force until it is changed; a new connection has 1. " +
-			"When `n` bytes are there already, unconsumed, they are offered again after this event. Over UDP it means nothing.",
+			"If `n` unconsumed bytes are there already, they are offered again after this event. Over UDP it means nothing.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	}},
@@ -153,7 +153,7 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{val("conn"), val("key"), out("ptr"), val("cap")},
 		Results: i32,
 		Doc: "Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns its whole length; a `cap` of 0 asks for the length alone. " +
-			"The keys are below; what they hold does not change while the handle is valid.",
+			"The keys are below; their values do not change while the handle is valid.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	}},
@@ -162,7 +162,7 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{out("ptr"), val("cap")},
 		Results: i32,
 		Doc: "Copies the listener's `config` table, as a JSON object, to `ptr`, at most `cap` bytes of it, and returns its whole length; a `cap` of 0 asks for the length alone. " +
-			"A listener without the table has `{}`. It does not change while the instance lives.",
+			"For a listener without the table it is `{}`. It does not change while the instance lives.",
 		Errors: []Code{Invalid},
 		Since:  "v1", Built: true,
 	}},
@@ -170,10 +170,10 @@ var HostFunctions = []HostFunction{
 		Name:    "timer",
 		Params:  []Param{val("conn"), val("token"), val("ms")},
 		Results: i32,
-		Doc: "Sets a timer: `csa_timer(conn, token)` comes once, `ms` milliseconds from now, 1 at least. A negative `ms` cancels it, and is no error when there is none. " +
-			"`token` is any number and means what the guest wishes. There is one timer for each `conn` and `token`: setting it again moves it. " +
+		Doc: "Sets a timer: the host calls `csa_timer(conn, token)` once, after `ms` milliseconds, at least 1. A negative `ms` cancels the timer, and is no error if there is none. " +
+			"`token` is any number of the guest's choice. There is one timer for each `conn` and `token`: to set it again moves it. " +
 			"A `conn` of -1 is the instance itself. A connection's timers end with it.\n\n" +
-			"QUOTA says that the handle has as many timers as it may, AGAIN that it is of a connection that is not open yet.",
+			"QUOTA: the handle has as many timers as it may have. AGAIN: its connection is not open yet.",
 		Errors: []Code{BadHandle, Again, Quota},
 		Since:  "v1", Built: true,
 	}},
@@ -198,7 +198,7 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{val("level"), in("ptr"), val("len")},
 		Results: i32,
 		Doc: "Writes `len` bytes at `ptr` to the tenant's log, as one line at `level`. The text is quoted, so that it cannot forge other lines or move a terminal's cursor, " +
-			"and what is beyond the limit is cut. Lines that come too fast may be dropped; the log says so.",
+			"and what exceeds the limit is cut. Lines above the tenant's rate are dropped; the log says how many.",
 		Errors: []Code{Invalid},
 		Since:  "v1", Built: true,
 	}},
@@ -207,7 +207,7 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{in("ptr"), val("len"), val64("n")},
 		Results: i32,
 		Doc: "Adds `n`, which may be negative, to the tenant's metric whose name is the `len` bytes at `ptr`. A metric starts at 0 with its first use. " +
-			"The name is 1 to 64 of `a` to `z`, `0` to `9` and `_`, else INVALID. QUOTA says that the tenant has as many names as it may.",
+			"The name is 1 to 64 of `a` to `z`, `0` to `9` and `_`, else INVALID. QUOTA: the tenant has as many names as it may have.",
 		Errors: []Code{Invalid, Quota},
 		Since:  "v1", Built: true,
 	}},
@@ -216,12 +216,12 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{in("ptr"), val("len")},
 		Results: i32,
 		Doc: "Starts to connect to the address that is the `len` bytes at `ptr`, and returns the new connection's handle, which is positive. An address is `tcp://host:port`, `tls://host:port` (TLS, with the host's name " +
-			"verified), `udp://host:port` or `unix:///path`; `?proxy=v1` or `?proxy=v2` behind it, but for `udp`, has the host send a PROXY protocol header first, with the addresses of the connection whose event is being served. " +
-			"`csa_open` says that it is up, for `tls` after the handshake; `csa_closed` without one before says that it failed, and why. Until then `send` answers AGAIN, and `control` gives it up.\n\n" +
-			"Over `udp` nobody is asked: it is up when there is a route. From then on each `send` is one datagram to the peer, and each of the peer's is one `csa_data`; nobody else's come. It ends with REFUSED when the peer's " +
-			"machine says that nothing listens there, and else by `control` or the listener's `idle_timeout`, since a peer over UDP does not say that it goes. What is lost on the way, nobody says: a guest asks again by a timer.\n\n" +
-			"Whom a tenant's handlers may dial is the operator's list. DENIED says that the address is not on it; a name that resolves to an address that it may not stand for is closed with DENIED later. " +
-			"QUOTA says that the tenant dials, or has dialled, as much as it may, or that the instance has no handle left.",
+			"verified), `udp://host:port` or `unix:///path`. With `?proxy=v1` or `?proxy=v2` at its end, except for `udp`, the host sends a PROXY protocol header first, with the addresses of the connection whose event it is serving. " +
+			"The host calls `csa_open` when the connection is up, for `tls` after the handshake. If it fails, the host calls `csa_closed` with the reason, and no `csa_open` before. Until then `send` answers AGAIN, and `control` cancels the attempt.\n\n" +
+			"Over `udp` no packet is needed: the connection is up if there is a route. From then on each `send` is one datagram to the peer, and each datagram of the peer is one `csa_data`; datagrams of others do not arrive. It ends with REFUSED if the peer's " +
+			"machine answers that nothing listens there. Otherwise it ends by `control` or the listener's `idle_timeout`, since a peer over UDP does not say when it leaves. Nothing reports lost datagrams: a guest sends again by a timer.\n\n" +
+			"The operator lists the addresses that a tenant's handlers may dial. DENIED: the address is not on the list. A name that resolves to an address that is not allowed is closed with DENIED later. " +
+			"QUOTA: the tenant has as many dials under way, or dialled connections, as it may have, or the instance has no handle left.",
 		Errors: []Code{Invalid, Denied, Quota},
 		Since:  "v1", Built: true,
 	}},
@@ -229,11 +229,11 @@ var HostFunctions = []HostFunction{
 		Name:    "makessl",
 		Params:  []Param{val("conn"), val("role"), in("ptr"), val("len")},
 		Results: i32,
-		Doc: "Wraps `conn` in TLS from here on. `role` is the side of the handshake that the host takes: `TLS_SERVER`, with the listener's certificates and an empty name, or `TLS_CLIENT`, where the `len` bytes at `ptr` are the name that the " +
-			"peer's certificate has to have. What was sent before leaves in the clear first; `send` answers AGAIN until `csa_secured` says how the handshake went. If it failed, the connection is being closed with TLS.\n\n" +
-			"Bytes that came before are not taken for bytes that came after: if the guest has left some unconsumed when the event is over, the connection is closed with TLS. A guest must not go on with the rest of its window as if it had come later: " +
-			"in `csa_data` it returns right after this.\n\n" +
-			"DENIED says that the listener has no certificate, which `info` tells beforehand under `InfoCertificate`, CLOSED that the connection has finished in a direction, INVALID that it has TLS already or is over UDP, or that the role or the name is none.",
+		Doc: "Starts TLS on `conn`. `role` is the host's side of the handshake: `TLS_SERVER`, with the listener's certificates and an empty name, or `TLS_CLIENT`, with the name that the " +
+			"peer's certificate must have in the `len` bytes at `ptr`. What the guest sent before leaves first, unencrypted. `send` answers AGAIN until the host calls `csa_secured` with the result of the handshake. If it failed, the host closes the connection with TLS.\n\n" +
+			"Bytes that were received in the clear must not be taken for encrypted ones: if the guest has left some unconsumed when the event is over, the host closes the connection with TLS. A guest must not treat what is left in its window as if it had come later: " +
+			"in `csa_data` it returns right after this call.\n\n" +
+			"DENIED: the listener has no certificate; `info` says so beforehand, under `InfoCertificate`. CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over UDP, or the role or the name is not valid.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Denied, Quota},
 		Since:  "v1", Built: true,
 	}},
@@ -241,11 +241,11 @@ var HostFunctions = []HostFunction{
 		Name:    "splice",
 		Params:  []Param{val("a"), val("b")},
 		Results: i32,
-		Doc: "Joins two connections of the instance: from here on the host relays their bytes both ways, until both directions have ended, and no byte enters the guest again. " +
-			"What the guest has sent, and what it has left unconsumed when the event is over, goes first. The handles are gone when this returns: nothing is heard of them any more, and no timer of theirs fires.\n\n" +
-			"What the callback returns counts as ever: of what it was given, `csa_data` returns how much it has consumed, and only the other bytes go; an error closes both connections. If the callback traps, or is stopped, " +
-			"both are closed as all others of the instance are, for nobody knows what it has consumed.\n\n" +
-			"AGAIN says that one of them is not open yet, or not secured yet, CLOSED that one is over or the guest has finished sending on it, INVALID that they are the same, or that one is over UDP. A peer that has finished sending is no hindrance.",
+		Doc: "Joins two connections of the instance: the host relays their bytes both ways until both directions have ended, and the guest sees none of them. " +
+			"What the guest has sent, and what it has left unconsumed when the event is over, goes first. The handles are gone when this returns: no callback names them again, and their timers do not fire.\n\n" +
+			"The result of the callback counts as always: `csa_data` returns how many bytes it has consumed, and only the others are relayed; an error closes both connections. If the callback traps or is stopped, " +
+			"the host closes both with all others of the instance, because it cannot know what was consumed.\n\n" +
+			"AGAIN: one of them is not open yet, or its TLS handshake is not over. CLOSED: one has ended, or the guest has finished sending on it. INVALID: they are the same, or one is over UDP. It does not matter whether a peer has finished sending.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed},
 		Since:  "v1", Built: true,
 	}},
@@ -258,7 +258,7 @@ var GuestExports = []Export{
 		Name:    "csa_window",
 		Results: i64,
 		Doc: "Called once in every instance, after `csa_start`. Returns `ptr << 32 | len`: where in its memory the guest wants incoming bytes, and how many at a time. " +
-			"`len` is 4096 to 1048576 and the range has to lie inside the memory, else the instance is refused. The window stays there for good, also when the memory grows; " +
+			"`len` must be 4096 to 1048576, and the range must lie inside the memory, else the instance is refused. The window never moves, even when the memory grows; " +
 			"the guest must not use it for anything else.",
 		Since: "v1", Built: true,
 	}, true},
@@ -266,22 +266,22 @@ var GuestExports = []Export{
 		Name:    "csa_start",
 		Results: i32,
 		Doc: "Called once in every instance, after WebAssembly's own start and, where it is exported, `_initialize`; the place to read the configuration. " +
-			"There is no connection yet. A result below 0 refuses to start; `bulkhead check` reports it.",
+			"There is no connection yet. With a result below 0 the guest refuses to start; `bulkhead check` reports it.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
 		Name: "csa_reseed",
-		Doc: "Called in an instance that was copied from a snapshot of one that had started, before its first event. All copies have the same memory, so what was drawn at random in `csa_start` or before is the same in all of them: " +
-			"this is the place to draw seeds again. It is not called in an instance that has started by itself.",
+		Doc: "Called in an instance that was copied from a snapshot, before its first event. All copies begin with the same memory, so random numbers drawn in `csa_start` or before are the same in all of them: " +
+			"draw seeds again here. It is not called in an instance that has started by itself.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
 		Name:    "csa_open",
 		Params:  []Param{val("conn")},
 		Results: i32,
-		Doc: "A connection was accepted, or one that `connect` has started is up; where it has TLS from the start, after the handshake. A result below 0 closes it at once, and `csa_closed` follows with that code. " +
-			"Without this export every connection is welcome.\n\n" +
-			"Over UDP a connection is a peer, who comes with its first datagram: whoever sends from one address and port to one of this machine's.",
+		Doc: "A connection was accepted, or one that `connect` has started is up; with TLS from the start, after the handshake. A result below 0 closes it at once, and `csa_closed` follows with that code. " +
+			"Without this export every connection is accepted.\n\n" +
+			"Over UDP a connection is a peer: whoever sends from one address and port to one of this machine's. It opens with the peer's first datagram.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
@@ -289,44 +289,44 @@ var GuestExports = []Export{
 		Params:  []Param{val("conn"), val("len")},
 		Results: i32,
 		Doc: "`len` bytes from the peer, 1 to the length of the window, lie at the start of the window. Returns how many of them, counted from the first, the guest has consumed: 0 to `len`. " +
-			"The host keeps the rest, and offers it again at the start of the window: with more behind it when more has come, after `csa_writable`, or after `receive(conn, 1)`. " +
-			"A guest that consumes nothing of a full window is not given more until one of the last two.\n\n" +
-			"What is left unconsumed is taken for the beginning of a message, of which the peer owes the rest at the listener's `min_rate`. A guest that leaves bytes for a reason of its own says `receive(conn, 0)` until it takes them.\n\n" +
-			"Over UDP each datagram is one `csa_data`, whole: `len` is 0 for an empty one, and what is not consumed is gone. One that is longer than the window is lost, and counted. A guest that waits for `csa_writable` is given datagrams meanwhile.\n\n" +
-			"A result below 0 closes the connection at once; `csa_closed` follows with that code. A result above `len`, or below 0 and no code, closes it with INVALID.",
+			"The host keeps the others, and offers them again at the start of the window: with more bytes when more have come, after `csa_writable`, or after `receive(conn, 1)`. " +
+			"A guest that consumes nothing of a full window is given no more until one of the last two.\n\n" +
+			"The host takes unconsumed bytes for the beginning of a message, and expects the peer to send the rest at the listener's `min_rate`. A guest that leaves bytes for a reason of its own calls `receive(conn, 0)` until it takes them.\n\n" +
+			"Over UDP each datagram is one `csa_data`, whole: `len` is 0 for an empty one, and what the guest does not consume is lost. A datagram that is longer than the window is lost, and counted. A guest that waits for `csa_writable` is given datagrams meanwhile.\n\n" +
+			"A result below 0 closes the connection at once; `csa_closed` follows with that code. A result above `len`, or one below 0 that is no code, closes it with INVALID.",
 		Since: "v1", Built: true,
 	}, true},
 	{Function{
 		Name:   "csa_writable",
 		Params: []Param{val("conn")},
-		Doc: "The inbox has room again, after a `send` that took less than it was given. If the guest has left bytes unconsumed, they are offered again after this. " +
-			"It comes once for any number of such sends.",
+		Doc: "The inbox has room again, after a `send` that took less than it was given. Unconsumed bytes are offered again after this. " +
+			"It is called once for any number of such sends.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
 		Name:   "csa_secured",
 		Params: []Param{val("conn"), val("status")},
-		Doc:    "The handshake that `makessl` has begun is over: TLS is up (`status` 0), or has failed (below 0), and then the connection is being closed with that code.",
+		Doc:    "The handshake that `makessl` has started is over. TLS is up (`status` 0), or the handshake failed (below 0), and the host is closing the connection with that code.",
 		Since:  "v1", Built: true,
 	}, false},
 	{Function{
 		Name:   "csa_eof",
 		Params: []Param{val("conn")},
-		Doc: "The peer has finished sending, and everything it sent was offered. The guest may go on sending; it ends the connection with `control`. " +
-			"Without this export the host says producerFinished in the guest's place: it sends what is in the inbox and closes. It never comes over UDP.",
+		Doc: "The peer has finished sending, and everything it sent was offered. The guest may still send; it ends the connection with `control`. " +
+			"Without this export the host says producerFinished in the guest's place: it sends what is in the inbox and closes. It is never called over UDP.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
 		Name:   "csa_closed",
 		Params: []Param{val("conn"), val("reason")},
-		Doc: "The last word on this handle; for one that `connect` has returned it may be the first, too. The socket is closed already: nothing can be sent any more, and once this returns the handle is stale. `reason` is 0 for an orderly end, else the code that says why; " +
-			"when the guest itself refused or closed it with a code, that code. It does not come for connections that are open when the host ends: after the time to drain nothing of a guest is called.",
+		Doc: "The last call about this handle; for one that `connect` has returned it may be the first, too. The socket is closed already: nothing can be sent, and once this returns the handle is stale. `reason` is 0 for an orderly end, else a code; " +
+			"if the guest refused or closed the connection with a code, it is that code. It is not called for connections that are open when the host ends: after `drain` the host calls no guest.",
 		Since: "v1", Built: true,
 	}, false},
 	{Function{
 		Name:   "csa_timer",
 		Params: []Param{val("conn"), val("token")},
-		Doc:    "A timer that `timer` has set has fired, and is gone. `conn` is -1 for the instance's own.",
+		Doc:    "A timer set by `timer` has fired, and is gone. `conn` is -1 for the instance's own.",
 		Since:  "v1", Built: true,
 	}, false},
 	{Function{
@@ -337,7 +337,7 @@ var GuestExports = []Export{
 	}, false},
 	{Function{
 		Name:  "csa_stop",
-		Doc:   "The host is draining, or a reload has given the listener to other handlers: no new connection comes, and those that are left are closed when their time is over. Finish soon: when the host has drained, nothing is called any more, `csa_closed` included.",
+		Doc:   "The host is draining, or a reload has replaced this listener's handlers. No new connection comes, and the host closes the others when their time is over. Finish soon: after `drain` the host calls no guest, not even `csa_closed`.",
 		Since: "v1", Built: true,
 	}, false},
 }

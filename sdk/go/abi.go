@@ -23,8 +23,8 @@ const (
 	// has room.
 	Again Code = -3
 
-	// Closed: Nothing is taken any more: the guest has said producerFinished or
-	// finish sending, or the peer is gone.
+	// Closed: The connection takes no more bytes: the guest has said
+	// producerFinished or finish sending, or the peer is gone.
 	Closed Code = -4
 
 	// Denied: The tenant may not do this.
@@ -41,8 +41,8 @@ const (
 	// Unsupported: This version of the host does not do this.
 	Unsupported Code = -8
 
-	// Timeout: A time ran out: the idle timeout, the time a closing connection
-	// may take to send its last bytes, a connect.
+	// Timeout: A time limit passed: the idle timeout, the time a closing
+	// connection may take to send its last bytes, the time of a connect.
 	Timeout Code = -9
 
 	// Refused: The other side did not accept the connection. A guest that does
@@ -55,7 +55,7 @@ const (
 	// TLS: The TLS handshake failed, or the TLS stream is broken.
 	TLS Code = -12
 
-	// Reset: The peer broke the connection off.
+	// Reset: The peer reset the connection.
 	Reset Code = -13
 )
 
@@ -70,13 +70,13 @@ const (
 	// LogDebug: For the author of the guest.
 	LogDebug Level = 0
 
-	// LogInfo: For whoever reads along.
+	// LogInfo: For the operator, in ordinary operation.
 	LogInfo Level = 1
 
-	// LogWarn: What somebody should look at.
+	// LogWarn: For what somebody should look at.
 	LogWarn Level = 2
 
-	// LogError: What keeps the guest from doing its work.
+	// LogError: For what keeps the guest from doing its work.
 	LogError Level = 3
 )
 

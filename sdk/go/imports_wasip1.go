@@ -9,28 +9,26 @@ import "unsafe"
 // The host functions of csa_v1, as they are, and below them with slices in place of
 // pointers. A pointer must stay valid for the length behind it; the host keeps none.
 
-// Puts len bytes at ptr into the inbox of conn: as many as it has room for.
-// Returns how many it took, which for a len above 0 is at least 1. What is
-// taken is on its way; the memory may be used again at once.
+// Puts bytes into the inbox of conn: the len bytes at ptr, or as many of them
+// as there is room for. Returns how many it took: at least 1 if len is above
+// 0. The guest may reuse the memory at once.
 //
-// AGAIN says that there was no room at all. Whenever send takes less than
-// len, csa_writable comes once there is room again. A len of 0 takes nothing
+// AGAIN: there was no room at all. Whenever send takes less than len, the
+// host calls csa_writable once there is room again. A len of 0 takes nothing
 // and returns 0, or CLOSED.
 //
-// CLOSED says that the guest has said producerFinished or finish sending, or
-// that the peer is gone. QUOTA says that the tenant has no memory left for
-// unsent bytes.
+// CLOSED: the guest has said producerFinished or finish sending, or the peer
+// is gone. QUOTA: the tenant has no memory left for unsent bytes.
 //
-// Over UDP the len bytes are one datagram, which is taken whole or not at
-// all; a len of 0 sends an empty one and returns 0. INVALID then also says
-// that it is longer than a datagram can be (65507 bytes over IPv4, 65527 over
-// IPv6), which is no bad data. What is taken may be lost on its way all the
-// same.
+// Over UDP the len bytes are one datagram. It is taken whole or not at all; a
+// len of 0 sends an empty one and returns 0. INVALID also means that it is
+// longer than a datagram can be (65507 bytes over IPv4, 65527 over IPv6);
+// this is not bad data to send. A datagram that was taken may still be lost.
 //
-// BAD_HANDLE and INVALID (a negative len) are bad data to send: where the
-// listener has on_bad_data = "close", which is the default, the connection
-// whose event is being served is closed with INVALID after the event; with
-// "log" it is only logged.
+// BAD_HANDLE, and INVALID for a negative len, are bad data to send. With the
+// listener's on_bad_data = "close", the default, the host closes the
+// connection whose event it is serving with INVALID, after the event. With
+// "log" it only logs.
 //
 //go:wasmimport csa_v1 send
 //go:noescape
@@ -38,35 +36,35 @@ func hostSend(conn int32, ptr unsafe.Pointer, length int32) int32
 
 // Tells the CSA of conn: 0 producerFinished (send what is in the inbox, then
 // close), 1 shutdownMicroprocess (close now), 2 finish sending (send what is
-// in the inbox, then half-close; receiving goes on). Saying a thing twice
-// does nothing and is no error. Nothing takes a close back. However it
-// closes, csa_closed comes, after the event that is being served.
+// in the inbox, then half-close; receiving continues). To say the same twice
+// does nothing and is no error. A close cannot be undone. csa_closed always
+// follows, after the event that is being served.
 //
-// Over UDP the peer is told nothing. After a close its next datagram is a new
-// connection's; after 2 there is no end to wait for but the idle timeout.
+// Over UDP the peer does not notice. After a close its next datagram opens a
+// new connection. After 2, only the idle timeout ends the connection.
 //
 //go:wasmimport csa_v1 control
 //go:noescape
 func hostControl(conn int32, what int32) int32
 
-// Pauses (0) or resumes (1) reading from conn. While it is paused no csa_data
-// and no csa_eof come, and the peer is held back by the network. Resuming
-// offers what was not consumed again, also when reading was not paused, but
-// never before this event is over. Any other on is INVALID.
+// Pauses (0) or resumes (1) reading from conn. While reading is paused, the
+// host calls neither csa_data nor csa_eof, and the network makes the peer
+// wait. To resume offers unconsumed bytes again, even if reading was not
+// paused, but not before this event is over. Any other on is INVALID.
 //
-// Nothing holds a peer over UDP back: while reading is paused, some of its
-// datagrams wait in order (waiting_datagrams, waiting_bytes), and the others
-// are lost. The same holds while a call of the instance takes long.
+// Nothing makes a peer over UDP wait. While reading is paused, some of its
+// datagrams are kept in order (waiting_datagrams, waiting_bytes), and the
+// others are lost. The same happens during a long call of the instance.
 //
 //go:wasmimport csa_v1 receive
 //go:noescape
 func hostReceive(conn int32, on int32) int32
 
-// Has no csa_data come for conn before n bytes are there, or the peer has
-// finished sending. n is 1 to the length of the window, else INVALID. It
-// stays in force until it is changed; a new connection has 1. When n bytes
-// are there already, unconsumed, they are offered again after this event.
-// Over UDP it means nothing.
+// Asks the host not to call csa_data for conn before n bytes are there, or
+// the peer has finished sending. n is 1 to the length of the window, else
+// INVALID. It stays in force until it is changed; a new connection has 1. If
+// n unconsumed bytes are there already, they are offered again after this
+// event. Over UDP it means nothing.
 //
 //go:wasmimport csa_v1 want
 //go:noescape
@@ -74,7 +72,7 @@ func hostWant(conn int32, n int32) int32
 
 // Copies what is known about conn under key to ptr, at most cap bytes of it,
 // and returns its whole length; a cap of 0 asks for the length alone. The
-// keys are below; what they hold does not change while the handle is valid.
+// keys are below; their values do not change while the handle is valid.
 //
 //go:wasmimport csa_v1 info
 //go:noescape
@@ -82,21 +80,21 @@ func hostInfo(conn int32, key int32, ptr unsafe.Pointer, capacity int32) int32
 
 // Copies the listener's config table, as a JSON object, to ptr, at most cap
 // bytes of it, and returns its whole length; a cap of 0 asks for the length
-// alone. A listener without the table has {}. It does not change while the
-// instance lives.
+// alone. For a listener without the table it is {}. It does not change while
+// the instance lives.
 //
 //go:wasmimport csa_v1 config
 //go:noescape
 func hostConfig(ptr unsafe.Pointer, capacity int32) int32
 
-// Sets a timer: csa_timer(conn, token) comes once, ms milliseconds from now,
-// 1 at least. A negative ms cancels it, and is no error when there is none.
-// token is any number and means what the guest wishes. There is one timer for
-// each conn and token: setting it again moves it. A conn of -1 is the
-// instance itself. A connection's timers end with it.
+// Sets a timer: the host calls csa_timer(conn, token) once, after ms
+// milliseconds, at least 1. A negative ms cancels the timer, and is no error
+// if there is none. token is any number of the guest's choice. There is one
+// timer for each conn and token: to set it again moves it. A conn of -1 is
+// the instance itself. A connection's timers end with it.
 //
-// QUOTA says that the handle has as many timers as it may, AGAIN that it is
-// of a connection that is not open yet.
+// QUOTA: the handle has as many timers as it may have. AGAIN: its connection
+// is not open yet.
 //
 //go:wasmimport csa_v1 timer
 //go:noescape
@@ -117,8 +115,8 @@ func hostRandom(ptr unsafe.Pointer, length int32) int32
 
 // Writes len bytes at ptr to the tenant's log, as one line at level. The text
 // is quoted, so that it cannot forge other lines or move a terminal's cursor,
-// and what is beyond the limit is cut. Lines that come too fast may be
-// dropped; the log says so.
+// and what exceeds the limit is cut. Lines above the tenant's rate are
+// dropped; the log says how many.
 //
 //go:wasmimport csa_v1 log
 //go:noescape
@@ -126,8 +124,8 @@ func hostLog(level int32, ptr unsafe.Pointer, length int32) int32
 
 // Adds n, which may be negative, to the tenant's metric whose name is the len
 // bytes at ptr. A metric starts at 0 with its first use. The name is 1 to 64
-// of a to z, 0 to 9 and _, else INVALID. QUOTA says that the tenant has as
-// many names as it may.
+// of a to z, 0 to 9 and _, else INVALID. QUOTA: the tenant has as many names
+// as it may have.
 //
 //go:wasmimport csa_v1 count
 //go:noescape
@@ -136,66 +134,68 @@ func hostCount(ptr unsafe.Pointer, length int32, n int64) int32
 // Starts to connect to the address that is the len bytes at ptr, and returns
 // the new connection's handle, which is positive. An address is
 // tcp://host:port, tls://host:port (TLS, with the host's name verified),
-// udp://host:port or unix:///path; ?proxy=v1 or ?proxy=v2 behind it, but for
-// udp, has the host send a PROXY protocol header first, with the addresses of
-// the connection whose event is being served. csa_open says that it is up,
-// for tls after the handshake; csa_closed without one before says that it
-// failed, and why. Until then send answers AGAIN, and control gives it up.
+// udp://host:port or unix:///path. With ?proxy=v1 or ?proxy=v2 at its end,
+// except for udp, the host sends a PROXY protocol header first, with the
+// addresses of the connection whose event it is serving. The host calls
+// csa_open when the connection is up, for tls after the handshake. If it
+// fails, the host calls csa_closed with the reason, and no csa_open before.
+// Until then send answers AGAIN, and control cancels the attempt.
 //
-// Over udp nobody is asked: it is up when there is a route. From then on each
-// send is one datagram to the peer, and each of the peer's is one csa_data;
-// nobody else's come. It ends with REFUSED when the peer's machine says that
-// nothing listens there, and else by control or the listener's idle_timeout,
-// since a peer over UDP does not say that it goes. What is lost on the way,
-// nobody says: a guest asks again by a timer.
+// Over udp no packet is needed: the connection is up if there is a route.
+// From then on each send is one datagram to the peer, and each datagram of
+// the peer is one csa_data; datagrams of others do not arrive. It ends with
+// REFUSED if the peer's machine answers that nothing listens there. Otherwise
+// it ends by control or the listener's idle_timeout, since a peer over UDP
+// does not say when it leaves. Nothing reports lost datagrams: a guest sends
+// again by a timer.
 //
-// Whom a tenant's handlers may dial is the operator's list. DENIED says that
-// the address is not on it; a name that resolves to an address that it may
-// not stand for is closed with DENIED later. QUOTA says that the tenant
-// dials, or has dialled, as much as it may, or that the instance has no
-// handle left.
+// The operator lists the addresses that a tenant's handlers may dial. DENIED:
+// the address is not on the list. A name that resolves to an address that is
+// not allowed is closed with DENIED later. QUOTA: the tenant has as many
+// dials under way, or dialled connections, as it may have, or the instance
+// has no handle left.
 //
 //go:wasmimport csa_v1 connect
 //go:noescape
 func hostConnect(ptr unsafe.Pointer, length int32) int32
 
-// Wraps conn in TLS from here on. role is the side of the handshake that the
-// host takes: TLS_SERVER, with the listener's certificates and an empty name,
-// or TLS_CLIENT, where the len bytes at ptr are the name that the peer's
-// certificate has to have. What was sent before leaves in the clear first;
-// send answers AGAIN until csa_secured says how the handshake went. If it
-// failed, the connection is being closed with TLS.
+// Starts TLS on conn. role is the host's side of the handshake: TLS_SERVER,
+// with the listener's certificates and an empty name, or TLS_CLIENT, with the
+// name that the peer's certificate must have in the len bytes at ptr. What
+// the guest sent before leaves first, unencrypted. send answers AGAIN until
+// the host calls csa_secured with the result of the handshake. If it failed,
+// the host closes the connection with TLS.
 //
-// Bytes that came before are not taken for bytes that came after: if the
-// guest has left some unconsumed when the event is over, the connection is
-// closed with TLS. A guest must not go on with the rest of its window as if
-// it had come later: in csa_data it returns right after this.
+// Bytes that were received in the clear must not be taken for encrypted ones:
+// if the guest has left some unconsumed when the event is over, the host
+// closes the connection with TLS. A guest must not treat what is left in its
+// window as if it had come later: in csa_data it returns right after this
+// call.
 //
-// DENIED says that the listener has no certificate, which info tells
-// beforehand under InfoCertificate, CLOSED that the connection has finished
-// in a direction, INVALID that it has TLS already or is over UDP, or that the
-// role or the name is none.
+// DENIED: the listener has no certificate; info says so beforehand, under
+// InfoCertificate. CLOSED: the connection has finished in a direction.
+// INVALID: it has TLS already, or is over UDP, or the role or the name is not
+// valid.
 //
 //go:wasmimport csa_v1 makessl
 //go:noescape
 func hostMakessl(conn int32, role int32, ptr unsafe.Pointer, length int32) int32
 
-// Joins two connections of the instance: from here on the host relays their
-// bytes both ways, until both directions have ended, and no byte enters the
-// guest again. What the guest has sent, and what it has left unconsumed when
-// the event is over, goes first. The handles are gone when this returns:
-// nothing is heard of them any more, and no timer of theirs fires.
+// Joins two connections of the instance: the host relays their bytes both
+// ways until both directions have ended, and the guest sees none of them.
+// What the guest has sent, and what it has left unconsumed when the event is
+// over, goes first. The handles are gone when this returns: no callback names
+// them again, and their timers do not fire.
 //
-// What the callback returns counts as ever: of what it was given, csa_data
-// returns how much it has consumed, and only the other bytes go; an error
-// closes both connections. If the callback traps, or is stopped, both are
-// closed as all others of the instance are, for nobody knows what it has
-// consumed.
+// The result of the callback counts as always: csa_data returns how many
+// bytes it has consumed, and only the others are relayed; an error closes
+// both connections. If the callback traps or is stopped, the host closes both
+// with all others of the instance, because it cannot know what was consumed.
 //
-// AGAIN says that one of them is not open yet, or not secured yet, CLOSED
-// that one is over or the guest has finished sending on it, INVALID that they
-// are the same, or that one is over UDP. A peer that has finished sending is
-// no hindrance.
+// AGAIN: one of them is not open yet, or its TLS handshake is not over.
+// CLOSED: one has ended, or the guest has finished sending on it. INVALID:
+// they are the same, or one is over UDP. It does not matter whether a peer
+// has finished sending.
 //
 //go:wasmimport csa_v1 splice
 //go:noescape

@@ -151,6 +151,7 @@ var funcs = template.FuncMap{
 	"cComment":    func(s string) string { return comment(s, "", " * ", 78) },
 	"goComment":   func(s string) string { return comment(plain(s), "", "// ", 78) },
 	"cCode":       func(name string) string { return "CSA_" + name },
+	"wrap":        func(s string) string { return comment(s, "", "", 100) },
 	"cell":        func(s string) string { return strings.ReplaceAll(s, "|", "\\|") },
 	"uncapital":   func(s string) string { return strings.ToLower(s[:1]) + s[1:] },
 	"later":       func(names []string) string { return "`" + strings.Join(names, "`, `") + "`" },
