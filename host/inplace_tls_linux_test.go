@@ -134,8 +134,11 @@ var tlsCases = map[string]tlsCase{
 		}
 	}},
 	"handshake_timeout": {onePair + `handshake_timeout = "10m"`, onePair + `handshake_timeout = "1m"`, func(s *securing, _ string) {
+		before := s.h.Stats().Connections
 		s.dial("it") // and says nothing
-		s.ends("handshake_timeout", 5*time.Minute)
+		hosttest.Eventually(s.t, "it is there", func() bool { return s.h.Stats().Connections > before })
+		s.turn() // its time has begun
+		s.ends("handshake_timeout", 9*time.Minute)
 	}},
 }
 
