@@ -241,6 +241,8 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		return nil, err
 	}
 	h.plugins.wall, h.plugins.random = o.Wall, o.Random
+	past := h.readPast(cfg)
+	h.plugins.want(past)
 	h.bugs = bugs.New(h.log, h.clock)
 	h.plugins.bugs = h.bugs
 	if h.loops, err = loops.New(shares.Loops(cfg), h.clock, h.fault, idlePipes); err != nil {
@@ -267,6 +269,9 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		h.shut()
 		return nil, err
 	}
+	now := *h.now.Load()
+	now.past = past
+	h.now.Store(&now)
 	return h, nil
 }
 

@@ -380,6 +380,9 @@ func (p *plan) carryOut(ctx context.Context) error {
 		p.drop()
 		return err
 	}
+	if next := h.now.Load().past; next != p.before.past {
+		h.keepPast(next)
+	}
 	for _, g := range p.made {
 		if slices.Contains(p.opened, g.socket) {
 			g.sayListening()

@@ -3,17 +3,23 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 
 	"bulkhead/host/config"
+	"bulkhead/host/rollback"
+	"bulkhead/host/statefolder"
 	"bulkhead/plugins/codestore"
 )
 
 // past is what a rollback goes back to.
 type past struct {
-	config *config.Config
+	config *config.Config // nil: see kept
 	// sums are what plugins were, by the name of their listener or route. Those that were not
 	// loaded have none.
 	sums map[string]codestore.Sum
+	// kept is what an earlier process has left, of which config is not made yet.
+	kept *rollback.Record
 }
 
 // Rollback serves the configuration again that the last reload has replaced, with the plugins that
@@ -23,7 +29,9 @@ type past struct {
 // connections that come have handlers of a generation of their own also where an old one is there.
 //
 // There is one step back: none before the first reload that changes something, nor after a
-// Rollback, until there is another. It may be called as Reload may be.
+// Rollback, until there is another. Where the configurations are of a file, and there are plugins, the
+// state folder keeps what is needed, so that a host which is made later of the same file goes back,
+// too. It may be called as Reload may be.
 func (h *Host) Rollback(ctx context.Context) error {
 	done, err := h.takeTurn(ctx)
 	if err != nil {
@@ -34,13 +42,23 @@ func (h *Host) Rollback(ctx context.Context) error {
 }
 
 // errNoPast is why there is no rollback.
-var errNoPast = errors.New("rolling back: there is nothing to go back to: since the host began, or since the last rollback, no reload has changed anything")
+var errNoPast = errors.New("rolling back: there is nothing to go back to: since the first start, or since the last rollback, no reload has changed anything")
 
 // goBack rolls back. No reload is made meanwhile.
 func (h *Host) goBack(ctx context.Context) error {
 	back := h.now.Load().past
 	if back == nil {
 		return errNoPast
+	}
+	if back.config == nil {
+		cfg, err := config.ParseToRun(back.kept.File, back.kept.Text, back.kept.Folder)
+		if err == nil {
+			err = complete(cfg)
+		}
+		if err != nil {
+			return fmt.Errorf("rolling back to what was served before the host was started again: %w", err)
+		}
+		back = &past{config: cfg, sums: back.sums}
 	}
 	p, err := h.plan(back.config, back)
 	if err != nil {
@@ -56,7 +74,7 @@ func (p *plan) past() *past {
 	case p.back != nil:
 		next = nil
 	case p.changesAnything():
-		next = &past{p.before.config, make(map[string]codestore.Sum)}
+		next = &past{config: p.before.config, sums: make(map[string]codestore.Sum)}
 		for _, s := range p.before.servers() {
 			if sum, loaded := s.loadedSum(); loaded {
 				next.sums[s.config.Name] = sum
@@ -99,5 +117,41 @@ func (p *loader) want(past *past) {
 		for _, sum := range past.sums {
 			p.wanted[sum] = true
 		}
+	}
+}
+
+// readPast is what an earlier host of the same configuration's file has left to go back to; nil: nothing.
+func (h *Host) readPast(cfg *config.Config) *past {
+	if h.plugins.store == nil || cfg.Text == nil {
+		return nil
+	}
+	r, err := rollback.Read(cfg.Host.State)
+	if err != nil {
+		h.log.Warn("there is no rollback to what was served before the last reload", "error", err)
+		return nil
+	}
+	if file, err := filepath.Abs(cfg.File); r == nil || err != nil || file != r.File {
+		return nil
+	}
+	return &past{sums: r.Plugins, kept: r}
+}
+
+// keepPast keeps what is gone back to for a host that is made later. That it cannot is no reason not to
+// serve.
+func (h *Host) keepPast(next *past) {
+	if h.plugins.store == nil {
+		return
+	}
+	var r *rollback.Record
+	if next != nil && next.kept != nil {
+		return // it is kept
+	}
+	if next != nil && next.config.Text != nil {
+		if file, err := filepath.Abs(next.config.File); err == nil {
+			r = &rollback.Record{File: file, Folder: next.config.Folder, Text: next.config.Text, Plugins: next.sums}
+		}
+	}
+	if err := rollback.Keep(h.now.Load().config.Host.State, r); err != nil {
+		h.log.Warn("after a restart there will be no rollback to what was served before the last reload", "error", statefolder.WithMend(err))
 	}
 }

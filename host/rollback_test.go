@@ -1,10 +1,14 @@
 package host_test
 
 import (
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"bulkhead/host"
+	"bulkhead/host/rollback"
 	"bulkhead/internal/hosttest"
 )
 
@@ -71,4 +75,73 @@ func TestRollback(t *testing.T) {
 			l.write(name, content)
 		}
 	}
+}
+
+// A host that is made later of the same file goes back, also when the plugins' files and the file itself
+// hold something else by then; one of another file does not, and after that there is nothing to go back to.
+func TestRollbackAfterRestart(t *testing.T) {
+	dir := t.TempDir()
+	of := func(plugin, more string) string {
+		return acme + listenerOf("it", plugin, "") + listenerOf("other", "o.wasm", "") + more
+	}
+	// life serves what the file says until what is done with it is done.
+	life := func(name, toml string, do func(l *lives)) {
+		t.Run(name, func(t *testing.T) {
+			l := &lives{t: t, dir: dir}
+			cfg := l.mustLoad(toml)
+			l.h = hosttest.ServeConfig(t, cfg, host.Options{}, runtime.NumGoroutine())
+			<-l.h.Serving()
+			do(l)
+		})
+	}
+	nothing := func(l *lives) {
+		l.t.Helper()
+		if err := l.h.Rollback(l.t.Context()); err == nil || !strings.Contains(err.Error(), "nothing to go back to") {
+			l.t.Errorf("there is nothing to go back to, and the error is: %v", err)
+		}
+	}
+	files := &lives{t: t, dir: dir}
+	for name, letter := range map[string]byte{"a.wasm": 'a', "b.wasm": 'b', "o.wasm": 'o'} {
+		files.write(name, tally(letter).Bytes())
+	}
+	gone := listenerOf("gone", "o.wasm", "")
+	life("first", of("a.wasm", gone), func(l *lives) {
+		nothing(l)
+		l.mustReload(of("b.wasm", ""))
+		l.ask(l.dial("it"), "b0")
+	})
+	files.write("a.wasm", tally('X').Bytes())
+	life("restarted", of("b.wasm", ""), func(l *lives) {
+		l.ask(l.dial("it"), "b0")
+		if err := l.h.Rollback(l.t.Context()); err != nil {
+			l.t.Fatal(err)
+		}
+		l.ask(l.dial("it"), "a0")
+		l.ask(l.dial("gone"), "o0")
+		l.ask(l.dial("other"), "o0")
+		nothing(l)
+	})
+	life("after a rollback", of("b.wasm", ""), func(l *lives) {
+		nothing(l)
+		l.mustReload(of("a.wasm", ""))
+		l.ask(l.dial("it"), "X0")
+	})
+	t.Run("another file", func(t *testing.T) {
+		nothing(newLives(t, map[string][]byte{"a.wasm": tally('a').Bytes(), "o.wasm": tally('o').Bytes()}, of("a.wasm", ""), host.Options{}))
+	})
+	// A file that others may read is not taken.
+	path := filepath.Join(hosttest.State(), rollback.FileName)
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	life("a file that is open to others", of("a.wasm", ""), nothing)
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	life("at last", of("a.wasm", ""), func(l *lives) {
+		if err := l.h.Rollback(l.t.Context()); err != nil {
+			l.t.Fatal(err)
+		}
+		l.ask(l.dial("it"), "b0")
+	})
 }

@@ -13,6 +13,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -37,6 +38,10 @@ type Config struct {
 	// that are set in the wrong place, plugin files that others may
 	// write, tenants without listeners.
 	Warnings []*Error
+	// Text is what the file said, and Folder the absolute path of the folder from which relative paths
+	// in it were taken. Text is nil in a Config that a program has made itself.
+	Text   []byte
+	Folder string
 }
 
 // Host is what holds for the whole process: the table [host].
@@ -266,6 +271,11 @@ func load(path string, pluginsLater bool, native ...string) (*Config, error) {
 	return parse(path, src, filepath.Dir(path), pluginsLater, native...)
 }
 
+// ParseToRun is Parse as LoadToRun is Load.
+func ParseToRun(name string, src []byte, dir string) (*Config, error) {
+	return parse(name, src, dir, true)
+}
+
 // Parse reads src, a configuration file of at most 1 MiB. name stands in the
 // errors for the file's name; relative paths in src are taken from dir, which,
 // when relative itself or empty, is taken from the working directory. The
@@ -292,6 +302,7 @@ func parse(name string, src []byte, dir string, pluginsLater bool, native ...str
 	}
 	d.warns.sort()
 	c.Warnings = d.warns
+	c.Text, c.Folder = bytes.Clone(src), base
 	return c, nil
 }
 
