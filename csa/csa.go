@@ -61,9 +61,9 @@ type Settings struct {
 	Pipes PipeShare
 	// SocketMemory bounds what the connections' sockets hold in the system. Nil: nobody does.
 	SocketMemory SocketShare
-	// Tallies are where the connections count what they do: one for each loop, by Loop.SetPlace. The
-	// connections of a loop that has none are not counted.
-	Tallies []*Tally
+	// Tallies are where the connections count what they do. Settings that a connection is given later
+	// have to have the same ones. Nil: nowhere.
+	Tallies *Tallies
 }
 
 // PipeShare is how many of the kernel's pipes a tenant's relays may hold at once. A pipe is held

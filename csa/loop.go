@@ -182,6 +182,9 @@ func (l *Loop) link(c *CSA) {
 	}
 	l.first = c
 	l.count++
+	if t := c.tally(); t != nil {
+		t.Opened++
+	}
 }
 
 func (l *Loop) unlink(c *CSA) {
@@ -200,6 +203,9 @@ func (l *Loop) unlink(c *CSA) {
 	}
 	c.next, c.prev = nil, nil
 	l.count--
+	if t := c.tally(); t != nil {
+		t.Closed++
+	}
 }
 
 // discardBuffer is where bytes are read to that nobody keeps.

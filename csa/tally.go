@@ -1,10 +1,15 @@
 package csa
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Tally counts what the connections of one owner do on one loop. Its numbers are the loop's alone,
 // and plain, so that counting costs an addition; who is not on the loop has them read there.
 type Tally struct {
+	// Opened connections have come, and Closed of them are gone.
+	Opened, Closed int64
 	// Received and Sent are the bytes that the connections have moved so far, those of TLS
 	// included. A connection that is open counts.
 	Received, Sent int64
@@ -44,17 +49,155 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.Sum += d
 }
 
-// SetPlace says which of Settings.Tallies are the loop's: that with this index, from 0 on. To be
-// called before there are any connections; without it that is the first.
+// add adds what another has.
+func (t *Tally) add(o *Tally) {
+	t.Opened += o.Opened
+	t.Closed += o.Closed
+	t.Received += o.Received
+	t.Sent += o.Sent
+	t.Handshakes += o.Handshakes
+	t.Resumed += o.Resumed
+	t.Events.add(&o.Events)
+	t.FirstByte.add(&o.FirstByte)
+}
+
+func (h *Histogram) add(o *Histogram) {
+	h.Sum += o.Sum
+	for i, n := range o.Counts {
+		h.Counts[i] += n
+	}
+}
+
+// Tallies are those of one owner: one for each loop that it has connections on.
+type Tallies struct {
+	slots []*slot // each of a loop, which alone knows it; nil: it has no connection yet
+	known []atomic.Pointer[slot]
+}
+
+// slot is a loop's Tally, and what it has shown of it.
+type slot struct {
+	own   Tally
+	_     [64]byte // so that who reads what is shown does not hold up the loop
+	shown struct {
+		opened, closed, received, sent, handshakes, resumed atomic.Int64
+		events, firstByte                                   shownHistogram
+	}
+}
+
+type shownHistogram struct {
+	sum    atomic.Int64
+	counts [len(HistogramBounds) + 1]atomic.Int64
+}
+
+// NewTallies makes those of an owner on so many loops.
+func NewTallies(loops int) *Tallies {
+	return &Tallies{slots: make([]*slot, loops), known: make([]atomic.Pointer[slot], loops)}
+}
+
+// SetPlace says which of all Tallies are the loop's: those with this index, from 0 on. To be called
+// before there are any connections; without it that is the first.
 func (l *Loop) SetPlace(index int) { l.place = index }
 
-// tally is where the connection counts; nil: nowhere.
-func (c *CSA) tally() *Tally {
-	if all := c.wiring.Settings.Tallies; c.loop.place < len(all) {
-		return all[c.loop.place]
+// at is the Tally of a loop, which calls it.
+func (a *Tallies) at(place int) *Tally {
+	if a == nil || place >= len(a.slots) {
+		return nil
 	}
-	return nil
+	if s := a.slots[place]; s != nil {
+		return &s.own
+	}
+	return a.add(place)
 }
+
+// add makes a loop's, which calls it.
+func (a *Tallies) add(place int) *Tally {
+	s := new(slot)
+	a.slots[place] = s
+	a.known[place].Store(s)
+	return &s.own
+}
+
+// Show has everybody see what the loop has counted, which calls it.
+func (a *Tallies) Show(l *Loop) {
+	if l.place < len(a.slots) && a.slots[l.place] != nil {
+		a.slots[l.place].show()
+	}
+}
+
+// ShowAll has everybody see what all loops have counted, when they have stopped.
+func (a *Tallies) ShowAll() {
+	for _, s := range a.slots {
+		if s != nil {
+			s.show()
+		}
+	}
+}
+
+// Shown is the sum of what the loops have shown. It never has less than it had before. Any goroutine
+// may call it.
+func (a *Tallies) Shown() (sum Tally) {
+	for i := range a.known {
+		if s := a.known[i].Load(); s != nil {
+			one := s.read()
+			sum.add(&one)
+		}
+	}
+	return sum
+}
+
+// show is a load for each number that is as it was.
+func (s *slot) show() {
+	o, to := &s.own, &s.shown
+	if to.opened.Load() == o.Opened && to.closed.Load() == o.Closed && to.received.Load() == o.Received && to.sent.Load() == o.Sent &&
+		to.events.sum.Load() == int64(o.Events.Sum) {
+		return // nothing has happened
+	}
+	set(&to.opened, o.Opened)
+	set(&to.closed, o.Closed)
+	set(&to.received, o.Received)
+	set(&to.sent, o.Sent)
+	set(&to.handshakes, o.Handshakes)
+	set(&to.resumed, o.Resumed)
+	to.events.show(&o.Events)
+	to.firstByte.show(&o.FirstByte)
+}
+
+func (s *shownHistogram) show(h *Histogram) {
+	if s.sum.Load() == int64(h.Sum) && s.counts[0].Load() == h.Counts[0] {
+		return
+	}
+	set(&s.sum, int64(h.Sum))
+	for i, n := range h.Counts {
+		set(&s.counts[i], n)
+	}
+}
+
+func set(to *atomic.Int64, n int64) {
+	if to.Load() != n {
+		to.Store(n)
+	}
+}
+
+func (s *slot) read() Tally {
+	from := &s.shown
+	t := Tally{
+		Closed: from.closed.Load(), Received: from.received.Load(), Sent: from.sent.Load(),
+		Handshakes: from.handshakes.Load(), Resumed: from.resumed.Load(), Events: from.events.read(), FirstByte: from.firstByte.read(),
+	}
+	t.Opened = from.opened.Load() // last, so that it is not less than Closed
+	return t
+}
+
+func (s *shownHistogram) read() (h Histogram) {
+	h.Sum = time.Duration(s.sum.Load())
+	for i := range h.Counts {
+		h.Counts[i] = s.counts[i].Load()
+	}
+	return h
+}
+
+// tally is where the connection counts; nil: nowhere.
+func (c *CSA) tally() *Tally { return c.wiring.Settings.Tallies.at(c.loop.place) }
 
 // countReceived counts n bytes from the peer, and countSent n for it.
 func (c *CSA) countReceived(n int) {

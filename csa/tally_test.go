@@ -6,19 +6,28 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"bulkhead/selector"
 )
 
 // tallied has the bench's connections be counted from now on, as those of the second loop of two.
 func (b *bench) tallied() *Tally {
-	all := []*Tally{{}, {}}
-	b.on(func() { b.loop.SetPlace(1) })
+	all := NewTallies(2)
 	b.set.Tallies = all
+	var own *Tally
+	b.on(func() {
+		b.loop.SetPlace(1)
+		own = all.at(1)
+	})
 	b.t.Cleanup(func() {
-		if *all[0] != (Tally{}) {
-			b.t.Errorf("another loop has counted %+v", *all[0])
+		if all.slots[0] != nil {
+			b.t.Errorf("another loop has counted %+v", all.slots[0].own)
+		}
+		if own.Opened != own.Closed {
+			b.t.Errorf("%d have opened, and %d closed", own.Opened, own.Closed)
 		}
 	})
-	return all[1]
+	return own
 }
 
 func total(h *Histogram) (n int64) {
@@ -63,8 +72,58 @@ func TestTally(t *testing.T) {
 		if n := total(&tally.Events); n < 5 {
 			t.Errorf("%d events, want those of opening and of 4 messages at least", n)
 		}
+		if tally.Opened != 1 || tally.Closed != 0 {
+			t.Errorf("%d have opened, and %d closed", tally.Opened, tally.Closed)
+		}
 	})
+	var own Tally
+	b.on(func() {
+		if shown := b.set.Tallies.Shown(); shown != (Tally{}) {
+			t.Errorf("before it shows anything, shown is %+v", shown)
+		}
+		b.set.Tallies.Show(b.loop)
+		own = *tally
+	})
+	if shown := b.set.Tallies.Shown(); shown != own {
+		t.Errorf("shown is %+v, want %+v", shown, own)
+	}
 	peer.Close()
+	b.until("it is gone", func() bool { return tally.Closed == 1 })
+	b.on(func() {
+		b.set.Tallies.ShowAll()
+		own = *tally
+	})
+	if shown := b.set.Tallies.Shown(); shown != own {
+		t.Errorf("at the end, shown is %+v, want %+v", shown, own)
+	}
+}
+
+// BenchmarkShow is how long a loop shows what it has counted of a thousand listeners that all had
+// something to count since it did so last.
+func BenchmarkShow(b *testing.B) {
+	sel, err := selector.New(selector.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		go sel.Run()
+		sel.Stop()
+		<-sel.Done()
+	}()
+	l := NewLoop(sel)
+	all := make([]*Tallies, 1000)
+	for i := range all {
+		all[i] = NewTallies(2)
+	}
+	for b.Loop() {
+		for _, a := range all {
+			t := a.at(0)
+			t.Received += 64
+			t.Sent += 64
+			t.Events.Observe(5 * time.Microsecond)
+			a.Show(l)
+		}
+	}
 }
 
 // A handshake counts, and whether it went on with an earlier session.

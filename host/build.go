@@ -21,12 +21,18 @@ type build struct {
 	opened  []accept.Sockets // by it
 	loaded  bool             // their plugins have been, or are being
 	certs   map[*config.TLS]*certs.Certificates
-	errs    config.Errors
-	number  int64 // of its generations
+	// counting are the counters of listeners and routes, by name, which one has that a reload changes,
+	// or brings back before its last connection is gone.
+	counting map[string]*counters
+	errs     config.Errors
+	number   int64 // of its generations
 }
 
 func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant) *build {
-	return &build{h: h, config: cfg, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), number: h.now.Load().number + 1}
+	now := h.now.Load()
+	b := &build{h: h, config: cfg, number: now.number + 1, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), counting: make(map[string]*counters)}
+	now.each(func(s *server) { b.counting[s.config.Name] = s.counters }) // all generations have the same
+	return b
 }
 
 func (b *build) fail(s *server, key string, err error) {
@@ -79,6 +85,9 @@ func (b *build) add(l *config.Listener, before *generation, socket accept.Socket
 		if i > 0 {
 			as = &l.Routes[i-1].Listener
 		}
+		if old := b.counting[s.config.Name]; old != nil {
+			s.counters = old
+		}
 		t, err := s.newTerms(as)
 		if err != nil {
 			b.fail(s, "proxy_from", err)
@@ -98,7 +107,6 @@ func (s *server) inherit(before *generation) {
 		if old.config.Name != s.config.Name {
 			continue
 		}
-		s.counters = old.counters
 		s.bySource = old.bySource
 		if s.config.TLS != nil {
 			t := *s.terms.Load()

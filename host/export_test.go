@@ -71,3 +71,13 @@ func (h *Host) eachOf(listener string, f func(c *csa.CSA)) {
 		})
 	}
 }
+
+// RefreshPatience is for how long Refresh waits.
+const RefreshPatience = refreshPatience
+
+// BlockLoop has the first loop stand still until it is freed.
+func BlockLoop(h *Host) (free func()) {
+	wait := make(chan struct{})
+	h.loops[0].Post(func() { <-wait })
+	return func() { close(wait) }
+}

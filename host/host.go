@@ -119,6 +119,8 @@ type Host struct {
 	handshakes  *budget.Pool
 	parked      atomic.Int32 // servers that wait for a place
 
+	refreshes refreshes
+
 	reloading chan struct{} // holds one value while a reload is made, or Run begins
 	// What is above reloading's.
 	running     bool // Run has begun to serve
@@ -248,6 +250,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.loops, err = loops.New(shares.Loops(cfg), h.clock, h.fault, idlePipes); err != nil {
 		return nil, err
 	}
+	h.refreshes.loops = make([]refreshedLoop, len(h.loops))
 	if o.EventsByThread {
 		for _, l := range h.loops {
 			l.Call(l.ByThread)
@@ -314,7 +317,7 @@ func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *s
 		log:    h.log.With("listener", l.Name, "tenant", l.Tenant),
 		books:  make([]books, len(h.loops)),
 
-		counters: new(counters),
+		counters: newCounters(len(h.loops)),
 		udp:      overUDP(l),
 	}
 	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
@@ -497,6 +500,10 @@ func (h *Host) shut() {
 		h.cores.Wait()    // calls in the background are posted back
 		h.plugins.close() // while the loops run: instances that wait for posts end by these
 		loops.Stop(h.loops)
+		now.each(func(s *server) {
+			s.counters.clients.ShowAll()
+			s.counters.upstreams.ShowAll()
+		})
 		for _, t := range now.tenants {
 			t.lastWords()
 		}

@@ -82,8 +82,18 @@ type counters struct {
 	accepted, shortages, traps, stopped atomic.Int64
 	unrouted                            atomic.Int64
 	ended                               [csa.Causes]atomic.Int64 // connections, by cause
-	received, sent                      atomic.Int64
+	clients, upstreams                  *csa.Tallies             // of those that have come, and that its handlers have dialled
 	lost                                [csa.Losses]atomic.Int64 // datagrams
+}
+
+func newCounters(loops int) *counters {
+	return &counters{clients: csa.NewTallies(loops), upstreams: csa.NewTallies(loops)}
+}
+
+// show has everybody see what the loop has counted, which calls it.
+func (c *counters) show(l *csa.Loop) {
+	c.clients.Show(l)
+	c.upstreams.Show(l)
 }
 
 // Instantiate starts an instance, beside the loops.
@@ -216,8 +226,7 @@ func (s *server) SocketShutdown(c *csa.CSA, r csa.Reason) {
 // writeDown counts a connection that has ended, and logs it.
 func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	received, sent := c.Traffic()
-	s.counters.received.Add(received)
-	s.counters.sent.Add(sent)
+	s.counters.show(c.Loop())
 	s.counters.ended[r.Cause].Add(1)
 	s.since.Ended(r.Cause)
 	info := r.Cause.Info()

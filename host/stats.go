@@ -1,9 +1,9 @@
 package host
 
 import (
+	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,53 +20,139 @@ type (
 	Status        = stats.Status
 )
 
-// Stats may be called from any goroutine, while the host runs and after.
-func (h *Host) Stats() Stats { return h.statsOf(h.now.Load()) }
+// Stats may be called from any goroutine, while the host runs and after. It waits for no loop: of
+// connections that are open it knows what the last Refresh has found.
+func (h *Host) Stats() (st Stats) {
+	h.FillStats(&st)
+	return st
+}
 
-// statsOf are those with a state's tenants and listeners.
-func (h *Host) statsOf(now *state) Stats {
-	st := Stats{Connections: h.connections.Used(), HostBugs: h.bugs.Caught(), Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(),
-		Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit()}
+// FillStats is Stats, in the memory that st has from before, of which nobody else may use anything
+// meanwhile. The zero value has none.
+func (h *Host) FillStats(st *Stats) { h.fillStats(st, h.now.Load()) }
+
+// fillStats are those with a state's tenants and listeners.
+func (h *Host) fillStats(st *Stats, now *state) {
+	tenants, listeners, generations, all := st.Tenants[:0], st.Listeners[:0], st.Generations[:0], st.Loops[:0]
+	*st = Stats{
+		Began: h.began, InForce: now.since, Generation: now.number, Connections: h.connections.Used(), ConnectionLimit: h.connections.Limit(),
+		Handshakes: h.handshakes.Used(), HandshakeLimit: h.handshakes.Limit(), HostBugs: h.bugs.Caught(),
+		Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(), Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit(),
+	}
 	if h.logLost != nil {
 		st.LogLost = h.logLost()
 	}
-	for _, l := range h.loops {
+	for i, l := range h.loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 		st.LostEvents += l.LostEvents()
+		all = append(all, stats.Loop{Lag: h.lag(i), LongestEvent: l.LongestEvent()})
 	}
+	st.Loops = all
 	st.RetiredGenerations = len(now.retired)
 	for _, c := range now.config.Tenants {
-		st.Tenants = append(st.Tenants, now.tenants[c.Name].stats())
+		tenants = more(tenants)
+		now.tenants[c.Name].fillStats(&tenants[len(tenants)-1], false)
 	}
-	for _, s := range now.servers() {
-		c := s.counters
-		late, _ := s.crew.(*lateCrew)
-		st.Listeners = append(st.Listeners, ListenerStats{
-			Name:              s.config.Name,
-			Accepted:          c.accepted.Load(),
-			ClosedBeforeRoute: c.unrouted.Load(),
-			Refused:           c.Refused.Load(),
-			AcceptErrors:      c.shortages.Load(),
-			StartFailures:     c.Failed.Load(),
-			Traps:             c.traps.Load(),
-			LimitStops:        c.stopped.Load(),
-			Instances:         c.Instances.Load(),
-			Received:          c.received.Load(),
-			Sent:              c.sent.Load(),
+	if len(now.tenants) > len(tenants) {
+		known := make(map[string]bool)
+		for i := range tenants {
+			known[tenants[i].Name] = true
+		}
+		for _, name := range slices.Sorted(maps.Keys(now.tenants)) {
+			if !known[name] {
+				tenants = more(tenants)
+				now.tenants[name].fillStats(&tenants[len(tenants)-1], true)
+			}
+		}
+	}
+	st.Tenants = tenants
+	for _, g := range now.generations {
+		generations = append(generations, g.stats())
+		for _, s := range g.servers {
+			listeners = more(listeners)
+			s.fillStats(&listeners[len(listeners)-1], false)
+		}
+	}
+	known := make(map[string]bool)
+	if len(now.retired) > 0 {
+		for i := range listeners {
+			known[listeners[i].Name] = true
+		}
+	}
+	for _, g := range slices.Backward(now.retired) { // the last is the youngest
+		generations = append(generations, g.stats())
+		for _, s := range g.servers {
+			if name := s.config.Name; !known[name] {
+				known[name] = true
+				listeners = more(listeners)
+				s.fillStats(&listeners[len(listeners)-1], true)
+			}
+		}
+	}
+	st.Listeners, st.Generations = listeners, generations
+}
 
-			Quarantine:    late.state(),
-			Ended:         c.endedBy(),
-			DatagramsLost: c.lostBy(),
-		})
+// more has one more, with the memory that it had if there was one before.
+func more[T any](all []T) []T {
+	if len(all) < cap(all) {
+		return all[:len(all)+1]
 	}
-	return st
+	var zero T
+	return append(all, zero)
+}
+
+func (g *generation) stats() stats.Generation {
+	s := g.servers[0]
+	return stats.Generation{
+		Listener: s.config.Name, Tenant: s.config.Tenant, Number: g.number, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load(),
+	}
+}
+
+func (s *server) fillStats(st *ListenerStats, removed bool) {
+	c := s.counters
+	late, _ := s.crew.(*lateCrew)
+	ended, lost := st.Ended, st.DatagramsLost
+	clients, upstreams := c.clients.Shown(), c.upstreams.Shown()
+	*st = ListenerStats{
+		Name:              s.config.Name,
+		Tenant:            s.config.Tenant,
+		Removed:           removed,
+		Active:            clients.Opened - clients.Closed,
+		Upstreams:         upstreams.Opened - upstreams.Closed,
+		Accepted:          c.accepted.Load(),
+		ClosedBeforeRoute: c.unrouted.Load(),
+		Refused:           c.Refused.Load(),
+		AcceptErrors:      c.shortages.Load(),
+		StartFailures:     c.Failed.Load(),
+		Traps:             c.traps.Load(),
+		LimitStops:        c.stopped.Load(),
+		Instances:         c.Instances.Load(),
+		Received:          clients.Received,
+		Sent:              clients.Sent,
+		UpstreamReceived:  upstreams.Received,
+		UpstreamSent:      upstreams.Sent,
+		Handshakes:        clients.Handshakes,
+		Resumed:           clients.Resumed,
+		Events:            clients.Events,
+		FirstByte:         clients.FirstByte,
+
+		Ended:         named(ended, c.ended[:], func(i int) string { return csa.Cause(i).Info().Name }),
+		DatagramsLost: named(lost, c.lost[:], func(i int) string { return csa.Loss(i).Info().Name }),
+	}
+	if !removed {
+		st.Quarantine = late.state()
+	}
+	if certs := s.certificates(); certs != nil {
+		st.CertificateEnds = certs.Expires()
+	}
 }
 
 // Status may be called from any goroutine, while the host runs and after. It takes no lock that a
 // loop waits for, and has no loop do anything.
 func (h *Host) Status() Status {
 	now := h.now.Load()
-	figures := h.statsOf(now)
+	var figures Stats
+	h.fillStats(&figures, now)
 	st := Status{
 		PID: os.Getpid(), File: now.config.File, Since: h.began, InForce: now.since, Draining: h.draining.Load(),
 		Limits: map[string]stats.Use{
@@ -77,19 +163,12 @@ func (h *Host) Status() Status {
 		},
 		Metrics: stats.MetricsOf(figures),
 	}
-	known := make(map[string]bool, len(figures.Tenants))
-	for _, t := range figures.Tenants {
-		known[t.Name] = true
-		st.Tenants = append(st.Tenants, now.tenants[t.Name].status(t))
+	for i := range figures.Tenants {
+		f := &figures.Tenants[i]
+		one := now.tenants[f.Name].status(f)
+		one.Removed = f.Removed
+		st.Tenants = append(st.Tenants, one)
 	}
-	for name, t := range now.tenants {
-		if !known[name] {
-			one := t.status(t.stats())
-			one.Removed = true
-			st.Tenants = append(st.Tenants, one)
-		}
-	}
-	slices.SortStableFunc(st.Tenants[len(figures.Tenants):], func(a, b stats.TenantStatus) int { return strings.Compare(a.Name, b.Name) })
 	old := make(map[string][]stats.GenerationStatus)
 	for _, g := range slices.Backward(now.retired) { // the last is the youngest
 		old[g.name()] = append(old[g.name()], g.status())
@@ -128,14 +207,20 @@ func (g *generation) status() stats.GenerationStatus {
 	return st
 }
 
-func (t *tenant) stats() stats.Tenant {
-	st := stats.Tenant{
+func (t *tenant) fillStats(st *stats.Tenant, removed bool) {
+	c := t.config()
+	*st = stats.Tenant{
 		Name:              t.name,
+		Removed:           removed,
 		Connections:       t.connections.Used(),
+		ConnectionLimit:   t.connections.Limit(),
 		Memory:            t.memory.Used(),
+		MemoryLimit:       t.memory.Limit(),
 		MemoryRefused:     t.memory.Refused(),
 		CPU:               time.Duration(t.cpu.Used()),
+		CPULimit:          time.Duration(c.CPU * float64(time.Second)),
 		EventsDeferred:    t.cpu.Deferred(),
+		InstanceLimit:     c.Instances,
 		Mappings:          t.mappings.Used(),
 		MappingLimit:      t.mappings.Limit(),
 		MappingsRefused:   t.mappings.Refused(),
@@ -144,12 +229,25 @@ func (t *tenant) stats() stats.Tenant {
 		Lookups:           t.lookups.Used(),
 		LookupsRefused:    t.lookups.Refused(),
 		Handshakes:        int(t.handshaking.Used()),
+		HandshakeLimit:    c.Handshakes,
 		HandshakesRefused: t.handshaking.Refused(),
+		SocketMemory:      t.sockets.Used(),
+		SocketMemoryLimit: t.sockets.Limit(),
 		Timers:            t.timers.Used(),
+		TimerLimit:        t.timers.Limit(),
 		TimersRefused:     t.timers.Refused(),
+		Dials:             t.dials.Used(),
+		DialLimit:         t.dials.Limit(),
+		Upstreams:         t.upstreams.Used(),
+		UpstreamLimit:     t.upstreams.Limit(),
+		AcceptWaits:       t.accepts.Waits(),
+		ReceiveWaits:      t.in.Waits(),
+		SendWaits:         t.out.Waits(),
+		AcceptRate:        c.AcceptRate,
+		Bandwidth:         int64(c.Bandwidth),
 		Counts:            t.counts.All(),
 	}
-	st.SocketMemory, st.SocketMemoryRefused = t.sockets.Used(), t.sockets.Refused()
+	st.SocketMemoryRefused = t.sockets.Refused()
 	st.BackgroundRunning, st.BackgroundCalls = t.cpu.Background()
 	if r := t.runtime.Load(); r != nil {
 		st.Fuel = r.Fuel()
@@ -160,10 +258,9 @@ func (t *tenant) stats() stats.Tenant {
 	if l := t.log.Load(); l != nil {
 		st.LogLinesDropped = l.Dropped()
 	}
-	return st
 }
 
-func (t *tenant) status(figures stats.Tenant) stats.TenantStatus {
+func (t *tenant) status(figures *stats.Tenant) stats.TenantStatus {
 	c := t.config()
 	return stats.TenantStatus{
 		Name: t.name,
@@ -180,24 +277,17 @@ func (t *tenant) status(figures stats.Tenant) stats.TenantStatus {
 		Rates: map[string]float64{
 			"cpu": c.CPU, "accept_rate": c.AcceptRate, "bandwidth": float64(c.Bandwidth), "log_lines": c.LogLines, "log_bytes": float64(c.LogBytes),
 		},
-		Metrics: stats.MetricsOf(figures),
+		Metrics: stats.MetricsOf(*figures),
 		Counts:  figures.Counts,
 	}
 }
 
-// endedBy counts the connections that have ended, and lostBy the datagrams that were lost, by the
-// names of the reasons.
-func (c *counters) endedBy() map[string]int64 {
-	return named(c.ended[:], func(i int) string { return csa.Cause(i).Info().Name })
-}
-
-func (c *counters) lostBy() map[string]int64 {
-	return named(c.lost[:], func(i int) string { return csa.Loss(i).Info().Name })
-}
-
-// named are those counts that are not zero.
-func named(counts []atomic.Int64, name func(i int) string) map[string]int64 {
-	by := make(map[string]int64)
+// named are those counts that are not zero, in by, which may be nil.
+func named(by map[string]int64, counts []atomic.Int64, name func(i int) string) map[string]int64 {
+	if by == nil {
+		by = make(map[string]int64)
+	}
+	clear(by)
 	for i := range counts {
 		if n := counts[i].Load(); n > 0 {
 			by[name(i)] = n

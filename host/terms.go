@@ -42,13 +42,14 @@ func (s *server) newTerms(l *config.Listener) (*terms, error) {
 			FirstByteTimeout: l.FirstByteTimeout, WriteTimeout: l.WriteTimeout,
 			Lifetime: l.Lifetime, MinRate: l.MinRate, UserTimeout: l.UserTimeout,
 			WaitingDatagrams: l.WaitingDatagrams, WaitingBytes: l.WaitingBytes,
-			Pipes: pipeAccount{s.tenant.pipes}, SocketMemory: s.tenant.sockets,
+			Pipes: pipeAccount{s.tenant.pipes}, SocketMemory: s.tenant.sockets, Tallies: s.counters.clients,
 		},
 	}
 	if l.TLS != nil {
 		t.handshakeTimeout = l.TLS.HandshakeTimeout
 	}
 	t.dialled = t.settings
+	t.dialled.Tallies = s.counters.upstreams
 	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
 	// while their client is slow, which is not the server's fault: the tenant has chosen whom
 	// it dials, and has idle_timeout and write_timeout for it.

@@ -62,6 +62,7 @@ type Rate struct {
 	each  atomic.Uint64 // nanoseconds that one unit pays for, the bits of a float64
 	burst int64         // nanoseconds by which it may run ahead
 	empty atomic.Int64
+	waits atomic.Int64
 }
 
 // NewRate allows perSecond units a second, perSecond > 0, and as much at once
@@ -107,7 +108,10 @@ func (r *Rate) Spend(n int, now int64) (wait int64) {
 		old := r.empty.Load()
 		at := max(old, now) + int64(float64(n)*r.price())
 		if n == 0 || r.empty.CompareAndSwap(old, at) {
-			return at - now - r.burst
+			if wait = at - now - r.burst; wait > 0 {
+				r.waits.Add(1)
+			}
+			return wait
 		}
 	}
 }
@@ -120,6 +124,7 @@ func (r *Rate) Take(now int64) (wait int64) {
 		old := r.empty.Load()
 		at := max(old, now) + each
 		if wait := at - now - max(r.burst, each); wait > 0 {
+			r.waits.Add(1)
 			return wait
 		}
 		if r.empty.CompareAndSwap(old, at) {
@@ -127,6 +132,9 @@ func (r *Rate) Take(now int64) (wait int64) {
 		}
 	}
 }
+
+// Waits is how often Spend and Take have said to wait.
+func (r *Rate) Waits() int64 { return r.waits.Load() }
 
 // Count bounds how many there are of something at a time.
 type Count struct {

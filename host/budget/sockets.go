@@ -33,6 +33,9 @@ func (s *Sockets) SocketRoom(held int) int {
 	return int((free - int64(held)) / 2)
 }
 
+// Limit is how many bytes there may be.
+func (s *Sockets) Limit() int64 { return s.memory.Limit() }
+
 // Used is how many bytes are taken now.
 func (s *Sockets) Used() int64 { return s.memory.Used() }
 

@@ -27,6 +27,7 @@ func New(n int, clock selector.Clock, fault func(*csa.Fault) bool, idlePipes int
 			return nil, fmt.Errorf("making loop %d of %d: %w", i+1, n, err)
 		}
 		all[i] = &Loop{Loop: csa.NewLoop(sel)}
+		all[i].SetPlace(i)
 		all[i].OnFault(fault)
 		all[i].KeepPipes(idlePipes)
 		go sel.Run()

@@ -3,13 +3,26 @@
 // the figures fills them in; nothing here counts.
 package stats
 
-import "time"
+import (
+	"time"
+
+	"bulkhead/csa"
+)
 
 // Host is what a host has done so far and holds now. Each figure has the name that it has as a
 // metric; one that ends with _total only grows.
 type Host struct {
-	// Connections are open, in all.
-	Connections int `metric:"bulkhead_connections"`
+	// Began is when the host began, and InForce when its configuration came into force.
+	Began, InForce time.Time
+	// Generation is the number of the configuration in force: the first one's is 1, and each that
+	// comes into force has the next.
+	Generation int64 `metric:"bulkhead_config_generation"`
+	// Connections are open, in all, and ConnectionLimit how many may be.
+	Connections     int `metric:"bulkhead_connections"`
+	ConnectionLimit int `metric:"bulkhead_connections_limit"`
+	// Handshakes of TLS are under way, and HandshakeLimit how many may be.
+	Handshakes     int64 `metric:"bulkhead_handshakes"`
+	HandshakeLimit int64 `metric:"bulkhead_handshakes_limit"`
 	// HostBugs are panics of the host's own that were caught; the log has their stacks.
 	HostBugs int64 `metric:"bulkhead_host_bugs_total"`
 	// LogLost are lines of the host's log that were left out, as Options.LogLost says; 0 without.
@@ -17,6 +30,8 @@ type Host struct {
 	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
 	// notice of one connection. Nobody else on that loop was served meanwhile.
 	LongestEvent time.Duration `metric:"bulkhead_longest_event_seconds"`
+	// Loops are the host's.
+	Loops []Loop
 	// LostEvents is how many may have been longer and changed threads, so that nobody knows, where
 	// Options have EventsByThread; 0 without.
 	LostEvents int64 `metric:"bulkhead_lost_events_total"`
@@ -30,22 +45,42 @@ type Host struct {
 	// RetiredGenerations are the listeners as they were before a reload has changed or removed them,
 	// that have connections yet.
 	RetiredGenerations int `metric:"bulkhead_retired_generations"`
-	Tenants            []Tenant
-	Listeners          []Listener
+	// Tenants are the configuration's, in its order, and then those that it does not have any more,
+	// and that are not over. Listeners are likewise, each with its routes behind it.
+	Tenants   []Tenant
+	Listeners []Listener
+	// Generations are of the listeners, their routes included: those in force, and then those that a
+	// reload has replaced or removed, the youngest first.
+	Generations []Generation
+}
+
+// Loop is one of the host's loops.
+type Loop struct {
+	// Lag is how long the last Refresh has waited for its turn, or waits yet.
+	Lag time.Duration `metric:"bulkhead_loop_lag_seconds"`
+	// LongestEvent is Host's, of this loop.
+	LongestEvent time.Duration `metric:"bulkhead_loop_longest_event_seconds"`
 }
 
 // Tenant is what one tenant has done and holds.
 type Tenant struct {
 	Name string
-	// Connections are open.
-	Connections int `metric:"bulkhead_tenant_connections"`
-	// Memory is in use: bytes of linear memory, stacks and buffers. MemoryRefused is how
-	// often memory was asked for and not there.
+	// Removed says that the configuration does not have it any more, and that connections of it are
+	// open yet.
+	Removed bool
+	// Connections are open, and ConnectionLimit how many may be.
+	Connections     int `metric:"bulkhead_tenant_connections"`
+	ConnectionLimit int `metric:"bulkhead_tenant_connections_limit"`
+	// Memory is in use: bytes of linear memory, stacks and buffers. MemoryLimit is how much may be,
+	// and MemoryRefused how often memory was asked for and not there.
 	Memory        int64 `metric:"bulkhead_tenant_memory_bytes"`
+	MemoryLimit   int64 `metric:"bulkhead_tenant_memory_limit_bytes"`
 	MemoryRefused int64 `metric:"bulkhead_tenant_memory_refused_total"`
-	// CPU is the CPU time used, and Fuel the units of fuel: docs/METER.md.
-	CPU  time.Duration `metric:"bulkhead_tenant_cpu_seconds_total"`
-	Fuel int64         `metric:"bulkhead_tenant_fuel_total"`
+	// CPU is the CPU time used, and Fuel the units of fuel: docs/METER.md. CPULimit is how much CPU
+	// time it may use a second.
+	CPU      time.Duration `metric:"bulkhead_tenant_cpu_seconds_total"`
+	CPULimit time.Duration `metric:"bulkhead_tenant_cpu_limit_seconds"`
+	Fuel     int64         `metric:"bulkhead_tenant_fuel_total"`
 	// EventsDeferred are events that had to wait for CPU time.
 	EventsDeferred int64 `metric:"bulkhead_tenant_events_deferred_total"`
 	// BackgroundCalls are the calls that have left their loop since the host began, and
@@ -53,8 +88,10 @@ type Tenant struct {
 	BackgroundCalls   int64 `metric:"bulkhead_tenant_background_calls_total"`
 	BackgroundRunning int   `metric:"bulkhead_tenant_background_running"`
 	// Instances are alive. Those Asleep have nothing to do, and hold no memory of their own.
-	// InstancesRefused is how often another was wanted and not allowed.
+	// InstanceLimit is how many may live, 0 where there is no bound, and InstancesRefused how often
+	// another was wanted and not allowed.
 	Instances        int   `metric:"bulkhead_tenant_instances"`
+	InstanceLimit    int   `metric:"bulkhead_tenant_instances_limit"`
 	Asleep           int   `metric:"bulkhead_tenant_instances_asleep"`
 	InstancesRefused int64 `metric:"bulkhead_tenant_instances_refused_total"`
 	// ExecutorsRefused is how often what calls run on could not be made.
@@ -73,17 +110,37 @@ type Tenant struct {
 	// up. LookupsRefused is how often another was wanted and not allowed.
 	Lookups        int   `metric:"bulkhead_tenant_lookups"`
 	LookupsRefused int64 `metric:"bulkhead_tenant_lookups_refused_total"`
-	// Handshakes of TLS are under way. HandshakesRefused is how often another was wanted and
-	// not allowed.
+	// Handshakes of TLS are under way. HandshakeLimit is how many may be, 0 where there is no bound
+	// of its own, and HandshakesRefused how often another was wanted and not allowed.
 	Handshakes        int   `metric:"bulkhead_tenant_handshakes"`
+	HandshakeLimit    int   `metric:"bulkhead_tenant_handshakes_limit"`
 	HandshakesRefused int64 `metric:"bulkhead_tenant_handshakes_refused_total"`
 	// SocketMemory is what its sockets hold in the system, in bytes, beyond what each may hold in any
-	// case. SocketMemoryRefused is how often one wanted more, and was kept small.
+	// case. SocketMemoryLimit is how much that may be, and SocketMemoryRefused how often one wanted
+	// more, and was kept small.
 	SocketMemory        int64 `metric:"bulkhead_tenant_socket_memory_bytes"`
+	SocketMemoryLimit   int64 `metric:"bulkhead_tenant_socket_memory_limit_bytes"`
 	SocketMemoryRefused int64 `metric:"bulkhead_tenant_socket_memory_refused_total"`
-	// Timers are in use. TimersRefused is how often another was wanted and not allowed.
+	// Timers are in use. TimerLimit is how many may be, and TimersRefused how often another was
+	// wanted and not allowed.
 	Timers        int64 `metric:"bulkhead_tenant_timers"`
+	TimerLimit    int64 `metric:"bulkhead_tenant_timers_limit"`
 	TimersRefused int64 `metric:"bulkhead_tenant_timers_refused_total"`
+	// Dials are connections that its handlers have asked for and that are not there yet, and DialLimit
+	// how many may be. Upstreams are those that are there, and those, and UpstreamLimit likewise.
+	Dials         int `metric:"bulkhead_tenant_dials"`
+	DialLimit     int `metric:"bulkhead_tenant_dials_limit"`
+	Upstreams     int `metric:"bulkhead_tenant_upstreams"`
+	UpstreamLimit int `metric:"bulkhead_tenant_upstreams_limit"`
+	// AcceptWaits, ReceiveWaits and SendWaits are how often a connection had to wait to be accepted,
+	// to be read from and to be written to, for accept_rate and bandwidth.
+	AcceptWaits  int64 `metric:"bulkhead_tenant_accept_waits_total"`
+	ReceiveWaits int64 `metric:"bulkhead_tenant_receive_waits_total"`
+	SendWaits    int64 `metric:"bulkhead_tenant_send_waits_total"`
+	// AcceptRate is how many connections it may take a second, and Bandwidth how many bytes a second
+	// it may move each way.
+	AcceptRate float64 `metric:"bulkhead_tenant_accept_rate_limit"`
+	Bandwidth  int64   `metric:"bulkhead_tenant_bandwidth_limit_bytes"`
 	// LogLinesDropped are lines of its handlers that were left out: log_lines, log_bytes.
 	LogLinesDropped int64 `metric:"bulkhead_tenant_log_lines_dropped_total"`
 	// Counts are what its handlers have counted.
@@ -93,7 +150,14 @@ type Tenant struct {
 // Listener is what one listener, or one route, has done and holds.
 type Listener struct {
 	// Name is, of a route, "LISTENER/ROUTE".
-	Name string
+	Name   string
+	Tenant string
+	// Removed says that the configuration does not have it any more, and that connections of it are
+	// open yet.
+	Removed bool
+	// Active are the connections that are open, and Upstreams those that its handlers have dialled.
+	Active    int64 `metric:"bulkhead_listener_connections"`
+	Upstreams int64 `metric:"bulkhead_listener_upstreams"`
 	// Accepted are connections; of a route, those that took it. They are its listener's, too.
 	Accepted int64 `metric:"bulkhead_listener_connections_total"`
 	// ClosedBeforeRoute are those of a listener with routes that ended before one was known.
@@ -108,9 +172,21 @@ type Listener struct {
 	StartFailures int64 `metric:"bulkhead_listener_start_failures_total"`
 	Traps         int64 `metric:"bulkhead_listener_traps_total"`
 	LimitStops    int64 `metric:"bulkhead_listener_limit_stops_total"`
-	// Received and Sent are the bytes of the connections that have ended.
-	Received int64 `metric:"bulkhead_listener_received_bytes_total"`
-	Sent     int64 `metric:"bulkhead_listener_sent_bytes_total"`
+	// Received and Sent are the bytes of the connections that have ended, and of those that are open
+	// as Host.Refresh has found them last. UpstreamReceived and UpstreamSent are likewise of those that
+	// its handlers have dialled.
+	Received         int64 `metric:"bulkhead_listener_received_bytes_total"`
+	Sent             int64 `metric:"bulkhead_listener_sent_bytes_total"`
+	UpstreamReceived int64 `metric:"bulkhead_listener_upstream_received_bytes_total"`
+	UpstreamSent     int64 `metric:"bulkhead_listener_upstream_sent_bytes_total"`
+	// Handshakes of TLS were done, and of these Resumed went on with an earlier session.
+	Handshakes int64 `metric:"bulkhead_listener_handshakes_total"`
+	Resumed    int64 `metric:"bulkhead_listener_handshakes_resumed_total"`
+	// Events is how long a loop has worked at one go for one of its connections. FirstByte is how long
+	// it took from when a connection was opened until its handler's first byte for the peer was taken.
+	Events, FirstByte csa.Histogram
+	// CertificateEnds is when the first of its certificates expires; zero: it has none.
+	CertificateEnds time.Time
 	// Quarantine is nil unless the listener is quarantined.
 	Quarantine *Quarantine
 	// Ended counts the connections that have ended, those that its handlers have dialled
@@ -119,6 +195,18 @@ type Listener struct {
 	// DatagramsLost counts those that were lost of peers over UDP, those that its handlers
 	// have dialled included, by the Name of csa.LossInfo. It has no zeros.
 	DatagramsLost map[string]int64 `metric:"bulkhead_listener_datagrams_lost_total"`
+}
+
+// Generation is a listener as one configuration had it.
+type Generation struct {
+	Listener, Tenant string
+	// Number is that of the configuration that has made it.
+	Number int64
+	// Retired says that no new connections come to it.
+	Retired bool
+	// Connections are its own, those that its handlers have dialled included. Instances are alive.
+	Connections int64 `metric:"bulkhead_generation_connections"`
+	Instances   int64 `metric:"bulkhead_generation_instances"`
 }
 
 // Quarantine is the state of a listener whose plugin could not be loaded, or did not start.
