@@ -1,7 +1,6 @@
 package host_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -453,97 +452,6 @@ func TestReloadUDP(t *testing.T) {
 	if n := l.h.Stats().Connections; n != 2 {
 		t.Errorf("%d are connected, and nobody new may be", n)
 	}
-}
-
-// Many reloads under traffic: nobody is refused, reset or answered wrongly, and nothing is left
-// of them.
-func TestReloadsUnderTraffic(t *testing.T) {
-	const reloads = 100
-	echo := plugin(t, "echo/echo.wasm")
-	of := func(n int) string {
-		return acme + listenerOf("echo", echo, "") + listenerOf("it", fmt.Sprintf("%d.wasm", n%3), fmt.Sprintf("idle_timeout = \"%dm\"", 5+n))
-	}
-	files := make(map[string][]byte)
-	for n := range 3 {
-		files[fmt.Sprintf("%d.wasm", n)] = tally(byte('0' + n)).Bytes()
-	}
-	l := newLives(t, files, of(0), host.Options{Log: slog.New(slog.DiscardHandler)})
-	var stop atomic.Bool
-	var all sync.WaitGroup
-	var rounds, fresh atomic.Int64
-	for range 8 {
-		c := l.dial("echo")
-		all.Go(func() {
-			said, heard := bytes.Repeat([]byte("echo"), 500), make([]byte, 2000)
-			for !stop.Load() {
-				_ = c.SetDeadline(time.Now().Add(time.Minute))
-				if _, err := c.Write(said); err != nil {
-					t.Errorf("a connection that was not touched: %v", err)
-					return
-				}
-				if _, err := io.ReadFull(c, heard); err != nil || !bytes.Equal(said, heard) {
-					t.Errorf("a connection that was not touched answers otherwise: %v", err)
-					return
-				}
-				rounds.Add(1)
-			}
-		})
-	}
-	address := l.h.Addr("it")
-	for range 4 {
-		all.Go(func() {
-			for !stop.Load() {
-				c, err := net.Dial("tcp", address)
-				if err != nil {
-					t.Errorf("a connection was refused: %v", err)
-					return
-				}
-				_ = c.SetDeadline(time.Now().Add(time.Minute))
-				p := make([]byte, 2)
-				if _, err := io.WriteString(c, "?"); err != nil {
-					t.Error(err)
-				} else if _, err := io.ReadFull(c, p); err != nil || p[1] != '0' || p[0] < '0' || p[0] > '2' {
-					t.Errorf("a new connection hears %q, %v", p, err)
-				}
-				c.Close()
-				fresh.Add(1)
-			}
-		})
-	}
-	var tenth holding
-	for n := range reloads {
-		l.mustReload(of(n + 1))
-		if n == 10 {
-			tenth = l.settle()
-		}
-	}
-	stop.Store(true)
-	all.Wait()
-	last := l.settle()
-	// A pool may keep one more or less; a reload that leaves something leaves 90 of it.
-	if last.goroutines > tenth.goroutines || last.descriptors > tenth.descriptors || last.mappings > tenth.mappings+10 || last.memory > tenth.memory+1<<20 {
-		t.Errorf("after %d reloads %+v is there, and after 10 it was %+v", reloads, last, tenth)
-	}
-	if rounds.Load() < reloads || fresh.Load() < reloads {
-		t.Logf("only %d rounds, and %d connections", rounds.Load(), fresh.Load())
-	}
-}
-
-// holding is what a host has.
-type holding struct {
-	goroutines, descriptors int
-	mappings, memory        int64
-}
-
-// settle waits until no earlier generation is there.
-func (l *lives) settle() holding {
-	hosttest.Eventually(l.t, "what was retired is over", func() bool { return l.h.Stats().RetiredGenerations == 0 })
-	st := l.h.Stats()
-	open, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		open = nil
-	}
-	return holding{runtime.NumGoroutine(), len(open), st.Mappings, st.Tenants[0].Memory}
 }
 
 // A listener whose plugin is not there yet, or cannot be loaded, may be changed, and stay as it is.
