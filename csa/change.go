@@ -63,6 +63,7 @@ func (c *CSA) AskBudget() {
 
 // AskBudget is CSA.AskBudget of the socket that peers share. It is called on the loop.
 func (s *DatagramSocket) AskBudget() {
+	s.fitMemory()
 	if s.in.Set() {
 		s.loop.sel.SetTimer(&s.in, s, s.loop.Now())
 	}

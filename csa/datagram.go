@@ -117,6 +117,7 @@ type DatagramSocket struct {
 	headers  HeaderReader // nil: no datagram has a header
 	budget   Budget
 	local    netip.AddrPort
+	memory   datagramMemory
 	drops    uint32 // the system's count, as last seen
 	// dialled is the only peer of a socket that was connected to it; nil: whoever sends is one.
 	dialled *datagramPeer
@@ -180,6 +181,9 @@ func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wirin
 	if err != nil {
 		return nil, err
 	}
+	if w.Settings != nil && w.Settings.SocketMemory != nil {
+		s.ShareMemory(w.Settings.SocketMemory)
+	}
 	l.enterEvent()
 	l.Charge(w.Budget)
 	s.dialled = s.newPeer(&peerKey{ip: peer.Addr().As16(), port: peer.Port()}, peer, w)
@@ -229,6 +233,7 @@ func (s *DatagramSocket) shut() {
 	l.sel.StopTimer(&s.in)
 	l.sel.StopTimer(&s.outTimer)
 	l.sel.Remove(&s.d)
+	s.memory.release()
 	closeSocket(s.fd)
 }
 

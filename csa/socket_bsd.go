@@ -86,6 +86,7 @@ func (*system) look(int, *peerInfo)    {}
 func (*system) memory(int, *memoryInfo) bool     { return false }
 func (*system) sendBufferSet(int) bool           { return false }
 func (*system) setSendBuffer(_, _ int)           {}
+func (*system) setReadBuffer(_, _ int)           {}
 func (*system) widenSendBuffer(_, _ int, _ bool) {}
 func (*system) keepReadBuffer(_, _ int) bool     { return false }
 func (*system) freeReadBuffer(int)               {}

@@ -144,6 +144,10 @@ func (*system) setSendBuffer(fd, n int) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n/2)
 }
 
+func (*system) setReadBuffer(fd, n int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n/2)
+}
+
 func (s *system) widenSendBuffer(fd, n int, set bool) {
 	s.setSendBuffer(fd, n)
 	if !set {

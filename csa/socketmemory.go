@@ -52,6 +52,8 @@ type socketSystem interface {
 	sendBufferSet(fd int) bool
 	// setSendBuffer has it be n bytes, and not grow.
 	setSendBuffer(fd, n int)
+	// setReadBuffer has the room for what comes be n bytes.
+	setReadBuffer(fd, n int)
 	// widenSendBuffer has it be n bytes again, and grow unless that was set.
 	widenSendBuffer(fd, n int, set bool)
 	// keepReadBuffer keeps the room for what comes from growing beyond the n bytes that it has.

@@ -41,6 +41,9 @@ func (s *server) MostConnections() int { return s.tenant.config().Connections }
 // Budget is its tenant's.
 func (s *server) Budget() csa.Budget { return s.tenant }
 
+// SocketMemory is what its tenant's sockets may hold in the system.
+func (s *server) SocketMemory() csa.SocketShare { return s.tenant.sockets }
+
 // Enter has a connection of its listener's become its own, unless it has no place for it: then
 // resume is called when it may have one, or after wait, in nanoseconds, it may.
 func (s *server) Enter(a handlers.Arrival) (ok bool, wait int64) {

@@ -54,8 +54,10 @@ type Sockets interface {
 // Server is whose the next connections are. Its methods are called on the loop that the connection
 // came to, and do not block: for Streams that is always the same one.
 type Server interface {
-	// Budget pays for the loop's time, and for a socket of datagrams.
+	// Budget pays for the loop's time, and for a socket of datagrams. SocketMemory pays for what
+	// that holds in the system; nil: nothing does.
 	Budget() csa.Budget
+	SocketMemory() csa.SocketShare
 	// Options are what accepted connections get. They may change.
 	Options() *listen.Options
 	Log() *slog.Logger

@@ -45,6 +45,7 @@ type server struct {
 }
 
 func (s *server) Budget() csa.Budget                    { return nobody{} }
+func (s *server) SocketMemory() csa.SocketShare         { return nil }
 func (s *server) Options() *listen.Options              { return &listen.Options{Backlog: 16} }
 func (s *server) Log() *slog.Logger                     { return slog.New(slog.DiscardHandler) }
 func (s *server) LogLimited(slog.Level, string, ...any) {}

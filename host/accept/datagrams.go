@@ -112,8 +112,11 @@ func (d *Datagrams) Serve(s Server) {
 	for _, p := range d.sockets {
 		d.loops[p.at].Call(func() {
 			p.server = s
-			if p.socket != nil && s.WantsProxyHeaders() {
-				p.socket.SetHeaderReader(p)
+			if p.socket != nil {
+				p.socket.ShareMemory(s.SocketMemory())
+				if s.WantsProxyHeaders() {
+					p.socket.SetHeaderReader(p)
+				}
 			}
 			if err := p.begin(); err != nil {
 				p.Broken(err)
@@ -159,6 +162,9 @@ func (d *Datagrams) Retune(before, now listen.Options) (err error) {
 		d.loops[p.at].Call(func() {
 			if fd := p.descriptor(); fd >= 0 {
 				err = errors.Join(err, listen.ChangeDatagrams(fd, before, now))
+			}
+			if p.socket != nil {
+				p.socket.ShareMemory(p.server.SocketMemory())
 			}
 		})
 	}
@@ -228,6 +234,7 @@ func (p *udpSocket) read() (err error) {
 		p.socket = nil
 		return err
 	}
+	p.socket.ShareMemory(p.server.SocketMemory())
 	if !p.first {
 		p.socket.OwnOnly()
 	}
