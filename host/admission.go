@@ -8,6 +8,7 @@ import (
 	"bulkhead/host/accept"
 	"bulkhead/host/handlers"
 	"bulkhead/host/listen"
+	"bulkhead/host/loader"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,15 +27,15 @@ func (s *server) Reserve(k *accept.Streams) (at int, next accept.Next) {
 			return at, accept.Wait
 		}
 	}
-	if !s.tenant.connections.Take() {
-		s.tenant.udp.MakeRoom()
-		return at, s.full(k, s.tenant.connections.Full)
+	if !s.tenant.Connections.Take() {
+		s.tenant.UDP.MakeRoom()
+		return at, s.full(k, s.tenant.Connections.Full)
 	}
 	if !s.host.connections.Take() {
-		s.tenant.connections.Release()
+		s.tenant.Connections.Release()
 		return at, s.full(k, s.host.connections.Full)
 	}
-	if wait := max(s.tenant.accepts.Spend(0, s.home.Now()), s.tenant.CPUWait()); wait > 0 {
+	if wait := max(s.tenant.Accepts.Spend(0, s.home.Now()), s.tenant.CPUWait()); wait > 0 {
 		s.PutBack()
 		k.AcceptIn(time.Duration(wait))
 		return at, accept.Wait
@@ -71,7 +72,7 @@ func (s *server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
 		s.gen.leave()
 		return
 	}
-	s.tenant.accepts.Spend(1, s.home.Now())
+	s.tenant.Accepts.Spend(1, s.home.Now())
 	k.Tune(fd, s.Options())
 	if s.router != nil {
 		s.router.Take(a)
@@ -120,7 +121,7 @@ func (s *server) open() (accept.Sockets, error) {
 	if s.config.Instance == "listener" {
 		n = 1
 	}
-	d, err := accept.OpenDatagrams(s, h.loops, s.home, at, o, n, &s.tenant.udp)
+	d, err := accept.OpenDatagrams(s, h.loops, s.home, at, o, n, &s.tenant.UDP)
 	if err != nil {
 		return nil, err
 	}
@@ -129,11 +130,11 @@ func (s *server) open() (accept.Sockets, error) {
 
 // Ready reports whether peers over UDP can have handlers, or never will.
 func (s *server) Ready() bool {
-	late, ok := s.crew.(*lateCrew)
-	if !ok || late.settled() {
+	late, ok := s.crew.(*loader.Pending)
+	if !ok || late.Settled() {
 		return true
 	}
-	late.wanted.Store(true) // whether something waits is not known
+	late.Want() // whether something waits is not known
 	return false
 }
 
@@ -152,7 +153,7 @@ func (s *server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Ad
 		return w, csa.TurnedAway
 	}
 	h := s.crew.Peer(at)
-	if h == nil || s.tenant.accepts.Spend(0, l.Now()) > 0 {
+	if h == nil || s.tenant.Accepts.Spend(0, l.Now()) > 0 {
 		return w, csa.TurnedAway
 	}
 	// A source that may have no more is not one for whom another makes room.
@@ -160,19 +161,19 @@ func (s *server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Ad
 	if !s.TakeSource(&a, l.Now()) {
 		return w, csa.TurnedAway
 	}
-	if !s.tenant.connections.Take() {
+	if !s.tenant.Connections.Take() {
 		s.perSource().Undo(a.Source, l.Now())
 		return w, csa.Full
 	}
 	if !s.host.connections.Take() {
-		s.tenant.connections.Release()
+		s.tenant.Connections.Release()
 		s.perSource().Undo(a.Source, l.Now())
 		return w, csa.Full
 	}
 	s.gen.join()
 	s.counters.accepted.Add(1)
 	s.since.Came()
-	s.tenant.accepts.Spend(1, l.Now())
+	s.tenant.Accepts.Spend(1, l.Now())
 	l.Connections.Add(1)
 	return csa.Wiring{Handler: h, Settings: &s.terms.Load().settings, Budget: s.tenant, Creator: s, Signal: s.signal(at, a.Source)}, csa.Admitted
 }

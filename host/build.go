@@ -7,7 +7,9 @@ import (
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
 	"bulkhead/host/handlers"
+	"bulkhead/host/loader"
 	"bulkhead/host/loops"
+	"bulkhead/host/tenant"
 )
 
 // build makes the generations of a configuration's listeners, beside those that run. Each of its
@@ -15,7 +17,7 @@ import (
 type build struct {
 	h       *Host
 	config  *config.Config
-	tenants map[string]*tenant
+	tenants map[string]*tenant.Tenant
 	all     []*generation    // of the configuration's listeners, in its order
 	made    []*generation    // of them: those that are new
 	opened  []accept.Sockets // by it
@@ -28,7 +30,7 @@ type build struct {
 	number   int64 // of its generations
 }
 
-func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant) *build {
+func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant.Tenant) *build {
 	now := h.now.Load()
 	b := &build{h: h, config: cfg, number: now.number + 1, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), counting: make(map[string]*counters)}
 	now.each(func(s *server) { b.counting[s.config.Name] = s.counters }) // all generations have the same
@@ -36,7 +38,7 @@ func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant) *build {
 }
 
 func (b *build) fail(s *server, key string, err error) {
-	b.errs = append(b.errs, listenerError(b.config, &s.config, key, err))
+	b.errs = append(b.errs, b.config.ListenerError(&s.config, key, err))
 }
 
 // err is what has failed so far.
@@ -128,17 +130,17 @@ func (b *build) load(later bool) {
 	h := b.h
 	b.loaded = true
 	errs := make([]error, len(servers))
-	byTenant(listeners, func(i int) {
+	loader.ByTenant(listeners, func(i int) {
 		switch s, l := servers[i], listeners[i]; {
 		case h.native[l.Name] != nil:
 			s.crew = handlers.NewNative(s, h.native[l.Name])
-			h.late.serveAnyway()
+			h.late.ServeAnyway()
 		case !l.ServesItself():
 			s.crew = handlers.None
 		case later:
-			s.crew = h.late.crewOf(s)
+			s.crew = h.late.Add(s)
 		default:
-			s.crew, errs[i] = h.plugins.crew(s)
+			s.crew, errs[i] = h.plugins.Provider(s)
 		}
 	})
 	for i, s := range servers {

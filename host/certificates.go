@@ -1,8 +1,6 @@
 package host
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"slices"
 	"time"
 
@@ -15,22 +13,13 @@ import (
 // certificatesEvery is how often the files of certificates are looked at.
 const certificatesEvery = 10 * time.Second
 
-// clientSessions is how many sessions a tenant keeps to resume with those it dials.
-const clientSessions = 64
-
-// newClientConfig is what a tenant's handlers dial with; the server's name is each
-// connection's own.
-func newClientConfig(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(clientSessions)}
-}
-
 // certificates are those of the next handshakes; nil: there is no TLS.
 func (s *server) certificates() *certs.Certificates { return s.terms.Load().certs }
 
 // serverHandshake is the host's part when the peer is the client.
 func (s *server) serverHandshake() csa.Handshake {
 	t := s.terms.Load()
-	return csa.Handshake{Config: t.certs.Config(), Timeout: t.handshakeTimeout, Share: s.tenant.handshakes}
+	return csa.Handshake{Config: t.certs.Config(), Timeout: t.handshakeTimeout, Share: s.tenant.Handshakes}
 }
 
 // makeSSL is the ABI's makessl.

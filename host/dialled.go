@@ -25,13 +25,13 @@ func serverOf(c *csa.CSA) *server {
 }
 
 // Policy is whom its tenant's handlers may dial.
-func (s *server) Policy() *egress.Policy { return s.tenant.egress.Load() }
+func (s *server) Policy() *egress.Policy { return s.tenant.Policy() }
 
 // ConnectTimeout is how long connecting may take.
 func (s *server) ConnectTimeout() time.Duration { return s.terms.Load().connectTimeout }
 
 // Resolver is its tenant's part of the host's.
-func (s *server) Resolver() egress.Resolver { return s.tenant.lookups }
+func (s *server) Resolver() egress.Resolver { return s.tenant.Resolver() }
 
 // DialledSettings are those of connections that its handlers have dialled.
 func (s *server) DialledSettings() *csa.Settings { return &s.terms.Load().dialled }
@@ -47,9 +47,7 @@ func (s *server) DialledTuning() listen.Options {
 
 // ClientHandshake is the host's part of TLS when the peer is a server of this name.
 func (s *server) ClientHandshake(name string, timeout time.Duration) csa.Handshake {
-	config := s.tenant.client.Clone()
-	config.ServerName = name
-	return csa.Handshake{Config: config, Client: true, Timeout: timeout, Share: s.tenant.handshakes}
+	return csa.Handshake{Config: s.tenant.ClientTLS(name), Client: true, Timeout: timeout, Share: s.tenant.Handshakes}
 }
 
 // Stopping reports whether no connection is made any more.
@@ -57,27 +55,24 @@ func (s *server) Stopping() bool { return s.host.stopping.Load() }
 
 // TakeDial takes what a connection that is dialled needs of the budgets, or reports false.
 func (s *server) TakeDial() bool {
-	t := s.tenant
-	if !t.dials.Take() {
+	if !s.tenant.TakeDial() {
 		return false
 	}
-	if t.upstreams.Take() {
-		if s.host.connections.Take() {
-			s.gen.join()
-			return true
-		}
-		t.upstreams.Release()
+	if !s.host.connections.Take() {
+		s.tenant.ReleaseDial()
+		s.tenant.ReleaseUpstream()
+		return false
 	}
-	t.dials.Release()
-	return false
+	s.gen.join()
+	return true
 }
 
 // DialOver gives back what a connection holds until it is there, or will not be.
-func (s *server) DialOver() { s.tenant.dials.Release() }
+func (s *server) DialOver() { s.tenant.ReleaseDial() }
 
 // ReleaseUpstream gives back what it holds until it is over, or will not be.
 func (s *server) ReleaseUpstream() {
-	s.tenant.upstreams.Release()
+	s.tenant.ReleaseUpstream()
 	s.host.connections.Release()
 	s.host.wake()
 }

@@ -5,17 +5,18 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
+	"bulkhead/host/tenant"
 )
 
 // SetLimits is setLimits with what a reload does around it: all tenants have others, or none.
 func (h *Host) SetLimits(tenants ...config.Tenant) error {
-	var all []tenantLimits
+	var all []tenant.Limits
 	for _, c := range tenants {
 		t := h.now.Load().tenants[c.Name]
 		if t == nil {
 			return fmt.Errorf("tenant %q is not there", c.Name)
 		}
-		l, err := limitsOf(t, c)
+		l, err := t.Limits(c)
 		if err != nil {
 			return err
 		}
@@ -26,13 +27,11 @@ func (h *Host) SetLimits(tenants ...config.Tenant) error {
 }
 
 // CloseTenant is what closing a tenant's account says.
-func (h *Host) CloseTenant(name string) error { return h.now.Load().tenants[name].close() }
+func (h *Host) CloseTenant(name string) error { return h.now.Load().tenants[name].Close() }
 
 // LoadedModules is how many modules of all tenants are loaded.
 func (h *Host) LoadedModules() int {
-	h.plugins.mu.Lock()
-	defer h.plugins.mu.Unlock()
-	return len(h.plugins.modules)
+	return h.plugins.Modules()
 }
 
 // CSASettings are what a connection goes by.

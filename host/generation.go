@@ -8,6 +8,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/accept"
 	"bulkhead/host/config"
+	"bulkhead/host/tenant"
 )
 
 // generation is one listener as one configuration has it: its server, and those of its routes.
@@ -60,11 +61,11 @@ func (g *generation) leave() {
 type state struct {
 	number      int64 // 1 is the first configuration that is served, and each reload's the next
 	config      *config.Config
-	since       time.Time          // it is in force
-	tenants     map[string]*tenant // also those that a configuration had and that are not over
-	generations []*generation      // of the configuration's listeners, in its order
-	retired     []*generation      // that are not over
-	past        *past              // what a rollback goes back to; nil: there is nothing
+	since       time.Time                 // it is in force
+	tenants     map[string]*tenant.Tenant // also those that a configuration had and that are not over
+	generations []*generation             // of the configuration's listeners, in its order
+	retired     []*generation             // that are not over
+	past        *past                     // what a rollback goes back to; nil: there is nothing
 }
 
 // servers are those of the configuration's listeners and routes, in its order.

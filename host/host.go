@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,9 +28,11 @@ import (
 	"bulkhead/host/egress"
 	"bulkhead/host/front"
 	"bulkhead/host/listen"
+	"bulkhead/host/loader"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
 	"bulkhead/host/shares"
+	"bulkhead/host/tenant"
 	"bulkhead/selector"
 )
 
@@ -108,9 +109,9 @@ type Host struct {
 	native      map[string]Native
 	roots       *x509.CertPool
 	now         atomic.Pointer[state] // what it serves; replaced, never changed
-	plugins     *loader
+	plugins     *loader.Loader
 	bugs        *bugs.Bugs
-	late        *lateLoads
+	late        *loader.Queue
 	cores       *cores.Cores
 	mappings    *budget.Pool
 	pipes       *budget.Pool
@@ -224,13 +225,13 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		h.clock = selector.System
 	}
 	h.lookups = egress.Share(o.Resolver, shares.Lookups())
-	h.handshakes = newHandshakes(cfg)
+	h.handshakes = budget.NewPool(shares.Handshakes(cfg), len(cfg.Tenants))
 	h.connections = budget.NewCount(shares.Connections(cfg, h.log))
 	h.cores = cores.New(cores.Options{})
 	h.mappings = shares.Mappings(cfg, o.Mappings, h.log)
 	held, idlePipes, _ := shares.Pipes(cfg)
 	h.pipes = budget.NewPool(held, len(cfg.Tenants))
-	tenants := make(map[string]*tenant, len(cfg.Tenants))
+	tenants := make(map[string]*tenant.Tenant, len(cfg.Tenants))
 	var err error
 	for _, t := range cfg.Tenants {
 		if tenants[t.Name], err = h.newTenant(t); err != nil {
@@ -239,14 +240,20 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	h.now.Store(&state{config: cfg, tenants: tenants})
 	wanted := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() || o.Native[l.Name] != nil })
-	if h.plugins, err = newLoader(cfg, wanted, maps.Clone(tenants), o.Compiler, h.log, h.clock); err != nil {
-		return nil, err
-	}
-	h.plugins.wall, h.plugins.random = o.Wall, o.Random
-	past := h.readPast(cfg)
-	h.plugins.want(past)
 	h.bugs = bugs.New(h.log, h.clock)
-	h.plugins.bugs = h.bugs
+	h.plugins = loader.New(loader.Options{
+		Plugins: len(wanted), Compiler: o.Compiler, Log: h.log, Clock: h.clock, Wall: o.Wall, Random: o.Random, OnBug: h.bugs.Trap,
+	})
+	for _, t := range tenants {
+		h.plugins.AddTenant(t)
+	}
+	if len(wanted) > 0 {
+		if err = h.plugins.Prepare(cfg); err != nil {
+			return nil, err
+		}
+	}
+	past := h.readPast(cfg)
+	h.plugins.Keep(past.plugins())
 	if h.loops, err = loops.New(shares.Loops(cfg), h.clock, h.fault, idlePipes); err != nil {
 		return nil, err
 	}
@@ -257,13 +264,13 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		}
 	}
 
-	h.late = newLateLoads(h.plugins, cfg)
+	h.late = loader.NewQueue(h.plugins, cfg)
 	over := func() bool { return true }
 	if o.Loading != nil {
-		over = context.AfterFunc(o.Loading, h.plugins.stop)
+		over = context.AfterFunc(o.Loading, h.plugins.Stop)
 	}
 	if err = h.first(cfg, tenants, o.LoadLate); err == nil {
-		err = h.late.first(o.Loading)
+		err = h.late.First(o.Loading)
 	}
 	if !over() {
 		err = context.Cause(o.Loading)
@@ -279,19 +286,19 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 }
 
 // newTenant makes a tenant with its parts of what all have.
-func (h *Host) newTenant(c config.Tenant) (*tenant, error) {
-	return newTenant(c, pools{h.cores, h.mappings, h.handshakes, h.pipes, h.lookups}, h.roots)
+func (h *Host) newTenant(c config.Tenant) (*tenant.Tenant, error) {
+	return tenant.New(c, tenant.Pools{Cores: h.cores, Mappings: h.mappings, Handshakes: h.handshakes, Pipes: h.pipes, Lookups: h.lookups}, h.roots)
 }
 
 // first makes what the first configuration has.
-func (h *Host) first(cfg *config.Config, tenants map[string]*tenant, loadLate bool) error {
+func (h *Host) first(cfg *config.Config, tenants map[string]*tenant.Tenant, loadLate bool) error {
 	b := h.newBuild(cfg, tenants)
 	for i := range cfg.Listeners {
 		b.add(&cfg.Listeners[i], nil, nil)
 	}
 	b.load(loadLate)
 	if !loadLate {
-		h.plugins.compiling.End()
+		h.plugins.Idle()
 	}
 	b.front()
 	h.now.Store(b.state(nil))
@@ -307,7 +314,7 @@ func (h *Host) first(cfg *config.Config, tenants map[string]*tenant, loadLate bo
 	return nil
 }
 
-func (h *Host) newServer(given *config.Listener, t *tenant, home *loops.Loop) *server {
+func (h *Host) newServer(given *config.Listener, t *tenant.Tenant, home *loops.Loop) *server {
 	l := whereDatagrams(given)
 	s := &server{
 		host:   h,
@@ -467,18 +474,18 @@ func (h *Host) wake() {
 }
 
 // shut lets go of everything, once, and returns when it is gone. Each of its waits ends, whatever
-// the guests do: plugins.stop is the end of their code but for calls that run, which end at their
+// the guests do: plugins.Stop is the end of their code but for calls that run, which end at their
 // next refill; cores.Stop is the end of all waiting for time; and so the loops have nothing
 // before them but what was posted, and little for each connection and instance. That is
-// what Call, the crews, cores.Wait and plugins.close wait for.
+// what Call, the crews, cores.Wait and plugins.Close wait for.
 func (h *Host) shut() {
 	h.closeOnce.Do(func() {
 		h.mu.Lock() // no generation begins to be closed any more, and no reload replaces anything
 		h.stopping.Store(true)
 		h.mu.Unlock()
-		h.late.stop()
-		h.plugins.stop()
-		h.late.wait()
+		h.late.Stop()
+		h.plugins.Stop()
+		h.late.Wait()
 		h.cores.Stop()
 		h.reloading <- struct{}{} // it has found that nothing can be loaded, and gives up
 		h.ends.Wait()
@@ -498,14 +505,14 @@ func (h *Host) shut() {
 		now.each(func(s *server) { s.dialer.Stop() })
 		now.each((*server).close)
 		h.cores.Wait()    // calls in the background are posted back
-		h.plugins.close() // while the loops run: instances that wait for posts end by these
+		h.plugins.Close() // while the loops run: instances that wait for posts end by these
 		loops.Stop(h.loops)
 		now.each(func(s *server) {
 			s.counters.clients.ShowAll()
 			s.counters.upstreams.ShowAll()
 		})
 		for _, t := range now.tenants {
-			t.lastWords()
+			t.EndLog()
 		}
 		close(h.closed)
 	})
@@ -520,31 +527,37 @@ func Check(cfg *config.Config, o Options) error {
 	if log == nil {
 		log = slog.Default()
 	}
-	all := cores.New(cores.Options{})
-	mappings := shares.Mappings(cfg, o.Mappings, log)
-	tenants := make(map[string]*tenant, len(cfg.Tenants))
-	for _, t := range cfg.Tenants {
-		var err error
-		if tenants[t.Name], err = newTenant(t, pools{all, mappings, newHandshakes(cfg), budget.NewPool(0, len(cfg.Tenants)), egress.Share(nil, 0)}, nil); err != nil {
+	listeners := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() })
+	p := loader.New(loader.Options{
+		Plugins: len(listeners), OnlyLong: true, // the result is the answer, and who waits for it is told why
+		Compiler: o.Compiler, Log: log, Clock: selector.System,
+	})
+	pools := tenant.Pools{
+		Cores: cores.New(cores.Options{}), Mappings: shares.Mappings(cfg, o.Mappings, log),
+		Handshakes: budget.NewPool(shares.Handshakes(cfg), len(cfg.Tenants)), Pipes: budget.NewPool(0, len(cfg.Tenants)),
+		Lookups: egress.Share(nil, 0),
+	}
+	for _, c := range cfg.Tenants {
+		t, err := tenant.New(c, pools, nil)
+		if err != nil {
+			return err
+		}
+		p.AddTenant(t)
+	}
+	if len(listeners) > 0 {
+		if err := p.Prepare(cfg); err != nil {
 			return err
 		}
 	}
-	listeners := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() })
-	p, err := newLoader(cfg, listeners, tenants, o.Compiler, log, selector.System)
-	if err != nil {
-		return err
-	}
-	p.compiling.OnlyLong() // the result is the answer, and who waits for it is told why
 	failed := make([]error, len(listeners))
-	byTenant(listeners, func(i int) {
-		failed[i] = p.try(listeners[i])
+	loader.ByTenant(listeners, func(i int) {
+		failed[i] = p.Try(listeners[i])
 	})
-	p.compiling.End()
-	p.close()
+	p.Close()
 	var errs config.Errors
 	for i, err := range failed {
 		if err != nil {
-			errs = append(errs, listenerError(cfg, listeners[i], "plugin", err))
+			errs = append(errs, cfg.ListenerError(listeners[i], "plugin", err))
 		}
 	}
 	errs = append(errs, wrongOwners(cfg)...)
@@ -582,13 +595,8 @@ func wrongOwners(cfg *config.Config) (errs config.Errors) {
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		if _, _, err := listen.Owner(l.Owner); err != nil && l.Address.Network == "unix" {
-			errs = append(errs, listenerError(cfg, l, "owner", err))
+			errs = append(errs, cfg.ListenerError(l, "owner", err))
 		}
 	}
 	return errs
-}
-
-// listenerError is an error that one key of a listener is to blame for.
-func listenerError(cfg *config.Config, l *config.Listener, key string, err error) *config.Error {
-	return &config.Error{File: cfg.File, Line: l.LineOf(key), What: fmt.Sprintf("listener %q: %v", l.Name, err)}
 }

@@ -93,7 +93,7 @@ func (p *plan) readPlugins() {
 	for _, g := range p.made {
 		for _, s := range g.servers {
 			if s.wantsPlugin() {
-				if _, _, err := p.h.plugins.read(&s.config); err != nil {
+				if _, _, err := p.h.plugins.Read(&s.config); err != nil {
 					p.fail(s, "plugin", err)
 					continue
 				}

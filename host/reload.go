@@ -13,6 +13,8 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/accept"
 	"bulkhead/host/config"
+	"bulkhead/host/loader"
+	"bulkhead/host/tenant"
 )
 
 // errStopping is why there is no reload while a host drains, or stops.
@@ -77,8 +79,8 @@ type plan struct {
 	before   *state
 	was      map[*generation]*config.Listener // as they are configured before
 	back     *past                            // what is gone back to; nil: it goes on to something new
-	added    []*tenant                        // new ones
-	limits   []tenantLimits                   // of tenants that have others
+	added    []*tenant.Tenant                 // new ones
+	limits   []tenant.Limits                  // of tenants that have others
 	rebuilt  map[string][]string              // the keys of tenants that their instances have from their start
 	replaced []*generation                    // by another of their listener
 	removed  []*generation                    // with their listener
@@ -139,7 +141,7 @@ func (p *plan) compareTenants() {
 		stays[c.Name] = true
 		change := Change{Of: "tenant", Name: c.Name, What: Added}
 		if known := p.tenants[c.Name]; known != nil {
-			keys := c.Changes(known.config())
+			keys := c.Changes(known.Config())
 			if change.Keys = keys; was[c.Name] {
 				change.What = InPlace
 			}
@@ -150,7 +152,7 @@ func (p *plan) compareTenants() {
 				p.changes = append(p.changes, change)
 				continue
 			}
-			limits, err := limitsOf(known, *c)
+			limits, err := known.Limits(*c)
 			if err != nil {
 				p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.LineOf("connect"), What: err.Error()})
 			}
@@ -169,12 +171,12 @@ func (p *plan) compareTenants() {
 		}
 		p.tenants[c.Name] = t
 		p.added = append(p.added, t)
-		p.h.plugins.addTenant(t)
+		p.h.plugins.AddTenant(t)
 		p.changes = append(p.changes, change)
 	}
 	for i := range p.before.config.Tenants {
 		if name := p.before.config.Tenants[i].Name; !stays[name] {
-			p.changes = append(p.changes, Change{Of: "tenant", Name: name, What: Removed, Draining: p.tenants[name].connections.Used()})
+			p.changes = append(p.changes, Change{Of: "tenant", Name: name, What: Removed, Draining: p.tenants[name].Connections.Used()})
 		}
 	}
 }
@@ -205,7 +207,7 @@ func (p *plan) compareListeners() {
 			differ[i] = append(differ[i], changes[i]...)
 		}
 		for _, s := range g.servers {
-			for _, key := range p.rebuilt[s.tenant.name] {
+			for _, key := range p.rebuilt[s.tenant.Name()] {
 				if said := "its tenant's " + key; !slices.Contains(changes[i], said) {
 					changes[i] = append(changes[i], said)
 					differ[i] = append(differ[i], said)
@@ -337,8 +339,8 @@ func (p *plan) changedFiles(g *generation, l *config.Listener, sums map[string][
 		sum, known := sums[s.config.Plugin]
 		if !known {
 			var err error
-			if _, sum, err = p.h.plugins.read(now); err != nil {
-				p.errs = append(p.errs, listenerError(p.config, now, "plugin", err))
+			if _, sum, err = p.h.plugins.Read(now); err != nil {
+				p.errs = append(p.errs, p.config.ListenerError(now, "plugin", err))
 				continue
 			}
 			sums[s.config.Plugin] = sum
@@ -352,8 +354,8 @@ func (p *plan) changedFiles(g *generation, l *config.Listener, sums map[string][
 
 // loadedSum is the SHA-256 of the plugin that the server's handlers are of, if it is loaded.
 func (s *server) loadedSum() (sum [sha256.Size]byte, loaded bool) {
-	if m := s.module.Load(); m != nil {
-		return m.key.sum, true
+	if known := s.loaded.Load(); known != nil {
+		return *known, true
 	}
 	return sum, false
 }
@@ -393,8 +395,8 @@ func (p *plan) carryOut(ctx context.Context) error {
 	p.closeOldest()
 	for _, g := range p.all {
 		for _, s := range g.servers {
-			if late, ok := s.crew.(*lateCrew); ok {
-				h.late.retryNow(late)
+			if late, ok := s.crew.(*loader.Pending); ok {
+				late.RetryNow()
 			}
 		}
 	}
@@ -418,7 +420,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 // prepare makes everything new, beside what runs.
 func (p *plan) prepare(ctx context.Context) error {
 	if slices.ContainsFunc(p.made, func(g *generation) bool { return slices.ContainsFunc(g.servers, (*server).wantsPlugin) }) {
-		if err := p.h.plugins.prepare(p.config); err != nil {
+		if err := p.h.plugins.Prepare(p.config); err != nil {
 			return err
 		}
 	}
@@ -581,14 +583,14 @@ func (h *Host) dropTenants() {
 		return // shut does
 	}
 	now := *h.now.Load()
-	used := make(map[*tenant]bool)
+	used := make(map[*tenant.Tenant]bool)
 	for _, c := range now.config.Tenants {
 		used[now.tenants[c.Name]] = true
 	}
 	now.each(func(s *server) { used[s.tenant] = true })
 	all := now.tenants
 	now.tenants = maps.Clone(all)
-	maps.DeleteFunc(now.tenants, func(_ string, t *tenant) bool { return !used[t] })
+	maps.DeleteFunc(now.tenants, func(_ string, t *tenant.Tenant) bool { return !used[t] })
 	h.now.Store(&now)
 	h.mu.Unlock()
 	for name, t := range all {
@@ -600,9 +602,9 @@ func (h *Host) dropTenants() {
 }
 
 // over gives back what a tenant has that nothing serves any more.
-func (h *Host) over(t *tenant) {
-	h.plugins.dropTenant(t.name)
-	if err := t.close(); err != nil {
+func (h *Host) over(t *tenant.Tenant) {
+	h.plugins.DropTenant(t.Name())
+	if err := t.Close(); err != nil {
 		h.log.Error("a tenant was removed and does not end", "error", err)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"bulkhead/host/config"
 	"bulkhead/host/rollback"
@@ -81,7 +83,7 @@ func (p *plan) past() *past {
 			}
 		}
 	}
-	p.h.plugins.want(next)
+	p.h.plugins.Keep(next.plugins())
 	return next
 }
 
@@ -108,21 +110,17 @@ func (p *plan) pin() {
 	}
 }
 
-// want has the plugins stay kept in the state folder that a rollback needs; nil: there is none.
-func (p *loader) want(past *past) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wanted = make(map[codestore.Sum]bool)
-	if past != nil {
-		for _, sum := range past.sums {
-			p.wanted[sum] = true
-		}
+// plugins are those that a rollback needs; nil: there is nothing to go back to.
+func (b *past) plugins() []codestore.Sum {
+	if b == nil {
+		return nil
 	}
+	return slices.Collect(maps.Values(b.sums))
 }
 
 // readPast is what an earlier host of the same configuration's file has left to go back to; nil: nothing.
 func (h *Host) readPast(cfg *config.Config) *past {
-	if h.plugins.store == nil || cfg.Text == nil {
+	if !h.plugins.Prepared() || cfg.Text == nil {
 		return nil
 	}
 	r, err := rollback.Read(cfg.Host.State)
@@ -139,7 +137,7 @@ func (h *Host) readPast(cfg *config.Config) *past {
 // keepPast keeps what is gone back to for a host that is made later. That it cannot is no reason not to
 // serve.
 func (h *Host) keepPast(next *past) {
-	if h.plugins.store == nil {
+	if !h.plugins.Prepared() {
 		return
 	}
 	var r *rollback.Record

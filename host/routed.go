@@ -36,13 +36,13 @@ func (s *server) routeTo(routes []*server, fallback bool) {
 func (s *server) RouteTimeout() time.Duration { return s.terms.Load().routeTimeout }
 
 // MostConnections is how many its tenant may have.
-func (s *server) MostConnections() int { return s.tenant.config().Connections }
+func (s *server) MostConnections() int { return s.tenant.Config().Connections }
 
 // Budget is its tenant's.
 func (s *server) Budget() csa.Budget { return s.tenant }
 
 // SocketMemory is what its tenant's sockets may hold in the system.
-func (s *server) SocketMemory() csa.SocketShare { return s.tenant.sockets }
+func (s *server) SocketMemory() csa.SocketShare { return s.tenant.SocketMemory }
 
 // Enter has a connection of its listener's become its own, unless it has no place for it: then
 // resume is called when it may have one, or after wait, in nanoseconds, it may.
@@ -57,19 +57,19 @@ func (s *server) Enter(a handlers.Arrival) (ok bool, wait int64) {
 		return false, 0
 	}
 	if s.tenant != from.tenant {
-		if !s.tenant.connections.Take() {
-			s.tenant.udp.MakeRoom()
-			s.park(s.tenant.connections.Full)
+		if !s.tenant.Connections.Take() {
+			s.tenant.UDP.MakeRoom()
+			s.park(s.tenant.Connections.Full)
 			return false, 0
 		}
 		now := s.home.Now()
-		if wait := s.tenant.accepts.Spend(0, now); wait > 0 {
-			s.tenant.connections.Release()
+		if wait := s.tenant.Accepts.Spend(0, now); wait > 0 {
+			s.tenant.Connections.Release()
 			s.host.wake()
 			return false, wait
 		}
-		s.tenant.accepts.Spend(1, now)
-		from.tenant.connections.Release()
+		s.tenant.Accepts.Spend(1, now)
+		from.tenant.Connections.Release()
 		s.host.wake()
 	}
 	if s != from {

@@ -18,6 +18,7 @@ import (
 	"bulkhead/host/health"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
+	"bulkhead/host/tenant"
 	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
 
@@ -33,11 +34,11 @@ type server struct {
 	host     *Host
 	gen      *generation
 	owner    *conns.Owner
-	tenant   *tenant
-	module   atomic.Pointer[module] // nil as long as none is loaded
-	pinned   *codestore.Sum         // what its plugin has to be; nil: what its file holds
-	since    health.Counts          // since its generation began
-	config   config.Listener        // as it was at first: see terms
+	tenant   *tenant.Tenant
+	loaded   atomic.Pointer[codestore.Sum] // of the plugin that its handlers are of; nil as long as none is loaded
+	pinned   *codestore.Sum                // what its plugin has to be; nil: what its file holds
+	since    health.Counts                 // since its generation began
+	config   config.Listener               // as it was at first: see terms
 	terms    atomic.Pointer[terms]
 	changing sync.Mutex        // held to change terms, and for guests
 	guests   *plugins.Listener // nil until Guests has made it
@@ -107,7 +108,7 @@ func (s *server) Instantiate(m *plugins.Module, l *plugins.Listener) (i *plugins
 // and parked. Any goroutine may call it.
 func (s *server) PutBack() {
 	s.host.connections.Release()
-	s.tenant.connections.Release()
+	s.tenant.Connections.Release()
 	s.host.wake()
 }
 
@@ -204,9 +205,6 @@ func (s *server) gone(at int) {
 // close lets go of its instances and its plugin, when no connection is left. It is not called
 // on a loop.
 func (s *server) close() {
-	if late, ok := s.crew.(*lateCrew); ok {
-		s.host.late.forget(late)
-	}
 	if s.crew != nil {
 		s.crew.Close()
 	}

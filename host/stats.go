@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/loader"
 	"bulkhead/host/stats"
 )
 
@@ -51,7 +52,7 @@ func (h *Host) fillStats(st *Stats, now *state) {
 	st.RetiredGenerations = len(now.retired)
 	for _, c := range now.config.Tenants {
 		tenants = more(tenants)
-		now.tenants[c.Name].fillStats(&tenants[len(tenants)-1], false)
+		now.tenants[c.Name].FillStats(&tenants[len(tenants)-1], false)
 	}
 	if len(now.tenants) > len(tenants) {
 		known := make(map[string]bool)
@@ -61,7 +62,7 @@ func (h *Host) fillStats(st *Stats, now *state) {
 		for _, name := range slices.Sorted(maps.Keys(now.tenants)) {
 			if !known[name] {
 				tenants = more(tenants)
-				now.tenants[name].fillStats(&tenants[len(tenants)-1], true)
+				now.tenants[name].FillStats(&tenants[len(tenants)-1], true)
 			}
 		}
 	}
@@ -110,7 +111,7 @@ func (g *generation) stats() stats.Generation {
 
 func (s *server) fillStats(st *ListenerStats, removed bool) {
 	c := s.counters
-	late, _ := s.crew.(*lateCrew)
+	late, _ := s.crew.(*loader.Pending)
 	ended, lost := st.Ended, st.DatagramsLost
 	clients, upstreams := c.clients.Shown(), c.upstreams.Shown()
 	*st = ListenerStats{
@@ -140,7 +141,7 @@ func (s *server) fillStats(st *ListenerStats, removed bool) {
 		DatagramsLost: named(lost, c.lost[:], func(i int) string { return csa.Loss(i).Info().Name }),
 	}
 	if !removed {
-		st.Quarantine = late.state()
+		st.Quarantine = late.Quarantine()
 	}
 	if certs := s.certificates(); certs != nil {
 		st.CertificateEnds = certs.Expires()
@@ -165,7 +166,7 @@ func (h *Host) Status() Status {
 	}
 	for i := range figures.Tenants {
 		f := &figures.Tenants[i]
-		one := now.tenants[f.Name].status(f)
+		one := now.tenants[f.Name].Status(f)
 		one.Removed = f.Removed
 		st.Tenants = append(st.Tenants, one)
 	}
@@ -178,7 +179,7 @@ func (h *Host) Status() Status {
 		for i, s := range g.servers {
 			one := figures.Listeners[next].Status()
 			next++
-			one.Tenant = s.tenant.name
+			one.Tenant = s.tenant.Name()
 			if i == 0 {
 				if g.socket != nil {
 					one.Address = g.socket.Address().Network + "://" + g.socket.Listening()[0]
@@ -205,81 +206,6 @@ func (g *generation) status() stats.GenerationStatus {
 		st.Until = &until
 	}
 	return st
-}
-
-func (t *tenant) fillStats(st *stats.Tenant, removed bool) {
-	c := t.config()
-	*st = stats.Tenant{
-		Name:              t.name,
-		Removed:           removed,
-		Connections:       t.connections.Used(),
-		ConnectionLimit:   t.connections.Limit(),
-		Memory:            t.memory.Used(),
-		MemoryLimit:       t.memory.Limit(),
-		MemoryRefused:     t.memory.Refused(),
-		CPU:               time.Duration(t.cpu.Used()),
-		CPULimit:          time.Duration(c.CPU * float64(time.Second)),
-		EventsDeferred:    t.cpu.Deferred(),
-		InstanceLimit:     c.Instances,
-		Mappings:          t.mappings.Used(),
-		MappingLimit:      t.mappings.Limit(),
-		MappingsRefused:   t.mappings.Refused(),
-		Pipes:             t.pipes.Used(),
-		PipesRefused:      t.pipes.Refused(),
-		Lookups:           t.lookups.Used(),
-		LookupsRefused:    t.lookups.Refused(),
-		Handshakes:        int(t.handshaking.Used()),
-		HandshakeLimit:    c.Handshakes,
-		HandshakesRefused: t.handshaking.Refused(),
-		SocketMemory:      t.sockets.Used(),
-		SocketMemoryLimit: t.sockets.Limit(),
-		Timers:            t.timers.Used(),
-		TimerLimit:        t.timers.Limit(),
-		TimersRefused:     t.timers.Refused(),
-		Dials:             t.dials.Used(),
-		DialLimit:         t.dials.Limit(),
-		Upstreams:         t.upstreams.Used(),
-		UpstreamLimit:     t.upstreams.Limit(),
-		AcceptWaits:       t.accepts.Waits(),
-		ReceiveWaits:      t.in.Waits(),
-		SendWaits:         t.out.Waits(),
-		AcceptRate:        c.AcceptRate,
-		Bandwidth:         int64(c.Bandwidth),
-		Counts:            t.counts.All(),
-	}
-	st.SocketMemoryRefused = t.sockets.Refused()
-	st.BackgroundRunning, st.BackgroundCalls = t.cpu.Background()
-	if r := t.runtime.Load(); r != nil {
-		st.Fuel = r.Fuel()
-		st.Instances, st.InstancesRefused = r.Instances()
-		st.Asleep = r.Asleep()
-		st.ExecutorsRefused = r.Short()
-	}
-	if l := t.log.Load(); l != nil {
-		st.LogLinesDropped = l.Dropped()
-	}
-}
-
-func (t *tenant) status(figures *stats.Tenant) stats.TenantStatus {
-	c := t.config()
-	return stats.TenantStatus{
-		Name: t.name,
-		Limits: map[string]stats.Use{
-			"memory":      {Used: figures.Memory, Limit: t.memory.Limit()},
-			"connections": {Used: int64(figures.Connections), Limit: int64(t.connections.Limit())},
-			"instances":   {Used: int64(figures.Instances), Limit: int64(c.Instances)},
-			"mappings":    {Used: figures.Mappings, Limit: figures.MappingLimit},
-			"timers":      {Used: figures.Timers, Limit: t.timers.Limit()},
-			"dials":       {Used: int64(t.dials.Used()), Limit: int64(t.dials.Limit())},
-			"upstreams":   {Used: int64(t.upstreams.Used()), Limit: int64(t.upstreams.Limit())},
-			"handshakes":  {Used: int64(figures.Handshakes), Limit: int64(c.Handshakes)},
-		},
-		Rates: map[string]float64{
-			"cpu": c.CPU, "accept_rate": c.AcceptRate, "bandwidth": float64(c.Bandwidth), "log_lines": c.LogLines, "log_bytes": float64(c.LogBytes),
-		},
-		Metrics: stats.MetricsOf(*figures),
-		Counts:  figures.Counts,
-	}
 }
 
 // named are those counts that are not zero, in by, which may be nil.

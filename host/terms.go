@@ -42,7 +42,7 @@ func (s *server) newTerms(l *config.Listener) (*terms, error) {
 			FirstByteTimeout: l.FirstByteTimeout, WriteTimeout: l.WriteTimeout,
 			Lifetime: l.Lifetime, MinRate: l.MinRate, UserTimeout: l.UserTimeout,
 			WaitingDatagrams: l.WaitingDatagrams, WaitingBytes: l.WaitingBytes,
-			Pipes: pipeAccount{s.tenant.pipes}, SocketMemory: s.tenant.sockets, Tallies: s.counters.clients,
+			Pipes: s.tenant.Pipes, SocketMemory: s.tenant.SocketMemory, Tallies: s.counters.clients,
 		},
 	}
 	if l.TLS != nil {
@@ -157,7 +157,7 @@ func (p *plan) findTerms() {
 	for s, l := range p.servers {
 		t, err := s.newTerms(l)
 		if err != nil {
-			p.errs = append(p.errs, listenerError(p.config, l, "proxy_from", err))
+			p.errs = append(p.errs, p.config.ListenerError(l, "proxy_from", err))
 		}
 		p.terms[s] = t
 	}
@@ -168,7 +168,7 @@ func (p *plan) findTerms() {
 				continue
 			}
 			if err := p.secureInPlace(s, l, p.terms[s]); err != nil {
-				p.errs = append(p.errs, listenerError(p.config, l, "tls", err))
+				p.errs = append(p.errs, p.config.ListenerError(l, "tls", err))
 			}
 		}
 	}

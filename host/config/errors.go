@@ -64,3 +64,8 @@ func (e Errors) Unwrap() []error {
 func (e Errors) sort() {
 	slices.SortStableFunc(e, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
 }
+
+// ListenerError is an error that one key of a listener, or of a route, is to blame for.
+func (c *Config) ListenerError(l *Listener, key string, err error) *Error {
+	return &Error{File: c.File, Line: l.LineOf(key), What: fmt.Sprintf("listener %q: %v", l.Name, err)}
+}

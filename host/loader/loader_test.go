@@ -1,4 +1,4 @@
-package host
+package loader
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
 	"bulkhead/host/egress"
+	"bulkhead/host/tenant"
 	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins/codestore"
 	"bulkhead/selector"
@@ -22,9 +23,9 @@ import (
 
 // stock is a loader with one tenant, without a host.
 type stock struct {
-	*loader
+	*Loader
 	t      *testing.T
-	tenant *tenant
+	tenant *tenant.Tenant
 	log    bytes.Buffer
 	path   string // of the plugin
 }
@@ -34,18 +35,20 @@ func newStock(t *testing.T, state string) *stock {
 	c := config.DefaultTenant("acme")
 	cfg := &config.Config{Host: config.Host{State: state}, Tenants: []config.Tenant{c}}
 	shares := cores.New(cores.Options{})
-	one, err := newTenant(c, pools{shares, budget.NewPool(1000, 1), budget.NewPool(10, 1), budget.NewPool(10, 1), egress.Share(nil, 0)}, nil)
+	one, err := tenant.New(c, tenant.Pools{Cores: shares, Mappings: budget.NewPool(1000, 1), Handshakes: budget.NewPool(10, 1), Pipes: budget.NewPool(10, 1), Lookups: egress.Share(nil, 0)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	k := &stock{t: t, tenant: one, path: filepath.Join(t.TempDir(), "echo.wasm")}
-	if k.loader, err = newLoader(cfg, []*config.Listener{{}}, map[string]*tenant{"acme": one}, nil, slog.New(slog.NewTextHandler(&k.log, nil)), selector.System); err != nil {
+	k.Loader = New(Options{Log: slog.New(slog.NewTextHandler(&k.log, nil)), Clock: selector.System})
+	k.AddTenant(one)
+	if err := k.Prepare(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		k.close()
+		k.Close()
 		shares.Stop()
-		if err := one.close(); err != nil {
+		if err := one.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -108,14 +111,14 @@ func TestModulesAreLetGo(t *testing.T) {
 	for n := range 50 {
 		k.write(n)
 		k.release(k.loaded(""))
-		if now := k.tenant.held(); n > 0 && !slices.Equal(now, before) {
+		if now := k.tenant.Held(); n > 0 && !slices.Equal(now, before) {
 			t.Fatalf("after %d modules the tenant holds %v, and %v after one", n+1, now, before)
 		} else {
 			before = now
 		}
 	}
-	k.dropTenant("acme")
-	if held := k.tenant.held(); len(held) > 0 {
+	k.DropTenant("acme")
+	if held := k.tenant.Held(); len(held) > 0 {
 		t.Errorf("the tenant holds %v when its runtime has ended", held)
 	}
 	if len(k.runtimes) != 0 {

@@ -1,4 +1,4 @@
-package host
+package loader
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"bulkhead/host/config"
-	"bulkhead/host/handlers"
+	"bulkhead/host/stats"
 	"bulkhead/plugins"
 )
 
@@ -36,11 +36,11 @@ func retryAfter(tries int) time.Duration {
 	return wait*3/4 + rand.N(wait/2)
 }
 
-// lateLoads loads plugins that wait to be loaded, for one tenant one at a time, those
+// Queue loads plugins that wait to be loaded, for one tenant one at a time, those
 // first for which connections wait, and again those that could not be. Any goroutine may
 // use it.
-type lateLoads struct {
-	plugins *loader
+type Queue struct {
+	plugins *Loader
 	config  *config.Config
 	// ready is closed when there is something to serve; or when every plugin was tried in vain,
 	// and hopeless says why.
@@ -48,7 +48,7 @@ type lateLoads struct {
 	hopeless config.Errors
 
 	mu      sync.Mutex
-	waiting []*lateCrew
+	waiting []*Pending
 	busy    map[string]bool // tenants of which one is being loaded
 	untried int             // plugins
 	serves  bool            // a plugin is loaded, or there is something else
@@ -57,13 +57,15 @@ type lateLoads struct {
 	workers sync.WaitGroup
 }
 
-func newLateLoads(p *loader, c *config.Config) *lateLoads {
-	return &lateLoads{plugins: p, config: c, ready: make(chan struct{}), busy: make(map[string]bool)}
+// NewQueue makes a queue of plugins that p will load. Errors are those of c.
+func NewQueue(p *Loader, c *config.Config) *Queue {
+	return &Queue{plugins: p, config: c, ready: make(chan struct{}), busy: make(map[string]bool)}
 }
 
-// crewOf is a crew for the server that is loaded once start has been called.
-func (q *lateLoads) crewOf(s *server) handlers.Provider {
-	k := newLateCrew(s)
+// Add is the provider of a listener whose plugin is loaded once First has been called. No more are
+// added then.
+func (q *Queue) Add(s Site) *Pending {
+	k := &Pending{s: s, q: q, at: slices.Index(s.Loops(), s.InstanceLoop())}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, k)
@@ -71,15 +73,15 @@ func (q *lateLoads) crewOf(s *server) handlers.Provider {
 	return k
 }
 
-// serveAnyway says that there is something to serve beside the plugins.
-func (q *lateLoads) serveAnyway() {
+// ServeAnyway says that there is something to serve beside the plugins.
+func (q *Queue) ServeAnyway() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.serves = true
 }
 
 // start has n goroutines load what waits, and end with that. It is called once.
-func (q *lateLoads) start(n int) {
+func (q *Queue) start(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.serves || q.untried == 0 {
@@ -91,9 +93,10 @@ func (q *lateLoads) start(n int) {
 	}
 }
 
-// first begins to load, and returns when there is something to serve, or the error when
-// there is nothing, or when loading is done, which may be nil.
-func (q *lateLoads) first(loading context.Context) error {
+// First begins to load, and returns when a plugin is loaded, or there is something else to serve. The
+// error is config.Errors where every plugin was tried in vain, or why loading, which may be nil, was
+// done.
+func (q *Queue) First(loading context.Context) error {
 	q.start(runtime.GOMAXPROCS(0))
 	var given <-chan struct{}
 	if loading != nil {
@@ -111,13 +114,13 @@ func (q *lateLoads) first(loading context.Context) error {
 }
 
 // work starts one. The lock is held.
-func (q *lateLoads) work() {
+func (q *Queue) work() {
 	if q.stopped {
 		return
 	}
 	q.workers.Go(func() {
 		for k := q.next(); k != nil; k = q.next() {
-			m, err := q.plugins.load(&k.s.config, k.s.pinned)
+			m, err := q.plugins.load(k.s.Config(), k.s.Pinned())
 			if err != nil {
 				q.tried(k, err)
 				continue
@@ -125,7 +128,7 @@ func (q *lateLoads) work() {
 			started := make(chan struct{})
 			q.workers.Go(func() {
 				defer close(started)
-				q.tried(k, q.plugins.startLate(k, m))
+				q.tried(k, k.start(m))
 			})
 			select {
 			case <-started:
@@ -137,7 +140,7 @@ func (q *lateLoads) work() {
 
 // next is what is to be loaded now; nil when there is nothing, or another goroutine
 // will come to it.
-func (q *lateLoads) next() *lateCrew {
+func (q *Queue) next() *Pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.stopped {
@@ -145,7 +148,7 @@ func (q *lateLoads) next() *lateCrew {
 	}
 	at := -1
 	for i, k := range q.waiting {
-		if q.busy[k.s.config.Tenant] {
+		if q.busy[k.s.Config().Tenant] {
 			continue
 		}
 		if k.wanted.Load() {
@@ -161,17 +164,17 @@ func (q *lateLoads) next() *lateCrew {
 	}
 	k := q.waiting[at]
 	q.waiting = slices.Delete(q.waiting, at, at+1)
-	q.busy[k.s.config.Tenant] = true
+	q.busy[k.s.Config().Tenant] = true
 	return k
 }
 
 // tried has the listener serve, or quarantines it.
-func (q *lateLoads) tried(k *lateCrew, err error) {
+func (q *Queue) tried(k *Pending, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	tenant := k.s.config.Tenant
+	tenant := k.s.Config().Tenant
 	delete(q.busy, tenant)
-	if slices.ContainsFunc(q.waiting, func(other *lateCrew) bool { return other.s.config.Tenant == tenant }) {
+	if slices.ContainsFunc(q.waiting, func(other *Pending) bool { return other.s.Config().Tenant == tenant }) {
 		q.work() // the others of the tenant may have been passed over meanwhile
 	}
 	if k.over.Load() {
@@ -190,42 +193,41 @@ func (q *lateLoads) tried(k *lateCrew, err error) {
 		}
 		k.quarantine.Store(nil)
 		if k.tries > 0 {
-			k.s.log.Info("the listener is out of quarantine: its plugin is loaded", "tries", k.tries+1)
+			k.s.Log().Info("the listener is out of quarantine: its plugin is loaded", "tries", k.tries+1)
 			k.tries = 0
 		}
 	case q.stopped || errors.Is(err, plugins.ErrClosed):
 		return
 	default:
 		k.tries++
-		k.s.counters.Failed.Add(1)
+		k.s.Counters().Failed.Add(1)
 		if first {
-			q.errs = append(q.errs, listenerError(q.config, &k.s.config, "plugin", err))
+			q.errs = append(q.errs, q.config.ListenerError(k.s.Config(), "plugin", err))
 		}
 		if q.untried == 0 && !q.serves {
 			q.giveUp()
 			return
 		}
 		wait := retryAfter(k.tries)
-		k.quarantine.Store(&Quarantine{Cause: err.Error(), Tries: k.tries, Wait: wait})
-		k.s.log.Error("the listener is quarantined: its plugin cannot be loaded, or does not start; connections are closed until it does",
+		k.quarantine.Store(&stats.Quarantine{Cause: err.Error(), Tries: k.tries, Wait: wait})
+		k.s.Log().Error("the listener is quarantined: its plugin cannot be loaded, or does not start; connections are closed until it does",
 			"error", err, "tries", k.tries, "next_try_in", wait.Round(time.Millisecond).String())
-		k.s.home.Post(func() {
+		k.s.Home().Post(func() {
 			if k.again == nil {
-				k.again = k.s.home.NewTimer(func() { go q.retry(k) })
+				k.again = k.s.Home().NewTimer(func() { go q.retry(k) })
 			}
 			k.again.Reset(wait)
 		})
 	}
-	k.s.Unpark()
-	k.s.readLate()
+	k.s.Settled()
 	if q.untried == 0 && len(q.waiting) == 0 && len(q.busy) == 0 {
-		q.plugins.compiling.End()
+		q.plugins.Idle()
 		go debug.FreeOSMemory() // loading takes more than serving
 	}
 }
 
 // giveUp tries no more, since there is nothing to serve. The lock is held.
-func (q *lateLoads) giveUp() {
+func (q *Queue) giveUp() {
 	q.stopped = true
 	q.hopeless = q.errs
 	slices.SortStableFunc(q.hopeless, func(a, b *config.Error) int { return a.Line - b.Line })
@@ -233,7 +235,7 @@ func (q *lateLoads) giveUp() {
 }
 
 // retry has one loaded again.
-func (q *lateLoads) retry(k *lateCrew) {
+func (q *Queue) retry(k *Pending) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if k.over.Load() {
@@ -243,58 +245,13 @@ func (q *lateLoads) retry(k *lateCrew) {
 	q.work()
 }
 
-// retryNow has one that is quarantined be loaded again without a wait. Any goroutine may call it.
-func (q *lateLoads) retryNow(k *lateCrew) {
-	k.s.home.Post(func() {
-		if k.again != nil && k.quarantine.Load() != nil {
-			k.again.Reset(0)
-		}
-	})
-}
-
-// startLate starts what has to be there of a plugin, unless a reload has replaced its listener.
-func (p *loader) startLate(k *lateCrew, m *module) error {
-	k.starting.Lock()
-	defer k.starting.Unlock()
-	if k.over.Load() {
-		p.release(m)
-		return nil
-	}
-	c, err := p.start(k.s, m)
-	if err != nil {
-		return err
-	}
-	k.s.module.Store(m)
-	k.crew.Store(&c)
-	c.Start()
-	k.begun.Store(true)
-	return nil
-}
-
-// forget is the end of a crew that may not be loaded yet: nothing of it begins any more when
-// it returns. It is not called on a loop.
-func (q *lateLoads) forget(k *lateCrew) {
-	q.mu.Lock()
-	if !k.over.Swap(true) && !k.tried {
-		q.untried--
-	}
-	q.waiting = slices.DeleteFunc(q.waiting, func(other *lateCrew) bool { return other == k })
-	q.mu.Unlock()
-	k.starting.Lock() // it waits for one that starts
-	defer k.starting.Unlock()
-	k.s.home.Call(func() {
-		if k.again != nil {
-			k.again.Stop()
-		}
-	})
-}
-
-// stop has no more loaded. What is being loaded ends when its runtime is closed; wait
-// returns then.
-func (q *lateLoads) stop() {
+// Stop has no more loaded. What is being loaded ends when its runtime is closed; Wait returns
+// then.
+func (q *Queue) Stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stopped = true
 }
 
-func (q *lateLoads) wait() { q.workers.Wait() }
+// Wait waits for that.
+func (q *Queue) Wait() { q.workers.Wait() }

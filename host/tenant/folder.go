@@ -1,4 +1,4 @@
-package host
+package tenant
 
 import (
 	"fmt"
@@ -7,13 +7,13 @@ import (
 	"bulkhead/plugins/wasi"
 )
 
-// readFolder reads the folder of a listener's programs, on the tenant's account until
-// releaseFolder. Nil: there is none.
-func (t *tenant) readFolder(l *config.Listener) (*wasi.Folder, error) {
+// ReadFolder reads the folder of a listener's programs. It is on the tenant's memory until
+// ReleaseFolder. Nil: there is none. The error names the key, folder.
+func (t *Tenant) ReadFolder(l *config.Listener) (*wasi.Folder, error) {
 	if l.Shape != "stdio" || l.Folder == "" {
 		return nil, nil
 	}
-	f, err := wasi.ReadFolder(l.Folder, t.config().Memory)
+	f, err := wasi.ReadFolder(l.Folder, t.Config().Memory)
 	if err != nil {
 		return nil, fmt.Errorf("folder: %w", err)
 	}
@@ -23,7 +23,8 @@ func (t *tenant) readFolder(l *config.Listener) (*wasi.Folder, error) {
 	return f, nil
 }
 
-func (t *tenant) releaseFolder(f *wasi.Folder) {
+// ReleaseFolder gives a folder's memory back. Nil is no folder.
+func (t *Tenant) ReleaseFolder(f *wasi.Folder) {
 	if f != nil {
 		t.memory.Release(int(f.Size()))
 	}

@@ -1,0 +1,203 @@
+package loader
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+
+	"bulkhead/host/config"
+	"bulkhead/host/statefolder"
+	"bulkhead/plugins"
+	"bulkhead/plugins/admit"
+	"bulkhead/plugins/codestore"
+)
+
+type moduleKey struct {
+	tenant string
+	sum    [sha256.Size]byte
+	shape  string
+}
+
+// module is a plugin's code in the runtime of its tenant.
+type module struct {
+	*plugins.Module
+	key   moduleKey
+	users int // what load has given out and release not taken back; under the loader's lock
+}
+
+// mostKeptModules is how many bytes of modules the state folder keeps that nothing of this process uses
+// any more.
+const mostKeptModules = 256 << 20
+
+// load compiles a listener's plugin, unless its tenant has it already: a plugin is known by the SHA-256 of
+// its bytes, and not by its path. What is compiled is what was hashed: the file is read once. The
+// module is the caller's until release, which closes it when nobody else has it.
+//
+// With pinned, it is what has that SHA-256: of those that are loaded, in its file, or kept.
+func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error) {
+	p.mu.Lock()
+	stopped := p.stopped
+	p.mu.Unlock()
+	if stopped {
+		return nil, fmt.Errorf("%s: the host stops: %w", l.Plugin, plugins.ErrClosed)
+	}
+	var code []byte
+	var sum codestore.Sum
+	var err error
+	if pinned == nil {
+		code, sum, err = p.Read(l)
+	} else if m := p.use(moduleKey{l.Tenant, *pinned, l.Shape}, nil); m != nil {
+		return m, nil
+	} else {
+		sum = *pinned
+		code, err = p.readPinned(l, sum)
+	}
+	if err != nil {
+		return nil, err
+	}
+	key := moduleKey{l.Tenant, sum, l.Shape}
+	if m := p.use(key, nil); m != nil {
+		return m, nil
+	}
+	r, err := p.runtime(l.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	made, err := r.Load(filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
+	if err != nil {
+		return nil, err
+	}
+	p.keep(l, sum, code)
+	return p.use(key, made), nil
+}
+
+// Read reads a listener's plugin, and its SHA-256: the file, or, where that has not the sum that
+// plugin_sha256 asks for, what was kept of an earlier start.
+func (p *Loader) Read(l *config.Listener) (code []byte, sum [sha256.Size]byte, err error) {
+	if code, err = admit.ReadFile(l.Plugin); err == nil {
+		sum = sha256.Sum256(code)
+		if want := l.PluginSHA256; want != "" && hex.EncodeToString(sum[:]) != want {
+			err = fmt.Errorf("%s has the SHA-256 %x, and plugin_sha256 asks for %s; put the right file there, or the new sum into the configuration", l.Plugin, sum, want)
+		}
+	}
+	if err == nil || l.PluginSHA256 == "" {
+		return code, sum, err
+	}
+	if n, bad := hex.Decode(sum[:], []byte(l.PluginSHA256)); bad != nil || n != len(sum) {
+		return nil, sum, err
+	}
+	if p.store == nil {
+		return nil, sum, err
+	}
+	kept, none := p.store.Module(sum)
+	if none != nil {
+		return nil, sum, err
+	}
+	p.o.Log.Warn("a plugin's file is not the one that plugin_sha256 asks for; the copy of it that the state folder has is used",
+		"listener", l.Name, "tenant", l.Tenant, "error", err)
+	return kept, sum, nil
+}
+
+// readPinned reads the plugin that a listener has had: its file, or, where that holds another one now,
+// what was kept.
+func (p *Loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, error) {
+	code, err := admit.ReadFile(l.Plugin)
+	if err == nil && sha256.Sum256(code) == sum {
+		return code, nil
+	}
+	if p.store != nil {
+		if code, err = p.store.Module(sum); err == nil {
+			return code, nil
+		}
+	}
+	return nil, fmt.Errorf("what %s held before, of the SHA-256 %x, is neither there any more nor kept in the state folder; put it there again, and reload", l.Plugin, sum)
+}
+
+// keep keeps a plugin in the state folder, where it is to go back to. That it cannot is no reason not to
+// serve.
+func (p *Loader) keep(l *config.Listener, sum [sha256.Size]byte, code []byte) {
+	added, err := p.store.KeepModule(sum, code)
+	if err == nil && p.trimNow(added, len(code)) {
+		_, err = p.store.TrimModules(mostKeptModules, func(sum codestore.Sum) bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for key := range p.modules {
+				if key.sum == sum {
+					return true
+				}
+			}
+			return p.wanted[sum]
+		})
+	}
+	if err != nil {
+		p.o.Log.Warn("a plugin is not kept in the state folder, so it cannot be gone back to when its file has changed",
+			"listener", l.Name, "tenant", l.Tenant, "error", statefolder.WithMend(err))
+	}
+}
+
+// trimNow reports whether to look what of the kept modules can go: at first, and when enough have come.
+func (p *Loader) trimNow(added bool, size int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if added {
+		p.untrimmed += size
+	}
+	if p.trimmed && p.untrimmed < mostKeptModules/8 {
+		return false
+	}
+	p.trimmed, p.untrimmed = true, 0
+	return true
+}
+
+// use is a module that is there, for one user more; made, which may be nil, is what is to be there
+// if none is, and else closed.
+func (p *Loader) use(key moduleKey, made *plugins.Module) *module {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.modules[key]
+	switch {
+	case m == nil && made == nil:
+		return nil
+	case m == nil:
+		m = &module{Module: made, key: key}
+		p.modules[key] = m
+	case made != nil:
+		defer made.Close()
+	}
+	m.users++
+	return m
+}
+
+// release takes a module back from one that load has given it to. When that was the last, its code is
+// given back as soon as no instance of it is left.
+func (p *Loader) release(m *module) {
+	p.mu.Lock()
+	m.users--
+	last := m.users == 0
+	if last {
+		delete(p.modules, m.key)
+	}
+	p.mu.Unlock()
+	if last {
+		m.Close()
+	}
+}
+
+// Keep has the state folder keep the plugins of these SHA-256 from now on, and no others that nothing
+// uses.
+func (p *Loader) Keep(sums []codestore.Sum) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = make(map[codestore.Sum]bool, len(sums))
+	for _, sum := range sums {
+		p.wanted[sum] = true
+	}
+}
+
+// Modules is how many modules of all tenants are loaded.
+func (p *Loader) Modules() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.modules)
+}

@@ -1,0 +1,117 @@
+package loader
+
+import (
+	"errors"
+	"sync"
+
+	"bulkhead/host/config"
+	"bulkhead/host/handlers"
+	"bulkhead/plugins"
+	"bulkhead/plugins/codestore"
+)
+
+// Site is a listener, or a route, as the loader of its plugin sees it. Any goroutine may call its
+// methods.
+type Site interface {
+	handlers.Site
+	// Pinned is the SHA-256 that its plugin has to have; nil: that of its file.
+	Pinned() *codestore.Sum
+	// Loaded notes the SHA-256 of the plugin that its handlers are of, before they start. It is
+	// called each time that the plugin is loaded.
+	Loaded(sum codestore.Sum)
+	// Settled says that it is known what becomes of its connections and datagrams, which have
+	// waited for the plugin: it is loaded, or the listener is quarantined.
+	Settled()
+	// Refuse resets a connection that gets no handler, and logs why.
+	Refuse(a handlers.Arrival, why string)
+	// Guard is deferred, and makes a panic an error: *err says what was done.
+	Guard(doing string, err *error)
+}
+
+// provider lets go of its module when it is closed.
+type provider struct {
+	handlers.Provider
+	release func()
+}
+
+// Close lets go of every instance, and then of the module.
+func (p *provider) Close() {
+	p.Provider.Close()
+	p.release()
+}
+
+// Provider loads a listener's plugin, and starts what has to be there before the first connection.
+func (p *Loader) Provider(s Site) (c handlers.Provider, err error) {
+	defer s.Guard("loading a plugin", &err)
+	m, err := p.load(s.Config(), s.Pinned())
+	if err != nil {
+		return nil, err
+	}
+	s.Loaded(m.key.sum)
+	return p.start(s, m)
+}
+
+// start starts what has to be there of a listener's plugin, and lets go of that when it is closed, or when it
+// does not start.
+func (p *Loader) start(s Site, m *module) (c handlers.Provider, err error) {
+	switch {
+	case s.Config().Shape == "stdio":
+		c, err = handlers.NewStdio(s, m.Module)
+	case s.Config().Instance == "connection":
+		c, err = handlers.NewEach(s, m.Module)
+	default:
+		c, err = handlers.NewShared(s, m.Module)
+	}
+	if err != nil {
+		p.release(m)
+		return nil, err
+	}
+	return &provider{c, sync.OnceFunc(func() { p.release(m) })}, nil
+}
+
+// Try loads a listener's plugin and, if it is of shape events, starts and ends
+// an instance of it.
+func (p *Loader) Try(l *config.Listener) error {
+	m, err := p.load(l, nil)
+	if err != nil {
+		return err
+	}
+	defer p.release(m)
+	if l.Shape == "stdio" {
+		folder, err := p.tenants[l.Tenant].ReadFolder(l)
+		p.tenants[l.Tenant].ReleaseFolder(folder)
+		return err
+	}
+	guests := Guests(l, p.tenants[l.Tenant].Config().Stack, nil)
+	if l.Instance == "connection" && l.Snapshot {
+		s, err := m.Snapshot(guests)
+		var cannot *plugins.SnapshotError
+		switch {
+		case err == nil:
+			s.Close()
+			return nil
+		case !errors.As(err, &cannot):
+			return err
+		}
+		p.o.Log.Warn(handlers.NoSnapshot, "listener", l.Name, "tenant", l.Tenant, "why", cannot)
+		return nil
+	}
+	i, err := m.Instantiate(guests)
+	if err == nil {
+		i.Close()
+	}
+	return err
+}
+
+// Guests is what the guests of a listener are told and held to, as it is configured. stack is their
+// tenant's key, and onTrap is called when one traps; nil: nobody is.
+func Guests(l *config.Listener, stack int, onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
+	return &plugins.Listener{
+		Name: l.Name, Tenant: l.Tenant, Config: l.Config,
+		Args: l.Args, Env: l.Env,
+		EventTimeout: l.EventTimeout, Stack: stack,
+		LogBadData:    l.OnBadData == "log",
+		OneConnection: l.Instance == "connection",
+		OnTrap:        onTrap,
+	}
+}
