@@ -14,6 +14,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
+	"bulkhead/host/metrics"
 	"bulkhead/host/shares"
 )
 
@@ -25,11 +26,13 @@ type reloader struct {
 	log   *slog.Logger
 	level *slog.LevelVar
 	host  *host.Host
-	stop  *stopper
-	boss  *manager
-	asked chan struct{} // holds one value while another reload is wanted
-	busy  chan struct{} // holds one value while one is made
-	last  atomic.Pointer[admin.LastReload]
+	// metrics are the host's.
+	metrics *metrics.Handler
+	stop    *stopper
+	boss    *manager
+	asked   chan struct{} // holds one value while another reload is wanted
+	busy    chan struct{} // holds one value while one is made
+	last    atomic.Pointer[admin.LastReload]
 	// watched ends the turn of a reload that is to be watched, when it is in force.
 	watched atomic.Pointer[func()]
 }

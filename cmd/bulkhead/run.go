@@ -80,6 +80,7 @@ or not fast enough, they are left out and counted.`,
 				return err
 			}
 			reloads.host = h
+			reloads.metrics = reloads.newMetrics()
 			stop.serves(h, reloads.ask)
 			go reloads.run(stop.ctx)
 			door.Serve(reloads)

@@ -1,19 +1,21 @@
 // Package admin is the door to a running daemon: HTTP over a Unix socket in its state folder, for
 // the user that the daemon is of, and root. Listen opens it; a Client comes in by it.
 //
+//	GET  /metrics     what package host/metrics writes
 //	GET  /v1/status   Status
 //	POST /v1/reload   ReloadRequest; answers Reloaded
 //	POST /v1/rollback RollbackRequest; answers Reloaded
 //	GET  /v1/conns    conns.List; the query is listener, tenant, generation, sort, limit, over
 //	POST /v1/kill     KillRequest; answers Killed
 //
-// Every answer is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
+// Every answer but the metrics is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
 // status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is changed.
 package admin
 
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -134,6 +136,8 @@ func (p Problem) Err() error {
 type Daemon interface {
 	// Status is called for whoever may come in.
 	Status() Status
+	// ServeMetrics answers GET /metrics.
+	ServeMetrics(w http.ResponseWriter, r *http.Request)
 	// Reload reads the daemon's configuration again and serves it, or says what it would do. by says
 	// who asks. It gives up when ctx is done. With an error, only Report is of use.
 	Reload(ctx context.Context, r ReloadRequest, by string) (Reloaded, error)

@@ -37,6 +37,10 @@ func (f fake) Rollback(ctx context.Context, r RollbackRequest, by string) (Reloa
 
 func (fake) Connections(context.Context, conns.Query) (conns.List, error) { return conns.List{}, nil }
 
+func (fake) ServeMetrics(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, "a_metric 1\n")
+}
+
 func (fake) Kill(context.Context, KillRequest, string) (Killed, error) { return Killed{}, nil }
 
 type lines struct {
@@ -85,6 +89,11 @@ func TestDoor(t *testing.T) {
 	}})
 	if st, err := c.Status(t.Context()); err != nil || st.Version != "one" {
 		t.Errorf("the status is %+v, %v", st, err)
+	}
+	if got, err := c.http.Get("http://bulkhead/metrics"); err != nil {
+		t.Error(err)
+	} else if text, _ := io.ReadAll(got.Body); string(text) != "a_metric 1\n" || got.Header.Get(versionHeader) != "one" {
+		t.Errorf("the metrics are %q of %s", text, got.Header.Get(versionHeader))
 	}
 	if done, err := c.Reload(t.Context(), ReloadRequest{File: "/etc/a.toml"}); err != nil || done.Took != 2 {
 		t.Errorf("the reload is %+v, %v", done, err)

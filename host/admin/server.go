@@ -79,6 +79,7 @@ func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
 		return []any{"file", r.File}
 	}, Daemon.Rollback))
 	mux.HandleFunc("GET /v1/conns", d.connections)
+	mux.HandleFunc("GET /metrics", d.metrics)
 	mux.HandleFunc("POST /v1/kill", changes(d, "connections are to be closed", (*KillRequest).words, Daemon.Kill))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, http.StatusNotFound, fmt.Errorf("this daemon, %s, does not know %s %s", d.version, r.Method, clip(r.URL.Path)))
@@ -202,6 +203,15 @@ func (d *Door) inside(w http.ResponseWriter) Daemon {
 func (d *Door) status(w http.ResponseWriter, r *http.Request) {
 	if daemon := d.inside(w); daemon != nil {
 		d.answer(w, http.StatusOK, daemon.Status())
+	}
+}
+
+// metrics is plain text, as who asks for it reads no JSON.
+func (d *Door) metrics(w http.ResponseWriter, r *http.Request) {
+	if daemon := d.inside(w); daemon != nil {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(responseTime))
+		w.Header().Set(versionHeader, d.version)
+		daemon.ServeMetrics(w, r)
 	}
 }
 

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"bulkhead/host/metrics"
+)
+
+// newMetrics serves the metrics of the reloader's host.
+func (r *reloader) newMetrics() *metrics.Handler {
+	return metrics.New(metrics.Source{Host: r.host, Version: versionLine(), LastReload: func() (at time.Time, good bool) {
+		if last := r.last.Load(); last != nil {
+			at, good = last.At, last.Result == "done"
+		}
+		return at, good
+	}})
+}
+
+// ServeMetrics answers a scrape.
+func (r *reloader) ServeMetrics(w http.ResponseWriter, req *http.Request) {
+	r.metrics.ServeHTTP(w, req)
+}

@@ -1,0 +1,338 @@
+package metrics
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host/openmetrics"
+	"bulkhead/host/stats"
+)
+
+// Family is a line of the table.
+type Family struct {
+	openmetrics.Family
+	// Labels are the names of its samples' labels. None has what a peer chooses.
+	Labels []string
+	// Key is that of docs/CONFIG.md which sets it, or the limit that it is about; "": none.
+	Key string
+}
+
+type family struct {
+	Family
+	write func(s *scrape, f *family)
+}
+
+// Families is the table, in the order that it is written in.
+func Families() []Family {
+	all := make([]Family, len(table))
+	for i := range table {
+		all[i] = table[i].Family
+	}
+	return all
+}
+
+// newFamily makes one, whose kind and unit its name says.
+func newFamily(name, key, help string, labels []string, write func(*scrape, *family)) family {
+	f := openmetrics.Family{Name: name, Help: help}
+	bare, counts := strings.CutSuffix(name, "_total")
+	switch {
+	case counts:
+		f.Kind = openmetrics.Counter
+	case strings.HasSuffix(name, "_info"):
+		f.Kind = openmetrics.Info
+	}
+	for _, unit := range []string{"seconds", "bytes"} {
+		if strings.HasSuffix(bare, "_"+unit) {
+			f.Unit = unit
+		}
+	}
+	return family{Family{f, labels, key}, write}
+}
+
+func ofHost(name, key, help string, of func(*stats.Host) int64) family {
+	return newFamily(name, key, help, nil, func(s *scrape, f *family) { s.figure(f, nil, of(&s.stats)) })
+}
+
+var (
+	tenantLabels     = []string{"tenant"}
+	listenerLabels   = []string{"tenant", "listener"}
+	generationLabels = []string{"tenant", "listener", "generation"}
+)
+
+func ofTenant(name, key, help string, of func(*stats.Tenant) int64) family {
+	return newFamily(name, key, help, tenantLabels, func(s *scrape, f *family) {
+		for i, labels := range s.tenants {
+			if labels != nil {
+				s.figure(f, labels, of(&s.stats.Tenants[i]))
+			}
+		}
+	})
+}
+
+// eachListener calls write for those that are wanted.
+func (s *scrape) eachListener(write func(labels openmetrics.Labels, l *stats.Listener)) {
+	for i, labels := range s.listeners {
+		if labels != nil {
+			write(labels, &s.stats.Listeners[i])
+		}
+	}
+}
+
+func ofListener(name, key, help string, of func(*stats.Listener) int64) family {
+	return newFamily(name, key, help, listenerLabels, func(s *scrape, f *family) {
+		s.eachListener(func(labels openmetrics.Labels, l *stats.Listener) { s.figure(f, labels, of(l)) })
+	})
+}
+
+// ofListenerBy has counts by the names of something, whose labels are made once.
+func ofListenerBy(name, help string, more []string, by map[string]string, of func(*stats.Listener) map[string]int64) family {
+	return newFamily(name, "", help, slices.Concat(listenerLabels, more), func(s *scrape, f *family) {
+		s.eachListener(func(labels openmetrics.Labels, l *stats.Listener) {
+			for what, n := range of(l) {
+				if text := by[what]; text != "" {
+					s.e.Int(s.with(labels, text), n)
+				}
+			}
+		})
+	})
+}
+
+var buckets = openmetrics.NewBuckets(csa.HistogramBounds[:])
+
+func histogramOfListener(name, help string, of func(*stats.Listener) *csa.Histogram) family {
+	f := newFamily(name, "", help, listenerLabels, func(s *scrape, f *family) {
+		s.eachListener(func(labels openmetrics.Labels, l *stats.Listener) {
+			h := of(l)
+			if *h != (csa.Histogram{}) {
+				s.e.Histogram(labels, buckets, h.Counts[:], h.Sum)
+			}
+		})
+	})
+	f.Kind = openmetrics.Histogram
+	return f
+}
+
+func ofGeneration(name, help string, of func(*stats.Generation) int64) family {
+	return newFamily(name, "", help, generationLabels, func(s *scrape, f *family) {
+		for i, labels := range s.generations {
+			if labels != nil {
+				s.figure(f, labels, of(&s.stats.Generations[i]))
+			}
+		}
+	})
+}
+
+func ofLoop(name, help string, of func(*stats.Loop) time.Duration) family {
+	return newFamily(name, "", help, []string{"loop"}, func(s *scrape, f *family) {
+		for i := range s.stats.Loops {
+			s.figure(f, s.with(nil, loopLabel(i)), int64(of(&s.stats.Loops[i])))
+		}
+	})
+}
+
+func loopLabel(i int) string { return fmt.Sprintf(`loop="%d"`, i) }
+
+// ofProcess has a figure that the system, or Go, may not know.
+func ofProcess(name, key, help string, of func(*process) (int64, bool)) family {
+	return newFamily(name, key, help, nil, func(s *scrape, f *family) {
+		if v, known := of(&s.process); known {
+			s.figure(f, nil, v)
+		}
+	})
+}
+
+// causeLabels are those of each cause, by its name.
+var causeLabels = func() map[string]string {
+	all := make(map[string]string)
+	for c := range csa.Causes {
+		all[c.Info().Name] = fmt.Sprintf(`cause="%s",by="%s"`, c.Info().Name, c.Who())
+	}
+	return all
+}()
+
+// lossLabels likewise.
+var lossLabels = func() map[string]string {
+	all := make(map[string]string)
+	for l := range csa.Losses {
+		all[l.Info().Name] = fmt.Sprintf(`reason="%s"`, l.Info().Name)
+	}
+	return all
+}()
+
+// failedHandshakes are the causes that end a handshake.
+var failedHandshakes = func() map[string]string {
+	all := make(map[string]string)
+	for _, c := range []csa.Cause{csa.HandshakeFailed, csa.HandshakeTimeout, csa.HandshakesFull} {
+		all[c.Info().Name] = fmt.Sprintf(`cause="%s"`, c.Info().Name)
+	}
+	return all
+}()
+
+func oneIf(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// since1970 is a time as a figure of the unit seconds; false: it is none.
+func since1970(t time.Time) (int64, bool) { return t.UnixNano(), !t.IsZero() }
+
+var table = slices.Concat(hostFamilies, tenantFamilies, listenerFamilies, generationFamilies)
+
+var hostFamilies = []family{
+	newFamily("bulkhead_build_info", "", "The program that runs.", []string{"version", "go"}, func(s *scrape, _ *family) {
+		s.labels = openmetrics.AppendLabel(openmetrics.AppendLabel(s.labels[:0], "version", s.source.Version), "go", runtime.Version())
+		s.e.Int(s.labels, 1)
+	}),
+	ofHost("bulkhead_config_generation", "", "The number of the configuration in force: 1, and one more with each that comes into force.", func(h *stats.Host) int64 { return h.Generation }),
+	newFamily("bulkhead_config_in_force_timestamp_seconds", "", "When the configuration in force came into force: at the start, or by the last reload that has not failed.", nil, func(s *scrape, f *family) {
+		if at, is := since1970(s.stats.InForce); is {
+			s.figure(f, nil, at)
+		}
+	}),
+	newFamily("bulkhead_config_last_reload_successful", "", "1 if the last reload or rollback is in force, 0 if it has failed or was rolled back. It is missing as long as there was none.", nil, func(s *scrape, f *family) {
+		if s.source.LastReload == nil {
+			return
+		}
+		if at, good := s.source.LastReload(); !at.IsZero() {
+			s.figure(f, nil, oneIf(good))
+		}
+	}),
+	newFamily("bulkhead_config_last_reload_timestamp_seconds", "", "When the last reload or rollback was begun, whatever became of it.", nil, func(s *scrape, f *family) {
+		if s.source.LastReload == nil {
+			return
+		}
+		at, _ := s.source.LastReload()
+		if at, is := since1970(at); is {
+			s.figure(f, nil, at)
+		}
+	}),
+	ofHost("bulkhead_retired_generations", "", "Listeners as they were before a reload has changed or removed them, that have connections yet.", func(h *stats.Host) int64 { return int64(h.RetiredGenerations) }),
+	ofHost("bulkhead_connections", "connections", "Open connections of all tenants.", func(h *stats.Host) int64 { return int64(h.Connections) }),
+	ofHost("bulkhead_connections_limit", "connections", "How many there may be.", func(h *stats.Host) int64 { return int64(h.ConnectionLimit) }),
+	ofHost("bulkhead_handshakes", "handshakes", "TLS handshakes of all tenants that are under way.", func(h *stats.Host) int64 { return h.Handshakes }),
+	ofHost("bulkhead_handshakes_limit", "handshakes", "How many there may be.", func(h *stats.Host) int64 { return h.HandshakeLimit }),
+	ofHost("bulkhead_mappings", "", "Memory mappings that plugins and instances hold.", func(h *stats.Host) int64 { return h.Mappings }),
+	ofHost("bulkhead_mappings_limit", "", "How many they may hold together: most of what the system gives the process.", func(h *stats.Host) int64 { return h.MappingLimit }),
+	ofHost("bulkhead_pipes", "", "Pipes of the kernel that relays hold bytes in.", func(h *stats.Host) int64 { return h.Pipes }),
+	ofHost("bulkhead_pipes_limit", "", "How many they may hold.", func(h *stats.Host) int64 { return h.PipeLimit }),
+	ofHost("bulkhead_host_bugs_total", "", "Panics of the host's own that were caught; the log has their stacks.", func(h *stats.Host) int64 { return h.HostBugs }),
+	ofHost("bulkhead_log_lines_lost_total", "", "Lines of the host's log that were left out since nobody read them in time.", func(h *stats.Host) int64 { return h.LogLost }),
+	ofHost("bulkhead_longest_event_seconds", "", "How long a loop has worked at one go at most since the start.", func(h *stats.Host) int64 { return int64(h.LongestEvent) }),
+	ofHost("bulkhead_lost_events_total", "", "Events that may have been longer, and of which nobody knows. It is for tests of the host.", func(h *stats.Host) int64 { return h.LostEvents }),
+	ofLoop("bulkhead_loop_lag_seconds", "How long this scrape, or one before that waits yet, has waited for the loop's turn.", func(l *stats.Loop) time.Duration { return l.Lag }),
+	ofLoop("bulkhead_loop_longest_event_seconds", "How long the loop has worked at one go at most since the start.", func(l *stats.Loop) time.Duration { return l.LongestEvent }),
+	ofProcess("bulkhead_gc_stops_total", "", "Garbage collections, each of which stops everything twice for a moment.", func(p *process) (int64, bool) { return p.stops() }),
+	ofProcess("bulkhead_gc_stop_seconds_total", "", "How long they have stopped everything, in all.", func(p *process) (int64, bool) { return int64(p.gc.PauseTotal), true }),
+	ofProcess("bulkhead_heap_bytes", "", "What Go's heap holds, garbage included that is not collected yet.", func(p *process) (int64, bool) { return p.runtime(heapBytes) }),
+	ofProcess("bulkhead_goroutines", "", "Goroutines.", func(p *process) (int64, bool) { return p.runtime(goroutines) }),
+	ofProcess("bulkhead_system_mappings_limit", "", "How many memory mappings the system gives the process: vm.max_map_count. Linux alone says so.", func(*process) (int64, bool) { return mostMappings() }),
+	ofProcess("process_open_fds", "", "Descriptors that the process has open. Linux alone says so, from version 6.2 on.", func(*process) (int64, bool) { return openDescriptors() }),
+	ofProcess("process_max_fds", "", "How many it may have open.", func(*process) (int64, bool) { return mostDescriptors() }),
+	ofProcess("process_cpu_seconds_total", "", "Processor time that the process has used.", func(*process) (int64, bool) { return usedCPU() }),
+	ofProcess("process_resident_memory_bytes", "", "Memory that the process has in the machine's. Linux alone says so.", func(*process) (int64, bool) { return residentMemory() }),
+	newFamily("process_start_time_seconds", "", "When the host began.", nil, func(s *scrape, f *family) {
+		if at, is := since1970(s.stats.Began); is {
+			s.figure(f, nil, at)
+		}
+	}),
+}
+
+var tenantFamilies = []family{
+	ofTenant("bulkhead_tenant_connections", "connections", "Open connections.", func(t *stats.Tenant) int64 { return int64(t.Connections) }),
+	ofTenant("bulkhead_tenant_connections_limit", "connections", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.ConnectionLimit) }),
+	ofTenant("bulkhead_tenant_accept_rate_limit", "accept_rate", "How many connections may come a second.", func(t *stats.Tenant) int64 { return int64(t.AcceptRate) }),
+	ofTenant("bulkhead_tenant_accept_waits_total", "accept_rate", "How often accepting had to wait for accept_rate.", func(t *stats.Tenant) int64 { return t.AcceptWaits }),
+	ofTenant("bulkhead_tenant_bandwidth_limit_bytes", "bandwidth", "How many bytes may move a second, each way.", func(t *stats.Tenant) int64 { return t.Bandwidth }),
+	ofTenant("bulkhead_tenant_receive_waits_total", "bandwidth", "How often reading from a peer had to wait for bandwidth.", func(t *stats.Tenant) int64 { return t.ReceiveWaits }),
+	ofTenant("bulkhead_tenant_send_waits_total", "bandwidth", "How often writing to a peer had to wait for bandwidth.", func(t *stats.Tenant) int64 { return t.SendWaits }),
+	ofTenant("bulkhead_tenant_memory_bytes", "memory", "Memory in use: linear memory, native code, stacks and buffers.", func(t *stats.Tenant) int64 { return t.Memory }),
+	ofTenant("bulkhead_tenant_memory_limit_bytes", "memory", "How much it may be.", func(t *stats.Tenant) int64 { return t.MemoryLimit }),
+	ofTenant("bulkhead_tenant_memory_refused_total", "memory", "How often memory was wanted and not there.", func(t *stats.Tenant) int64 { return t.MemoryRefused }),
+	ofTenant("bulkhead_tenant_cpu_seconds_total", "cpu", "CPU time used.", func(t *stats.Tenant) int64 { return int64(t.CPU) }),
+	ofTenant("bulkhead_tenant_cpu_limit_seconds", "cpu", "How much CPU time it may use a second.", func(t *stats.Tenant) int64 { return int64(t.CPULimit) }),
+	ofTenant("bulkhead_tenant_events_deferred_total", "cpu", "Events that had to wait for CPU time.", func(t *stats.Tenant) int64 { return t.EventsDeferred }),
+	ofTenant("bulkhead_tenant_fuel_total", "", "Units of fuel used: docs/METER.md.", func(t *stats.Tenant) int64 { return t.Fuel }),
+	ofTenant("bulkhead_tenant_background_calls_total", "", "Calls that have left their loop.", func(t *stats.Tenant) int64 { return t.BackgroundCalls }),
+	ofTenant("bulkhead_tenant_background_running", "", "Calls that run beside their loop now.", func(t *stats.Tenant) int64 { return int64(t.BackgroundRunning) }),
+	ofTenant("bulkhead_tenant_instances", "instances", "Instances that are alive.", func(t *stats.Tenant) int64 { return int64(t.Instances) }),
+	ofTenant("bulkhead_tenant_instances_asleep", "", "Of these, those that have nothing to do, and hold no memory of their own.", func(t *stats.Tenant) int64 { return int64(t.Asleep) }),
+	ofTenant("bulkhead_tenant_instances_limit", "instances", "How many may live; 0: there is no bound.", func(t *stats.Tenant) int64 { return int64(t.InstanceLimit) }),
+	ofTenant("bulkhead_tenant_instances_refused_total", "instances", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.InstancesRefused }),
+	ofTenant("bulkhead_tenant_executors_refused_total", "", "How often what calls run on could not be made.", func(t *stats.Tenant) int64 { return t.ExecutorsRefused }),
+	ofTenant("bulkhead_tenant_mappings", "mappings", "Memory mappings that its plugins and instances hold.", func(t *stats.Tenant) int64 { return t.Mappings }),
+	ofTenant("bulkhead_tenant_mappings_limit", "mappings", "How many they could hold now.", func(t *stats.Tenant) int64 { return t.MappingLimit }),
+	ofTenant("bulkhead_tenant_mappings_refused_total", "mappings", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.MappingsRefused }),
+	ofTenant("bulkhead_tenant_pipes", "", "Pipes of the kernel that its relays hold bytes in.", func(t *stats.Tenant) int64 { return t.Pipes }),
+	ofTenant("bulkhead_tenant_pipes_refused_total", "", "How often a relay wanted another, and copied instead.", func(t *stats.Tenant) int64 { return t.PipesRefused }),
+	ofTenant("bulkhead_tenant_lookups", "", "Lookups of names that its handlers dial and that are under way.", func(t *stats.Tenant) int64 { return int64(t.Lookups) }),
+	ofTenant("bulkhead_tenant_lookups_refused_total", "", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.LookupsRefused }),
+	ofTenant("bulkhead_tenant_handshakes", "handshakes", "TLS handshakes that are under way.", func(t *stats.Tenant) int64 { return int64(t.Handshakes) }),
+	ofTenant("bulkhead_tenant_handshakes_limit", "handshakes", "How many there may be; 0: there is no bound but the host's.", func(t *stats.Tenant) int64 { return int64(t.HandshakeLimit) }),
+	ofTenant("bulkhead_tenant_handshakes_refused_total", "handshakes", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.HandshakesRefused }),
+	ofTenant("bulkhead_tenant_socket_memory_bytes", "socket_memory", "What its sockets hold in the system beyond what each may hold in any case.", func(t *stats.Tenant) int64 { return t.SocketMemory }),
+	ofTenant("bulkhead_tenant_socket_memory_limit_bytes", "socket_memory", "How much it may be.", func(t *stats.Tenant) int64 { return t.SocketMemoryLimit }),
+	ofTenant("bulkhead_tenant_socket_memory_refused_total", "socket_memory", "How often a socket wanted more, and was kept small.", func(t *stats.Tenant) int64 { return t.SocketMemoryRefused }),
+	ofTenant("bulkhead_tenant_timers", "timers", "Timers of its handlers in use.", func(t *stats.Tenant) int64 { return t.Timers }),
+	ofTenant("bulkhead_tenant_timers_limit", "timers", "How many there may be.", func(t *stats.Tenant) int64 { return t.TimerLimit }),
+	ofTenant("bulkhead_tenant_timers_refused_total", "timers", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.TimersRefused }),
+	ofTenant("bulkhead_tenant_dials", "dials", "Connections that its handlers have asked for and that are not there yet.", func(t *stats.Tenant) int64 { return int64(t.Dials) }),
+	ofTenant("bulkhead_tenant_dials_limit", "dials", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.DialLimit) }),
+	ofTenant("bulkhead_tenant_upstreams", "upstreams", "Connections that its handlers have asked for, those that are there included.", func(t *stats.Tenant) int64 { return int64(t.Upstreams) }),
+	ofTenant("bulkhead_tenant_upstreams_limit", "upstreams", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.UpstreamLimit) }),
+	ofTenant("bulkhead_tenant_log_lines_dropped_total", "log_lines, log_bytes", "Lines of its handlers that were left out of the log.", func(t *stats.Tenant) int64 { return t.LogLinesDropped }),
+	newFamily("bulkhead_tenant_counted", "", "What its handlers count, by names of theirs, of which there are few. It may go down, as they may count down.", []string{"tenant", "name"}, func(s *scrape, f *family) {
+		for i, labels := range s.tenants {
+			if labels == nil {
+				continue
+			}
+			for name, n := range s.stats.Tenants[i].Counts {
+				s.labels = openmetrics.AppendLabel(append(s.labels[:0], labels...), "name", name)
+				s.e.Int(s.labels, n)
+			}
+		}
+	}),
+}
+
+var listenerFamilies = []family{
+	ofListener("bulkhead_listener_connections", "", "Open connections of a listener, or of a route, which is called LISTENER/ROUTE.", func(l *stats.Listener) int64 { return l.Active }),
+	ofListener("bulkhead_listener_upstreams", "", "Open connections that its handlers have dialled.", func(l *stats.Listener) int64 { return l.Upstreams }),
+	ofListener("bulkhead_listener_connections_total", "", "Connections accepted; of a route, those that took it, which are its listener's, too.", func(l *stats.Listener) int64 { return l.Accepted }),
+	ofListener("bulkhead_listener_refused_total", "", "Connections accepted, and closed because no handler, or no room, could be had.", func(l *stats.Listener) int64 { return l.Refused }),
+	ofListener("bulkhead_listener_closed_before_route_total", "", "Connections of a listener with routes that have ended before one was known.", func(l *stats.Listener) int64 { return l.ClosedBeforeRoute }),
+	ofListenerBy("bulkhead_listener_ended_total", "Connections that have ended, those refused and dialled included, by cause and by who has ended them.", []string{"cause", "by"}, causeLabels, func(l *stats.Listener) map[string]int64 { return l.Ended }),
+	ofListener("bulkhead_listener_accept_errors_total", "", "Accepts that failed for want of descriptors or memory.", func(l *stats.Listener) int64 { return l.AcceptErrors }),
+	ofListener("bulkhead_listener_received_bytes_total", "", "Bytes from peers, those of open connections included.", func(l *stats.Listener) int64 { return l.Received }),
+	ofListener("bulkhead_listener_sent_bytes_total", "", "Bytes to peers, those of open connections included.", func(l *stats.Listener) int64 { return l.Sent }),
+	ofListener("bulkhead_listener_upstream_received_bytes_total", "", "Bytes from those whom its handlers have dialled.", func(l *stats.Listener) int64 { return l.UpstreamReceived }),
+	ofListener("bulkhead_listener_upstream_sent_bytes_total", "", "Bytes to those whom its handlers have dialled.", func(l *stats.Listener) int64 { return l.UpstreamSent }),
+	histogramOfListener("bulkhead_listener_event_seconds", "How long a loop has worked at one go for one of its connections. It is missing as long as there was none.", func(l *stats.Listener) *csa.Histogram { return &l.Events }),
+	histogramOfListener("bulkhead_listener_first_byte_seconds", "How long it took from when a connection was opened until its handler's first byte was taken, TLS included. It is missing as long as there was none.", func(l *stats.Listener) *csa.Histogram { return &l.FirstByte }),
+	ofListener("bulkhead_listener_handshakes_total", "", "TLS handshakes that were done.", func(l *stats.Listener) int64 { return l.Handshakes }),
+	ofListener("bulkhead_listener_handshakes_resumed_total", "", "Of these, those that went on with an earlier session.", func(l *stats.Listener) int64 { return l.Resumed }),
+	ofListenerBy("bulkhead_listener_handshakes_failed_total", "TLS handshakes that were not done, by cause.", []string{"cause"}, failedHandshakes, func(l *stats.Listener) map[string]int64 { return l.Ended }),
+	newFamily("bulkhead_listener_certificate_expiry_timestamp_seconds", "tls", "When the first of its certificates expires.", listenerLabels, func(s *scrape, f *family) {
+		s.eachListener(func(labels openmetrics.Labels, l *stats.Listener) {
+			if at, is := since1970(l.CertificateEnds); is {
+				s.figure(f, labels, at)
+			}
+		})
+	}),
+	ofListenerBy("bulkhead_listener_datagrams_lost_total", "Datagrams that were lost, by reason.", []string{"reason"}, lossLabels, func(l *stats.Listener) map[string]int64 { return l.DatagramsLost }),
+	ofListener("bulkhead_listener_instances", "", "Instances that are alive.", func(l *stats.Listener) int64 { return l.Instances }),
+	ofListener("bulkhead_listener_start_failures_total", "", "Instances that did not start.", func(l *stats.Listener) int64 { return l.StartFailures }),
+	ofListener("bulkhead_listener_traps_total", "", "Instances that have trapped.", func(l *stats.Listener) int64 { return l.Traps }),
+	ofListener("bulkhead_listener_limit_stops_total", "event_timeout, stack", "Instances that a limit has stopped.", func(l *stats.Listener) int64 { return l.LimitStops }),
+	ofListener("bulkhead_listener_quarantined", "", "1 while its plugin cannot be loaded, or does not start.", func(l *stats.Listener) int64 { return oneIf(l.Quarantine != nil) }),
+}
+
+var generationFamilies = []family{
+	ofGeneration("bulkhead_generation_connections", "Connections of a listener, its routes and what their handlers have dialled included, by the configuration that they came under.", func(g *stats.Generation) int64 { return g.Connections }),
+	ofGeneration("bulkhead_generation_instances", "Instances that are alive, likewise.", func(g *stats.Generation) int64 { return g.Instances }),
+	ofGeneration("bulkhead_generation_retired", "1 if a reload has replaced or removed it, so that no new connections come to it.", func(g *stats.Generation) int64 { return oneIf(g.Retired) }),
+}
