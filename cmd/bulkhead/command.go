@@ -22,20 +22,11 @@ var errFailed = errors.New("failed")
 // run is the command without its process, so that tests can call it.
 func run(args []string, stdout, stderr io.Writer) int {
 	usage := true // until a command begins
-	root := &cobra.Command{
-		Use:               "bulkhead",
-		Short:             "A connection host: listeners in TOML, protocols in sandboxed WebAssembly",
-		Version:           versionLine(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		PersistentPreRun:  func(*cobra.Command, []string) { usage = false },
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	root := rootCommand()
+	root.PersistentPreRun = func(*cobra.Command, []string) { usage = false }
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), checkCommand(), reloadCommand(), rollbackCommand(), statusCommand(), connsCommand(), killCommand(), inspectCommand(), versionCommand(), compileCommand())
 	switch err := root.Execute(); {
 	case err == nil:
 		return 0
@@ -48,6 +39,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 		report(stderr, err)
 		return exitFailed
 	}
+}
+
+// rootCommand has all commands. Manual pages and completions are made of it.
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "bulkhead",
+		Short:             "A connection host: listeners in TOML, protocols in sandboxed WebAssembly",
+		Version:           versionLine(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.AddCommand(runCommand(), checkCommand(), reloadCommand(), rollbackCommand(), statusCommand(), connsCommand(), killCommand(), inspectCommand(), versionCommand(), compileCommand())
+	return root
 }
 
 // one wants just one argument, which is called what in the help.

@@ -21,16 +21,22 @@ func versionCommand() *cobra.Command {
 	}
 }
 
+// version is that of a package, which the linker sets; "" in other builds.
+var version string
+
 // versionLine is what the command, --version and -v print.
 func versionLine() string {
-	version, engine, goVersion := "unknown", "unknown", "unknown"
+	bulkhead, engine, goVersion := "unknown", "unknown", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
-		version, goVersion = info.Main.Version, info.GoVersion
+		bulkhead, goVersion = info.Main.Version, info.GoVersion
 		for _, dep := range info.Deps {
 			if dep.Path == "github.com/tetratelabs/wazero" {
 				engine = dep.Version
 			}
 		}
 	}
-	return fmt.Sprintf("bulkhead %s, ABI %s, wazero %s, %s", version, abi.Module, engine, goVersion)
+	if version != "" {
+		bulkhead = version
+	}
+	return fmt.Sprintf("bulkhead %s, ABI %s, wazero %s, %s", bulkhead, abi.Module, engine, goVersion)
 }
