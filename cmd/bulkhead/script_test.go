@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -99,6 +103,7 @@ func TestScripts(t *testing.T) {
 			"logged":        logged,
 			"ended":         ended,
 			"mode":          mode,
+			"scrape":        scrape,
 			"flip":          flip,
 		},
 	})
@@ -116,6 +121,25 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s has mode %s, not %s", path, have, args[0])
 		}
 	}
+}
+
+// scrape writes the metrics of the daemon with a state folder to a file.
+func scrape(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 2, "scrape STATE FILE")
+	socket := filepath.Join(ts.MkAbs(args[0]), "admin.sock")
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+	answer, err := c.Get("http://bulkhead/metrics")
+	ts.Check(err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	if answer.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s", answer.Status, text)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), text, 0o600))
 }
 
 // flip changes one bit of files.
