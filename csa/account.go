@@ -120,10 +120,9 @@ func (c *CSA) Account() Account {
 // PeerAddress is the address of the other end; it is not valid where that has none.
 func (c *CSA) PeerAddress() netip.AddrPort { return c.peer }
 
-// KeepLocal has LocalAddress be known when a connection ends, or not. It is the loop's owner's.
-func (l *Loop) KeepLocal(on bool) {
-	l.keepsLocal, l.lastEnded, l.lastLocal = on, nil, netip.AddrPort{}
-}
+// KeepLocal has LocalAddress be known when a connection has ended, as long as wanted, which is asked
+// on the loop for each, says so. To be called before there are any connections.
+func (l *Loop) KeepLocal(wanted func() bool) { l.keepsLocal = wanted }
 
 // LocalAddress is the address of this end, also for those who are told of the end after
 // Loop.KeepLocal. It is not valid where there is none; and where the handler has passed the loop on

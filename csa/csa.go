@@ -325,7 +325,7 @@ func (c *CSA) settle() {
 // destroy closes the socket and tells everybody, once. Every connection ends here.
 func (c *CSA) destroy() {
 	l := c.loop
-	if l.keepsLocal {
+	if l.keepsLocal != nil && l.keepsLocal() {
 		l.lastLocal = c.LocalAddress()
 		l.lastEnded = c
 	}

@@ -37,8 +37,9 @@ type Loop struct {
 	datagrams *datagrams
 	time      timesheet
 	place     int // of its Tally among the others'
-	// lastEnded is the connection that has ended last, if keepsLocal, and lastLocal was its address.
-	keepsLocal bool
+	// lastEnded is the connection that has ended last, if keepsLocal says so, and lastLocal was its
+	// address.
+	keepsLocal func() bool // nil: never
 	lastEnded  *CSA
 	lastLocal  netip.AddrPort
 }

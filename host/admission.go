@@ -88,6 +88,7 @@ func (s *server) Join() { s.gen.join() }
 
 // GiveUp counts one that has joined it and found no place.
 func (s *server) GiveUp() {
+	s.writeRefused(netip.AddrPort{}, csa.HostStopped.Reason())
 	s.counters.Refused.Add(1)
 	s.counters.ended[csa.HostStopped].Add(1)
 	s.gen.leave()

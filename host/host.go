@@ -20,6 +20,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/accept"
+	"bulkhead/host/access"
 	"bulkhead/host/budget"
 	"bulkhead/host/bugs"
 	"bulkhead/host/config"
@@ -47,6 +48,8 @@ type Options struct {
 	// LogLost is how many lines that were given to Log it has left out since it began, for Stats. Any goroutine
 	// may call it. Nil: that is not known.
 	LogLost func() int64
+	// Access has a line of each connection that ends. Nil: none is written. The host does not close it.
+	Access *access.Log
 	// InForce is called with each configuration that comes into force after the first: by a reload, or by
 	// going back. The goroutine that does it calls, one at a time. Nil: nobody is told.
 	InForce func(*config.Config)
@@ -103,6 +106,7 @@ type Host struct {
 	began       time.Time // when New was called
 	log         *slog.Logger
 	logLost     func() int64 // nil: that is not known
+	access      *access.Log  // nil: there is none
 	inForce     func(*config.Config)
 	clock       selector.Clock
 	loops       []*loops.Loop
@@ -209,6 +213,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		began:     time.Now(),
 		log:       o.Log,
 		logLost:   o.LogLost,
+		access:    o.Access,
 		inForce:   o.InForce,
 		native:    o.Native,
 		roots:     o.RootCAs,
@@ -258,6 +263,11 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		return nil, err
 	}
 	h.refreshes.loops = make([]refreshedLoop, len(h.loops))
+	if h.access != nil {
+		for _, l := range h.loops {
+			l.Call(func() { l.KeepLocal(h.access.On) })
+		}
+	}
 	if o.EventsByThread {
 		for _, l := range h.loops {
 			l.Call(l.ByThread)

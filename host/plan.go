@@ -29,7 +29,7 @@ const (
 
 // Change is what a reload does with the host, a tenant or a listener.
 type Change struct {
-	// Of is "host", "tenant" or "listener", and Name whose it is, "" for the host.
+	// Of is "host", "admin", "tenant" or "listener", and Name whose it is, "" for the first two.
 	Of   string `json:"of"`
 	Name string `json:"name,omitempty"`
 	What Effect `json:"what"`
@@ -53,8 +53,8 @@ func (c Change) logged() []any {
 	case Removed:
 		what = "it is removed"
 	}
-	if c.Of == "host" {
-		return []any{"host", "", "changed", what}
+	if c.Name == "" {
+		return []any{c.Of, "", "changed", what}
 	}
 	return []any{c.Of, c.Name, "changed", what}
 }

@@ -120,6 +120,9 @@ func (p *plan) compareHost() {
 	if len(keys) > 0 {
 		p.changes = append(p.changes, Change{Of: "host", What: InPlace, Keys: keys})
 	}
+	if keys := p.config.Admin.Changes(&p.before.config.Admin); len(keys) > 0 {
+		p.changes = append(p.changes, Change{Of: "admin", What: InPlace, Keys: keys})
+	}
 	for _, key := range keys {
 		if p.config.Host.Reload(key) == config.Restart {
 			p.errs = append(p.errs, &config.Error{

@@ -96,6 +96,7 @@ func (s *server) CountUnrouted(peer netip.AddrPort, why csa.Reason, args ...any)
 
 // refused counts and logs the end of a connection that never was a CSA.
 func (s *server) refused(peer netip.AddrPort, why csa.Reason, line string, args ...any) {
+	number := s.writeRefused(peer, why)
 	s.counters.ended[why.Cause].Add(1)
 	info := why.Cause.Info()
 	lines := s.closes
@@ -103,6 +104,9 @@ func (s *server) refused(peer netip.AddrPort, why csa.Reason, line string, args 
 		lines = s.noisy
 	}
 	if lines.May(info.Level) {
+		if number != 0 {
+			args = append(args, "connection", number)
+		}
 		lines.Write(info.Level, line+why.Why, append(args, "peer", peer, "key", info.Key, "cause", info.Name)...)
 	}
 }

@@ -177,7 +177,8 @@ func (s *server) wire(a handlers.Arrival, h csa.Handler) {
 	})
 	if err != nil {
 		s.releaseSource(a.Source)
-		s.noisy.Event(slog.LevelError, "a connection was dropped: the selector does not take it", "error", err)
+		number := s.writeRefused(a.Peer, csa.SystemFull.Reason())
+		s.noisy.Event(slog.LevelError, "a connection was dropped: the selector does not take it", "connection", number, "error", err)
 		s.counters.Refused.Add(1)
 		s.counters.ended[csa.SystemFull].Add(1)
 		s.crew.Release(h)
@@ -188,6 +189,7 @@ func (s *server) wire(a handlers.Arrival, h csa.Handler) {
 // drop closes a connection that gets no handler. Any goroutine may call it.
 func (s *server) drop(a handlers.Arrival) {
 	_ = unix.Close(a.FD)
+	s.writeRefused(a.Peer, csa.NotStarted.Reason())
 	s.counters.Refused.Add(1)
 	s.counters.ended[csa.NotStarted].Add(1)
 	s.since.Ended(csa.NotStarted)
@@ -227,6 +229,7 @@ func (s *server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	s.counters.show(c.Loop())
 	s.counters.ended[r.Cause].Add(1)
 	s.since.Ended(r.Cause)
+	s.writeAccess(c, r)
 	info := r.Cause.Info()
 	level := info.Level
 	if r.Cause == csa.Unknown && (r.Code == abi.Invalid || r.Code == abi.Quota) {

@@ -40,6 +40,10 @@ func (h *Host) fillStats(st *Stats, now *state) {
 		Handshakes: h.handshakes.Used(), HandshakeLimit: h.handshakes.Limit(), HostBugs: h.bugs.Caught(),
 		Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(), Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit(),
 	}
+	if h.access != nil {
+		of := h.access.Stats()
+		st.AccessSampled, st.AccessLost = of.Sampled, of.Lost
+	}
 	if h.logLost != nil {
 		st.LogLost = h.logLost()
 	}

@@ -32,6 +32,9 @@ and the mend.`,
 			if err := host.Check(cfg, host.Options{Log: log, Compiler: compileWith}); err != nil {
 				return err
 			}
+			if err := checkAccess(cfg); err != nil {
+				return err
+			}
 			if err := cfg.WriteLimits(c.OutOrStdout()); err != nil {
 				return err
 			}

@@ -274,7 +274,7 @@ func refusedAt(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1}
 
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 1, "signal NAME")
@@ -295,6 +295,17 @@ func logged(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	s := sessionOf(ts)
 	s.until(ts, "the log matches "+args[0], func() bool { return re.MatchString(s.log()) })
+}
+
+// has waits until a file matches.
+func has(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 2, "has FILE REGEXP")
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	sessionOf(ts).until(ts, args[0]+" matches "+args[1], func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && re.Match(text)
+	})
 }
 
 func ended(ts *testscript.TestScript, neg bool, args []string) {

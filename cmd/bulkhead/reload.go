@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bulkhead/host"
+	"bulkhead/host/access"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
 	"bulkhead/host/metrics"
@@ -28,11 +29,13 @@ type reloader struct {
 	host  *host.Host
 	// metrics are the host's.
 	metrics *metrics.Handler
-	stop    *stopper
-	boss    *manager
-	asked   chan struct{} // holds one value while another reload is wanted
-	busy    chan struct{} // holds one value while one is made
-	last    atomic.Pointer[admin.LastReload]
+	// access is the access log; nil: there is none.
+	access *access.Log
+	stop   *stopper
+	boss   *manager
+	asked  chan struct{} // holds one value while another reload is wanted
+	busy   chan struct{} // holds one value while one is made
+	last   atomic.Pointer[admin.LastReload]
 	// watched ends the turn of a reload that is to be watched, when it is in force.
 	watched atomic.Pointer[func()]
 }
@@ -82,7 +85,7 @@ func (r *reloader) Status() admin.Status {
 func (r *reloader) Reload(ctx context.Context, a admin.ReloadRequest, by string) (admin.Reloaded, error) {
 	return r.asFor(ctx, a.File, func(ctx context.Context, done *admin.Reloaded) (cfg *config.Config, err error) {
 		if a.DryRun {
-			if cfg, err = config.Load(r.file); err == nil {
+			if cfg, err = r.load(); err == nil {
 				done.Plan, err = r.host.Plan(ctx, cfg)
 			}
 			return cfg, err
@@ -173,7 +176,7 @@ func (r *reloader) reload(ctx context.Context, by string, watch time.Duration) (
 	last := &admin.LastReload{What: "reload", At: time.Now(), By: by}
 	r.log.Info("the configuration is read again", "file", r.file, "by", by)
 	r.boss.reloading()
-	if cfg, err = config.Load(r.file); err == nil {
+	if cfg, err = r.load(); err == nil {
 		for _, w := range cfg.Warnings {
 			r.log.Warn("in the configuration", "warning", w.Error())
 		}
@@ -192,6 +195,15 @@ func (r *reloader) reload(ctx context.Context, by string, watch time.Duration) (
 	}
 	r.over(last, err, failed)
 	return cfg, report, err
+}
+
+// load reads the file, and looks at what is not the host's.
+func (r *reloader) load() (*config.Config, error) {
+	cfg, err := config.Load(r.file)
+	if err == nil {
+		err = checkAccess(cfg)
+	}
+	return cfg, err
 }
 
 // rollback goes back to the configuration before.
@@ -235,6 +247,11 @@ func (r *reloader) over(last *admin.LastReload, err error, failed string) {
 // inForce has what is the process's own be as a configuration says that has come into force.
 func (r *reloader) inForce(cfg *config.Config) {
 	setLevel(r.level, cfg.Host.LogLevel)
+	if r.access != nil {
+		if err := setAccess(r.access, cfg); err != nil {
+			r.log.Error("the access log stays where it was", "error", err)
+		}
+	}
 	r.stop.setDrain(cfg.Host.Grace + cfg.Host.Drain)
 	limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), r.log)
 	if done := r.watched.Swap(nil); done != nil {

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"bulkhead/host"
+	"bulkhead/host/access"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
 	"bulkhead/host/shares"
@@ -42,6 +43,8 @@ what runs; if any of it fails, nothing changes, and the log has the errors. New
 connections get what is new; those that are open go on with the handlers that
 they have, for as long as old_for says. What has not changed is not touched.
 
+SIGUSR1 opens the file of [admin] access_log again, after it was moved away.
+
 Started by systemd with Type=notify it says when it serves, reloads and stops, and, with
 WatchdogSec, that its loops are alive.
 
@@ -63,14 +66,20 @@ or not fast enough, they are left out and counted.`,
 				stop.log.Warn("the service manager is not told how this process is", "error", notifying)
 			}
 			manager.tell(notifier.Status("loads its plugins"))
+			log := access.New(c.OutOrStdout())
+			defer log.Close()
+			if err := setAccess(log, cfg); err != nil {
+				return err
+			}
 			door, err := openDoor(cfg, stop.log)
 			if err != nil {
 				return err
 			}
 			defer door.Close()
 			reloads := newReloader(args[0], level, stop, manager)
+			reloads.access = log
 			h, err := host.New(cfg, host.Options{
-				InForce: reloads.inForce, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
+				InForce: reloads.inForce, Access: log, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
 			})
 			if err != nil {
 				if stop.ctx.Err() != nil {
@@ -82,6 +91,7 @@ or not fast enough, they are left out and counted.`,
 			reloads.host = h
 			reloads.metrics = reloads.newMetrics()
 			stop.serves(h, reloads.ask)
+			stop.reopens(reloads.reopen)
 			go reloads.run(stop.ctx)
 			door.Serve(reloads)
 			defer manager.watch(stop, h)()

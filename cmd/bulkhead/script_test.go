@@ -49,8 +49,9 @@ func TestMain(m *testing.M) {
 //	heard-all PEER       wants the end of what the daemon has to say
 //	hangup PEER          closes
 //	refused ADDRESS      waits until nobody listens there
-//	signal NAME          sends TERM, INT or KILL to the daemon
+//	signal NAME          sends TERM, INT, KILL or USR1 to the daemon
 //	logged REGEXP        waits until the daemon's log matches
+//	has FILE REGEXP      waits until a file matches
 //	ended N              waits for the daemon's end, with status N; its
 //	                     output is then in the file log
 //	mode OCTAL PATH...   wants the permissions of files
@@ -101,6 +102,7 @@ func TestScripts(t *testing.T) {
 			"refused":       refusedAt,
 			"signal":        sendSignal,
 			"logged":        logged,
+			"has":           has,
 			"ended":         ended,
 			"mode":          mode,
 			"scrape":        scrape,

@@ -35,7 +35,9 @@ type stopper struct {
 	// close closes everything, and reload reads the configuration again; nil until there is
 	// something.
 	close, reload atomic.Pointer[func()]
-	exit          func(code int)
+	// reopen opens the access log again; nil until there is something.
+	reopen atomic.Pointer[func()]
+	exit   func(code int)
 
 	signals chan os.Signal
 	done    chan struct{}
@@ -51,7 +53,7 @@ func newStopper(ctx context.Context, queue *logqueue.Queue, drain time.Duration)
 	}
 	s.setDrain(drain)
 	s.ctx, s.begin = context.WithCancel(ctx)
-	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	go s.run()
 	return s
 }
@@ -65,6 +67,9 @@ func (s *stopper) serves(h *host.Host, reload func()) {
 	s.close.Store(&f)
 	s.reload.Store(&reload)
 }
+
+// reopens says what SIGUSR1 does, which may wait.
+func (s *stopper) reopens(f func()) { s.reopen.Store(&f) }
 
 // over ends the listening to signals: from here on they end the process by themselves. It
 // gives the log's last lines some time.
@@ -82,6 +87,12 @@ func (s *stopper) run() {
 		case sig = <-s.signals:
 		case <-s.done:
 			return
+		}
+		if sig == syscall.SIGUSR1 {
+			if f := s.reopen.Load(); f != nil {
+				go (*f)()
+			}
+			continue
 		}
 		if sig == syscall.SIGHUP {
 			if f := s.reload.Load(); f != nil {

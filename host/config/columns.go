@@ -165,7 +165,7 @@ func (t *TLS) Renewing(before *TLS) []string {
 // "[tenant.NAME]", "[[listener]]", "[listener.tls]". They are in the order in which they are shown.
 func KeysThat(do Reload) map[string][]string {
 	return map[string][]string{
-		"[host]": keysThat(hostFields, do), "[tenant.NAME]": keysThat(tenantFields, do), "[[listener]]": keysThat(listenerFields, do),
+		"[host]": keysThat(hostFields, do), "[admin]": keysThat(adminFields, do), "[tenant.NAME]": keysThat(tenantFields, do), "[[listener]]": keysThat(listenerFields, do),
 		"[listener.tls]": keysThat(tlsFields, do),
 	}
 }

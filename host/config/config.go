@@ -29,6 +29,8 @@ type Config struct {
 	// File is the name given to Load or Parse, as it was given.
 	File string
 	Host Host
+	// Admin is what operators see. A Config that a program makes may leave it out.
+	Admin Admin
 	// Tenants are sorted by name, and no name is there twice.
 	Tenants []Tenant
 	// Listeners are in the order of the file. There is at least one. No two

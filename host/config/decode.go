@@ -69,6 +69,7 @@ func (d *decoder) decode(src []byte) *Config {
 	}
 	c := &Config{File: d.file}
 	c.Host = d.newHost()
+	c.Admin = DefaultAdmin()
 
 	// The tables come in this order, whatever their order in the file: a
 	// listener names a tenant.
@@ -82,6 +83,12 @@ func (d *decoder) decode(src []byte) *Config {
 				c.Host.lines = readTable(d, &c.Host, hostFields, t, n, "[host]")
 			} else {
 				d.fail(n.Line, "write [host] on a line of its own, and its keys below", "host is %s, not a table", kind(m[key]))
+			}
+		case "admin":
+			if t, ok := m[key].(map[string]any); ok {
+				c.Admin.lines = readTable(d, &c.Admin, adminFields, t, n, "[admin]")
+			} else {
+				d.fail(n.Line, "write [admin] on a line of its own, and its keys below", "admin is %s, not a table", kind(m[key]))
 			}
 		case "tenant":
 			if tenants, tenantsKnown = m[key].(map[string]any); !tenantsKnown {
@@ -100,7 +107,7 @@ func (d *decoder) decode(src []byte) *Config {
 }
 
 // tableNames are the top-level tables.
-var tableNames = []string{"host", "tenant", "listener"}
+var tableNames = []string{"host", "admin", "tenant", "listener"}
 
 // documentOrder gives a table's keys in the order of their lines.
 func documentOrder(m map[string]any, n *keylines.Node) []string {
@@ -170,7 +177,7 @@ func (d *decoder) unknown(key string, v any, line int, names []string, place str
 			break
 		}
 		if place == "" {
-			mend = "the tables are [host], [tenant.NAME] and [[listener]]"
+			mend = "the tables are [host], [admin], [tenant.NAME] and [[listener]]"
 			break
 		}
 		mend = fmt.Sprintf("the keys of %s are %s", place, strings.Join(names, ", "))
@@ -193,6 +200,7 @@ type tableKeys struct {
 func init() { // the fields of one table refer to what reads those of another
 	places = []tableKeys{
 		{"[host]", fieldNames(hostFields)},
+		{"[admin]", fieldNames(adminFields)},
 		{"[tenant.NAME]", fieldNames(tenantFields)},
 		{"[[listener]]", fieldNames(listenerFields)},
 		{"[listener.tls]", fieldNames(tlsFields)},

@@ -145,13 +145,15 @@ func TestDocsOfColumns(t *testing.T) {
 
 func TestDocs(t *testing.T) {
 	sections := docRows(t)
-	if len(sections) != 5 {
-		t.Fatalf("%s has %d tables of keys, want 5", docs, len(sections))
+	if len(sections) != 6 {
+		t.Fatalf("%s has %d tables of keys, want 6", docs, len(sections))
 	}
 	d := newDecoder("b.toml", "", nil)
 	host, tenant, listener := d.newHost(), DefaultTenant("x"), DefaultListener()
 	listener.Routes = make([]Route, 1)
 	checkDocs(t, "[host]", sections["[host]"], hostFields, &host)
+	admin := DefaultAdmin()
+	checkDocs(t, "[admin]", sections["[admin]"], adminFields, &admin)
 	checkDocs(t, "[tenant.NAME]", sections["[tenant.NAME]"], tenantFields, &tenant)
 	settings := DefaultTLS()
 	checkDocs(t, "[listener.tls]", sections["[listener.tls]"], tlsFields, &settings)
@@ -178,6 +180,7 @@ func TestDocsOfReload(t *testing.T) {
 	}
 	listed("[host]", keysThat(hostFields, InPlace))
 	listed("[host]", keysThat(hostFields, Restart))
+	listed("[admin]", keysThat(adminFields, InPlace))
 	listed("[tenant.NAME]", keysThat(tenantFields, InPlace))
 	listed("[tenant.NAME]", keysThat(tenantFields, NewGeneration))
 	listed("[[listener]]", keysThat(listenerFields, NewListener))
@@ -188,7 +191,7 @@ func TestDocsOfReload(t *testing.T) {
 		t.Errorf("%s does not say what a reload does with %v of [listener.tls]", docs, starts)
 	}
 	for _, n := range []int{
-		len(keysThat(hostFields, NewGeneration)), len(keysThat(hostFields, NewSocket)), len(keysThat(hostFields, NewListener)),
+		len(adminFields) - len(keysThat(adminFields, InPlace)), len(keysThat(hostFields, NewGeneration)), len(keysThat(hostFields, NewSocket)), len(keysThat(hostFields, NewListener)),
 		len(keysThat(tenantFields, NewSocket)), len(keysThat(tenantFields, NewListener)), len(keysThat(tenantFields, Restart)), len(keysThat(listenerFields, Restart)),
 		len(keysThat(tlsFields, NewSocket)), len(keysThat(tlsFields, NewListener)), len(keysThat(tlsFields, Restart)),
 	} {
@@ -252,8 +255,8 @@ func TestDocExamples(t *testing.T) {
 			examples = append(examples, body)
 		}
 	}
-	if len(examples) != 8 {
-		t.Fatalf("%d examples, want 8", len(examples))
+	if len(examples) != 9 {
+		t.Fatalf("%d examples, want 9", len(examples))
 	}
 	for _, src := range []string{examples[0], strings.Join(examples[1:], "")} {
 		c, err := Parse(docs, []byte(src), dir)

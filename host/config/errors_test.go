@@ -58,6 +58,10 @@ func TestErrors(t *testing.T) {
 		{"misspelt key", "+tennant = \"acme\"\n", `7: unknown key "tennant"; did you mean "tenant"?`},
 		{"another style", "+idleTimeout = \"1m\"\non-bad-data = \"log\"\n", `7: unknown key "idleTimeout"; did you mean "idle_timeout"?
 8: unknown key "on-bad-data"; did you mean "on_bad_data"?`},
+		{"admin is no table", "admin = 1\n" + least, `1: admin is a whole number, not a table; write [admin] on a line of its own, and its keys below`},
+		{"access log", "[admin]\naccess_log = \"\"\naccess_sample = 1.5\n" + least, `2: access_log = "" is empty; write "off", "stdout", or the path of a file, like "/var/log/bulkhead/access.log"
+3: access_sample = 1.5 is out of range; write a number from 0 to 1`},
+		{"access log in a folder", "[admin]\naccess_log = \"logs/\"\n" + least, `2: access_log = "logs/" is a folder; write "off", "stdout", or the path of a file, like "/var/log/bulkhead/access.log"`},
 		{"swapped letters", "[host]\nlgo = \"text\"\n" + least, `2: unknown key "lgo"; did you mean "log"?`},
 		{"nothing near", "[host]\ncolour = 1\n" + least, `2: unknown key "colour"; the keys of [host] are HOSTKEYS`},
 		{"key of another table", "+memory = 1\nlog = 1\nconnections = 2\n", `7: unknown key "memory"; it belongs in [tenant.NAME]
@@ -66,7 +70,7 @@ func TestErrors(t *testing.T) {
 		{"key above every table", "name = \"x\"\n" + least, `1: unknown key "name"; it belongs in [[listener]]`},
 		{"misspelt tables", "[[listeners]]\nname = 1\n[tennant.a]\n[server]\n", `1: unknown table "listeners"; did you mean "listener"?
 3: unknown table "tennant"; did you mean "tenant"?
-4: unknown table "server"; the tables are [host], [tenant.NAME] and [[listener]]`},
+4: unknown table "server"; the tables are [host], [admin], [tenant.NAME] and [[listener]]`},
 		{"misspelt config", "+[listener.confg]\nx = 1\n", `7: unknown table "confg"; did you mean "config"?`},
 		{"tenant with a point", "[tenant.a.b]\n" + least, `1: unknown table "b"; the keys of [tenant.a] are TENANTKEYS; a tenant's name that has a point goes in quotes: [tenant."a.b"]`},
 		{"long key", "[host]\n" + long + " = 1\n" + least, `2: unknown key "` + long[:100] + `"...; the keys of [host] are HOSTKEYS`},

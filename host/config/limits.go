@@ -9,7 +9,7 @@ import (
 )
 
 // WriteLimits writes every key that holds, given or not, with its value: the
-// tables [host], [tenant.NAME], [[listener]] and those in it in TOML, so that the output is
+// tables [host], [admin], [tenant.NAME], [[listener]] and those in it in TOML, so that the output is
 // itself a configuration of the same meaning, save for [listener.config],
 // which may hold secrets and of which only the size is told. A remark behind
 // each value says whether it was given, and on which line. The error is the writer's.
@@ -18,6 +18,8 @@ func (c *Config) WriteLimits(w io.Writer) error {
 	fmt.Fprintf(&b, "# The limits in force, from %s.\n", clip(c.File))
 	b.WriteString("\n[host]\n")
 	writeTable(&b, &c.Host, hostFields, c.Host.lines)
+	b.WriteString("\n[admin]\n")
+	writeTable(&b, &c.Admin, adminFields, c.Admin.lines)
 	for i := range c.Tenants {
 		t := &c.Tenants[i]
 		fmt.Fprintf(&b, "\n[tenant.%s]\n", quoteKey(t.Name))

@@ -50,7 +50,7 @@ mode = "660"
 		t.Errorf("it begins with %.60q", got)
 	}
 	tables := strings.Split(got, "\n\n")[1:]
-	if len(tables) != 6 {
+	if len(tables) != 7 {
 		t.Fatalf("there are %d tables in\n%s", len(tables), got)
 	}
 	for i, want := range []struct {
@@ -61,6 +61,10 @@ mode = "660"
 		{"[host]", fieldNames(hostFields), []string{
 			"loops = 0 # default; 0: one per CPU",
 			`state = "DIR/state" # default`,
+		}},
+		{"[admin]", fieldNames(adminFields), []string{
+			`access_log = "off" # default`,
+			"access_sample = 1 # default; of the orderly ends",
 		}},
 		{`[tenant."a.b"]`, fieldNames(tenantFields), []string{
 			`memory = "100000B" # given on line 5`,

@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 	tenant.Line, tenant.lines = 1, map[string]int{}
 	listener.Name, listener.Tenant, listener.Address, listener.Plugin = "echo", "acme", Address{"tcp", "127.0.0.1:7001"}, filepath.Join(dir, "echo.wasm")
 	listener.Line, listener.lines = 2, map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6}
-	want := &Config{File: "b.toml", Host: host, Tenants: []Tenant{tenant}, Listeners: []Listener{listener}, Text: []byte(least), Folder: dir}
+	want := &Config{File: "b.toml", Host: host, Admin: DefaultAdmin(), Tenants: []Tenant{tenant}, Listeners: []Listener{listener}, Text: []byte(least), Folder: dir}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -76,6 +76,10 @@ pipes = 99
 code_cache = "2GiB"
 log = "json"
 log_level = "warn"
+
+[admin]
+access_log = "logs/access.log"
+access_sample = 0.25
 
 [tenant.zeta]
 [tenant.acme]

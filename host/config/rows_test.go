@@ -10,6 +10,7 @@ import (
 // samples are values for the keys of which want gives no range, words or example.
 var samples = map[string]string{
 	"state":         `"/elsewhere"`,
+	"access_sample": `0.5`,
 	"plugin_sha256": `"` + strings.Repeat("0123456789abcdef", 4) + `"`,
 	"folder":        `"."`,
 	"owner":         `"somebody:100"`,
@@ -99,6 +100,9 @@ func TestEachRow(t *testing.T) {
 	eachRow(t, hostFields, func(_ *field[Host], line string) string {
 		return "[host]\n" + line + "\n" + least
 	}, func(c *Config) *Host { return &c.Host })
+	eachRow(t, adminFields, func(_ *field[Admin], line string) string {
+		return "[admin]\n" + line + "\n" + least
+	}, func(c *Config) *Admin { return &c.Admin })
 	eachRow(t, tenantFields, func(_ *field[Tenant], line string) string {
 		return strings.Replace(least, "[tenant.acme]\n", "[tenant.acme]\n"+line+"\n", 1)
 	}, func(c *Config) *Tenant { return &c.Tenants[0] })
@@ -125,6 +129,11 @@ func TestColumns(t *testing.T) {
 	for _, f := range hostFields {
 		if f.reload == 0 {
 			t.Errorf("the row of %s in [host] does not say what a reload does", f.name)
+		}
+	}
+	for _, f := range adminFields {
+		if f.reload == 0 {
+			t.Errorf("the row of %s in [admin] does not say what a reload does", f.name)
 		}
 	}
 	for _, f := range tenantFields {

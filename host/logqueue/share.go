@@ -38,6 +38,9 @@ func (s *share) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// WriteOf is Queue.Write for a line of one share.
+func (q *Queue) WriteOf(share string, p []byte) { _, _ = q.shareOf(share).Write(p) }
+
 // shareOf is the share of a name.
 func (q *Queue) shareOf(name string) *share {
 	q.mu.Lock()

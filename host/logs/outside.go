@@ -23,6 +23,17 @@ func (s Outside) MarshalJSON() ([]byte, error) {
 	return append(appendJSON(append(make([]byte, 0, len(s)+2), '"'), string(s)), '"'), nil
 }
 
+// AppendQuoted appends a text as a string of JSON, as Outside is written.
+func AppendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return append(appendJSON(b, s), '"')
+		}
+	}
+	return append(append(b, s...), '"')
+}
+
 const hexDigits = "0123456789abcdef"
 
 // appendJSON appends s as it stands inside the quotes of a JSON string.

@@ -222,6 +222,8 @@ var hostFamilies = []family{
 	ofHost("bulkhead_pipes", "", "Pipes of the kernel that relays hold bytes in.", func(h *stats.Host) int64 { return h.Pipes }),
 	ofHost("bulkhead_pipes_limit", "", "How many they may hold.", func(h *stats.Host) int64 { return h.PipeLimit }),
 	ofHost("bulkhead_host_bugs_total", "", "Panics of the host's own that were caught; the log has their stacks.", func(h *stats.Host) int64 { return h.HostBugs }),
+	ofHost("bulkhead_access_log_lines_lost_total", "", "Lines of the access log that could not be written, or not as fast as they came.", func(h *stats.Host) int64 { return h.AccessLost }),
+	ofHost("bulkhead_access_log_sampled_out_total", "", "Connections with an orderly end that the access log leaves out, by access_sample.", func(h *stats.Host) int64 { return h.AccessSampled }),
 	ofHost("bulkhead_log_lines_lost_total", "", "Lines of the host's log that were left out since nobody read them in time.", func(h *stats.Host) int64 { return h.LogLost }),
 	ofHost("bulkhead_longest_event_seconds", "", "How long a loop has worked at one go at most since the start.", func(h *stats.Host) int64 { return int64(h.LongestEvent) }),
 	ofHost("bulkhead_lost_events_total", "", "Events that may have been longer, and of which nobody knows. It is for tests of the host.", func(h *stats.Host) int64 { return h.LostEvents }),

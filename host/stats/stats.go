@@ -27,6 +27,10 @@ type Host struct {
 	HostBugs int64 `metric:"bulkhead_host_bugs_total"`
 	// LogLost are lines of the host's log that were left out, as Options.LogLost says; 0 without.
 	LogLost int64 `metric:"bulkhead_log_lines_lost_total"`
+	// AccessSampled are lines that the access log does not have of connections with an orderly end,
+	// by access_sample; AccessLost are those that could not be written, or not as fast as they came.
+	AccessSampled int64 `metric:"bulkhead_access_log_sampled_out_total"`
+	AccessLost    int64 `metric:"bulkhead_access_log_lines_lost_total"`
 	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
 	// notice of one connection. Nobody else on that loop was served meanwhile.
 	LongestEvent time.Duration `metric:"bulkhead_longest_event_seconds"`

@@ -1,0 +1,234 @@
+// Package access writes the access log: a line of JSON for each connection that has ended. Lines go
+// through a bounded queue, so that no loop waits for a disk or a reader; what does not fit is counted,
+// and a line says so.
+package access
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bulkhead/abi"
+	"bulkhead/host/logqueue"
+
+	"golang.org/x/sys/unix"
+)
+
+// Log is an access log. Any goroutine may use it, and several at once.
+type Log struct {
+	stdout io.Writer
+
+	now     atomic.Pointer[target] // nil: off
+	sample  atomic.Uint64          // a float64's bits
+	sampled atomic.Int64           // lines left out by that
+	lost    atomic.Int64           // of targets that are closed
+
+	mu     sync.Mutex // held by Set, Reopen and Close
+	closed bool
+}
+
+// target is where lines go.
+type target struct {
+	path  string // "" for stdout
+	queue *logqueue.Queue
+	file  *file // nil for stdout
+}
+
+// file is a file that can be opened again.
+type file struct {
+	mu sync.Mutex
+	f  *os.File
+}
+
+// Write is the queue's.
+func (f *file) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.f.Write(p)
+}
+
+// The places that are no paths.
+const (
+	Off    = "off"
+	Stdout = "stdout"
+)
+
+// lastLines is how long the last lines of a log may take that is not used any more.
+const lastLines = time.Second
+
+// New makes a log that is off. stdout is where lines go for Stdout.
+func New(stdout io.Writer) *Log { return &Log{stdout: stdout} }
+
+// Check says why a place could not be had. It makes no file that is not there.
+func Check(place string) error {
+	if place == Off || place == "" || place == Stdout {
+		return nil
+	}
+	if _, err := os.Lstat(place); err != nil && os.IsNotExist(err) {
+		dir, err := os.Stat(parent(place))
+		if err == nil && !dir.IsDir() {
+			err = unix.ENOTDIR
+		}
+		if err != nil {
+			return fmt.Errorf("its folder cannot be used: %w; make it, and let the user write to it that the daemon runs as", err)
+		}
+		if err := unix.Access(parent(place), unix.W_OK|unix.X_OK); err != nil {
+			return fmt.Errorf("no file can be made in its folder: %w; let the user write to it that the daemon runs as", err)
+		}
+		return nil
+	}
+	f, err := open(place)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// open opens a file to append to it. What is no file, a pipe above all, could have the open wait.
+func open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%w; let the user write to it that the daemon runs as, or give another path", err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeCharDevice == 0 {
+		err = fmt.Errorf("%s is no file; give the path of one, or \"stdout\"", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func parent(path string) string {
+	for i := len(path) - 1; i > 0; i-- {
+		if os.IsPathSeparator(path[i]) {
+			return path[:i]
+		}
+	}
+	return string(os.PathSeparator)
+}
+
+// Set has lines go to a place from now on: Off, Stdout, or a path, and a share of the orderly ends, 0 to 1,
+// have one. With an error nothing changes. Lines that wait are written to where they were to go.
+func (l *Log) Set(place string, sample float64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.now.Load()
+	switch {
+	case l.closed:
+		return nil
+	case place == Off || place == "":
+		l.now.Store(nil)
+	case before != nil && (place == before.path || place == Stdout && before.path == ""):
+		l.sample.Store(math.Float64bits(sample))
+		return nil
+	case place == Stdout:
+		l.now.Store(&target{queue: logqueue.New(l.stdout, logqueue.Options{})})
+	default:
+		f, err := open(place)
+		if err != nil {
+			return err
+		}
+		to := &file{f: f}
+		l.now.Store(&target{path: place, queue: logqueue.New(to, logqueue.Options{}), file: to})
+	}
+	l.sample.Store(math.Float64bits(sample))
+	l.end(before)
+	return nil
+}
+
+// end lets go of a target that is not used any more.
+func (l *Log) end(t *target) {
+	if t == nil {
+		return
+	}
+	t.queue.Close(lastLines)
+	l.lost.Add(t.queue.Stats().LeftOut)
+	if t.file != nil {
+		t.file.mu.Lock()
+		_ = t.file.f.Close()
+		t.file.mu.Unlock()
+	}
+}
+
+// Reopen opens the file again by its path, as after it was renamed. With an error the one that is open
+// stays. It reports whether there is a file.
+func (l *Log) Reopen() (is bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.now.Load()
+	if t == nil || t.file == nil {
+		return false, nil
+	}
+	f, err := open(t.path)
+	if err != nil {
+		return true, err
+	}
+	t.file.mu.Lock()
+	f, t.file.f = t.file.f, f
+	t.file.mu.Unlock()
+	return true, f.Close()
+}
+
+// Close writes what waits, for a second at most, and takes no more.
+func (l *Log) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	before := l.now.Swap(nil)
+	l.end(before)
+}
+
+// Stats counts lines.
+type Stats struct {
+	// Sampled were left out since their ends were orderly, and Lost since they could not be written as
+	// fast as they came, or at all.
+	Sampled, Lost int64
+}
+
+// Stats may be called at any time.
+func (l *Log) Stats() Stats {
+	s := Stats{Sampled: l.sampled.Load(), Lost: l.lost.Load()}
+	if t := l.now.Load(); t != nil {
+		s.Lost += t.queue.Stats().LeftOut
+	}
+	return s
+}
+
+// On reports whether lines go anywhere.
+func (l *Log) On() bool { return l.now.Load() != nil }
+
+// buffers are for lines that are put together.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// Write writes the line of a connection, or leaves it out and counts it. It does not wait, and keeps
+// nothing of e.
+func (l *Log) Write(e *End) {
+	t := l.now.Load()
+	if t == nil {
+		return
+	}
+	if e.Reason.Code == abi.OK && !kept(e.Account.Number, math.Float64frombits(l.sample.Load())) {
+		l.sampled.Add(1)
+		return
+	}
+	b := buffers.Get().(*[]byte)
+	*b = e.append((*b)[:0])
+	t.queue.WriteOf(e.Owner.Tenant, *b)
+	buffers.Put(b)
+}
+
+// kept says of a connection's number whether it is in the sample.
+func kept(number uint64, share float64) bool {
+	x := number * 0x9e3779b97f4a7c15 // which spreads numbers that follow each other
+	x ^= x >> 32
+	x *= 0xd6e8feb86659fd93
+	x ^= x >> 32
+	return share >= 1 || float64(x>>11)/(1<<53) < share
+}

@@ -1,0 +1,58 @@
+package host
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"bulkhead/csa"
+	"bulkhead/host/access"
+	"bulkhead/host/conns"
+)
+
+// writeAccess writes a connection that has ended into the access log. It is called on its loop.
+func (s *server) writeAccess(c *csa.CSA, r csa.Reason) {
+	log := s.host.access
+	if log == nil || !log.On() {
+		return
+	}
+	e := access.End{
+		At: time.Now(), Transport: c.Transport(), Peer: c.PeerAddress(), Local: c.LocalAddress(),
+		TLS: conns.TLSOf(c), Account: c.Account(), Reason: r,
+	}
+	e.Owner, e.Dialled = whose(c)
+	s.moduleOf(&e)
+	log.Write(&e)
+}
+
+// writeRefused does so with one that has ended before it was a CSA, and returns its number; 0: it is no
+// connection, but a datagram. Any goroutine may call it.
+func (s *server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64) {
+	if s.udp {
+		return 0
+	}
+	number = csa.NextNumber()
+	log := s.host.access
+	if log == nil || !log.On() {
+		return number
+	}
+	e := access.End{At: time.Now(), Owner: s.owner, Transport: "tcp", Peer: peer, Reason: r}
+	e.Account.Number, e.Account.FirstIn, e.Account.FirstOut = number, -1, -1
+	at := s
+	if s.front != nil {
+		at = s.front
+	}
+	if at.config.Address.Network == "unix" {
+		e.Transport = "unix"
+	}
+	s.moduleOf(&e)
+	log.Write(&e)
+	return number
+}
+
+// moduleOf says which module a server's handlers are of.
+func (s *server) moduleOf(e *access.End) {
+	if sum := s.loaded.Load(); sum != nil {
+		e.Module, e.Sum = filepath.Base(s.config.Plugin), (*[32]byte)(sum)
+	}
+}
