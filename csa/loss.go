@@ -38,12 +38,12 @@ type LossInfo struct {
 }
 
 var losses = [Losses]LossInfo{
-	LostPeerRefused: {"peer_refused", "accept_rate", "their senders are new, and over accept_rate, or there is no handler for them, or the host drains"},
-	LostConnections: {"connections", "connections", "their senders are new, and over the tenant's or the host's connections"},
+	LostPeerRefused: {"peer_refused", "accept_rate", "their senders are new, and over accept_rate, or no handler is ready, or the host is draining"},
+	LostConnections: {"connections", "connections", "their senders are new, and the tenant or the host has no connections left"},
 	LostTooLong:     {"too_long", "", "they are longer than the handler's window"},
-	LostWaiting:     {"waiting", "waiting_datagrams, waiting_bytes, memory", "the handler is busy, and as many wait for it as may"},
-	LostInKernel:    {"kernel", "receive_buffer", "the system's queue is full, as they come faster than they are read"},
-	LostHeader:      {"proxy_header", "proxy_from", "their senders are those of whom proxy_from says that a PROXY header comes first, and it is missing or wrong"},
+	LostWaiting:     {"waiting", "waiting_datagrams, waiting_bytes, memory", "the handler is busy, and too many wait for it"},
+	LostInKernel:    {"kernel", "receive_buffer", "the system's queue is full: they come faster than they are read"},
+	LostHeader:      {"proxy_header", "proxy_from", "their senders are in proxy_from, and the PROXY header is missing or not valid"},
 	LostUnsent:      {"unsent", "", "the system did not send them"},
 }
 

@@ -345,7 +345,7 @@ func TestReloadOldFor(t *testing.T) {
 	memory, modules := l.h.Stats().Tenants[0].Memory, l.h.LoadedModules()
 	clock.Advance(time.Millisecond)
 	hosttest.HearEnd(t, it)
-	log.Wait("its time to go on is over", "key=old_for", "cause=old_for")
+	log.Wait("the time for old connections is over", "key=old_for", "cause=old_for")
 	hosttest.Eventually(t, "it has given back its memory", func() bool {
 		st := l.h.Stats()
 		return st.RetiredGenerations == 0 && st.Tenants[0].Memory < memory && l.h.LoadedModules() < modules

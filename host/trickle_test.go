@@ -238,7 +238,7 @@ first_byte_timeout = "10s"
 	}
 	clock.Advance(time.Second)
 	_, _ = io.ReadAll(silent)
-	hosttest.Eventually(t, "it is said why", func() bool { return strings.Contains(log.String(), "has not sent a byte since it came") })
+	hosttest.Eventually(t, "it is said why", func() bool { return strings.Contains(log.String(), "has not sent its first byte in time") })
 	hosttest.Say(t, other, "x\n")
 	hosttest.Hear(t, other, "x\n")
 	_ = other.Close()

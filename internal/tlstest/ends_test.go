@@ -74,7 +74,7 @@ func TestTruncation(t *testing.T) {
 		if p, _ := io.ReadAll(raw); len(p) > 0 {
 			t.Logf("it says %d bytes more", len(p))
 		}
-		s.log.Wait("connection closed", "code=TLS", "the peer left without saying so in TLS: what came may have been cut")
+		s.log.Wait("connection closed", "code=TLS", "the peer ended the connection without a TLS close: what came may be incomplete")
 		s.gone()
 	})
 }
@@ -89,7 +89,7 @@ func TestTruncatedRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = raw.CloseWrite()
-	s.log.Wait("connection closed", "code=TLS", "left without saying so")
+	s.log.Wait("connection closed", "code=TLS", "without a TLS close")
 	for _, begin := range []string{"", "\x16", "\x16\x03\x01\x02", "\x16\x03\x01\x02\x00\x01\x00\x01"} {
 		raw := hosttest.Dial(t, s.addr)
 		hosttest.Say(t, raw, begin)

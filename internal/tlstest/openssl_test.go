@@ -339,7 +339,7 @@ func TestCloseNotify(t *testing.T) {
 			t.Errorf("it ends otherwise:\n%s", text)
 		}
 		s.gone()
-		if s.log.Has("left without saying so in TLS") {
+		if s.log.Has("without a TLS close") {
 			t.Error("an end is taken for a cut")
 		}
 		// And is killed: nobody has said that this is all.
@@ -347,7 +347,7 @@ func TestCloseNotify(t *testing.T) {
 		k.Say("0 hello\n")
 		k.Hear("0 hello", 1)
 		k.Kill()
-		s.log.Wait("connection closed", "code=TLS", "left without saying so in TLS")
+		s.log.Wait("connection closed", "code=TLS", "without a TLS close")
 		s.gone()
 	})
 }
