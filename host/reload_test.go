@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -47,9 +48,10 @@ func trapsAtStart() *w.Module {
 
 // lives is a host whose configuration is reloaded, with files in a folder of the test's.
 type lives struct {
-	t   *testing.T
-	dir string
-	h   *host.Host
+	t     *testing.T
+	dir   string
+	state string // its folder; empty: the one of all tests
+	h     *host.Host
 }
 
 // write makes a file of the folder.
@@ -65,7 +67,7 @@ func (l *lives) write(name string, content []byte) {
 }
 
 func (l *lives) load(toml string) (*config.Config, error) {
-	l.write("host.toml", []byte(fmt.Sprintf("[host]\nstate = %q\nloops = 2\n", hosttest.State())+toml))
+	l.write("host.toml", []byte(fmt.Sprintf("[host]\nstate = %q\nloops = 2\n", cmp.Or(l.state, hosttest.State()))+toml))
 	return config.Load(filepath.Join(l.dir, "host.toml"))
 }
 

@@ -84,10 +84,11 @@ func TestRollbackAfterRestart(t *testing.T) {
 	of := func(plugin, more string) string {
 		return acme + listenerOf("it", plugin, "") + listenerOf("other", "o.wasm", "") + more
 	}
+	state := filepath.Join(t.TempDir(), "state") // which no test of another process writes to
 	// life serves what the file says until what is done with it is done.
 	life := func(name, toml string, do func(l *lives)) {
 		t.Run(name, func(t *testing.T) {
-			l := &lives{t: t, dir: dir}
+			l := &lives{t: t, dir: dir, state: state}
 			cfg := l.mustLoad(toml)
 			l.h = hosttest.ServeConfig(t, cfg, host.Options{}, runtime.NumGoroutine())
 			<-l.h.Serving()
@@ -126,11 +127,15 @@ func TestRollbackAfterRestart(t *testing.T) {
 		l.mustReload(of("a.wasm", ""))
 		l.ask(l.dial("it"), "X0")
 	})
-	t.Run("another file", func(t *testing.T) {
-		nothing(newLives(t, map[string][]byte{"a.wasm": tally('a').Bytes(), "o.wasm": tally('o').Bytes()}, of("a.wasm", ""), host.Options{}))
-	})
+	own := dir
+	dir = t.TempDir()
+	for name, letter := range map[string]byte{"a.wasm": 'a', "o.wasm": 'o'} {
+		(&lives{t: t, dir: dir}).write(name, tally(letter).Bytes())
+	}
+	life("another file", of("a.wasm", ""), nothing)
+	dir = own
 	// A file that others may read is not taken.
-	path := filepath.Join(hosttest.State(), rollback.FileName)
+	path := filepath.Join(state, rollback.FileName)
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
