@@ -7,6 +7,7 @@
 //	POST /v1/rollback RollbackRequest; answers Reloaded
 //	GET  /v1/conns    conns.List; the query is listener, tenant, generation, sort, limit, over
 //	POST /v1/kill     KillRequest; answers Killed
+//	POST /v1/level    LevelRequest; answers LevelSet
 //
 // Every answer but the metrics is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
 // status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is changed.
@@ -147,6 +148,8 @@ type Daemon interface {
 	Connections(ctx context.Context, q conns.Query) (conns.List, error)
 	// Kill closes connections. It gives up when ctx is done.
 	Kill(ctx context.Context, r KillRequest, by string) (Killed, error)
+	// SetLevel sets the level of the log until the next reload.
+	SetLevel(ctx context.Context, r LevelRequest, by string) (LevelSet, error)
 }
 
 // socketPath is where the door of a state folder is.

@@ -43,6 +43,8 @@ func (fake) ServeMetrics(w http.ResponseWriter, _ *http.Request) {
 
 func (fake) Kill(context.Context, KillRequest, string) (Killed, error) { return Killed{}, nil }
 
+func (fake) SetLevel(context.Context, LevelRequest, string) (LevelSet, error) { return LevelSet{}, nil }
+
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer

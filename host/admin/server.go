@@ -81,6 +81,7 @@ func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
 	mux.HandleFunc("GET /v1/conns", d.connections)
 	mux.HandleFunc("GET /metrics", d.metrics)
 	mux.HandleFunc("POST /v1/kill", changes(d, "connections are to be closed", (*KillRequest).words, Daemon.Kill))
+	mux.HandleFunc("POST /v1/level", changes(d, "another level of the log was asked for", (*LevelRequest).words, Daemon.SetLevel))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, http.StatusNotFound, fmt.Errorf("this daemon, %s, does not know %s %s", d.version, r.Method, clip(r.URL.Path)))
 	})
