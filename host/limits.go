@@ -90,6 +90,7 @@ func (h *Host) setHost(cfg *config.Config) {
 	h.pipes.SetLimit(held)
 	if h.plugins != nil {
 		h.plugins.BoundCode(cfg.Host.CodeCache)
+		h.plugins.BoundModules(cfg.Host.ModuleCache)
 	}
 	h.wake()
 }

@@ -47,6 +47,9 @@ func (h *Host) fillStats(st *Stats, now *state) {
 	if h.logLost != nil {
 		st.LogLost = h.logLost()
 	}
+	if h.plugins != nil {
+		st.ModuleCache, st.ModulesRemoved = h.plugins.KeptBytes(), h.plugins.RemovedModules()
+	}
 	for i, l := range h.loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 		st.LostEvents += l.LostEvents()

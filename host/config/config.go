@@ -69,6 +69,9 @@ type Host struct {
 	Pipes int
 	// CodeCache is how many bytes of compiled code the state folder keeps. 0 is any number.
 	CodeCache int64
+	// ModuleCache is how many bytes of copies of modules the state folder keeps, beside those that
+	// are used. 0 is any number.
+	ModuleCache int64
 	// Log is the log's form: "auto" (text on a terminal, JSON elsewhere),
 	// "text" or "json".
 	Log string

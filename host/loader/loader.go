@@ -48,9 +48,7 @@ type Loader struct {
 	modules  map[moduleKey]*module
 	wanted   map[codestore.Sum]bool // they stay kept
 	stopped  bool
-	// Kept modules were looked over, and so many bytes have come since.
-	trimmed   bool
-	untrimmed int
+	kept     keptModules
 }
 
 // New makes a loader of plugins for no tenant yet. Prepare comes before the first plugin.
@@ -117,6 +115,7 @@ func (p *Loader) Prepare(cfg *config.Config) error {
 	}
 	p.store = store
 	p.BoundCode(cfg.Host.CodeCache)
+	p.kept.most = cfg.Host.ModuleCache
 	return nil
 }
 

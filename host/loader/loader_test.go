@@ -190,3 +190,57 @@ func TestModulesThatCannotBeKept(t *testing.T) {
 		t.Errorf("afterwards it is not kept: %v", err)
 	}
 }
+
+// Copies of modules beyond module_cache go, those first that were not used for longest, and are counted.
+// What is loaded stays, and what is being loaded, whatever they have.
+func TestModuleCache(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	k := newStock(t, state)
+	var sums []codestore.Sum
+	add := func(number int) *module {
+		sums = append(sums, k.write(number))
+		return k.loaded("")
+	}
+	there := func() (which []int) {
+		for n, sum := range sums {
+			if _, err := os.Stat(filepath.Join(state, "modules", "wasm", fmt.Sprintf("%x.wasm", sum))); err == nil {
+				which = append(which, n)
+			}
+		}
+		return which
+	}
+	want := func(what string, removed int64, which ...int) {
+		t.Helper()
+		if got := there(); !slices.Equal(got, which) || k.kept.removed.Load() != removed {
+			t.Errorf("%s: %d are there and %d were removed; want %d and %d", what, got, k.kept.removed.Load(), which, removed)
+		}
+	}
+	used := add(1)
+	size := k.kept.bytes.Load()
+	if size == 0 {
+		t.Fatal("no bytes of it are known")
+	}
+	k.release(add(2))
+	k.release(add(3))
+	want("with no bound", 0, 0, 1, 2)
+	k.BoundModules(size + size/2)
+	want("with room for one and a half", 2, 0)
+	if n := k.kept.bytes.Load(); n != size {
+		t.Errorf("%d bytes are said to be left of %d", n, size)
+	}
+	k.BoundModules(1)
+	k.release(add(4))
+	want("with room for none", 2, 0, 3)
+	k.release(add(5))
+	want("the next one", 3, 0, 4)
+	k.release(used)
+	k.BoundModules(2)
+	want("when nothing is used", 5)
+	k.BoundModules(0)
+	k.release(add(6))
+	k.release(add(7))
+	want("with no bound again", 5, 5, 6)
+	if n := k.kept.bytes.Load(); n < 2*size-100 {
+		t.Errorf("%d bytes are said to be there", n)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"bulkhead/host/config"
-	"bulkhead/host/statefolder"
 	"bulkhead/plugins"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
@@ -25,10 +24,6 @@ type module struct {
 	key   moduleKey
 	users int // what load has given out and release not taken back; under the loader's lock
 }
-
-// mostKeptModules is how many bytes of modules the state folder keeps that nothing of this process uses
-// any more.
-const mostKeptModules = 256 << 20
 
 // load compiles a listener's plugin, unless its tenant has it already: a plugin is known by the SHA-256 of
 // its bytes, and not by its path. What is compiled is what was hashed: the file is read once. The
@@ -112,42 +107,6 @@ func (p *Loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, erro
 		}
 	}
 	return nil, fmt.Errorf("what %s held before, of the SHA-256 %x, is neither there any more nor kept in the state folder; put it there again, and reload", l.Plugin, sum)
-}
-
-// keep keeps a plugin in the state folder, where it is to go back to. That it cannot is no reason not to
-// serve.
-func (p *Loader) keep(l *config.Listener, sum [sha256.Size]byte, code []byte) {
-	added, err := p.store.KeepModule(sum, code)
-	if err == nil && p.trimNow(added, len(code)) {
-		_, err = p.store.TrimModules(mostKeptModules, func(sum codestore.Sum) bool {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			for key := range p.modules {
-				if key.sum == sum {
-					return true
-				}
-			}
-			return p.wanted[sum]
-		})
-	}
-	if err != nil {
-		p.o.Log.Warn("a plugin is not kept in the state folder, so it cannot be gone back to when its file has changed",
-			"listener", l.Name, "tenant", l.Tenant, "error", statefolder.WithMend(err))
-	}
-}
-
-// trimNow reports whether to look what of the kept modules can go: at first, and when enough have come.
-func (p *Loader) trimNow(added bool, size int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if added {
-		p.untrimmed += size
-	}
-	if p.trimmed && p.untrimmed < mostKeptModules/8 {
-		return false
-	}
-	p.trimmed, p.untrimmed = true, 0
-	return true
 }
 
 // use is a module that is there, for one user more; made, which may be nil, is what is to be there

@@ -46,6 +46,10 @@ type Host struct {
 	// Pipes are those that relays hold bytes in, PipeLimit how many they may.
 	Pipes     int64 `metric:"bulkhead_pipes"`
 	PipeLimit int64 `metric:"bulkhead_pipes_limit"`
+	// ModuleCache is how many bytes of modules the state folder has copies of, as far as is known, and
+	// ModulesRemoved how many copies had to go for module_cache.
+	ModuleCache    int64 `metric:"bulkhead_module_cache_bytes"`
+	ModulesRemoved int64 `metric:"bulkhead_module_cache_removed_total"`
 	// RetiredGenerations are the listeners as they were before a reload has changed or removed them,
 	// that have connections yet.
 	RetiredGenerations int `metric:"bulkhead_retired_generations"`

@@ -107,30 +107,32 @@ func (s *Store) Module(module Sum) ([]byte, error) {
 
 // TrimModules removes modules that were kept, those first whose use is longest ago, until the others have
 // most bytes together. Those for which used answers true stay, whatever they have. It answers how
-// many bytes are left.
-func (s *Store) TrimModules(most int64, used func(module Sum) bool) (left int64, err error) {
+// many bytes are left, and how many modules it has removed.
+func (s *Store) TrimModules(most int64, used func(module Sum) bool) (left int64, removed int, err error) {
 	root, err := openFolder(s.dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer root.Close()
 	entries, err := fs.ReadDir(root.FS(), moduleFolder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("looking at the modules in %s: %w", s.dir, err)
+		return 0, 0, fmt.Errorf("looking at the modules in %s: %w", s.dir, err)
 	}
-	return trim(root, moduleFolder, entries, most, func(file string) bool {
+	left, removed = trim(root, moduleFolder, entries, most, func(file string) bool {
 		name, isModule := strings.CutSuffix(file, moduleSuffix)
 		sum, err := hex.DecodeString(name)
 		return isModule && err == nil && len(sum) == sha256.Size && used(Sum(sum))
-	}), nil
+	})
+	return left, removed, nil
 }
 
 // trim removes files of a folder, those first whose use is longest ago, until the others have most bytes
-// together. Those stay for which stays answers true. It answers how many bytes are left.
-func trim(root *os.Root, folder string, entries []fs.DirEntry, most int64, stays func(file string) bool) (left int64) {
+// together. Those stay for which stays answers true. It answers how many bytes are left, and how
+// many files it has removed.
+func trim(root *os.Root, folder string, entries []fs.DirEntry, most int64, stays func(file string) bool) (left int64, removed int) {
 	var infos []fs.FileInfo
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
@@ -145,7 +147,8 @@ func trim(root *os.Root, folder string, entries []fs.DirEntry, most int64, stays
 		}
 		if !stays(info.Name()) && root.RemoveAll(filepath.Join(folder, info.Name())) == nil {
 			left -= info.Size()
+			removed++
 		}
 	}
-	return left
+	return left, removed
 }

@@ -92,7 +92,7 @@ func TestModules(t *testing.T) {
 // What is used stays; of the others those that were used last, as far as there is room.
 func TestTrimModules(t *testing.T) {
 	s := opened(t, folder(t), testEngine)
-	if left, err := s.TrimModules(0, nil); left != 0 || err != nil {
+	if left, removed, err := s.TrimModules(0, nil); left != 0 || removed != 0 || err != nil {
 		t.Errorf("of nothing %d bytes are left, %v", left, err)
 	}
 	var sums []Sum
@@ -113,11 +113,12 @@ func TestTrimModules(t *testing.T) {
 	used := func(sum Sum) bool { return sum == sums[0] }
 	for _, c := range []struct {
 		most, left int64
+		removed    int
 		there      []int
-	}{{1000, 550, []int{0, 1, 2, 3, 4}}, {450, 450, []int{0, 2, 3, 4}}, {299, 250, []int{0, 4}}, {0, 100, []int{0}}} {
-		left, err := s.TrimModules(c.most, used)
-		if err != nil || left != c.left || !slices.Equal(there(), c.there) {
-			t.Errorf("%d bytes at most: %d are left, and %v, %v", c.most, left, there(), err)
+	}{{1000, 550, 0, []int{0, 1, 2, 3, 4}}, {450, 450, 1, []int{0, 2, 3, 4}}, {299, 250, 2, []int{0, 4}}, {0, 100, 2, []int{0}}} {
+		left, removed, err := s.TrimModules(c.most, used)
+		if err != nil || left != c.left || removed != c.removed || !slices.Equal(there(), c.there) {
+			t.Errorf("%d bytes at most: %d are left, %d were removed, and there are %v, %v", c.most, left, removed, there(), err)
 		}
 	}
 	// One that is kept again was used now.
@@ -125,7 +126,7 @@ func TestTrimModules(t *testing.T) {
 	if _, err := s.KeepModule(b, bytes.Repeat([]byte{8}, 100)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.TrimModules(200, used); err != nil {
+	if _, _, err := s.TrimModules(200, used); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Module(a); err == nil {
