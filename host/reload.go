@@ -210,7 +210,7 @@ func (p *plan) compareListeners() {
 			differ[i] = append(differ[i], changes[i]...)
 		}
 		for _, s := range g.servers {
-			for _, key := range p.rebuilt[s.tenant.Name()] {
+			for _, key := range p.rebuiltFor(s) {
 				if said := "its tenant's " + key; !slices.Contains(changes[i], said) {
 					changes[i] = append(changes[i], said)
 					differ[i] = append(differ[i], said)
@@ -264,6 +264,18 @@ func (p *plan) compareListeners() {
 		}
 	}
 	p.findTerms()
+}
+
+// rebuiltFor are the keys of a server's tenant for which its instances have to be made anew. memory is one of
+// them where they could grow further than they can now.
+func (p *plan) rebuiltFor(s *server) []string {
+	keys := p.rebuilt[s.tenant.Name()]
+	for _, l := range p.limits {
+		if m := s.module.Load(); l.Tenant == s.tenant && m != nil && m.MoreWithin(l.Memory()) {
+			return append(slices.Clone(keys), "memory")
+		}
+	}
+	return keys
 }
 
 // match finds the sockets for listeners that get a new generation; nil: they open their own.
@@ -366,6 +378,9 @@ func (s *server) loadedSum() (sum [sha256.Size]byte, loaded bool) {
 // carryOut does it, or nothing.
 func (p *plan) carryOut(ctx context.Context) error {
 	h := p.h
+	for _, l := range p.limits {
+		l.Begin()
+	}
 	err := p.prepare(ctx)
 	if err == nil {
 		h.mu.Lock()
@@ -452,6 +467,9 @@ func (s *server) wantsPlugin() bool {
 // drop lets go of what was made, of which nothing is in force.
 func (p *plan) drop() {
 	h := p.h
+	for _, l := range p.limits {
+		l.GiveUp()
+	}
 	p.retuneBack()
 	for _, k := range p.opened {
 		k.Close(csa.HostStopped.Reason())

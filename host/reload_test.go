@@ -393,6 +393,64 @@ func TestReloadLimits(t *testing.T) {
 	}
 }
 
+// grows answers each "?" with y or n: whether its memory has grown by 4 MiB. It says itself that it has most pages
+// at most; 0: it does not.
+func grows(most int) *w.Module {
+	m := w.New()
+	send := m.Import("csa_v1", "send", "iii:i")
+	if most > 0 {
+		m.Memory(1, most)
+	} else {
+		m.Memory(1)
+	}
+	m.Func("csa_window", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+	m.Func("csa_data", "ii:i", "",
+		w.I32Const(128), w.I32Const(64), w.MemoryGrow, w.I32Const(0), w.I32LtS, w.IfElse('i', w.I32Const('n'), w.I32Const('y')), w.I32Store8(0),
+		w.LocalGet(0), w.I32Const(128), w.I32Const(1), w.Call(send), w.Drop, w.LocalGet(1))
+	return m
+}
+
+// A tenant's memory that is raised reaches its instances without a restart: those listeners have a new
+// generation whose instances can grow further by it, once. Others, and all where it is lowered, go on.
+func TestReloadRaisesMemory(t *testing.T) {
+	of := func(memory string) string {
+		return "[tenant.acme]\naccept_rate = 100000\nmemory = \"" + memory + "\"\n" + listenerOf("it", "grows.wasm", "") + listenerOf("small", "small.wasm", "")
+	}
+	l := newLives(t, map[string][]byte{"grows.wasm": grows(0).Bytes(), "small.wasm": grows(20).Bytes()}, of("4MiB"), host.Options{})
+	old, small := l.dial("it"), l.dial("small")
+	l.ask(old, "n")
+	l.ask(small, "n")
+	retired := func(n int) {
+		t.Helper()
+		if got := l.h.Stats().RetiredGenerations; got != n {
+			t.Errorf("%d generations are retired, not %d", got, n)
+		}
+	}
+	changes, err := l.plan(of("64MiB"))
+	if want := []string{"its tenant's memory"}; err != nil || !slices.ContainsFunc(changes, func(c host.Change) bool {
+		return c.Name == "it" && c.What == host.NewGeneration && slices.Equal(c.Keys, want)
+	}) {
+		t.Errorf("the plan is %+v, %v", changes, err)
+	}
+	if err := l.reload(of("64MiB") + listenerOf("bad", "none.wasm", "")); err == nil {
+		t.Error("a plugin that is not there is served")
+	}
+	young := l.dial("it")
+	l.ask(young, "n")
+	retired(0)
+	l.mustReload(of("64MiB"))
+	l.ask(old, "n")
+	l.ask(small, "n")
+	l.ask(l.dial("it"), "y")
+	l.ask(l.dial("small"), "n")
+	retired(1)
+	for _, memory := range []string{"32MiB", "64MiB", "63MiB"} {
+		l.mustReload(of(memory))
+		retired(1)
+	}
+	l.ask(l.dial("it"), "y")
+}
+
 // Peers over UDP go on with the handler that they have, over a socket that stays.
 func TestReloadUDP(t *testing.T) {
 	udp := func(plugin string) string {

@@ -35,10 +35,11 @@ type server struct {
 	gen      *generation
 	owner    *conns.Owner
 	tenant   *tenant.Tenant
-	loaded   atomic.Pointer[codestore.Sum] // of the plugin that its handlers are of; nil as long as none is loaded
-	pinned   *codestore.Sum                // what its plugin has to be; nil: what its file holds
-	since    health.Counts                 // since its generation began
-	config   config.Listener               // as it was at first: see terms
+	loaded   atomic.Pointer[codestore.Sum]  // of the plugin that its handlers are of; nil as long as none is loaded
+	module   atomic.Pointer[plugins.Module] // that plugin; nil as long
+	pinned   *codestore.Sum                 // what its plugin has to be; nil: what its file holds
+	since    health.Counts                  // since its generation began
+	config   config.Listener                // as it was at first: see terms
 	terms    atomic.Pointer[terms]
 	changing sync.Mutex        // held to change terms, and for guests
 	guests   *plugins.Listener // nil until Guests has made it

@@ -58,7 +58,10 @@ func (s *server) LogLimited(level slog.Level, what string, args ...any) {
 func (s *server) Pinned() *codestore.Sum { return s.pinned }
 
 // Loaded notes of which plugin its handlers are.
-func (s *server) Loaded(sum codestore.Sum) { s.loaded.Store(&sum) }
+func (s *server) Loaded(m *plugins.Module, sum codestore.Sum) {
+	s.module.Store(m)
+	s.loaded.Store(&sum)
+}
 
 // Settled has those go on who have waited for the plugin.
 func (s *server) Settled() {

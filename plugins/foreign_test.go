@@ -8,6 +8,7 @@ import (
 
 	"bulkhead/abi"
 	w "bulkhead/internal/wasmtest"
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
 )
@@ -21,7 +22,7 @@ func TestAFunctionWithoutAStackIsOneModulesFault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		loaded, err := n.r.prepare("x.wasm", parsed, Events)
+		loaded, err := n.r.prepare("x.wasm", parsed, Events, admit.Pages(n.r.options.MemoryLimit))
 		if err != nil {
 			t.Fatal(err)
 		}

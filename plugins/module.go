@@ -34,6 +34,7 @@ type Module struct {
 	code      wazero.CompiledModule
 	has       [calls]bool // the exports it has
 	min       uint32      // pages of memory
+	declared  uint32      // pages at most, by what it says itself
 	max       uint32
 	pace      atomic.Int64 // fuel that lasts its guests for about refillTime
 	codeBytes int          // charged for its native code
@@ -82,6 +83,13 @@ func refused(name, format string, args ...any) error {
 // fault, or ErrClosed. It may take seconds for a large module that is not in
 // the cache, and must not be called on a loop. b is not kept.
 func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
+	return r.LoadWithin(r.options.MemoryLimit, name, b, shape)
+}
+
+// LoadWithin is Load with another limit of an instance's memory than RuntimeOptions.MemoryLimit, in the same
+// terms. It is part of the code that is compiled.
+func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (*Module, error) {
+	pages := admit.Pages(memory)
 	if shape != Events && shape != Stdio {
 		return nil, fmt.Errorf("%s: loading it as shape %q: there are %q and %q", name, shape, Events, Stdio)
 	}
@@ -89,20 +97,21 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	if err != nil {
 		return nil, &LoadError{name, []string{err.Error()}}
 	}
-	if why := admit.Refusals(parsed, shape, r.pages); why != nil {
+	if why := admit.Refusals(parsed, shape, pages); why != nil {
 		return nil, &LoadError{name, why}
 	}
 	for _, what := range admit.Warnings(parsed, shape) {
 		r.note(name + " " + what)
 	}
-	return r.prepare(name, parsed, shape)
+	return r.prepare(name, parsed, shape, pages)
 }
 
 // prepare rewrites and compiles what the gate has let through.
-func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Module, error) {
-	m := &Module{name: name, shape: shape, runtime: r, min: parsed.Memories[0].Min, max: r.pages}
+func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape, pages uint32) (*Module, error) {
+	m := &Module{name: name, shape: shape, runtime: r, min: parsed.Memories[0].Min, max: pages, declared: wasm.MaxPages}
 	m.users.Store(1)
 	if l := parsed.Memories[0]; l.HasMax {
+		m.declared = l.Max
 		m.max = min(m.max, l.Max)
 	}
 	if extra := parsed.Footprint(); extra > freeFootprint {
@@ -111,7 +120,7 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape) (*Modul
 	for c, export := range callNames {
 		m.has[c] = parsed.Export(export) != nil
 	}
-	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: r.pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true})
+	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true})
 	if err != nil {
 		return nil, &LoadError{name, []string{err.Error()}}
 	}
@@ -151,6 +160,10 @@ func firstLine(err error) string {
 		return r
 	}, s)
 }
+
+// MoreWithin reports whether an instance could have more memory than it can now if the module were loaded with
+// that limit in bytes.
+func (m *Module) MoreWithin(memory int64) bool { return min(admit.Pages(memory), m.declared) > m.max }
 
 // Name is the name the module was loaded by.
 func (m *Module) Name() string { return m.name }

@@ -76,7 +76,7 @@ type RuntimeOptions struct {
 	// their instances take. Nil: nothing is charged.
 	Mappings MappingAccount
 	// MemoryLimit is the greatest memory of one instance in bytes, rounded down
-	// to pages of 64 KiB, but at least one. Zero or less: DefaultMemoryLimit.
+	// to pages of 64 KiB, but at least one, of modules that Load loads. Zero or less: DefaultMemoryLimit.
 	MemoryLimit int64
 	// Log takes the lines of guests, and what the host has to say about them.
 	// Nil: they are dropped.
@@ -111,7 +111,6 @@ type RuntimeOptions struct {
 // makes and closes instances. All methods may be called from any goroutine.
 type Runtime struct {
 	options RuntimeOptions
-	pages   uint32 // the memory limit
 	engine  wazero.Runtime
 	cache   wazero.CompilationCache
 	asked   *engineCache      // what the engine asks for code
@@ -211,7 +210,6 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 		options: o,
 		turns:   make(map[*csa.Loop]*turn),
 		pools:   make(map[*Pool]struct{}),
-		pages:   admit.Pages(o.MemoryLimit),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		// The engine's default random source is a fixed seed, made anew for each
@@ -243,7 +241,7 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	}
 	ctx := context.Background()
 	r.engine = wazero.NewRuntimeWithConfig(ctx, compiler.EngineConfig().
-		WithMemoryLimitPages(r.pages+1). // one more than any has: see executor
+		WithMemoryLimitPages(wasm.MaxPages). // one more than any has: see executor
 		WithCompilationCache(r.cache))
 	if err := r.registerHostFunctions(ctx); err != nil {
 		_ = r.engine.Close(ctx)

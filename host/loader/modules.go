@@ -16,6 +16,7 @@ type moduleKey struct {
 	tenant string
 	sum    [sha256.Size]byte
 	shape  string
+	memory int64 // of an instance, at most: it is part of the code
 }
 
 // module is a plugin's code in the runtime of its tenant.
@@ -32,17 +33,18 @@ type module struct {
 // With pinned, it is what has that SHA-256: of those that are loaded, in its file, or kept.
 func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error) {
 	p.mu.Lock()
-	stopped := p.stopped
+	stopped, t := p.stopped, p.tenants[l.Tenant]
 	p.mu.Unlock()
 	if stopped {
 		return nil, fmt.Errorf("%s: the host stops: %w", l.Plugin, plugins.ErrClosed)
 	}
+	memory := t.InstanceMemory()
 	var code []byte
 	var sum codestore.Sum
 	var err error
 	if pinned == nil {
 		code, sum, err = p.Read(l)
-	} else if m := p.use(moduleKey{l.Tenant, *pinned, l.Shape}, nil); m != nil {
+	} else if m := p.use(moduleKey{l.Tenant, *pinned, l.Shape, memory}, nil); m != nil {
 		return m, nil
 	} else {
 		sum = *pinned
@@ -51,7 +53,7 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	if err != nil {
 		return nil, err
 	}
-	key := moduleKey{l.Tenant, sum, l.Shape}
+	key := moduleKey{l.Tenant, sum, l.Shape, memory}
 	if m := p.use(key, nil); m != nil {
 		return m, nil
 	}
@@ -59,7 +61,7 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	if err != nil {
 		return nil, err
 	}
-	made, err := r.Load(filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
+	made, err := r.LoadWithin(memory, filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
 	if err != nil {
 		return nil, err
 	}

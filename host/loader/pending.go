@@ -70,7 +70,7 @@ func (k *Pending) start(m *module) error {
 	if err != nil {
 		return err
 	}
-	k.s.Loaded(m.key.sum)
+	k.s.Loaded(m.Module, m.key.sum)
 	k.provider.Store(&c)
 	c.Start()
 	k.begun.Store(true)

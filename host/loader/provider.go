@@ -16,9 +16,9 @@ type Site interface {
 	handlers.Site
 	// Pinned is the SHA-256 that its plugin has to have; nil: that of its file.
 	Pinned() *codestore.Sum
-	// Loaded notes the SHA-256 of the plugin that its handlers are of, before they start. It is
+	// Loaded notes the plugin that its handlers are of, and its SHA-256, before they start. It is
 	// called each time that the plugin is loaded.
-	Loaded(sum codestore.Sum)
+	Loaded(m *plugins.Module, sum codestore.Sum)
 	// Settled says that it is known what becomes of its connections and datagrams, which have
 	// waited for the plugin: it is loaded, or the listener is quarantined.
 	Settled()
@@ -47,7 +47,7 @@ func (p *Loader) Provider(s Site) (c handlers.Provider, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Loaded(m.key.sum)
+	s.Loaded(m.Module, m.key.sum)
 	return p.start(s, m)
 }
 

@@ -21,18 +21,28 @@ func (t *Tenant) Limits(c config.Tenant) (Limits, error) {
 	return Limits{t, c, policy}, err
 }
 
+// Memory is the tenant's memory by them, in bytes.
+func (l Limits) Memory() int64 { return l.config.Memory }
+
+// Begin has modules be loaded by them, before Set; GiveUp has it be as it was, where Set is not called.
+func (l Limits) Begin() { l.Tenant.instance.Store(l.config.Memory) }
+
+// GiveUp is Begin's opposite.
+func (l Limits) GiveUp() { l.Tenant.instance.Store(l.Tenant.Config().Memory) }
+
 // Set has the tenant be configured so from now on; now is the host's clock. Nobody is closed for a
 // limit that is lower. Who waits for cpu is woken; whoever else waits for a limit that is higher has
 // to ask again, and the caller sees to that. One goroutine at a time may call it, and no loop.
 //
-// What an instance's own memory may grow to is part of its compiled code. So instances of modules
-// that are there keep to the memory of the tenant as it was, and to as much as the account has;
-// modules that a new runtime loads have the new one.
+// What an instance's own memory may grow to is part of its compiled code. So instances that are
+// there keep to the memory of the tenant as it was, and to as much as the account has; modules that
+// are loaded from Begin or Set on have the new one.
 func (l Limits) Set(now int64) {
 	t, c := l.Tenant, l.config
 	t.config.Store(&c)
 	t.policy.Store(l.policy)
 	t.memory.SetLimit(c.Memory)
+	t.instance.Store(c.Memory)
 	t.Connections.SetLimit(c.Connections)
 	t.dials.SetLimit(c.Dials)
 	t.upstreams.SetLimit(c.Upstreams)

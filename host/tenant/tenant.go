@@ -62,6 +62,7 @@ type Tenant struct {
 	setting     sync.Mutex                      // held to set what a runtime and a log go by
 	client      *tls.Config                     // of TLS with those they dial
 	memory      *budget.Memory
+	instance    atomic.Int64      // see InstanceMemory
 	dials       *budget.Count     // under way
 	upstreams   *budget.Count     // dialled, and under way
 	lookups     *egress.Lookups   // of names that are dialled
@@ -104,6 +105,7 @@ func New(c config.Tenant, all Pools, roots *x509.CertPool) (*Tenant, error) {
 		cpu:         all.Cores.Share(c.CPU),
 	}
 	t.config.Store(&c)
+	t.instance.Store(c.Memory)
 	t.policy.Store(policy)
 	t.Handshakes = csa.NewHandshakeShare(handshakePlaces{t.handshaking}, t.cpu)
 	t.Pipes = pipes{t.pipes}
@@ -115,6 +117,10 @@ func (t *Tenant) Name() string { return t.name }
 
 // Config is the tenant as it is configured now. It is not to be changed.
 func (t *Tenant) Config() *config.Tenant { return t.config.Load() }
+
+// InstanceMemory is how much memory an instance may have of a module that is loaded now, in bytes: as much as
+// the tenant, by the configuration that is in force, or is coming into force.
+func (t *Tenant) InstanceMemory() int64 { return t.instance.Load() }
 
 // Reserve takes n bytes of the tenant's memory.
 func (t *Tenant) Reserve(n int) bool { return t.memory.Reserve(n) }
