@@ -45,15 +45,22 @@ func TestTLSTurnIsBounded(t *testing.T) {
 
 // A turn ends by its time, too: what is between records with data is not counted there.
 func TestTLSTurnHasItsTime(t *testing.T) {
-	var turn tlsTurn
-	n := 0
-	for ; !turn.over(); n++ {
-		if n == 10 {
-			turn.began -= int64(tlsTurnTime) + 1
+	// One whose records have no data, of which each read takes 16, is over with the next read.
+	for suspect, most := range map[bool]int{false: 10 + looksEvery - 1, true: 11} {
+		var turn tlsTurn
+		n := 0
+		for ; !turn.over(suspect); n++ {
+			if n == 10 {
+				turn.began -= int64(tlsTurnTime) + 1
+			}
+		}
+		if n < 10 || n > most {
+			t.Errorf("a turn that was over after 10 records went on for %d; want %d at most (suspect: %v)", n, most, suspect)
 		}
 	}
-	if n < 10 || n >= 10+looksEvery {
-		t.Errorf("a turn that was over after 10 records went on for %d", n)
+	e := emptyRecords{counted: 7, full: 2}
+	if e.some(9) || !e.some(10) {
+		t.Error("records without data are not told from those with")
 	}
 }
 

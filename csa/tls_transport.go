@@ -507,7 +507,7 @@ func (s *tlsTransport) decrypt(p []byte) (total int) {
 	defer c.loop.takeBuffer(s.conn)
 	s.turn.now(c.loop.Turn())
 	for total < len(p) {
-		if s.turn.over() {
+		if s.turn.over(s.empty.some(s.records.count)) {
 			s.more = true
 			return total
 		}
