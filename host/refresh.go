@@ -30,8 +30,9 @@ type refreshedLoop struct {
 
 // Refresh has Stats know what the loops have counted of the connections that are open. It returns
 // when all loops have shown it, or after a second, since a loop may stand still, or when ctx is
-// done. It may be called from any goroutine but a loop's, while the host runs and after.
-func (h *Host) Refresh(ctx context.Context) {
+// done; the answer is whether all have. It may be called from any goroutine but a loop's, while the
+// host runs and after.
+func (h *Host) Refresh(ctx context.Context) bool {
 	r := &h.refreshes
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,10 +45,12 @@ func (h *Host) Refresh(ctx context.Context) {
 		}
 	})
 	shown := make(chan struct{}, len(h.loops))
-	asked := 0
+	asked, before := 0, 0
 	for i := range h.loops {
 		if h.ask(i, all, shown) {
 			asked++
+		} else {
+			before++
 		}
 	}
 	late := time.NewTimer(refreshPatience)
@@ -56,12 +59,18 @@ func (h *Host) Refresh(ctx context.Context) {
 		select {
 		case <-shown:
 		case <-late.C:
-			return
+			return false
 		case <-ctx.Done():
-			return
+			return false
 		case <-h.closed:
-			return
+			return true
 		}
+	}
+	select {
+	case <-h.closed:
+		return true
+	default:
+		return before == 0
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // listenerStats are those of one listener, when the loops have shown what they count.
 func (l *lives) listenerStats(name string) (one host.ListenerStats) {
 	l.t.Helper()
-	l.h.Refresh(l.t.Context())
+	hosttest.Eventually(l.t, "all loops have answered", func() bool { return l.h.Refresh(l.t.Context()) })
 	for _, s := range l.h.Stats().Listeners {
 		if s.Name == name {
 			return s
@@ -72,18 +72,21 @@ func TestRefreshOfALoopThatStandsStill(t *testing.T) {
 	files := map[string][]byte{"a.wasm": tally('a').Bytes()}
 	l := newLives(t, files, acme+listenerOf("it", "a.wasm", ""), host.Options{})
 	free := host.BlockLoop(l.h)
-	l.h.Refresh(t.Context())
+	if l.h.Refresh(t.Context()) {
+		t.Error("it has answered")
+	}
 	longest := l.h.Stats().Loops[0].Lag
 	if longest < host.RefreshPatience {
 		t.Errorf("its lag is %v", longest)
 	}
-	l.h.Refresh(t.Context()) // which does not wait for it again
+	if l.h.Refresh(t.Context()) { // which does not wait for it again
+		t.Error("it has answered, the second time")
+	}
 	if now := l.h.Stats().Loops[0].Lag; now < longest {
 		t.Errorf("its lag is %v, and was %v", now, longest)
 	}
 	free()
 	hosttest.Eventually(t, "it has answered", func() bool {
-		l.h.Refresh(t.Context())
-		return l.h.Stats().Loops[0].Lag < longest
+		return l.h.Refresh(t.Context()) && l.h.Stats().Loops[0].Lag < longest
 	})
 }

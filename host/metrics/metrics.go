@@ -23,8 +23,9 @@ import (
 
 // Host is a host.Host, as far as it is needed here.
 type Host interface {
-	// Refresh has FillStats know of the connections that are open. It takes a second at most.
-	Refresh(ctx context.Context)
+	// Refresh has FillStats know of the connections that are open. It takes a second at most, and
+	// reports whether it knows of all.
+	Refresh(ctx context.Context) bool
 	// FillStats fills st, in the memory that it has.
 	FillStats(st *stats.Host)
 }
@@ -102,7 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if zipped {
 		header.Set("Content-Encoding", "gzip")
 	}
-	h.source.Host.Refresh(r.Context())
+	_ = h.source.Host.Refresh(r.Context()) // the lag of loops is a metric
 	var s *scrape
 	select {
 	case s = <-h.spare:

@@ -36,8 +36,12 @@ type host struct {
 	refreshed int
 }
 
-func (h *host) Refresh(context.Context)  { h.refreshed++ }
 func (h *host) FillStats(st *stats.Host) { *st = h.stats }
+
+func (h *host) Refresh(context.Context) bool {
+	h.refreshed++
+	return true
+}
 
 // figures gives each field that is named as a metric another value, from *next on.
 func figures(of any, next *int64) {
