@@ -221,6 +221,8 @@ var hostFamilies = []family{
 	ofHost("bulkhead_mappings_limit", "", "How many they may hold together: most of what the system gives the process.", func(h *stats.Host) int64 { return h.MappingLimit }),
 	ofHost("bulkhead_pipes", "", "Pipes of the kernel that relays hold bytes in.", func(h *stats.Host) int64 { return h.Pipes }),
 	ofHost("bulkhead_pipes_limit", "", "How many they may hold.", func(h *stats.Host) int64 { return h.PipeLimit }),
+	ofHost("bulkhead_module_cache_bytes", "module_cache", "Modules that the state folder has copies of, as far as is known.", func(h *stats.Host) int64 { return h.ModuleCache }),
+	ofHost("bulkhead_module_cache_removed_total", "module_cache", "How many copies had to go for module_cache.", func(h *stats.Host) int64 { return h.ModulesRemoved }),
 	ofHost("bulkhead_host_bugs_total", "", "Panics of the host's own that were caught; the log has their stacks.", func(h *stats.Host) int64 { return h.HostBugs }),
 	ofHost("bulkhead_access_log_lines_lost_total", "", "Lines of the access log that could not be written, or not as fast as they came.", func(h *stats.Host) int64 { return h.AccessLost }),
 	ofHost("bulkhead_access_log_sampled_out_total", "", "Connections with an orderly end that the access log leaves out, by access_sample.", func(h *stats.Host) int64 { return h.AccessSampled }),
