@@ -245,10 +245,20 @@ func (c *CSA) receive(p []byte) int { return c.transport.receive(c, p) }
 
 // receiveRaw is receive from the socket itself.
 func (c *CSA) receiveRaw(p []byte) int {
+	n, err := c.readRaw(p)
+	if n == 0 && err == nil {
+		c.set(ended)
+	}
+	return n
+}
+
+// readRaw reads once from the socket, if the bandwidth allows. The error is errAgain when nothing
+// came, or another when the connection is dying; 0 without one is the end of the stream.
+func (c *CSA) readRaw(p []byte) (int, error) {
 	now := c.loop.Now()
 	if wait := c.wiring.Budget.Received(0, now); wait > 0 {
 		c.slowDown(slowIn, wait)
-		return 0
+		return 0, errAgain
 	}
 	n, err := readSocket(int(c.fd), p)
 	switch {
@@ -257,14 +267,15 @@ func (c *CSA) receiveRaw(p []byte) int {
 			c.d.ReadBlocked()
 		}
 		c.bookReceived(n, now)
+		return n, nil
 	case err == errWouldBlock:
 		c.d.ReadBlocked()
+		return 0, errAgain
 	case err != nil:
 		c.kill(reasonOf(err))
-	default:
-		c.set(ended)
+		return 0, err
 	}
-	return n
+	return 0, nil
 }
 
 // bookReceived notes that n bytes have come.

@@ -402,25 +402,9 @@ func (s *tlsTransport) readSocket(p []byte) (int, error) {
 	if !c.d.Readable() || c.is(slowIn) {
 		return 0, errAgain
 	}
-	now := c.loop.Now()
-	if wait := c.wiring.Budget.Received(0, now); wait > 0 {
-		c.slowDown(slowIn, wait)
-		return 0, errAgain
-	}
-	n, err := readSocket(int(c.fd), p)
-	switch {
-	case n > 0:
-		if n < len(p) && !c.d.HungUp() {
-			c.d.ReadBlocked()
-		}
-		c.bookReceived(n, now)
-		return n, nil
-	case err == errWouldBlock:
-		c.d.ReadBlocked()
-		return 0, errAgain
-	case err != nil:
-		c.kill(reasonOf(err))
-		return 0, err
+	n, err := c.readRaw(p)
+	if n > 0 || err != nil {
+		return n, err
 	}
 	s.cut = true
 	return 0, io.EOF

@@ -109,7 +109,7 @@ func parseHostPort(network, s string) (string, *fault) {
 		return "", &fault{fmt.Sprintf("has a host %s that is not an IP address", quote(host)), `write an IP address, "localhost", or nothing for every address of the machine`}
 	}
 	if ip.Is4In6() {
-		return "", &fault{"has an IPv4 address in IPv6 clothes", "write " + quote(network[:3]+"4://"+net.JoinHostPort(ip.Unmap().WithZone("").String(), port))}
+		return "", &fault{"is an IPv4-mapped IPv6 address", "write " + quote(network[:3]+"4://"+net.JoinHostPort(ip.Unmap().WithZone("").String(), port))}
 	}
 	kind := network[:3] // tcp or udp
 	if network == kind+"4" && !ip.Is4() {

@@ -47,8 +47,8 @@ var special = blocks(
 	b("8000::/1", "a reserved address"),
 	b("::/128", "the unspecified address").no(),
 	b("::1/128", "a loopback address"),
-	b("::/96", "an IPv4 address in IPv6 clothes"),
-	b("::ffff:0:0:0/96", "an IPv4 address in IPv6 clothes"),
+	b("::/96", "an IPv6 address that holds an IPv4 address"),
+	b("::ffff:0:0:0/96", "an IPv6 address that holds an IPv4 address"),
 	b("64:ff9b:1::/48", "an address of a local NAT64"),
 	b("100::/64", "an address whose packets are discarded"),
 	b("2001::/23", "an address of the IETF's protocols"),
@@ -97,7 +97,7 @@ var embedded = []struct {
 }
 
 // blockOf finds the smallest block that addr lies in; false means that addr is
-// public. An IPv4 address in IPv6 clothes is taken for the IPv4 address.
+// public. An IPv6 address that holds an IPv4 address is taken for the IPv4 address.
 func blockOf(addr netip.Addr) (block, bool) {
 	if !addr.IsValid() || addr.Zone() != "" {
 		return block{what: "no address, or one with a zone", never: true}, true

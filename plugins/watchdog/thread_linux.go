@@ -5,6 +5,7 @@ package watchdog
 import (
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,42 +35,29 @@ func exitsyscall()
 func watch(all []place) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	run(all)
+	watchOutside(all)
 }
 
 //go:nosplit
 //go:norace
-func run(all []place) {
+func watchOutside(all []place) {
 	entersyscall()
-	var p pace
-	for stopping.Load() == 0 {
-		if p.idle {
-			sleeping.Store(1)
-			// Who has entered since the last look may not have seen that.
-			if !look(all, false).running && stopping.Load() == 0 {
-				futex(futexWait, 1)
-			}
-			sleeping.Store(0)
-		}
-		nap(int64(p.next()))
-		found := look(all, false)
-		if found.running {
-			nap(int64(Again))
-			again := look(all, true)
-			again.entered = again.entered || found.entered
-			found = again
-		}
-		p.note(found)
-	}
+	run(all)
 	exitsyscall()
 }
 
-// nap sleeps for ns nanoseconds, or less.
+// doze sleeps until wake, unless wake was called since sleeping was set.
 //
 //go:nosplit
 //go:norace
-func nap(ns int64) {
-	t := syscall.Timespec{Nsec: ns}
+func doze() { futex(futexWait, 1) }
+
+// nap sleeps for d, which is less than a second, or for less.
+//
+//go:nosplit
+//go:norace
+func nap(d time.Duration) {
+	t := syscall.Timespec{Nsec: int64(d)}
 	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
 }
 

@@ -12,27 +12,13 @@ var bell = make(chan struct{}, 1)
 
 // watch looks who runs until stopping is set. It is an ordinary goroutine here, which does
 // not run while guests have all places of Go's scheduler.
-func watch(all []place) {
-	var p pace
-	for stopping.Load() == 0 {
-		if p.idle {
-			sleeping.Store(1)
-			if !look(all, false).running && stopping.Load() == 0 {
-				<-bell
-			}
-			sleeping.Store(0)
-		}
-		time.Sleep(p.next())
-		found := look(all, false)
-		if found.running {
-			time.Sleep(Again)
-			again := look(all, true)
-			again.entered = again.entered || found.entered
-			found = again
-		}
-		p.note(found)
-	}
-}
+func watch(all []place) { run(all) }
+
+// doze sleeps until wake, unless wake was called since sleeping was set.
+func doze() { <-bell }
+
+// nap sleeps for d.
+func nap(d time.Duration) { time.Sleep(d) }
 
 // wake ends the goroutine's sleep.
 func wake() {
