@@ -13,11 +13,11 @@ func TestWalk(t *testing.T) {
 	done, turns := 0, 0
 	b.on(func() {
 		for range many {
-			c := &CSA{loop: b.loop}
+			c := &CSA{loop: b.loop, wiring: Wiring{Settings: b.set}}
 			b.loop.link(c)
 			all = append(all, c)
 		}
-		late := &CSA{loop: b.loop}
+		late := &CSA{loop: b.loop, wiring: Wiring{Settings: b.set}}
 		b.loop.Walk(func(c *CSA) {
 			seen[c]++
 			switch len(seen) {
@@ -65,7 +65,7 @@ func TestWalkWhile(t *testing.T) {
 	seen, closed := 0, 0
 	b.on(func() {
 		for range many {
-			b.loop.link(&CSA{loop: b.loop})
+			b.loop.link(&CSA{loop: b.loop, wiring: Wiring{Settings: b.set}})
 		}
 		b.loop.WalkWhile(func(c *CSA) bool {
 			seen++
