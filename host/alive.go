@@ -13,19 +13,19 @@ func (h *Host) Serving() <-chan struct{} { return h.serving }
 // it takes more. The error says that a loop has had none when ctx was done, or that the host has
 // stopped. It may be called from any goroutine but a loop's.
 func (h *Host) Turn(ctx context.Context) error {
-	turned := make(chan struct{}, len(h.loops))
-	for _, l := range h.loops {
+	turned := make(chan struct{}, len(h.machine.Loops))
+	for _, l := range h.machine.Loops {
 		if !l.Post(func() { turned <- struct{}{} }) {
 			return errors.New("the host has stopped")
 		}
 	}
-	for i := range h.loops {
+	for i := range h.machine.Loops {
 		select {
 		case <-turned:
 		case <-h.closed:
 			return errors.New("the host has stopped")
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d loops had no turn: %w", len(h.loops)-i, len(h.loops), context.Cause(ctx))
+			return fmt.Errorf("%d of %d loops had no turn: %w", len(h.machine.Loops)-i, len(h.machine.Loops), context.Cause(ctx))
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bulkhead/host/service"
 	"time"
 
 	"bulkhead/host/accept"
@@ -18,27 +19,27 @@ type build struct {
 	h       *Host
 	config  *config.Config
 	tenants map[string]*tenant.Tenant
-	all     []*generation    // of the configuration's listeners, in its order
-	made    []*generation    // of them: those that are new
-	opened  []accept.Sockets // by it
-	loaded  bool             // their plugins have been, or are being
+	all     []*service.Generation // of the configuration's listeners, in its order
+	made    []*service.Generation // of them: those that are new
+	opened  []accept.Sockets      // by it
+	loaded  bool                  // their plugins have been, or are being
 	certs   map[*config.TLS]*certs.Certificates
 	// counting are the counters of listeners and routes, by name, which one has that a reload changes,
 	// or brings back before its last connection is gone.
-	counting map[string]*counters
+	counting map[string]*service.Totals
 	errs     config.Errors
 	number   int64 // of its generations
 }
 
 func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant.Tenant) *build {
 	now := h.now.Load()
-	b := &build{h: h, config: cfg, number: now.number + 1, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), counting: make(map[string]*counters)}
-	now.each(func(s *server) { b.counting[s.config.Name] = s.counters }) // all generations have the same
+	b := &build{h: h, config: cfg, number: now.number + 1, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), counting: make(map[string]*service.Totals)}
+	now.each(func(s *service.Server) { b.counting[s.Config().Name] = s.Totals() }) // all generations have the same
 	return b
 }
 
-func (b *build) fail(s *server, key string, err error) {
-	b.errs = append(b.errs, b.config.ListenerError(&s.config, key, err))
+func (b *build) fail(s *service.Server, key string, err error) {
+	b.errs = append(b.errs, b.config.ListenerError(s.Config(), key, err))
 }
 
 // err is what has failed so far.
@@ -50,81 +51,50 @@ func (b *build) err() error {
 }
 
 // state is what the host serves with what was built.
-func (b *build) state(retired []*generation) *state {
+func (b *build) state(retired []*service.Generation) *state {
 	return &state{number: b.number, config: b.config, since: time.Now(), tenants: b.tenants, generations: b.all, retired: retired}
 }
 
 // keep has a listener's generation stay.
-func (b *build) keep(g *generation) { b.all = append(b.all, g) }
+func (b *build) keep(g *service.Generation) { b.all = append(b.all, g) }
 
 // add makes the servers of a listener and its routes. before is the generation that it
-// replaces, and socket what it will listen on; either may be nil: there is none.
-func (b *build) add(l *config.Listener, before *generation, socket accept.Sockets) {
+// replaces, and socket what it will listen on; either may be nil: there is none. changed are the
+// keys that differ.
+func (b *build) add(l *config.Listener, before *service.Generation, socket accept.Sockets, changed []string) {
 	h := b.h
 	var home *loops.Loop
 	if socket != nil {
 		home = socket.Home()
 	} else {
-		home = h.loops[h.homes%len(h.loops)]
+		home = h.machine.Loops[h.homes%len(h.machine.Loops)]
 		h.homes++
 	}
-	g := &generation{host: h, socket: socket, since: time.Now(), number: b.number}
-	front := h.newServer(l, b.tenants[l.Tenant], home)
-	front.lives = home
-	g.servers = append(g.servers, front)
-	h.made++
-	for i := range l.Routes {
-		to := &l.Routes[i].Listener
-		s := h.newServer(to, b.tenants[to.Tenant], home)
-		s.front, s.lives = front, h.loops[h.made%len(h.loops)]
-		g.servers = append(g.servers, s)
+	g := service.New(&h.machine, home, socket, b.number, changed)
+	add := func(l *config.Listener, instances *loops.Loop) {
 		h.made++
-	}
-	for i, s := range g.servers {
-		s.gen, s.socket = g, socket
-		s.owner = s.newOwner()
-		as := l
-		if i > 0 {
-			as = &l.Routes[i-1].Listener
-		}
-		if old := b.counting[s.config.Name]; old != nil {
-			s.counters = old
-		}
-		t, err := s.newTerms(as)
-		if err != nil {
+		if s, err := g.Add(l, b.tenants[l.Tenant], b.counting[l.Name], instances); err != nil {
 			b.fail(s, "proxy_from", err)
 		}
-		s.terms.Store(t)
-		if before != nil {
-			s.inherit(before)
-		}
+	}
+	add(l, home)
+	for i := range l.Routes {
+		add(&l.Routes[i].Listener, h.machine.Loops[h.made%len(h.machine.Loops)])
+	}
+	if before != nil {
+		g.Inherit(before)
 	}
 	b.all = append(b.all, g)
 	b.made = append(b.made, g)
 }
 
-// inherit takes over what a listener, or route, keeps when a reload changes it.
-func (s *server) inherit(before *generation) {
-	for _, old := range before.servers {
-		if old.config.Name != s.config.Name {
-			continue
-		}
-		s.bySource = old.bySource
-		if s.config.TLS != nil {
-			t := *s.terms.Load()
-			t.certs = old.certificates() // which secure keeps where they are the same
-			s.terms.Store(&t)
-		}
-	}
-}
-
-// load makes the crews, or, with later, those that are loaded later.
+// load makes the providers of handlers, or, with later, those that are loaded later.
 func (b *build) load(later bool) {
-	var servers []*server
+	var servers []*service.Server
 	var listeners []*config.Listener
 	for _, g := range b.made {
-		for _, s := range g.servers {
-			servers, listeners = append(servers, s), append(listeners, &s.config)
+		for _, s := range g.Servers() {
+			servers, listeners = append(servers, s), append(listeners, s.Config())
 		}
 	}
 	h := b.h
@@ -133,36 +103,38 @@ func (b *build) load(later bool) {
 	loader.ByTenant(listeners, func(i int) {
 		switch s, l := servers[i], listeners[i]; {
 		case h.native[l.Name] != nil:
-			s.crew = handlers.NewNative(s, h.native[l.Name])
+			s.SetProvider(handlers.NewNative(s, h.native[l.Name]))
 			h.late.ServeAnyway()
 		case !l.ServesItself():
-			s.crew = handlers.None
+			s.SetProvider(handlers.None)
 		case later:
-			s.crew = h.late.Add(s)
+			s.SetProvider(h.late.Add(s))
 		default:
-			s.crew, errs[i] = h.plugins.Provider(s)
+			var p handlers.Provider
+			if p, errs[i] = h.plugins.Provider(s); errs[i] == nil {
+				s.SetProvider(p)
+			}
 		}
 	})
 	for i, s := range servers {
 		if errs[i] != nil {
-			s.crew = nil
 			b.fail(s, "plugin", errs[i])
 		}
 	}
 	b.errs = append(b.errs, wrongOwners(b.config)...)
 }
 
-// front makes what is before the crews: PROXY headers, routes, certificates.
+// front makes what is before the handlers: routes and certificates.
 func (b *build) front() {
 	for _, g := range b.made {
-		for _, s := range g.servers {
-			if s.crew == nil {
+		for i, s := range g.Servers() {
+			if s.Provider() == nil {
 				continue
 			}
-			if len(s.config.Routes) > 0 {
-				s.routeTo(g.servers[1:], s.crew != handlers.None)
+			if i == 0 {
+				g.Route()
 			}
-			if s.config.TLS != nil {
+			if s.Config().TLS != nil {
 				if err := b.secure(s); err != nil {
 					b.fail(s, "tls", err)
 				}
@@ -174,28 +146,23 @@ func (b *build) front() {
 // open opens the sockets of those that have none.
 func (b *build) open() {
 	for _, g := range b.made {
-		if g.socket != nil {
+		if g.Sockets() != nil {
 			continue
 		}
-		s := g.servers[0]
-		k, err := s.open()
+		k, err := g.Open()
 		if err != nil {
-			b.fail(s, "address", err)
+			b.fail(g.Servers()[0], "address", err)
 			continue
 		}
 		b.opened = append(b.opened, k)
-		g.socket = k
-		for _, s := range g.servers {
-			s.socket = k
-		}
 	}
 }
 
-// begin has the crews begin.
+// begin has the handlers start.
 func (b *build) begin() {
 	for _, g := range b.made {
-		for _, s := range g.servers {
-			s.crew.Start()
+		for _, s := range g.Servers() {
+			s.Provider().Start()
 		}
 	}
 }

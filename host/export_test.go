@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bulkhead/host/service"
 	"fmt"
 
 	"bulkhead/csa"
@@ -46,10 +47,10 @@ func (h *Host) Settings(listener string) (all []csa.Settings) {
 // Descriptors are those of a listener's sockets, and of its connections.
 func (h *Host) Descriptors(listener string) (sockets, connections []int) {
 	for _, g := range h.now.Load().generations {
-		if g.name() != listener {
+		if g.Name() != listener {
 			continue
 		}
-		sockets = append(sockets, g.socket.Descriptors()...)
+		sockets = append(sockets, g.Sockets().Descriptors()...)
 	}
 	h.eachOf(listener, func(c *csa.CSA) {
 		if fd := c.Socket(); fd >= 0 {
@@ -60,10 +61,10 @@ func (h *Host) Descriptors(listener string) (sockets, connections []int) {
 }
 
 func (h *Host) eachOf(listener string, f func(c *csa.CSA)) {
-	for _, l := range h.loops {
+	for _, l := range h.machine.Loops {
 		l.Call(func() {
 			l.Each(func(c *csa.CSA) {
-				if s, ok := c.Creator().(*server); ok && s.config.Name == listener {
+				if s, ok := c.Creator().(*service.Server); ok && s.Config().Name == listener {
 					f(c)
 				}
 			})
@@ -77,6 +78,6 @@ const RefreshPatience = refreshPatience
 // BlockLoop has the first loop stand still until it is freed.
 func BlockLoop(h *Host) (free func()) {
 	wait := make(chan struct{})
-	h.loops[0].Post(func() { <-wait })
+	h.machine.Loops[0].Post(func() { <-wait })
 	return func() { close(wait) }
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bulkhead/host/service"
 	"context"
 	"errors"
 	"fmt"
@@ -88,9 +89,9 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 		return Report{}, err
 	}
 	g := p.guard()
-	begun := h.clock.Now()
+	begun := h.machine.Clock.Now()
 	for err == nil && len(g) > 0 {
-		left := watch - time.Duration(h.clock.Now()-begun)
+		left := watch - time.Duration(h.machine.Clock.Now()-begun)
 		if left <= 0 || len(g.worse()) > 0 {
 			break
 		}
@@ -98,7 +99,7 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 		select {
 		case <-next:
 		case <-ctx.Done():
-			err = fmt.Errorf("watching a reload: the new configuration is in force, and was watched for %v of %v: %w", time.Duration(h.clock.Now()-begun), watch, context.Cause(ctx))
+			err = fmt.Errorf("watching a reload: the new configuration is in force, and was watched for %v of %v: %w", time.Duration(h.machine.Clock.Now()-begun), watch, context.Cause(ctx))
 		case <-h.abort:
 			err = errStopping
 		case <-h.closed:
@@ -109,7 +110,7 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 			err = errReloadedMeanwhile
 		}
 	}
-	report := Report{Watched: time.Duration(h.clock.Now() - begun), Listeners: g.compare()}
+	report := Report{Watched: time.Duration(h.machine.Clock.Now() - begun), Listeners: g.compare()}
 	worse := g.worse()
 	if len(worse) == 0 || errors.Is(err, errReloadedMeanwhile) || errors.Is(err, errStopping) {
 		return report, err
@@ -117,7 +118,7 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 	back := h.backFrom(ctx, in)
 	report.RolledBack = back == nil
 	err = &WorseError{worse, back}
-	h.log.Error("a reload was watched", "error", err)
+	h.machine.Log.Error("a reload was watched", "error", err)
 	return report, err
 }
 
@@ -138,21 +139,21 @@ func (h *Host) backFrom(ctx context.Context, from *config.Config) error {
 type guard []guarded
 
 type guarded struct {
-	now    *server
+	now    *service.Server
 	before health.Health // of the old one, when it was replaced
 }
 
 func (p *plan) guard() (g guard) {
-	old := make(map[string]*server)
+	old := make(map[string]*service.Server)
 	for _, r := range p.replaced {
-		for _, s := range r.servers {
-			old[s.config.Name] = s
+		for _, s := range r.Servers() {
+			old[s.Config().Name] = s
 		}
 	}
 	for _, made := range p.made {
-		for _, s := range made.servers {
-			if o := old[s.config.Name]; o != nil {
-				g = append(g, guarded{now: s, before: o.since.Health()})
+		for _, s := range made.Servers() {
+			if o := old[s.Config().Name]; o != nil {
+				g = append(g, guarded{now: s, before: o.Health()})
 			}
 		}
 	}
@@ -162,7 +163,7 @@ func (p *plan) guard() (g guard) {
 func (g guard) compare() []health.Comparison {
 	all := make([]health.Comparison, len(g))
 	for i, s := range g {
-		all[i] = health.Compare(s.now.config.Name, s.before, s.now.since.Health())
+		all[i] = health.Compare(s.now.Config().Name, s.before, s.now.Health())
 	}
 	return all
 }

@@ -8,6 +8,7 @@
 package host
 
 import (
+	"bulkhead/host/service"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -25,12 +26,9 @@ import (
 	"bulkhead/host/bugs"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
-	"bulkhead/host/dial"
 	"bulkhead/host/egress"
-	"bulkhead/host/front"
 	"bulkhead/host/listen"
 	"bulkhead/host/loader"
-	"bulkhead/host/logs"
 	"bulkhead/host/loops"
 	"bulkhead/host/shares"
 	"bulkhead/host/tenant"
@@ -103,26 +101,20 @@ type Native func(l *csa.Loop) csa.Handler
 
 // Host is a running configuration. Make one with New, serve with Run.
 type Host struct {
-	began       time.Time // when New was called
-	log         *slog.Logger
-	logLost     func() int64 // nil: that is not known
-	access      *access.Log  // nil: there is none
-	inForce     func(*config.Config)
-	clock       selector.Clock
-	loops       []*loops.Loop
-	native      map[string]Native
-	roots       *x509.CertPool
-	now         atomic.Pointer[state] // what it serves; replaced, never changed
-	plugins     *loader.Loader
-	bugs        *bugs.Bugs
-	late        *loader.Queue
-	cores       *cores.Cores
-	mappings    *budget.Pool
-	pipes       *budget.Pool
-	connections *budget.Count
-	lookups     *egress.Shared
-	handshakes  *budget.Pool
-	parked      atomic.Int32 // servers that wait for a place
+	machine    service.Machine // what its servers share
+	began      time.Time       // when New was called
+	logLost    func() int64    // nil: that is not known
+	inForce    func(*config.Config)
+	native     map[string]Native
+	roots      *x509.CertPool
+	now        atomic.Pointer[state] // what it serves; replaced, never changed
+	plugins    *loader.Loader
+	late       *loader.Queue
+	cores      *cores.Cores
+	mappings   *budget.Pool
+	pipes      *budget.Pool
+	lookups    *egress.Shared
+	handshakes *budget.Pool
 
 	refreshes refreshes
 
@@ -133,13 +125,10 @@ type Host struct {
 	homes, made int  // listeners, and servers, that were given a loop
 
 	mu sync.Mutex // held to replace now, and to begin to drain or to stop
-	// ends are generations that are being closed.
+	// ends are generations that are being closed: see hold.
 	ends sync.WaitGroup
 
-	draining  atomic.Bool   // no more is accepted
-	drained   atomic.Bool   // and every listener and handler has been told
-	queued    atomic.Int64  // connections that were accepted at the end, and wait for a place
-	stopping  atomic.Bool   // no connection is wired any more
+	drained   atomic.Bool   // nothing more is accepted, and every listener and handler has been told
 	idle      chan struct{} // closed when draining and no connection is left
 	idleOnce  sync.Once
 	abort     chan struct{}
@@ -171,21 +160,11 @@ func complete(cfg *config.Config) error {
 		if !tenants[l.Tenant] {
 			return fmt.Errorf("listener %q is of tenant %q, which the configuration does not have", l.Name, l.Tenant)
 		}
-		if overUDP(l) && (l.Shape == "stdio" || l.TLS != nil) {
+		if service.OverUDP(l) && (l.Shape == "stdio" || l.TLS != nil) {
 			return fmt.Errorf("listener %q is for UDP, and so has no programs (shape \"stdio\") and no TLS", l.Name)
 		}
 	}
 	return nil
-}
-
-// overUDP reports whether a listener is for datagrams: by its address, or by the socket that
-// it inherits.
-func overUDP(l *config.Listener) bool {
-	if l.Address.Network == "fd" {
-		datagrams, err := listen.InheritsDatagrams(l.Address.Host)
-		return datagrams && err == nil
-	}
-	return l.Address.Datagrams()
 }
 
 // withRoutes gives every listener, followed by its routes.
@@ -211,9 +190,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	h := &Host{
 		began:     time.Now(),
-		log:       o.Log,
 		logLost:   o.LogLost,
-		access:    o.Access,
 		inForce:   o.InForce,
 		native:    o.Native,
 		roots:     o.RootCAs,
@@ -223,17 +200,19 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		serving:   make(chan struct{}),
 		reloading: make(chan struct{}, 1),
 	}
-	if h.log == nil {
-		h.log = slog.Default()
+	h.machine.Released, h.machine.Over, h.machine.Hold, h.machine.Stopped = h.wake, h.end, h.hold, h.closed
+	h.machine.Access = o.Access
+	if h.machine.Log = o.Log; h.machine.Log == nil {
+		h.machine.Log = slog.Default()
 	}
-	if h.clock = o.Clock; h.clock == nil {
-		h.clock = selector.System
+	if h.machine.Clock = o.Clock; h.machine.Clock == nil {
+		h.machine.Clock = selector.System
 	}
 	h.lookups = egress.Share(o.Resolver, shares.Lookups())
 	h.handshakes = budget.NewPool(shares.Handshakes(cfg), len(cfg.Tenants))
-	h.connections = budget.NewCount(shares.Connections(cfg, h.log))
+	h.machine.Connections = budget.NewCount(shares.Connections(cfg, h.machine.Log))
 	h.cores = cores.New(cores.Options{})
-	h.mappings = shares.Mappings(cfg, o.Mappings, h.log)
+	h.mappings = shares.Mappings(cfg, o.Mappings, h.machine.Log)
 	held, idlePipes, _ := shares.Pipes(cfg)
 	h.pipes = budget.NewPool(held, len(cfg.Tenants))
 	tenants := make(map[string]*tenant.Tenant, len(cfg.Tenants))
@@ -245,9 +224,9 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	h.now.Store(&state{config: cfg, tenants: tenants})
 	wanted := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() || o.Native[l.Name] != nil })
-	h.bugs = bugs.New(h.log, h.clock)
+	h.machine.Bugs = bugs.New(h.machine.Log, h.machine.Clock)
 	h.plugins = loader.New(loader.Options{
-		Plugins: len(wanted), Compiler: o.Compiler, Log: h.log, Clock: h.clock, Wall: o.Wall, Random: o.Random, OnBug: h.bugs.Trap,
+		Plugins: len(wanted), Compiler: o.Compiler, Log: h.machine.Log, Clock: h.machine.Clock, Wall: o.Wall, Random: o.Random, OnBug: h.machine.Bugs.Trap,
 	})
 	for _, t := range tenants {
 		h.plugins.AddTenant(t)
@@ -259,17 +238,17 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	}
 	past := h.readPast(cfg)
 	h.plugins.Keep(past.plugins())
-	if h.loops, err = loops.New(shares.Loops(cfg), h.clock, h.fault, idlePipes); err != nil {
+	if h.machine.Loops, err = loops.New(shares.Loops(cfg), h.machine.Clock, h.fault, idlePipes); err != nil {
 		return nil, err
 	}
-	h.refreshes.loops = make([]refreshedLoop, len(h.loops))
-	if h.access != nil {
-		for _, l := range h.loops {
-			l.Call(func() { l.KeepLocal(h.access.On) })
+	h.refreshes.loops = make([]refreshedLoop, len(h.machine.Loops))
+	if h.machine.Access != nil {
+		for _, l := range h.machine.Loops {
+			l.Call(func() { l.KeepLocal(h.machine.Access.On) })
 		}
 	}
 	if o.EventsByThread {
-		for _, l := range h.loops {
+		for _, l := range h.machine.Loops {
 			l.Call(l.ByThread)
 		}
 	}
@@ -304,7 +283,7 @@ func (h *Host) newTenant(c config.Tenant) (*tenant.Tenant, error) {
 func (h *Host) first(cfg *config.Config, tenants map[string]*tenant.Tenant, loadLate bool) error {
 	b := h.newBuild(cfg, tenants)
 	for i := range cfg.Listeners {
-		b.add(&cfg.Listeners[i], nil, nil)
+		b.add(&cfg.Listeners[i], nil, nil, nil)
 	}
 	b.load(loadLate)
 	if !loadLate {
@@ -324,41 +303,12 @@ func (h *Host) first(cfg *config.Config, tenants map[string]*tenant.Tenant, load
 	return nil
 }
 
-func (h *Host) newServer(given *config.Listener, t *tenant.Tenant, home *loops.Loop) *server {
-	l := whereDatagrams(given)
-	s := &server{
-		host:   h,
-		tenant: t,
-		config: *l,
-		home:   home,
-		log:    h.log.With("listener", l.Name, "tenant", l.Tenant),
-		books:  make([]books, len(h.loops)),
-
-		counters: newCounters(len(h.loops)),
-		udp:      overUDP(l),
-	}
-	s.bySource = budget.NewSources(l.PerSource, l.PerSourceRate, l.PerSourcePrefix)
-	s.resume = func() {
-		if k, ok := s.socket.(*accept.Streams); ok {
-			k.Accept()
-		}
-	}
-	s.dialer = dial.New(s)
-	s.noisy = logs.NewLimited(s.log, "what goes wrong", listenerLines, h.clock)
-	s.closes = logs.NewLimited(s.log, "connections that have ended", listenerLines, h.clock)
-	s.proxyReaders = make([]*front.ProxyReader, len(h.loops))
-	for i := range s.books {
-		s.books[i], s.proxyReaders[i] = books{s, i}, front.NewProxyReader(s.sourceOf)
-	}
-	return s
-}
-
 // Addr is where the named listener listens: "ip:port", or the path of a Unix
 // socket; "" when there is no such listener.
 func (h *Host) Addr(listener string) string {
 	for _, g := range h.now.Load().generations {
-		if s := g.servers[0]; s.config.Name == listener && g.socket != nil {
-			return g.socket.Listening()[0]
+		if s := g.Servers()[0]; s.Config().Name == listener && g.Sockets() != nil {
+			return g.Sockets().Listening()[0]
 		}
 	}
 	return ""
@@ -390,32 +340,19 @@ func (h *Host) begin() error {
 		return nil
 	}
 	defer func() { <-h.reloading }()
-	if h.stopping.Load() {
+	if h.machine.Stopping.Load() {
 		return nil
 	}
 	for _, g := range h.now.Load().generations {
-		if err := g.socket.Begin(); err != nil {
+		if err := g.Sockets().Begin(); err != nil {
 			return err
 		}
-		g.sayListening()
+		g.LogListening()
 	}
 	h.running = true
 	close(h.serving)
 	h.watchCertificates()
 	return nil
-}
-
-// sayListening logs where a listener listens.
-func (g *generation) sayListening() {
-	s, k := g.servers[0], g.socket
-	var said []any
-	for i, at := range k.Listening() {
-		said = append(said, []string{"address", "and"}[i], s.config.Address.Network+"://"+at)
-	}
-	if s.router != nil {
-		said = append(said, "routes", len(s.config.Routes))
-	}
-	s.log.Info("listening", said...)
 }
 
 // Close ends everything now: connections are closed without waiting for their
@@ -424,8 +361,8 @@ func (g *generation) sayListening() {
 // return.
 func (h *Host) Close() {
 	h.abortOnce.Do(func() {
-		if open := h.connections.Used(); open > 0 {
-			h.log.Warn("stopping now; the connections left are closed", "open", open)
+		if open := h.machine.Connections.Used(); open > 0 {
+			h.machine.Log.Warn("stopping now; the connections left are closed", "open", open)
 		}
 		close(h.abort)
 	})
@@ -435,7 +372,7 @@ func (h *Host) Close() {
 // drain lets the connections come to their end.
 func (h *Host) drain() {
 	if grace := h.now.Load().config.Host.Grace; grace > 0 {
-		h.log.Info("stopping: connections are accepted for a while yet", "grace", grace.String())
+		h.machine.Log.Info("stopping: connections are accepted for a while yet", "grace", grace.String())
 		over, stop := h.after(grace)
 		defer stop()
 		select {
@@ -445,15 +382,15 @@ func (h *Host) drain() {
 		}
 	}
 	h.mu.Lock() // a reload has replaced what there is before, or does not any more
-	h.draining.Store(true)
+	h.machine.Draining.Store(true)
 	now := h.now.Load()
 	h.mu.Unlock()
 	drain := now.config.Host.Drain
-	h.log.Info("stopping: no more connections are accepted", "open", h.connections.Used(), "drain", drain.String())
+	h.machine.Log.Info("stopping: no more connections are accepted", "open", h.machine.Connections.Used(), "drain", drain.String())
 	for _, g := range now.generations {
-		g.socket.Drain(true)
+		g.Sockets().Drain(true)
 	}
-	h.tellToStop(now.generations, func() {})
+	h.machine.TellToStop(now.generations, func() {})
 	h.drained.Store(true)
 	h.wake()
 	deadline, stop := h.after(drain)
@@ -461,7 +398,7 @@ func (h *Host) drain() {
 	select {
 	case <-h.idle:
 	case <-deadline:
-		h.log.Warn("the time to drain is over; the connections left are closed", "open", h.connections.Used())
+		h.machine.Log.Warn("the time to drain is over; the connections left are closed", "open", h.machine.Connections.Used())
 	case <-h.abort:
 	}
 }
@@ -470,15 +407,15 @@ func (h *Host) drain() {
 // when nobody waits for that any more.
 func (h *Host) after(d time.Duration) (over <-chan struct{}, stop func() bool) {
 	c := make(chan struct{})
-	return c, h.clock.AfterFunc(d, func() { close(c) })
+	return c, h.machine.Clock.AfterFunc(d, func() { close(c) })
 }
 
 // wake lets those know who wait for a connection to end.
 func (h *Host) wake() {
-	if h.parked.Load() > 0 {
-		h.now.Load().each((*server).Unpark)
+	if h.machine.Parked.Load() > 0 {
+		h.now.Load().each((*service.Server).Unpark)
 	}
-	if h.drained.Load() && h.connections.Used() == 0 && h.queued.Load() == 0 {
+	if h.drained.Load() && h.machine.Connections.Used() == 0 && h.machine.Queued.Load() == 0 {
 		h.idleOnce.Do(func() { close(h.idle) })
 	}
 }
@@ -491,7 +428,7 @@ func (h *Host) wake() {
 func (h *Host) shut() {
 	h.closeOnce.Do(func() {
 		h.mu.Lock() // no generation begins to be closed any more, and no reload replaces anything
-		h.stopping.Store(true)
+		h.machine.Stopping.Store(true)
 		h.mu.Unlock()
 		h.late.Stop()
 		h.plugins.Stop()
@@ -501,26 +438,23 @@ func (h *Host) shut() {
 		h.ends.Wait()
 		now := h.now.Load()
 		now.eachSocket(accept.Sockets.StopAccepting)
-		now.each(func(s *server) {
-			if s.router != nil {
-				s.home.Call(s.router.Stop)
+		now.each(func(s *service.Server) {
+			if s.HasRoutes() {
+				s.Home().Call(s.StopRouting)
 			}
 		})
 		stopped := csa.HostStopped.Reason()
-		for _, l := range h.loops {
+		for _, l := range h.machine.Loops {
 			l.Call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
 		}
 		now.eachSocket(func(k accept.Sockets) { k.Close(stopped) })
 		// What was on its way to a loop finds stopping set, and is dropped.
-		now.each(func(s *server) { s.dialer.Stop() })
-		now.each((*server).close)
+		now.each((*service.Server).StopDialling)
+		now.each((*service.Server).Close)
 		h.cores.Wait()    // calls in the background are posted back
 		h.plugins.Close() // while the loops run: instances that wait for posts end by these
-		loops.Stop(h.loops)
-		now.each(func(s *server) {
-			s.counters.clients.ShowAll()
-			s.counters.upstreams.ShowAll()
-		})
+		loops.Stop(h.machine.Loops)
+		now.each(func(s *service.Server) { s.Totals().ShowAll() })
 		for _, t := range now.tenants {
 			t.EndLog()
 		}

@@ -5,6 +5,7 @@ import (
 	"bulkhead/host/accept"
 	"bulkhead/host/config"
 	"bulkhead/host/loops"
+	"bulkhead/host/service"
 	"bulkhead/host/shares"
 	"bulkhead/host/tenant"
 )
@@ -15,7 +16,7 @@ import (
 func (h *Host) setLimits(all []tenant.Limits) (changed map[*tenant.Tenant]bool) {
 	changed = make(map[*tenant.Tenant]bool, len(all))
 	for _, l := range all {
-		l.Set(h.clock.Now())
+		l.Set(h.machine.Clock.Now())
 		changed[l.Tenant] = true
 	}
 	return changed
@@ -24,22 +25,22 @@ func (h *Host) setLimits(all []tenant.Limits) (changed map[*tenant.Tenant]bool) 
 // tellLoops has all who wait for something of these tenants' ask again, and the connections that
 // there are go by what these servers do now. Each loop is told once; it visits its connections some
 // at a time.
-func (h *Host) tellLoops(tenants map[*tenant.Tenant]bool, servers map[*server]*before) {
+func (h *Host) tellLoops(tenants map[*tenant.Tenant]bool, servers map[*service.Server]*service.Change) {
 	if len(tenants) > 0 {
 		h.askAgain(tenants)
 	}
 	if len(tenants) == 0 && len(servers) == 0 {
 		return
 	}
-	for _, l := range h.loops {
+	for _, l := range h.machine.Loops {
 		l.Post(func() {
 			l.Walk(func(c *csa.CSA) {
 				if t, ok := c.Budget().(*tenant.Tenant); ok && tenants[t] {
 					c.AskBudget()
 				}
-				if s := serverOf(c); s != nil {
+				if s := service.Of(c); s != nil {
 					if b := servers[s]; b != nil {
-						b.goesBy(c, s, c.Creator() != csa.Creator(s))
+						b.Apply(c)
 					}
 				}
 			}, nil)
@@ -54,9 +55,9 @@ func (h *Host) askAgain(changed map[*tenant.Tenant]bool) {
 	}
 	h.wake()
 	now := h.now.Load()
-	now.each(func(s *server) {
-		if s.front != nil && changed[s.tenant] {
-			s.home.Post(s.resume)
+	now.each(func(s *service.Server) {
+		if s.IsRoute() && changed[s.Tenant()] {
+			s.Resume()
 		}
 	})
 	accepts := make(map[*loops.Loop][]*accept.Streams)
@@ -73,8 +74,8 @@ func (h *Host) askAgain(changed map[*tenant.Tenant]bool) {
 	for l, all := range accepts {
 		l.Post(func() {
 			for _, k := range all {
-				if s, ok := k.Serving().(*server); ok && changed[s.tenant] { // else it does not accept, or not yet
-					l.Post(s.resume)
+				if s, ok := k.Serving().(*service.Server); ok && changed[s.Tenant()] { // else it does not accept, or not yet
+					s.Resume()
 				}
 			}
 		})
@@ -84,7 +85,7 @@ func (h *Host) askAgain(changed map[*tenant.Tenant]bool) {
 // setHost has the limits of the whole host be what a configuration says from now on. It is called
 // as setLimits is.
 func (h *Host) setHost(cfg *config.Config) {
-	h.connections.SetLimit(shares.Connections(cfg, h.log))
+	h.machine.Connections.SetLimit(shares.Connections(cfg, h.machine.Log))
 	h.handshakes.SetLimit(shares.Handshakes(cfg))
 	held, _, _ := shares.Pipes(cfg)
 	h.pipes.SetLimit(held)

@@ -91,14 +91,14 @@ func (h *Host) Plan(ctx context.Context, cfg *config.Config) ([]Change, error) {
 // readPlugins reads what load would load.
 func (p *plan) readPlugins() {
 	for _, g := range p.made {
-		for _, s := range g.servers {
-			if s.wantsPlugin() {
-				if _, _, err := p.h.plugins.Read(&s.config); err != nil {
+		for _, s := range g.Servers() {
+			if p.h.wantsPlugin(s) {
+				if _, _, err := p.h.plugins.Read(s.Config()); err != nil {
 					p.fail(s, "plugin", err)
 					continue
 				}
 			}
-			s.crew = handlers.None
+			s.SetProvider(handlers.None)
 		}
 	}
 	p.errs = append(p.errs, wrongOwners(p.config)...)

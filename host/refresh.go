@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bulkhead/host/service"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -37,16 +38,17 @@ func (h *Host) Refresh(ctx context.Context) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []*csa.Tallies
-	seen := make(map[*counters]bool)
-	h.now.Load().each(func(s *server) {
-		if !seen[s.counters] {
-			seen[s.counters] = true
-			all = append(all, s.counters.clients, s.counters.upstreams)
+	seen := make(map[*service.Totals]bool)
+	h.now.Load().each(func(s *service.Server) {
+		if t := s.Totals(); !seen[t] {
+			seen[t] = true
+			tallies := t.Tallies()
+			all = append(all, tallies[:]...)
 		}
 	})
-	shown := make(chan struct{}, len(h.loops))
+	shown := make(chan struct{}, len(h.machine.Loops))
 	asked, before := 0, 0
-	for i := range h.loops {
+	for i := range h.machine.Loops {
 		if h.ask(i, all, shown) {
 			asked++
 		} else {
@@ -76,7 +78,7 @@ func (h *Host) Refresh(ctx context.Context) bool {
 
 // ask has a loop show what it has counted, unless it is asked already, or has stopped.
 func (h *Host) ask(i int, all []*csa.Tallies, shown chan<- struct{}) bool {
-	l, state := h.loops[i], &h.refreshes.loops[i]
+	l, state := h.machine.Loops[i], &h.refreshes.loops[i]
 	now := int64(max(time.Since(h.began), 1))
 	if !state.asked.CompareAndSwap(0, now) {
 		return false

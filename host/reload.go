@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bulkhead/host/service"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -61,7 +62,7 @@ func (h *Host) takeTurn(ctx context.Context) (done func(), err error) {
 	}
 	done = func() { <-h.reloading }
 	switch {
-	case h.draining.Load() || h.stopping.Load():
+	case h.machine.Draining.Load() || h.machine.Stopping.Load():
 		err = errStopping
 	case !h.running:
 		err = errors.New("reloading: the host does not serve yet; call Run first")
@@ -77,16 +78,16 @@ type plan struct {
 	*build
 	h        *Host
 	before   *state
-	was      map[*generation]*config.Listener // as they are configured before
-	back     *past                            // what is gone back to; nil: it goes on to something new
-	added    []*tenant.Tenant                 // new ones
-	limits   []tenant.Limits                  // of tenants that have others
-	rebuilt  map[string][]string              // the keys of tenants that their instances have from their start
-	replaced []*generation                    // by another of their listener
-	removed  []*generation                    // with their listener
-	closed   map[accept.Sockets]bool          // no listener is at their address any more
-	changes  []Change                         // the host's, the tenants' and the listeners', the same ones too
-	same     int                              // listeners
+	was      map[*service.Generation]*config.Listener // as they are configured before
+	back     *past                                    // what is gone back to; nil: it goes on to something new
+	added    []*tenant.Tenant                         // new ones
+	limits   []tenant.Limits                          // of tenants that have others
+	rebuilt  map[string][]string                      // the keys of tenants that their instances have from their start
+	replaced []*service.Generation                    // by another of their listener
+	removed  []*service.Generation                    // with their listener
+	closed   map[accept.Sockets]bool                  // no listener is at their address any more
+	changes  []Change                                 // the host's, the tenants' and the listeners', the same ones too
+	same     int                                      // listeners
 	inPlace
 }
 
@@ -95,7 +96,7 @@ type plan struct {
 func (h *Host) plan(cfg *config.Config, back *past) (*plan, error) {
 	before := h.now.Load()
 	p := &plan{
-		h: h, before: before, back: back, was: make(map[*generation]*config.Listener), closed: make(map[accept.Sockets]bool),
+		h: h, before: before, back: back, was: make(map[*service.Generation]*config.Listener), closed: make(map[accept.Sockets]bool),
 		rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants)), inPlace: newInPlace(),
 	}
 	for i, g := range before.generations {
@@ -186,15 +187,15 @@ func (p *plan) compareTenants() {
 
 // compareListeners makes generations of those listeners that need one.
 func (p *plan) compareListeners() {
-	known := make(map[string]*generation)
+	known := make(map[string]*service.Generation)
 	for _, g := range p.before.generations {
-		known[g.name()] = g
+		known[g.Name()] = g
 	}
 	changes := make([][]string, len(p.config.Listeners)) // that need a new generation
 	differ := make([][]string, len(p.config.Listeners))  // all of them
 	free := make(map[accept.Sockets]bool)
 	for _, g := range p.before.generations {
-		free[g.socket] = true
+		free[g.Sockets()] = true
 	}
 	sums := make(map[string][sha256.Size]byte)
 	for i := range p.config.Listeners {
@@ -209,7 +210,7 @@ func (p *plan) compareListeners() {
 			changes[i] = p.changedFiles(g, l, sums)
 			differ[i] = append(differ[i], changes[i]...)
 		}
-		for _, s := range g.servers {
+		for _, s := range g.Servers() {
 			for _, key := range p.rebuiltFor(s) {
 				if said := "its tenant's " + key; !slices.Contains(changes[i], said) {
 					changes[i] = append(changes[i], said)
@@ -218,7 +219,7 @@ func (p *plan) compareListeners() {
 			}
 		}
 		if len(changes[i]) == 0 {
-			free[g.socket] = false
+			free[g.Sockets()] = false
 		}
 	}
 	sockets := p.match(known, changes, free)
@@ -239,22 +240,21 @@ func (p *plan) compareListeners() {
 			} else {
 				p.same++
 			}
-			p.retuneLater(g.socket, l)
+			p.retuneLater(g.Sockets(), l)
 			continue
 		case g != nil:
 			p.replaced = append(p.replaced, g)
-			change.What, change.Draining, change.OldFor = NewGeneration, g.connections(), p.oldFor(g)
+			change.What, change.Draining, change.OldFor = NewGeneration, g.Connections(), p.oldFor(g)
 		}
 		p.changes = append(p.changes, change)
-		p.add(l, g, sockets[i])
-		p.made[len(p.made)-1].changed = changes[i]
+		p.add(l, g, sockets[i], changes[i])
 		p.checkSocket(l, sockets[i])
 		p.retuneLater(sockets[i], l)
 	}
 	for _, g := range p.before.generations {
-		if name := g.name(); known[name] == g {
+		if name := g.Name(); known[name] == g {
 			p.removed = append(p.removed, g)
-			p.changes = append(p.changes, Change{Of: "listener", Name: name, What: Removed, Draining: g.connections(), OldFor: p.oldFor(g)})
+			p.changes = append(p.changes, Change{Of: "listener", Name: name, What: Removed, Draining: g.Connections(), OldFor: p.oldFor(g)})
 		}
 	}
 	p.pin()
@@ -268,10 +268,10 @@ func (p *plan) compareListeners() {
 
 // rebuiltFor are the keys of a server's tenant for which its instances have to be made anew. memory is one of
 // them where they could grow further than they can now.
-func (p *plan) rebuiltFor(s *server) []string {
-	keys := p.rebuilt[s.tenant.Name()]
+func (p *plan) rebuiltFor(s *service.Server) []string {
+	keys := p.rebuilt[s.Tenant().Name()]
 	for _, l := range p.limits {
-		if m := s.module.Load(); l.Tenant == s.tenant && m != nil && m.MoreWithin(l.Memory()) {
+		if m := s.Module(); l.Tenant == s.Tenant() && m != nil && m.MoreWithin(l.Memory()) {
 			return append(slices.Clone(keys), "memory")
 		}
 	}
@@ -279,7 +279,7 @@ func (p *plan) rebuiltFor(s *server) []string {
 }
 
 // match finds the sockets for listeners that get a new generation; nil: they open their own.
-func (p *plan) match(known map[string]*generation, changes [][]string, free map[accept.Sockets]bool) []accept.Sockets {
+func (p *plan) match(known map[string]*service.Generation, changes [][]string, free map[accept.Sockets]bool) []accept.Sockets {
 	sockets := make([]accept.Sockets, len(p.config.Listeners))
 	at := func(l *config.Listener) accept.Address {
 		return accept.Address{Network: l.Address.Network, Host: l.Address.Host}
@@ -290,8 +290,8 @@ func (p *plan) match(known map[string]*generation, changes [][]string, free map[
 	}
 	for i := range p.config.Listeners {
 		l := &p.config.Listeners[i]
-		if g := known[l.Name]; g != nil && len(changes[i]) > 0 && g.socket.Address() == at(l) {
-			take(i, g.socket)
+		if g := known[l.Name]; g != nil && len(changes[i]) > 0 && g.Sockets().Address() == at(l) {
+			take(i, g.Sockets())
 		}
 	}
 	for i := range p.config.Listeners {
@@ -300,8 +300,8 @@ func (p *plan) match(known map[string]*generation, changes [][]string, free map[
 			continue
 		}
 		for _, g := range p.before.generations {
-			if free[g.socket] && g.socket.Address() == at(l) {
-				take(i, g.socket)
+			if free[g.Sockets()] && g.Sockets().Address() == at(l) {
+				take(i, g.Sockets())
 				break
 			}
 		}
@@ -316,7 +316,7 @@ func (p *plan) checkSocket(l *config.Listener, k accept.Sockets) {
 	}
 	var old *config.Listener
 	for _, g := range p.before.generations {
-		if g.socket == k {
+		if g.Sockets() == k {
 			old = p.was[g]
 		}
 	}
@@ -333,46 +333,38 @@ func (p *plan) checkSocket(l *config.Listener, k accept.Sockets) {
 }
 
 // changedFiles says of which of a generation's plugins the file is another one.
-func (p *plan) changedFiles(g *generation, l *config.Listener, sums map[string][sha256.Size]byte) (changed []string) {
-	for i, s := range g.servers {
+func (p *plan) changedFiles(g *service.Generation, l *config.Listener, sums map[string][sha256.Size]byte) (changed []string) {
+	for i, s := range g.Servers() {
 		now := l
 		if i > 0 {
 			now = &l.Routes[i-1].Listener
 		}
-		was, loaded := s.loadedSum()
+		was, loaded := s.LoadedSum()
 		if !loaded {
 			continue // it is loaded from what is there
 		}
 		if p.back != nil {
-			if sum, known := p.back.sums[s.config.Name]; known {
+			if sum, known := p.back.sums[s.Config().Name]; known {
 				if sum != was {
-					changed = append(changed, "what "+s.config.Plugin+" holds")
+					changed = append(changed, "what "+s.Config().Plugin+" holds")
 				}
 				continue
 			}
 		}
-		sum, known := sums[s.config.Plugin]
+		sum, known := sums[s.Config().Plugin]
 		if !known {
 			var err error
 			if _, sum, err = p.h.plugins.Read(now); err != nil {
 				p.errs = append(p.errs, p.config.ListenerError(now, "plugin", err))
 				continue
 			}
-			sums[s.config.Plugin] = sum
+			sums[s.Config().Plugin] = sum
 		}
 		if sum != was {
-			changed = append(changed, "what "+s.config.Plugin+" holds")
+			changed = append(changed, "what "+s.Config().Plugin+" holds")
 		}
 	}
 	return changed
-}
-
-// loadedSum is the SHA-256 of the plugin that the server's handlers are of, if it is loaded.
-func (s *server) loadedSum() (sum [sha256.Size]byte, loaded bool) {
-	if known := s.loaded.Load(); known != nil {
-		return *known, true
-	}
-	return sum, false
 }
 
 // carryOut does it, or nothing.
@@ -385,7 +377,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 	if err == nil {
 		h.mu.Lock()
 		switch {
-		case h.draining.Load() || h.stopping.Load():
+		case h.machine.Draining.Load() || h.machine.Stopping.Load():
 			err = errStopping
 		case ctx.Err() != nil:
 			err = fmt.Errorf("reloading: %w", context.Cause(ctx))
@@ -404,21 +396,21 @@ func (p *plan) carryOut(ctx context.Context) error {
 		h.keepPast(next)
 	}
 	for _, g := range p.made {
-		if slices.Contains(p.opened, g.socket) {
-			g.sayListening()
+		if slices.Contains(p.opened, g.Sockets()) {
+			g.LogListening()
 		}
-		g.socket.Serve(g.servers[0])
+		g.Sockets().Serve(g.Servers()[0])
 	}
 	p.retire(slices.Concat(p.replaced, p.removed))
 	p.closeOldest()
 	for _, g := range p.all {
-		for _, s := range g.servers {
-			if late, ok := s.crew.(*loader.Pending); ok {
+		for _, s := range g.Servers() {
+			if late, ok := s.Provider().(*loader.Pending); ok {
 				late.RetryNow()
 			}
 		}
 	}
-	h.tellLoops(h.setLimits(p.limits), p.hold())
+	h.tellLoops(h.setLimits(p.limits), p.exchange())
 	h.setHost(p.config)
 	if h.inForce != nil {
 		h.inForce(p.config)
@@ -427,17 +419,17 @@ func (p *plan) carryOut(ctx context.Context) error {
 	h.dropTenants()
 	for _, c := range p.changes {
 		if c.What != Same {
-			h.log.Info("reloaded", c.logged()...)
+			h.machine.Log.Info("reloaded", c.logged()...)
 		}
 	}
-	h.log.Info("the new configuration is in force", "listeners_unchanged", p.same, "listeners_changed", len(p.replaced), "listeners_changed_in_place", len(p.kept),
+	h.machine.Log.Info("the new configuration is in force", "listeners_unchanged", p.same, "listeners_changed", len(p.replaced), "listeners_changed_in_place", len(p.kept),
 		"listeners_removed", len(p.removed), "listeners_added", len(p.made)-len(p.replaced), "tenants_added", len(p.added), "tenants_changed", len(p.limits))
 	return nil
 }
 
 // prepare makes everything new, beside what runs.
 func (p *plan) prepare(ctx context.Context) error {
-	if slices.ContainsFunc(p.made, func(g *generation) bool { return slices.ContainsFunc(g.servers, (*server).wantsPlugin) }) {
+	if slices.ContainsFunc(p.made, func(g *service.Generation) bool { return slices.ContainsFunc(g.Servers(), p.h.wantsPlugin) }) {
 		if err := p.h.plugins.Prepare(p.config); err != nil {
 			return err
 		}
@@ -460,8 +452,9 @@ func (p *plan) prepare(ctx context.Context) error {
 	return p.err()
 }
 
-func (s *server) wantsPlugin() bool {
-	return s.config.ServesItself() && s.host.native[s.config.Name] == nil
+// wantsPlugin reports whether a server's handlers are of a plugin.
+func (h *Host) wantsPlugin(s *service.Server) bool {
+	return s.Config().ServesItself() && h.native[s.Config().Name] == nil
 }
 
 // drop lets go of what was made, of which nothing is in force.
@@ -475,10 +468,10 @@ func (p *plan) drop() {
 		k.Close(csa.HostStopped.Reason())
 	}
 	if p.loaded { // else no handler has dialled
-		h.closeConnections(p.made, csa.HostStopped.Reason())
+		h.machine.CloseConnections(p.made, csa.HostStopped.Reason())
 	}
 	for _, g := range p.made {
-		g.once.Do(func() { h.close(g) })
+		g.Close()
 	}
 	for _, t := range p.added {
 		h.over(t)
@@ -487,10 +480,10 @@ func (p *plan) drop() {
 
 // oldFor is for how long connections of a generation may go on that is retired: as its listener
 // is configured now, or was at last.
-func (p *plan) oldFor(g *generation) time.Duration {
+func (p *plan) oldFor(g *service.Generation) time.Duration {
 	for _, cfg := range []*config.Config{p.config, p.before.config} {
 		for i := range cfg.Listeners {
-			if l := &cfg.Listeners[i]; l.Name == g.name() {
+			if l := &cfg.Listeners[i]; l.Name == g.Name() {
 				return l.OldFor
 			}
 		}
@@ -500,71 +493,68 @@ func (p *plan) oldFor(g *generation) time.Duration {
 
 // retire has generations end by themselves: each closes when its last connection has ended. Their
 // handlers are told to stop.
-func (p *plan) retire(all []*generation) {
-	for _, g := range all {
-		g.join() // so that it does not end meanwhile
-		g.retire(p.closed[g.socket], p.oldFor(g))
+func (p *plan) retire(all []*service.Generation) {
+	retired := make([]service.Retirement, len(all))
+	for i, g := range all {
+		oldFor := p.oldFor(g)
+		retired[i] = service.Retirement{Generation: g, CloseSockets: p.closed[g.Sockets()], OldFor: oldFor, Expired: func() { p.h.expire(g, oldFor) }}
 	}
-	p.h.tellToStop(all, func() {
-		for _, g := range all {
-			g.leave()
-		}
-	})
+	p.h.machine.Retire(retired)
 }
 
-// retire has no new connection come to a generation, and ends it when it has been old for so long.
-// remove says that its sockets are closed. It is not called on a loop.
-func (g *generation) retire(remove bool, oldFor time.Duration) {
-	g.removes = remove
-	if remove {
-		g.socket.Drain(false)
+// hold has the host not stop until release is called; not ok: it stops already.
+func (h *Host) hold() (release func(), ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.machine.Stopping.Load() {
+		return nil, false
 	}
-	g.until.Store(time.Now().Add(oldFor).UnixNano())
-	g.retired.Store(true)
-	for _, s := range g.servers {
-		s.Unpark() // it may have parked, and the one after it accepts
+	h.ends.Add(1)
+	return h.ends.Done, true
+}
+
+// closeOldest closes the oldest generations of the listeners that have more than their key
+// generations allows. Those that are being closed do not count.
+func (p *plan) closeOldest() {
+	old := make(map[string][]*service.Generation)
+	retired := p.h.now.Load().retired
+	for _, g := range retired { // the oldest is the first
+		if !g.Ending() && g.Connections() > 0 {
+			old[g.Name()] = append(old[g.Name()], g)
+		}
 	}
-	front := g.servers[0]
-	front.home.Call(func() {
-		g.over = front.home.NewTimer(func() {
-			if g.closing != nil {
-				g.closing.turn()
-			} else {
-				go g.host.expire(g, oldFor)
-			}
-		})
-		g.over.Reset(oldFor)
-	})
+	var over []*service.Generation
+	for i := range p.config.Listeners {
+		l := &p.config.Listeners[i]
+		all := old[l.Name]
+		over = append(over, all[:max(len(all)-max(l.Generations, 1)+1, 0)]...)
+	}
+	p.h.machine.CloseEvenly(over, retired, csa.Generations, p.config.Host.Drain)
 }
 
 // expire closes what is left of a generation whose time is over: evenly over drain, or, where its time
 // was none at all, at once.
-func (h *Host) expire(g *generation, oldFor time.Duration) {
+func (h *Host) expire(g *service.Generation, oldFor time.Duration) {
 	over := h.now.Load().config.Host.Drain
 	if oldFor <= 0 {
 		over = 0
 	}
-	h.closeEvenly([]*generation{g}, csa.OldFor, over)
+	h.machine.CloseEvenly([]*service.Generation{g}, h.now.Load().retired, csa.OldFor, over)
 }
 
 // end closes a retired generation whose last connection is gone. It is not called on a loop.
-func (h *Host) end(g *generation) {
-	h.mu.Lock()
-	if h.stopping.Load() {
-		h.mu.Unlock()
+func (h *Host) end(g *service.Generation) {
+	release, ok := h.hold()
+	if !ok {
 		return // shut closes it
 	}
-	h.ends.Add(1)
+	g.Close()
+	h.mu.Lock()
+	now := *h.now.Load()
+	now.retired = slices.DeleteFunc(slices.Clone(now.retired), func(other *service.Generation) bool { return other == g })
+	h.now.Store(&now)
 	h.mu.Unlock()
-	g.once.Do(func() {
-		h.close(g)
-		h.mu.Lock()
-		now := *h.now.Load()
-		now.retired = slices.DeleteFunc(slices.Clone(now.retired), func(other *generation) bool { return other == g })
-		h.now.Store(&now)
-		h.mu.Unlock()
-	})
-	h.ends.Done()
+	release()
 	select {
 	case h.reloading <- struct{}{}:
 		h.dropTenants()
@@ -573,33 +563,11 @@ func (h *Host) end(g *generation) {
 	}
 }
 
-// close gives back what a generation has. No connection of it is left.
-func (h *Host) close(g *generation) {
-	g.servers[0].home.Call(func() {
-		if g.over != nil {
-			g.over.Stop()
-			g.over = nil
-		}
-	})
-	if g.removes {
-		g.socket.Close(csa.HostStopped.Reason())
-	}
-	for _, s := range g.servers {
-		s.dialer.Stop()
-		if s.router != nil {
-			s.home.Call(s.router.Stop)
-		}
-	}
-	for _, s := range g.servers {
-		s.close()
-	}
-}
-
 // dropTenants gives back what tenants have that no configuration and no generation has any more.
 // No reload is made meanwhile.
 func (h *Host) dropTenants() {
 	h.mu.Lock()
-	if h.stopping.Load() {
+	if h.machine.Stopping.Load() {
 		h.mu.Unlock()
 		return // shut does
 	}
@@ -608,7 +576,7 @@ func (h *Host) dropTenants() {
 	for _, c := range now.config.Tenants {
 		used[now.tenants[c.Name]] = true
 	}
-	now.each(func(s *server) { used[s.tenant] = true })
+	now.each(func(s *service.Server) { used[s.Tenant()] = true })
 	all := now.tenants
 	now.tenants = maps.Clone(all)
 	maps.DeleteFunc(now.tenants, func(_ string, t *tenant.Tenant) bool { return !used[t] })
@@ -617,7 +585,7 @@ func (h *Host) dropTenants() {
 	for name, t := range all {
 		if !used[t] {
 			h.over(t)
-			h.log.Info("a tenant that was removed is over", "tenant", name)
+			h.machine.Log.Info("a tenant that was removed is over", "tenant", name)
 		}
 	}
 }
@@ -626,6 +594,6 @@ func (h *Host) dropTenants() {
 func (h *Host) over(t *tenant.Tenant) {
 	h.plugins.DropTenant(t.Name())
 	if err := t.Close(); err != nil {
-		h.log.Error("a tenant was removed and does not end", "error", err)
+		h.machine.Log.Error("a tenant was removed and does not end", "error", err)
 	}
 }

@@ -78,8 +78,8 @@ func (p *plan) past() *past {
 	case p.changesAnything():
 		next = &past{config: p.before.config, sums: make(map[string]codestore.Sum)}
 		for _, s := range p.before.servers() {
-			if sum, loaded := s.loadedSum(); loaded {
-				next.sums[s.config.Name] = sum
+			if sum, loaded := s.LoadedSum(); loaded {
+				next.sums[s.Config().Name] = sum
 			}
 		}
 	}
@@ -102,9 +102,9 @@ func (p *plan) pin() {
 		return
 	}
 	for _, g := range p.made {
-		for _, s := range g.servers {
-			if sum, known := p.back.sums[s.config.Name]; known {
-				s.pinned = &sum
+		for _, s := range g.Servers() {
+			if sum, known := p.back.sums[s.Config().Name]; known {
+				s.Pin(sum)
 			}
 		}
 	}
@@ -125,7 +125,7 @@ func (h *Host) readPast(cfg *config.Config) *past {
 	}
 	r, err := rollback.Read(cfg.Host.State)
 	if err != nil {
-		h.log.Warn("there is no rollback to what was served before the last reload", "error", err)
+		h.machine.Log.Warn("there is no rollback to what was served before the last reload", "error", err)
 		return nil
 	}
 	if file, err := filepath.Abs(cfg.File); r == nil || err != nil || file != r.File {
@@ -150,6 +150,6 @@ func (h *Host) keepPast(next *past) {
 		}
 	}
 	if err := rollback.Keep(h.now.Load().config.Host.State, r); err != nil {
-		h.log.Warn("after a restart there will be no rollback to what was served before the last reload", "error", statefolder.WithMend(err))
+		h.machine.Log.Warn("after a restart there will be no rollback to what was served before the last reload", "error", statefolder.WithMend(err))
 	}
 }

@@ -1,4 +1,4 @@
-package host
+package service
 
 import (
 	"net/netip"
@@ -8,11 +8,12 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/access"
 	"bulkhead/host/conns"
+	"bulkhead/host/dial"
 )
 
 // writeAccess writes a connection that has ended into the access log. It is called on its loop.
-func (s *server) writeAccess(c *csa.CSA, r csa.Reason) {
-	log := s.host.access
+func (s *Server) writeAccess(c *csa.CSA, r csa.Reason) {
+	log := s.machine.Access
 	if log == nil || !log.On() {
 		return
 	}
@@ -20,19 +21,19 @@ func (s *server) writeAccess(c *csa.CSA, r csa.Reason) {
 		At: time.Now(), Transport: c.Transport(), Peer: c.PeerAddress(), Local: c.LocalAddress(),
 		TLS: conns.TLSOf(c), Account: c.Account(), Reason: r,
 	}
-	e.Owner, e.Dialled = whose(c)
+	e.Owner, e.Dialled = Whose(c)
 	s.moduleOf(&e)
 	log.Write(&e)
 }
 
 // writeRefused does so with one that has ended before it was a CSA, and returns its number; 0: it is no
 // connection, but a datagram. Any goroutine may call it.
-func (s *server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64) {
+func (s *Server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64) {
 	if s.udp {
 		return 0
 	}
 	number = csa.NextNumber()
-	log := s.host.access
+	log := s.machine.Access
 	if log == nil || !log.On() {
 		return number
 	}
@@ -51,8 +52,19 @@ func (s *server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64)
 }
 
 // moduleOf says which module a server's handlers are of.
-func (s *server) moduleOf(e *access.End) {
+func (s *Server) moduleOf(e *access.End) {
 	if sum := s.loaded.Load(); sum != nil {
 		e.Module, e.Sum = filepath.Base(s.config.Plugin), (*[32]byte)(sum)
 	}
+}
+
+// Whose is conns.Whose, for the connections of servers.
+func Whose(c *csa.CSA) (o *conns.Owner, dialled bool) {
+	switch of := c.Creator().(type) {
+	case *Server:
+		return of.owner, false
+	case *dial.Upstream:
+		return of.Site().(*Server).owner, true
+	}
+	return nil, false
 }

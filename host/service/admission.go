@@ -1,4 +1,4 @@
-package host
+package service
 
 import (
 	"net/netip"
@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A server is whom its sockets accept for.
-var _ accept.Server = (*server)(nil)
+// A Server is whom its sockets accept for.
+var _ accept.Server = (*Server)(nil)
 
 // Options are what accepted connections get.
-func (s *server) Options() *listen.Options { return &s.terms.Load().tuning }
+func (s *Server) Options() *listen.Options { return &s.terms.Load().tuning }
 
 // Reserve takes the places that one more connection needs, on the home loop.
-func (s *server) Reserve(k *accept.Streams) (at int, next accept.Next) {
+func (s *Server) Reserve(k *accept.Streams) (at int, next accept.Next) {
 	if s.router == nil {
-		if at = s.crew.Reserve(); at < 0 {
-			s.park(func() bool { return s.crew.Reserve() < 0 })
+		if at = s.provider.Reserve(); at < 0 {
+			s.park(func() bool { return s.provider.Reserve() < 0 })
 			return at, accept.Wait
 		}
 	}
@@ -31,9 +31,9 @@ func (s *server) Reserve(k *accept.Streams) (at int, next accept.Next) {
 		s.tenant.UDP.MakeRoom()
 		return at, s.full(k, s.tenant.Connections.Full)
 	}
-	if !s.host.connections.Take() {
+	if !s.machine.Connections.Take() {
 		s.tenant.Connections.Release()
-		return at, s.full(k, s.host.connections.Full)
+		return at, s.full(k, s.machine.Connections.Full)
 	}
 	if wait := max(s.tenant.Accepts.Spend(0, s.home.Now()), s.tenant.CPUWait()); wait > 0 {
 		s.PutBack()
@@ -44,7 +44,7 @@ func (s *server) Reserve(k *accept.Streams) (at int, next accept.Next) {
 }
 
 // full deals with a lack of places: its router makes one, or it parks.
-func (s *server) full(k *accept.Streams, still func() bool) accept.Next {
+func (s *Server) full(k *accept.Streams, still func() bool) accept.Next {
 	if s.router != nil && s.router.Peeks() {
 		switch {
 		case !k.Queued():
@@ -61,15 +61,15 @@ func (s *server) full(k *accept.Streams, still func() bool) accept.Next {
 }
 
 // Take has an accepted connection be the server's, on the home loop.
-func (s *server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
-	s.counters.accepted.Add(1)
+func (s *Server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
+	s.totals.accepted.Add(1)
 	s.since.Came()
 	a := handlers.Arrival{FD: fd, Peer: peer}
 	if !s.WantsProxyHeader(peer) && !s.TakeSource(&a, s.home.Now()) {
 		// It is not one of the accepts a second, which are the others' too.
 		_ = unix.Close(fd)
 		s.PutBack()
-		s.gen.leave()
+		s.generation.leave()
 		return
 	}
 	s.tenant.Accepts.Spend(1, s.home.Now())
@@ -79,50 +79,49 @@ func (s *server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
 		return
 	}
 	a.At = at
-	s.host.loops[at].Connections.Add(1)
-	s.crew.Assign(a)
+	s.machine.Loops[at].Connections.Add(1)
+	s.provider.Assign(a)
 }
 
 // Join counts a connection as its generation's.
-func (s *server) Join() { s.gen.join() }
+func (s *Server) Join() { s.generation.join() }
 
 // GiveUp counts one that has joined it and found no place.
-func (s *server) GiveUp() {
+func (s *Server) GiveUp() {
 	s.writeRefused(netip.AddrPort{}, csa.HostStopped.Reason())
-	s.counters.Refused.Add(1)
-	s.counters.ended[csa.HostStopped].Add(1)
-	s.gen.leave()
+	s.totals.Refused.Add(1)
+	s.totals.ended[csa.HostStopped].Add(1)
+	s.generation.leave()
 }
 
 // CountShortage counts an accept that failed for want of descriptors or memory.
-func (s *server) CountShortage() int64 { return s.counters.shortages.Add(1) }
+func (s *Server) CountShortage() int64 { return s.totals.shortages.Add(1) }
 
 // HasRoutes reports whether its router finds out where connections belong.
-func (s *server) HasRoutes() bool { return s.router != nil }
+func (s *Server) HasRoutes() bool { return s.router != nil }
 
 // StopRouting closes the connections that have no route yet, on the home loop.
-func (s *server) StopRouting() {
+func (s *Server) StopRouting() {
 	if s.router != nil {
 		s.router.Stop()
 	}
 }
 
 // open opens the sockets of the listener's address.
-func (s *server) open() (accept.Sockets, error) {
-	h := s.host
+func (s *Server) open() (accept.Sockets, error) {
 	at, o := accept.Address{Network: s.config.Address.Network, Host: s.config.Address.Host}, *s.Options()
 	if !s.udp {
-		k, err := accept.OpenStreams(s, s.home, at, o, &h.queued)
+		k, err := accept.OpenStreams(s, s.home, at, o, &s.machine.Queued)
 		if err != nil {
 			return nil, err
 		}
 		return k, nil
 	}
-	n := len(h.loops)
+	n := len(s.machine.Loops)
 	if s.config.Instance == "listener" {
 		n = 1
 	}
-	d, err := accept.OpenDatagrams(s, h.loops, s.home, at, o, n, &s.tenant.UDP)
+	d, err := accept.OpenDatagrams(s, s.machine.Loops, s.home, at, o, n, &s.tenant.UDP)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +129,8 @@ func (s *server) open() (accept.Sockets, error) {
 }
 
 // Ready reports whether peers over UDP can have handlers, or never will.
-func (s *server) Ready() bool {
-	late, ok := s.crew.(*loader.Pending)
+func (s *Server) Ready() bool {
+	late, ok := s.provider.(*loader.Pending)
 	if !ok || late.Settled() {
 		return true
 	}
@@ -141,19 +140,19 @@ func (s *server) Ready() bool {
 
 // readLate reads datagrams when the plugin is loaded, if the host runs by then. Any goroutine may
 // call it.
-func (s *server) readLate() {
-	if d, ok := s.socket.(*accept.Datagrams); ok { // else there is none yet, and it finds the plugin loaded
+func (s *Server) readLate() {
+	if d, ok := s.generation.sockets.(*accept.Datagrams); ok { // else there is none yet, and it finds the plugin loaded
 		d.Read()
 	}
 }
 
 // Admit takes a new peer over UDP in, on its loop, if the budgets let it.
-func (s *server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Admission) {
-	l := s.host.loops[at]
-	if s.Draining() || s.host.stopping.Load() {
+func (s *Server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Admission) {
+	l := s.machine.Loops[at]
+	if s.Draining() || s.machine.Stopping.Load() {
 		return w, csa.TurnedAway
 	}
-	h := s.crew.Peer(at)
+	h := s.provider.Peer(at)
 	if h == nil || s.tenant.Accepts.Spend(0, l.Now()) > 0 {
 		return w, csa.TurnedAway
 	}
@@ -166,13 +165,13 @@ func (s *server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Ad
 		s.perSource().Undo(a.Source, l.Now())
 		return w, csa.Full
 	}
-	if !s.host.connections.Take() {
+	if !s.machine.Connections.Take() {
 		s.tenant.Connections.Release()
 		s.perSource().Undo(a.Source, l.Now())
 		return w, csa.Full
 	}
-	s.gen.join()
-	s.counters.accepted.Add(1)
+	s.generation.join()
+	s.totals.accepted.Add(1)
 	s.since.Came()
 	s.tenant.Accepts.Spend(1, l.Now())
 	l.Connections.Add(1)
@@ -181,4 +180,4 @@ func (s *server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Ad
 
 // WantsProxyHeaders reports whether there are addresses from which connections begin with a PROXY
 // header.
-func (s *server) WantsProxyHeaders() bool { return !s.terms.Load().sources.Empty() }
+func (s *Server) WantsProxyHeaders() bool { return !s.terms.Load().sources.Empty() }

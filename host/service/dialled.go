@@ -1,4 +1,4 @@
-package host
+package service
 
 import (
 	"time"
@@ -10,34 +10,34 @@ import (
 	"bulkhead/plugins"
 )
 
-// A server is the dial.Site of its dialer.
-var _ dial.Site = (*server)(nil)
+// A Server is the dial.Site of its dialer.
+var _ dial.Site = (*Server)(nil)
 
-// serverOf is whose connection one is, also if it was dialled; nil: it is no server's.
-func serverOf(c *csa.CSA) *server {
+// Of is whose connection one is, also if it was dialled; nil: it is no server's.
+func Of(c *csa.CSA) *Server {
 	switch of := c.Creator().(type) {
-	case *server:
+	case *Server:
 		return of
 	case *dial.Upstream:
-		return of.Site().(*server)
+		return of.Site().(*Server)
 	}
 	return nil
 }
 
 // Policy is whom its tenant's handlers may dial.
-func (s *server) Policy() *egress.Policy { return s.tenant.Policy() }
+func (s *Server) Policy() *egress.Policy { return s.tenant.Policy() }
 
 // ConnectTimeout is how long connecting may take.
-func (s *server) ConnectTimeout() time.Duration { return s.terms.Load().connectTimeout }
+func (s *Server) ConnectTimeout() time.Duration { return s.terms.Load().connectTimeout }
 
 // Resolver is its tenant's part of the host's.
-func (s *server) Resolver() egress.Resolver { return s.tenant.Resolver() }
+func (s *Server) Resolver() egress.Resolver { return s.tenant.Resolver() }
 
 // DialledSettings are those of connections that its handlers have dialled.
-func (s *server) DialledSettings() *csa.Settings { return &s.terms.Load().dialled }
+func (s *Server) DialledSettings() *csa.Settings { return &s.terms.Load().dialled }
 
 // DialledTuning is what sockets over TCP get that its handlers have dialled.
-func (s *server) DialledTuning() listen.Options {
+func (s *Server) DialledTuning() listen.Options {
 	o := s.terms.Load().tuning
 	if s.udp {
 		o.SendBuffer = 0 // it is for datagrams
@@ -46,45 +46,45 @@ func (s *server) DialledTuning() listen.Options {
 }
 
 // ClientHandshake is the host's part of TLS when the peer is a server of this name.
-func (s *server) ClientHandshake(name string, timeout time.Duration) csa.Handshake {
+func (s *Server) ClientHandshake(name string, timeout time.Duration) csa.Handshake {
 	return csa.Handshake{Config: s.tenant.ClientTLS(name), Client: true, Timeout: timeout, Share: s.tenant.Handshakes}
 }
 
 // Stopping reports whether no connection is made any more.
-func (s *server) Stopping() bool { return s.host.stopping.Load() }
+func (s *Server) Stopping() bool { return s.machine.Stopping.Load() }
 
 // TakeDial takes what a connection that is dialled needs of the budgets, or reports false.
-func (s *server) TakeDial() bool {
+func (s *Server) TakeDial() bool {
 	if !s.tenant.TakeDial() {
 		return false
 	}
-	if !s.host.connections.Take() {
+	if !s.machine.Connections.Take() {
 		s.tenant.ReleaseDial()
 		s.tenant.ReleaseUpstream()
 		return false
 	}
-	s.gen.join()
+	s.generation.join()
 	return true
 }
 
 // DialOver gives back what a connection holds until it is there, or will not be.
-func (s *server) DialOver() { s.tenant.ReleaseDial() }
+func (s *Server) DialOver() { s.tenant.ReleaseDial() }
 
 // ReleaseUpstream gives back what it holds until it is over, or will not be.
-func (s *server) ReleaseUpstream() {
+func (s *Server) ReleaseUpstream() {
 	s.tenant.ReleaseUpstream()
-	s.host.connections.Release()
-	s.host.wake()
+	s.machine.Connections.Release()
+	s.machine.Released()
 }
 
 // Leave says that nothing is done with the server any more on a connection's account.
-func (s *server) Leave() { s.gen.leave() }
+func (s *Server) Leave() { s.generation.leave() }
 
 // Retain says that n connections more, or less, that were dialled keep the instance alive.
-func (s *server) Retain(i *plugins.Instance, n int) { s.crew.Retain(i, n) }
+func (s *Server) Retain(i *plugins.Instance, n int) { s.provider.Retain(i, n) }
 
 // Ended counts and logs how a connection that was dialled has ended.
-func (s *server) Ended(c *csa.CSA, r csa.Reason) { s.writeDown(c, r, "upstream closed") }
+func (s *Server) Ended(c *csa.CSA, r csa.Reason) { s.writeDown(c, r, "upstream closed") }
 
 // CountLost counts datagrams of such a connection that were lost.
-func (s *server) CountLost(why csa.Loss, n int) int64 { return s.counters.lost[why].Add(int64(n)) }
+func (s *Server) CountLost(why csa.Loss, n int) int64 { return s.totals.lost[why].Add(int64(n)) }

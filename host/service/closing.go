@@ -1,4 +1,4 @@
-package host
+package service
 
 import (
 	"math/rand/v2"
@@ -13,7 +13,7 @@ import (
 // over a time, in random order, so that not all of their clients come again at once. It is the
 // generation's home loop's, and for each loop there is a part with the connections there.
 type closing struct {
-	g     *generation
+	g     *Generation
 	why   csa.Reason
 	over  time.Duration
 	begun int64 // on the home loop
@@ -32,21 +32,22 @@ type closingPart struct {
 // closingStep is the least time between two turns of a loop that close connections.
 const closingStep = time.Millisecond
 
-// closeEvenly closes what is left of retired generations, over a time; 0, or less, is at once. It
+// CloseEvenly closes what is left of retired generations, over a time; 0, or less, is at once. It
 // does so once: later calls for the same generation do nothing. Those of the same listener that are
 // being closed already have half of their time left from now on, so that reloads that come faster
-// than connections are closed do not pile up generations. It is not called on a loop.
-func (h *Host) closeEvenly(all []*generation, cause csa.Cause, over time.Duration) {
-	h.mu.Lock()
-	all = slices.DeleteFunc(slices.Clone(all), func(g *generation) bool { return !g.ending.CompareAndSwap(false, true) })
-	if h.stopping.Load() || len(all) == 0 {
-		h.mu.Unlock()
+// than connections are closed do not pile up generations. retired are all that are not over. It is not
+// called on a loop.
+func (m *Machine) CloseEvenly(all, retired []*Generation, cause csa.Cause, over time.Duration) {
+	release, ok := m.Hold()
+	if !ok {
 		return
 	}
-	h.ends.Add(1)
-	h.mu.Unlock()
-	defer h.ends.Done()
-	h.hurry(all)
+	defer release()
+	all = slices.DeleteFunc(slices.Clone(all), func(g *Generation) bool { return !g.ending.CompareAndSwap(false, true) })
+	if len(all) == 0 {
+		return
+	}
+	hurry(all, retired)
 	why := cause.Reason()
 	for _, g := range all {
 		if left := g.open.Load(); left > 0 {
@@ -54,11 +55,11 @@ func (h *Host) closeEvenly(all []*generation, cause csa.Cause, over time.Duratio
 		}
 	}
 	if over <= 0 {
-		h.closeRest(all, why)
+		m.closeRest(all, why)
 		return
 	}
-	var empty []*generation
-	for _, c := range h.gather(all) {
+	var empty []*Generation
+	for _, c := range m.gather(all) {
 		c.why, c.over = why, over
 		if !slices.ContainsFunc(c.parts, func(p *closingPart) bool { return p.n > 0 }) {
 			empty = append(empty, c.g)
@@ -75,28 +76,28 @@ func (h *Host) closeEvenly(all []*generation, cause csa.Cause, over time.Duratio
 		})
 	}
 	if len(empty) > 0 {
-		h.closeRest(empty, why)
+		m.closeRest(empty, why)
 	}
 }
 
 // gather finds the connections of some generations, in random order.
-func (h *Host) gather(all []*generation) (found []*closing) {
-	parts := make(map[*csa.Loop]map[*generation]*closingPart, len(h.loops))
-	for _, l := range h.loops {
-		parts[l.Loop] = make(map[*generation]*closingPart, len(all))
+func (m *Machine) gather(all []*Generation) (found []*closing) {
+	parts := make(map[*csa.Loop]map[*Generation]*closingPart, len(m.Loops))
+	for _, l := range m.Loops {
+		parts[l.Loop] = make(map[*Generation]*closingPart, len(all))
 	}
 	for _, g := range all {
 		c := &closing{g: g}
-		for _, l := range h.loops {
+		for _, l := range m.Loops {
 			p := &closingPart{l: l}
 			c.parts = append(c.parts, p)
 			parts[l.Loop][g] = p
 		}
 		found = append(found, c)
 	}
-	h.sweepAll(func(c *csa.CSA) (worked bool) {
-		if s := serverOf(c); s != nil {
-			if p := parts[c.Loop()][s.gen]; p != nil {
+	m.sweepAll(func(c *csa.CSA) (worked bool) {
+		if s := Of(c); s != nil {
+			if p := parts[c.Loop()][s.generation]; p != nil {
 				p.all = append(p.all, c)
 			}
 		}
@@ -113,9 +114,9 @@ func (h *Host) gather(all []*generation) (found []*closing) {
 
 // hurry has the earlier generations of the same listeners that are being closed end in half of the
 // time that they have left.
-func (h *Host) hurry(next []*generation) {
-	for _, g := range h.now.Load().retired {
-		if !g.ending.Load() || slices.Contains(next, g) || !slices.ContainsFunc(next, func(n *generation) bool { return n.name() == g.name() }) {
+func hurry(next, retired []*Generation) {
+	for _, g := range retired {
+		if !g.ending.Load() || slices.Contains(next, g) || !slices.ContainsFunc(next, func(n *Generation) bool { return n.Name() == g.Name() }) {
 			continue
 		}
 		g.servers[0].home.Call(func() {
@@ -150,7 +151,7 @@ func (c *closing) turn() {
 	past := time.Duration(home.Now() - c.begun)
 	if past >= c.over {
 		c.g.over.Stop()
-		go c.g.host.finishClosing(c)
+		go c.finish()
 		return
 	}
 	next := c.over
@@ -195,46 +196,25 @@ func (p *closingPart) close(from, to int, why csa.Reason) {
 	}
 }
 
-// finishClosing closes what has come to a generation since it began to be closed.
-func (h *Host) finishClosing(c *closing) {
-	h.mu.Lock()
-	if h.stopping.Load() {
-		h.mu.Unlock()
-		return
+// finish closes what has come to the generation since it began to be closed. It is not called on a
+// loop.
+func (c *closing) finish() {
+	m := c.g.machine
+	if release, ok := m.Hold(); ok {
+		defer release()
+		m.closeRest([]*Generation{c.g}, c.why)
 	}
-	h.ends.Add(1)
-	h.mu.Unlock()
-	defer h.ends.Done()
-	h.closeRest([]*generation{c.g}, c.why)
 }
 
 // closeRest closes whatever some generations have, and what their handlers wait for. It is not called on a loop.
-func (h *Host) closeRest(all []*generation, why csa.Reason) {
+func (m *Machine) closeRest(all []*Generation, why csa.Reason) {
 	for _, g := range all {
 		if g.removes {
-			g.socket.StopAccepting() // and who waits for a place is closed
+			g.sockets.StopAccepting() // and who waits for a place is closed
 		}
 		for _, s := range g.servers {
-			s.dialer.Stop()
+			s.StopDialling()
 		}
 	}
-	h.closeConnections(all, why)
-}
-
-// closeOldest closes the oldest generations of the listeners that have more than their key
-// generations allows. Those that are being closed do not count.
-func (p *plan) closeOldest() {
-	old := make(map[string][]*generation)
-	for _, g := range p.h.now.Load().retired { // the oldest is the first
-		if !g.ending.Load() && g.open.Load() > 0 {
-			old[g.name()] = append(old[g.name()], g)
-		}
-	}
-	var over []*generation
-	for i := range p.config.Listeners {
-		l := &p.config.Listeners[i]
-		all := old[l.Name]
-		over = append(over, all[:max(len(all)-max(l.Generations, 1)+1, 0)]...)
-	}
-	p.h.closeEvenly(over, csa.Generations, p.config.Host.Drain)
+	m.CloseConnections(all, why)
 }

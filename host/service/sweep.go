@@ -1,4 +1,4 @@
-package host
+package service
 
 import (
 	"sync/atomic"
@@ -15,10 +15,10 @@ const sweepBatch = 16
 // however many there are. visit reports whether it had something to do. done is called on a loop
 // when all were visited and what was posted for them meanwhile is over; it is not called if the loops
 // stop before. Connections that come meanwhile are not visited. It is not called on a loop.
-func (h *Host) sweep(visit func(c *csa.CSA) (worked bool), done func()) {
+func (m *Machine) sweep(visit func(c *csa.CSA) (worked bool), done func()) {
 	left := new(atomic.Int64)
-	left.Store(int64(len(h.loops)))
-	for _, l := range h.loops {
+	left.Store(int64(len(m.Loops)))
+	for _, l := range m.Loops {
 		worked := 0
 		l.Post(func() {
 			l.WalkWhile(func(c *csa.CSA) (more bool) {
@@ -41,11 +41,11 @@ func (h *Host) sweep(visit func(c *csa.CSA) (worked bool), done func()) {
 	}
 }
 
-// closeConnections closes those of some generations, and returns when they are closed. It is not
+// CloseConnections closes those of some generations, and returns when they are closed. It is not
 // called on a loop.
-func (h *Host) closeConnections(of []*generation, why csa.Reason) {
+func (m *Machine) CloseConnections(of []*Generation, why csa.Reason) {
 	mine := setOf(of)
-	h.sweepAll(func(c *csa.CSA) (worked bool) {
+	m.sweepAll(func(c *csa.CSA) (worked bool) {
 		if worked = mine.have(c); worked {
 			c.ShutdownMicroprocess(why)
 		}
@@ -54,42 +54,42 @@ func (h *Host) closeConnections(of []*generation, why csa.Reason) {
 }
 
 // sweepAll is sweep, and returns when it is over, or the host has stopped.
-func (h *Host) sweepAll(visit func(c *csa.CSA) (worked bool)) {
+func (m *Machine) sweepAll(visit func(c *csa.CSA) (worked bool)) {
 	over := make(chan struct{})
-	h.sweep(visit, func() { close(over) })
+	m.sweep(visit, func() { close(over) })
 	select {
 	case <-over:
-	case <-h.closed:
+	case <-m.Stopped:
 	}
 }
 
-// tellToStop tells the handlers of some generations that they drain. done is called on a loop when
+// TellToStop tells the handlers of some generations that they drain. done is called on a loop when
 // all have been told, unless the loops stop before. It is not called on a loop.
-func (h *Host) tellToStop(of []*generation, done func()) {
+func (m *Machine) TellToStop(of []*Generation, done func()) {
 	if len(of) == 0 {
 		return
 	}
 	for _, g := range of {
 		for _, s := range g.servers {
-			s.crew.Stop()
+			s.provider.Stop()
 		}
 	}
 	mine := setOf(of)
-	h.sweep(func(c *csa.CSA) (worked bool) {
-		s, ok := c.Creator().(*server)
-		if !ok || !mine[s.gen] {
+	m.sweep(func(c *csa.CSA) (worked bool) {
+		s, ok := c.Creator().(*Server)
+		if !ok || !mine[s.generation] {
 			return false
 		}
 		handler := front.HandlerOf(c)
-		c.Loop().Post(func() { s.crew.StopOne(handler) })
+		c.Loop().Post(func() { s.provider.StopOne(handler) })
 		return true
 	}, done)
 }
 
 // generations is some of them.
-type generations map[*generation]bool
+type generations map[*Generation]bool
 
-func setOf(all []*generation) generations {
+func setOf(all []*Generation) generations {
 	set := make(generations, len(all))
 	for _, g := range all {
 		set[g] = true
@@ -99,6 +99,6 @@ func setOf(all []*generation) generations {
 
 // have reports whether a connection is one of theirs, accepted or dialled.
 func (set generations) have(c *csa.CSA) bool {
-	s := serverOf(c)
-	return s != nil && set[s.gen]
+	s := Of(c)
+	return s != nil && set[s.generation]
 }

@@ -1,4 +1,4 @@
-package host
+package service
 
 import (
 	"log/slog"
@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A server is a front.Site: its router's, and that of the router whose route it is.
-var _ front.Site = (*server)(nil)
+// A Server is a front.Site: its router's, and that of the router whose route it is.
+var _ front.Site = (*Server)(nil)
 
 // routeTo has a router give its connections to the servers of its routes, and with fallback to
 // itself what no rule matches.
-func (s *server) routeTo(routes []*server, fallback bool) {
+func (s *Server) routeTo(routes []*Server, fallback bool) {
 	sites := make([]front.Site, len(routes))
 	for i, to := range routes {
 		sites[i] = to
@@ -33,27 +33,27 @@ func (s *server) routeTo(routes []*server, fallback bool) {
 }
 
 // RouteTimeout is how long a connection may be without a route.
-func (s *server) RouteTimeout() time.Duration { return s.terms.Load().routeTimeout }
+func (s *Server) RouteTimeout() time.Duration { return s.terms.Load().routeTimeout }
 
 // MostConnections is how many its tenant may have.
-func (s *server) MostConnections() int { return s.tenant.Config().Connections }
+func (s *Server) MostConnections() int { return s.tenant.Config().Connections }
 
 // Budget is its tenant's.
-func (s *server) Budget() csa.Budget { return s.tenant }
+func (s *Server) Budget() csa.Budget { return s.tenant }
 
 // SocketMemory is what its tenant's sockets may hold in the system.
-func (s *server) SocketMemory() csa.SocketShare { return s.tenant.SocketMemory }
+func (s *Server) SocketMemory() csa.SocketShare { return s.tenant.SocketMemory }
 
 // Enter has a connection of its listener's become its own, unless it has no place for it: then
 // resume is called when it may have one, or after wait, in nanoseconds, it may.
-func (s *server) Enter(a handlers.Arrival) (ok bool, wait int64) {
+func (s *Server) Enter(a handlers.Arrival) (ok bool, wait int64) {
 	from := s.front
 	if from == nil {
 		from = s // it serves what no rule matches
 	}
-	at := s.crew.Reserve()
+	at := s.provider.Reserve()
 	if at < 0 {
-		s.park(func() bool { return s.crew.Reserve() < 0 })
+		s.park(func() bool { return s.provider.Reserve() < 0 })
 		return false, 0
 	}
 	if s.tenant != from.tenant {
@@ -65,43 +65,43 @@ func (s *server) Enter(a handlers.Arrival) (ok bool, wait int64) {
 		now := s.home.Now()
 		if wait := s.tenant.Accepts.Spend(0, now); wait > 0 {
 			s.tenant.Connections.Release()
-			s.host.wake()
+			s.machine.Released()
 			return false, wait
 		}
 		s.tenant.Accepts.Spend(1, now)
 		from.tenant.Connections.Release()
-		s.host.wake()
+		s.machine.Released()
 	}
 	if s != from {
-		s.counters.accepted.Add(1)
+		s.totals.accepted.Add(1)
 		s.since.Came()
 	}
 	a.At = at
-	s.host.loops[at].Connections.Add(1)
-	s.crew.Assign(a)
+	s.machine.Loops[at].Connections.Add(1)
+	s.provider.Assign(a)
 	return true, 0
 }
 
 // CountRefused counts and logs the end of a connection that it has no place for.
-func (s *server) CountRefused(peer netip.AddrPort, why csa.Reason) {
-	s.counters.Refused.Add(1)
+func (s *Server) CountRefused(peer netip.AddrPort, why csa.Reason) {
+	s.totals.Refused.Add(1)
 	s.refused(peer, why, "a connection was closed: ")
 }
 
 // CountUnrouted counts and logs the end of a connection that has no route.
-func (s *server) CountUnrouted(peer netip.AddrPort, why csa.Reason, args ...any) {
-	s.counters.unrouted.Add(1)
+func (s *Server) CountUnrouted(peer netip.AddrPort, why csa.Reason, args ...any) {
+	s.totals.unrouted.Add(1)
 	s.refused(peer, why, "a connection was closed, and went nowhere: ", args...)
 }
 
 // refused counts and logs the end of a connection that never was a CSA.
-func (s *server) refused(peer netip.AddrPort, why csa.Reason, line string, args ...any) {
+func (s *Server) refused(peer netip.AddrPort, why csa.Reason, line string, args ...any) {
 	number := s.writeRefused(peer, why)
-	s.counters.ended[why.Cause].Add(1)
+	s.totals.ended[why.Cause].Add(1)
 	info := why.Cause.Info()
 	lines := s.closes
 	if info.Level >= slog.LevelWarn {
-		lines = s.noisy
+		lines = s.limited
 	}
 	if lines.May(info.Level) {
 		if number != 0 {
@@ -112,9 +112,9 @@ func (s *server) refused(peer netip.AddrPort, why csa.Reason, line string, args 
 }
 
 // Discard closes a connection that has gone nowhere, and gives its places back.
-func (s *server) Discard(a handlers.Arrival) {
+func (s *Server) Discard(a handlers.Arrival) {
 	_ = unix.Close(a.FD)
 	s.releaseSource(a.Source)
 	s.PutBack()
-	s.gen.leave()
+	s.generation.leave()
 }
