@@ -26,6 +26,7 @@ type Pending struct {
 	quarantine atomic.Pointer[stats.Quarantine]
 	starting   sync.Mutex  // held while it starts
 	over       atomic.Bool // a reload has replaced its listener
+	queued     bool        // it waits to be loaded, or is being loaded; under the queue's lock
 	tried      bool        // these two are of who loads it
 	tries      int         // in vain
 	again      *csa.Timer  // the home loop's

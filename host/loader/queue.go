@@ -68,7 +68,7 @@ func (q *Queue) Add(s Site) *Pending {
 	k := &Pending{s: s, q: q, at: slices.Index(s.Loops(), s.InstanceLoop())}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.waiting = append(q.waiting, k)
+	q.wait(k)
 	q.untried++
 	return k
 }
@@ -172,6 +172,7 @@ func (q *Queue) next() *Pending {
 func (q *Queue) tried(k *Pending, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	k.queued = false
 	tenant := k.s.Config().Tenant
 	delete(q.busy, tenant)
 	if slices.ContainsFunc(q.waiting, func(other *Pending) bool { return other.s.Config().Tenant == tenant }) {
@@ -234,14 +235,21 @@ func (q *Queue) giveUp() {
 	close(q.ready)
 }
 
-// retry has one loaded again.
+// wait puts one where it will be loaded. The lock is held.
+func (q *Queue) wait(k *Pending) {
+	k.queued = true
+	q.waiting = append(q.waiting, k)
+}
+
+// retry has one loaded again, unless it is, or is to be already: its time may come while somebody
+// asks for it.
 func (q *Queue) retry(k *Pending) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if k.over.Load() {
+	if k.over.Load() || k.queued || k.begun.Load() {
 		return
 	}
-	q.waiting = append(q.waiting, k)
+	q.wait(k)
 	q.work()
 }
 

@@ -68,6 +68,34 @@ func TestWhichPluginIsNext(t *testing.T) {
 	q.Wait()
 }
 
+// A plugin that is to be loaded, is being loaded or is loaded is not loaded once more, when its time
+// to be tried again comes: the handlers of the first would never be closed.
+func TestRetryOnce(t *testing.T) {
+	q := NewQueue(New(Options{}), &config.Config{})
+	k := q.Add(&site{config: config.DefaultListener()})
+	waiting := func(what string, want int) {
+		t.Helper()
+		q.stopped = true // there are no workers
+		q.retry(k)
+		q.stopped = false
+		if len(q.waiting) != want {
+			t.Errorf("%d wait when it is tried again %s, want %d", len(q.waiting), what, want)
+		}
+	}
+	waiting("while it waits", 1)
+	if q.next() != k {
+		t.Fatal("it is not the next")
+	}
+	waiting("while it is being loaded", 0)
+	k.queued = false // as tried has it
+	clear(q.busy)
+	waiting("after it was tried in vain", 1)
+	q.next()
+	k.queued = false
+	k.begun.Store(true)
+	waiting("when it has begun", 0)
+}
+
 // A plugin that nobody has tried is in no quarantine, and nothing is known of its connections.
 func TestPendingBeforeItsPluginIsLoaded(t *testing.T) {
 	k := NewQueue(New(Options{}), &config.Config{}).Add(&site{config: config.DefaultListener()})
