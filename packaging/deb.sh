@@ -41,6 +41,7 @@ done
 put 644 README.md ARCHITECTURE.md RATIONALE.md usr/share/doc/bulkhead
 put 644 docs/*.md usr/share/doc/bulkhead/docs
 put 644 abi/ABI.md usr/share/doc/bulkhead/abi
+put 644 packaging/alerts.yml packaging/dashboard.json usr/share/bulkhead
 install -m 644 LICENSE "$root/usr/share/doc/bulkhead/copyright"
 
 mkdir "$root/DEBIAN"
