@@ -26,8 +26,11 @@ func (i *Instance) spentOn(fuel, ns int64) {
 	}
 }
 
-// spend tells the connection of a command what that has used, while it waits for the loop.
-func (p *Process) spend() { p.csa.Spend(p.instance.exec.use.sinceSpent()) }
+// noteSpent is called by a command before it posts startReading or startWriting, which tell its
+// connection by spend what it has used: its usage is its own, and goes on while the loop looks.
+func (p *Process) noteSpent() { p.spentFuel, p.spentTook = p.instance.exec.use.sinceSpent() }
+
+func (p *Process) spend() { p.csa.Spend(p.spentFuel, p.spentTook) }
 
 // Doing is what an instance does.
 type Doing byte

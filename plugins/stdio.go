@@ -48,10 +48,11 @@ type Process struct {
 	read, write func() // the posts, made once
 	ready, stay func()
 	atEnd       bool // it has read the end of its input
-	// What it has used since it last waited, when it has ended.
-	lastFuel, lastTook int64
-	admit              func() // has admitted say that it is worth asking again
-	admitted           chan struct{}
+	// What it had used since the time before when it read or wrote, and when it ended.
+	spentFuel, spentTook int64
+	lastFuel, lastTook   int64
+	admit                func() // has admitted say that it is worth asking again
+	admitted             chan struct{}
 
 	answer chan ioAnswer // holds one
 	gone   chan struct{} // closed by Closed

@@ -98,6 +98,7 @@ func (p *commandSystem) Read(b []byte) (int, wasi.Errno) {
 		return 0, wasi.Success
 	}
 	p.wantIn = b
+	(*Process)(p).noteSpent()
 	p.loop.Post(p.read)
 	n, e := (*Process)(p).wait()
 	p.atEnd = n == 0 && e == wasi.Success && len(b) > 0
@@ -111,6 +112,7 @@ func (p *commandSystem) Write(fd int, b [][]byte, wait bool) (int, wasi.Errno) {
 		return p.instance.printAll(fd, b), wasi.Success
 	}
 	p.wantOut, p.noWait = b, !wait
+	(*Process)(p).noteSpent()
 	p.loop.Post(p.write)
 	return (*Process)(p).wait()
 }
