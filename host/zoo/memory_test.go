@@ -2,6 +2,7 @@ package zoo
 
 import (
 	"io"
+	"time"
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
@@ -84,7 +85,7 @@ var growers = []animal{
 				hosttest.Say(c.t, conn, "!grow")
 				hosttest.Hear(c.t, conn, "!grow")
 			}
-			third := c.dial()
+			since, third := time.Now(), c.dial()
 			before := c.now()
 			hosttest.Say(c.t, third, "three")
 			c.until("the third has been refused a mapping", func(now state) bool { return now.MappingsRefused > before.MappingsRefused })
@@ -92,7 +93,7 @@ var growers = []animal{
 				c.t.Errorf("it has %d mappings", now.TenantStats.Mappings)
 			}
 			first.Close()
-			hosttest.Hear(c.t, third, "three")
+			c.served(third, "three", since)
 		},
 	},
 	{
@@ -186,7 +187,7 @@ var growers = []animal{
 // crowdOut has more clients than there is room for. One waits until others have
 // gone, and is served then.
 func crowdOut(c *cage) {
-	counted, before := c.animal.counted, c.now() // the animal may have been refused something already
+	since, counted, before := time.Now(), c.animal.counted, c.now() // the animal may have been refused something already
 	c.until("there is no more room", func(now state) bool {
 		if counted(now.TenantStats, now.ListenerStats) > counted(before.TenantStats, before.ListenerStats) {
 			return true
@@ -200,5 +201,5 @@ func crowdOut(c *cage) {
 		c.open[0].Close()
 		c.open = c.open[1:]
 	}
-	hosttest.Hear(c.t, c.open[0], "wait")
+	c.served(c.open[0], "wait", since)
 }
