@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"bulkhead/host"
+	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
 )
 
@@ -131,7 +132,7 @@ func (c *cage) dial() *net.TCPConn {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(120 * time.Second))
+	_ = conn.SetDeadline(awaittest.Deadline())
 	c.open = append(c.open, conn)
 	return conn.(*net.TCPConn)
 }
@@ -179,7 +180,7 @@ func (c *cage) ends(conn net.Conn) int64 {
 func (c *cage) until(what string, cond func(now state) bool) {
 	c.t.Helper()
 	began := time.Now()
-	deadline := began.Add(120 * time.Second) // all animals share the cores
+	deadline := began.Add(awaittest.Longest) // all animals share the cores
 	for {
 		now := c.look(began)
 		if cond(now) {

@@ -14,6 +14,7 @@ type callback struct {
 	name, signature string
 	imports         []imported
 	tenant          string                  // for animal
+	listener        string                  // likewise
 	bang            func(f []w.Func) []byte // for echo; nil: nothing
 	call            func(c *cage, conn *net.TCPConn)
 }
@@ -23,8 +24,8 @@ var called = []callback{
 	{name: "csa_open", signature: "i:i", call: func(*cage, *net.TCPConn) {}},
 	{name: "csa_data", signature: "ii:i", call: bang},
 	{name: "csa_writable", signature: "i:", bang: func([]w.Func) []byte { return fillInbox() },
-		// The bandwidth is what fills the inbox.
-		tenant: `bandwidth = "1MiB/s"`, call: bang},
+		// The bandwidth is what fills the inbox, and that takes long where the race detector is slow.
+		tenant: `bandwidth = "1MiB/s"`, listener: `event_timeout = "500ms"`, call: bang},
 	{name: "csa_eof", signature: "i:", call: func(c *cage, conn *net.TCPConn) { _ = conn.CloseWrite() }},
 	{name: "csa_timer", signature: "ii:", imports: []imported{timer},
 		bang: func(f []w.Func) []byte {
@@ -76,8 +77,8 @@ func misbehaving(cb callback, name string, body []byte, said string) animal {
 			}, cb.imports...)
 			return m.Bytes()
 		},
-		tenant: cb.tenant,
-		modes:  handlers, said: said,
+		tenant: cb.tenant, listener: cb.listener,
+		modes: handlers, said: said,
 		provoke: func(c *cage) {
 			n := 2
 			if c.mode != "connection" {
