@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
-	"log/slog"
-	"os"
-	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
 
+	"bulkhead/bench/internal/daemon"
 	"bulkhead/host"
 	"bulkhead/host/config"
 )
@@ -28,64 +22,23 @@ type reloaded struct {
 
 // account is what a daemon holds when it is asked.
 type account struct {
-	Connections, Retired, Instances   int
-	Goroutines, Descriptors, Mappings int
-	Timers, Memory                    int64
-	LongestEvent                      time.Duration // of a loop since the start, in CPU time
+	daemon.Holds
+	Connections, Retired, Instances int
+	Timers, Memory                  int64
+	LongestEvent                    time.Duration // of a loop since the start, in CPU time
 }
 
-// daemon runs a host until its standard input ends or it is told to stop. It prints where its listeners
-// are, and then an answer for each line that it reads.
-func daemon(file string, in io.Reader, out io.Writer) error {
-	cfg, err := config.Load(file)
-	if err != nil {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	h, err := host.New(cfg, host.Options{
-		Log:            slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Compiler:       []string{self, "compile"},
-		EventsByThread: true,
-	})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	w := json.NewEncoder(out)
-	if err := w.Encode(addressesOf(h, cfg)); err != nil {
-		return err
-	}
-	go func() {
-		defer cancel()
-		for lines := bufio.NewScanner(in); lines.Scan(); {
-			var answer any
-			switch lines.Text() {
-			case "reload":
-				answer = reload(h, file)
-			case "settle":
-				debug.FreeOSMemory() // garbage is not what a reload leaves
-				answer = accountOf(h)
-			default:
-				answer = accountOf(h)
-			}
-			if w.Encode(answer) != nil {
-				return
-			}
+// serve is the daemon.
+func serve(file string, in io.Reader, out io.Writer) error {
+	return daemon.Serve(file, host.Options{EventsByThread: true}, in, out, func(h *host.Host, line string) any {
+		switch line {
+		case "reload":
+			return reload(h, file)
+		case "settle":
+			debug.FreeOSMemory() // garbage is not what a reload leaves
 		}
-	}()
-	return h.Run(ctx)
-}
-
-func addressesOf(h *host.Host, cfg *config.Config) map[string]string {
-	all := make(map[string]string)
-	for i := range cfg.Listeners {
-		all[cfg.Listeners[i].Name] = h.Addr(cfg.Listeners[i].Name)
-	}
-	return all
+		return accountOf(h)
+	})
 }
 
 func reload(h *host.Host, file string) (r reloaded) {
@@ -111,8 +64,7 @@ func cpu() time.Duration {
 func accountOf(h *host.Host) account {
 	st := h.Stats()
 	a := account{
-		Connections: st.Connections, Retired: st.RetiredGenerations,
-		Goroutines: runtime.NumGoroutine(), LongestEvent: st.LongestEvent,
+		Holds: daemon.HoldsNow(), Connections: st.Connections, Retired: st.RetiredGenerations, LongestEvent: st.LongestEvent,
 	}
 	for i := range st.Tenants {
 		t := &st.Tenants[i]
@@ -120,9 +72,5 @@ func accountOf(h *host.Host) account {
 		a.Timers += t.Timers
 		a.Memory += t.Memory
 	}
-	list, _ := os.ReadDir("/proc/self/fd")
-	a.Descriptors = len(list)
-	maps, _ := os.ReadFile("/proc/self/maps")
-	a.Mappings = bytes.Count(maps, []byte("\n"))
 	return a
 }

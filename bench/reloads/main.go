@@ -6,45 +6,22 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
 
+	"bulkhead/bench/internal/daemon"
 	"bulkhead/bench/internal/proc"
 	"bulkhead/bench/internal/table"
-	"bulkhead/plugins/compiler"
 )
 
-func init() {
-	// The kernel kills the daemon when the thread that started it ends, so that has to be one
-	// that lasts.
-	runtime.LockOSThread()
-}
-
-func main() {
-	var err error
-	switch {
-	case len(os.Args) > 1 && os.Args[1] == "compile":
-		os.Exit(compiler.Main(os.Args[2:]))
-	case len(os.Args) == 3 && os.Args[1] == "daemon":
-		err = daemon(os.Args[2], os.Stdin, os.Stdout)
-	default:
-		err = run(os.Args[1:], os.Stdout)
-	}
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "reloads:", err)
-		os.Exit(1)
-	}
-}
+func main() { daemon.Main("reloads", run, serve) }
 
 // settings are the command line's.
 type settings struct {
@@ -92,44 +69,18 @@ func run(args []string, out io.Writer) error {
 	return nil
 }
 
-// served is a daemon, and what it says.
-type served struct {
-	p       *proc.Process
-	read    *json.Decoder
-	address map[string]string
+// served is a daemon.
+type served struct{ *daemon.Daemon }
+
+func start(file string) (served, error) {
+	d, err := daemon.Start(file)
+	return served{d}, err
 }
 
-func serve(file string) (*served, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p, err := proc.Start([]string{self, "daemon", file}, nil)
-	if err != nil {
-		return nil, err
-	}
-	d := &served{p: p, read: json.NewDecoder(bufio.NewReader(p.Stdout()))}
-	if err := d.read.Decode(&d.address); err != nil {
-		d.stop()
-		return nil, fmt.Errorf("waiting for the daemon to listen: %w; it said: %s", err, p.Complaint())
-	}
-	return d, nil
-}
+func (d served) stop() { d.Stop(20 * time.Second) }
 
-func (d *served) stop() { d.p.Stop(20 * time.Second) }
-
-func (d *served) ask(what string, answer any) error {
-	if _, err := io.WriteString(d.p.Stdin(), what+"\n"); err != nil {
-		return err
-	}
-	if err := d.read.Decode(answer); err != nil {
-		return fmt.Errorf("asking the daemon to %s: %w; it said: %s", what, err, d.p.Complaint())
-	}
-	return nil
-}
-
-func (d *served) reload() (r reloaded, err error) {
-	if err = d.ask("reload", &r); err == nil && r.Error != "" {
+func (d served) reload() (r reloaded, err error) {
+	if err = d.Ask("reload", &r); err == nil && r.Error != "" {
 		err = errors.New(r.Error)
 	}
 	return r, err
@@ -142,9 +93,9 @@ type held struct {
 }
 
 // settle waits until nothing is left of earlier generations, and of connections but so many.
-func (d *served) settle(connections int) (h held, err error) {
+func (d served) settle(connections int) (h held, err error) {
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		if err = d.ask("settle", &h.account); err != nil {
+		if err = d.Ask("settle", &h.account); err != nil {
 			return h, err
 		}
 		if h.Retired == 0 && h.Connections <= connections {
@@ -155,8 +106,8 @@ func (d *served) settle(connections int) (h held, err error) {
 		}
 	}
 	time.Sleep(time.Second) // for what ends beside the loops
-	if err = d.ask("settle", &h.account); err == nil {
-		h.memory, err = proc.MemoryOf(d.p.PID())
+	if err = d.Ask("settle", &h.account); err == nil {
+		h.memory, err = proc.MemoryOf(d.PID())
 	}
 	return h, err
 }

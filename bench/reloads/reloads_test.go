@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"bulkhead/bench/internal/daemon"
 	"bulkhead/bench/internal/proc"
 )
 
 // TestMain is also the daemon and the compiler, since those are this program started again.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "daemon" || os.Args[1] == "compile") {
+	if daemon.Again() {
 		main()
 		return
 	}

@@ -42,7 +42,7 @@ func (s *settings) amongTenants(dir string, out io.Writer) error {
 	if err := configure(plugins[0], 0); err != nil {
 		return err
 	}
-	d, err := serve(file)
+	d, err := start(file)
 	if err != nil {
 		return err
 	}
@@ -51,14 +51,14 @@ func (s *settings) amongTenants(dir string, out io.Writer) error {
 	row := func(what string, r reloaded) error {
 		time.Sleep(2 * time.Second) // for what the loops do after it
 		var a account
-		if err := d.ask("account", &a); err != nil {
+		if err := d.Ask("account", &a); err != nil {
 			return err
 		}
 		t.Row(what, millis(r.Took), millis(r.CPU), millis(a.LongestEvent), strconv.Itoa(a.Connections), strconv.Itoa(a.Retired))
 		return nil
 	}
 	for range s.connections {
-		c, err := net.Dial("tcp", d.address["changed"])
+		c, err := net.Dial("tcp", d.Addresses["changed"])
 		if err != nil {
 			return err
 		}

@@ -54,20 +54,20 @@ func (s *settings) underTraffic(dir string, out io.Writer) error {
 	if err := configure(0, "10m"); err != nil {
 		return err
 	}
-	d, err := serve(file)
+	d, err := start(file)
 	if err != nil {
 		return err
 	}
 	defer d.stop()
 	var it []*traffictest.Versioned
 	for n := range plugins {
-		it = append(it, &traffictest.Versioned{Address: d.address["it"+strconv.Itoa(n)]})
+		it = append(it, &traffictest.Versioned{Address: d.Addresses["it"+strconv.Itoa(n)]})
 	}
 	var took, cpu []time.Duration
 	version := 0
 	under := func(reloads int) (quiet, busy traffictest.Heard, h held, err error) {
 		traffic, err := traffictest.Start(traffictest.Clients{
-			Echo: d.address["echo"], Echoing: 64, Visited: it[:plugins-2], Visiting: 64, Datagrams: it[plugins-2], Secure: it[plugins-1],
+			Echo: d.Addresses["echo"], Echoing: 64, Visited: it[:plugins-2], Visiting: 64, Datagrams: it[plugins-2], Secure: it[plugins-1],
 			EchoPause: 5 * time.Millisecond, Pause: 20 * time.Millisecond, DatagramIsLostBeyond: 5 * time.Second,
 		})
 		if err != nil {

@@ -7,8 +7,6 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,33 +20,13 @@ import (
 	"strings"
 	"time"
 
+	"bulkhead/bench/internal/daemon"
 	"bulkhead/bench/internal/proc"
 	"bulkhead/bench/internal/stats"
 	"bulkhead/bench/internal/table"
-	"bulkhead/plugins/compiler"
 )
 
-func init() {
-	// The kernel kills the daemon when the thread that started it ends, so that has to be one
-	// that lasts.
-	runtime.LockOSThread()
-}
-
-func main() {
-	var err error
-	switch {
-	case len(os.Args) > 1 && os.Args[1] == "compile":
-		os.Exit(compiler.Main(os.Args[2:]))
-	case len(os.Args) == 3 && os.Args[1] == "daemon":
-		err = daemon(os.Args[2], os.Stdin, os.Stdout)
-	default:
-		err = run(os.Args[1:], os.Stdout)
-	}
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "tenants:", err)
-		os.Exit(1)
-	}
-}
+func main() { daemon.Main("tenants", run, serve) }
 
 // kind is what the tenants' handlers are.
 type kind struct {
@@ -61,10 +39,9 @@ type kind struct {
 
 // account is what a daemon holds when it is asked.
 type account struct {
-	Memory                  int64 // charged to all tenants
-	Loaded                  int   // tenants whose plugin is there
-	Goroutines, Descriptors int
-	Mappings                int
+	daemon.Holds
+	Memory int64 // charged to all tenants
+	Loaded int   // tenants whose plugin is there
 }
 
 // result is one daemon.
@@ -179,54 +156,37 @@ func (k kind) configure(dir string, n int) (string, error) {
 
 // serve starts a daemon, looks at it, has each tenant serve a connection, and looks again.
 func (k kind) serve(file string) (r *result, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	began := time.Now()
-	p, err := proc.Start([]string{self, "daemon", file}, nil)
+	d, err := daemon.Start(file)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil && p.Complaint() != "" {
-			err = fmt.Errorf("%w; the daemon said: %s", err, p.Complaint())
-		}
-		p.Stop(10 * time.Second)
-	}()
-	read := json.NewDecoder(bufio.NewReader(p.Stdout()))
-	var addresses []string
-	if err := read.Decode(&addresses); err != nil {
-		return nil, fmt.Errorf("waiting for the daemon to listen: %w", err)
-	}
+	defer d.Stop(10 * time.Second)
 	r = &result{start: time.Since(began)}
 	look := func(m *proc.Memory, a *account) error {
-		if _, err := io.WriteString(p.Stdin(), "\n"); err != nil {
-			return err
-		}
-		if err := read.Decode(a); err != nil {
+		if err := d.Ask("", a); err != nil {
 			return err
 		}
 		var err error
-		*m, err = proc.MemoryOf(p.PID())
+		*m, err = proc.MemoryOf(d.PID())
 		return err
 	}
-	for r.holds.Loaded < len(addresses) {
+	for r.holds.Loaded < len(d.Addresses) {
 		if err := look(&r.idle, &r.holds); err != nil {
 			return nil, err
 		}
 		r.loaded = time.Since(began)
 		time.Sleep(10 * time.Millisecond)
 	}
-	if _, err := io.WriteString(p.Stdin(), "settle\n"); err != nil {
+	if err := d.Tell("settle"); err != nil {
 		return nil, err
 	}
 	if err := look(&r.idle, &r.holds); err != nil {
 		return nil, err
 	}
-	for _, at := range addresses {
-		if err := k.visit(at); err != nil {
-			return nil, err
+	for i := range len(d.Addresses) {
+		if err := k.visit(d.Addresses[fmt.Sprint("l", i)]); err != nil {
+			return nil, fmt.Errorf("%w; the daemon said: %s", err, d.Complaint())
 		}
 	}
 	return r, look(&r.served, &r.afterwards)
