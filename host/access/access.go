@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,14 +70,14 @@ func Check(place string) error {
 		return nil
 	}
 	if _, err := os.Lstat(place); err != nil && os.IsNotExist(err) {
-		dir, err := os.Stat(parent(place))
+		dir, err := os.Stat(filepath.Dir(place))
 		if err == nil && !dir.IsDir() {
 			err = unix.ENOTDIR
 		}
 		if err != nil {
 			return fmt.Errorf("its folder cannot be used: %w; make it, and let the user write to it that the daemon runs as", err)
 		}
-		if err := unix.Access(parent(place), unix.W_OK|unix.X_OK); err != nil {
+		if err := unix.Access(filepath.Dir(place), unix.W_OK|unix.X_OK); err != nil {
 			return fmt.Errorf("no file can be made in its folder: %w; let the user write to it that the daemon runs as", err)
 		}
 		return nil
@@ -103,15 +104,6 @@ func open(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-func parent(path string) string {
-	for i := len(path) - 1; i > 0; i-- {
-		if os.IsPathSeparator(path[i]) {
-			return path[:i]
-		}
-	}
-	return string(os.PathSeparator)
 }
 
 // Set has lines go to a place from now on: Off, Stdout, or a path, and a share of the orderly ends, 0 to 1,
