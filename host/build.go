@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bulkhead/host/service"
 	"time"
 
 	"bulkhead/host/accept"
@@ -10,6 +9,7 @@ import (
 	"bulkhead/host/handlers"
 	"bulkhead/host/loader"
 	"bulkhead/host/loops"
+	"bulkhead/host/service"
 	"bulkhead/host/tenant"
 )
 

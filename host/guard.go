@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bulkhead/host/service"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 
 	"bulkhead/host/config"
 	"bulkhead/host/health"
+	"bulkhead/host/service"
 )
 
 // Report is what a guarded reload has found.

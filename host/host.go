@@ -8,7 +8,6 @@
 package host
 
 import (
-	"bulkhead/host/service"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -30,6 +29,7 @@ import (
 	"bulkhead/host/listen"
 	"bulkhead/host/loader"
 	"bulkhead/host/loops"
+	"bulkhead/host/service"
 	"bulkhead/host/shares"
 	"bulkhead/host/tenant"
 	"bulkhead/selector"

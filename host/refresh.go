@@ -1,13 +1,13 @@
 package host
 
 import (
-	"bulkhead/host/service"
 	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/service"
 )
 
 const (

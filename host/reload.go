@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bulkhead/host/service"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"bulkhead/host/accept"
 	"bulkhead/host/config"
 	"bulkhead/host/loader"
+	"bulkhead/host/service"
 	"bulkhead/host/tenant"
 )
 

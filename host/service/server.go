@@ -8,8 +8,6 @@
 package service
 
 import (
-	"bulkhead/host/conns"
-	"bulkhead/host/listen"
 	"bytes"
 	"context"
 	"fmt"
@@ -24,10 +22,12 @@ import (
 	"bulkhead/host/accept"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
+	"bulkhead/host/conns"
 	"bulkhead/host/dial"
 	"bulkhead/host/front"
 	"bulkhead/host/handlers"
 	"bulkhead/host/health"
+	"bulkhead/host/listen"
 	"bulkhead/host/logs"
 	"bulkhead/host/loops"
 	"bulkhead/host/tenant"
