@@ -9,18 +9,19 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/internal/hosttest"
 )
 
 // stands is a handler that stops its loop when it is spoken to, until it may go on.
 type stands struct {
-	nativeEcho
+	hosttest.Echo
 	there, goOn chan struct{}
 }
 
 func (s *stands) Data(c *csa.CSA, p []byte) int {
 	close(s.there)
 	<-s.goOn
-	return s.nativeEcho.Data(c, p)
+	return s.Echo.Data(c, p)
 }
 
 // A loop that stands still is noticed, and so is that it goes on.
@@ -28,7 +29,7 @@ func TestTurn(t *testing.T) {
 	cfg := nativeConfig(config.Address{Network: "tcp", Host: "127.0.0.1:0"})
 	there, goOn := make(chan struct{}), make(chan struct{})
 	h, err := host.New(cfg, host.Options{Native: map[string]host.Native{cfg.Listeners[0].Name: func(*csa.Loop) csa.Handler {
-		return &stands{nativeEcho{window: make([]byte, 100)}, there, goOn}
+		return &stands{hosttest.Echo{Buffer: make([]byte, 100)}, there, goOn}
 	}}})
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 
 // failing is a handler that echoes, and panics where it is told to by what it is sent.
 type failing struct {
-	nativeEcho
+	hosttest.Echo
 	in map[*csa.CSA]string
 }
 
@@ -25,7 +25,7 @@ func (f *failing) Window(c *csa.CSA) []byte {
 	if f.in[c] == "window" {
 		panic("in window")
 	}
-	return f.nativeEcho.Window(c)
+	return f.Echo.Window(c)
 }
 
 func (f *failing) Data(c *csa.CSA, p []byte) int {
@@ -42,7 +42,7 @@ func (f *failing) Data(c *csa.CSA, p []byte) int {
 	case "post":
 		c.Loop().Post(func() { panic("in post") })
 	case "fine", "window", "eof":
-		return f.nativeEcho.Data(c, p)
+		return f.Echo.Data(c, p)
 	}
 	return len(p)
 }
@@ -51,7 +51,7 @@ func (f *failing) EOF(c *csa.CSA) {
 	if f.in[c] == "eof" {
 		panic("in eof")
 	}
-	f.nativeEcho.EOF(c)
+	f.Echo.EOF(c)
 }
 
 func (f *failing) Timer(*csa.CSA, int32) { panic("in timer") }
@@ -93,9 +93,9 @@ plugin = %q
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 		Native: map[string]host.Native{
 			"failing": func(*csa.Loop) csa.Handler {
-				return &failing{nativeEcho{window: make([]byte, 64<<10)}, make(map[*csa.CSA]string)}
+				return &failing{hosttest.Echo{Buffer: make([]byte, 64<<10)}, make(map[*csa.CSA]string)}
 			},
-			"fine": newNativeEcho,
+			"fine": hosttest.NewEcho,
 		},
 	}, 1000)
 	good := hosttest.Dial(t, h.Addr("fine"))

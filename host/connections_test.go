@@ -195,7 +195,7 @@ func BenchmarkConnections(b *testing.B) {
 	cfg := nativeConfig(anyPort)
 	cfg.Host.Loops = 1
 	cfg.Tenants[0].Connections = many
-	h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": newNativeEcho}, Log: slog.New(slog.DiscardHandler)})
+	h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": hosttest.NewEcho}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

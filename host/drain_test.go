@@ -73,7 +73,7 @@ func TestDrainTellsTheHandlers(t *testing.T) {
 func TestDrainEnds(t *testing.T) {
 	cfg := nativeConfig(anyPort)
 	cfg.Host.Drain = time.Millisecond
-	h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": newNativeEcho}})
+	h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": hosttest.NewEcho}})
 	if err != nil {
 		t.Fatal(err)
 	}

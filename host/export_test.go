@@ -1,11 +1,11 @@
 package host
 
 import (
-	"bulkhead/host/service"
 	"fmt"
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
+	"bulkhead/host/service"
 	"bulkhead/host/tenant"
 )
 

@@ -16,21 +16,9 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/awaittest"
-	"bulkhead/selector"
-
 	"bulkhead/internal/hosttest"
+	"bulkhead/selector"
 )
-
-// nativeEcho is a handler of an embedding program.
-type nativeEcho struct {
-	csa.Base
-	window []byte
-}
-
-func (h *nativeEcho) Window(*csa.CSA) []byte        { return h.window }
-func (h *nativeEcho) Data(c *csa.CSA, p []byte) int { n, _ := c.Send(p); return n }
-
-func newNativeEcho(*csa.Loop) csa.Handler { return &nativeEcho{window: make([]byte, 64<<10)} }
 
 // nativeConfig is what a program writes that has no file and no plugin.
 func nativeConfig(address config.Address) *config.Config {
@@ -54,7 +42,7 @@ func TestAConfigurationThatIsNotComplete(t *testing.T) {
 	} {
 		cfg := nativeConfig(anyPort)
 		spoil(cfg)
-		h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": newNativeEcho}})
+		h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": hosttest.NewEcho}})
 		if err == nil {
 			h.Close()
 			t.Errorf("accepted, though it lacks something: %s", what)
@@ -69,7 +57,7 @@ var anyPort = config.Address{Network: "tcp", Host: "127.0.0.1:0"}
 func serveNative(t *testing.T, cfg *config.Config, clock selector.Clock) *host.Host {
 	t.Helper()
 	return hosttest.ServeConfig(t, cfg, host.Options{
-		Native: map[string]host.Native{"echo": newNativeEcho}, Clock: clock,
+		Native: map[string]host.Native{"echo": hosttest.NewEcho}, Clock: clock,
 	}, runtime.NumGoroutine())
 }
 
@@ -154,7 +142,7 @@ func serveConfigNatively(t *testing.T, cfg *config.Config) *host.Host {
 	t.Helper()
 	native := make(map[string]host.Native)
 	for _, l := range cfg.Listeners {
-		native[l.Name] = newNativeEcho
+		native[l.Name] = hosttest.NewEcho
 	}
 	return hosttest.ServeConfig(t, cfg, host.Options{Native: native}, runtime.NumGoroutine())
 }
@@ -241,14 +229,14 @@ func TestUnixSocket(t *testing.T) {
 // The state of a connection is not the host's alone: what the handler is told
 // when the host ends it.
 type endWitness struct {
-	nativeEcho
+	hosttest.Echo
 	reasons chan csa.Reason
 }
 
 func (w *endWitness) Closed(_ *csa.CSA, r csa.Reason) { w.reasons <- r }
 
 func TestTheHandlerIsToldWhenTheHostStops(t *testing.T) {
-	w := &endWitness{nativeEcho{window: make([]byte, 4096)}, make(chan csa.Reason, 8)}
+	w := &endWitness{hosttest.Echo{Buffer: make([]byte, 4096)}, make(chan csa.Reason, 8)}
 	cfg := nativeConfig(anyPort)
 	h := hosttest.ServeConfig(t, cfg, host.Options{
 		Native: map[string]host.Native{"echo": func(*csa.Loop) csa.Handler { return w }},

@@ -201,7 +201,7 @@ func TestNothingToServe(t *testing.T) {
 		t.Errorf("it ended with %v; want an error for each of %d listeners", err, len(cfg.Listeners))
 	}
 
-	h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler), LoadLate: true, Native: map[string]host.Native{"good": newNativeEcho}})
+	h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler), LoadLate: true, Native: map[string]host.Native{"good": hosttest.NewEcho}})
 	if err != nil {
 		t.Fatal(err)
 	}

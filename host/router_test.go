@@ -161,20 +161,20 @@ func whoami(c net.Conn, listener, name, protocol string) string {
 // nativeTeller is a teller for tests on a clock that stands still, on which no guest gets
 // another turn. It says the name alone.
 type nativeTeller struct {
-	nativeEcho
+	hosttest.Echo
 	name string
 }
 
 func (h *nativeTeller) Data(c *csa.CSA, p []byte) int {
 	_, _ = c.Send([]byte(h.name + " "))
-	return h.nativeEcho.Data(c, p)
+	return h.Echo.Data(c, p)
 }
 
 // tellersOnClock has native tellers serve the routes of byBytes.
 func tellersOnClock(clock *selector.Manual) host.Options {
 	o := host.Options{Clock: clock, Native: make(map[string]host.Native)}
 	for _, name := range []string{"front/ssh", "front/http"} {
-		o.Native[name] = func(*csa.Loop) csa.Handler { return &nativeTeller{nativeEcho{window: make([]byte, 4096)}, name} }
+		o.Native[name] = func(*csa.Loop) csa.Handler { return &nativeTeller{hosttest.Echo{Buffer: make([]byte, 4096)}, name} }
 	}
 	return o
 }

@@ -2,15 +2,12 @@ package host_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"bulkhead/host"
-	"bulkhead/host/config"
 	"bulkhead/host/stats"
 	"bulkhead/internal/hosttest"
 )
@@ -97,19 +94,7 @@ func TestStatusOfARemovedTenant(t *testing.T) {
 // BenchmarkStatus asks a host of a thousand tenants with a listener each, and writes the answer as
 // JSON.
 func BenchmarkStatus(b *testing.B) {
-	var toml strings.Builder
-	native := make(map[string]host.Native)
-	var names []string
-	for i := range 1000 {
-		name := fmt.Sprint("l", i)
-		names = append(names, name)
-		native[name] = newNativeEcho
-		fmt.Fprintf(&toml, "[tenant.t%d]\n[[listener]]\nname = %q\ntenant = \"t%d\"\naddress = \"tcp://127.0.0.1:0\"\n", i, name, i)
-	}
-	cfg, err := config.LoadNative(hosttest.WriteConfig(b, toml.String()), names...)
-	if err != nil {
-		b.Fatal(err)
-	}
+	cfg, native := hosttest.Tenants(b, 1000, "", hosttest.NewEcho)
 	h, err := host.New(cfg, host.Options{Native: native, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)

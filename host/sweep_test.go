@@ -19,7 +19,7 @@ import (
 
 // turnsOf counts in which turn of its loop each connection ends.
 type turnsOf struct {
-	nativeEcho
+	hosttest.Echo
 	mu   *sync.Mutex
 	ends map[string]int
 	loop string
@@ -48,7 +48,7 @@ func TestALoopClosesSomeInEachTurn(t *testing.T) {
 		var mu sync.Mutex
 		ends := make(map[string]int)
 		h := hosttest.ServeConfig(t, cfg(`{"version":1}`), host.Options{Log: slog.New(slog.DiscardHandler), Clock: clock, Native: map[string]host.Native{"echo": func(l *csa.Loop) csa.Handler {
-			return &turnsOf{nativeEcho: nativeEcho{window: make([]byte, 64)}, mu: &mu, ends: ends, loop: fmt.Sprintf("%p", l)}
+			return &turnsOf{Echo: hosttest.Echo{Buffer: make([]byte, 64)}, mu: &mu, ends: ends, loop: fmt.Sprintf("%p", l)}
 		}}}, runtime.NumGoroutine())
 		var all []net.Conn
 		for range connections {

@@ -94,7 +94,7 @@ instance = %q
 // onClock has a native echo in the plugin's place: a guest that has used its part of a
 // turn waits for the next, which never comes on a clock that stands still.
 func onClock(clock selector.Clock) host.Options {
-	return host.Options{Clock: clock, Native: map[string]host.Native{"udp": newNativeEcho}, Log: slog.New(slog.DiscardHandler)}
+	return host.Options{Clock: clock, Native: map[string]host.Native{"udp": hosttest.NewEcho}, Log: slog.New(slog.DiscardHandler)}
 }
 
 var instanceModes = []string{"connection", "loop", "listener"}
@@ -446,7 +446,7 @@ func TestNobodyNewWhileUDPDrains(t *testing.T) {
 // What was opened is closed when Run is never called.
 func TestUDPWithoutRun(t *testing.T) {
 	cfg := nativeConfig(config.Address{Network: "udp", Host: "127.0.0.1:0"})
-	native := host.Options{Native: map[string]host.Native{"echo": newNativeEcho}}
+	native := host.Options{Native: map[string]host.Native{"echo": hosttest.NewEcho}}
 	h, err := host.New(cfg, native)
 	if err != nil {
 		t.Fatal(err)
@@ -474,7 +474,7 @@ func TestUDPNatively(t *testing.T) {
 	} {
 		cfg := nativeConfig(config.Address{Network: "udp", Host: "127.0.0.1:0"})
 		spoil(&cfg.Listeners[0])
-		if h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": newNativeEcho}}); err == nil {
+		if h, err := host.New(cfg, host.Options{Native: map[string]host.Native{"echo": hosttest.NewEcho}}); err == nil {
 			h.Close()
 			t.Errorf("%s: accepted", what)
 		} else if !strings.Contains(err.Error(), what) {

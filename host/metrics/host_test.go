@@ -23,16 +23,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// echo sends back what comes.
-type echo struct {
-	csa.Base
-	window []byte
-}
-
-func (e *echo) Window(*csa.CSA) []byte        { return e.window }
-func (e *echo) Data(c *csa.CSA, p []byte) int { n, _ := c.Send(p); return n }
-
-func newEcho(*csa.Loop) csa.Handler { return &echo{window: make([]byte, 4096)} }
+// newEcho makes a small one: there are thousands.
+func newEcho(*csa.Loop) csa.Handler { return &hosttest.Echo{Buffer: make([]byte, 4096)} }
 
 // patient waits for the loops for as long as it takes, as the machine may be busy.
 type patient struct{ *host.Host }
@@ -176,20 +168,7 @@ func TestTotalsNeverFall(t *testing.T) {
 // BenchmarkScrape scrapes a host of a thousand tenants with a listener each. cpu-ms/op is the
 // processor time of all the process, and longest-loop-ms how long a loop stood still for it at most.
 func BenchmarkScrape(b *testing.B) {
-	var toml strings.Builder
-	toml.WriteString("[host]\nloops = 2\n")
-	native := make(map[string]host.Native)
-	var names []string
-	for i := range 1000 {
-		name := fmt.Sprint("l", i)
-		names = append(names, name)
-		native[name] = newEcho
-		fmt.Fprintf(&toml, "[tenant.t%d]\n[[listener]]\nname = %q\ntenant = \"t%d\"\naddress = \"tcp://127.0.0.1:0\"\n", i, name, i)
-	}
-	cfg, err := config.LoadNative(hosttest.WriteConfig(b, toml.String()), names...)
-	if err != nil {
-		b.Fatal(err)
-	}
+	cfg, native := hosttest.Tenants(b, 1000, "[host]\nloops = 2\n", newEcho)
 	h, err := host.New(cfg, host.Options{Native: native, Log: slog.New(slog.DiscardHandler), EventsByThread: true})
 	if err != nil {
 		b.Fatal(err)
@@ -202,7 +181,7 @@ func BenchmarkScrape(b *testing.B) {
 		h.Close()
 		<-done
 	}()
-	for _, name := range names { // so that all loops have something to show of all
+	for name := range native { // so that all loops have something to show of all
 		for range 2 {
 			c := hosttest.Dial(b, h.Addr(name))
 			hosttest.Say(b, c, "ping")
