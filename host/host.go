@@ -55,8 +55,9 @@ type Options struct {
 	// loaded, and New returns its error. It means nothing to Run. Nil: New comes to its end.
 	Loading context.Context
 	// Clock tells the time for timers and rates, for the times to drain and of grace, and to
-	// handlers, as their monotonic clock. CPU time does not go by it. Nil is the system's;
-	// tests pass a *selector.Manual.
+	// handlers, as their monotonic clock. CPU time does not go by it: events wait for a tenant's cpu all the
+	// same, but accepts, datagrams and relays, which wait by timers, do not. Nil is the system's; tests
+	// pass a *selector.Manual.
 	Clock selector.Clock
 	// Wall is the time of day that handlers are told, in nanoseconds since 1970-01-01 UTC, and
 	// Random fills p with the random bytes that they ask for. Any goroutine calls them, loops
@@ -211,7 +212,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	h.lookups = egress.Share(o.Resolver, shares.Lookups())
 	h.handshakes = budget.NewPool(shares.Handshakes(cfg), len(cfg.Tenants))
 	h.machine.Connections = budget.NewCount(shares.Connections(cfg, h.machine.Log))
-	h.cores = cores.New(cores.Options{})
+	h.cores = cores.New(cores.Options{VirtualTimers: h.machine.Clock != selector.System})
 	h.mappings = shares.Mappings(cfg, o.Mappings, h.machine.Log)
 	held, idlePipes, _ := shares.Pipes(cfg)
 	h.pipes = budget.NewPool(held, len(cfg.Tenants))

@@ -167,6 +167,19 @@ func TestAcceptRate(t *testing.T) {
 	}
 }
 
+// A tenant that is over its cpu is accepted for all the same while the clock stands still: the wait
+// would never end. A slow machine took TestHandshakeFlood there.
+func TestAStandingClockHoldsNoAccepts(t *testing.T) {
+	const n = 300
+	cfg := nativeConfig(anyPort)
+	cfg.Tenants[0].CPU, cfg.Listeners[0].PerSource = 0.01, 0
+	h := serveNative(t, cfg, &selector.Manual{})
+	for range n {
+		hosttest.Dial(t, h.Addr("echo"))
+	}
+	hosttest.Eventually(t, "all are accepted", func() bool { return h.Stats().Connections == n })
+}
+
 func TestBandwidthOfATenantIsShared(t *testing.T) {
 	clock := &selector.Manual{}
 	cfg := nativeConfig(anyPort)

@@ -30,6 +30,17 @@ func TestRest(t *testing.T) {
 	})
 }
 
+// Whoever would wait by timers that may stand still does not wait.
+func TestNoRestByVirtualTimers(t *testing.T) {
+	c := New(Options{Processors: 4, VirtualTimers: true})
+	defer c.Stop()
+	s := c.Share(leastCPU)
+	s.Book(int64(time.Second))
+	if wait := s.CPUWait(); wait > 0 {
+		t.Errorf("it waits for %v", time.Duration(wait))
+	}
+}
+
 // Who is over its quota again at once rests for longer each time, up to a bound, and loses nothing
 // by it. Who has kept to it for as long as that starts from the shortest rest.
 func TestRestsGetLonger(t *testing.T) {

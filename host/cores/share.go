@@ -179,7 +179,7 @@ func (s *Share) Book(ns int64) {
 // its quota. Zero or less: it need not wait. It is for work that does not ask Admit: accepts,
 // datagrams, relays. It costs a few nanoseconds where there is nothing to wait for, and never blocks.
 func (s *Share) CPUWait() (wait int64) {
-	if !s.shut.Load() {
+	if !s.shut.Load() || s.cores.options.VirtualTimers {
 		return 0
 	}
 	now := s.cores.options.Clock()
