@@ -9,13 +9,23 @@ import (
 func (h *Host) Changes(before *Host) []string { return changes(hostFields, h, before) }
 
 // Changes are the keys of the tenant whose values are not what they were before.
-func (t *Tenant) Changes(before *Tenant) []string { return changes(tenantFields, t, before) }
+func (t *Tenant) Changes(before *Tenant) []string {
+	if now, was := t.values(), before.values(); reflect.DeepEqual(&now, &was) {
+		return nil
+	}
+	return changes(tenantFields, t, before)
+}
 
 // Changes are the keys of the listener whose values are not what they were before, with "route", "tls"
 // and "config" for those tables. That a value was not given and is the default now, or the
 // other way round, is no change. What a plugin's file holds is not looked at.
 func (l *Listener) Changes(before *Listener) []string {
-	keys := changes(listenerFields, l, before)
+	now, was := l.values(), before.values()
+	same := reflect.DeepEqual(&now, &was)
+	var keys []string
+	if !same {
+		keys = changes(listenerFields, l, before)
+	}
 	if !reflect.DeepEqual(l.TLS.values(), before.TLS.values()) {
 		keys = append(keys, "tls")
 	}
@@ -25,14 +35,20 @@ func (l *Listener) Changes(before *Listener) []string {
 	if !sameRoutes(l.Routes, before.Routes, (*Listener).Changes) {
 		keys = append(keys, "route")
 	}
-	if len(keys) == 0 && !reflect.DeepEqual(l.values(), before.values()) {
+	if len(keys) == 0 && !same {
 		keys = append(keys, "the defaults of address") // what is not said in the file, and follows from another key
 	}
 	return keys
 }
 
+// changes are the keys, tables left out, that two values show differently. Showing all keys takes some
+// 40 µs, so that whoever compares thousands compares the values themselves first.
 func changes[T any](fields []field[T], now, before *T) (keys []string) {
-	for _, f := range fields {
+	for i := range fields {
+		f := &fields[i]
+		if f.table != "" {
+			continue
+		}
 		show := f.show
 		if f.raw != nil { // else a value that means nothing here is none
 			show = f.raw
@@ -56,6 +72,13 @@ func sameRoutes(now, before []Route, changes func(now, before *Listener) []strin
 		}
 	}
 	return true
+}
+
+// values is the tenant without what says where it stands in its file.
+func (t *Tenant) values() Tenant {
+	v := *t
+	v.lines, v.Line = nil, 0
+	return v
 }
 
 // values is the listener without what says where it stands in its file, and without its tables.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"bulkhead/host/egress"
@@ -70,10 +71,23 @@ const maxTimers = 100_000_000
 // DefaultTenant gives the limits of a tenant of which a file says nothing, for
 // programs that make a Config themselves.
 func DefaultTenant(name string) Tenant {
-	t := Tenant{Name: name}
-	setDefaults(&t, tenantFields)
+	t := defaultTenant()
+	t.Name = name
 	return t
 }
+
+// defaultTenant and defaultListener read the defaults of their rows once: a file of a thousand tenants
+// asks for them as often.
+var (
+	defaultTenant = sync.OnceValue(func() (t Tenant) {
+		setDefaults(&t, tenantFields)
+		return t
+	})
+	defaultListener = sync.OnceValue(func() (l Listener) {
+		setDefaults(&l, listenerFields)
+		return l
+	})
+)
 
 var tenantFields = []field[Tenant]{
 	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }).is(columns{deflt: "256MiB", reload: InPlace}),
@@ -105,8 +119,8 @@ var tenantFields = []field[Tenant]{
 // nothing, for programs that make a Config themselves: Name, Tenant, Address and
 // Plugin are left to them.
 func DefaultListener() Listener {
-	var l Listener
-	setDefaults(&l, listenerFields)
+	l := defaultListener()
+	l.Config = slices.Clone(l.Config) // it is the caller's
 	return l
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"bulkhead/host/config"
@@ -43,5 +44,33 @@ func TestStateFolder(t *testing.T) {
 	}
 	if _, err := config.StateFolder(filepath.Join(dir, "nowhere.toml")); err == nil {
 		t.Error("a file that is not there has a state folder")
+	}
+}
+
+// Changes names each key that differs once, a table also when its length differs.
+func TestChanges(t *testing.T) {
+	before, now := config.DefaultListener(), config.DefaultListener()
+	if keys := now.Changes(&before); len(keys) > 0 {
+		t.Errorf("the same listeners differ in %q", keys)
+	}
+	before.Line, now.Line = 1, 2
+	if keys := now.Changes(&before); len(keys) > 0 {
+		t.Errorf("listeners on other lines differ in %q", keys)
+	}
+	now.Config[0] = ' ' // the caller's own
+	if other := config.DefaultListener(); other.Config[0] == ' ' {
+		t.Error("DefaultListener gives all callers the same bytes")
+	}
+	now.Config, now.Inbox = []byte(`{"a":1}`), before.Inbox*2
+	if keys := now.Changes(&before); !slices.Equal(keys, []string{"inbox", "config"}) {
+		t.Errorf("inbox and config differ, and the keys are %q", keys)
+	}
+	a, b := config.DefaultTenant("acme"), config.DefaultTenant("acme")
+	a.Line = 7
+	if keys := b.Changes(&a); len(keys) > 0 {
+		t.Errorf("the same tenants differ in %q", keys)
+	}
+	if b.Timers++; !slices.Equal(b.Changes(&a), []string{"timers"}) {
+		t.Errorf("timers differ, and the keys are %q", b.Changes(&a))
 	}
 }
