@@ -26,7 +26,7 @@ mkdir -p "$root/usr/bin"
 CGO_ENABLED=0 go build "${flags[@]}" -o "$root/usr/bin/bulkhead" ./cmd/bulkhead
 put 644 packaging/bulkhead.toml etc/bulkhead
 put 644 examples/echo/echo.wasm usr/share/bulkhead
-put 644 dist/bulkhead.service usr/lib/systemd/system
+put 644 packaging/bulkhead.service usr/lib/systemd/system
 install -D -m 644 packaging/sysusers.conf "$root/usr/lib/sysusers.d/bulkhead.conf"
 
 mkdir -p "$root/usr/share/man/man1"

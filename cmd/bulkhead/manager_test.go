@@ -54,7 +54,7 @@ func TestSignsOfLife(t *testing.T) {
 
 // The unit that is shipped says what the commands take.
 func TestUnit(t *testing.T) {
-	text, err := os.ReadFile("../../dist/bulkhead.service")
+	text, err := os.ReadFile("../../packaging/bulkhead.service")
 	if err != nil {
 		t.Fatal(err)
 	}
