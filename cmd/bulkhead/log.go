@@ -6,24 +6,29 @@ import (
 	"os"
 
 	"bulkhead/host/logqueue"
+	"bulkhead/host/recent"
 
 	"golang.org/x/term"
 )
 
 // newLog makes the log of a form (auto, text or json) and a level, both as in
 // [host]. auto is text on a terminal and JSON elsewhere. Its lines wait for w in
-// the queue, and nobody who logs does. The level may be set while it is in use.
-func newLog(w io.Writer, form, level string) (*logqueue.Queue, *slog.LevelVar) {
+// the queue, and nobody who logs does; the last of them are kept, if last is not nil. The level may be set while it is in use.
+func newLog(w io.Writer, form, level string, last *recent.Log) (*logqueue.Queue, *slog.LevelVar) {
 	least := new(slog.LevelVar)
 	setLevel(least, level)
 	o := slog.HandlerOptions{Level: least}
 	text := form == "text" || form == "auto" && isTerminal(w)
-	return logqueue.New(w, logqueue.Options{Format: func(w io.Writer) slog.Handler {
-		if text {
-			return slog.NewTextHandler(w, &o)
-		}
-		return slog.NewJSONHandler(w, &o)
-	}}), least
+	asJSON := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, &o) }
+	options := logqueue.Options{Format: asJSON}
+	if last != nil {
+		options.Keep = last.Add
+	}
+	if text {
+		options.Format = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, &o) }
+		options.KeepAs = asJSON
+	}
+	return logqueue.New(w, options), least
 }
 
 // setLevel sets a level of [host].

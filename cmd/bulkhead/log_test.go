@@ -10,7 +10,7 @@ import (
 func TestLogForms(t *testing.T) {
 	for form, isJSON := range map[string]bool{"auto": true, "json": true, "text": false} {
 		var b bytes.Buffer
-		q, _ := newLog(&b, form, "info")
+		q, _ := newLog(&b, form, "info", nil)
 		q.Logger().Info("said", "key", "a value")
 		q.Close(patience)
 		if got := json.Valid(b.Bytes()); got != isJSON {
@@ -27,7 +27,7 @@ func TestLogLevels(t *testing.T) {
 		"error": "error",
 	} {
 		var b bytes.Buffer
-		q, _ := newLog(&b, "text", level)
+		q, _ := newLog(&b, "text", level, nil)
 		log := q.Logger()
 		log.Debug("debug")
 		log.Info("info")

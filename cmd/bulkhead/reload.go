@@ -16,6 +16,7 @@ import (
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
 	"bulkhead/host/metrics"
+	"bulkhead/host/recent"
 	"bulkhead/host/shares"
 )
 
@@ -31,6 +32,8 @@ type reloader struct {
 	metrics *metrics.Handler
 	// access is the access log; nil: there is none.
 	access *access.Log
+	// recent has the last lines of the log.
+	recent *recent.Log
 	stop   *stopper
 	boss   *manager
 	asked  chan struct{} // holds one value while another reload is wanted
@@ -247,6 +250,7 @@ func (r *reloader) over(last *admin.LastReload, err error, failed string) {
 // inForce has what is the process's own be as a configuration says that has come into force.
 func (r *reloader) inForce(cfg *config.Config) {
 	setLevel(r.level, cfg.Host.LogLevel)
+	keepLinesOf(r.recent, cfg)
 	if r.access != nil {
 		if err := setAccess(r.access, cfg); err != nil {
 			r.log.Error("the access log stays where it was", "error", err)

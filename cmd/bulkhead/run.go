@@ -10,6 +10,7 @@ import (
 	"bulkhead/host/access"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
+	"bulkhead/host/recent"
 	"bulkhead/host/shares"
 	"bulkhead/host/statefolder"
 	"bulkhead/internal/sdnotify"
@@ -58,7 +59,9 @@ or not fast enough, they are left out and counted.`,
 			}
 			// Before there is a child that could inherit what is meant for this process.
 			notifier, notifying := sdnotify.FromEnvironment()
-			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel)
+			last := recent.New()
+			keepLinesOf(last, cfg)
+			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel, last)
 			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
 			defer stop.over()
 			manager := newManager(notifier, stop.log)
@@ -77,7 +80,7 @@ or not fast enough, they are left out and counted.`,
 			}
 			defer door.Close()
 			reloads := newReloader(args[0], level, stop, manager)
-			reloads.access = log
+			reloads.access, reloads.recent = log, last
 			h, err := host.New(cfg, host.Options{
 				InForce: reloads.inForce, Access: log, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
 			})

@@ -6,11 +6,13 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"bulkhead/host/admin"
+	"bulkhead/host/recent"
 	"bulkhead/host/shares"
 	"bulkhead/host/stats"
 )
@@ -62,7 +64,45 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 			fmt.Fprintln(w)
 		}
 	}
+	writeErrors(w, st.Errors, now)
 	return w.Flush()
+}
+
+// writeErrors writes the last errors. What others have said in them is quoted where it has to be.
+func writeErrors(w io.Writer, all []recent.Error, now time.Time) {
+	if len(all) > 0 {
+		fmt.Fprintln(w, "\nthe last errors")
+	}
+	for _, e := range all {
+		fmt.Fprintf(w, "  %s", moment(e.Time, now))
+		if e.Times > 1 {
+			fmt.Fprintf(w, ", %d times", e.Times)
+		}
+		for _, of := range [][2]string{{"tenant", e.Tenant}, {"listener", e.Listener}, {"peer", e.Peer}} {
+			if of[1] != "" {
+				fmt.Fprintf(w, ", %s %s", of[0], plain(of[1]))
+			}
+		}
+		if e.Connection != 0 {
+			fmt.Fprintf(w, ", connection %d", e.Connection)
+		}
+		fmt.Fprintf(w, "\n    %s", line(e.What))
+		if e.Why != "" {
+			fmt.Fprintf(w, ": %s", line(e.Why))
+		}
+		fmt.Fprintln(w)
+		if e.Mend != "" {
+			fmt.Fprintf(w, "    %s\n", line(e.Mend))
+		}
+	}
+}
+
+// line is text as it is where it is one printable line, and else in quotes.
+func line(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) || strings.Contains(s, "\ufffd") {
+		return strconv.QuoteToASCII(s)
+	}
+	return s
 }
 
 // moment writes a time, and how long ago it was.

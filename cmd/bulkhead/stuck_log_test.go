@@ -337,7 +337,7 @@ func TestWhatHangsIsLeft(t *testing.T) {
 			if err := fill(end); err != nil {
 				t.Fatal(err)
 			}
-			queue, _ := newLog(end, "json", "info")
+			queue, _ := newLog(end, "json", "info", nil)
 			s := newStopper(t.Context(), queue, -endTime) // the drain is over, and so is its end
 			left := make(chan int, 9)
 			s.exit = func(code int) { left <- code }

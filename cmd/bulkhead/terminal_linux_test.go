@@ -16,7 +16,7 @@ import (
 func TestTheLogIsTextOnATerminal(t *testing.T) {
 	master, terminal := openTerminal(t)
 	for _, form := range []string{"auto", "json"} {
-		q, _ := newLog(terminal, form, "info")
+		q, _ := newLog(terminal, form, "info", nil)
 		q.Logger().Info("said", "key", "a value")
 		q.Close(patience)
 	}

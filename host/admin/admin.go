@@ -8,8 +8,10 @@
 //	GET  /v1/conns    conns.List; the query is listener, tenant, generation, sort, limit, over
 //	POST /v1/kill     KillRequest; answers Killed
 //	POST /v1/level    LevelRequest; answers LevelSet
+//	GET  /v1/errors   Errors; the query is tenant, limit
+//	GET  /v1/logs     lines of the log, each of JSON; the query is tenant, host, last, follow
 //
-// Every answer but the metrics is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
+// Every answer but the metrics and the log is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
 // status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is changed.
 package admin
 
@@ -23,6 +25,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/host/conns"
+	"bulkhead/host/recent"
 )
 
 // SocketName is the socket's name in the state folder, and lockName that of the file which the
@@ -41,6 +44,8 @@ type Status struct {
 	Version string `json:"version"`
 	// LastReload is nil as long as none was asked for.
 	LastReload *LastReload `json:"last_reload"`
+	// Errors are the last ones, the latest first: a few of what GET /v1/errors answers.
+	Errors []recent.Error `json:"errors"`
 	host.Status
 }
 
@@ -150,6 +155,8 @@ type Daemon interface {
 	Kill(ctx context.Context, r KillRequest, by string) (Killed, error)
 	// SetLevel sets the level of the log until the next reload.
 	SetLevel(ctx context.Context, r LevelRequest, by string) (LevelSet, error)
+	// Recent has the last lines of the log.
+	Recent() *recent.Log
 }
 
 // socketPath is where the door of a state folder is.

@@ -18,6 +18,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/host/conns"
+	"bulkhead/host/recent"
 )
 
 // fake is a daemon whose reload does what the test says.
@@ -42,6 +43,8 @@ func (fake) ServeMetrics(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (fake) Kill(context.Context, KillRequest, string) (Killed, error) { return Killed{}, nil }
+
+func (fake) Recent() *recent.Log { return recent.New() }
 
 func (fake) SetLevel(context.Context, LevelRequest, string) (LevelSet, error) { return LevelSet{}, nil }
 

@@ -41,6 +41,8 @@ type Door struct {
 	daemon  atomic.Pointer[Daemon]
 	inode   os.FileInfo // of the socket, which Close removes if it is that one yet
 	served  sync.WaitGroup
+	// followers are those who follow the log.
+	followers atomic.Int32
 }
 
 // LockedError says that another process that runs uses the state folder.
@@ -82,6 +84,8 @@ func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
 	mux.HandleFunc("GET /metrics", d.metrics)
 	mux.HandleFunc("POST /v1/kill", changes(d, "connections are to be closed", (*KillRequest).words, Daemon.Kill))
 	mux.HandleFunc("POST /v1/level", changes(d, "another level of the log was asked for", (*LevelRequest).words, Daemon.SetLevel))
+	mux.HandleFunc("GET /v1/errors", d.errors)
+	mux.HandleFunc("GET /v1/logs", d.logs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, http.StatusNotFound, fmt.Errorf("this daemon, %s, does not know %s %s", d.version, r.Method, clip(r.URL.Path)))
 	})
@@ -203,7 +207,9 @@ func (d *Door) inside(w http.ResponseWriter) Daemon {
 
 func (d *Door) status(w http.ResponseWriter, r *http.Request) {
 	if daemon := d.inside(w); daemon != nil {
-		d.answer(w, http.StatusOK, daemon.Status())
+		st := daemon.Status()
+		st.Errors = daemon.Recent().Errors("", statusErrors)
+		d.answer(w, http.StatusOK, st)
 	}
 }
 

@@ -212,7 +212,8 @@ func (q *Queue) tried(k *Pending, err error) {
 		wait := retryAfter(k.tries)
 		k.quarantine.Store(&stats.Quarantine{Cause: err.Error(), Tries: k.tries, Wait: wait})
 		k.s.Log().Error("the listener is quarantined: its plugin cannot be loaded, or does not start; connections are closed until it does",
-			"error", err, "tries", k.tries, "next_try_in", wait.Round(time.Millisecond).String())
+			"error", err, "tries", k.tries, "next_try_in", wait.Round(time.Millisecond).String(),
+			"mend", "put a plugin there that can be loaded: it is tried again by itself")
 		k.s.Home().Post(func() {
 			if k.again == nil {
 				k.again = k.s.Home().NewTimer(func() { go q.retry(k) })

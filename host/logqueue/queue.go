@@ -32,6 +32,13 @@ type Options struct {
 	// Format makes the handler that formats records and writes each with one call, which
 	// ends in a line feed, as those of slog do. Nil: slog's JSON at level INFO.
 	Format func(io.Writer) slog.Handler
+	// Keep is given each line, too, before it is known whether it has room in the queue: whose it is
+	// (the attribute "tenant" of its logger; "": nobody's), and its level, or another that is WARN or above
+	// where its own is. Any goroutine calls it, loops also: it must not wait, nor keep the line. Nil: nobody
+	// is given any.
+	Keep func(tenant string, level slog.Level, line []byte)
+	// KeepAs formats the lines for Keep. Nil: Format does, and no line is formatted twice.
+	KeepAs func(io.Writer) slog.Handler
 }
 
 const (
@@ -95,7 +102,7 @@ func New(w io.Writer, o Options) *Queue {
 		o.Format = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) }
 	}
 	q := &Queue{o: o, w: w, wake: make(chan struct{}, 1), ended: make(chan struct{}), shares: make(map[string]*share)}
-	q.logger = slog.New(&sharing{Handler: o.Format(q), q: q})
+	q.logger = slog.New(&sharing{formatted: q.format(""), q: q})
 	go q.run()
 	return q
 }

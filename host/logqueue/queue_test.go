@@ -323,3 +323,50 @@ func TestAShareIsGivenBack(t *testing.T) {
 		t.Errorf("of 100 lines, one after the other, %d were left out", q.Stats().LeftOut)
 	}
 }
+
+// Each line is kept as its tenant's, whether its logger or the line itself says whose it is, with its level,
+// and also where it has no room in the queue; in another form, too.
+func TestKeep(t *testing.T) {
+	for _, form := range []string{"", "text"} {
+		s := &sink{}
+		s.gate.Lock()
+		var mu sync.Mutex
+		kept := make(map[string]string)
+		o := logqueue.Options{Lines: 1, Keep: func(tenant string, level slog.Level, line []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			var l struct{ Level, Msg, Tenant string }
+			if err := json.Unmarshal(line, &l); err != nil || bytes.Count(line, []byte("\n")) != 1 {
+				t.Errorf("%q is kept: %v", line, err)
+			}
+			if grave := l.Level == "ERROR" || l.Level == "WARN"; grave != (level >= slog.LevelWarn) || l.Tenant != tenant {
+				t.Errorf("%q is kept as of %v, of tenant %q", line, level, tenant)
+			}
+			kept[tenant] += l.Msg + " "
+		}}
+		if form == "text" {
+			o.Format = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) }
+			o.KeepAs = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) }
+		}
+		q := logqueue.New(s, o)
+		log := q.Logger()
+		acme := log.With("listener", "mail", "tenant", "acme").With("x", 1)
+		log.Info("1")
+		acme.Warn("2")
+		acme.Info("3", "y", 2)
+		log.With("z", 3).Error("4", "tenant", "acme")
+		log.Debug("not asked for")
+		log.Error("5")
+		if kept[""] != "1 5 " || kept["acme"] != "2 3 4 " {
+			t.Errorf("%q: kept are %q", form, kept)
+		}
+		if st := q.Stats(); st.LeftOut == 0 {
+			t.Errorf("%q: %+v", form, st)
+		}
+		s.gate.Unlock()
+		q.Close(30 * time.Second)
+		if text := s.text.String(); strings.HasPrefix(text, "{") != (form == "") || strings.Count(text, "1") == 0 {
+			t.Errorf("%q: the log is %q", form, text)
+		}
+	}
+}
