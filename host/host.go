@@ -445,9 +445,7 @@ func (h *Host) shut() {
 			}
 		})
 		stopped := csa.HostStopped.Reason()
-		for _, l := range h.machine.Loops {
-			l.Call(func() { l.Each(func(c *csa.CSA) { c.ShutdownMicroprocess(stopped) }) })
-		}
+		h.machine.CloseAll(stopped)
 		now.eachSocket(func(k accept.Sockets) { k.Close(stopped) })
 		// What was on its way to a loop finds stopping set, and is dropped.
 		now.each((*service.Server).StopDialling)

@@ -31,16 +31,17 @@ func (h *turnsOf) Closed(c *csa.CSA, _ csa.Reason) {
 	h.ends[fmt.Sprintf("%s, turn %d", h.loop, c.Loop().Turn())]++
 }
 
-// When all connections of a generation are closed at once, no loop does nothing else meanwhile: it
-// closes some in each turn.
+// When all connections of a generation, or of the host, are closed at once, a loop closes some in each turn,
+// and does something else in between. A host that was closed did so to all in one turn.
 func TestALoopClosesSomeInEachTurn(t *testing.T) {
 	const connections, most = 120, 16
-	for _, old := range []time.Duration{0, time.Hour} {
+	const hostCloses = -1
+	for _, old := range []time.Duration{0, time.Hour, hostCloses} {
 		cfg := func(version string) *config.Config {
 			c := nativeConfig(anyPort)
 			c.Host.Drain = time.Millisecond
 			l := &c.Listeners[0]
-			l.OldFor, l.FirstByteTimeout, l.IdleTimeout, l.Generations, l.PerSource = old, 0, 720*time.Hour, 3, 0
+			l.OldFor, l.FirstByteTimeout, l.IdleTimeout, l.Generations, l.PerSource = max(old, 0), 0, 720*time.Hour, 3, 0
 			l.Config = json.RawMessage(version)
 			return c
 		}
@@ -57,12 +58,17 @@ func TestALoopClosesSomeInEachTurn(t *testing.T) {
 			hosttest.Hear(t, c, "x")
 			all = append(all, c)
 		}
-		if err := h.Reload(t.Context(), cfg(`{"version":2}`)); err != nil {
+		if old == hostCloses {
+			h.Close()
+		} else if err := h.Reload(t.Context(), cfg(`{"version":2}`)); err != nil {
 			t.Fatal(err)
+		} else {
+			clock.Advance(old)
 		}
-		clock.Advance(old)
 		hosttest.Eventually(t, "all are closed", func() bool {
-			clock.Advance(time.Second) // drain is over as well
+			if old != hostCloses {
+				clock.Advance(time.Second) // drain is over as well
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			sum := 0
@@ -76,7 +82,7 @@ func TestALoopClosesSomeInEachTurn(t *testing.T) {
 		}
 		for turn, n := range ends {
 			if n > most {
-				t.Errorf("old_for %v: in %s %d connections were closed; want at most %d", old, turn, n, most)
+				t.Errorf("after %v: in %s %d connections were closed; want at most %d", old, turn, n, most)
 			}
 		}
 	}

@@ -53,6 +53,14 @@ func (m *Machine) CloseConnections(of []*Generation, why csa.Reason) {
 	})
 }
 
+// CloseAll closes those that there are, and returns when they are closed. It is not called on a loop.
+func (m *Machine) CloseAll(why csa.Reason) {
+	m.sweepAll(func(c *csa.CSA) (worked bool) {
+		c.ShutdownMicroprocess(why)
+		return true
+	})
+}
+
 // sweepAll is sweep, and returns when it is over, or the host has stopped.
 func (m *Machine) sweepAll(visit func(c *csa.CSA) (worked bool)) {
 	over := make(chan struct{})
