@@ -8,13 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"bulkhead/internal/privatefile"
 )
 
 // FileName is the file in the state folder.
@@ -43,8 +41,9 @@ type stored struct {
 }
 
 // Keep has the record be what is kept in the folder, whole or not at all; nil: nothing is. It waits for
-// no disk, as keeping the plugins does not: a machine that loses its power may have lost it. The file
-// is this user's alone, since a configuration may hold secrets.
+// the disk: a machine that loses its power has this record or the one before. The plugins are not waited
+// for; what is left of one says by its SHA-256 whether it is whole. The file is this user's alone, since a
+// configuration may hold secrets.
 func Keep(folder string, r *Record) error {
 	if err := keep(folder, r); err != nil {
 		return fmt.Errorf("keeping %s: %w", filepath.Join(folder, FileName), err)
@@ -79,16 +78,10 @@ func keep(folder string, r *Record) error {
 	if err := root.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a crash
 		return err
 	}
-	f, err := root.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if err := privatefile.Create(root, next, true, b); err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = root.Rename(next, FileName)
-	}
-	if err != nil {
+	if err = root.Rename(next, FileName); err != nil {
 		_ = root.Remove(next)
 	}
 	return err
@@ -113,36 +106,9 @@ func read(folder string) (*Record, error) {
 		return nil, err
 	}
 	defer root.Close()
-	// Whatever its name leads to by the time that it is opened is looked at again.
-	if info, err := root.Lstat(FileName); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, errors.New("it is no file")
-	}
-	f, err := root.OpenFile(FileName, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	b, err := privatefile.Read(root, FileName, mostBytes)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	owner, known := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no file")
-	case !known || int(owner.Uid) != os.Geteuid() && owner.Uid != 0:
-		return nil, errors.New("it belongs to another user")
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("it is open to others (mode %04o)", info.Mode().Perm())
-	}
-	b, err := io.ReadAll(io.LimitReader(f, mostBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > mostBytes {
-		return nil, fmt.Errorf("it has more than %d bytes", mostBytes)
 	}
 	return parse(b)
 }

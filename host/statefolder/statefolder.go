@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"bulkhead/host/config"
+	"bulkhead/internal/privatefile"
 	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
 )
@@ -75,9 +76,8 @@ func makeState(path string) error {
 	if err != nil {
 		return fmt.Errorf("looking at the folder: %w", err)
 	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
 	switch {
-	case !ok || int(stat.Uid) != os.Geteuid() && stat.Uid != 0:
+	case !privatefile.OwnedByUs(info):
 		return fmt.Errorf("the folder %s belongs to another user, and what is compiled there is executed; say chown %d %s, or name another one", path, os.Geteuid(), path)
 	case info.Mode().Perm()&0o022 != 0:
 		return fmt.Errorf("the folder %s can be written by others (mode %04o), and what is compiled there is executed; say chmod go-w %s", path, info.Mode().Perm(), path)

@@ -6,10 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"bulkhead/internal/privatefile"
 )
 
 // The folder holds the key, a folder of code, one of modules, and what is just being written.
@@ -38,25 +37,16 @@ func makeFolder(dir string) error {
 
 // trusted is nil when nobody but us and root can write to a folder.
 func trusted(info fs.FileInfo, dir string) error {
-	owner, known := ownerOf(info)
 	switch {
 	case !info.IsDir():
 		return fmt.Errorf("the folder of compiled code %s is not a directory; remove it", dir)
-	case !known || owner != os.Geteuid() && owner != 0:
+	case !privatefile.OwnedByUs(info):
+		owner, _ := privatefile.Owner(info)
 		return fmt.Errorf("the folder of compiled code %s belongs to another user (%d), and what lies there is executed; remove it, or say chown -R %d %s", dir, owner, os.Geteuid(), dir)
 	case info.Mode().Perm()&0o077 != 0:
 		return fmt.Errorf("the folder of compiled code %s is open to others (mode %04o), and what lies there is executed; say chmod 700 %s", dir, info.Mode().Perm(), dir)
 	}
 	return nil
-}
-
-// ownerOf is the user whom a file belongs to.
-func ownerOf(info fs.FileInfo) (uid int, known bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return -1, false
-	}
-	return int(stat.Uid), true
 }
 
 // openFolder opens the folder and looks at what was opened: its name may lead
@@ -75,12 +65,6 @@ func openFolder(dir string) (*os.Root, error) {
 		return nil, err
 	}
 	return root, nil
-}
-
-// openFile opens a file of the folder for reading. It follows no link, and does not wait for
-// whoever would write to a pipe.
-func openFile(root *os.Root, name string) (*os.File, error) {
-	return root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
 // clean removes files that a crash has left half written, and what earlier versions have left.

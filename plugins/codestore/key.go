@@ -4,9 +4,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
+
+	"bulkhead/internal/privatefile"
 )
 
 const keySize = 32
@@ -36,44 +37,18 @@ func readKey(root *os.Root, dir string) (key []byte, remade string, err error) {
 
 // keyIn reads the key. The error is fs.ErrNotExist when there is none.
 func keyIn(root *os.Root) ([]byte, error) {
-	switch named, err := root.Lstat(keyName); {
-	case err != nil:
-		return nil, err
-	case !named.Mode().IsRegular():
-		return nil, errors.New("it is no file")
+	key, err := privatefile.Read(root, keyName, keySize)
+	if err == nil && len(key) != keySize {
+		return nil, fmt.Errorf("it has %d bytes, and not %d", len(key), keySize)
 	}
-	f, err := openFile(root, keyName)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	owner, known := ownerOf(info)
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no file")
-	case !known || owner != os.Geteuid():
-		return nil, errors.New("it belongs to another user")
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("others may read it: mode %04o", info.Mode().Perm())
-	case info.Size() != keySize:
-		return nil, fmt.Errorf("it has %d bytes, and not %d", info.Size(), keySize)
-	}
-	key := make([]byte, keySize)
-	if _, err := io.ReadFull(f, key); err != nil {
-		return nil, err
-	}
-	return key, nil
+	return key, err
 }
 
 // makeKey makes a key, unless there is one by then.
 func makeKey(root *os.Root) error {
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // which does not fail
-	name, err := writeFile(root, key)
+	name, err := writeFile(root, true, key)
 	if err != nil {
 		return err
 	}
@@ -84,32 +59,9 @@ func makeKey(root *os.Root) error {
 	return errors.Join(err, root.Remove(name))
 }
 
-// writeFile writes a file that is on the disk when it returns, and gives its name.
-func writeFile(root *os.Root, parts ...[]byte) (name string, err error) {
-	return writeParts(root, true, parts...)
-}
-
-// writeParts is writeFile; without sync the file is on the disk some time later.
-func writeParts(root *os.Root, sync bool, parts ...[]byte) (name string, err error) {
+// writeFile writes a file, and gives its name. With sync the file is on the disk when it returns;
+// without, some time later.
+func writeFile(root *os.Root, sync bool, parts ...[]byte) (name string, err error) {
 	name = writePrefix + rand.Text()
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	for _, p := range parts {
-		if err == nil {
-			_, err = f.Write(p)
-		}
-	}
-	if err == nil && sync {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		_ = root.Remove(name)
-		return "", err
-	}
-	return name, nil
+	return name, privatefile.Create(root, name, sync, parts...)
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"bulkhead/internal/privatefile"
 )
 
 // Modules are kept as they are, beside the code that was made of them, by their own SHA-256. So one that
@@ -57,7 +59,7 @@ func holds(root *os.Root, name string, b []byte) bool {
 	if info, err := root.Lstat(name); err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(b)) {
 		return false
 	}
-	f, err := openFile(root, name)
+	f, err := privatefile.Open(root, name)
 	if err != nil {
 		return false
 	}
@@ -82,7 +84,7 @@ func (s *Store) Module(module Sum) ([]byte, error) {
 	}
 	defer root.Close()
 	name := modulePath(module)
-	f, err := openFile(root, name)
+	f, err := privatefile.Open(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

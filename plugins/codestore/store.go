@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"bulkhead/internal/privatefile"
 )
 
 // Store is a folder of native code. Its methods may be called from any
@@ -150,7 +152,7 @@ func (s *Store) read(root *os.Root, name string, module Sum) (*Code, error) {
 	damaged := func(format string, args ...any) error {
 		return &Damaged{s.Path(module), fmt.Sprintf(format, args...)}
 	}
-	f, err := openFile(root, name)
+	f, err := privatefile.Open(root, name)
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +258,7 @@ func (s *Store) trimCode(most int64, but string) error {
 // place writes a file, whole or not at all, in place of whatever has its name. Without sync a crash of the
 // machine may leave one whose bytes are not all there.
 func place(root *os.Root, sync bool, name string, parts ...[]byte) error {
-	temp, err := writeParts(root, sync, parts...)
+	temp, err := writeFile(root, sync, parts...)
 	if err != nil {
 		return err
 	}

@@ -232,7 +232,7 @@ func TestKey(t *testing.T) {
 		"":                        func(key string) error { return os.Remove(key) },
 		"has 0 bytes":             func(key string) error { return os.Truncate(key, 0) },
 		"has 31 bytes":            func(key string) error { return os.Truncate(key, 31) },
-		"others may read it":      func(key string) error { return os.Chmod(key, 0o640) },
+		"it is open to others":    func(key string) error { return os.Chmod(key, 0o640) },
 		"it is no file":           func(key string) error { return errors.Join(os.Remove(key), os.Mkdir(key, 0o700)) },
 		"it is no file ":          func(key string) error { return errors.Join(os.Remove(key), os.Symlink("nowhere", key)) },
 		"belongs to another user": func(key string) error { return os.Chown(key, 12345, 12345) },
