@@ -122,6 +122,9 @@ type DatagramSocket struct {
 	// dialled is the only peer of a socket that was connected to it; nil: whoever sends is one.
 	dialled *datagramPeer
 	waiting int // bytes in the rests of all peers
+	// lastRead is when it was last read. unread says that reading has been put off since.
+	lastRead int64
+	unread   bool
 
 	peers map[peerKey]*datagramPeer
 	// young are the peers of one datagram, in the order in which they came.
@@ -295,6 +298,7 @@ func (s *DatagramSocket) readOnce() (more bool) {
 		s.slowDownIn(wait)
 		return false
 	}
+	s.lastRead, s.unread = now, false
 	n, err := g.in.receive(s.fd)
 	if err != nil {
 		s.readFailed(err)
@@ -652,7 +656,7 @@ func (s *DatagramSocket) sendNow(p *datagramPeer, payload []byte) bool {
 // slowDownIn reads nothing for wait nanoseconds. What comes meanwhile waits in the
 // system's queue, and is lost when that is full, which costs nobody here anything.
 func (s *DatagramSocket) slowDownIn(wait int64) {
-	s.slowIn = true
+	s.slowIn, s.unread = true, true
 	s.loop.sel.SetTimer(&s.in, s, s.loop.Now()+wait)
 }
 

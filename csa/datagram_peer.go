@@ -33,6 +33,16 @@ func (p *datagramPeer) network(*CSA) string { return "udp" }
 // idle is how peers end.
 func (p *datagramPeer) idle() Cause { return PeerSilent }
 
+// unheard says so while a datagram is with the handler or waits for it, unless the handler has paused,
+// and while the socket has not been read since the peer had its time, for want of the tenant's
+// `cpu` or `bandwidth`: what the peer has sent may be in the system's queue.
+func (p *datagramPeer) unheard(c *CSA) bool {
+	if (p.waiting > 0 || c.pendingData != nil) && !c.is(paused) {
+		return true
+	}
+	return p.socket.unread && p.socket.lastRead < c.lastActive+int64(c.wiring.Settings.IdleTimeout)
+}
+
 // local is the address of this end.
 func (p *datagramPeer) local(*CSA) netip.AddrPort {
 	if p.sourced {
@@ -136,6 +146,9 @@ func (p *datagramPeer) dropFrame(f *fifo, n int) {
 // wait.
 func (p *datagramPeer) takeNoMore(c *CSA) {
 	s := p.socket
+	if p.waiting > 0 {
+		s.owner.Lost(LostPeerRefused, int(p.waiting))
+	}
 	s.waiting -= c.unconsumed.len()
 	p.waiting = 0
 	c.unconsumed.release(c.loop, c.wiring.Budget)
@@ -245,6 +258,7 @@ func (p *datagramPeer) deliver(b []byte) {
 }
 
 func (p *datagramPeer) consumed(_ *CSA, _ *dataCall, b []byte, used int) {
+	p.c.lastActive = p.c.loop.Now() // its time ran while the call did
 	p.judge(b, used)
 	p.offerLater()
 }
@@ -298,6 +312,7 @@ func (p *datagramPeer) offer() {
 	p.dropFrame(&c.unconsumed, len(payload))
 	p.socket.waiting -= frameHeader + len(payload)
 	p.waiting--
+	c.lastActive = c.loop.Now() // the peer has its time again, and the handler's answer with it
 	p.offerLater()
 	if long {
 		p.socket.owner.Lost(LostTooLong, 1)

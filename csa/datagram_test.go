@@ -530,6 +530,73 @@ func TestDatagramPeersIdle(t *testing.T) {
 	hear(t, a, "new")
 }
 
+// A peer whose datagram waits for the host is not idle: it may have no processor time for the
+// handler, or to read the socket. One whose handler has paused is.
+func TestDatagramsThatWaitForTheHostKeepTheirPeer(t *testing.T) {
+	const idle = 30 * time.Second
+	b := newBench(t)
+	b.set.IdleTimeout = idle
+	h := &script{window: make([]byte, 4096)}
+	g := &guests{handler: h}
+	s, addr := b.udp("udp4", "127.0.0.1:0", g)
+	c := b.client(addr)
+	heard := func(what string) func() bool {
+		return func() bool { return slices.Contains(h.log, "data "+what) }
+	}
+	there := func(when string) {
+		t.Helper()
+		b.turns()
+		b.on(func() {
+			if s.Len() != 1 || len(g.reasons) != 0 {
+				t.Errorf("%s there are %d peers; ended: %v", when, s.Len(), g.reasons)
+			}
+		})
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	receive := func(on bool) {
+		b.on(func() { b.loop.first.Receive(on) })
+	}
+	tell(t, c, "at once")
+	b.until("the first is heard", heard("at once"))
+
+	b.on(func() { h.none = true })
+	tell(t, c, "later")
+	b.until("it waits", func() bool { return peerOf(b.loop.first).waiting == 1 })
+	for range 3 {
+		b.clock.Advance(idle)
+		there("while a datagram waits for the handler")
+	}
+	b.on(func() { h.none = false })
+	receive(true)
+	b.until("it is heard", heard("later"))
+	b.clock.Advance(idle - time.Second)
+	there("when the handler has had less time than idle_timeout for its answer")
+
+	b.on(func() { b.acct.rest.Store(int64(idle) * 3 / 2) })
+	tell(t, c, "before the rest")
+	b.until("the tenant rests", func() bool { return s.slowIn })
+	tell(t, c, "after the rest")
+	b.clock.Advance(idle + time.Second)
+	there("while the tenant rests")
+	b.on(func() { b.acct.rest.Store(0) })
+	b.clock.Advance(idle)
+	b.until("what came meanwhile is heard", heard("after the rest"))
+	there("after the rest")
+
+	receive(false)
+	tell(t, c, "never")
+	b.until("it waits", func() bool { return peerOf(b.loop.first).waiting == 1 })
+	b.clock.Advance(idle + time.Second)
+	b.until("the peer of a handler that has paused is idle", func() bool { return s.Len() == 0 })
+	b.on(func() {
+		if g.lost[LostPeerRefused] != 1 {
+			t.Errorf("lost: %v; want the one that waited", g.lost)
+		}
+	})
+}
+
 func TestDatagramPeersFinish(t *testing.T) {
 	b := newBench(t)
 	var made []*script

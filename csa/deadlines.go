@@ -259,7 +259,11 @@ func (c *CSA) keepDeadlines() {
 		if other := c.transport.other(); other != nil && now >= c.lastMoved()+int64(s.IdleTimeout) {
 			other.lookAtPeer() // whose turn to be looked at has not come
 		}
-		by(c.lastMoved()+int64(s.IdleTimeout), c.transport.idle())
+		if idle := c.lastMoved() + int64(s.IdleTimeout); now >= idle && c.transport.unheard(c) {
+			next = min(next, now+max(int64(s.IdleTimeout)/8, int64(10*time.Millisecond)))
+		} else {
+			by(idle, c.transport.idle())
+		}
 	}
 	if c.owed > 0 {
 		late := SlowSender

@@ -6,8 +6,8 @@ type Loss byte
 
 // The reasons.
 const (
-	// LostPeerRefused is a datagram whose sender was not admitted, or was refused by its
-	// handler at once.
+	// LostPeerRefused is a datagram whose sender was not admitted, or whose handler was
+	// over before it took the datagram.
 	LostPeerRefused Loss = iota
 	// LostConnections is one whose sender found no place.
 	LostConnections
@@ -38,7 +38,7 @@ type LossInfo struct {
 }
 
 var losses = [Losses]LossInfo{
-	LostPeerRefused: {"peer_refused", "accept_rate", "their senders are new, and over accept_rate, or no handler is ready, or the host is draining"},
+	LostPeerRefused: {"peer_refused", "accept_rate", "their senders are new, and over accept_rate, or no handler is ready, or the host is draining; or the handler was over before it took them"},
 	LostConnections: {"connections", "connections", "their senders are new, and the tenant or the host has no connections left"},
 	LostTooLong:     {"too_long", "", "they are longer than the handler's window"},
 	LostWaiting:     {"waiting", "waiting_datagrams, waiting_bytes, memory", "the handler is busy, and too many wait for it"},

@@ -22,6 +22,9 @@ type transport interface {
 	other() *CSA
 	// idle is the cause of an end by Settings.IdleTimeout.
 	idle() Cause
+	// unheard reports whether the peer may have sent something in time that the host has not let
+	// the handler hear: then it is not idle.
+	unheard(c *CSA) bool
 
 	// send is CSA.Send.
 	send(c *CSA, p []byte) (taken int, code abi.Code)
@@ -87,6 +90,7 @@ func (stream) local(c *CSA) netip.AddrPort {
 func (stream) tls() *tlsTransport { return nil }
 func (stream) other() *CSA        { return nil }
 func (stream) idle() Cause        { return IdleTimeout }
+func (stream) unheard(*CSA) bool  { return false }
 
 func (stream) send(c *CSA, p []byte) (int, abi.Code) { return c.sendBytes(p) }
 func (stream) write(c *CSA, p []byte) int            { return c.writeRaw(p) }
