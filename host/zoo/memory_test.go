@@ -60,8 +60,9 @@ func straight(name string, operation func(bytes int32) []byte) animal {
 				w.I32Const(64*16-1), w.MemoryGrow, w.Drop, // 64 MiB
 				times(5000, operation(64<<20)))).Bytes()
 		},
-		tenant: `memory = "80MiB"`,
-		modes:  ownOnly, said: timedOut, counted: stopped,
+		// For long enough that all of the memory is touched.
+		tenant: `memory = "80MiB"`, listener: `event_timeout = "50ms"`,
+		modes: ownOnly, said: timedOut, counted: stopped,
 	}
 }
 

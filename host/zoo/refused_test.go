@@ -140,17 +140,17 @@ var unfit = []struct {
 		m := w.Echo()
 		m.Start(m.Func("", ":", "", w.Forever()))
 		return m.Bytes()
-	}, "the start function was stopped: it used more than 50ms of CPU time in one event"},
+	}, "the start function was stopped: it used more than " + spin.String() + " of CPU time in one event"},
 	{"a start function that is a call tree", func() []byte {
 		m := w.Echo()
 		tree := callTree(m, nil)
 		m.Start(m.Func("", ":", "", tree))
 		return m.Bytes()
-	}, "the start function was stopped: it used more than 50ms of CPU time in one event"},
+	}, "the start function was stopped: it used more than " + spin.String() + " of CPU time in one event"},
 	{"a busy _initialize", starting("_initialize", ":", w.Forever()),
-		"_initialize was stopped: it used more than 50ms of CPU time in one event"},
+		"_initialize was stopped: it used more than " + spin.String() + " of CPU time in one event"},
 	{"a busy csa_start", starting("csa_start", ":i", w.Cat(w.Forever(), w.I32Const(0))),
-		"csa_start was stopped: it used more than 50ms of CPU time in one event"},
+		"csa_start was stopped: it used more than " + spin.String() + " of CPU time in one event"},
 	{"a trap in csa_start", starting("csa_start", ":i", w.Unreachable), "csa_start trapped: unreachable"},
 	{"recursion in csa_start", func() []byte {
 		m := w.Echo()
@@ -163,7 +163,7 @@ var unfit = []struct {
 		m.Func("csa_window", ":I", "", w.Forever(), w.I64Const(0))
 		m.Func("csa_data", "ii:i", "", w.I32Const(0))
 		return m.Bytes()
-	}, "csa_window was stopped: it used more than 50ms of CPU time in one event"},
+	}, "csa_window was stopped: it used more than " + spin.String() + " of CPU time in one event"},
 }
 
 // number is how the format writes n.

@@ -93,7 +93,7 @@ func openDescriptors() int {
 	return len(list)
 }
 
-// collector runs the garbage collector all the time.
+// collector runs the garbage collector over and over: some times for each animal.
 type collector struct {
 	stop    chan struct{}
 	once    sync.Once
@@ -104,7 +104,7 @@ type collector struct {
 func collect() *collector {
 	c := &collector{stop: make(chan struct{})}
 	c.all.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
+		tick := time.NewTicker(60 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			began := time.Now()
