@@ -407,6 +407,13 @@ func (i *Instance) trapped(t *Trap) {
 	i.serving = nil
 	i.stopTimers()
 	i.finishLog()
+	about := i.about
+	if about == nil {
+		about = i.handles.whom(nil, i.listener.OneConnection)
+	}
+	if about != nil {
+		t.Connection, t.Peer = about.Number(), about.Peer()
+	}
 	i.bug(t)
 	i.shutAll(t.reason())
 	for _, c := range i.spliced { // whose unconsumed bytes nobody knows

@@ -252,6 +252,7 @@ func (p *Process) run() {
 	p.loop.Post(func() {
 		p.csa.Spend(p.lastFuel, p.lastTook)
 		if trap != nil && p.listener.OnTrap != nil {
+			trap.Connection, trap.Peer = p.csa.Number(), p.csa.Peer()
 			p.listener.OnTrap(nil, trap)
 		}
 		switch {

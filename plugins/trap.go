@@ -23,6 +23,9 @@ type Trap struct {
 	In string
 	// Stop is why the host stopped the call; StopNot when it trapped by itself.
 	Stop Stop
+	// Connection is the number of the connection that it came about, and Peer its other end: as in Line.
+	Connection uint64
+	Peer       string
 	// Bug reports that the host failed, not the guest.
 	Bug bool
 	// Err is what the engine said, with the guest's call stack.
@@ -36,6 +39,9 @@ func (t *Trap) Error() string {
 	}
 	return fmt.Sprintf("%s trapped: %s", t.Call, t.Why)
 }
+
+// Cause is that of the ends of its connections.
+func (t *Trap) Cause() csa.Cause { return t.Stop.cause() }
 
 // reason is what the connections of the instance are closed for.
 func (t *Trap) reason() csa.Reason {

@@ -64,6 +64,12 @@ var modules = map[string]func() []byte{
 		m.Func("csa_data", "ii:i", "", w.Unreachable)
 		return m.Bytes()
 	},
+	"say-and-trap": func() []byte {
+		m, f := w.Handler([2]string{"log", "iii:i"})
+		m.Data(0, "two words \x1b[2J")
+		m.Func("csa_data", "ii:i", "", w.I32Const(1), w.I32Const(0), w.I32Const(14), w.Call(f[0]), w.Drop, w.Unreachable)
+		return m.Bytes()
+	},
 	"trap-in-start":   func() []byte { return starting(w.Unreachable, w.I32Const(0)) },
 	"refuse-to-start": func() []byte { return starting(w.I32Const(-5)) },
 	"say-why": func() []byte { // logs, and refuses to start

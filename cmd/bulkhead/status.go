@@ -86,19 +86,19 @@ func writeErrors(w io.Writer, all []recent.Error, now time.Time) {
 		if e.Connection != 0 {
 			fmt.Fprintf(w, ", connection %d", e.Connection)
 		}
-		fmt.Fprintf(w, "\n    %s", line(e.What))
+		fmt.Fprintf(w, "\n    %s", lineText(e.What))
 		if e.Why != "" {
-			fmt.Fprintf(w, ": %s", line(e.Why))
+			fmt.Fprintf(w, ": %s", lineText(e.Why))
 		}
 		fmt.Fprintln(w)
 		if e.Mend != "" {
-			fmt.Fprintf(w, "    %s\n", line(e.Mend))
+			fmt.Fprintf(w, "    %s\n", lineText(e.Mend))
 		}
 	}
 }
 
-// line is text as it is where it is one printable line, and else in quotes.
-func line(s string) string {
+// lineText is text as it is where it is one printable line, and else in quotes.
+func lineText(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) || strings.Contains(s, "\ufffd") {
 		return strconv.QuoteToASCII(s)
 	}

@@ -357,12 +357,24 @@ func (s *Server) Died(t *plugins.Trap, who, then string, args ...any) {
 		s.totals.stopped.Add(1)
 		s.since.Stopped()
 	}
-	args = append(args, "call", t.Call, "why", t.Why)
+	said := make([]any, 0, 20)
+	if t.Connection != 0 {
+		said = append(said, "connection", t.Connection, "peer", t.Peer)
+	}
+	args = append(append(said, args...), "call", t.Call, "why", t.Why)
+	if key := t.Cause().Info().Key; key != "" {
+		args = append(args, "key", key)
+	} else {
+		args = append(args, "mend", mendTrap)
+	}
 	if t.In != "" {
 		args = append(args, "in", logs.Outside(t.In))
 	}
 	s.limited.Event(slog.LevelError, who+how+then, args...)
 }
+
+// mendTrap says what to do about a handler that traps by itself.
+const mendTrap = "mend the handler, or go back to the one before: bulkhead rollback"
 
 // loopSignal is the box signal of the connections that a server has on one loop.
 type loopSignal struct {
