@@ -106,7 +106,7 @@ func more[T any](all []T) []T {
 }
 
 // Status may be called from any goroutine, while the host runs and after. It takes no lock that a
-// loop waits for, and has no loop do anything.
+// loop waits for, and has no loop do anything: what it says of loops is what the last Refresh has found.
 func (h *Host) Status() Status {
 	now := h.now.Load()
 	var figures Stats
@@ -120,6 +120,9 @@ func (h *Host) Status() Status {
 			"mappings":    {Used: h.mappings.Used(), Limit: h.mappings.Limit()},
 		},
 		Metrics: stats.MetricsOf(figures),
+	}
+	for _, l := range figures.Loops {
+		st.Loops = append(st.Loops, stats.LoopStatus{Lag: l.Lag.Seconds(), LongestEvent: l.LongestEvent.Seconds()})
 	}
 	for i := range figures.Tenants {
 		f := &figures.Tenants[i]

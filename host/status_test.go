@@ -33,6 +33,9 @@ func TestStatus(t *testing.T) {
 	if r := before.Tenants[0].Rates["accept_rate"]; r != 100000 {
 		t.Errorf("the tenant's accept_rate is %v", r)
 	}
+	if len(before.Loops) == 0 || before.Loops[0].LongestEvent <= 0 {
+		t.Errorf("the loops are %+v", before.Loops)
+	}
 	first := before.Listeners[0]
 	if first.Name != "it" || first.Tenant != "acme" || first.Address != "tcp://"+l.h.Addr("it") || first.Metrics["bulkhead_listener_instances"] != "1" {
 		t.Errorf("the listener is %+v", first)
@@ -52,6 +55,15 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("the listeners are %+v", st.Listeners)
 	}
 	g := st.Listeners[0].Generations
+	for _, g := range append(g, st.Listeners[1].Generations...) {
+		if g.Memory < 64<<10 || g.Mappings < 2 {
+			t.Errorf("generation %d holds %d bytes and %d mappings; it has an instance of 64 KiB at least", g.Number, g.Memory, g.Mappings)
+		}
+	}
+	held := g[0].Memory + g[1].Memory + st.Listeners[1].Generations[0].Memory
+	if all := st.Tenants[0].Limits["memory"].Used; held > all || held < all/2 {
+		t.Errorf("the generations hold %d bytes of the %d of their tenant", held, all)
+	}
 	if len(g) != 2 || g[0].Retired || !g[1].Retired || !slices.Contains(g[0].Changed, "snapshot") || g[0].Connections != 1 || g[1].Connections != 1 || g[0].Instances != 1 || g[1].Instances != 1 {
 		t.Fatalf("the generations are %+v", g)
 	}

@@ -46,8 +46,7 @@ var executors atomic.Uint32
 // newExecutor makes one that works on a memory, which nothing runs on before bind
 // when it is not the first Instance's. On an error nothing is left. It runs no code
 // of the guest's.
-func (m *Module) newExecutor(on *memory.Linear, config context.Context) (e *executor, err error) {
-	account := m.runtime.options.Memory
+func (m *Module) newExecutor(on *memory.Linear, account MemoryAccount, config context.Context) (e *executor, err error) {
 	e = &executor{on: on}
 	if !account.Reserve(m.extra) {
 		return nil, memory.NoRoom(m.extra)

@@ -62,7 +62,11 @@ type Listener struct {
 	// nobody is told.
 	OnClosed func(i *Instance)
 
+	// Held counts what the instances hold of their tenant's budgets. Nil: nobody counts.
+	Held *Held
+
 	changed atomic.Pointer[changed] // nil: nothing was
+	charged atomic.Pointer[budget]  // nil: nothing was yet
 }
 
 // changed are what Set has said last.
@@ -249,17 +253,17 @@ func (i *Instance) instantiate(at place) (err error) {
 		m.removeInstance()
 		err = fmt.Errorf("%s: making an instance: %w", m.name, err)
 	}()
-	o := &m.runtime.options
-	if i.memory, err = memory.New(o.Memory, o.Mappings, int(m.max)*wasm.PageSize, int(m.min)*wasm.PageSize); err != nil {
+	of := i.budget()
+	if i.memory, err = memory.New(of, of, int(m.max)*wasm.PageSize, int(m.min)*wasm.PageSize); err != nil {
 		return err
 	}
-	if i.exec, err = m.newExecutor(i.memory, &startContext{context.Background(), i}); err != nil {
+	if i.exec, err = m.newExecutor(i.memory, of, &startContext{context.Background(), i}); err != nil {
 		return err
 	}
 	i.exec.use.place = at
 	for _, d := range m.data {
 		if end := uint64(d.Offset) + uint64(len(d.Bytes)); end > uint64(len(i.memory.Bytes())) {
-			i.exec.close(m.runtime.options.Memory)
+			i.exec.close(of)
 			return &Trap{Call: "instantiation", Why: fmt.Sprintf("its data goes up to byte %d of a memory of %d", end, len(i.memory.Bytes()))}
 		}
 		copy(i.memory.Bytes()[d.Offset:], d.Bytes)
@@ -536,12 +540,15 @@ func (i *Instance) giveBack() {
 		i.pool.recycle(i, i.broken)
 	} else {
 		i.book()
-		i.exec.close(i.module.runtime.options.Memory)
+		i.exec.close(i.budget())
 		i.memory.Free()
 	}
 	i.exec, i.memory = nil, nil
 	i.module.removeInstance()
 }
+
+// budget is what it is charged to.
+func (i *Instance) budget() *budget { return i.listener.budget(i.module.runtime) }
 
 // finishLog logs what a guest has printed last.
 func (i *Instance) finishLog() {

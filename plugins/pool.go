@@ -155,8 +155,8 @@ func (p *Pool) memory() (*memory.Linear, error) {
 		p.leastFree = min(p.leastFree, n-1)
 		return m, nil
 	}
-	o := &s.module.runtime.options
-	return s.image.Copy(o.Memory, o.Mappings, int(s.module.max)*wasm.PageSize, usual)
+	of := s.budget()
+	return s.image.Copy(of, of, int(s.module.max)*wasm.PageSize, usual)
 }
 
 // usual is how many bytes an instance is charged for what it will write to.
@@ -259,7 +259,7 @@ func (p *Pool) makeAside() {
 	var err error
 	p.snapshot.module.runtime.bookAside(func() { e, err = p.snapshot.newExecutor() })
 	if !p.loop.Post(func() { p.made(e, err) }) && err == nil {
-		e.close(p.snapshot.module.runtime.options.Memory)
+		e.close(p.snapshot.budget())
 	}
 	p.snapshot.drop()
 }
@@ -321,7 +321,7 @@ func (p *Pool) give(e *executor) {
 // drop closes an executor, which is in no call.
 func (p *Pool) drop(e *executor) {
 	e.unbind()
-	e.close(p.snapshot.module.runtime.options.Memory)
+	e.close(p.snapshot.budget())
 	p.executors = slices.DeleteFunc(p.executors, func(other *executor) bool { return other == e })
 }
 

@@ -78,7 +78,7 @@ func (p *Pool) sweepIdle() {
 func (p *Pool) sleep(i *Instance) {
 	began := nanotime()
 	defer func() { i.cpu().Book(nanotime() - began) }()
-	account := p.snapshot.module.runtime.options.Memory
+	account := p.snapshot.budget()
 	m := i.memory
 	changes, pages, ok := m.Changes(p.scratch[:0])
 	if p.scratch = changes; cap(changes) > keptScratch {
@@ -109,7 +109,7 @@ func (p *Pool) sleep(i *Instance) {
 func (p *Pool) wake(i *Instance) error {
 	began := nanotime()
 	s := i.asleep
-	account := p.snapshot.module.runtime.options.Memory
+	account := p.snapshot.budget()
 	account.Release(s.charged)
 	m, err := p.memoryOf(s.size)
 	if err != nil {
@@ -145,7 +145,7 @@ func (p *Pool) memoryOf(size int) (*memory.Linear, error) {
 // endSleep ends the sleep of an instance, with what was charged for it.
 func (p *Pool) endSleep(i *Instance) {
 	r := p.snapshot.module.runtime
-	r.options.Memory.Release(i.asleep.charged)
+	p.snapshot.budget().Release(i.asleep.charged)
 	r.asleep.Add(-1)
 	i.asleep = nil
 }

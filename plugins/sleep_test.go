@@ -46,14 +46,26 @@ func (g *pooled) say(i *Instance, want ...byte) {
 
 // An instance that has slept goes on where it was, whoever had its memory meanwhile.
 func TestSleep(t *testing.T) {
-	g := newPooled(t, counts().Bytes(), listener())
+	li := listener()
+	li.Held = new(Held)
+	g := newPooled(t, counts().Bytes(), li)
+	counted := func(when string) {
+		t.Helper()
+		code, mappings := g.s.module.Held()
+		if m, n := li.Held.Memory()+code, li.Held.Mappings()+mappings+runtimeMappings; m != g.acc.held.Load() || n != g.maps.held.Load() {
+			t.Errorf("%s: %d bytes and %d mappings are counted, and %d and %d are held", when, m, n, g.acc.held.Load(), g.maps.held.Load())
+		}
+	}
+	counted("a snapshot")
 	image := g.acc.held.Load()
 	a, b := g.get(), g.get()
 	g.say(a, 1, 6, 8, 2)
 	g.say(a, 2, 7, 9, 3)
 	before := g.acc.held.Load()
+	counted("two instances")
 	had := a.memory
 	g.lieDown(a)
+	counted("one sleeps")
 	if n := len(a.asleep.changes); n == 0 || n > 100 || g.r.Asleep() != 1 {
 		t.Errorf("%d bytes are kept of it, and %d are asleep", n, g.r.Asleep())
 	}
@@ -72,14 +84,26 @@ func TestSleep(t *testing.T) {
 	g.lieDown(a)
 	g.say(b, 2, 7, 9, 3)
 	g.say(a, 4, 9, 11, 5)
+	counted("all are awake")
 	if n := a.Memory(); n != b.Memory() || n == 0 {
 		t.Errorf("it has %d bytes of memory", n)
 	}
 	g.lieDown(a)
 	g.l.on(func() { a.Close(); b.Close(); c.Close() })
 	g.l.on(g.p.Close)
+	counted("all have ended")
+	if one, err := g.s.module.Instantiate(li); err != nil {
+		t.Error(err)
+	} else {
+		counted("one that is no copy")
+		one.Close()
+	}
 	if g.r.Asleep() != 0 || g.acc.held.Load() != image {
 		t.Errorf("%d are asleep, and %d bytes are held; the image is %d", g.r.Asleep(), g.acc.held.Load(), image)
+	}
+	g.s.Close()
+	if m, n := li.Held.Memory(), li.Held.Mappings(); m != 0 || n != 0 {
+		t.Errorf("%d bytes and %d mappings are counted when nothing is left", m, n)
 	}
 }
 

@@ -86,7 +86,7 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	if !m.retain() {
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, ErrClosed)
 	}
-	s.image, err = memory.NewImage(m.runtime.options.Mappings, i.memory.Bytes(), 8*max(len(s.globals)-freeGlobals, 0))
+	s.image, err = memory.NewImage(s.budget(), i.memory.Bytes(), 8*max(len(s.globals)-freeGlobals, 0))
 	switch {
 	case errors.Is(err, ErrMappings):
 		m.release()
@@ -96,7 +96,7 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 		return nil, &SnapshotError{m.name, []string{"cannot be kept: " + err.Error()}}
 	}
 	i.Close() // what it holds is the image's from here on, and the executor's
-	account := m.runtime.options.Memory
+	account := s.budget()
 	if n := len(s.image.Bytes()); !account.Reserve(n + s.image.Cost(firstUsual)) {
 		s.image.Close()
 		m.release()
@@ -120,8 +120,11 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 // newExecutor makes one that is nobody's yet.
 func (s *Snapshot) newExecutor() (*executor, error) {
 	// What the engine is given first is only looked at for its size.
-	return s.module.newExecutor(s.image.Shown(), context.Background())
+	return s.module.newExecutor(s.image.Shown(), s.budget(), context.Background())
 }
+
+// budget is what it is charged to, and all that is made from it.
+func (s *Snapshot) budget() *budget { return s.listener.budget(s.module.runtime) }
 
 // Close lets go of the snapshot when its Pools are closed and their last Instance is
 // gone. No Pool can be made any more. Calling it again does nothing.
@@ -136,7 +139,7 @@ func (s *Snapshot) drop() {
 	if s.users.Add(-1) == 0 {
 		n := len(s.image.Bytes())
 		s.image.Close()
-		s.module.runtime.options.Memory.Release(n)
+		s.budget().Release(n)
 		s.module.release()
 	}
 }

@@ -365,7 +365,7 @@ func (i *Instance) mustStop(ran int64) *stopped {
 		return &stopped{StopStack, fmt.Sprintf("its stack grew to more than %d bytes (stack)", limit)}
 	}
 	if more := size - i.exec.use.stack; size > keptStack && more > 0 {
-		if !r.options.Memory.Reserve(more) {
+		if !i.budget().Reserve(more) {
 			return &stopped{StopMemory, "its tenant has no memory left for its stack"}
 		}
 		i.exec.use.stack += more
@@ -398,7 +398,7 @@ func (i *Instance) dropStack() {
 		}
 	}
 	if i.exec.use.stack > 0 {
-		i.module.runtime.options.Memory.Release(i.exec.use.stack)
+		i.budget().Release(i.exec.use.stack)
 		i.exec.use.stack = 0
 	}
 	i.exec.running = export{}

@@ -77,8 +77,10 @@ func (r *reloader) run(ctx context.Context) {
 	}
 }
 
-// Status is the host's, and what became of the last reload.
+// Status is the host's, and what became of the last reload. It waits for the loops, for a second at most, to
+// say how long they take to answer.
 func (r *reloader) Status() admin.Status {
+	r.host.Refresh(context.Background())
 	st := admin.Status{Version: versionLine(), LastReload: r.last.Load(), Status: r.host.Status()}
 	st.File = r.path
 	return st

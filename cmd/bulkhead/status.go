@@ -31,6 +31,7 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 		}
 	}
 	fmt.Fprintf(w, "in force since %s\n", moment(st.InForce, now))
+	writeHealth(w, st)
 	writeLimits(w, "", st.Limits)
 
 	for _, t := range st.Tenants {
@@ -61,11 +62,25 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 			if g.Until != nil {
 				fmt.Fprintf(w, "; replaced, until %s", g.Until.Format(time.DateTime))
 			}
-			fmt.Fprintln(w)
+			fmt.Fprintf(w, "\n    holds %s of memory, %s of code, %d mappings\n", shares.Size(g.Memory), shares.Size(g.Code), g.Mappings)
 		}
 	}
 	writeErrors(w, st.Errors, now)
 	return w.Flush()
+}
+
+// writeHealth writes how the daemon itself is.
+func writeHealth(w io.Writer, st admin.Status) {
+	var lag, longest float64
+	for _, l := range st.Loops {
+		lag, longest = max(lag, l.Lag), max(longest, l.LongestEvent)
+	}
+	bugs := st.Metrics["bulkhead_host_bugs_total"].String()
+	if bugs == "0" {
+		bugs = "no"
+	}
+	fmt.Fprintf(w, "%d loops: the slowest has answered in %.1f ms, and the longest event has taken %.1f ms; %s bugs of the daemon's own were caught\n",
+		len(st.Loops), 1000*lag, 1000*longest, bugs)
 }
 
 // writeErrors writes the last errors. What others have said in them is quoted where it has to be.

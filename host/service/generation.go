@@ -12,6 +12,7 @@ import (
 	"bulkhead/host/loops"
 	"bulkhead/host/stats"
 	"bulkhead/host/tenant"
+	"bulkhead/plugins"
 )
 
 // Generation is one listener as one configuration has it: its server, and those of its routes.
@@ -223,6 +224,17 @@ func (g *Generation) Stats() stats.Generation {
 // Status is how it is. Any goroutine may call it.
 func (g *Generation) Status() stats.GenerationStatus {
 	st := stats.GenerationStatus{Number: g.number, Since: g.since, Changed: g.changed, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load()}
+	counted := make(map[*plugins.Module]bool) // routes may have the same
+	for _, s := range g.servers {
+		st.Memory += s.held.Memory()
+		st.Mappings += s.held.Mappings()
+		if m := s.Module(); m != nil && !counted[m] {
+			counted[m] = true
+			code, mappings := m.Held()
+			st.Code += code
+			st.Mappings += mappings
+		}
+	}
 	if at := g.until.Load(); at != 0 {
 		until := time.Unix(0, at)
 		st.Until = &until

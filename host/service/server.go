@@ -51,6 +51,7 @@ type Server struct {
 	tenant     *tenant.Tenant
 	loaded     atomic.Pointer[codestore.Sum]  // of the plugin that its handlers are of; nil as long as none is loaded
 	module     atomic.Pointer[plugins.Module] // that plugin; nil as long
+	held       plugins.Held                   // by its instances
 	pinned     *codestore.Sum                 // what its plugin has to be; nil: what its file holds
 	since      health.Counts                  // since its generation began
 	config     config.Listener                // as it was at first: see terms

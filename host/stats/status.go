@@ -21,10 +21,20 @@ type Status struct {
 	// Draining says that no more connections are accepted, since the host stops.
 	Draining bool `json:"draining"`
 	// Limits are those of the whole host, by key of [host], and mappings.
-	Limits    map[string]Use   `json:"limits"`
-	Metrics   Metrics          `json:"metrics"`
+	Limits  map[string]Use `json:"limits"`
+	Metrics Metrics        `json:"metrics"`
+	// Loops are the host's.
+	Loops     []LoopStatus     `json:"loops"`
 	Tenants   []TenantStatus   `json:"tenants"`
 	Listeners []ListenerStatus `json:"listeners"`
+}
+
+// LoopStatus is one of the host's loops.
+type LoopStatus struct {
+	// Lag is how long the last Host.Refresh has waited for its turn, or waits yet, and LongestEvent how long
+	// the loop has worked at one go at most. Both are in seconds.
+	Lag          float64 `json:"lag_seconds"`
+	LongestEvent float64 `json:"longest_event_seconds"`
 }
 
 // Use is how much of a limit is in use. Used may be above Limit after a reload that has lowered it.
@@ -98,6 +108,12 @@ type GenerationStatus struct {
 	// included. Instances are alive.
 	Connections int64 `json:"connections"`
 	Instances   int64 `json:"instances"`
+	// Memory is what its instances hold of their tenants' memory, in bytes: linear memory, stacks, what
+	// they run on, and snapshots. Code is what its plugins' code does; generations of one tenant that have
+	// the same plugin share that, and each has it here. Mappings are the memory mappings of both.
+	Memory   int64 `json:"memory_bytes"`
+	Code     int64 `json:"code_bytes"`
+	Mappings int64 `json:"mappings"`
 }
 
 // Status is the part of the listener's status that its figures say: all but Tenant, Address, Removed
