@@ -48,6 +48,9 @@ type Options struct {
 	LogLost func() int64
 	// Access has a line of each connection that ends. Nil: none is written. The host does not close it.
 	Access *access.Log
+	// Confine is called by New when the sockets are open, and before the first byte of a plugin runs if
+	// LoadLate is set. Its error is New's. Nil: nothing is called.
+	Confine func() error
 	// InForce is called with each configuration that comes into force after the first: by a reload, or by
 	// going back. The goroutine that does it calls, one at a time. Nil: nobody is told.
 	InForce func(*config.Config)
@@ -259,7 +262,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if o.Loading != nil {
 		over = context.AfterFunc(o.Loading, h.plugins.Stop)
 	}
-	if err = h.first(cfg, tenants, o.LoadLate); err == nil {
+	if err = h.first(cfg, tenants, o); err == nil {
 		err = h.late.First(o.Loading)
 	}
 	if !over() {
@@ -281,13 +284,13 @@ func (h *Host) newTenant(c config.Tenant) (*tenant.Tenant, error) {
 }
 
 // first makes what the first configuration has.
-func (h *Host) first(cfg *config.Config, tenants map[string]*tenant.Tenant, loadLate bool) error {
+func (h *Host) first(cfg *config.Config, tenants map[string]*tenant.Tenant, o Options) error {
 	b := h.newBuild(cfg, tenants)
 	for i := range cfg.Listeners {
 		b.add(&cfg.Listeners[i], nil, nil, nil)
 	}
-	b.load(loadLate)
-	if !loadLate {
+	b.load(o.LoadLate)
+	if !o.LoadLate {
 		h.plugins.Idle()
 	}
 	b.front()
@@ -299,6 +302,11 @@ func (h *Host) first(cfg *config.Config, tenants map[string]*tenant.Tenant, load
 	h.now.Store(b.state(nil))
 	if err := b.err(); err != nil {
 		return err
+	}
+	if o.Confine != nil {
+		if err := o.Confine(); err != nil {
+			return err
+		}
 	}
 	b.begin()
 	return nil

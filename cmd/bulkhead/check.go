@@ -7,6 +7,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/host/confine"
 	"bulkhead/host/shares"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,7 @@ and the mend.`,
 			if err := cfg.WriteLimits(c.OutOrStdout()); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "\n# %s\n", strings.Join(shares.Lines(cfg), "\n# "))
+			_, err = fmt.Fprintf(c.OutOrStdout(), "\n# %s\n", strings.Join(append(shares.Lines(cfg), confine.Plan(cfg).Lines()...), "\n# "))
 			return err
 		},
 	}

@@ -15,6 +15,7 @@ import (
 	"bulkhead/host/access"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
+	"bulkhead/host/confine"
 	"bulkhead/host/metrics"
 	"bulkhead/host/recent"
 	"bulkhead/host/shares"
@@ -30,6 +31,8 @@ type reloader struct {
 	host  *host.Host
 	// metrics are the host's.
 	metrics *metrics.Handler
+	// confined is what confines the process.
+	confined confine.Report
 	// access is the access log; nil: there is none.
 	access *access.Log
 	// recent has the last lines of the log.
@@ -81,7 +84,7 @@ func (r *reloader) run(ctx context.Context) {
 // say how long they take to answer.
 func (r *reloader) Status() admin.Status {
 	r.host.Refresh(context.Background())
-	st := admin.Status{Version: versionLine(), LastReload: r.last.Load(), Status: r.host.Status()}
+	st := admin.Status{Version: versionLine(), LastReload: r.last.Load(), Confinement: r.confined, Status: r.host.Status()}
 	st.File = r.path
 	return st
 }

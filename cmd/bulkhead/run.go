@@ -10,6 +10,7 @@ import (
 	"bulkhead/host/access"
 	"bulkhead/host/admin"
 	"bulkhead/host/config"
+	"bulkhead/host/confine"
 	"bulkhead/host/recent"
 	"bulkhead/host/shares"
 	"bulkhead/host/statefolder"
@@ -82,6 +83,10 @@ or not fast enough, they are left out and counted.`,
 			reloads := newReloader(args[0], level, stop, manager)
 			reloads.access, reloads.recent = log, last
 			h, err := host.New(cfg, host.Options{
+				Confine: func() (err error) {
+					reloads.confined, err = confine.Enforce(cfg)
+					return err
+				},
 				InForce: reloads.inForce, Access: log, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
 			})
 			if err != nil {
@@ -92,6 +97,7 @@ or not fast enough, they are left out and counted.`,
 				return err
 			}
 			reloads.host = h
+			reloads.confined.Log(stop.log)
 			reloads.metrics = reloads.newMetrics()
 			stop.serves(h, reloads.ask)
 			stop.reopens(reloads.reopen)

@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"testing"
 
+	"bulkhead/host/config"
+	"bulkhead/host/confine"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -58,7 +61,7 @@ func TestMain(m *testing.M) {
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
 // Where the condition mdwe holds, the program mdwe is bulkhead under
-// MemoryDenyWriteExecute.
+// MemoryDenyWriteExecute. The condition landlock holds where the kernel has that.
 //
 // ECHO is the path of the shipped echo.wasm.
 func TestScripts(t *testing.T) {
@@ -71,8 +74,12 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Condition: func(name string) (bool, error) {
-			if name == "mdwe" {
+			switch name {
+			case "mdwe":
 				return hasMDWE(), nil
+			case "landlock":
+				cfg := &config.Config{Host: config.Host{Landlock: true}}
+				return confine.Plan(cfg).Landlock.InForce, nil
 			}
 			return false, fmt.Errorf("there is no condition %q", name)
 		},

@@ -32,6 +32,9 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 	}
 	fmt.Fprintf(w, "in force since %s\n", moment(st.InForce, now))
 	writeHealth(w, st)
+	for _, line := range st.Confinement.Lines() {
+		fmt.Fprintln(w, line)
+	}
 	writeLimits(w, "", st.Limits)
 
 	for _, t := range st.Tenants {

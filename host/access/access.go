@@ -4,6 +4,7 @@
 package access
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -15,6 +16,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/host/logqueue"
+	"bulkhead/internal/landlocked"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,6 +82,9 @@ func Check(place string) error {
 		if err := unix.Access(filepath.Dir(place), unix.W_OK|unix.X_OK); err != nil {
 			return fmt.Errorf("no file can be made in its folder: %w; let the user write to it that the daemon runs as", err)
 		}
+		if err := mayMake(filepath.Dir(place)); err != nil {
+			return fmt.Errorf("no file can be made in its folder: %w", err)
+		}
 		return nil
 	}
 	f, err := open(place)
@@ -93,7 +98,11 @@ func Check(place string) error {
 func open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("%w; let the user write to it that the daemon runs as, or give another path", err)
+		mend := landlocked.Mend(err, path, false)
+		if mend == "" {
+			mend = landlocked.Mend(err, filepath.Dir(path), true)
+		}
+		return nil, fmt.Errorf("%w; %s", err, cmp.Or(mend, "let the user write to it that the daemon runs as, or give another path"))
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeCharDevice == 0 {

@@ -24,6 +24,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/host/confine"
 	"bulkhead/host/conns"
 	"bulkhead/host/recent"
 )
@@ -46,6 +47,8 @@ type Status struct {
 	LastReload *LastReload `json:"last_reload"`
 	// Errors are the last ones, the latest first: a few of what GET /v1/errors answers.
 	Errors []recent.Error `json:"errors"`
+	// Confinement is what confines the process.
+	Confinement confine.Report `json:"confinement"`
 	host.Status
 }
 

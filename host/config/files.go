@@ -1,10 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
 	"strings"
+
+	"bulkhead/internal/landlocked"
 )
 
 // readState takes the path of the state folder.
@@ -68,7 +71,7 @@ func readable(path, written string) (os.FileInfo, *fault) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, &fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", "let the user who runs the host read the file"}
+		return nil, &fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", cmp.Or(landlocked.Mend(err, path, false), "let the user who runs the host read the file")}
 	}
 	f.Close()
 	return info, nil

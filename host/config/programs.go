@@ -3,6 +3,8 @@ package config
 import (
 	"os"
 	"strings"
+
+	"bulkhead/internal/landlocked"
 )
 
 // mostTexts bounds the arguments of a program, and its environment, and mostText each of
@@ -82,5 +84,11 @@ func readFolder(l *Listener, v *value) {
 		v.bad("is no folder")
 	default:
 		l.Folder = path
+		f, err := os.Open(path)
+		if err == nil {
+			f.Close()
+		} else if mend := landlocked.Mend(err, path, false); mend != "" {
+			v.fault(&fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", mend})
+		}
 	}
 }

@@ -52,6 +52,7 @@ var hostFields = []field[Host]{
 	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }).is(columns{deflt: 1024, reload: InPlace}),
 	sizeField("code_cache", 0, 1024*gib, "1GiB", func(h *Host) *int64 { return &h.CodeCache }).is(columns{deflt: "1GiB", reload: InPlace, note: "0B: no bound"}),
 	sizeField("module_cache", 0, 1024*gib, "256MiB", func(h *Host) *int64 { return &h.ModuleCache }).is(columns{deflt: "256MiB", reload: InPlace, note: "0B: no bound"}),
+	boolField("landlock", func(h *Host) *bool { return &h.Landlock }).is(columns{deflt: true, reload: Restart, note: "where the kernel has it"}),
 	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: Restart}),
 	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: InPlace}),
 }

@@ -10,10 +10,13 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"bulkhead/internal/landlocked"
 
 	"golang.org/x/sys/unix"
 )
@@ -189,7 +192,7 @@ func openUnix(path string, o Options) (*Socket, error) {
 	unix.Umask(umask)
 	if err != nil {
 		unix.Close(fd)
-		return fail(fmt.Errorf("%w%s", err, mendUnix(err)))
+		return fail(fmt.Errorf("%w%s", err, mendUnix(path, err)))
 	}
 	s := &Socket{FD: fd, Addr: path}
 	if !abstract {
@@ -213,7 +216,10 @@ func openUnix(path string, o Options) (*Socket, error) {
 }
 
 // mendUnix is mend for a path that bind did not take.
-func mendUnix(err error) string {
+func mendUnix(path string, err error) string {
+	if mend := landlocked.Mend(err, filepath.Dir(path), true); mend != "" {
+		return "; " + mend
+	}
 	switch {
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENAMETOOLONG):
 		return "; the path of a socket may have about 100 bytes"
@@ -235,7 +241,7 @@ func removeStale(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%w%s", cause(err), mendUnix(err))
+		return fmt.Errorf("%w%s", cause(err), mendUnix(path, err))
 	case info.Mode().Type() != fs.ModeSocket:
 		return errors.New("there is a file in the way that is not a socket; remove it or choose another path")
 	}
@@ -252,7 +258,10 @@ func removeStale(path string) error {
 		}
 		return errors.New("another process listens there; stop it or choose another path")
 	}
-	return os.Remove(path)
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("%w%s", cause(err), mendUnix(path, err))
+	}
+	return nil
 }
 
 func identity(path string) (dev, ino uint64, ok bool) {
