@@ -99,7 +99,7 @@ func (b *Bugs) Fault(f *csa.Fault, of []any) bool {
 	}
 	if f.Conn != nil {
 		what = "a connection is closed by it"
-		args = append(args, "peer", f.Conn.Peer())
+		args = append(args, "connection", f.Conn.Number(), "peer", f.Conn.Peer())
 	}
 	if f.Notified != nil {
 		args = append(args, "event", fmt.Sprintf("%T", f.Notified))
@@ -115,5 +115,9 @@ func (b *Bugs) Fault(f *csa.Fault, of []any) bool {
 func (b *Bugs) Trap(l *plugins.Listener, t *plugins.Trap) {
 	text := t.Err.Error()
 	value, stack, _ := strings.Cut(text, "\n")
-	b.Count("a handler's instance is closed by it", value, stack, "listener", l.Name, "tenant", l.Tenant, "call", t.Call)
+	of := []any{"listener", l.Name, "tenant", l.Tenant, "call", t.Call}
+	if t.Connection != 0 {
+		of = append(of, "connection", t.Connection, "peer", t.Peer)
+	}
+	b.Count("a handler's instance is closed by it", value, stack, of...)
 }

@@ -145,7 +145,7 @@ func (a *attempt) connected(fd int, to csa.Address, r csa.Reason) {
 	var err error
 	a.up = nil
 	if a.overUDP() {
-		_, err = loop.NewDatagramPeer(fd, to.IP, up, wiring)
+		up.datagram, err = loop.NewDatagramPeer(fd, to.IP, up, wiring)
 	} else {
 		_, err = loop.NewCSA(fd, to.IP, wiring)
 	}

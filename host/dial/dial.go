@@ -97,7 +97,11 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 		return nil, abi.Invalid
 	}
 	if err := d.site.Policy().Check(target); err != nil {
-		d.site.LogLimited(slog.LevelWarn, "a handler may not dial", "error", err)
+		args := []any{"error", err, "key", "connect"}
+		if ask.From != nil {
+			args = append(args, "connection", ask.From.Number(), "peer", ask.From.Peer())
+		}
+		d.site.LogLimited(slog.LevelWarn, "a handler may not dial", args...)
 		return nil, codeOf(err)
 	}
 	if d.site.Stopping() {

@@ -13,6 +13,7 @@ type Upstream struct {
 	site     Site
 	at       int
 	instance *plugins.Instance
+	datagram *csa.CSA // the connection, over UDP; nil: it is not made yet, or over TCP
 }
 
 // Site is whose handler has dialled it.
@@ -41,7 +42,11 @@ func (u *Upstream) Admit(netip.AddrPort) (w csa.Wiring, answer csa.Admission) {
 // Lost counts datagrams of a peer that was dialled over UDP, and logs it now and then.
 func (u *Upstream) Lost(why csa.Loss, n int) {
 	info := why.Info()
-	u.site.LogLimited(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+info.Words, "lost_so_far", u.site.CountLost(why, n), "cause", info.Name)
+	args := []any{"lost_so_far", u.site.CountLost(why, n), "cause", info.Name}
+	if u.datagram != nil {
+		args = append(args, "connection", u.datagram.Number(), "peer", u.datagram.Peer())
+	}
+	u.site.LogLimited(slog.LevelWarn, "datagrams are lost of a peer that was dialled: "+info.Words, args...)
 }
 
 // Broken is told of a listener's socket alone.

@@ -140,7 +140,7 @@ func (e *each) Reserve() int {
 }
 
 func (e *each) Assign(a Arrival) {
-	e.site.HandOver(a, func() csa.Handler { return e.lazy[a.At] })
+	e.site.HandOver(a, func() (csa.Handler, NoHandler) { return e.lazy[a.At], NoHandler{} })
 }
 
 func (e *each) Peer(at int) csa.Handler { return e.lazy[at] }
@@ -366,7 +366,7 @@ func (e *each) failed(w waiting, err error) {
 func (e *each) refuse(w waiting, err error, wait time.Duration) {
 	e.queued.Add(-1)
 	e.site.Counters().Refused.Add(1)
-	e.site.LogLimited(slog.LevelError, "a connection was closed: its handler did not start", "error", err, "next_start_in", wait.String())
+	e.site.LogLimited(slog.LevelError, "a connection was closed: its handler did not start", "connection", w.c.Number(), "peer", w.c.Peer(), "error", err, "next_start_in", wait.String())
 	why := csa.NotStarted.Reason()
 	if cause, full := fullBy(err); full {
 		why = cause.With(abi.Refused, fmt.Sprintf("its handler did not start: its tenant had no room for another instance for %v (%s)", memoryPatience, cause.Info().Key))

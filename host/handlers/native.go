@@ -27,7 +27,7 @@ func (n *native) Reserve() int {
 }
 
 func (n *native) Assign(a Arrival) {
-	n.site.HandOver(a, func() csa.Handler { return n.handlers[a.At] })
+	n.site.HandOver(a, func() (csa.Handler, NoHandler) { return n.handlers[a.At], NoHandler{} })
 }
 
 func (n *native) Peer(at int) csa.Handler { return n.handlers[at] }

@@ -65,6 +65,13 @@ type Arrival struct {
 	Local     netip.AddrPort
 }
 
+// NoHandler says why a connection gets no handler. The zero value is for one that gets one.
+type NoHandler struct {
+	Level slog.Level
+	Why   string
+	Err   error // nil: Why says all
+}
+
 // Counters are what providers count. Any goroutine may use them.
 type Counters struct {
 	Instances atomic.Int64 // alive now; Site.CountInstances counts them
@@ -88,8 +95,8 @@ type Site interface {
 	// CountInstances adds n, which may be negative, to the number of its instances alive.
 	CountInstances(n int)
 	// HandOver wires the connection to the handler that find returns on the connection's loop. If
-	// find returns nil, the connection is dropped.
-	HandOver(a Arrival, find func() csa.Handler)
+	// find returns nil, the connection is dropped, and the log says why, as by LogLimited.
+	HandOver(a Arrival, find func() (csa.Handler, NoHandler))
 	// Unpark accepts connections again if that waited for a handler.
 	Unpark()
 	// Draining reports whether its handlers have been told to stop, or are being told.

@@ -131,12 +131,11 @@ func (k *shared) Reserve() int {
 
 func (k *shared) Assign(a Arrival) {
 	slot := k.slots[a.At]
-	k.site.HandOver(a, func() csa.Handler {
+	k.site.HandOver(a, func() (csa.Handler, NoHandler) {
 		if slot.instance == nil {
-			k.site.LogLimited(slog.LevelWarn, "a connection was closed: its handler has just trapped")
-			return nil
+			return nil, NoHandler{Level: slog.LevelWarn, Why: "a connection was closed: its handler has just trapped"}
 		}
-		return slot.instance
+		return slot.instance, NoHandler{}
 	})
 }
 

@@ -39,14 +39,13 @@ func (k *stdio) Reserve() int {
 }
 
 func (k *stdio) Assign(a Arrival) {
-	k.site.HandOver(a, func() csa.Handler {
+	k.site.HandOver(a, func() (csa.Handler, NoHandler) {
 		p, err := k.module.Stdio(k.guests)
 		if err != nil {
 			k.site.Counters().Failed.Add(1)
-			k.site.LogLimited(slog.LevelError, "a connection was closed: its command did not start", "error", err)
-			return nil
+			return nil, NoHandler{slog.LevelError, "a connection was closed: its command did not start", err}
 		}
-		return &command{Process: p, site: k.site}
+		return &command{Process: p, site: k.site}, NoHandler{}
 	})
 }
 

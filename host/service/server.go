@@ -217,13 +217,18 @@ func (s *Server) Unpark() {
 
 // HandOver has the connection wired on its loop to the handler that is found
 // there; nil drops it. Any goroutine may call it.
-func (s *Server) HandOver(a handlers.Arrival, find func() csa.Handler) {
+func (s *Server) HandOver(a handlers.Arrival, find func() (csa.Handler, handlers.NoHandler)) {
 	wire := func() {
-		if h := find(); h != nil {
+		h, none := find()
+		if h != nil {
 			s.wire(a, h)
-		} else {
-			s.drop(a)
+			return
 		}
+		args := []any{"connection", s.drop(a), "peer", a.Peer}
+		if none.Err != nil {
+			args = append(args, "error", none.Err)
+		}
+		s.limited.Event(none.Level, none.Why, args...)
 	}
 	l := s.machine.Loops[a.At]
 	if !l.Post(func() {
@@ -262,7 +267,7 @@ func (s *Server) wire(a handlers.Arrival, h csa.Handler) {
 	if err != nil {
 		s.releaseSource(a.Source)
 		number := s.writeRefused(a.Peer, csa.SystemFull.Reason())
-		s.limited.Event(slog.LevelError, "a connection was dropped: the selector does not take it", "connection", number, "error", err)
+		s.limited.Event(slog.LevelError, "a connection was dropped: the selector does not take it", "connection", number, "peer", a.Peer, "error", err)
 		s.totals.Refused.Add(1)
 		s.totals.ended[csa.SystemFull].Add(1)
 		s.provider.Release(h)
@@ -270,15 +275,16 @@ func (s *Server) wire(a handlers.Arrival, h csa.Handler) {
 	}
 }
 
-// drop closes a connection that gets no handler. Any goroutine may call it.
-func (s *Server) drop(a handlers.Arrival) {
+// drop closes a connection that gets no handler, and gives its number. Any goroutine may call it.
+func (s *Server) drop(a handlers.Arrival) (number uint64) {
 	_ = unix.Close(a.FD)
-	s.writeRefused(a.Peer, csa.NotStarted.Reason())
+	number = s.writeRefused(a.Peer, csa.NotStarted.Reason())
 	s.totals.Refused.Add(1)
 	s.totals.ended[csa.NotStarted].Add(1)
 	s.since.Ended(csa.NotStarted)
 	s.releaseSource(a.Source)
 	s.gone(a.At)
+	return number
 }
 
 // gone gives the places of a connection back, last. Any goroutine may call it.
