@@ -95,6 +95,7 @@ type world struct {
 	counters   []counters          // of each instance
 	granted    int64
 	refills    int
+	ofCall     int // refills of the call that runs
 	marks      []marked
 }
 
@@ -166,6 +167,10 @@ func (w *world) context(ctx context.Context) context.Context {
 	})
 }
 
+// manyRefills is after how many refills of one call the slices become larger. What calls itself until
+// the stack is used up would have millions, all in the same two or three places.
+const manyRefills = 20_000
+
 // refill is the host's side of the meter: it is called by m when m has nothing
 // left, and gives it the next slice.
 func (w *world) refill(m api.Module) {
@@ -176,6 +181,9 @@ func (w *world) refill(m api.Module) {
 	}
 	// What was charged beyond the last slice is a debt, and stays one.
 	slice := w.slice()
+	if w.ofCall++; w.ofCall > manyRefills {
+		slice *= 1009
+	}
 	w.granted += slice
 	fuel.Set(fuel.Get() + uint64(slice))
 }
@@ -296,6 +304,7 @@ func (w *world) call(ctx context.Context, m api.Module, name string, args []uint
 	if f == nil {
 		return outcome{}, fmt.Errorf("no function %q is exported", name)
 	}
+	w.ofCall = 0
 	before, marks := w.used(), len(w.marks)
 	exact, slack := w.count()
 	results, err := f.Call(ctx, args...)
