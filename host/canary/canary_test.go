@@ -19,6 +19,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
+	"bulkhead/selector"
 )
 
 // connections is how many the test of all ways makes; the claim is proved by a million
@@ -232,9 +233,10 @@ func TestEveryWayToEnd(t *testing.T) {
 	tight := &site{name: "tight", network: "unix", weight: 1}
 	golang := filepath.Join(dir, "chat")
 	log := &bugs{}
+	clock := startClock(t)
 	h := hosttest.Serve(t, hostTable(2)+roomy("roomy")+write(t, dir, "roomy", append(slices.Clone(all), idle, busy)...)+
 		strings.Replace(roomy("tight"), "2GiB", "1100KiB", 1)+write(t, dir, "tight", tight)+chatRoom(t, golang),
-		host.Options{Log: slog.New(log)})
+		host.Options{Log: slog.New(log), Clock: &clock.Manual})
 	for _, s := range all {
 		if s.network == "tcp" {
 			s.address = h.Addr(s.name)
@@ -276,6 +278,7 @@ func TestEveryWayToEnd(t *testing.T) {
 		t.Errorf("only some of those beside have ended: %v", beside.ended)
 	}
 	log.none(t)
+	clock.speed.Store(20) // nobody is there any more whom that could cut off
 	settled(t, h, before)
 }
 
@@ -346,6 +349,36 @@ func crowded(v *visitor) error {
 		}
 	}
 	return leak(err)
+}
+
+// clock goes as the system's does, or some times as fast: pools let go of what they have within
+// seconds.
+type clock struct {
+	selector.Manual
+	speed atomic.Int64
+}
+
+// startClock starts one, which goes until the test is over.
+func startClock(t *testing.T) *clock {
+	c := &clock{}
+	c.speed.Store(1)
+	stop, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for last := time.Now(); ; {
+			select {
+			case <-stop:
+				return
+			case now := <-tick.C:
+				c.Advance(now.Sub(last) * time.Duration(c.speed.Load()))
+				last = now
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-gone }) // after the host's, which waits by it
+	return c
 }
 
 // holdings are what a host at rest has, and this process with it.
