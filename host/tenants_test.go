@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,16 +16,15 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// A thousand tenants, each with a listener and a module that no other has: they start,
+var manyTenants = flag.Int("tenants", 300, "how many TestManyTenants has; 50 at most with -short")
+
+// Hundreds of tenants, each with a listener and a module that no other has: they start,
 // anew and from what the start before has compiled; each one serves; and none holds
 // more than its memory, which is little. (make -C bench tenants says what one costs.)
-func TestAThousandTenants(t *testing.T) {
-	tenants := 1000
-	switch {
-	case testing.Short():
-		tenants = 50
-	case raceEnabled:
-		tenants = 200
+func TestManyTenants(t *testing.T) {
+	tenants := *manyTenants
+	if testing.Short() {
+		tenants = min(tenants, 50)
 	}
 	const memory = 192 << 10
 	dir := t.TempDir()
