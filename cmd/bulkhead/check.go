@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bulkhead/host"
+	"bulkhead/host/admin"
 	"bulkhead/host/config"
 	"bulkhead/host/confine"
 	"bulkhead/host/shares"
@@ -34,6 +35,9 @@ and the mend.`,
 				return err
 			}
 			if err := checkAccess(cfg); err != nil {
+				return err
+			}
+			if err := admin.Check(cfg); err != nil {
 				return err
 			}
 			if err := cfg.WriteLimits(c.OutOrStdout()); err != nil {

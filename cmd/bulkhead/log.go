@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -30,6 +31,26 @@ func newLog(w io.Writer, form, level string, last *recent.Log) (*logqueue.Queue,
 	}
 	return logqueue.New(w, options), least
 }
+
+// auditLog is for lines that are there at every level: who has changed something is to be found, however
+// little the log is to tell.
+func auditLog(queue *logqueue.Queue) *slog.Logger {
+	return slog.New(everyLevel{queue.Logger().Handler()}).With("audit", true)
+}
+
+// everyLevel has the handler below it write all records.
+type everyLevel struct{ slog.Handler }
+
+// Enabled says that all of them are written.
+func (everyLevel) Enabled(context.Context, slog.Level) bool { return true }
+
+// WithAttrs keeps it so.
+func (h everyLevel) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return everyLevel{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup keeps it so.
+func (h everyLevel) WithGroup(name string) slog.Handler { return everyLevel{h.Handler.WithGroup(name)} }
 
 // setLevel sets a level of [host].
 func setLevel(v *slog.LevelVar, level string) {

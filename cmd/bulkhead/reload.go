@@ -37,6 +37,8 @@ type reloader struct {
 	access *access.Log
 	// recent has the last lines of the log.
 	recent *recent.Log
+	door   *admin.Door
+	audit  *slog.Logger // of who has asked for what, at every level
 	stop   *stopper
 	boss   *manager
 	asked  chan struct{} // holds one value while another reload is wanted
@@ -73,11 +75,23 @@ func (r *reloader) run(ctx context.Context) {
 	for {
 		select {
 		case <-r.asked:
-			_, _, _ = r.reload(ctx, "SIGHUP", 0)
+			r.hangup(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// hangup makes the reload that a signal has asked for.
+func (r *reloader) hangup(ctx context.Context) {
+	const by = "SIGHUP"
+	who := []any{"what", "reload", "file", r.path, "by", by}
+	r.audit.Info("a change is asked for", who...)
+	if _, _, err := r.reload(ctx, by, 0); err != nil {
+		r.audit.Info("a change that was asked for is over", append(who, "result", "failed", "error", err.Error())...)
+		return
+	}
+	r.audit.Info("a change that was asked for is over", append(who, "result", "done")...)
 }
 
 // Status is the host's, and what became of the last reload. It waits for the loops, for a second at most, to
@@ -93,7 +107,11 @@ func (r *reloader) Status() admin.Status {
 func (r *reloader) Reload(ctx context.Context, a admin.ReloadRequest, by string) (admin.Reloaded, error) {
 	return r.asFor(ctx, a.File, func(ctx context.Context, done *admin.Reloaded) (cfg *config.Config, err error) {
 		if a.DryRun {
-			if cfg, err = r.load(); err == nil {
+			if cfg, err = r.load(); err != nil {
+				return cfg, err
+			}
+			defer r.door.Discard()
+			if err = r.door.Prepare(cfg); err == nil {
 				done.Plan, err = r.host.Plan(ctx, cfg)
 			}
 			return cfg, err
@@ -184,7 +202,11 @@ func (r *reloader) reload(ctx context.Context, by string, watch time.Duration) (
 	last := &admin.LastReload{What: "reload", At: time.Now(), By: by}
 	r.log.Info("the configuration is read again", "file", r.file, "by", by)
 	r.boss.reloading()
+	defer r.door.Discard()
 	if cfg, err = r.load(); err == nil {
+		err = r.door.Prepare(cfg)
+	}
+	if err == nil {
 		for _, w := range cfg.Warnings {
 			r.log.Warn("in the configuration", "warning", w.Error())
 		}
@@ -260,6 +282,9 @@ func (r *reloader) inForce(cfg *config.Config) {
 		if err := setAccess(r.access, cfg); err != nil {
 			r.log.Error("the access log stays where it was", "error", err)
 		}
+	}
+	if err := r.door.Set(cfg); err != nil {
+		r.log.Error("not all doors are as the configuration says", "error", err)
 	}
 	r.stop.setDrain(cfg.Host.Grace + cfg.Host.Drain)
 	limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), r.log)

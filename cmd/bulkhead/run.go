@@ -75,13 +75,13 @@ or not fast enough, they are left out and counted.`,
 			if err := setAccess(log, cfg); err != nil {
 				return err
 			}
-			door, err := openDoor(cfg, stop.log)
+			door, err := openDoor(cfg, stop.log, auditLog(queue))
 			if err != nil {
 				return err
 			}
 			defer door.Close()
 			reloads := newReloader(args[0], level, stop, manager)
-			reloads.access, reloads.recent = log, last
+			reloads.access, reloads.recent, reloads.door, reloads.audit = log, last, door, auditLog(queue)
 			h, err := host.New(cfg, host.Options{
 				Confine: func() (err error) {
 					reloads.confined, err = confine.Enforce(cfg)
@@ -113,7 +113,7 @@ or not fast enough, they are left out and counted.`,
 
 // openDoor makes the state folder, and opens the door in it by which the other commands come in.
 // The error is of the configuration.
-func openDoor(cfg *config.Config, log *slog.Logger) (*admin.Door, error) {
+func openDoor(cfg *config.Config, log, audit *slog.Logger) (*admin.Door, error) {
 	if err := statefolder.Make(cfg); err != nil {
 		return nil, err
 	}
@@ -121,9 +121,13 @@ func openDoor(cfg *config.Config, log *slog.Logger) (*admin.Door, error) {
 	if err != nil {
 		file = cfg.File
 	}
-	door, err := admin.Listen(cfg.Host.State, file, versionLine(), log)
+	door, err := admin.Listen(cfg.Host.State, admin.Options{Version: versionLine(), File: file, Log: log, Audit: audit})
 	if err != nil {
 		return nil, statefolder.Blame(cfg, err)
+	}
+	if err := door.Set(cfg); err != nil {
+		door.Close()
+		return nil, err
 	}
 	return door, nil
 }

@@ -58,6 +58,10 @@ func TestMain(m *testing.M) {
 //	ended N              waits for the daemon's end, with status N; its
 //	                     output is then in the file log
 //	mode OCTAL PATH...   wants the permissions of files
+//	door NAME N          waits until the log tells of the Nth address of [admin], and puts that into the
+//	                     environment
+//	get [-host=HOST] [-token=FILE] [-post=JSON] ADDRESS PATH STATUS [REGEXP]
+//	                     asks there, and wants that answer
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
 // Where the condition mdwe holds, the program mdwe is bulkhead under
@@ -114,6 +118,8 @@ func TestScripts(t *testing.T) {
 			"mode":          mode,
 			"scrape":        scrape,
 			"flip":          flip,
+			"door":          door,
+			"get":           get,
 		},
 	})
 }

@@ -1,5 +1,7 @@
 // Package admin is the door to a running daemon: HTTP over a Unix socket in its state folder, for
-// the user that the daemon is of, and root. Listen opens it; a Client comes in by it.
+// the user that the daemon is of, and root. Listen opens it; a Client comes in by it. Where [admin] says
+// so there are two more: a socket for a group, which may read, and an address of TCP, where everybody
+// may read, and who has the token may do everything. Package guard says what passes at each.
 //
 //	GET  /metrics     what package host/metrics writes
 //	GET  /v1/status   Status
@@ -11,8 +13,9 @@
 //	GET  /v1/errors   Errors; the query is tenant, limit
 //	GET  /v1/logs     lines of the log, each of JSON; the query is tenant, host, last, follow
 //
-// Every answer but the metrics and the log is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose
-// status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is changed.
+// What is posted is JSON, and its Content-Type has to say so. Every answer but the metrics and the log is
+// JSON, and its header Bulkhead-Version has the daemon's version. An answer whose status is not 200 is a
+// Problem. What is v1 stays as it is: fields are added, none is changed.
 package admin
 
 import (
@@ -57,7 +60,7 @@ type LastReload struct {
 	// What is "reload" or "rollback".
 	What string    `json:"what"`
 	At   time.Time `json:"at"`
-	// By is who has asked: a signal, or a process and its user.
+	// By is who has asked: a signal, a process and its user, or an address.
 	By string `json:"by"`
 	// Took is how long it took, in seconds.
 	Took float64 `json:"took_seconds"`

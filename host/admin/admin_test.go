@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
 	"bulkhead/host"
+	"bulkhead/host/admin/guard"
 	"bulkhead/host/config"
 	"bulkhead/host/conns"
 	"bulkhead/host/recent"
@@ -68,7 +70,7 @@ func (l *lines) String() string {
 func open(t *testing.T, state string) (*Door, *lines) {
 	t.Helper()
 	log := new(lines)
-	d, err := Listen(state, "/etc/a.toml", "one", slog.New(slog.NewTextHandler(log, nil)))
+	d, err := Listen(state, Options{File: "/etc/a.toml", Version: "one", Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,8 +108,12 @@ func TestDoor(t *testing.T) {
 	if said := <-asked; !strings.HasPrefix(said, "/etc/a.toml ") || !strings.Contains(said, fmt.Sprintf("user %d", os.Geteuid())) {
 		t.Errorf("the daemon was asked for %q", said)
 	}
-	if said := log.String(); strings.Count(said, "a reload was asked for") != 1 || !strings.Contains(said, fmt.Sprintf("user %d", os.Geteuid())) {
-		t.Errorf("the log says %q", said)
+	who := fmt.Sprintf(`what=reload asked.file=/etc/a.toml asked.dry_run=false asked.watch_seconds=0 by="process %d of user %d" via=admin.sock uid=%[2]d pid=%[1]d agent=two`, os.Getpid(), os.Geteuid())
+	if runtime.GOOS != "linux" {
+		who = "what=reload asked.file=/etc/a.toml"
+	}
+	if said := log.String(); strings.Count(said, who) != 2 || strings.Count(said, "a change is asked for") != 1 || strings.Count(said, `result=done`) != 1 {
+		t.Errorf("the log says %q, and not %s", said, who)
 	}
 	done, err := c.Rollback(t.Context(), RollbackRequest{File: "/etc/a.toml"})
 	if err == nil || err.Error() != "not now" || done.Report == nil || !done.Report.RolledBack {
@@ -115,6 +121,9 @@ func TestDoor(t *testing.T) {
 	}
 	if said := <-asked; !strings.HasPrefix(said, "back /etc/a.toml ") {
 		t.Errorf("the daemon was asked for %q", said)
+	}
+	if said := log.String(); strings.Count(said, "what=rollback ") != 2 || !strings.Contains(said, `result=failed`) || !strings.Contains(said, `error="not now"`) {
+		t.Errorf("the log says %q", said)
 	}
 	_, err = c.Reload(t.Context(), ReloadRequest{})
 	var all config.Errors
@@ -141,11 +150,12 @@ func TestWrongRequests(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "slowly") || !strings.Contains(err.Error(), "the daemon is one") {
 		t.Errorf("an unknown field: %v", err)
 	}
-	for name, body := range map[string]string{"empty": "", "no JSON": "{", "large": `{"file": "` + strings.Repeat("x", mostBody) + `"}`, "large behind it": `{}` + strings.Repeat(" ", mostBody)} {
+	for name, body := range map[string]string{"empty": "", "no JSON": "{", "large": `{"file": "` + strings.Repeat("x", guard.MostBody) + `"}`, "large behind it": `{}` + strings.Repeat(" ", guard.MostBody)} {
 		r, err := http.NewRequest(http.MethodPost, "http://bulkhead/v1/reload", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Header.Set("Content-Type", "application/json")
 		got, err := c.http.Do(r)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -153,7 +163,7 @@ func TestWrongRequests(t *testing.T) {
 		}
 		text, _ := io.ReadAll(got.Body)
 		got.Body.Close()
-		if got.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), `"message":`) {
+		if got.StatusCode/100 != 4 || got.StatusCode == http.StatusUnsupportedMediaType || !strings.Contains(string(text), `"message":`) {
 			t.Errorf("%s: %s %s", name, got.Status, text)
 		}
 	}
@@ -228,7 +238,7 @@ func TestOneDaemonAFolder(t *testing.T) {
 	state := t.TempDir()
 	d, _ := open(t, state)
 	var held *LockedError
-	if _, err := Listen(state, "/etc/b.toml", "one", slog.Default()); !errors.As(err, &held) || !strings.Contains(err.Error(), fmt.Sprintf("process %d, which serves /etc/a.toml", os.Getpid())) {
+	if _, err := Listen(state, Options{File: "/etc/b.toml", Version: "one", Log: slog.Default()}); !errors.As(err, &held) || !strings.Contains(err.Error(), fmt.Sprintf("process %d, which serves /etc/a.toml", os.Getpid())) {
 		t.Errorf("a second one: %v", err)
 	}
 	info, err := os.Lstat(socketPath(state))
@@ -263,7 +273,7 @@ func TestOneDaemonAFolder(t *testing.T) {
 	if err := os.WriteFile(socketPath(state), []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(state, "/etc/a.toml", "one", slog.Default()); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := Listen(state, Options{File: "/etc/a.toml", Version: "one", Log: slog.Default()}); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Errorf("with a file in its place: %v", err)
 	}
 	if b, err := os.ReadFile(socketPath(state)); err != nil || string(b) != "precious" {

@@ -85,10 +85,14 @@ func (c *Client) ask(ctx context.Context, method, what string, request, answer a
 		}
 		body = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://bulkhead/v1/"+what, body)
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+socketHost+"/v1/"+what, body)
 	if err != nil {
 		return err
 	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	c.sign(r)
 	got, err := c.http.Do(r)
 	if err != nil {
 		return c.unreachable(ctx, err)
@@ -117,6 +121,9 @@ func (c *Client) ask(ctx context.Context, method, what string, request, answer a
 	}
 	return nil
 }
+
+// sign says whose a request is.
+func (c *Client) sign(r *http.Request) { r.Header.Set("User-Agent", c.version) }
 
 // skew says so where the daemon is of another version.
 func (c *Client) skew(got *http.Response) string {

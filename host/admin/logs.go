@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"bulkhead/host/admin/guard"
 	"bulkhead/host/recent"
 )
 
@@ -191,10 +192,11 @@ func (c *Client) Logs(ctx context.Context, q recent.Query, give func(line []byte
 	if q.Follow {
 		v.Set(inFollow, "true")
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://bulkhead/v1/logs?"+v.Encode(), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+socketHost+"/v1/logs?"+v.Encode(), nil)
 	if err != nil {
 		return err
 	}
+	c.sign(r)
 	got, err := c.http.Do(r)
 	if err != nil {
 		return c.unreachable(ctx, err)
@@ -218,7 +220,7 @@ func (c *Client) Logs(ctx context.Context, q recent.Query, give func(line []byte
 
 // problem is the error that an answer has.
 func (c *Client) problem(got *http.Response) error {
-	text, err := io.ReadAll(io.LimitReader(got.Body, mostBody))
+	text, err := io.ReadAll(io.LimitReader(got.Body, guard.MostBody))
 	var p Problem
 	if err == nil {
 		err = json.Unmarshal(text, &p)

@@ -2,17 +2,14 @@
 
 package admin
 
-import (
-	"fmt"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// credentials are the user at the other end of a Unix socket, as it was connected.
-func credentials(fd int) (string, error) {
+// credentials are the user at the other end of a Unix socket, as it was connected. The process is 0:
+// it is not told.
+func credentials(fd int) (pid, uid int, err error) {
 	c, err := unix.GetsockoptXucred(fd, 0, unix.LOCAL_PEERCRED) // 0: SOL_LOCAL
 	if err != nil {
-		return "", err
+		return 0, 0, err
 	}
-	return fmt.Sprintf("a process of user %d", c.Uid), nil
+	return 0, int(c.Uid), nil
 }

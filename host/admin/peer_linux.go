@@ -1,16 +1,12 @@
 package admin
 
-import (
-	"fmt"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// credentials are the user and the process at the other end of a Unix socket, as it was connected.
-func credentials(fd int) (string, error) {
+// credentials are the process and the user at the other end of a Unix socket, as it was connected.
+func credentials(fd int) (pid, uid int, err error) {
 	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return "", err
+		return 0, 0, err
 	}
-	return fmt.Sprintf("process %d of user %d", c.Pid, c.Uid), nil
+	return int(c.Pid), int(c.Uid), nil
 }

@@ -7,42 +7,40 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"bulkhead/host/admin/guard"
 	"bulkhead/host/config"
 
 	"golang.org/x/sys/unix"
 )
 
-// What one who comes in may take.
-const (
-	mostCallers  = 16               // at once; others wait in the kernel's queue
-	mostBody     = 64 << 10         // bytes of a request
-	mostHeader   = 8 << 10          // and of its header
-	requestTime  = 10 * time.Second // to send it
-	responseTime = 10 * time.Second // to take the answer
-)
+// mostCallers is how many come in at once by each of the sockets; others wait in the kernel's queue.
+const mostCallers = 16
 
-// Door is the daemon's end of the socket. It holds the state folder for one daemon until Close.
+// responseTime is how long whoever asks has to take the answer, or the next part of a long one.
+const responseTime = 10 * time.Second
+
+// Door is where others come in to the daemon. It holds the state folder for one daemon until Close.
 type Door struct {
-	path    string
+	state   string
 	version string
 	log     *slog.Logger
+	audit   *slog.Logger
 	lock    *os.File
-	server  *http.Server
 	daemon  atomic.Pointer[Daemon]
-	inode   os.FileInfo // of the socket, which Close removes if it is that one yet
-	served  sync.WaitGroup
+	calls   http.Handler // all that can be asked for, behind guards
+	refused *refusals
+	own     *entrance // for the daemon's user and root
 	// followers are those who follow the log.
 	followers atomic.Int32
+
+	beside
 }
 
 // LockedError says that another process that runs uses the state folder.
@@ -57,50 +55,62 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("another daemon uses the folder %s (%s); stop that one, or give this one a folder of its own", e.State, e.Holder)
 }
 
+// Options say what a door tells, and to whom.
+type Options struct {
+	// Version is the daemon's, for those who come in.
+	Version string
+	// File is the configuration, for another daemon that wants the same folder.
+	File string
+	// Log is the daemon's log. Audit has a line for each change that is asked for, and what came of it; it
+	// should not be one that leaves lines out by their level. nil: Log.
+	Log, Audit *slog.Logger
+}
+
 // Listen opens the door in the folder state, which has to be there, and whose owner and mode the
-// caller has looked at (statefolder.Make). Until Serve everybody is told that the daemon starts yet. version is told to those
-// who come in, and file, the configuration, to another daemon that wants the same folder: that
-// one's error is a *LockedError. The socket of a daemon that has died is replaced.
-func Listen(state, file, version string, log *slog.Logger) (*Door, error) {
-	lock, err := lockState(state, file)
+// caller has looked at (statefolder.Make). Until Serve everybody is told that the daemon starts yet.
+// Where another daemon has the folder, the error is a *LockedError. The socket of a daemon that has
+// died is replaced.
+func Listen(state string, o Options) (*Door, error) {
+	if o.Audit == nil {
+		o.Audit = o.Log
+	}
+	lock, err := lockState(state, o.File)
 	if err != nil {
 		return nil, err
 	}
-	d := &Door{path: socketPath(state), version: version, log: log, lock: lock}
-	l, err := d.open()
+	d := &Door{state: state, version: o.Version, log: o.Log, audit: o.Audit, lock: lock, refused: newRefusals(o.Log)}
+	d.ctx, d.end = context.WithCancel(context.Background())
+	d.calls = d.routes()
+	l, err := makeSocket(socketPath(state), 0o600, -1)
 	if err != nil {
+		d.end()
 		lock.Close()
-		return nil, fmt.Errorf("opening %s: %w", d.path, err)
+		return nil, err
 	}
+	d.own = d.enter(l, SocketName, d.local())
+	return d, nil
+}
+
+// routes are all that can be asked for.
+func (d *Door) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", d.status)
-	mux.HandleFunc("POST /v1/reload", changes(d, "a reload was asked for", func(r *ReloadRequest) []any {
-		return []any{"file", r.File, "dry_run", r.DryRun, "watch_seconds", r.Watch}
+	mux.HandleFunc("POST /v1/reload", changes(d, "reload", func(r *ReloadRequest) []any {
+		return []any{"file", clip(r.File), "dry_run", r.DryRun, "watch_seconds", r.Watch}
 	}, Daemon.Reload))
-	mux.HandleFunc("POST /v1/rollback", changes(d, "a rollback was asked for", func(r *RollbackRequest) []any {
-		return []any{"file", r.File}
+	mux.HandleFunc("POST /v1/rollback", changes(d, "rollback", func(r *RollbackRequest) []any {
+		return []any{"file", clip(r.File)}
 	}, Daemon.Rollback))
 	mux.HandleFunc("GET /v1/conns", d.connections)
 	mux.HandleFunc("GET /metrics", d.metrics)
-	mux.HandleFunc("POST /v1/kill", changes(d, "connections are to be closed", (*KillRequest).words, Daemon.Kill))
-	mux.HandleFunc("POST /v1/level", changes(d, "another level of the log was asked for", (*LevelRequest).words, Daemon.SetLevel))
+	mux.HandleFunc("POST /v1/kill", changes(d, "kill", (*KillRequest).words, Daemon.Kill))
+	mux.HandleFunc("POST /v1/level", changes(d, "level", (*LevelRequest).words, Daemon.SetLevel))
 	mux.HandleFunc("GET /v1/errors", d.errors)
-	mux.HandleFunc("GET /v1/logs", d.logs)
+	mux.HandleFunc("GET /v1/logs", d.trusts(d.logs))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, http.StatusNotFound, fmt.Errorf("this daemon, %s, does not know %s %s", d.version, r.Method, clip(r.URL.Path)))
 	})
-	d.server = &http.Server{
-		Handler: d.bounded(mux), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		MaxHeaderBytes: mostHeader, ReadTimeout: requestTime, ReadHeaderTimeout: requestTime,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, peerKey{}, peerOf(c))
-		},
-	}
-	d.server.SetKeepAlivesEnabled(false) // who has had an answer makes room
-	d.served.Go(func() {
-		_ = d.server.Serve(&few{Listener: l, places: make(chan struct{}, mostCallers), closed: make(chan struct{})})
-	})
-	return d, nil
+	return mux
 }
 
 // lockState locks the state folder for this process, or finds out which process has it. The system
@@ -129,50 +139,18 @@ func lockState(state, file string) (*os.File, error) {
 	return f, nil
 }
 
-// open makes the socket. Nobody can connect before it is for its owner alone: it listens last.
-func (d *Door) open() (net.Listener, error) {
-	if info, err := os.Lstat(d.path); err == nil {
-		if info.Mode().Type() != os.ModeSocket {
-			return nil, errors.New("there is something in its place that is no socket; move that away")
+// trusts serves those alone who have come in by a Unix socket, or with the token: what handlers log is
+// their tenants', and who follows it holds a place.
+func (d *Door) trusts(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if by := callerOf(r); by.peer != "" && !by.token {
+			why := &guard.Refusal{Status: http.StatusUnauthorized, What: "token", Message: "the log needs the token: Authorization: Bearer TOKEN"}
+			d.refused.add(r, why)
+			d.fail(w, why.Status, why)
+			return
 		}
-		if err := os.Remove(d.path); err != nil { // of a daemon that has died: who lives holds the lock
-			return nil, err
-		}
+		next(w, r)
 	}
-	address, done, err := reach(d.path)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	syscall.ForkLock.RLock() // no child gets it
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), d.path)
-	defer f.Close() // the listener has a copy
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: address}); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(d.path, 0o600); err != nil {
-		return nil, err
-	}
-	if d.inode, err = os.Lstat(d.path); err != nil {
-		return nil, err
-	}
-	if err := unix.Listen(fd, 64); err != nil {
-		return nil, err
-	}
-	l, err := net.FileListener(f)
-	if err != nil {
-		return nil, err
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // Close does
-	return l, nil
 }
 
 // Serve has those who come in be served by the daemon from now on.
@@ -180,20 +158,9 @@ func (d *Door) Serve(daemon Daemon) { d.daemon.Store(&daemon) }
 
 // Close shuts the door, and lets go of the folder. Who is inside is cut off.
 func (d *Door) Close() {
-	_ = d.server.Close()
-	d.served.Wait()
-	if now, err := os.Lstat(d.path); err == nil && os.SameFile(now, d.inode) {
-		_ = os.Remove(d.path)
-	}
+	d.shut()
+	d.own.close()
 	_ = d.lock.Close()
-}
-
-// bounded keeps a request within its size and the answer within its time.
-func (d *Door) bounded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, mostBody)
-		next.ServeHTTP(w, r)
-	})
 }
 
 // inside gives the daemon, or tells the caller that there is none yet.
@@ -222,9 +189,9 @@ func (d *Door) metrics(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// changes serves requests for what changes something. Who has asked for it, and with which words, is
-// logged.
-func changes[R, A any](d *Door, said string, words func(*R) []any, do func(Daemon, context.Context, R, string) (A, error)) http.HandlerFunc {
+// changes serves requests for what changes something. Who has asked for what, with which words, and
+// what came of it is in the audit log.
+func changes[R, A any](d *Door, what string, words func(*R) []any, do func(Daemon, context.Context, R, string) (A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		daemon := d.inside(w)
 		if daemon == nil {
@@ -234,9 +201,10 @@ func changes[R, A any](d *Door, said string, words func(*R) []any, do func(Daemo
 		if !d.read(w, r, &request) {
 			return
 		}
-		by := r.Context().Value(peerKey{}).(string)
-		d.log.Info(said, append(words(&request), "by", by)...)
-		done, err := do(daemon, r.Context(), request, by)
+		by := callerOf(r)
+		over := d.audited(what, by, words(&request))
+		done, err := do(daemon, r.Context(), request, by.String())
+		over(done, err)
 		if err != nil {
 			p := problemOf(err)
 			if of, ok := any(done).(Reloaded); ok {
@@ -280,68 +248,6 @@ func (d *Door) answer(w http.ResponseWriter, status int, what any) {
 	w.Header().Set(versionHeader, d.version)
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n'))
-}
-
-// few accepts as many as there are places.
-type few struct {
-	net.Listener
-	places chan struct{}
-	over   sync.Once
-	closed chan struct{}
-}
-
-// Accept waits for a place, and then for a connection.
-func (l *few) Accept() (net.Conn, error) {
-	select {
-	case l.places <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &placed{Conn: c, leave: func() { <-l.places }}, nil
-}
-
-// Close ends the waiting.
-func (l *few) Close() error {
-	l.over.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-// placed gives its place back when it is closed.
-type placed struct {
-	net.Conn
-	once  sync.Once
-	leave func()
-}
-
-// Close closes the connection.
-func (c *placed) Close() error {
-	c.once.Do(c.leave)
-	return c.Conn.Close()
-}
-
-// peerKey is where a request's context has who asks.
-type peerKey struct{}
-
-// peerOf says who is at the other end.
-func peerOf(c net.Conn) string {
-	if p, ok := c.(*placed); ok {
-		c = p.Conn
-	}
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	who := "somebody"
-	if err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			if said, err := credentials(int(fd)); err == nil {
-				who = said
-			}
-		})
-	}
-	return who
 }
 
 func configErrors(err error) (all config.Errors) {

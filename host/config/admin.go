@@ -1,8 +1,11 @@
 package config
 
 import (
+	"net/netip"
 	"path/filepath"
 	"strings"
+
+	"bulkhead/host/admin/guard"
 )
 
 // Admin is what operators see of the daemon: the table [admin].
@@ -12,6 +15,17 @@ type Admin struct {
 	// AccessSample is the share of the connections with an orderly end that the access log has: 0
 	// to 1. It has all others.
 	AccessSample float64
+	// View is the group, by name or number, that may read by a socket of its own. "": there is none.
+	View string
+	// Address is where HTTP over TCP is answered. Its zero value: nowhere.
+	Address netip.AddrPort
+	// Hosts are what requests there may name as their host, beside Address and, where that is a loopback
+	// one, localhost: names and addresses with ports. There is one at least where Address can be
+	// reached by other machines.
+	Hosts []string
+	// Token is the absolute path of the file with the token by which changes may be asked for there. "":
+	// nothing can be changed there.
+	Token string
 
 	lines map[string]int
 }
@@ -39,6 +53,107 @@ var adminFields = []field[Admin]{
 		columns: columns{deflt: AccessOff, reload: InPlace},
 	},
 	numberField("access_sample", 0, 1, func(a *Admin) *float64 { return &a.AccessSample }).is(columns{deflt: 1, reload: InPlace, note: "of the orderly ends"}),
+	{
+		name: "view",
+		want: "the name or number of a group",
+		read: func(a *Admin, v *value) {
+			if s, ok := v.str(); ok {
+				if s == "" || !ownerWord(s) {
+					v.bad("is no group")
+					return
+				}
+				a.View = s
+			}
+		},
+		show: func(a *Admin) string {
+			if a.View == "" {
+				return "# view is not given: there is no socket for reading alone"
+			}
+			return tomlString(a.View)
+		},
+
+		columns: columns{reload: InPlace},
+	},
+	{
+		name: "address",
+		want: `an IP address and a port, like "127.0.0.1:9101"`,
+		read: readAdminAddress,
+		show: func(a *Admin) string {
+			if !a.Address.IsValid() {
+				return "# address is not given: nothing is answered over TCP"
+			}
+			return tomlString(a.Address.String())
+		},
+
+		columns: columns{reload: InPlace},
+	},
+	{
+		name: "hosts",
+		want: `a list of up to 64 names and addresses with ports, like ["metrics.example.com:9101"]`,
+		read: func(a *Admin, v *value) {
+			list, ok := v.list(64)
+			if !ok {
+				return
+			}
+			for i, s := range list {
+				h, err := guard.ParseHost(s)
+				if err != nil {
+					v.bad("has the entry " + quote(s) + ": " + err.Error())
+					return
+				}
+				list[i] = h.String()
+			}
+			a.Hosts = list
+		},
+		show: func(a *Admin) string { return tomlList(a.Hosts) },
+
+		columns: columns{reload: InPlace, note: "beside address itself"},
+	},
+	{
+		name: "token",
+		want: `the path of a file, like "/etc/bulkhead/token"`,
+		read: func(a *Admin, v *value) {
+			if s, ok := v.path(); ok {
+				a.Token = absolute(s, v.d.dir)
+			}
+		},
+		show: func(a *Admin) string {
+			if a.Token == "" {
+				return "# token is not given: nothing can be changed over TCP"
+			}
+			return tomlString(a.Token)
+		},
+
+		columns: columns{reload: InPlace},
+	},
+}
+
+func readAdminAddress(a *Admin, v *value) {
+	s, ok := v.str()
+	if !ok {
+		return
+	}
+	at, err := netip.ParseAddrPort(s)
+	if err != nil || at.Addr().Zone() != "" {
+		v.bad("is no address with a port")
+		return
+	}
+	a.Address = at
+}
+
+// checkAdmin looks at keys of [admin] that have to do with each other.
+func (d *decoder) checkAdmin(a *Admin) {
+	if at := a.Address; at.IsValid() {
+		if !at.Addr().Unmap().IsLoopback() && len(a.Hosts) == 0 {
+			d.fail(a.LineOf("address"), "take a loopback address, or name in hosts what they call this machine, with the port", "address = %s can be reached by other machines, and everybody there can read all of it, in the clear", quote(at.String()))
+		}
+		return
+	}
+	for _, key := range []string{"hosts", "token"} {
+		if line := a.LineOf(key); line > 0 {
+			d.warn(line, "give address, too, or leave it out", "%s is for address, which is not given", key)
+		}
+	}
 }
 
 func readAccessLog(a *Admin, v *value) {

@@ -102,6 +102,7 @@ func (d *decoder) decode(src []byte) *Config {
 	c.Tenants = d.tenants(tenants, root.At("tenant"))
 	c.Listeners = d.listeners(m, root, tenants, tenantsKnown)
 	d.checkClashes(c.Listeners)
+	d.checkAdmin(&c.Admin)
 	d.checkUnused(c)
 	return c
 }

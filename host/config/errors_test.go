@@ -62,6 +62,16 @@ func TestErrors(t *testing.T) {
 		{"access log", "[admin]\naccess_log = \"\"\naccess_sample = 1.5\n" + least, `2: access_log = "" is empty; write "off", "stdout", or the path of a file, like "/var/log/bulkhead/access.log"
 3: access_sample = 1.5 is out of range; write a number from 0 to 1`},
 		{"access log in a folder", "[admin]\naccess_log = \"logs/\"\n" + least, `2: access_log = "logs/" is a folder; write "off", "stdout", or the path of a file, like "/var/log/bulkhead/access.log"`},
+		{"doors", "[admin]\nview = \"\"\naddress = \"localhost:9101\"\nhosts = [\"a:b\"]\ntoken = \"\"\n" + least, `2: view = "" is no group; write the name or number of a group
+3: address = "localhost:9101" is no address with a port; write an IP address and a port, like "127.0.0.1:9101"
+4: hosts = [...] has the entry "a:b": the port is not one of 1 to 65535; write a list of up to 64 names and addresses with ports, like ["metrics.example.com:9101"]
+5: token = "" is empty; write the path of a file, like "/etc/bulkhead/token"`},
+		{"a view that is a user", "[admin]\nview = \"a:b\"\naddress = \"[fe80::1%lo]:1\"\nhosts = \"a\"\ntoken = 1\n" + least, `2: view = "a:b" is no group; write the name or number of a group
+3: address = "[fe80::1%lo]:1" is no address with a port; write an IP address and a port, like "127.0.0.1:9101"
+4: hosts = "a" is text; write a list of up to 64 names and addresses with ports, like ["metrics.example.com:9101"]
+5: token = 1 is a whole number; write the path of a file, like "/etc/bulkhead/token"`},
+		{"a door for other machines", "[admin]\naddress = \"0.0.0.0:9101\"\n" + least, `2: address = "0.0.0.0:9101" can be reached by other machines, and everybody there can read all of it, in the clear; take a loopback address, or name in hosts what they call this machine, with the port`},
+		{"a door for other machines by IPv6", "[admin]\nhosts = []\naddress = \"[::ffff:10.0.0.1]:9101\"\n" + least, `3: address = "[::ffff:10.0.0.1]:9101" can be reached by other machines, and everybody there can read all of it, in the clear; take a loopback address, or name in hosts what they call this machine, with the port`},
 		{"swapped letters", "[host]\nlgo = \"text\"\n" + least, `2: unknown key "lgo"; did you mean "log"?`},
 		{"nothing near", "[host]\ncolour = 1\n" + least, `2: unknown key "colour"; the keys of [host] are HOSTKEYS`},
 		{"key of another table", "+memory = 1\nlog = 1\nconnections = 2\n", `7: unknown key "memory"; it belongs in [tenant.NAME]

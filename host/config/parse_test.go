@@ -82,6 +82,10 @@ log_level = "warn"
 [admin]
 access_log = "logs/access.log"
 access_sample = 0.25
+view = "operators"
+address = "10.1.2.3:9101"
+hosts = ["Metrics.Example.com:9101", "[::1]"]
+token = "secrets/token"
 
 [tenant.zeta]
 [tenant.acme]

@@ -51,6 +51,7 @@ func rules(cfg *config.Config) []rule {
 	if path, err := filepath.Abs(cfg.File); err == nil {
 		file(path)
 	}
+	file(cfg.Admin.Token)
 	if log := cfg.Admin.AccessLog; log != access.Off && log != access.Stdout {
 		add(appendLog, filepath.Dir(log))
 	}

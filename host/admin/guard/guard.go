@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"path"
@@ -46,6 +47,9 @@ type Refusal struct {
 // Error is the message.
 func (r *Refusal) Error() string { return r.Message }
 
+// mostDiscarded is how many bytes of a body are read of a request that does not pass.
+const mostDiscarded = 4 * MostBody
+
 // MostPath is how many bytes the path of a request may have.
 const MostPath = 1 << 10
 
@@ -62,6 +66,8 @@ func (r Rules) Guard(next http.Handler) http.Handler {
 			if r.Refused != nil {
 				r.Refused(q, why)
 			}
+			// Who is still sending may not look for an answer.
+			_, _ = io.CopyN(io.Discard, q.Body, mostDiscarded)
 			refuse(w, why)
 			return
 		}
@@ -203,7 +209,7 @@ func (r *Rules) judgeToken(q *http.Request) (holder bool, why *Refusal) {
 	case reads && !r.ReadByToken || reads && r.Public != nil && r.Public(q.URL.Path):
 		return false, nil
 	case r.Token.IsZero():
-		return false, no("there is no token by which this could be asked for here; use the socket in the state folder")
+		return false, &Refusal{http.StatusForbidden, "token", "nothing is changed by this way in; use admin.sock in the state folder, or give [admin] a token"}
 	}
 	return false, no("this needs the token: Authorization: Bearer TOKEN")
 }
@@ -232,7 +238,7 @@ func refuse(w http.ResponseWriter, why *Refusal) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Connection", "close") // a body that nobody has read is not looked at
+	h.Set("Connection", "close") // what is left of the body is not looked at
 	switch why.Status {
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", "GET, HEAD, POST")

@@ -3,14 +3,19 @@ package guard
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -450,4 +455,60 @@ func FuzzBearer(f *testing.F) {
 			t.Errorf("%q passes: %v", s, passes)
 		}
 	})
+}
+
+// A token's file is the user's alone, or nothing is read from it; and the error has nothing of it.
+func TestReadToken(t *testing.T) {
+	dir := t.TempDir()
+	text, token := NewToken()
+	n := 0
+	file := func(content string, mode os.FileMode) string {
+		n++
+		path := filepath.Join(dir, strconv.Itoa(n))
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := file(text, 0o600)
+	link := filepath.Join(dir, "link")
+	pipe := filepath.Join(dir, "pipe")
+	if err := errors.Join(os.Symlink(good, link), syscall.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"without a line's end": good, "a line": file(text+"\n", 0o400), "a line of Windows": file(text+"\r\n", 0o600), "a link": link} {
+		if read, err := ReadToken(path); err != nil || read != token {
+			t.Errorf("%s: %v, %v", name, read, err)
+		}
+	}
+	bad := map[string][2]string{
+		"none":           {filepath.Join(dir, "none"), "make it, for the user that the daemon runs as alone: (umask 077; openssl rand -hex 32 > "},
+		"a folder":       {dir, "is no file"},
+		"a pipe":         {pipe, "is no file"},
+		"the group":      {file(text, 0o640), "can be used by others (mode 0640); say chmod go= "},
+		"everybody":      {file(text, 0o604), "can be used by others (mode 0604)"},
+		"to be written":  {file(text, 0o620), "can be used by others (mode 0620)"},
+		"empty":          {file("", 0o600), "the token has 0 characters, and needs 32 to 512"},
+		"two lines":      {file(text+"\n"+text+"\n", 0o600), "character 65 of the token is none"},
+		"a space before": {file(" "+text, 0o600), "character 1 of the token is none"},
+		"long":           {file(strings.Repeat(text, 100), 0o600), "needs 32 to 512"},
+	}
+	if os.Geteuid() == 0 {
+		other := file(text, 0o600)
+		if err := os.Chown(other, 65534, -1); err != nil {
+			t.Fatal(err)
+		}
+		bad["another user's"] = [2]string{other, "belongs to another user, who could read it; say chown 0 "}
+	}
+	for name, c := range bad {
+		read, err := ReadToken(c[0])
+		if err == nil || !read.IsZero() || !strings.Contains(err.Error(), c[1]) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v, %v; want %s", name, read, err, c[1])
+		} else if strings.Contains(err.Error(), text) {
+			t.Errorf("%s: the error has the token in it: %v", name, err)
+		}
+	}
 }

@@ -83,11 +83,15 @@ func (h Host) String() string {
 	return h.name + port
 }
 
-// Of are the hosts that a request may name to a listener at an address: that address, and localhost
-// if it is a loopback one.
+// Of are the hosts that a request may name to a listener at an address: that address, if it is one of a
+// machine, and localhost if it is a loopback one.
 func Of(at netip.AddrPort) []Host {
-	all := []Host{{at.Addr().WithZone("").String(), at.Port()}}
-	if at.Addr().Unmap().IsLoopback() {
+	addr := at.Addr().Unmap().WithZone("")
+	if addr.IsUnspecified() {
+		return nil
+	}
+	all := []Host{{addr.String(), at.Port()}}
+	if addr.IsLoopback() {
 		all = append(all, Host{"localhost", at.Port()})
 	}
 	return all
