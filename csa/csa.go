@@ -154,7 +154,7 @@ const (
 	broken                             // to be reset, not closed: the other end of its relay has failed
 	securing                           // TLS is on its way: nothing is read or sent for the handler
 	spliced                            // it is an end of a relay: nothing is read for the handler
-	listed                             // on the loop's list of what to settle
+	listed                             // on the loop's list of whom to tell at the end of the event
 	gotFirstByte                       // a byte has been sent, one way or the other
 	answered                           // bytes of its handler's were taken for the peer
 	hadUnacknowledged                  // the socket held bytes when the system was last asked
@@ -273,7 +273,7 @@ func (c *CSA) ProducerFinished() {
 	if linger := c.wiring.Settings.Linger; linger > 0 {
 		c.loop.sel.SetTimer(&c.timer, c, c.loop.Now()+int64(linger))
 	}
-	c.loop.settleLater(c)
+	c.loop.eventOverLater(c)
 }
 
 // FinishSending flushes the inbox and then tells the peer that no more
@@ -289,7 +289,7 @@ func (c *CSA) FinishSending() {
 		c.clear(blocked)
 		c.offerAgain()
 	}
-	c.loop.settleLater(c)
+	c.loop.eventOverLater(c)
 }
 
 // ShutdownMicroprocess closes now, without waiting for the inbox. If that has
@@ -313,10 +313,10 @@ func (c *CSA) kill(r Reason) {
 	c.loop.later(c)
 }
 
-// settle does what the handlers of the event that now ends have left to do.
-func (c *CSA) settle() {
+// eventOver does what the handlers of the event that now ends have left to do.
+func (c *CSA) eventOver() {
 	c.clear(listed)
-	c.transport.settle(c)
+	c.transport.eventOver(c)
 	if c.is(dying) && !c.is(dead) {
 		c.destroy()
 	}

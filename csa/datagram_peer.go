@@ -402,8 +402,8 @@ func (p *datagramPeer) block() abi.Code {
 	return abi.Again
 }
 
-// settle ends one that finishes when its inbox is empty.
-func (p *datagramPeer) settle(c *CSA) {
+// eventOver ends one that finishes when its inbox is empty.
+func (p *datagramPeer) eventOver(c *CSA) {
 	if c.is(finishing) && c.inbox.len() == 0 && !c.is(dying|dead) {
 		c.kill(Orderly)
 	}

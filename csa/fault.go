@@ -65,8 +65,8 @@ func (l *Loop) faulted(told any) *CSA {
 	switch {
 	case l.calling.c != nil:
 		return l.calling.c
-	case l.settled > 0:
-		return l.todo[l.settled-1]
+	case l.toldTodo > 0:
+		return l.todo[l.toldTodo-1]
 	case l.ended > 0:
 		return nil
 	}

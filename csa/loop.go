@@ -16,7 +16,7 @@ type Loop struct {
 	buffers    bufferPool
 	depth      int     // events entered and not yet left
 	todo       []*CSA  // CSAs with work left to the end of the event
-	settled    int     // how many of todo have been settled
+	toldTodo   int     // how many of todo have been told
 	calling    call    // the handler's call that is under way
 	ends       []AtEnd // told when the event is over
 	ended      int     // how many of ends have been told
@@ -124,10 +124,10 @@ func (l *Loop) enterEvent() {
 // where connections are flushed and destroyed.
 func (l *Loop) leaveEvent() {
 	if l.depth == 1 {
-		l.settle()
+		l.tellTodo()
 		for l.datagrams != nil && len(l.datagrams.unsent) > 0 {
 			l.datagrams.flush()
-			l.settle()
+			l.tellTodo()
 		}
 		if len(l.ends) > 0 {
 			l.tellEnds()
@@ -150,25 +150,25 @@ func (l *Loop) tellEnds() {
 	l.ends, l.ended = l.ends[:0], 0
 }
 
-func (l *Loop) settle() {
-	for l.settled < len(l.todo) {
-		c := l.todo[l.settled]
-		l.settled++ // before the call, which may pass the loop on
-		c.settle()
+func (l *Loop) tellTodo() {
+	for l.toldTodo < len(l.todo) {
+		c := l.todo[l.toldTodo]
+		l.toldTodo++ // before the call, which may pass the loop on
+		c.eventOver()
 	}
 	clear(l.todo)
-	l.todo, l.settled = l.todo[:0], 0
+	l.todo, l.toldTodo = l.todo[:0], 0
 }
 
-// settleLater has c settled at the end of the event, which is now if none is
+// eventOverLater has c told at the end of the event, which is now if none is
 // under way.
-func (l *Loop) settleLater(c *CSA) {
+func (l *Loop) eventOverLater(c *CSA) {
 	l.enterEvent()
 	l.later(c)
 	l.leaveEvent()
 }
 
-// later has c settled at the end of the event that is under way.
+// later has c told at the end of the event that is under way.
 func (l *Loop) later(c *CSA) {
 	if !c.is(listed) {
 		c.set(listed)

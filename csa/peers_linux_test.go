@@ -64,7 +64,7 @@ func goAway(t *testing.T, peer *net.TCPConn) {
 	}
 }
 
-func comeBack(t *testing.T, peer *net.TCPConn) {
+func answerAgain(t *testing.T, peer *net.TCPConn) {
 	t.Helper()
 	raw, err := peer.SyscallConn()
 	if err != nil {
@@ -146,7 +146,7 @@ func TestVanishedPeers(t *testing.T) {
 				b.loop.kernel.look(int(c.fd), &x)
 				return x.asked >= 2
 			})
-			comeBack(t, peer)
+			answerAgain(t, peer)
 			wantRead(t, peer, "hello")
 			b.until("all is well", func() bool { c.keepDeadlines(); return c.buffered.since == 0 })
 			b.alive(c, "back again")

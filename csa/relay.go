@@ -59,7 +59,7 @@ func Splice(a, b *CSA) abi.Code {
 		c.d.RemoveReader()
 	}
 	a.loop.relays++
-	a.loop.settleLater(a)
+	a.loop.eventOverLater(a)
 	return abi.OK
 }
 
@@ -83,10 +83,10 @@ func (nobody) EOF(*CSA) {}
 
 func (e *relayEnd) other() *CSA { return e.to.c }
 
-// settle begins to relay.
-func (e *relayEnd) settle(c *CSA) {
+// eventOver begins to relay.
+func (e *relayEnd) eventOver(c *CSA) {
 	e.relay.start()
-	e.transport.settle(c)
+	e.transport.eventOver(c)
 }
 
 // start begins to relay when the last events of both are over.

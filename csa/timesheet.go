@@ -64,7 +64,7 @@ func (a *timesheet) end() {
 		return
 	}
 	if p != a.last {
-		a.settle()
+		a.book()
 		a.last = p
 	}
 	a.due += min(max(ns-a.apart, 0), longestBooked)
@@ -73,7 +73,7 @@ func (a *timesheet) end() {
 		a.due += wakes * a.sel.SleepCost() // whoever is first has woken it
 	}
 	if a.due >= bookEvery {
-		a.settle()
+		a.book()
 	}
 }
 
@@ -95,7 +95,7 @@ func (a *timesheet) note(ns int64) {
 	a.longest.Store(ns)
 }
 
-func (a *timesheet) settle() {
+func (a *timesheet) book() {
 	if ns := a.due; ns > 0 {
 		a.due = 0 // before the call, which is another's code
 		a.last.Book(ns)

@@ -115,7 +115,7 @@ func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	}
 	c.loop.sel.SetTimer(&s.timer, s, c.loop.Now()+int64(timeout))
 	c.d.RemoveReader()
-	c.loop.settleLater(c)
+	c.loop.eventOverLater(c)
 	return abi.OK
 }
 
@@ -593,13 +593,13 @@ func (s *tlsTransport) sayEnd(c *CSA) bool {
 	return s.drain(c)
 }
 
-func (s *tlsTransport) settle(c *CSA) {
+func (s *tlsTransport) eventOver(c *CSA) {
 	if !c.is(dying | dead) {
 		s.flush()
 	}
 }
 
-func (s *tlsTransport) sendReady(c *CSA) { s.settle(c) }
+func (s *tlsTransport) sendReady(c *CSA) { s.eventOver(c) }
 
 // flush is CSA.flush once TLS is up. Until then it sends what goes before the handshake, begins
 // that, and sends what that has written.

@@ -61,8 +61,8 @@ type transport interface {
 	// consumed is CSA.Consumed.
 	consumed(c *CSA, d *dataCall, p []byte, used int)
 
-	// settle does what the event that ends has left to do. c may be dying.
-	settle(c *CSA)
+	// eventOver does what the event that ends has left to do. c may be dying.
+	eventOver(c *CSA)
 	// takeNoMore says that nothing more is taken for the handler: the connection is finishing, or
 	// dying.
 	takeNoMore(c *CSA)
@@ -121,7 +121,7 @@ func (stream) resume(c *CSA)                { c.resumeStream() }
 
 func (stream) consumed(c *CSA, d *dataCall, p []byte, used int) { c.streamConsumed(d, p, used) }
 
-func (stream) settle(c *CSA) {
+func (stream) eventOver(c *CSA) {
 	if !c.is(dying | dead) {
 		c.flush()
 	}

@@ -158,8 +158,8 @@ func (b *build) open() {
 	}
 }
 
-// begin has the handlers start.
-func (b *build) begin() {
+// startHandlers has the handlers start.
+func (b *build) startHandlers() {
 	for _, g := range b.made {
 		for _, s := range g.Servers() {
 			s.Provider().Start()

@@ -129,7 +129,7 @@ type Host struct {
 	homes, made int  // listeners, and servers, that were given a loop
 
 	mu sync.Mutex // held to replace now, and to begin to drain or to stop
-	// ends are generations that are being closed: see hold.
+	// ends are generations that are being closed: see delayStop.
 	ends sync.WaitGroup
 
 	drained   atomic.Bool   // nothing more is accepted, and every listener and handler has been told
@@ -204,7 +204,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		serving:   make(chan struct{}),
 		reloading: make(chan struct{}, 1),
 	}
-	h.machine.Released, h.machine.Over, h.machine.Hold, h.machine.Stopped = h.wake, h.end, h.hold, h.closed
+	h.machine.Released, h.machine.Over, h.machine.DelayStop, h.machine.Stopped = h.wake, h.end, h.delayStop, h.closed
 	h.machine.Access = o.Access
 	if h.machine.Log = o.Log; h.machine.Log == nil {
 		h.machine.Log = slog.Default()
@@ -308,7 +308,7 @@ func (h *Host) first(cfg *config.Config, tenants map[string]*tenant.Tenant, o Op
 			return err
 		}
 	}
-	b.begin()
+	b.startHandlers()
 	return nil
 }
 
@@ -328,7 +328,7 @@ func (h *Host) Addr(listener string) string {
 // [host] drain says, ends those that are left, and returns nil. Close, called
 // meanwhile, ends the wait, and called before, has Run return at once. Run may be called once.
 func (h *Host) Run(ctx context.Context) error {
-	if err := h.begin(); err != nil {
+	if err := h.startAccepting(); err != nil {
 		h.shut()
 		return err
 	}
@@ -341,8 +341,8 @@ func (h *Host) Run(ctx context.Context) error {
 	return nil
 }
 
-// begin starts to accept.
-func (h *Host) begin() error {
+// startAccepting has the sockets of all listeners accept.
+func (h *Host) startAccepting() error {
 	select {
 	case h.reloading <- struct{}{}:
 	case <-h.abort: // who closes it keeps that

@@ -41,7 +41,7 @@ func addresses(open bool) *w.Module {
 	return m
 }
 
-func introducedHost(t *testing.T, m *w.Module, from, more string, o host.Options) *host.Host {
+func proxyHeaderHost(t *testing.T, m *w.Module, from, more string, o host.Options) *host.Host {
 	t.Helper()
 	return hosttest.Serve(t, fmt.Sprintf(`
 [host]
@@ -62,9 +62,9 @@ var (
 	proxiedTo   = netip.MustParseAddrPort("198.51.100.2:25")
 )
 
-func TestIntroduced(t *testing.T) {
+func TestProxyHeader(t *testing.T) {
 	for _, greets := range []bool{false, true} {
-		h := introducedHost(t, addresses(greets), `"127.0.0.0/8"`, "", host.Options{})
+		h := proxyHeaderHost(t, addresses(greets), `"127.0.0.0/8"`, "", host.Options{})
 		for _, version := range []int{1, 2} {
 			header := proxy.Append(nil, version, proxiedFrom, proxiedTo)
 			for _, pieces := range []int{1, 7, len(header) + 5} {
@@ -98,8 +98,8 @@ func TestIntroduced(t *testing.T) {
 }
 
 // From elsewhere a header is data like any other.
-func TestNotIntroduced(t *testing.T) {
-	h := introducedHost(t, addresses(false), `"192.0.2.0/24"`, "", host.Options{})
+func TestProxyHeaderFromElsewhere(t *testing.T) {
+	h := proxyHeaderHost(t, addresses(false), `"192.0.2.0/24"`, "", host.Options{})
 	c := hosttest.Dial(t, h.Addr("behind"))
 	const header = "PROXY TCP4 192.0.2.1 198.51.100.2 4000 25\r\n"
 	hosttest.Say(t, c, header)
@@ -108,10 +108,10 @@ func TestNotIntroduced(t *testing.T) {
 }
 
 // The header comes before TLS, also in one piece with the handshake.
-func TestIntroducedTLS(t *testing.T) {
+func TestProxyHeaderBeforeTLS(t *testing.T) {
 	ca, dir := certstest.NewAuthority(t), t.TempDir()
 	cert, key := ca.Write(t, dir, "server", "host.test")
-	h := introducedHost(t, addresses(false), `"127.0.0.1"`, fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q", cert, key), host.Options{})
+	h := proxyHeaderHost(t, addresses(false), `"127.0.0.1"`, fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q", cert, key), host.Options{})
 	plain := hosttest.Dial(t, h.Addr("behind"))
 	c := tls.Client(&together{Conn: plain, first: proxy.Append(nil, 2, proxiedFrom, proxiedTo)}, &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
 	hosttest.Say(t, c, "hello")
@@ -134,11 +134,10 @@ func (c *together) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// One who does not say whose connection it is has five seconds.
 // Version 2 as the specification has it: long headers, those that say nothing of use, and a
 // checksum.
-func TestIntroducedByVersion2(t *testing.T) {
-	h := introducedHost(t, addresses(false), `"127.0.0.1"`, "", host.Options{})
+func TestProxyHeaderVersion2(t *testing.T) {
+	h := proxyHeaderHost(t, addresses(false), `"127.0.0.1"`, "", host.Options{})
 	v2 := func(command, family byte, rest string) string {
 		return "\r\n\r\n\x00\r\nQUIT\n" + string([]byte{command, family, byte(len(rest) >> 8), byte(len(rest))}) + rest
 	}
@@ -165,9 +164,10 @@ func TestIntroducedByVersion2(t *testing.T) {
 	}
 }
 
-func TestIntroductionTimeout(t *testing.T) {
+// Who sends no header is closed after five seconds.
+func TestProxyHeaderTimeout(t *testing.T) {
 	clock := &selector.Manual{}
-	h := introducedHost(t, addresses(false), `"127.0.0.1"`, "", host.Options{Clock: clock})
+	h := proxyHeaderHost(t, addresses(false), `"127.0.0.1"`, "", host.Options{Clock: clock})
 	c := hosttest.Dial(t, h.Addr("behind"))
 	hosttest.Say(t, c, "PROXY ")
 	hosttest.Eventually(t, "it is there", func() bool { return h.Stats().Connections == 1 })
@@ -177,7 +177,7 @@ func TestIntroductionTimeout(t *testing.T) {
 }
 
 // A handler may have the header sent to whom it dials, with its client's addresses.
-func TestIntroduces(t *testing.T) {
+func TestSendsProxyHeader(t *testing.T) {
 	ln := echoServer(t, "tcp", "127.0.0.1:0")
 	for _, splice := range []bool{false, true} {
 		h := served(t, dialler(splice), "connection", `"127.0.0.1:*"`, host.Options{})

@@ -434,7 +434,7 @@ func (p *plan) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, step := range []func(){func() { p.load(false) }, p.front, p.build.open, p.begin} {
+	for _, step := range []func(){func() { p.load(false) }, p.front, p.build.open, p.startHandlers} {
 		step()
 		if err := p.err(); err != nil {
 			return err
@@ -502,8 +502,8 @@ func (p *plan) retire(all []*service.Generation) {
 	p.h.machine.Retire(retired)
 }
 
-// hold has the host not stop until release is called; not ok: it stops already.
-func (h *Host) hold() (release func(), ok bool) {
+// delayStop has the host not stop until release is called; not ok: it stops already.
+func (h *Host) delayStop() (release func(), ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.machine.Stopping.Load() {
@@ -544,7 +544,7 @@ func (h *Host) expire(g *service.Generation, oldFor time.Duration) {
 
 // end closes a retired generation whose last connection is gone. It is not called on a loop.
 func (h *Host) end(g *service.Generation) {
-	release, ok := h.hold()
+	release, ok := h.delayStop()
 	if !ok {
 		return // shut closes it
 	}

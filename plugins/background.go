@@ -73,10 +73,10 @@ func (i *Instance) drainAs(called bool) {
 }
 
 func (i *Instance) drainAll(called bool) {
-	if i.lackedTooLong {
-		i.lackedTooLong = false
+	if i.waitedTooLong {
+		i.waitedTooLong = false
 		if !i.module.runtime.stopped.Load() { // else it is nobody's fault
-			i.trapped(newTrap("its start", i.stopForLack()))
+			i.trapped(newTrap("its start", i.stopForShortage()))
 		}
 	}
 	for i.queue.len() > 0 {
@@ -105,11 +105,11 @@ func (i *Instance) forget(c call, handle int32, arg uint64) {
 // withoutLoop is held by who comes back to a loop that has stopped, and does what was the loop's.
 var withoutLoop sync.Mutex
 
-// comeBack brings the result of a call that ran in the background to the loop,
+// returnToLoop brings the result of a call that ran in the background to the loop,
 // and ends the goroutine, which stands in frames that are not its own any
 // more. A panic on the way ends the instance, as one in the call does: the loop would wait for the
 // end of a visit, and the connections for the instance.
-func (i *Instance) comeBack(err error) {
+func (i *Instance) returnToLoop(err error) {
 	u := &i.exec.use
 	err = i.sparing(err, i.chargeElapsed)
 	i.leaveLoop()

@@ -190,8 +190,8 @@ func (i *Instance) splice(a, b int32) abi.Code {
 	if code := csa.Splice(ca, cb); code != abi.OK {
 		return code
 	}
-	i.letGo(a)
-	i.letGo(b)
+	i.dropHandle(a)
+	i.dropHandle(b)
 	i.spliced = append(i.spliced, ca, cb)
 	return abi.OK
 }
@@ -207,8 +207,8 @@ func (i *Instance) settleSplices() {
 	}
 }
 
-// letGo makes a handle stale of which the guest is to hear no more.
-func (i *Instance) letGo(handle int32) {
+// dropHandle makes a handle stale of which the guest is to hear no more.
+func (i *Instance) dropHandle(handle int32) {
 	i.handles.remove(handle)
 	i.queue.keep(func(e event) bool { return e.handle != handle })
 }

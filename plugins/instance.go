@@ -127,9 +127,9 @@ type Instance struct {
 	awake         bool   // it is among its pool's
 	outOfMemory   bool   // its tenant had no memory for what it has written to
 	unseeded      bool   // csa_reseed is to be called before anything else
-	lackedTooLong bool   // its pool could not have for it what it lacks
-	lacking       int64  // since when it waits for that; 0: it does not
-	lack          error  // why it is not there
+	waitedTooLong bool   // its pool has not got in time what it waits for
+	waitingSince  int64  // since when it waits for memory or an executor; 0: it does not
+	waitCause     error  // why it has to wait
 	broken        bool   // it is closed, and had trapped
 	loopGone      bool   // its loop has stopped
 
@@ -367,7 +367,7 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 	i.startTiming(f, at)
 	err := f.CallWithStack((*guestContext)(i), e.stack[:])
 	if e.use.place == background {
-		i.comeBack(err) // and does not return
+		i.returnToLoop(err) // and does not return
 	}
 	if err != nil && i.loop != nil {
 		i.loop.Unwind(depth)

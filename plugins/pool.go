@@ -43,8 +43,8 @@ type Pool struct {
 	executors []*executor
 	busy      int  // executors in a call
 	making    bool // one is being made off the loop
-	lack      lack
-	ask       *csa.Timer // for what it lacks
+	shortage  shortage
+	ask       *csa.Timer // for what it asks again
 	free      []*memory.Linear
 	live      int // Instances
 	leastFree int // the fewest in free since the last trim
@@ -209,22 +209,22 @@ func (p *Pool) room() int {
 // not, it will be told to go on.
 func (p *Pool) ready(i *Instance) bool {
 	if !p.executorFor(i) {
-		p.lacks(i, p.lack.why)
-		p.lack.runners = append(p.lack.runners, i)
-		if p.lack.why == nil || !p.lack.set {
+		p.startsWaiting(i, p.shortage.why)
+		p.shortage.runners = append(p.shortage.runners, i)
+		if p.shortage.why == nil || !p.shortage.set {
 			p.makeLater()
 		}
 		return false
 	}
 	if i.asleep != nil {
 		if err := p.wake(i); err != nil {
-			p.lacks(i, err)
-			p.lack.sleepers = append(p.lack.sleepers, i)
+			p.startsWaiting(i, err)
+			p.shortage.sleepers = append(p.shortage.sleepers, i)
 			p.askLater()
 			return false
 		}
 	}
-	p.satisfied(i)
+	p.gotIt(i)
 	return true
 }
 
@@ -234,7 +234,7 @@ func (p *Pool) executorFor(i *Instance) bool {
 	if i.exec != nil || p.busy < len(p.executors) {
 		return true
 	}
-	if p.snapshot.quick && p.lack.why == nil {
+	if p.snapshot.quick && p.shortage.why == nil {
 		if e, err := p.snapshot.newExecutor(); err == nil {
 			p.executors = append(p.executors, e)
 			p.tidyLater()
@@ -266,19 +266,19 @@ func (p *Pool) makeAside() {
 
 func (p *Pool) made(e *executor, err error) {
 	p.making = false
-	p.lack.why = err
+	p.shortage.why = err
 	if err == nil {
 		p.executors = append(p.executors, e) // which leaveWhenOver closes if it comes too late
 		p.tidyLater()
-		waiting := p.lack.runners
-		p.lack.runners = nil
+		waiting := p.shortage.runners
+		p.shortage.runners = nil
 		for _, i := range waiting {
 			i.goOnLater()
 		}
 	} else {
 		p.snapshot.module.runtime.short.Add(1)
-		for _, i := range p.lack.runners {
-			i.lack = err
+		for _, i := range p.shortage.runners {
+			i.waitCause = err
 		}
 		p.askLater()
 	}
@@ -311,9 +311,9 @@ func (p *Pool) take(i *Instance) bool {
 func (p *Pool) give(e *executor) {
 	e.busy = false
 	p.busy--
-	if len(p.lack.runners) > 0 {
-		i := p.lack.runners[0]
-		p.lack.runners = p.lack.runners[1:]
+	if len(p.shortage.runners) > 0 {
+		i := p.shortage.runners[0]
+		p.shortage.runners = p.shortage.runners[1:]
 		i.goOnLater()
 	}
 }

@@ -290,8 +290,8 @@ func (r *Runtime) AskAgain() {
 	defer r.mu.Unlock()
 	for p := range r.pools {
 		p.loop.Post(func() {
-			if p.lack.set && !p.closed {
-				p.lack.wait = 0
+			if p.shortage.set && !p.closed {
+				p.shortage.wait = 0
 				p.ask.Reset(0)
 			}
 		})

@@ -55,9 +55,9 @@ func (i *Instance) Doing() Doing {
 	switch {
 	case i.inCall:
 		return Background
-	case i.lacking != 0 && errors.Is(i.lack, ErrMappings):
+	case i.waitingSince != 0 && errors.Is(i.waitCause, ErrMappings):
 		return WaitsForMappings
-	case i.lacking != 0:
+	case i.waitingSince != 0:
 		return WaitsForMemory
 	case i.suspended:
 		return WaitsForCPU

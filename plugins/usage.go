@@ -379,9 +379,9 @@ func (i *Instance) stopForMemory() *stopped {
 	return &stopped{StopMemory, "its tenant has no memory left for what it has written to"}
 }
 
-// stopForLack stops a guest whose pool could not have what it runs on.
-func (i *Instance) stopForLack() *stopped {
-	if errors.Is(i.lack, ErrMappings) {
+// stopForShortage stops a guest whose pool could not have what it runs on.
+func (i *Instance) stopForShortage() *stopped {
+	if errors.Is(i.waitCause, ErrMappings) {
 		return &stopped{StopMappings, fmt.Sprintf("its tenant has had no memory mappings left for what it runs on for %v (mappings)", patience)}
 	}
 	return &stopped{StopMemory, fmt.Sprintf("its tenant has had no memory left for what it runs on for %v (memory)", patience)}

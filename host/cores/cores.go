@@ -144,7 +144,7 @@ func (c *Cores) Stop() {
 	c.stopped = true
 	c.full.Store(false)
 	for s := range c.shares {
-		s.letGo()
+		s.endWaits()
 	}
 	c.blocked = queue[*Share]{}
 	c.unlock()

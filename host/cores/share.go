@@ -301,8 +301,8 @@ func (s *Share) timeout(alarm int) {
 	c.unlock()
 }
 
-// letGo ends all waiting of this tenant, for good.
-func (s *Share) letGo() {
+// endWaits ends all waiting of this tenant, for good.
+func (s *Share) endWaits() {
 	if s.stop != nil {
 		s.stop()
 		s.stop = nil

@@ -183,7 +183,7 @@ func (a *attempt) Faulted(any) {
 // failed tells the handler, last, that there is no connection.
 func (a *attempt) failed(r csa.Reason) {
 	a.finish()
-	a.letGo()
+	a.releasePlaces()
 	a.ask.Failed(r)
 }
 
@@ -191,7 +191,7 @@ func (a *attempt) failed(r csa.Reason) {
 func (a *attempt) giveUp() {
 	if !a.over {
 		a.finish()
-		a.letGo()
+		a.releasePlaces()
 	}
 }
 
@@ -209,8 +209,8 @@ func (a *attempt) finish() {
 	a.d.site.DialOver()
 }
 
-// letGo gives back what the connection would have had.
-func (a *attempt) letGo() {
+// releasePlaces gives back what the connection would have had.
+func (a *attempt) releasePlaces() {
 	site := a.d.site
 	site.ReleaseUpstream()
 	// In an event of its own: the instance may be in one, and end with this.

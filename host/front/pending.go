@@ -57,8 +57,8 @@ func (c *pending) await(need int) bool {
 	return true
 }
 
-// settle ends what await began.
-func (c *pending) settle() {
+// endAwait ends what await began.
+func (c *pending) endAwait() {
 	if c.long {
 		c.long = false
 		c.r.site.Budget().Release(hello.MaxLength)

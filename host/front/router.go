@@ -107,7 +107,7 @@ func (r *Router) Take(a handlers.Arrival) {
 			return
 		}
 		if err := r.site.Home().Selector().Add(&c.d, c.a.FD, c); err != nil {
-			c.settle()
+			c.endAwait()
 			r.refuse(&c.a, csa.SystemFull.Because("the selector does not take it"), "error", err)
 			return
 		}
@@ -273,7 +273,7 @@ func (r *Router) forget(c *pending) {
 
 // drop takes a connection that is peeked at out of its list.
 func (r *Router) drop(c *pending) {
-	c.settle()
+	c.endAwait()
 	r.site.Home().Selector().Remove(&c.d)
 	r.peeked.remove(c)
 }

@@ -38,7 +38,7 @@ const closingStep = time.Millisecond
 // than connections are closed do not pile up generations. retired are all that are not over. It is not
 // called on a loop.
 func (m *Machine) CloseEvenly(all, retired []*Generation, cause csa.Cause, over time.Duration) {
-	release, ok := m.Hold()
+	release, ok := m.DelayStop()
 	if !ok {
 		return
 	}
@@ -200,7 +200,7 @@ func (p *closingPart) close(from, to int, why csa.Reason) {
 // loop.
 func (c *closing) finish() {
 	m := c.g.machine
-	if release, ok := m.Hold(); ok {
+	if release, ok := m.DelayStop(); ok {
 		defer release()
 		m.closeRest([]*Generation{c.g}, c.why)
 	}

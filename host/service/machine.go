@@ -39,8 +39,8 @@ type Machine struct {
 	// Over is called on a goroutine of its own when the last connection of a retired generation
 	// is gone, which is to be closed then.
 	Over func(*Generation)
-	// Hold has the host not stop until release is called; not ok: it stops already.
-	Hold func() (release func(), ok bool)
+	// DelayStop has the host not stop until release is called; not ok: it stops already.
+	DelayStop func() (release func(), ok bool)
 	// Stopped is closed when the loops have stopped.
 	Stopped <-chan struct{}
 }

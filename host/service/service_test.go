@@ -51,7 +51,7 @@ func newMachine(t *testing.T, change func(*config.Tenant)) *machine {
 		}
 	}
 	m.Over = func(g *service.Generation) { m.over <- g }
-	m.Hold = func() (func(), bool) { return func() {}, !m.Stopping.Load() }
+	m.DelayStop = func() (func(), bool) { return func() {}, !m.Stopping.Load() }
 	c := config.DefaultTenant("acme")
 	if change != nil {
 		change(&c)

@@ -348,7 +348,7 @@ func (a *analysis) function(code []byte, slots, results uint32) error {
 			a.slots += made
 		}
 	}
-	a.settle()
+	a.placePayments()
 	return nil
 }
 
@@ -396,11 +396,11 @@ func (a *analysis) end(s *wasm.Instructions) {
 	}
 }
 
-// settle decides where is paid. From the last node to the first, a node wants paid
+// placePayments decides where is paid. From the last node to the first, a node wants paid
 // before it what it costs and the most that one of those behind it wants; where that is too
 // much, it pays for itself, and wants nothing. Paid is then, on every way, at least
 // what is executed, and no charge pays for more than MaxAhead units that are not.
-func (a *analysis) settle() {
+func (a *analysis) placePayments() {
 	ways := a.ways
 	want := func(i int32) uint32 {
 		n := &a.nodes[i]

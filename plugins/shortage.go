@@ -16,8 +16,8 @@ const (
 	endBatch = 64
 )
 
-// lack is what Instances of a pool wait for. It is the loop's.
-type lack struct {
+// shortage is what Instances of a pool wait for. It is the loop's.
+type shortage struct {
 	runners  []*Instance // wait for an executor
 	sleepers []*Instance // are to wake, and wait for memory
 	why      error       // that executors are not made
@@ -25,31 +25,31 @@ type lack struct {
 	set      bool // the pool's timer is
 }
 
-// lacks notes since when an instance waits, and why.
-func (p *Pool) lacks(i *Instance, why error) {
-	if i.lacking == 0 {
-		i.lacking = max(p.loop.Now(), 1)
+// startsWaiting notes since when an instance waits, and why.
+func (p *Pool) startsWaiting(i *Instance, why error) {
+	if i.waitingSince == 0 {
+		i.waitingSince = max(p.loop.Now(), 1)
 	}
-	i.lack = why
+	i.waitCause = why
 }
 
-// satisfied is a pool that got what it has asked for, for one instance.
-func (p *Pool) satisfied(i *Instance) {
-	if i.lacking == 0 {
+// gotIt ends the wait of an instance, for which the pool has got what it asked for.
+func (p *Pool) gotIt(i *Instance) {
+	if i.waitingSince == 0 {
 		return
 	}
-	i.lacking, i.lack = 0, nil
-	p.lack.wait = 0
-	if len(p.lack.sleepers) > 0 {
+	i.waitingSince, i.waitCause = 0, nil
+	p.shortage.wait = 0
+	if len(p.shortage.sleepers) > 0 {
 		p.wakeNext()
 	}
 }
 
 // wakeNext has the one that has waited longest for memory ask again.
 func (p *Pool) wakeNext() {
-	i := p.lack.sleepers[0]
-	if p.lack.sleepers = p.lack.sleepers[1:]; len(p.lack.sleepers) == 0 {
-		p.lack.sleepers = nil
+	i := p.shortage.sleepers[0]
+	if p.shortage.sleepers = p.shortage.sleepers[1:]; len(p.shortage.sleepers) == 0 {
+		p.shortage.sleepers = nil
 	}
 	i.goOnLater()
 }
@@ -60,37 +60,37 @@ func (p *Pool) askLater() {
 		p.askAgain() // which ends them
 		return
 	}
-	if p.lack.set {
+	if p.shortage.set {
 		return
 	}
-	p.lack.set = true
-	p.lack.wait = min(max(2*p.lack.wait, firstWait), lastWait)
-	p.ask.Reset(p.lack.wait)
+	p.shortage.set = true
+	p.shortage.wait = min(max(2*p.shortage.wait, firstWait), lastWait)
+	p.ask.Reset(p.shortage.wait)
 }
 
 // askAgain ends those that have waited for too long, and asks again for the others: for
 // one of them, since what it gets shows whether there is any for the next. A pool that is
 // closed ends them all.
 func (p *Pool) askAgain() {
-	p.lack.set = false
+	p.shortage.set = false
 	before := p.loop.Now() - int64(patience)
 	left := endBatch
 	if p.closed {
-		left = len(p.lack.runners) + len(p.lack.sleepers) + 1
+		left = len(p.shortage.runners) + len(p.shortage.sleepers) + 1
 	}
 	if len(p.executors) == 0 || p.closed { // else they get one in time
-		p.lack.runners = p.endWaiting(p.lack.runners, before, &left)
+		p.shortage.runners = p.endWaiting(p.shortage.runners, before, &left)
 	}
-	p.lack.sleepers = p.endWaiting(p.lack.sleepers, before, &left)
+	p.shortage.sleepers = p.endWaiting(p.shortage.sleepers, before, &left)
 	if left == 0 {
-		p.lack.set = true
+		p.shortage.set = true
 		p.ask.Reset(0)
 		return
 	}
-	if len(p.lack.runners) > 0 {
+	if len(p.shortage.runners) > 0 {
 		p.makeLater()
 	}
-	if len(p.lack.sleepers) > 0 {
+	if len(p.shortage.sleepers) > 0 {
 		p.wakeNext()
 	}
 }
@@ -98,9 +98,9 @@ func (p *Pool) askAgain() {
 // endWaiting ends the first of those that wait, up to left, who do since before a time. The
 // others remain.
 func (p *Pool) endWaiting(waiting []*Instance, before int64, left *int) []*Instance {
-	for len(waiting) > 0 && *left > 0 && (p.closed || waiting[0].lacking <= before) {
+	for len(waiting) > 0 && *left > 0 && (p.closed || waiting[0].waitingSince <= before) {
 		*left--
-		waiting[0].lackedTooLong = true
+		waiting[0].waitedTooLong = true
 		waiting[0].goOnLater()
 		waiting = waiting[1:]
 	}

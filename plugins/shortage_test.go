@@ -10,12 +10,12 @@ import (
 	"bulkhead/plugins/memory"
 )
 
-// impatient has an instance that lacks something have waited for as long as it may.
+// impatient has an instance that waits for something have waited for as long as it may.
 func (g *pooled) impatient(i *Instance) {
 	g.t.Helper()
-	until(g.t, "it waits", func() (waits bool) { g.l.on(func() { waits = i.lacking != 0 }); return waits })
+	until(g.t, "it waits", func() (waits bool) { g.l.on(func() { waits = i.waitingSince != 0 }); return waits })
 	g.l.on(func() {
-		i.lacking = -int64(patience)
+		i.waitingSince = -int64(patience)
 		g.p.askAgain()
 	})
 }
@@ -32,7 +32,7 @@ func TestExecutorsAreMadeInTheEnd(t *testing.T) {
 	g.l.on(func() { i.deliver(event{call: callData, handle: i.admit(f), arg: 1, conn: f}) })
 	tried := func(n int64) {
 		until(t, "it is tried again", func() (waits bool) {
-			g.l.on(func() { waits = !g.p.making && g.p.lack.set })
+			g.l.on(func() { waits = !g.p.making && g.p.shortage.set })
 			return waits && g.r.Short() >= n
 		})
 		if g.r.Short() != n {
@@ -59,8 +59,8 @@ func TestExecutorsAreMadeInTheEnd(t *testing.T) {
 		t.Errorf("it answers %v", f.sent)
 	}
 	g.l.on(func() {
-		if i.lacking != 0 || g.p.lack.wait != 0 || g.p.lack.why != nil {
-			t.Errorf("the pool still lacks something: %+v", g.p.lack)
+		if i.waitingSince != 0 || g.p.shortage.wait != 0 || g.p.shortage.why != nil {
+			t.Errorf("the pool still waits for something: %+v", g.p.shortage)
 		}
 		i.Close()
 	})
@@ -139,10 +139,10 @@ func TestNoMappingsToWake(t *testing.T) {
 		for _, i := range []*Instance{a, b, c} {
 			i.deliver(event{call: callData, handle: i.handles.add(f), arg: 1, conn: f})
 		}
-		if n := len(g.p.lack.sleepers); n != 3 || a.asleep == nil {
+		if n := len(g.p.shortage.sleepers); n != 3 || a.asleep == nil {
 			t.Errorf("%d wait for mappings", n)
 		}
-		a.lacking = -int64(patience)
+		a.waitingSince = -int64(patience)
 		g.p.askAgain()
 	})
 	until(t, "the first is ended", func() (over bool) { g.l.on(func() { over = ended != nil }); return over })
@@ -159,8 +159,8 @@ func TestNoMappingsToWake(t *testing.T) {
 	g.say(b, 3, 8, 10, 4)
 	g.say(c, 3, 8, 10, 4)
 	g.l.on(func() {
-		if g.p.lack.sleepers != nil || g.p.lack.wait != 0 {
-			t.Errorf("the pool still lacks something: %+v", g.p.lack)
+		if g.p.shortage.sleepers != nil || g.p.shortage.wait != 0 {
+			t.Errorf("the pool still waits for something: %+v", g.p.shortage)
 		}
 		b.Close()
 		c.Close()
