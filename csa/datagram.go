@@ -586,7 +586,7 @@ func (s *DatagramSocket) sent(p *datagramPeer, now int64) (n int) {
 	p.dropFrame(&p.c.inbox, n)
 	p.retried = false
 	p.c.lastActive = now
-	p.c.countSent(n)
+	p.c.countDatagramOut(n)
 	p.c.answer()
 	p.roomAgain()
 	return n
@@ -631,7 +631,7 @@ func (s *DatagramSocket) sendNow(p *datagramPeer, payload []byte) bool {
 		switch {
 		case sent == 1:
 			p.c.lastActive = now
-			p.c.countSent(len(payload))
+			p.c.countDatagramOut(len(payload))
 			p.c.answer()
 			if wait := s.budget.Sent(len(payload), now); wait > 0 {
 				s.slowDownOut(wait)

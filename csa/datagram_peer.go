@@ -218,7 +218,7 @@ func (p *datagramPeer) came(n int) {
 	}
 	p.seen = true
 	c.lastActive = c.loop.Now()
-	c.countReceived(n)
+	c.countDatagramIn(n)
 	c.spent.events++
 	c.times()
 }

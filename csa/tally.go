@@ -13,6 +13,8 @@ type Tally struct {
 	// Received and Sent are the bytes that the connections have moved so far, those of TLS
 	// included. A connection that is open counts.
 	Received, Sent int64
+	// DatagramsIn have come from peers over UDP, and DatagramsOut have gone to them.
+	DatagramsIn, DatagramsOut int64
 	// Handshakes of TLS were done; of these Resumed went on with an earlier session.
 	Handshakes, Resumed int64
 	// Events is how long the loop has worked at one go for a connection, by the clock.
@@ -55,6 +57,8 @@ func (t *Tally) add(o *Tally) {
 	t.Closed += o.Closed
 	t.Received += o.Received
 	t.Sent += o.Sent
+	t.DatagramsIn += o.DatagramsIn
+	t.DatagramsOut += o.DatagramsOut
 	t.Handshakes += o.Handshakes
 	t.Resumed += o.Resumed
 	t.Events.add(&o.Events)
@@ -80,6 +84,7 @@ type slot struct {
 	_     [64]byte // so that who reads what is shown does not hold up the loop
 	shown struct {
 		opened, closed, received, sent, handshakes, resumed atomic.Int64
+		datagramsIn, datagramsOut                           atomic.Int64
 		events, firstByte                                   shownHistogram
 	}
 }
@@ -149,13 +154,15 @@ func (a *Tallies) Shown() (sum Tally) {
 func (s *slot) show() {
 	o, to := &s.own, &s.shown
 	if to.opened.Load() == o.Opened && to.closed.Load() == o.Closed && to.received.Load() == o.Received && to.sent.Load() == o.Sent &&
-		to.events.sum.Load() == int64(o.Events.Sum) {
+		to.datagramsIn.Load() == o.DatagramsIn && to.datagramsOut.Load() == o.DatagramsOut && to.events.sum.Load() == int64(o.Events.Sum) {
 		return // nothing has happened
 	}
 	set(&to.opened, o.Opened)
 	set(&to.closed, o.Closed)
 	set(&to.received, o.Received)
 	set(&to.sent, o.Sent)
+	set(&to.datagramsIn, o.DatagramsIn)
+	set(&to.datagramsOut, o.DatagramsOut)
 	set(&to.handshakes, o.Handshakes)
 	set(&to.resumed, o.Resumed)
 	to.events.show(&o.Events)
@@ -182,6 +189,7 @@ func (s *slot) read() Tally {
 	from := &s.shown
 	t := Tally{
 		Closed: from.closed.Load(), Received: from.received.Load(), Sent: from.sent.Load(),
+		DatagramsIn: from.datagramsIn.Load(), DatagramsOut: from.datagramsOut.Load(),
 		Handshakes: from.handshakes.Load(), Resumed: from.resumed.Load(), Events: from.events.read(), FirstByte: from.firstByte.read(),
 	}
 	t.Opened = from.opened.Load() // last, so that it is not less than Closed
@@ -212,6 +220,21 @@ func (c *CSA) countSent(n int) {
 	c.sent += int64(n)
 	if t := c.tally(); t != nil {
 		t.Sent += int64(n)
+	}
+}
+
+// countDatagramIn counts a datagram of n bytes from the peer, and countDatagramOut one for it.
+func (c *CSA) countDatagramIn(n int) {
+	c.countReceived(n)
+	if t := c.tally(); t != nil {
+		t.DatagramsIn++
+	}
+}
+
+func (c *CSA) countDatagramOut(n int) {
+	c.countSent(n)
+	if t := c.tally(); t != nil {
+		t.DatagramsOut++
 	}
 }
 

@@ -170,7 +170,7 @@ func TestTallyOfDatagrams(t *testing.T) {
 		wantRead(t, peer, "answer")
 	}
 	b.on(func() {
-		if tally.Received != 6 || tally.Sent != 12 || total(&tally.FirstByte) != 1 || total(&tally.Events) < 2 {
+		if tally.Received != 6 || tally.Sent != 12 || tally.DatagramsIn != 2 || tally.DatagramsOut != 2 || total(&tally.FirstByte) != 1 || total(&tally.Events) < 2 {
 			t.Errorf("counted is %+v", *tally)
 		}
 	})

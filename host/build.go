@@ -24,17 +24,23 @@ type build struct {
 	opened  []accept.Sockets      // by it
 	loaded  bool                  // their plugins have been, or are being
 	certs   map[*config.TLS]*certs.Certificates
-	// counting are the counters of listeners and routes, by name, which one has that a reload changes,
+	// counting are the counters of listeners and routes, which one has that a reload changes,
 	// or brings back before its last connection is gone.
-	counting map[string]*service.Totals
+	counting map[counted]*service.Totals
 	errs     config.Errors
 	number   int64 // of its generations
 }
 
+// counted is what one listener's, or route's, counters go by. With another tenant they begin again:
+// what the one before has used is not this one's.
+type counted struct{ tenant, name string }
+
+func countedAs(l *config.Listener) counted { return counted{l.Tenant, l.Name} }
+
 func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant.Tenant) *build {
 	now := h.now.Load()
-	b := &build{h: h, config: cfg, number: now.number + 1, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), counting: make(map[string]*service.Totals)}
-	now.each(func(s *service.Server) { b.counting[s.Config().Name] = s.Totals() }) // all generations have the same
+	b := &build{h: h, config: cfg, number: now.number + 1, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), counting: make(map[counted]*service.Totals)}
+	now.each(func(s *service.Server) { b.counting[countedAs(s.Config())] = s.Totals() }) // all generations have the same
 	return b
 }
 
@@ -73,7 +79,7 @@ func (b *build) add(l *config.Listener, before *service.Generation, socket accep
 	g := service.New(&h.machine, home, socket, b.number, changed)
 	add := func(l *config.Listener, instances *loops.Loop) {
 		h.made++
-		if s, err := g.Add(l, b.tenants[l.Tenant], b.counting[l.Name], instances); err != nil {
+		if s, err := g.Add(l, b.tenants[l.Tenant], b.counting[countedAs(l)], instances); err != nil {
 			b.fail(s, "proxy_from", err)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"bulkhead/csa"
 	"bulkhead/host/accept"
 	"bulkhead/host/access"
+	"bulkhead/host/billing"
 	"bulkhead/host/budget"
 	"bulkhead/host/bugs"
 	"bulkhead/host/config"
@@ -51,6 +52,9 @@ type Options struct {
 	// Confine is called by New when the sockets are open, and before the first byte of a plugin runs if
 	// LoadLate is set. Its error is New's. Nil: nothing is called.
 	Confine func() error
+	// Usage keeps what tenants have used: it is told of those that are over. Nil: nobody is. Its Run,
+	// with the host, is the caller's to call.
+	Usage *billing.Recorder
 	// InForce is called with each configuration that comes into force after the first: by a reload, or by
 	// going back. The goroutine that does it calls, one at a time. Nil: nobody is told.
 	InForce func(*config.Config)
@@ -109,6 +113,8 @@ type Host struct {
 	began      time.Time       // when New was called
 	logLost    func() int64    // nil: that is not known
 	inForce    func(*config.Config)
+	usage      *billing.Recorder // nil: nobody is told
+	lives      int64             // of tenants that were made; whoever has reloading's
 	native     map[string]Native
 	roots      *x509.CertPool
 	now        atomic.Pointer[state] // what it serves; replaced, never changed
@@ -196,6 +202,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		began:     time.Now(),
 		logLost:   o.LogLost,
 		inForce:   o.InForce,
+		usage:     o.Usage,
 		native:    o.Native,
 		roots:     o.RootCAs,
 		idle:      make(chan struct{}),
@@ -280,7 +287,12 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 
 // newTenant makes a tenant with its parts of what all have.
 func (h *Host) newTenant(c config.Tenant) (*tenant.Tenant, error) {
-	return tenant.New(c, tenant.Pools{Cores: h.cores, Mappings: h.mappings, Handshakes: h.handshakes, Pipes: h.pipes, Lookups: h.lookups}, h.roots)
+	t, err := tenant.New(c, tenant.Pools{Cores: h.cores, Mappings: h.mappings, Handshakes: h.handshakes, Pipes: h.pipes, Lookups: h.lookups}, h.roots)
+	if err == nil {
+		h.lives++
+		t.Life = h.lives
+	}
+	return t, err
 }
 
 // first makes what the first configuration has.

@@ -552,6 +552,7 @@ func (h *Host) end(g *service.Generation) {
 	h.mu.Lock()
 	now := *h.now.Load()
 	now.retired = slices.DeleteFunc(slices.Clone(now.retired), func(other *service.Generation) bool { return other == g })
+	h.book(g)
 	h.now.Store(&now)
 	h.mu.Unlock()
 	release()
@@ -596,4 +597,5 @@ func (h *Host) over(t *tenant.Tenant) {
 	if err := t.Close(); err != nil {
 		h.machine.Log.Error("a tenant was removed and does not end", "error", err)
 	}
+	h.tellUsage(t)
 }

@@ -40,6 +40,10 @@ func (h *Host) fillStats(st *Stats, now *state) {
 		of := h.machine.Access.Stats()
 		st.AccessSampled, st.AccessLost = of.Sampled, of.Lost
 	}
+	if h.usage != nil {
+		of := h.usage.Stats()
+		st.UsageRecords, st.UsageFailures, st.UsageLost, st.UsageRemoved = of.Records, of.Failures, of.Lost, of.Removed
+	}
 	if h.logLost != nil {
 		st.LogLost = h.logLost()
 	}
@@ -77,17 +81,17 @@ func (h *Host) fillStats(st *Stats, now *state) {
 			s.FillStats(&listeners[len(listeners)-1], false)
 		}
 	}
-	known := make(map[string]bool)
+	known := make(map[counted]bool)
 	if len(now.retired) > 0 {
 		for i := range listeners {
-			known[listeners[i].Name] = true
+			known[counted{listeners[i].Tenant, listeners[i].Name}] = true
 		}
 	}
 	for _, g := range slices.Backward(now.retired) { // the last is the youngest
 		generations = append(generations, g.Stats())
 		for _, s := range g.Servers() {
-			if name := s.Config().Name; !known[name] {
-				known[name] = true
+			if which := countedAs(s.Config()); !known[which] {
+				known[which] = true
 				listeners = more(listeners)
 				s.FillStats(&listeners[len(listeners)-1], true)
 			}

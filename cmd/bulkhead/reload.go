@@ -14,6 +14,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/access"
 	"bulkhead/host/admin"
+	"bulkhead/host/billing"
 	"bulkhead/host/config"
 	"bulkhead/host/confine"
 	"bulkhead/host/metrics"
@@ -39,11 +40,13 @@ type reloader struct {
 	recent *recent.Log
 	door   *admin.Door
 	audit  *slog.Logger // of who has asked for what, at every level
-	stop   *stopper
-	boss   *manager
-	asked  chan struct{} // holds one value while another reload is wanted
-	busy   chan struct{} // holds one value while one is made
-	last   atomic.Pointer[admin.LastReload]
+	// usage has what tenants have used.
+	usage *billing.Recorder
+	stop  *stopper
+	boss  *manager
+	asked chan struct{} // holds one value while another reload is wanted
+	busy  chan struct{} // holds one value while one is made
+	last  atomic.Pointer[admin.LastReload]
 	// watched ends the turn of a reload that is to be watched, when it is in force.
 	watched atomic.Pointer[func()]
 }
@@ -285,6 +288,9 @@ func (r *reloader) inForce(cfg *config.Config) {
 	}
 	if err := r.door.Set(cfg); err != nil {
 		r.log.Error("not all doors are as the configuration says", "error", err)
+	}
+	if r.usage != nil {
+		setUsage(r.usage, cfg)
 	}
 	r.stop.setDrain(cfg.Host.Grace + cfg.Host.Drain)
 	limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), r.log)

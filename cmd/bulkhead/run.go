@@ -9,6 +9,7 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/access"
 	"bulkhead/host/admin"
+	"bulkhead/host/billing"
 	"bulkhead/host/config"
 	"bulkhead/host/confine"
 	"bulkhead/host/recent"
@@ -75,19 +76,21 @@ or not fast enough, they are left out and counted.`,
 			if err := setAccess(log, cfg); err != nil {
 				return err
 			}
+			records := billing.New(filepath.Join(cfg.Host.State, billing.Folder), stop.log)
+			setUsage(records, cfg)
 			door, err := openDoor(cfg, stop.log, auditLog(queue))
 			if err != nil {
 				return err
 			}
 			defer door.Close()
 			reloads := newReloader(args[0], level, stop, manager)
-			reloads.access, reloads.recent, reloads.door, reloads.audit = log, last, door, auditLog(queue)
+			reloads.access, reloads.recent, reloads.door, reloads.audit, reloads.usage = log, last, door, auditLog(queue), records
 			h, err := host.New(cfg, host.Options{
 				Confine: func() (err error) {
 					reloads.confined, err = confine.Enforce(cfg)
 					return err
 				},
-				InForce: reloads.inForce, Access: log, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
+				InForce: reloads.inForce, Access: log, Usage: records, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
 			})
 			if err != nil {
 				if stop.ctx.Err() != nil {
@@ -103,6 +106,7 @@ or not fast enough, they are left out and counted.`,
 			stop.reopens(reloads.reopen)
 			go reloads.run(stop.ctx)
 			door.Serve(reloads)
+			defer keepUsage(records, h)()
 			defer manager.watch(stop, h)()
 			limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
 			debug.FreeOSMemory() // loading modules takes more than serving them

@@ -82,6 +82,9 @@ log_level = "warn"
 [admin]
 access_log = "logs/access.log"
 access_sample = 0.25
+usage_interval = "5m"
+usage_size = "2MiB"
+usage_keep = "24h"
 view = "operators"
 address = "10.1.2.3:9101"
 hosts = ["Metrics.Example.com:9101", "[::1]"]

@@ -17,6 +17,7 @@ type Totals struct {
 	ended                               [csa.Causes]atomic.Int64 // connections, by cause
 	clients, upstreams                  *csa.Tallies             // of those that have come, and that its handlers have dialled
 	lost                                [csa.Losses]atomic.Int64 // datagrams
+	booked                              stats.Used               // see Book
 }
 
 func newTotals(loops int) *Totals {
@@ -36,6 +37,32 @@ func (c *Totals) Tallies() [2]*csa.Tallies { return [2]*csa.Tallies{c.clients, c
 func (c *Totals) ShowAll() {
 	c.clients.ShowAll()
 	c.upstreams.ShowAll()
+}
+
+// Used is what the listener's, or route's, connections have used that was not booked, as far as the
+// loops have shown it: all but Fuel and CPU. open are those that came and are open. It is called by
+// one goroutine at a time, as Book is.
+func (c *Totals) Used() (used stats.Used, open int64) {
+	clients := c.clients.Shown()
+	return c.used(&clients).Less(c.booked), clients.Opened - clients.Closed
+}
+
+// Book is Used, of which Used does not tell any more.
+func (c *Totals) Book() stats.Used {
+	clients := c.clients.Shown()
+	used := c.used(&clients)
+	fresh := used.Less(c.booked)
+	c.booked = used
+	return fresh
+}
+
+func (c *Totals) used(clients *csa.Tally) stats.Used {
+	upstreams := c.upstreams.Shown()
+	return stats.Used{
+		In: clients.Received, Out: clients.Sent, UpstreamIn: upstreams.Received, UpstreamOut: upstreams.Sent,
+		Connections: clients.Opened, Upstreams: upstreams.Opened,
+		DatagramsIn: clients.DatagramsIn + upstreams.DatagramsIn, DatagramsOut: clients.DatagramsOut + upstreams.DatagramsOut,
+	}
 }
 
 // Totals are what its listener, or route, has counted.

@@ -31,6 +31,14 @@ type Host struct {
 	// by access_sample; AccessLost are those that could not be written, or not as fast as they came.
 	AccessSampled int64 `metric:"bulkhead_access_log_sampled_out_total"`
 	AccessLost    int64 `metric:"bulkhead_access_log_lines_lost_total"`
+	// UsageRecords were written to usage/ in the state folder. UsageFailures is how often that failed,
+	// after which the same records are written later; UsageLost are those that were given up, and
+	// UsageRemoved the files of records that had to go for usage_size. All are 0 without
+	// Options.Usage.
+	UsageRecords  int64 `metric:"bulkhead_usage_records_total"`
+	UsageFailures int64 `metric:"bulkhead_usage_write_failures_total"`
+	UsageLost     int64 `metric:"bulkhead_usage_records_lost_total"`
+	UsageRemoved  int64 `metric:"bulkhead_usage_files_removed_total"`
 	// LongestEvent is how long a loop has worked at one go at most, by the clock: mostly for one
 	// notice of one connection. Nobody else on that loop was served meanwhile.
 	LongestEvent time.Duration `metric:"bulkhead_longest_event_seconds"`

@@ -83,3 +83,14 @@ func (t *Tenant) Status(figures *stats.Tenant) stats.TenantStatus {
 		Counts:  figures.Counts,
 	}
 }
+
+// Usage is what it has used so far, but for what its listeners have that are not over. The lock of
+// Past is held.
+func (t *Tenant) Usage() stats.Usage {
+	u := stats.Usage{Tenant: t.name, Life: t.Life, Used: t.Past}
+	u.CPU += time.Duration(t.cpu.Used())
+	if r := t.runtime.Load(); r != nil {
+		u.Fuel += r.Fuel()
+	}
+	return u
+}

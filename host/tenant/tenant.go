@@ -19,6 +19,7 @@ import (
 	"bulkhead/host/counts"
 	"bulkhead/host/egress"
 	"bulkhead/host/logs"
+	"bulkhead/host/stats"
 	"bulkhead/plugins"
 )
 
@@ -53,6 +54,12 @@ type Tenant struct {
 	SocketMemory *budget.Sockets
 	// UDP are its sockets for datagrams.
 	UDP accept.UDPSockets
+	// Life tells it apart from others of its name, before and after it. It is set before the tenant
+	// is used.
+	Life int64
+	// Past is what listeners have used for it that are over. Whoever makes the tenant holds a lock
+	// for it.
+	Past stats.Used
 
 	name        string
 	config      atomic.Pointer[config.Tenant]   // not changed: replaced
