@@ -135,13 +135,13 @@ func ExampleOptions_clock() {
 	}
 	go func() { _ = h.Run(context.Background()) }()
 	defer h.Close()
+	began := time.Now() // before the connection is there, whose time it is
 	c, err := net.Dial("tcp", h.Addr("echo"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer c.Close()
-	began := time.Now()
 	_, err = c.Read(make([]byte, 1))
 	fmt.Println(err, time.Since(began) >= 100*time.Millisecond)
 	// Output: EOF true

@@ -41,7 +41,10 @@ address = "tcp://127.0.0.1:0"
 plugin = %q
 snapshot = %v
 `, hosttest.State(), up.addr, writeModule(t, m), snapshot), host.Options{})
-		const clients = 20
+		clients := 20
+		if testing.Short() {
+			clients = 8
+		}
 		for n := range clients {
 			c, err := net.Dial("tcp", h.Addr("a"))
 			if err != nil {
