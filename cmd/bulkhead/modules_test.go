@@ -161,7 +161,12 @@ var modules = map[string]func() []byte{
 		m.Export("bulkhead.fuel", 3, m.Global('I', true, w.I64Const(0)))
 		return m.Bytes()
 	},
-	"fuel-index":     func() []byte { return doing(w.I64Const(1<<62), w.GlobalSet(0)) },
+	"fuel-index": func() []byte { return doing(w.I64Const(1<<62), w.GlobalSet(0)) },
+	"busy-data": func() []byte {
+		m, _ := w.Handler()
+		m.Func("csa_data", "ii:i", "", w.Forever(), w.I32Const(0))
+		return m.Bytes()
+	},
 	"busy-start":     func() []byte { m := w.Echo(); m.Start(m.Func("", ":", "", w.Forever())); return m.Bytes() },
 	"busy-csa-start": func() []byte { return starting(w.Forever(), w.I32Const(0)) },
 	// Several things are wrong with it at once.

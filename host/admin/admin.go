@@ -10,11 +10,12 @@
 //	GET  /v1/conns    conns.List; the query is listener, tenant, generation, sort, limit, over
 //	POST /v1/kill     KillRequest; answers Killed
 //	POST /v1/level    LevelRequest; answers LevelSet
+//	POST /v1/profile  ProfileRequest; answers a profile, as go tool pprof or trace reads it
 //	GET  /v1/errors   Errors; the query is tenant, limit
 //	GET  /v1/logs     lines of the log, each of JSON; the query is tenant, host, last, follow
 //
-// What is posted is JSON, and its Content-Type has to say so. Every answer but the metrics and the log is
-// JSON, and its header Bulkhead-Version has the daemon's version. An answer whose status is not 200 is a
+// What is posted is JSON, and its Content-Type has to say so. Every answer but the metrics, the log and a
+// profile is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose status is not 200 is a
 // Problem. What is v1 stays as it is: fields are added, none is changed.
 package admin
 
@@ -161,6 +162,9 @@ type Daemon interface {
 	Kill(ctx context.Context, r KillRequest, by string) (Killed, error)
 	// SetLevel sets the level of the log until the next reload.
 	SetLevel(ctx context.Context, r LevelRequest, by string) (LevelSet, error)
+	// Profile takes a profile of the process. It gives up when ctx is done. The error is profile.ErrBusy
+	// where another one is being taken.
+	Profile(ctx context.Context, r ProfileRequest) (ProfileTaken, error)
 	// Recent has the last lines of the log.
 	Recent() *recent.Log
 }

@@ -20,6 +20,7 @@ import (
 	"bulkhead/host/admin/guard"
 	"bulkhead/host/config"
 	"bulkhead/host/conns"
+	"bulkhead/host/profile"
 	"bulkhead/host/recent"
 )
 
@@ -47,6 +48,11 @@ func (fake) ServeMetrics(w http.ResponseWriter, _ *http.Request) {
 func (fake) Kill(context.Context, KillRequest, string) (Killed, error) { return Killed{}, nil }
 
 func (fake) Recent() *recent.Log { return recent.New() }
+
+func (fake) Profile(ctx context.Context, r ProfileRequest) (p ProfileTaken, err error) {
+	p.Data, p.Took, err = profile.Take(ctx, r.Kind, r.Over())
+	return p, err
+}
 
 func (fake) SetLevel(context.Context, LevelRequest, string) (LevelSet, error) { return LevelSet{}, nil }
 

@@ -105,6 +105,7 @@ func (d *Door) routes() http.Handler {
 	mux.HandleFunc("GET /metrics", d.metrics)
 	mux.HandleFunc("POST /v1/kill", changes(d, "kill", (*KillRequest).words, Daemon.Kill))
 	mux.HandleFunc("POST /v1/level", changes(d, "level", (*LevelRequest).words, Daemon.SetLevel))
+	mux.HandleFunc("POST /v1/profile", d.profile)
 	mux.HandleFunc("GET /v1/errors", d.errors)
 	mux.HandleFunc("GET /v1/logs", d.trusts(d.logs))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
