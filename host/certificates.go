@@ -39,7 +39,7 @@ func (b *build) secure(s *service.Server) error {
 // secureInPlace finds the certificates that servers go by which go on, and their handshakes' time. Those
 // that have TLS otherwise than they had, or did not have it, stay as they are: that is another
 // generation's.
-func (p *plan) secureInPlace(s *service.Server, l *config.Listener, t *service.Terms) error {
+func (p *reload) secureInPlace(s *service.Server, l *config.Listener, t *service.Terms) error {
 	before, was, now := s.Terms(), s.Config().TLS, l.TLS
 	if was == nil {
 		return nil

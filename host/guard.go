@@ -79,7 +79,7 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 	if err != nil {
 		return Report{}, err
 	}
-	p, err := h.plan(cfg, nil)
+	p, err := h.newReload(cfg, nil)
 	if err == nil {
 		err = p.carryOut(ctx)
 	}
@@ -143,7 +143,7 @@ type guarded struct {
 	before health.Health // of the old one, when it was replaced
 }
 
-func (p *plan) guard() (g guard) {
+func (p *reload) guard() (g guard) {
 	old := make(map[string]*service.Server)
 	for _, r := range p.replaced {
 		for _, s := range r.Servers() {

@@ -53,7 +53,7 @@ func (c *inPlace) change(g *service.Generation, l *config.Listener) {
 }
 
 // retuneLater notes that a socket, nil for none, is the listener's from now on.
-func (p *plan) retuneLater(k accept.Sockets, l *config.Listener) {
+func (p *reload) retuneLater(k accept.Sockets, l *config.Listener) {
 	if k == nil {
 		return
 	}
@@ -67,7 +67,7 @@ func (p *plan) retuneLater(k accept.Sockets, l *config.Listener) {
 }
 
 // cannot notes that the socket of a listener stays open and cannot have another value of a key.
-func (p *plan) cannot(l *config.Listener, key string) {
+func (p *reload) cannot(l *config.Listener, key string) {
 	p.errs = append(p.errs, &config.Error{
 		File: p.config.File, Line: l.LineOf(key),
 		What: fmt.Sprintf("listener %q: %s has changed, and a reload cannot change it for a socket that stays open", l.Name, key),
@@ -76,7 +76,7 @@ func (p *plan) cannot(l *config.Listener, key string) {
 }
 
 // findTerms finds what all servers go by that a change in place concerns.
-func (p *plan) findTerms() {
+func (p *reload) findTerms() {
 	listeners := make(map[string]*config.Listener, len(p.kept))
 	for g, l := range p.kept {
 		listeners[l.Name] = l
@@ -116,7 +116,7 @@ func (p *plan) findTerms() {
 }
 
 // retune gives the sockets that stay open their options, until one cannot have them.
-func (p *plan) retune() {
+func (p *reload) retune() {
 	for _, r := range p.sockets {
 		r.done = true
 		if err := r.k.Retune(r.before, r.now); err != nil {
@@ -131,7 +131,7 @@ func (p *plan) retune() {
 }
 
 // retuneBack gives them what they had.
-func (p *plan) retuneBack() {
+func (p *reload) retuneBack() {
 	for _, r := range p.sockets {
 		if r.done {
 			_ = r.k.Retune(r.now, r.before) // as it was, which was possible

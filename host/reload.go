@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/accept"
 	"bulkhead/host/config"
 	"bulkhead/host/loader"
+	"bulkhead/host/plan"
 	"bulkhead/host/service"
 	"bulkhead/host/tenant"
 )
@@ -44,7 +44,7 @@ func (h *Host) Reload(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer done()
-	p, err := h.plan(cfg, nil)
+	p, err := h.newReload(cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -73,8 +73,8 @@ func (h *Host) takeTurn(ctx context.Context) (done func(), err error) {
 	return nil, err
 }
 
-// plan is what a reload has to do.
-type plan struct {
+// reload is what a reload has to do.
+type reload struct {
 	*build
 	h        *Host
 	before   *state
@@ -91,11 +91,11 @@ type plan struct {
 	inPlace
 }
 
-// plan finds out what differs, and whether that can be had without a restart. With back, cfg is that
+// newReload finds out what differs, and whether that can be had without a restart. With back, cfg is that
 // one's, and plugins are what they were then, whatever their files hold now.
-func (h *Host) plan(cfg *config.Config, back *past) (*plan, error) {
+func (h *Host) newReload(cfg *config.Config, back *past) (*reload, error) {
 	before := h.now.Load()
-	p := &plan{
+	p := &reload{
 		h: h, before: before, back: back, was: make(map[*service.Generation]*config.Listener), closed: make(map[accept.Sockets]bool),
 		rebuilt: make(map[string][]string), build: h.newBuild(cfg, maps.Clone(before.tenants)), inPlace: newInPlace(),
 	}
@@ -116,25 +116,12 @@ func (h *Host) plan(cfg *config.Config, back *past) (*plan, error) {
 	return p, nil
 }
 
-func (p *plan) compareHost() {
-	keys := p.config.Host.Changes(&p.before.config.Host)
-	if len(keys) > 0 {
-		p.changes = append(p.changes, Change{Of: "host", What: InPlace, Keys: keys})
-	}
-	if keys := p.config.Admin.Changes(&p.before.config.Admin); len(keys) > 0 {
-		p.changes = append(p.changes, Change{Of: "admin", What: InPlace, Keys: keys})
-	}
-	for _, key := range keys {
-		if p.config.Host.Reload(key) == config.Restart {
-			p.errs = append(p.errs, &config.Error{
-				File: p.config.File, Line: max(p.config.Host.LineOf(key), 1),
-				What: fmt.Sprintf("[host] %s has changed, and a reload cannot change it", key), Mend: "put the old value back, or restart",
-			})
-		}
-	}
+func (p *reload) compareHost() {
+	changes, errs := plan.Host(p.config, p.before.config)
+	p.changes, p.errs = append(p.changes, changes...), append(p.errs, errs...)
 }
 
-func (p *plan) compareTenants() {
+func (p *reload) compareTenants() {
 	stays := make(map[string]bool)
 	was := make(map[string]bool)
 	for i := range p.before.config.Tenants {
@@ -143,40 +130,22 @@ func (p *plan) compareTenants() {
 	for i := range p.config.Tenants {
 		c := &p.config.Tenants[i]
 		stays[c.Name] = true
-		change := Change{Of: "tenant", Name: c.Name, What: Added}
-		if known := p.tenants[c.Name]; known != nil {
-			keys := c.Changes(known.Config())
-			if change.Keys = keys; was[c.Name] {
-				change.What = InPlace
-			}
-			if len(keys) == 0 {
-				if was[c.Name] {
-					change.What = Same
-				}
-				p.changes = append(p.changes, change)
-				continue
-			}
-			limits, err := known.Limits(*c)
-			if err != nil {
-				p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.LineOf("connect"), What: err.Error()})
-			}
-			p.limits = append(p.limits, limits)
-			p.rebuilt[c.Name] = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return c.Reload(key) == config.InPlace })
-			if change.What == InPlace && len(p.rebuilt[c.Name]) > 0 {
-				change.What = NewGeneration
-			}
-			p.changes = append(p.changes, change)
+		known := p.tenants[c.Name]
+		if known == nil {
+			p.addTenant(c)
 			continue
 		}
-		t, err := p.h.newTenant(*c)
-		if err != nil {
-			p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.Line, What: err.Error()})
-			continue
-		}
-		p.tenants[c.Name] = t
-		p.added = append(p.added, t)
-		p.h.plugins.AddTenant(t)
+		change, renewing := plan.Tenant(c, known.Config(), was[c.Name])
 		p.changes = append(p.changes, change)
+		if len(change.Keys) == 0 {
+			continue
+		}
+		p.rebuilt[c.Name] = renewing
+		limits, err := known.Limits(*c)
+		if err != nil {
+			p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.LineOf("connect"), What: err.Error()})
+		}
+		p.limits = append(p.limits, limits)
 	}
 	for i := range p.before.config.Tenants {
 		if name := p.before.config.Tenants[i].Name; !stays[name] {
@@ -185,18 +154,28 @@ func (p *plan) compareTenants() {
 	}
 }
 
+// addTenant makes a tenant that there was not.
+func (p *reload) addTenant(c *config.Tenant) {
+	t, err := p.h.newTenant(*c)
+	if err != nil {
+		p.errs = append(p.errs, &config.Error{File: p.config.File, Line: c.Line, What: err.Error()})
+		return
+	}
+	p.tenants[c.Name] = t
+	p.added = append(p.added, t)
+	p.h.plugins.AddTenant(t)
+	change, _ := plan.Tenant(c, nil, false)
+	p.changes = append(p.changes, change)
+}
+
 // compareListeners makes generations of those listeners that need one.
-func (p *plan) compareListeners() {
+func (p *reload) compareListeners() {
 	known := make(map[string]*service.Generation)
 	for _, g := range p.before.generations {
 		known[g.Name()] = g
 	}
 	changes := make([][]string, len(p.config.Listeners)) // that need a new generation
 	differ := make([][]string, len(p.config.Listeners))  // all of them
-	free := make(map[accept.Sockets]bool)
-	for _, g := range p.before.generations {
-		free[g.Sockets()] = true
-	}
 	sums := make(map[string][sha256.Size]byte)
 	for i := range p.config.Listeners {
 		l := &p.config.Listeners[i]
@@ -218,11 +197,8 @@ func (p *plan) compareListeners() {
 				}
 			}
 		}
-		if len(changes[i]) == 0 {
-			free[g.Sockets()] = false
-		}
 	}
-	sockets := p.match(known, changes, free)
+	sockets := p.match(known, changes)
 	for i := range p.config.Listeners {
 		l := &p.config.Listeners[i]
 		g := known[l.Name]
@@ -258,17 +234,12 @@ func (p *plan) compareListeners() {
 		}
 	}
 	p.pin()
-	for k, is := range free {
-		if is {
-			p.closed[k] = true
-		}
-	}
 	p.findTerms()
 }
 
 // rebuiltFor are the keys of a server's tenant for which its instances have to be made anew. memory is one of
 // them where they could grow further than they can now.
-func (p *plan) rebuiltFor(s *service.Server) []string {
+func (p *reload) rebuiltFor(s *service.Server) []string {
 	keys := p.rebuilt[s.Tenant().Name()]
 	for _, l := range p.limits {
 		if m := s.Module(); l.Tenant == s.Tenant() && m != nil && m.MoreWithin(l.Memory()) {
@@ -278,39 +249,32 @@ func (p *plan) rebuiltFor(s *service.Server) []string {
 	return keys
 }
 
-// match finds the sockets for listeners that get a new generation; nil: they open their own.
-func (p *plan) match(known map[string]*service.Generation, changes [][]string, free map[accept.Sockets]bool) []accept.Sockets {
-	sockets := make([]accept.Sockets, len(p.config.Listeners))
-	at := func(l *config.Listener) accept.Address {
-		return accept.Address{Network: l.Address.Network, Host: l.Address.Host}
+// match finds the sockets for listeners that get a new generation; nil: they open their own. It notes those
+// that no listener has any more.
+func (p *reload) match(known map[string]*service.Generation, changes [][]string) []accept.Sockets {
+	before := make([]plan.Place, len(p.before.generations))
+	for i, g := range p.before.generations {
+		at := g.Sockets().Address()
+		before[i] = plan.Place{Listener: g.Name(), Network: at.Network, Host: at.Host}
+		p.closed[g.Sockets()] = true
 	}
-	take := func(i int, k accept.Sockets) {
-		sockets[i] = k
-		free[k] = false
-	}
+	now := make([]plan.Place, len(p.config.Listeners))
 	for i := range p.config.Listeners {
 		l := &p.config.Listeners[i]
-		if g := known[l.Name]; g != nil && len(changes[i]) > 0 && g.Sockets().Address() == at(l) {
-			take(i, g.Sockets())
-		}
+		now[i] = plan.Place{Listener: l.Name, Network: l.Address.Network, Host: l.Address.Host, Unchanged: known[l.Name] != nil && len(changes[i]) == 0}
 	}
-	for i := range p.config.Listeners {
-		l := &p.config.Listeners[i]
-		if sockets[i] != nil || known[l.Name] != nil && len(changes[i]) == 0 || strings.HasSuffix(l.Address.Host, ":0") {
-			continue
-		}
-		for _, g := range p.before.generations {
-			if free[g.Sockets()] && g.Sockets().Address() == at(l) {
-				take(i, g.Sockets())
-				break
-			}
+	sockets := make([]accept.Sockets, len(now))
+	for i, from := range plan.Sockets(now, before) {
+		if from >= 0 {
+			sockets[i] = p.before.generations[from].Sockets()
+			delete(p.closed, sockets[i])
 		}
 	}
 	return sockets
 }
 
 // checkSocket finds what a socket that stays open cannot become.
-func (p *plan) checkSocket(l *config.Listener, k accept.Sockets) {
+func (p *reload) checkSocket(l *config.Listener, k accept.Sockets) {
 	if k == nil {
 		return
 	}
@@ -333,7 +297,7 @@ func (p *plan) checkSocket(l *config.Listener, k accept.Sockets) {
 }
 
 // changedFiles says of which of a generation's plugins the file is another one.
-func (p *plan) changedFiles(g *service.Generation, l *config.Listener, sums map[string][sha256.Size]byte) (changed []string) {
+func (p *reload) changedFiles(g *service.Generation, l *config.Listener, sums map[string][sha256.Size]byte) (changed []string) {
 	for i, s := range g.Servers() {
 		now := l
 		if i > 0 {
@@ -368,7 +332,7 @@ func (p *plan) changedFiles(g *service.Generation, l *config.Listener, sums map[
 }
 
 // carryOut does it, or nothing.
-func (p *plan) carryOut(ctx context.Context) error {
+func (p *reload) carryOut(ctx context.Context) error {
 	h := p.h
 	for _, l := range p.limits {
 		l.Begin()
@@ -419,7 +383,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 	h.dropTenants()
 	for _, c := range p.changes {
 		if c.What != Same {
-			h.machine.Log.Info("reloaded", c.logged()...)
+			h.machine.Log.Info("reloaded", c.LogArgs()...)
 		}
 	}
 	h.machine.Log.Info("the new configuration is in force", "listeners_unchanged", p.same, "listeners_changed", len(p.replaced), "listeners_changed_in_place", len(p.kept),
@@ -428,7 +392,7 @@ func (p *plan) carryOut(ctx context.Context) error {
 }
 
 // prepare makes everything new, beside what runs.
-func (p *plan) prepare(ctx context.Context) error {
+func (p *reload) prepare(ctx context.Context) error {
 	if slices.ContainsFunc(p.made, func(g *service.Generation) bool { return slices.ContainsFunc(g.Servers(), p.h.wantsPlugin) }) {
 		if err := p.h.plugins.Prepare(p.config); err != nil {
 			return err
@@ -458,7 +422,7 @@ func (h *Host) wantsPlugin(s *service.Server) bool {
 }
 
 // drop lets go of what was made, of which nothing is in force.
-func (p *plan) drop() {
+func (p *reload) drop() {
 	h := p.h
 	for _, l := range p.limits {
 		l.GiveUp()
@@ -480,7 +444,7 @@ func (p *plan) drop() {
 
 // oldFor is for how long connections of a generation may go on that is retired: as its listener
 // is configured now, or was at last.
-func (p *plan) oldFor(g *service.Generation) time.Duration {
+func (p *reload) oldFor(g *service.Generation) time.Duration {
 	for _, cfg := range []*config.Config{p.config, p.before.config} {
 		for i := range cfg.Listeners {
 			if l := &cfg.Listeners[i]; l.Name == g.Name() {
@@ -493,7 +457,7 @@ func (p *plan) oldFor(g *service.Generation) time.Duration {
 
 // retire has generations end by themselves: each closes when its last connection has ended. Their
 // handlers are told to stop.
-func (p *plan) retire(all []*service.Generation) {
+func (p *reload) retire(all []*service.Generation) {
 	retired := make([]service.Retirement, len(all))
 	for i, g := range all {
 		oldFor := p.oldFor(g)
@@ -515,7 +479,7 @@ func (h *Host) delayStop() (release func(), ok bool) {
 
 // closeOldest closes the oldest generations of the listeners that have more than their key
 // generations allows. Those that are being closed do not count.
-func (p *plan) closeOldest() {
+func (p *reload) closeOldest() {
 	old := make(map[string][]*service.Generation)
 	retired := p.h.now.Load().retired
 	for _, g := range retired { // the oldest is the first

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"bulkhead/host/config"
+	"bulkhead/host/plan"
 	"bulkhead/host/rollback"
 	"bulkhead/host/statefolder"
 	"bulkhead/plugins/codestore"
@@ -62,20 +63,20 @@ func (h *Host) goBack(ctx context.Context) error {
 		}
 		back = &past{config: cfg, sums: back.sums}
 	}
-	p, err := h.plan(back.config, back)
+	p, err := h.newReload(back.config, back)
 	if err != nil {
 		return err
 	}
 	return p.carryOut(ctx)
 }
 
-// past is what a rollback goes back to when the plan has been carried out.
-func (p *plan) past() *past {
+// past is what a rollback goes back to when the reload has been carried out.
+func (p *reload) past() *past {
 	next := p.before.past
 	switch {
 	case p.back != nil:
 		next = nil
-	case p.changesAnything():
+	case plan.Anything(p.changes):
 		next = &past{config: p.before.config, sums: make(map[string]codestore.Sum)}
 		for _, s := range p.before.servers() {
 			if sum, loaded := s.LoadedSum(); loaded {
@@ -87,17 +88,8 @@ func (p *plan) past() *past {
 	return next
 }
 
-func (p *plan) changesAnything() bool {
-	for _, c := range p.changes {
-		if c.What != Same {
-			return true
-		}
-	}
-	return false
-}
-
 // pin has the new generations of a rollback get the plugins that there were.
-func (p *plan) pin() {
+func (p *reload) pin() {
 	if p.back == nil {
 		return
 	}
