@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -35,7 +38,16 @@ func door(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// get asks by HTTP over TCP.
+// ownGroup puts the number of the group that this process is of into files, for GROUP.
+func ownGroup(ts *testscript.TestScript, neg bool, args []string) {
+	for _, path := range args {
+		text, err := os.ReadFile(ts.MkAbs(path))
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(path), bytes.ReplaceAll(text, []byte("GROUP"), []byte(strconv.Itoa(os.Getegid()))), 0o600))
+	}
+}
+
+// get asks by HTTP, over TCP, or over a Unix socket whose path is behind unix:.
 func get(ts *testscript.TestScript, neg bool, args []string) {
 	const form = "get [-host=HOST] [-token=FILE] [-post=JSON] ADDRESS PATH STATUS [REGEXP]"
 	flags := flag.NewFlagSet("get", flag.ContinueOnError)
@@ -44,6 +56,14 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: %s", form)
 	}
 	args = flags.Args()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if socket, is := strings.CutPrefix(args[0], "unix:"); is {
+		socket, args[0] = ts.MkAbs(socket), "bulkhead"
+		client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		}}
+	}
 	method := http.MethodGet
 	if *post != "" {
 		method = http.MethodPost
@@ -60,7 +80,7 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(text)))
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	ts.Check(err)
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)

@@ -14,7 +14,7 @@ func (r *reloader) newMetrics() *metrics.Handler {
 			at, good = last.At, last.Result == "done"
 		}
 		return at, good
-	}})
+	}, Refused: r.door.Refused})
 }
 
 // ServeMetrics answers a scrape.

@@ -61,7 +61,8 @@ func TestMain(m *testing.M) {
 //	door NAME N          waits until the log tells of the Nth address of [admin], and puts that into the
 //	                     environment
 //	get [-host=HOST] [-token=FILE] [-post=JSON] ADDRESS PATH STATUS [REGEXP]
-//	                     asks there, and wants that answer
+//	                     asks there, or at unix:SOCKET, and wants that answer
+//	own-group FILE...    puts the group that the script runs as in the place of GROUP
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
 // Where the condition mdwe holds, the program mdwe is bulkhead under
@@ -120,6 +121,7 @@ func TestScripts(t *testing.T) {
 			"flip":          flip,
 			"door":          door,
 			"get":           get,
+			"own-group":     ownGroup,
 		},
 	})
 }

@@ -45,16 +45,21 @@ type refusals struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
-	byReason map[string]*refusal // by guard.Refusal.What, of which there are a few
+	byReason map[string]*refusal // of guard.Reasons
 }
 
 type refusal struct {
+	all    int64
 	last   time.Time // when a line was written
 	untold int64     // since then
 }
 
 func newRefusals(log *slog.Logger) *refusals {
-	return &refusals{log: log, byReason: make(map[string]*refusal)}
+	f := &refusals{log: log, byReason: make(map[string]*refusal)}
+	for _, reason := range guard.Reasons() {
+		f.byReason[reason] = new(refusal)
+	}
+	return f
 }
 
 // quiet is for how long no other line is written.
@@ -77,10 +82,7 @@ func (f *refusals) count(reason string, now time.Time) (untold int64, tell bool)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	of := f.byReason[reason]
-	if of == nil {
-		of = new(refusal)
-		f.byReason[reason] = of
-	}
+	of.all++
 	if now.Sub(of.last) < quiet {
 		of.untold++
 		return 0, false
@@ -88,4 +90,16 @@ func (f *refusals) count(reason string, now time.Time) (untold int64, tell bool)
 	untold = of.untold
 	of.last, of.untold = now, 0
 	return untold, true
+}
+
+// Refused are how many requests were refused at all doors, by the words of guard.Reasons.
+func (d *Door) Refused() map[string]int64 {
+	f := d.refused
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make(map[string]int64, len(f.byReason))
+	for reason, of := range f.byReason {
+		all[reason] = of.all
+	}
+	return all
 }

@@ -362,6 +362,9 @@ func TestRefusalsAreFew(t *testing.T) {
 	d.refused.mu.Lock()
 	untold := d.refused.byReason["host"].untold
 	d.refused.mu.Unlock()
+	if all := d.Refused(); all["host"] != 50 || all["token"] != 0 || len(all) != len(guard.Reasons()) {
+		t.Errorf("the counts are %v", all)
+	}
 	said := int64(strings.Count(log.String(), "a request to the daemon is refused"))
 	if said < 1 || untold == 0 && !strings.Contains(log.String(), "lines_left_out") {
 		t.Errorf("%d lines, %d untold:\n%s", said, untold, log)

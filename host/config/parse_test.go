@@ -344,6 +344,9 @@ name = "c"
 tenant = "acme"
 address = "fd://5"
 plugin = "world.wasm"
+[admin]
+hosts = ["a.example:9101"]
+token = "token"
 `
 	c, err := Parse("b.toml", []byte(src), dir)
 	if err != nil {
@@ -352,7 +355,9 @@ plugin = "world.wasm"
 	want := `b.toml:1: tenant "idle" has no listener; name it in a [[listener]], or leave it out
 b.toml:9: linger stands in [listener.config], so it goes to the plugin and the listener keeps its default; move linger above [listener.config] if it is meant for the listener
 b.toml:16: the plugin "DIR/group.wasm" can be changed by its group; take that away with chmod go-w, or pin the content with plugin_sha256
-b.toml:21: the plugin "DIR/world.wasm" can be changed by every user of the machine; take that away with chmod go-w, or pin the content with plugin_sha256`
+b.toml:21: the plugin "DIR/world.wasm" can be changed by every user of the machine; take that away with chmod go-w, or pin the content with plugin_sha256
+b.toml:23: hosts is for address, which is not given; give address, too, or leave it out
+b.toml:24: token is for address, which is not given; give address, too, or leave it out`
 	if got := strings.ReplaceAll(Errors(c.Warnings).Error(), dir, "DIR"); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}

@@ -50,7 +50,7 @@ func confined(t *testing.T, as, dir string) []byte {
 
 // attempts are what is tried under Landlock, in a folder of the test's. Each true one has to work.
 var attempts = map[string]bool{
-	"read plugin": true, "read config": true, "read certificate": true, "read replaced plugin": true, "read resolv.conf": true,
+	"read plugin": true, "read config": true, "read certificate": true, "read token": true, "read replaced plugin": true, "read resolv.conf": true,
 	"list folder": true, "read folder": true, "list state": true, "make in state": true, "move in state": true, "remove in state": true,
 	"append to log": true, "reopen log": true, "make socket": true, "read maps": true, "read max_map_count": true, "open null": true,
 	"start itself": true, "executable memory": true, "memfd": true,
@@ -126,6 +126,7 @@ func try(own string) map[string]string {
 	}
 	do("read plugin", readFile("plugins/echo.wasm"))
 	do("read config", readFile("conf/a.toml"))
+	do("read token", readFile("secrets/token"))
 	do("read certificate", readFile("real/cert.pem"))
 	do("read replaced plugin", readFile("plugins/new.wasm"))
 	do("read resolv.conf", func() error {
@@ -191,6 +192,8 @@ func TestLandlock(t *testing.T) {
 state = "../state"
 [admin]
 access_log = "../logs/access.log"
+address = "127.0.0.1:0"
+token = "../secrets/token"
 [tenant.acme]
 [[listener]]
 name = "echo"
@@ -208,7 +211,7 @@ folder = "../folder"
 address = "unix://../sockets/t"
 plugin = "../plugins/echo.wasm"
 `,
-		"plugins/echo.wasm": "\x00asm", "plugins/new.wasm": "", "folder/below/text": "", "other/secret": "", "logs/none": "", "sockets/none": "", "state/none": "",
+		"plugins/echo.wasm": "\x00asm", "plugins/new.wasm": "", "folder/below/text": "", "other/secret": "", "secrets/token": "", "logs/none": "", "sockets/none": "", "state/none": "",
 	} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -210,6 +211,15 @@ var hostFamilies = []family{
 		at, _ := s.source.LastReload()
 		if at, is := since1970(at); is {
 			s.figure(f, nil, at)
+		}
+	}),
+	newFamily("bulkhead_admin_refused_total", "", "Requests to the daemon itself, as for these metrics, that were refused, by what was wrong with them.", []string{"reason"}, func(s *scrape, f *family) {
+		if s.source.Refused == nil {
+			return
+		}
+		all := s.source.Refused()
+		for _, reason := range slices.Sorted(maps.Keys(all)) {
+			s.figure(f, s.with(nil, `reason="`+reason+`"`), all[reason])
 		}
 	}),
 	ofHost("bulkhead_retired_generations", "", "Listeners as they were before a reload has changed or removed them, that have connections yet.", func(h *stats.Host) int64 { return int64(h.RetiredGenerations) }),

@@ -98,7 +98,7 @@ func newHost(tenants int) *host {
 }
 
 func (h *host) serve() *Handler {
-	return New(Source{Host: h, Version: "one \"two\"", LastReload: func() (time.Time, bool) { return time.Unix(3000, 0), true }})
+	return New(Source{Host: h, Version: "one \"two\"", LastReload: func() (time.Time, bool) { return time.Unix(3000, 0), true }, Refused: func() map[string]int64 { return map[string]int64{"host": 3, "token": 0} }})
 }
 
 func get(t *testing.T, h http.Handler, query string, header ...string) *http.Response {

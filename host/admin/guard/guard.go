@@ -38,10 +38,15 @@ type Rules struct {
 type Refusal struct {
 	// Status is that of the answer.
 	Status int
-	// What is the reason as one word: "host", "origin", "method", "path", "type", "body" or "token".
+	// What is the reason as one word of Reasons.
 	What string
 	// Message is for whoever has sent the request.
 	Message string
+}
+
+// Reasons are all that a Refusal's What can be: what is wrong with the request.
+func Reasons() []string {
+	return []string{"body", "host", "method", "origin", "path", "token", "type"}
 }
 
 // Error is the message.

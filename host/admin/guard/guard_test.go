@@ -12,8 +12,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -70,7 +72,11 @@ func send(t *testing.T, at netip.AddrPort, text string) string {
 func TestHostileRequests(t *testing.T) {
 	text, token := NewToken()
 	var refused atomic.Int64
-	at, passed := open(t, Rules{Token: token, Refused: func(*http.Request, *Refusal) { refused.Add(1) }}, nil)
+	var reasons sync.Map
+	at, passed := open(t, Rules{Token: token, Refused: func(_ *http.Request, why *Refusal) {
+		refused.Add(1)
+		reasons.Store(why.What, true)
+	}}, nil)
 	port := at.Port()
 	auth := "Authorization: Bearer " + text + "\r\n"
 	get := func(headers string) string {
@@ -211,8 +217,14 @@ func TestHostileRequests(t *testing.T) {
 			}
 		})
 	}
-	if refused.Load() == 0 {
-		t.Error("nobody heard of what was refused")
+	var met []string
+	reasons.Range(func(what, _ any) bool {
+		met = append(met, what.(string))
+		return true
+	})
+	slices.Sort(met)
+	if !slices.Equal(met, Reasons()) {
+		t.Errorf("requests were refused for %v; the reasons are %v", met, Reasons())
 	}
 }
 
@@ -435,6 +447,59 @@ func FuzzParseHost(f *testing.F) {
 		}
 		if strings.ContainsAny(s, "/\\@?#%* \t\r\n\x00,;'\"<>") {
 			t.Errorf("%q is taken for a host", s)
+		}
+	})
+}
+
+// Whatever a request says, it passes only with a host of the list, from no other origin, and to change
+// something only with JSON and the token; and nothing panics.
+func FuzzJudge(f *testing.F) {
+	text := strings.Repeat("t", LeastToken)
+	token, err := ParseToken(text)
+	if err != nil {
+		f.Fatal(err)
+	}
+	hosts := Of(netip.MustParseAddrPort("127.0.0.1:9101"))
+	r := Rules{Hosts: hosts, Token: token}
+	own := http.NewCrossOriginProtection()
+	for _, s := range []string{
+		"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9101\r\n\r\n",
+		"POST /v1/kill HTTP/1.1\r\nHost: localhost:9101\r\nOrigin: http://localhost:9101\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json;charset=utf-8\r\nAuthorization: Bearer " + text + "\r\nContent-Length: 2\r\n\r\n{}",
+		"POST http://a/ HTTP/1.1\r\nHost: 127.0.0.1:9101\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"CONNECT 127.0.0.1:9101 HTTP/1.1\r\nHost: 127.0.0.1:9101\r\n\r\n",
+		"OPTIONS * HTTP/1.0\r\n\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		q, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(text)))
+		if err != nil {
+			return
+		}
+		holder, why := r.judge(own, q)
+		if why != nil {
+			if why.Status < 400 || why.Status > 499 || why.Message == "" || !slices.Contains(Reasons(), why.What) || holder {
+				t.Errorf("the refusal is %+v, %v", why, holder)
+			}
+			return
+		}
+		if h := strings.ToLower(q.Host); h != "127.0.0.1:9101" && h != "localhost:9101" {
+			t.Errorf("the host %q passes", q.Host)
+		}
+		if o, is := q.Header["Origin"]; is && strings.ToLower(o[0]) != "http://"+strings.ToLower(q.Host) {
+			t.Errorf("the origin %q passes", o)
+		}
+		if site := q.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" && site != "same-origin" {
+			t.Errorf("a page of %q passes", site)
+		}
+		switch q.Method {
+		case http.MethodGet, http.MethodHead:
+		case http.MethodPost:
+			if !holder || !strings.HasPrefix(strings.ToLower(q.Header.Get("Content-Type")), "application/json") {
+				t.Errorf("a change passes with %v", q.Header)
+			}
+		default:
+			t.Errorf("the method %q passes", q.Method)
 		}
 	})
 }
