@@ -29,6 +29,10 @@ and the mend.`,
 			if err != nil {
 				return err
 			}
+			// What is made in the state folder is [host] user's.
+			if err := confine.Begin(cfg); err != nil {
+				return err
+			}
 			// What a handler logs while it starts is for its author to see.
 			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 			if err := host.Check(cfg, host.Options{Log: log, Compiler: compileWith}); err != nil {

@@ -63,6 +63,9 @@ or not fast enough, they are left out and counted.`,
 			notifier, notifying := sdnotify.FromEnvironment()
 			last := recent.New()
 			keepLinesOf(last, cfg)
+			if err := confine.Begin(cfg); err != nil {
+				return err
+			}
 			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel, last)
 			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
 			defer stop.over()

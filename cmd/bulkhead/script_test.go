@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"bulkhead/host/config"
@@ -66,7 +68,8 @@ func TestMain(m *testing.M) {
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
 // Where the condition mdwe holds, the program mdwe is bulkhead under
-// MemoryDenyWriteExecute. The condition landlock holds where the kernel has that.
+// MemoryDenyWriteExecute. The condition landlock holds where the kernel has that, root for
+// root's tests on Linux, and low-ports where ports below 1024 take a privilege.
 //
 // ECHO is the path of the shipped echo.wasm.
 func TestScripts(t *testing.T) {
@@ -82,6 +85,11 @@ func TestScripts(t *testing.T) {
 			switch name {
 			case "mdwe":
 				return hasMDWE(), nil
+			case "root":
+				return os.Geteuid() == 0 && runtime.GOOS == "linux", nil
+			case "low-ports":
+				least, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+				return err != nil || strings.TrimSpace(string(least)) != "0", nil
 			case "landlock":
 				cfg := &config.Config{Host: config.Host{Landlock: true}}
 				return confine.Plan(cfg).Landlock.InForce, nil

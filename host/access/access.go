@@ -16,7 +16,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/host/logqueue"
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 
 	"golang.org/x/sys/unix"
 )
@@ -98,9 +98,9 @@ func Check(place string) error {
 func open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		mend := landlocked.Mend(err, path, false)
+		mend := confined.Mend(err, path, false)
 		if mend == "" {
-			mend = landlocked.Mend(err, filepath.Dir(path), true)
+			mend = confined.Mend(err, filepath.Dir(path), true)
 		}
 		return nil, fmt.Errorf("%w; %s", err, cmp.Or(mend, "let the user write to it that the daemon runs as, or give another path"))
 	}

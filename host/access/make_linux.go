@@ -3,7 +3,7 @@ package access
 import (
 	"fmt"
 
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +14,7 @@ func mayMake(dir string) error {
 	if err == nil {
 		return unix.Close(fd)
 	}
-	if mend := landlocked.Mend(err, dir, true); mend != "" {
+	if mend := confined.Mend(err, dir, true); mend != "" {
 		return fmt.Errorf("%w; %s", err, mend)
 	}
 	return nil // not every file system has such files

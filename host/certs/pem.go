@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 )
 
 // maxFile is how long a file may be that is read here, in bytes. Files of authorities have
@@ -52,7 +52,7 @@ func readFile(path string) ([]byte, os.FileMode, error) {
 		return nil, 0, fmt.Errorf("%s has %d bytes, and %d are the most", path, info.Size(), maxFile)
 	}
 	b, err := os.ReadFile(path)
-	if mend := landlocked.Mend(err, path, false); mend != "" {
+	if mend := confined.Mend(err, path, false); mend != "" {
 		err = fmt.Errorf("%w; %s", err, mend)
 	}
 	return b, info.Mode(), err

@@ -72,6 +72,9 @@ type Host struct {
 	// ModuleCache is how many bytes of copies of modules the state folder keeps, beside those that
 	// are used. 0 is any number.
 	ModuleCache int64
+	// User is the name or the number of the user that the process becomes when its sockets are open; "":
+	// it stays whose it is. Package host/confine does it.
+	User string
 	// Landlock says that the process may use what the configuration names of the file system alone, where
 	// the kernel has Landlock. Package host/confine does it.
 	Landlock bool

@@ -113,6 +113,7 @@ func TestErrors(t *testing.T) {
 		{"state is a file", "[host]\nstate = \"echo.wasm\"\n" + least, `2: state = "echo.wasm" is a file; write the path of a folder, which need not exist yet`},
 		{"drain", "[host]\ndrain = \"61m\"\n" + least, `2: drain = "61m" is out of range; write a duration from 0s to 1h, like "10s"`},
 		{"connections of the host", "[host]\nconnections = -1\n" + least, `2: connections = -1 is out of range; write a whole number from 0 to 10000000 (0: as many as RLIMIT_NOFILE leaves room for)`},
+		{"user", "[host]\nuser = \"a b\"\n" + least, `2: user = "a b" is no user; write the name or the number of a user of this machine`},
 		{"log", "[host]\nlog = \"jsn\"\nlog_level = \"fatal\"\n" + least, `2: log = "jsn" is not one of its words; did you mean "json"? Write "auto", "text" or "json"
 3: log_level = "fatal" is not one of its words; write "debug", "info", "warn" or "error"`},
 

@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 )
 
 // readState takes the path of the state folder.
@@ -71,7 +71,7 @@ func readable(path, written string) (os.FileInfo, *fault) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, &fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", cmp.Or(landlocked.Mend(err, path, false), "let the user who runs the host read the file")}
+		return nil, &fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", cmp.Or(confined.Mend(err, path, false), "let the user who runs the host read the file")}
 	}
 	f.Close()
 	return info, nil

@@ -75,6 +75,7 @@ handshakes = 77
 pipes = 99
 code_cache = "2GiB"
 module_cache = "3MiB"
+user = "nobody"
 landlock = false
 log = "json"
 log_level = "warn"
@@ -175,7 +176,7 @@ func TestEveryKey(t *testing.T) {
 	c := mustParse(t, everything)
 	dir := plugins(t)
 	host := newDecoder("", dir, nil).newHost()
-	host.Loops, host.State, host.Drain, host.Connections, host.Handshakes, host.Pipes, host.CodeCache, host.ModuleCache, host.Landlock = 3, "/var/lib/bulkhead", 90*time.Second, 5000, 77, 99, 2<<30, 3<<20, false
+	host.Loops, host.State, host.Drain, host.Connections, host.Handshakes, host.Pipes, host.CodeCache, host.ModuleCache, host.User, host.Landlock = 3, "/var/lib/bulkhead", 90*time.Second, 5000, 77, 99, 2<<30, 3<<20, "nobody", false
 	host.Log, host.LogLevel, host.lines = "json", "warn", c.Host.lines
 	if !reflect.DeepEqual(c.Host, host) {
 		t.Errorf("host: got %+v, want %+v", c.Host, host)

@@ -4,7 +4,7 @@ import (
 	"os"
 	"strings"
 
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 )
 
 // mostTexts bounds the arguments of a program, and its environment, and mostText each of
@@ -87,7 +87,7 @@ func readFolder(l *Listener, v *value) {
 		f, err := os.Open(path)
 		if err == nil {
 			f.Close()
-		} else if mend := landlocked.Mend(err, path, false); mend != "" {
+		} else if mend := confined.Mend(err, path, false); mend != "" {
 			v.fault(&fault{"cannot be read (" + clip(path) + ": " + reason(err) + ")", mend})
 		}
 	}

@@ -14,6 +14,7 @@ var samples = map[string]string{
 	"access_sample": `0.5`,
 	"plugin_sha256": `"` + strings.Repeat("0123456789abcdef", 4) + `"`,
 	"folder":        `"."`,
+	"user":          `"nobody"`,
 	"owner":         `"somebody:100"`,
 	"view":          `"operators"`,
 }

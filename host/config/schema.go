@@ -52,6 +52,27 @@ var hostFields = []field[Host]{
 	intField("pipes", 1, maxPipes, "", func(h *Host) *int { return &h.Pipes }).is(columns{deflt: 1024, reload: InPlace}),
 	sizeField("code_cache", 0, 1024*gib, "1GiB", func(h *Host) *int64 { return &h.CodeCache }).is(columns{deflt: "1GiB", reload: InPlace, note: "0B: no bound"}),
 	sizeField("module_cache", 0, 1024*gib, "256MiB", func(h *Host) *int64 { return &h.ModuleCache }).is(columns{deflt: "256MiB", reload: InPlace, note: "0B: no bound"}),
+	{
+		name: "user",
+		want: "the name or the number of a user of this machine",
+		read: func(h *Host, v *value) {
+			if s, ok := v.str(); ok {
+				if !ownerWord(s) {
+					v.bad("is no user")
+					return
+				}
+				h.User = s
+			}
+		},
+		show: func(h *Host) string {
+			if h.User == "" {
+				return "# user is not given: the process stays whose it is"
+			}
+			return tomlString(h.User)
+		},
+
+		columns: columns{reload: Restart},
+	},
 	boolField("landlock", func(h *Host) *bool { return &h.Landlock }).is(columns{deflt: true, reload: Restart, note: "where the kernel has it"}),
 	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: Restart}),
 	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: InPlace}),

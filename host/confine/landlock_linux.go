@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"bulkhead/host/config"
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	llsys "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -102,7 +102,7 @@ func startLandlock(cfg *config.Config) error {
 	if err := c.Restrict(kernel...); err != nil {
 		return fmt.Errorf("putting Landlock in force: %w", err)
 	}
-	landlocked.Say()
+	confined.SayLandlock()
 	return nil
 }
 

@@ -31,13 +31,17 @@ func TestMain(m *testing.M) {
 		if err := json.NewEncoder(os.Stdout).Encode(underLandlock()); err != nil {
 			panic(err)
 		}
+	case "user":
+		if err := json.NewEncoder(os.Stdout).Encode(asUser()); err != nil {
+			panic(err)
+		}
 	case "child": // that it may start
 	}
 	os.Exit(0)
 }
 
-// confined runs the test binary as another, and gives what it says.
-func confined(t *testing.T, as, dir string) []byte {
+// runAs runs the test binary as another, and gives what it says.
+func runAs(t *testing.T, as, dir string) []byte {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), "CONFINE_AS="+as), os.Stderr
@@ -225,7 +229,7 @@ plugin = "../plugins/echo.wasm"
 		t.Fatal(err)
 	}
 	var said map[string][]string
-	if err := json.Unmarshal(confined(t, "landlock", "."), &said); err != nil {
+	if err := json.Unmarshal(runAs(t, "landlock", "."), &said); err != nil {
 		t.Fatal(err)
 	}
 	if have, want := slices.Sorted(maps.Keys(said)), slices.Sorted(maps.Keys(attempts)); !slices.Equal(have, want) {

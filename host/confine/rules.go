@@ -74,11 +74,17 @@ func listenerFiles(l *config.Listener, add func(use, ...string), file func(strin
 	if l.Folder != "" {
 		add(read, l.Folder)
 	}
-	if t := l.TLS; t != nil {
-		for _, path := range slices.Concat(t.Certs, t.Keys, t.TicketKeys, []string{t.ClientCA, t.ClientCRL}) {
-			file(path)
-		}
+	for _, path := range filesOf(l.TLS) {
+		file(path)
 	}
+}
+
+// filesOf are the files that a table of TLS names, and empty texts. The table may be nil.
+func filesOf(t *config.TLS) []string {
+	if t == nil {
+		return nil
+	}
+	return slices.Concat(t.Certs, t.Keys, t.TicketKeys, []string{t.ClientCA, t.ClientCRL})
 }
 
 // mostLinks is how many links one path may lead through.

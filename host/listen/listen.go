@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 
 	"golang.org/x/sys/unix"
 )
@@ -150,7 +150,11 @@ func mend(err error) string {
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return "; this machine has no such address"
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return "; ports below 1024 need CAP_NET_BIND_SERVICE or an inherited socket (fd://)"
+		mend := "; ports below 1024 need CAP_NET_BIND_SERVICE or an inherited socket (fd://)"
+		if dropped := confined.MendPrivilege(); dropped != "" {
+			mend += "; " + dropped
+		}
+		return mend
 	}
 	return ""
 }
@@ -217,7 +221,7 @@ func openUnix(path string, o Options) (*Socket, error) {
 
 // mendUnix is mend for a path that bind did not take.
 func mendUnix(path string, err error) string {
-	if mend := landlocked.Mend(err, filepath.Dir(path), true); mend != "" {
+	if mend := confined.Mend(err, filepath.Dir(path), true); mend != "" {
 		return "; " + mend
 	}
 	switch {

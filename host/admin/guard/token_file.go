@@ -10,7 +10,7 @@ import (
 	"strings"
 	"syscall"
 
-	"bulkhead/internal/landlocked"
+	"bulkhead/internal/confined"
 	"bulkhead/internal/privatefile"
 )
 
@@ -28,7 +28,7 @@ func ReadToken(path string) (Token, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return Token{}, fmt.Errorf("%s: %w; make it, for the user that the daemon runs as alone: (umask 077; openssl rand -hex 32 > %s)", path, err, path)
 		}
-		mend := cmp.Or(landlocked.Mend(err, path, false), fmt.Sprintf("this process is of user %d: give the file to that one", os.Geteuid()))
+		mend := cmp.Or(confined.Mend(err, path, false), fmt.Sprintf("this process is of user %d: give the file to that one", os.Geteuid()))
 		return Token{}, fmt.Errorf("%s: %w; %s", path, err, mend)
 	}
 	defer f.Close()
