@@ -5,6 +5,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/config"
+	"bulkhead/host/loops"
 	"bulkhead/host/service"
 	"bulkhead/host/tenant"
 )
@@ -73,7 +74,7 @@ func (h *Host) eachOf(listener string, f func(c *csa.CSA)) {
 }
 
 // RefreshPatience is for how long Refresh waits.
-const RefreshPatience = refreshPatience
+const RefreshPatience = loops.ShowPatience
 
 // BlockLoop has the first loop stand still until it is freed.
 func BlockLoop(h *Host) (free func()) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"bulkhead/host/config"
@@ -12,49 +11,14 @@ import (
 	"bulkhead/host/service"
 )
 
-// Report is what a guarded reload has found.
-type Report struct {
-	// Watched is for how long, by the host's clock. It is less than what was asked for when it
-	// was clear before, when nothing was to be compared, and when the watch was broken off.
-	Watched time.Duration `json:"watched_ns"`
-	// Listeners are those, and those routes, that have a new generation and had one before.
-	Listeners []health.Comparison `json:"listeners"`
-	// RolledBack says that the configuration before is in force again.
-	RolledBack bool `json:"rolled_back"`
-}
-
-// WorseError says that a guarded reload has found new handlers worse than the old ones.
-type WorseError struct {
-	// Listeners are those that are worse.
-	Listeners []health.Comparison
-	// NotBack is why the configuration before is not in force again; nil: it is.
-	NotBack error
-}
-
-// Error is the figures, and which configuration is in force.
-func (e *WorseError) Error() string {
-	var said []string
-	for _, c := range e.Listeners {
-		said = append(said, c.String())
-	}
-	end := "; the configuration before is in force again"
-	if e.NotBack != nil {
-		end = "; and the new configuration stays in force: " + e.NotBack.Error()
-	}
-	return "the new handlers are worse than those before: " + strings.Join(said, "; ") + end
-}
-
-// Unwrap is NotBack.
-func (e *WorseError) Unwrap() error { return e.NotBack }
+// What a guarded reload has found: package health says what each figure means.
+type (
+	Report     = health.Report
+	WorseError = health.WorseError
+)
 
 // errReloadedMeanwhile is why a watch has no end.
 var errReloadedMeanwhile = errors.New("watching a reload: another reload, or a rollback, has been made meanwhile; nothing is judged")
-
-// lookEvery is the time from one look of a watch to the next: a fiftieth of it, and a second at most, so
-// that handlers which fail from their first connections on serve few.
-func lookEvery(watch time.Duration) time.Duration {
-	return min(max(watch/50, time.Millisecond), time.Second)
-}
 
 // ReloadGuarded reloads as Reload does, watches the new generations for so long by the host's clock,
 // and rolls back as soon as one is worse than the generation that it has replaced: when its
@@ -88,14 +52,14 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 	if err != nil {
 		return Report{}, err
 	}
-	g := p.guard()
+	w := p.watch()
 	begun := h.machine.Clock.Now()
-	for err == nil && len(g) > 0 {
+	for err == nil && !w.Empty() {
 		left := watch - time.Duration(h.machine.Clock.Now()-begun)
-		if left <= 0 || len(g.worse()) > 0 {
+		if left <= 0 || len(w.Worse()) > 0 {
 			break
 		}
-		next, stop := h.after(min(left, lookEvery(watch)))
+		next, stop := h.after(min(left, health.LookEvery(watch)))
 		select {
 		case <-next:
 		case <-ctx.Done():
@@ -110,14 +74,14 @@ func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time
 			err = errReloadedMeanwhile
 		}
 	}
-	report := Report{Watched: time.Duration(h.machine.Clock.Now() - begun), Listeners: g.compare()}
-	worse := g.worse()
+	report := Report{Watched: time.Duration(h.machine.Clock.Now() - begun), Listeners: w.Compare()}
+	worse := w.Worse()
 	if len(worse) == 0 || errors.Is(err, errReloadedMeanwhile) || errors.Is(err, errStopping) {
 		return report, err
 	}
 	back := h.backFrom(ctx, in)
 	report.RolledBack = back == nil
-	err = &WorseError{worse, back}
+	err = &WorseError{Listeners: worse, NotBack: back}
 	h.machine.Log.Error("a reload was watched", "error", err)
 	return report, err
 }
@@ -135,44 +99,21 @@ func (h *Host) backFrom(ctx context.Context, from *config.Config) error {
 	return h.goBack(context.WithoutCancel(ctx))
 }
 
-// guard is what is compared: new servers with those that they have replaced.
-type guard []guarded
-
-type guarded struct {
-	now    *service.Server
-	before health.Health // of the old one, when it was replaced
-}
-
-func (p *reload) guard() (g guard) {
+// watch compares the new servers with those that they replace.
+func (p *reload) watch() *health.Watch {
 	old := make(map[string]*service.Server)
 	for _, r := range p.replaced {
 		for _, s := range r.Servers() {
 			old[s.Config().Name] = s
 		}
 	}
+	w := new(health.Watch)
 	for _, made := range p.made {
 		for _, s := range made.Servers() {
 			if o := old[s.Config().Name]; o != nil {
-				g = append(g, guarded{now: s, before: o.Health()})
+				w.Add(s.Config().Name, o.Health(), s.Health)
 			}
 		}
 	}
-	return g
-}
-
-func (g guard) compare() []health.Comparison {
-	all := make([]health.Comparison, len(g))
-	for i, s := range g {
-		all[i] = health.Compare(s.now.Config().Name, s.before, s.now.Health())
-	}
-	return all
-}
-
-func (g guard) worse() (worse []health.Comparison) {
-	for _, c := range g.compare() {
-		if c.Verdict == health.Worse {
-			worse = append(worse, c)
-		}
-	}
-	return worse
+	return w
 }

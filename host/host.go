@@ -126,7 +126,7 @@ type Host struct {
 	lookups    *egress.Shared
 	handshakes *budget.Pool
 
-	refreshes refreshes
+	refresher *loops.Refresher
 
 	reloading chan struct{} // holds one value while a reload is made, or Run begins
 	// What is above reloading's.
@@ -252,7 +252,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	if h.machine.Loops, err = loops.New(shares.Loops(cfg), h.machine.Clock, h.fault, idlePipes); err != nil {
 		return nil, err
 	}
-	h.refreshes.loops = make([]refreshedLoop, len(h.machine.Loops))
+	h.refresher = loops.NewRefresher(h.machine.Loops, h.closed)
 	if h.machine.Access != nil {
 		for _, l := range h.machine.Loops {
 			l.Call(func() { l.KeepLocal(h.machine.Access.On) })

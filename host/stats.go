@@ -53,7 +53,7 @@ func (h *Host) fillStats(st *Stats, now *state) {
 	for i, l := range h.machine.Loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
 		st.LostEvents += l.LostEvents()
-		all = append(all, stats.Loop{Lag: h.lag(i), LongestEvent: l.LongestEvent()})
+		all = append(all, stats.Loop{Lag: h.refresher.Lag(i), LongestEvent: l.LongestEvent()})
 	}
 	st.Loops = all
 	st.RetiredGenerations = len(now.retired)
