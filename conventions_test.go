@@ -47,8 +47,8 @@ func sources(t *testing.T) []source {
 			return err
 		}
 		name := d.Name()
-		if d.IsDir() && (p == "bench" || name == "testdata" || p != "." && strings.HasPrefix(name, ".")) {
-			return filepath.SkipDir // bench is a module of its own
+		if d.IsDir() && (p == "bench" || p == "host/page/browsertest" || name == "testdata" || p != "." && strings.HasPrefix(name, ".")) {
+			return filepath.SkipDir // those two are modules of their own
 		}
 		if d.IsDir() || !strings.HasSuffix(name, ".go") {
 			return nil

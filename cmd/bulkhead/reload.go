@@ -18,6 +18,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/confine"
 	"bulkhead/host/metrics"
+	"bulkhead/host/page"
 	"bulkhead/host/recent"
 	"bulkhead/host/shares"
 )
@@ -34,6 +35,8 @@ type reloader struct {
 	metrics *metrics.Handler
 	// confined is what confines the process.
 	confined confine.Report
+	// page feeds the page of those who watch it.
+	page *page.Feed
 	// access is the access log; nil: there is none.
 	access *access.Log
 	// recent has the last lines of the log.

@@ -105,6 +105,7 @@ or not fast enough, they are left out and counted.`,
 			reloads.host = h
 			reloads.confined.Log(stop.log)
 			reloads.metrics = reloads.newMetrics()
+			reloads.page = reloads.newPage()
 			stop.serves(h, reloads.ask)
 			stop.reopens(reloads.reopen)
 			go reloads.run(stop.ctx)

@@ -8,15 +8,18 @@
 //	POST /v1/reload   ReloadRequest; answers Reloaded
 //	POST /v1/rollback RollbackRequest; answers Reloaded
 //	GET  /v1/conns    conns.List; the query is listener, tenant, generation, sort, limit, over
+//	GET  /v1/events   server-sent events, which page.Feed makes
+//	GET  /            the page that shows them, with its files
 //	POST /v1/kill     KillRequest; answers Killed
 //	POST /v1/level    LevelRequest; answers LevelSet
 //	POST /v1/profile  ProfileRequest; answers a profile, as go tool pprof or trace reads it
 //	GET  /v1/errors   Errors; the query is tenant, limit
 //	GET  /v1/logs     lines of the log, each of JSON; the query is tenant, host, last, follow
 //
-// What is posted is JSON, and its Content-Type has to say so. Every answer but the metrics, the log and a
-// profile is JSON, and its header Bulkhead-Version has the daemon's version. An answer whose status is not 200 is a
-// Problem. What is v1 stays as it is: fields are added, none is changed.
+// What is posted is JSON, and its Content-Type has to say so. Every answer but the metrics, the log, a
+// profile, the events and the page is JSON, and its header Bulkhead-Version has the daemon's version.
+// An answer whose status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is
+// changed.
 package admin
 
 import (
@@ -151,6 +154,8 @@ type Daemon interface {
 	Status() Status
 	// ServeMetrics answers GET /metrics.
 	ServeMetrics(w http.ResponseWriter, r *http.Request)
+	// ServeEvents answers GET /v1/events.
+	ServeEvents(w http.ResponseWriter, r *http.Request)
 	// Reload reads the daemon's configuration again and serves it, or says what it would do. by says
 	// who asks. It gives up when ctx is done. With an error, only Report is of use.
 	Reload(ctx context.Context, r ReloadRequest, by string) (Reloaded, error)

@@ -45,6 +45,10 @@ func (fake) ServeMetrics(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "a_metric 1\n")
 }
 
+func (fake) ServeEvents(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, "event: full\n\n")
+}
+
 func (fake) Kill(context.Context, KillRequest, string) (Killed, error) { return Killed{}, nil }
 
 func (fake) Recent() *recent.Log { return recent.New() }

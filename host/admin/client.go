@@ -51,6 +51,9 @@ func NewClient(state, version string) *Client {
 	return c
 }
 
+// Transport sends requests to the daemon, whatever host they name.
+func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
+
 // Status asks how the daemon is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, statusTime, fmt.Errorf("there is no answer within %v", statusTime))

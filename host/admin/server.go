@@ -16,6 +16,7 @@ import (
 
 	"bulkhead/host/admin/guard"
 	"bulkhead/host/config"
+	"bulkhead/host/page"
 
 	"golang.org/x/sys/unix"
 )
@@ -103,6 +104,8 @@ func (d *Door) routes() http.Handler {
 	}, Daemon.Rollback))
 	mux.HandleFunc("GET /v1/conns", d.connections)
 	mux.HandleFunc("GET /metrics", d.metrics)
+	mux.HandleFunc("GET /v1/events", d.trusts(d.events))
+	page.ServeFiles(mux)
 	mux.HandleFunc("POST /v1/kill", changes(d, "kill", (*KillRequest).words, Daemon.Kill))
 	mux.HandleFunc("POST /v1/level", changes(d, "level", (*LevelRequest).words, Daemon.SetLevel))
 	mux.HandleFunc("POST /v1/profile", d.profile)
@@ -141,11 +144,11 @@ func lockState(state, file string) (*os.File, error) {
 }
 
 // trusts serves those alone who have come in by a Unix socket, or with the token: what handlers log is
-// their tenants', and who follows it holds a place.
+// their tenants', and who follows it, or watches the page, holds a place.
 func (d *Door) trusts(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if by := callerOf(r); by.peer != "" && !by.token {
-			why := &guard.Refusal{Status: http.StatusUnauthorized, What: "token", Message: "the log needs the token: Authorization: Bearer TOKEN"}
+			why := &guard.Refusal{Status: http.StatusUnauthorized, What: "token", Message: "this needs the token: Authorization: Bearer TOKEN"}
 			d.refused.add(r, why)
 			d.fail(w, why.Status, why)
 			return
@@ -187,6 +190,14 @@ func (d *Door) metrics(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(responseTime))
 		w.Header().Set(versionHeader, d.version)
 		daemon.ServeMetrics(w, r)
+	}
+}
+
+// events are sent as long as whoever asks for them takes them.
+func (d *Door) events(w http.ResponseWriter, r *http.Request) {
+	if daemon := d.inside(w); daemon != nil {
+		w.Header().Set(versionHeader, d.version)
+		daemon.ServeEvents(w, r)
 	}
 }
 
