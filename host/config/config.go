@@ -78,6 +78,9 @@ type Host struct {
 	// Landlock says that the process may use what the configuration names of the file system alone, where
 	// the kernel has Landlock. Package host/confine does it.
 	Landlock bool
+	// Seccomp says that the kernel refuses the process system calls that it has no use for. Package
+	// host/confine does it.
+	Seccomp bool
 	// Log is the log's form: "auto" (text on a terminal, JSON elsewhere),
 	// "text" or "json".
 	Log string

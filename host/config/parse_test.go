@@ -77,6 +77,7 @@ code_cache = "2GiB"
 module_cache = "3MiB"
 user = "nobody"
 landlock = false
+seccomp = true
 log = "json"
 log_level = "warn"
 
@@ -176,7 +177,7 @@ func TestEveryKey(t *testing.T) {
 	c := mustParse(t, everything)
 	dir := plugins(t)
 	host := newDecoder("", dir, nil).newHost()
-	host.Loops, host.State, host.Drain, host.Connections, host.Handshakes, host.Pipes, host.CodeCache, host.ModuleCache, host.User, host.Landlock = 3, "/var/lib/bulkhead", 90*time.Second, 5000, 77, 99, 2<<30, 3<<20, "nobody", false
+	host.Loops, host.State, host.Drain, host.Connections, host.Handshakes, host.Pipes, host.CodeCache, host.ModuleCache, host.User, host.Landlock, host.Seccomp = 3, "/var/lib/bulkhead", 90*time.Second, 5000, 77, 99, 2<<30, 3<<20, "nobody", false, true
 	host.Log, host.LogLevel, host.lines = "json", "warn", c.Host.lines
 	if !reflect.DeepEqual(c.Host, host) {
 		t.Errorf("host: got %+v, want %+v", c.Host, host)

@@ -74,6 +74,7 @@ var hostFields = []field[Host]{
 		columns: columns{reload: Restart},
 	},
 	boolField("landlock", func(h *Host) *bool { return &h.Landlock }).is(columns{deflt: true, reload: Restart, note: "where the kernel has it"}),
+	boolField("seccomp", func(h *Host) *bool { return &h.Seccomp }).is(columns{reload: Restart}),
 	choiceField("log", []string{"auto", "text", "json"}, func(h *Host) *string { return &h.Log }).is(columns{deflt: "auto", reload: Restart}),
 	choiceField("log_level", []string{"debug", "info", "warn", "error"}, func(h *Host) *string { return &h.LogLevel }).is(columns{deflt: "info", reload: InPlace}),
 }

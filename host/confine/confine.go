@@ -31,13 +31,14 @@ func (p Part) String() string {
 type Report struct {
 	User     Part `json:"user"`
 	Landlock Part `json:"landlock"`
+	Seccomp  Part `json:"seccomp"`
 
 	unreadable []string // files that [host] user cannot read again
 }
 
 // Lines are the report for people, a line each.
 func (r Report) Lines() []string {
-	return []string{"user " + r.User.String(), "landlock " + r.Landlock.String()}
+	return []string{"user " + r.User.String(), "landlock " + r.Landlock.String(), "seccomp " + r.Seccomp.String()}
 }
 
 // blame has a key of [host] be to blame for an error; nil: there is none.
@@ -88,6 +89,14 @@ func Plan(cfg *config.Config) Report {
 	default:
 		r.Landlock = Part{true, fmt.Sprintf("version %d; the configuration, and the folders that it names, are all that can be used", abi)}
 	}
+	switch err := canSeccomp(); {
+	case !cfg.Host.Seccomp:
+		r.Seccomp.Note = "[host] seccomp = false"
+	case err != nil:
+		r.Seccomp.Note = err.Error()
+	default:
+		r.Seccomp = Part{true, "system calls that the daemon has no use for are refused"}
+	}
 	return r
 }
 
@@ -106,6 +115,15 @@ func Enforce(cfg *config.Config) (Report, error) {
 			return Report{}, blame(cfg, "landlock", fmt.Errorf("%w; set it to false to go without", err))
 		}
 	}
+	if cfg.Host.Seccomp {
+		err := canSeccomp()
+		if err == nil {
+			err = startSeccomp()
+		}
+		if err != nil {
+			return Report{}, blame(cfg, "seccomp", fmt.Errorf("%w; set it to false to go without", err))
+		}
+	}
 	return r, nil
 }
 
@@ -116,6 +134,7 @@ func (r Report) Log(log *slog.Logger) {
 		log.Warn("[host] user cannot read a file of the configuration; when it changes, a reload fails, and a renewed certificate is not served; let the user read it", "file", path)
 	}
 	log.Info("landlock", "in_force", r.Landlock.InForce, "note", r.Landlock.Note)
+	log.Info("seccomp", "in_force", r.Seccomp.InForce, "note", r.Seccomp.Note)
 }
 
 // part is what is in force when the process is the user's.

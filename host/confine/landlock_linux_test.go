@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 		if err := json.NewEncoder(os.Stdout).Encode(asUser()); err != nil {
 			panic(err)
 		}
+	case "seccomp":
+		if err := json.NewEncoder(os.Stdout).Encode(underSeccomp()); err != nil {
+			panic(err)
+		}
 	case "child": // that it may start
 	}
 	os.Exit(0)
