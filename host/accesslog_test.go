@@ -29,6 +29,7 @@ type accessLine struct {
 	FirstIn                                            *float64 `json:"first_in_seconds"`
 	FirstOut                                           *float64 `json:"first_out_seconds"`
 	CPU                                                float64  `json:"cpu_seconds"`
+	PeakMemory                                         int64    `json:"peak_mem"`
 }
 
 // Each connection that ends has one line, also one that has never had a handler: with its number, which the
@@ -98,10 +99,10 @@ func TestAccessLog(t *testing.T) {
 		one.In <= 5 || one.Out <= 5 || one.Fuel <= 0 || one.Events <= 0 || one.FirstIn == nil || one.FirstOut == nil || one.Who != "both" || one.Code != "OK" || len(one.SHA256) != 64 || one.Module == "" {
 		t.Errorf("that with TLS is %+v", one)
 	}
-	if one, ok := by["one/ source"]; !ok || one.Peer != second.LocalAddr().String() || one.Who != "limit" || !strings.Contains(one.Key, "per_source") || one.Code != "REFUSED" || one.FirstIn != nil {
+	if one, ok := by["one/ source"]; !ok || one.Peer != second.LocalAddr().String() || one.Who != "limit" || !strings.Contains(one.Key, "per_source") || one.Code != "REFUSED" || one.FirstIn != nil || one.PeakMemory != 0 {
 		t.Errorf("that above per_source is %+v", one)
 	}
-	if one, ok := by["routed/mail finished"]; !ok || one.In != 4 || one.Out != 4 || one.Fuel <= 0 {
+	if one, ok := by["routed/mail finished"]; !ok || one.In != 4 || one.Out != 4 || one.Fuel <= 0 || one.PeakMemory < 65536 {
 		t.Errorf("that with a route is %+v", one)
 	}
 	if one, ok := by["routed/ no_route"]; !ok || one.Who != "peer" || one.Key != "route" {

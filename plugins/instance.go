@@ -483,6 +483,16 @@ func (i *Instance) Connections() (n int) {
 	return n
 }
 
+// PeakMemory is the most linear memory that the instance has had, in bytes: what it has in use, as that
+// never shrinks. 0: it is not known, since a call runs beside the loop now, or the instance is closed. It is
+// called on its loop.
+func (i *Instance) PeakMemory() int {
+	if i.inCall {
+		return 0
+	}
+	return i.Memory()
+}
+
 // Memory is how many bytes of linear memory the instance has in use; 0 once
 // it is closed.
 func (i *Instance) Memory() int {

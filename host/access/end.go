@@ -26,7 +26,10 @@ type End struct {
 	Peer, Local netip.AddrPort // not valid: it has none
 	TLS         *conns.TLS     // nil: it had none, or that never was up
 	Account     csa.Account
-	Reason      csa.Reason
+	// PeakMemory is the most linear memory that its handler's instance has had, in bytes; 0: that is not
+	// known, or it never had an instance.
+	PeakMemory int64
+	Reason     csa.Reason
 }
 
 // timeFormat is that of the log.
@@ -88,6 +91,9 @@ func (e *End) append(b []byte) []byte {
 	b = appendInt(b, "events", int64(a.Events))
 	b = appendInt(b, "fuel", a.Fuel)
 	b = appendSeconds(b, "cpu_seconds", a.CPU)
+	if e.PeakMemory > 0 {
+		b = appendInt(b, "peak_mem", e.PeakMemory)
+	}
 	info := e.Reason.Cause.Info()
 	b = appendText(b, "who", e.Reason.Cause.Who())
 	b = appendText(b, "cause", info.Name)

@@ -9,6 +9,8 @@ import (
 	"bulkhead/host/access"
 	"bulkhead/host/conns"
 	"bulkhead/host/dial"
+	"bulkhead/host/front"
+	"bulkhead/plugins"
 )
 
 // writeAccess writes a connection that has ended into the access log. It is called on its loop.
@@ -23,6 +25,9 @@ func (s *Server) writeAccess(c *csa.CSA, r csa.Reason) {
 	}
 	e.Owner, e.Dialled = Whose(c)
 	s.moduleOf(&e)
+	if i, ok := front.HandlerOf(c).(*plugins.Instance); ok {
+		e.PeakMemory = int64(i.PeakMemory())
+	}
 	log.Write(&e)
 }
 
