@@ -12,6 +12,9 @@ import (
 const (
 	recordsPerTurn = 256
 	tlsTurnTime    = 500 * time.Microsecond
+	// emptyTurnTime is that of a turn in which records without data come: whole messages are no
+	// reason for one.
+	emptyTurnTime = 200 * time.Microsecond
 	// looksEvery is how many records lie between two looks at the clock. A message of a record
 	// or two costs none.
 	looksEvery = 4
@@ -45,6 +48,9 @@ func (t *tlsTurn) over(suspect bool) bool {
 	now := cputime.Monotonic()
 	if t.began == 0 {
 		t.began = now
+	}
+	if suspect {
+		return now-t.began > int64(emptyTurnTime)
 	}
 	return now-t.began > int64(tlsTurnTime)
 }
