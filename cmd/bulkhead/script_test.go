@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 		"bulkhead": main,
 		"unit":     unit,
 		"mdwe":     mdwe,
+		"filtered": filtered,
 	})
 }
 
@@ -66,6 +67,9 @@ func TestMain(m *testing.M) {
 //	                     asks there, or at unix:SOCKET, and wants that answer
 //	own-group FILE...    puts the group that the script runs as in the place of GROUP
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
+//
+// On Linux the program filtered CALL is bulkhead to which a system call is forbidden, and filtered kill
+// CALL one that ends at it.
 //
 // Where the condition mdwe holds, the program mdwe is bulkhead under
 // MemoryDenyWriteExecute. The condition landlock holds where the kernel has that, root for

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"bulkhead/internal/forbidden"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -46,7 +48,7 @@ func confine(l Limits) (dir string, err error) {
 	}
 	for _, r := range limits {
 		if err := setLimit(r.resource, r.n); err != nil {
-			return "", fmt.Errorf("setting RLIMIT_%s to %d: %w", r.name, r.n, err)
+			return "", fmt.Errorf("setting RLIMIT_%s to %d: %w", r.name, r.n, withMend(err, "prlimit64"))
 		}
 	}
 	debug.SetMaxStack(int(l.stack()))
@@ -65,6 +67,14 @@ func confine(l Limits) (dir string, err error) {
 		return "", err
 	}
 	return dir, dropPrivileges()
+}
+
+// withMend says what to do about a system call that is forbidden.
+func withMend(err error, call string) error {
+	if mend := forbidden.Mend(err, call); mend != "" {
+		return fmt.Errorf("%w; %s", err, mend)
+	}
+	return err
 }
 
 // setLimit sets a limit for good, or leaves one that is lower already.

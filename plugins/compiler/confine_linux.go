@@ -42,20 +42,20 @@ func dropPrivileges() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	for _, call := range []struct {
-		what          string
+		what, name    string
 		trap, a, b, c uintptr
 		optional      bool
 	}{
-		{"setting no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, false},
-		{"clearing the ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, true},
-		{"dropping the capabilities", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0, false},
+		{"setting no_new_privs", "prctl", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, false},
+		{"clearing the ambient capabilities", "prctl", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, true},
+		{"dropping the capabilities", "capset", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0, false},
 	} {
 		_, _, errno := syscall.AllThreadsSyscall6(call.trap, call.a, call.b, call.c, 0, 0, 0)
 		if errno == syscall.ENOTSUP {
 			_, _, errno = syscall.RawSyscall6(call.trap, call.a, call.b, call.c, 0, 0, 0)
 		}
 		if errno != 0 && !call.optional {
-			return fmt.Errorf("%s: %w", call.what, errno)
+			return fmt.Errorf("%s: %w", call.what, withMend(errno, call.name))
 		}
 	}
 	runtime.KeepAlive(&header)

@@ -20,6 +20,9 @@ func explain(l Limits, state *os.ProcessState, stdout, stderr []byte) *Failure {
 		case status.Signal() == syscall.SIGKILL:
 			return &Failure{Why: "the compiler was killed, perhaps because the machine has no more memory; try again", Detail: detail}
 		}
+		if status.Signal() == syscall.SIGSYS {
+			return &Failure{Why: "the compiler was ended for a system call that something forbids: say SystemCallErrorNumber=EPERM in the systemd unit, and the error names the call; or leave SystemCallFilter= out", Detail: detail}
+		}
 		if why := l.ranOut(stderr); why != "" {
 			return &Failure{Why: why, Detail: detail}
 		}

@@ -6,12 +6,17 @@ import (
 	"sync"
 	"unsafe"
 
+	"bulkhead/internal/forbidden"
+
 	"golang.org/x/sys/unix"
 )
 
 // keep makes the file of an image, whose fields for it are unset, and maps it.
 func (g *Image) keep(b []byte) (err error) {
 	g.fd, err = unix.MemfdCreate("bulkhead-snapshot", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if mend := forbidden.Mend(err, "memfd_create"); mend != "" {
+		err = fmt.Errorf("%w; %s", err, mend)
+	}
 	if err != nil {
 		return fmt.Errorf("keeping the memory of a guest that has started: %w", err)
 	}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package main
+
+func filtered() { panic("there is no such thing here") }
