@@ -345,6 +345,35 @@ func TestFindsWhoWaits(t *testing.T) {
 	}
 }
 
+// Who holds others back is said to for a while after they were seen to wait, and not when it is gone.
+func TestHolderStays(t *testing.T) {
+	f := &fake{stats: stats.Host{Tenants: []stats.Tenant{{Name: "acme", CPULimit: time.Second}}}}
+	f.conns.Connections = []conns.Conn{{ID: 1, Tenant: "acme"}, {ID: 2, Tenant: "acme", ThrottledBy: []string{"cpu"}}}
+	l := newLooker(Source{Host: f})
+	at := time.Now()
+	said := func(second int) bool {
+		f.stats.Tenants[0].EventsDeferred++
+		return strings.Contains(string(l.look(t.Context(), at.Add(time.Duration(second)*time.Second)).text(0)), "Connection 1 of")
+	}
+	said(0)
+	f.conns.Connections = []conns.Conn{{ID: 1, Tenant: "acme", CPU: 1}, {ID: 2, Tenant: "acme", ThrottledBy: []string{"cpu"}}}
+	if !said(1) {
+		t.Error("it is not found")
+	}
+	f.conns.Connections = []conns.Conn{{ID: 1, Tenant: "acme", CPU: 1}, {ID: 2, Tenant: "acme"}}
+	if !said(3) || said(8) {
+		t.Error("it is not said for a while, or for too long")
+	}
+	f.conns.Connections = []conns.Conn{{ID: 1, Tenant: "acme", CPU: 9}, {ID: 2, Tenant: "acme", ThrottledBy: []string{"cpu"}}}
+	if !said(9) {
+		t.Error("it is not found again")
+	}
+	f.conns.Connections = f.conns.Connections[1:]
+	if said(10) {
+		t.Error("it is found, and gone")
+	}
+}
+
 // Handlers that fail are found while they do, for a time after, and, from before anybody watched, as
 // a note.
 func TestFindsFailures(t *testing.T) {

@@ -242,6 +242,13 @@ func ofLimit(key string, u use) string {
 // tenantKey is a limit of a tenant.
 type tenantKey struct{ tenant, key string }
 
+// holder is a connection that holds others back.
+type holder struct {
+	finding finding
+	words   string    // for its row
+	at      time.Time // that this was so last
+}
+
 // users are the connections of a tenant, as far as they use what a limit bounds.
 type users struct {
 	most   int // index of the one that uses the most, of those looked at
@@ -306,13 +313,22 @@ func (v *view) findHolders(all []tenantRow) {
 			if len(others) == 0 {
 				continue
 			}
-			v.held[at] = true
-			v.found(finding{Level: act, Kind: "holds", Key: key, Tenant: at.tenant, Listener: ownerOf(one), Connection: one.ID, weight: 5,
+			f := finding{Level: act, Kind: "holds", Key: key, Tenant: at.tenant, Listener: ownerOf(one), Connection: one.ID, weight: 5,
 				Text: fmt.Sprintf("Connection %d of %s (tenant %s, peer %s) holds back %s. It uses %s of the tenant's %s, and connections %s wait for that. The tenant uses %s.",
 					one.ID, ownerOf(one), at.tenant, peerOf(one), many(int64(len(others)), "other", "others"), uses, key, numbers(others), ofLimit(key, all[i].Uses[key])),
-				Mend: fmt.Sprintf("Close it, or raise %s of [tenant.%s].", key, at.tenant)})
-			c.holds[one.ID] = fmt.Sprintf("%s, by %s", many(int64(len(others)), "other", "others"), key)
+				Mend: fmt.Sprintf("Close it, or raise %s of [tenant.%s].", key, at.tenant)}
+			v.holders[at] = holder{f, fmt.Sprintf("%s, by %s", many(int64(len(others)), "other", "others"), key), v.now}
 		}
+	}
+	// Others wait now and then: who was found holding them back is said to for a while.
+	for at, h := range v.holders {
+		if v.now.Sub(h.at) > window*every || !slices.ContainsFunc(c.last, func(one conns.Conn) bool { return one.ID == h.finding.Connection }) {
+			delete(v.holders, at)
+			continue
+		}
+		v.held[at] = true
+		c.holds[h.finding.Connection] = h.words
+		v.found(h.finding)
 	}
 	v.findBlocked()
 }

@@ -42,6 +42,8 @@ type looker struct {
 	mostOf map[generationKey]int64 // connections, of those retired
 	failed map[string]*failure     // by listener
 	conns  connections
+
+	holders map[tenantKey]holder
 }
 
 // layout is what a listener has besides figures.
@@ -80,6 +82,7 @@ type failure struct {
 func newLooker(s Source) *looker {
 	return &looker{
 		source: s, mostOf: make(map[generationKey]int64), failed: make(map[string]*failure),
+		holders: make(map[tenantKey]holder),
 		tenants: newRows("tenants"), listeners: newRows("listeners"), generations: newRows("generations"), connections: newRows("connections"),
 	}
 }

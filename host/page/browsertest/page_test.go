@@ -248,7 +248,11 @@ plugin = "trap.wasm"
 
 	// By keyboard alone: to the button of the finding, through the dialog, whose first choice is to
 	// keep it, and the connection is closed.
-	b.do(chromedp.Focus("#findings button.danger"), chromedp.KeyEvent(kb.Enter))
+	awaittest.Until(t, "the dialog is open", func() bool {
+		b.do(chromedp.Evaluate(`[...document.querySelectorAll("#findings li")].find((li) => li.innerText.includes("holds back"))?.querySelector("button.danger").focus()`, nil),
+			chromedp.KeyEvent(kb.Enter))
+		return b.number(`Number(document.getElementById("ask").open)`) == 1
+	})
 	b.sees("#ask", "Close connection", "of files (tenant crowd)")
 	var focus string
 	b.do(chromedp.Evaluate("document.activeElement.id", &focus))
@@ -279,11 +283,15 @@ func TestGenerations(t *testing.T) {
 	}
 	b.sees("#generations-rows", "generation 2: takes new connections", "generation 1: 3 of 3 connections left")
 	b.sees("#reload", "Last reload: done")
-	d.write(t, "nonsense = 1\n"+toml)
+	const markup = "<img src=x onerror=alert(1)>"
+	d.write(t, "\""+markup+"\" = 1\n"+toml)
 	if err := exec.Command(program, "reload", d.file).Run(); err == nil {
 		t.Fatal("it was reloaded")
 	}
-	b.sees("#findings", "The last reload failed", "nonsense")
+	b.sees("#findings", "The last reload failed", markup)
+	if n := b.number("document.images.length"); n != 0 { // what a configuration has is text
+		t.Errorf("%v pictures are on the page", n)
+	}
 	b.shot("generations")
 }
 
