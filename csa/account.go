@@ -120,13 +120,14 @@ func (c *CSA) Account() Account {
 // PeerAddress is the address of the other end; it is not valid where that has none.
 func (c *CSA) PeerAddress() netip.AddrPort { return c.peer }
 
-// KeepLocal has LocalAddress be known when a connection has ended, as long as wanted, which is asked
-// on the loop for each, says so. To be called before there are any connections.
+// KeepLocal keeps CSA.LocalAddress known when a connection has ended. The loop calls wanted for
+// each connection, and keeps the address if the answer is true. Call KeepLocal before there are
+// connections.
 func (l *Loop) KeepLocal(wanted func() bool) { l.keepsLocal = wanted }
 
-// LocalAddress is the address of this end, also for those who are told of the end after
-// Loop.KeepLocal. It is not valid where there is none; and where the handler has passed the loop on
-// in Closed, and others have ended since.
+// LocalAddress is the address of this end. With Loop.KeepLocal it is known also when the connection
+// has ended, unless its handler has passed the loop on in Closed and other connections have ended
+// since. It is not valid where there is none.
 func (c *CSA) LocalAddress() netip.AddrPort {
 	switch {
 	case c.local != nil && c.local.IsValid():

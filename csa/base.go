@@ -2,10 +2,10 @@ package csa
 
 import "bulkhead/abi"
 
-// Base is to be embedded in a Handler, which then has to say only what it does otherwise. By itself it
-// reads nothing, for want of a window, and so does not hear that the peer has finished: a handler that
-// reads has Window and Data of its own. Then it closes the connection when the peer has finished
-// sending, after what is unsent is sent. It does nothing else.
+// Base is for embedding in a Handler, which then needs only the methods that do something else.
+// Base has no window, so it reads nothing and does not hear that the peer has finished. A handler
+// that reads has its own Window and Data; Base then closes the connection when the peer has
+// finished sending, once the unsent bytes are sent. Base does nothing else.
 type Base struct{}
 
 var _ Handler = Base{}

@@ -80,7 +80,7 @@ const (
 	Causes // how many there are
 )
 
-// CauseInfo is a cause's line in the table.
+// CauseInfo is what the table of causes says of one.
 type CauseInfo struct {
 	// Name is its counter's, and what logs call it: of a-z and _.
 	Name string

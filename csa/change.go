@@ -46,8 +46,8 @@ func (c *CSA) SetSettings(s *Settings) {
 	}
 }
 
-// AskBudget has the connection, where it keeps still because its Budget has said so, ask again in the
-// next turn and not when it was told to: the Budget has grown meanwhile. It calls no handler.
+// AskBudget is for a Budget that has grown. A connection that waits because its Budget has said so
+// asks again in the next turn, and not only when the wait is over. AskBudget calls no handler.
 func (c *CSA) AskBudget() {
 	t := c.throttle
 	if t == nil || c.is(dying|dead) {

@@ -5,8 +5,8 @@
 //	inbox           [CSA.Send]: bytes for the peer, bounded by [Settings].Inbox
 //	control         [CSA.ProducerFinished], [CSA.FinishSending], [CSA.ShutdownMicroprocess]
 //	outbox          [Handler].Data: bytes from the peer, read straight into the handler's window
-//	ReadReady       the selector's notices; asked for again with
-//	SendReady       newReader and newWriter as long as there is a use for them
+//	ReadReady       the socket can be read: the selector's answer to newReader
+//	SendReady       the socket has room: the selector's answer to newWriter
 //	CreatorFeedback [Creator].SocketShutdown, exactly once
 //	signal          [Signal].ShutdownCSA, exactly once
 //
@@ -195,23 +195,22 @@ func (c *CSA) Number() uint64 { return c.number }
 // Loop is the loop the CSA lives on.
 func (c *CSA) Loop() *Loop { return c.loop }
 
-// Creator is who made the CSA; nil when nobody was named.
+// Creator made the CSA, and is told of its end; nil when nobody was named.
 func (c *CSA) Creator() Creator { return c.wiring.Creator }
 
-// Signal is who is told of its end besides; nil when nobody was named.
+// Signal is told of the connection's end, as its Creator is; nil when nobody was named.
 func (c *CSA) Signal() Signal { return c.wiring.Signal }
 
 // Handler is what the CSA is wired to.
 func (c *CSA) Handler() Handler { return c.wiring.Handler }
 
-// Rewire links the CSA to another handler, which is told nothing of what was
-// before, not even Open: whoever rewires sees to that. The old handler hears no
-// more. It may be called by the old handler's methods, but not for a connection that
-// it has passed the loop on in.
+// Rewire gives the CSA another handler. The CSA tells that handler nothing of what was before, not
+// even Open: the caller does. The old handler hears no more. Its methods may call Rewire, but not
+// for a connection in whose event they have passed the loop on.
 func (c *CSA) Rewire(h Handler) { c.wiring.Handler = h }
 
-// SetAddresses has the connection be from peer to local: what a load balancer in
-// front of the host says of it.
+// SetAddresses sets the addresses that the connection is said to have: those that a load balancer
+// in front of the host has told.
 func (c *CSA) SetAddresses(peer, local netip.AddrPort) { c.peer, c.local = peer, &local }
 
 // Addresses are those of the other end and of this one; they are not valid where an end

@@ -199,8 +199,9 @@ func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wirin
 // event.
 func (s *DatagramSocket) SetHeaderReader(i HeaderReader) { s.headers = i }
 
-// OwnOnly leaves what is sent to a group, or broadcast, to another socket of the same listener: the
-// system gives each of them a copy. It does so on Linux alone. It is called before the first event of the socket's.
+// OwnOnly leaves datagrams that were sent to a group, or broadcast, to another socket of the same
+// listener, since the system gives each socket a copy. It works on Linux alone. Call it before the
+// socket's first event.
 func (s *DatagramSocket) OwnOnly() {
 	s.ownOnly = true
 	sayAddressed(s)
@@ -240,7 +241,7 @@ func (s *DatagramSocket) shut() {
 	closeSocket(s.fd)
 }
 
-// Exceptional is not asked for.
+// Exceptional does nothing: the socket does not ask for it.
 func (s *DatagramSocket) Exceptional() {}
 
 // ReadReady is the selector's notice that datagrams have come, or that peers are due to be told

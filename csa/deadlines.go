@@ -35,8 +35,8 @@ func (c *CSA) startTime() {
 	c.timeIn()
 }
 
-// AwaitFirstByte says that the peer has yet to send its first byte: what has come until now
-// was about the connection, and not of it, such as a PROXY header.
+// AwaitFirstByte says that the peer has not sent its first byte yet: what has come so far, such as
+// a PROXY header, was only about the connection.
 func (c *CSA) AwaitFirstByte() {
 	c.owed = 0
 	if c.wiring.Settings.FirstByteTimeout > 0 {

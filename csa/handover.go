@@ -78,9 +78,9 @@ func (l *Loop) takeOver() {
 	l.leaveEvent()
 }
 
-// Consumed says what Data would have returned, had its handler not passed the
-// loop on in it: that it has consumed used bytes of p, which has to be what
-// Data was given. It does nothing where no Data waits for it.
+// Consumed stands for the result of Data when the handler has passed the loop on in Data, and so
+// cannot return one: the handler has consumed used bytes of p, the slice that Data was given. It
+// does nothing if no Data waits for a result.
 func (c *CSA) Consumed(p []byte, used int) {
 	d := c.pendingData
 	if d == nil {
@@ -113,8 +113,8 @@ func (c *CSA) streamConsumed(d *dataCall, p []byte, used int) {
 	c.timeIn()
 }
 
-// Offer says that the handler has a window again, after it had none. The rest
-// is offered again then, and reading goes on.
+// Offer says that the handler has a window again after it had none. The CSA then offers the
+// unconsumed bytes again and goes on reading.
 func (c *CSA) Offer() {
 	c.enter()
 	c.offerAgain()

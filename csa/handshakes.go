@@ -36,9 +36,9 @@ type HandshakePlaces interface {
 	ReturnHandshake()
 }
 
-// Computer gives handshakes their CPU time. Acquire waits until a handshake may compute. Release
-// says that it has computed for ns nanoseconds. They are called in pairs, on any goroutine but a
-// loop's.
+// Computer gives handshakes their CPU time. Acquire waits until a handshake may compute, and
+// Release says that it has done so for ns nanoseconds. Each Acquire is followed by a Release.
+// Neither is called on a loop.
 type Computer interface {
 	Acquire()
 	Release(ns int64)

@@ -55,8 +55,8 @@ func NewLoop(sel *selector.Selector) *Loop {
 // idlePipes is how many pipes a loop keeps between uses where nothing else is said.
 const idlePipes = 64
 
-// KeepPipes bounds how many pipes the loop keeps between uses while it has relays, most >= 0. They
-// count for no PipeShare. To be called before there are any; without it 64 are kept.
+// KeepPipes bounds how many unused pipes the loop keeps for its relays; most is not negative. They
+// count in no PipeShare. Call it before there are relays; the loop keeps 64 otherwise.
 func (l *Loop) KeepPipes(most int) { l.pipes.most = most }
 
 // Selector is the selector the loop runs on.

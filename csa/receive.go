@@ -18,9 +18,9 @@ func (c *CSA) Receive(on bool) {
 	c.offerAgain()
 }
 
-// Want has no Data come before n bytes are there or the peer has finished.
-// It holds until it is changed; zero or less, and one, mean any byte. A
-// handler must not want more than its window holds. Over UDP it means nothing.
+// Want holds Data back until n bytes are there or the peer has finished. It stays in force until
+// the next Want; one, and zero or less, mean any byte. A handler must not want more than its window
+// holds. Over UDP Want does nothing.
 func (c *CSA) Want(n int) {
 	c.want = int32(max(0, n))
 	if c.unconsumed.len() > 0 && c.unconsumed.len() >= int(c.want) && !c.is(paused|finishing|dying|dead) {
@@ -67,7 +67,8 @@ const (
 	bytesPerTurn   = 256 << 10
 )
 
-// ReadReady is the selector's notice that the socket can be read, or was to be read again.
+// ReadReady is the selector's notice that the socket can be read, or that the CSA has asked to read
+// it again.
 func (c *CSA) ReadReady() { c.transport.readReady(c) }
 
 // readWindows moves bytes from the socket to the handler's window. Each window is an event of

@@ -117,15 +117,15 @@ func (a *timesheet) pass() {
 	a.payer, a.tally = p, t
 }
 
-// Charge says who pays for the event that is under way, unless that is known already. The events
-// of a connection are its Budget's.
+// Charge says who pays for the current event, unless somebody does already. A connection's Budget
+// pays for its events.
 func (l *Loop) Charge(p Payer) {
 	if l.time.payer == nil {
 		l.time.payer = p
 	}
 }
 
-// Booked says that ns nanoseconds of the event that is under way are booked by whoever calls.
+// Booked says that the caller books ns nanoseconds of the current event itself.
 func (l *Loop) Booked(ns int64) { l.time.apart += ns }
 
 // LongestEvent is how long the longest event took so far that the loop has done at one go, by
@@ -139,8 +139,8 @@ func (l *Loop) ByThread() {
 	l.time.span.Start()
 }
 
-// LostEvents is how many events there were after ByThread that could have been the longest, and changed
-// threads, so that nobody knows. Any goroutine may call it.
+// LostEvents counts the events that LongestEvent leaves out after ByThread: they changed threads,
+// so their processor time is unknown. Any goroutine may call it.
 func (l *Loop) LostEvents() int64 { return l.time.lost.Load() }
 
 // enter begins an event of the connection's.

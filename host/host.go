@@ -36,69 +36,68 @@ import (
 	"bulkhead/selector"
 )
 
-// Options are what an embedding program may set. The zero value is a good
-// one.
+// Options are the settings of an embedding program. The zero value serves well.
 type Options struct {
 	// Log gets the host's log. Nil is slog.Default(). It is called on the loops, by which
 	// everybody is served, and from any other goroutine: a handler that waits for whoever
 	// reads the log holds up all tenants. Package host/logqueue has a logger that does not
 	// wait, before any io.Writer; slog's own handlers do.
 	Log *slog.Logger
-	// LogLost is how many lines that were given to Log it has left out since it began, for Stats. Any goroutine
-	// may call it. Nil: that is not known.
+	// LogLost answers how many lines Log was given and has left out since it began; Stats has the
+	// figure. Any goroutine may call it. Nil: nobody knows.
 	LogLost func() int64
-	// Access has a line of each connection that ends. Nil: none is written. The host does not close it.
+	// Access gets a line for each connection that ends. The host does not close it. Nil: no line is
+	// written.
 	Access *access.Log
-	// Confine is called by New when the sockets are open, and before the first byte of a plugin runs if
-	// LoadLate is set. Its error is New's. Nil: nothing is called.
+	// Confine, which New calls when the sockets are open, takes rights from this process. With
+	// LoadLate no plugin has run by then. New returns its error. Nil: New calls nothing.
 	Confine func() error
-	// Usage keeps what tenants have used: it is told of those that are over. Nil: nobody is. Its Run,
-	// with the host, is the caller's to call.
+	// Usage keeps what tenants have used. The host tells it of each tenant that is over; the caller
+	// calls its Run with the host. Nil: nothing is kept.
 	Usage *billing.Recorder
-	// InForce is called with each configuration that comes into force after the first: by a reload, or by
-	// going back. The goroutine that does it calls, one at a time. Nil: nobody is told.
+	// InForce is called with each configuration that comes into force after the first, on the
+	// goroutine that reloads or rolls back, and never twice at once. Nil: nobody is told.
 	InForce func(*config.Config)
-	// Loading, when it is done, has New give up: compilers are stopped, nothing more is
-	// loaded, and New returns its error. It means nothing to Run. Nil: New comes to its end.
+	// Loading makes New give up when it is done: New stops the compilers, loads nothing more, and
+	// returns the context's error. Run does not look at it. Nil: New does not give up.
 	Loading context.Context
-	// Clock tells the time for timers and rates, for the times to drain and of grace, and to
-	// handlers, as their monotonic clock. CPU time does not go by it: events wait for a tenant's cpu all the
-	// same, but accepts, datagrams and relays, which wait by timers, do not. Nil is the system's; tests
-	// pass a *selector.Manual.
+	// Clock is the time of timers and rates, of drain and grace, and the monotonic clock of
+	// handlers. It does not measure CPU time. With a clock other than the system's, events still
+	// wait for their tenant's cpu; accepts, datagrams and relays wait for it by timers, and then do
+	// not wait. Nil is the system's; tests pass a *selector.Manual.
 	Clock selector.Clock
-	// Wall is the time of day that handlers are told, in nanoseconds since 1970-01-01 UTC, and
-	// Random fills p with the random bytes that they ask for. Any goroutine calls them, loops
-	// also, several at once, and they must not block. Nil is the system's.
+	// Wall is the time of day for handlers, in nanoseconds since 1970-01-01 UTC. Random fills p
+	// with random bytes for them. Several goroutines may call these at once, loops among them, so
+	// they must not block. Nil is the system's.
 	Wall   func() int64
 	Random func(p []byte)
 	// Resolver finds the addresses of names that handlers dial. Nil asks the DNS, as the system's
 	// files say, and takes no threads. See egress.Share for what one promises.
 	Resolver egress.Resolver
-	// RootCAs are whom the servers' certificates have to be signed by that handlers
-	// dial with TLS. Nil is the system's.
+	// RootCAs are the authorities that handlers trust when they dial a server with TLS. Nil is the
+	// system's.
 	RootCAs *x509.CertPool
-	// Compiler is the command line of a program that calls compiler.Main of
-	// package plugins/compiler with what is added behind it. Each module is
-	// compiled by such a process, within limits, so that one which breaks the
-	// compiler or takes too much of the machine is refused and nothing else
-	// happens. Empty: modules are compiled in this process.
+	// Compiler is the command line of a program that calls compiler.Main of package
+	// plugins/compiler; the host adds arguments to it. It compiles each module in such a process,
+	// within limits. A module that breaks the compiler, or takes too much of the machine, is
+	// refused and does no other harm. Empty: this process compiles the modules, without limits.
 	Compiler []string
-	// LoadLate has New return when one plugin is loaded and has started, or there is something Native to
-	// serve. The others are loaded meanwhile and in Run, so that a host of a hundred listeners is there at once
-	// and no tenant keeps the others from starting. Connections wait until their listener's
-	// plugin is there, which comes first then. A listener whose plugin cannot be loaded, or does
-	// not start, is quarantined: see Quarantine. If there is nothing to serve, New fails with the errors of all. Left
-	// out: New loads all plugins, and fails with the errors of those that cannot be.
+	// LoadLate makes New return as soon as one plugin has started, or there is something Native to
+	// serve. The host loads the other plugins meanwhile, and while it runs, so that no tenant
+	// delays the others. A connection waits for the plugin of its listener, which is then loaded
+	// next. A listener whose plugin does not load or start is quarantined: see Quarantine. New
+	// fails, with the errors of all plugins, if none of them starts and nothing is Native. False:
+	// New loads all plugins, and fails with the errors of those that do not load.
 	LoadLate bool
-	// Mappings is how many memory mappings the tenants' plugins and instances may have
-	// together. Zero or less: what the system gives the process, without a reserve for
+	// Mappings is how many memory mappings the plugins and instances of all tenants may have
+	// together. Zero or less: as many as the system gives the process, less a reserve for
 	// everything else.
 	Mappings int
-	// EventsByThread has Stats.LongestEvent go by processor time, so that what else runs on the
-	// machine is not in it. That takes some system calls an event: it is for tests.
+	// EventsByThread makes Stats.LongestEvent count processor time, so that other programs on the
+	// machine do not matter. It costs some system calls an event, and is for tests.
 	EventsByThread bool
-	// Native has handlers written in Go, by the name of the listener they
-	// serve instead of its plugin.
+	// Native are handlers written in Go, by the names of their listeners. They serve instead of
+	// plugins.
 	Native map[string]Native
 }
 
@@ -190,10 +189,9 @@ func withRoutes(cfg *config.Config) []*config.Listener {
 	return all
 }
 
-// New loads and starts every plugin, opens every listening socket, and is
-// ready to serve. When anything fails it returns every error there is, as
-// config.Errors where a line of the configuration is to blame, and leaves
-// nothing open. The configuration must not be changed afterwards.
+// New loads and starts every plugin and opens every listening socket; Run then serves. If something
+// fails, New returns all errors, as config.Errors where a line of the configuration is to blame,
+// and leaves nothing open. The caller must not change the configuration afterwards.
 func New(cfg *config.Config, o Options) (*Host, error) {
 	if err := complete(cfg); err != nil {
 		return nil, err

@@ -21,20 +21,21 @@ import (
 // errStopping is why there is no reload while a host drains, or stops.
 var errStopping = errors.New("reloading: the host stops; start it again with the new configuration")
 
-// Reload serves another configuration from now on. What is not changed by it is not touched:
-// sockets, what waits in their queues, instances, connections. Listeners are matched by name
-// and sockets by address, or, where that has port 0, by both. A listener of which any key has
-// changed, or the file of a plugin, gets handlers of its own for new connections; the
-// connections that it has go on with theirs, which are told to stop (csa_stop), for as long as
-// old_for says. The listeners and tenants that the configuration does not have drain likewise.
-// The plugins of listeners that are quarantined are tried again at once.
+// Reload serves another configuration from now on. It does not touch what is the same in both:
+// sockets, what waits in their queues, instances, connections. It matches listeners by name, and
+// sockets by address, or by both where the port is 0. Some keys change in place: config.InPlace
+// says which. If another key of a listener has changed, or the file of its plugin, new connections
+// get new handlers. The old connections keep theirs, which are told to stop (csa_stop), for as long
+// as old_for says. Listeners and tenants that are no longer configured drain in the same way.
+// Reload also tries the plugins of quarantined listeners again.
 //
-// Everything is loaded, started and opened beside what runs before anything is changed. With an
-// error, which is config.Errors where a line is to blame, nothing has changed.
+// Reload first loads, starts and opens everything beside what runs, and changes nothing before that
+// is done. If it returns an error, nothing has changed. The error is config.Errors where a line of
+// the configuration is to blame.
 //
-// Reload may be called from any goroutine but a loop's, while Run serves, as often as wanted: it
-// waits until another Reload is over, or for ctx. It gives up when ctx is done, at the latest before it
-// changes anything. The configuration must not be changed afterwards.
+// Any goroutine but a loop's may call Reload while Run serves. It waits until another Reload is
+// over. When ctx is done it gives up, unless it has begun to change things. The caller must not
+// change the configuration afterwards.
 func (h *Host) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := complete(cfg); err != nil {
 		return err

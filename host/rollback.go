@@ -31,10 +31,10 @@ type past struct {
 // handlers that it has. Those that were told to stop (csa_stop) cannot be told otherwise, so that
 // connections that come have handlers of a generation of their own also where an old one is there.
 //
-// There is one step back: none before the first reload that changes something, nor after a
-// Rollback, until there is another. Where the configurations are of a file, and there are plugins, the
-// state folder keeps what is needed, so that a host which is made later of the same file goes back,
-// too. It may be called as Reload may be.
+// There is one step back. There is none before the first reload that changes something, and none
+// after a Rollback until the next such reload. The state folder keeps what is needed for
+// configurations that come from a file and have plugins, so that a host that is made later from the
+// same file can go back, too. Call it as Reload.
 func (h *Host) Rollback(ctx context.Context) error {
 	done, err := h.takeTurn(ctx)
 	if err != nil {

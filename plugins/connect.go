@@ -21,16 +21,16 @@ type Dialer interface {
 type Dial struct {
 	// Loop is where the connection is to live.
 	Loop *csa.Loop
-	// Address is the handler's word, of up to abi.MaxAddress bytes.
+	// Address is what the handler has asked for, in up to abi.MaxAddress bytes.
 	Address string
 	// Instance is whose connection it will be.
 	Instance *Instance
-	// From is the connection whose event is being served; nil when it is another
-	// event.
+	// From is the connection whose event the handler is serving; nil when the event is of no
+	// connection.
 	From *csa.CSA
-	// Handler is what the CSA is to be wired to. Its Open has the guest hear of it.
+	// Handler is the handler for the new CSA. Its Open tells the guest.
 	Handler csa.Handler
-	// Failed says that no connection comes, and why.
+	// Failed is to be called if no connection comes, with the reason.
 	Failed func(csa.Reason)
 }
 

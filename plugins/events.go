@@ -9,9 +9,8 @@ import (
 
 var _ csa.Handler = (*Instance)(nil)
 
-// Attach gives the instance to its loop. It is to be called once, on the loop;
-// the first connection does it otherwise. Timers that csa_start has set count
-// from here.
+// Attach gives the instance to its loop. Call it once, on that loop; without it the first
+// connection attaches the instance. Timers that csa_start has set count from here.
 func (i *Instance) Attach(l *csa.Loop) {
 	if i.loop != nil || i.state == closed {
 		return

@@ -30,8 +30,7 @@ type Listener struct {
 	// LogBadData has bad data to send logged only (on_bad_data = "log"), where
 	// the connection is closed otherwise.
 	LogBadData bool
-	// LogLines is how many lines a second one instance may log. Zero: 100.
-	// Less: none.
+	// LogLines is how many lines a second one instance may log. Zero: 100. Below zero: none.
 	LogLines int
 	// EventTimeout is how much CPU time one event may use before its call is
 	// stopped; for a command it is the time between two waits. Zero or less:
@@ -75,8 +74,8 @@ type changed struct {
 	logBadData   bool
 }
 
-// Set has all instances go by another EventTimeout and LogBadData from now on, calls that run
-// included. Any goroutine may call it.
+// Set changes EventTimeout and LogBadData for all instances from now on, also for calls that
+// already run. Any goroutine may call it.
 func (l *Listener) Set(eventTimeout time.Duration, logBadData bool) {
 	l.changed.Store(&changed{eventTimeout, logBadData})
 }
@@ -535,7 +534,8 @@ func (i *Instance) Close() {
 	}
 }
 
-// StayOpen takes a Close back that waits for the guest, or for events in its line.
+// StayOpen takes back a Close that has not taken effect, since the guest runs or has events
+// waiting.
 func (i *Instance) StayOpen() { i.closing = false }
 
 // closedInstance is an instance that is closed, to its loop.

@@ -161,8 +161,8 @@ func firstLine(err error) string {
 	}, s)
 }
 
-// MoreWithin reports whether an instance could have more memory than it can now if the module were loaded with
-// that limit in bytes.
+// MoreWithin reports whether instances could grow further if the module were loaded with this limit
+// of memory, in bytes.
 func (m *Module) MoreWithin(memory int64) bool { return min(admit.Pages(memory), m.declared) > m.max }
 
 // Name is the name the module was loaded by.
@@ -180,8 +180,8 @@ func (m *Module) HearsOpen() bool { return m.has[callOpen] }
 // HearsEOF is explained at HearsOpen.
 func (m *Module) HearsEOF() bool { return m.has[callEOF] }
 
-// Close gives the code back as soon as the last instance is gone. No instance
-// can be made any more. Calling it again does nothing.
+// Close frees the code as soon as the last instance is gone. No instance can be made any more.
+// Calling it again does nothing.
 func (m *Module) Close() {
 	if !m.closed.Swap(true) {
 		m.release()

@@ -283,8 +283,8 @@ func (r *Runtime) Instances() (living int, refused int64) {
 // does. Those that live beyond a lower bound go on.
 func (r *Runtime) SetInstances(most int) { r.most.Store(int64(max(most, 0))) }
 
-// AskAgain has Pools whose instances wait for memory or mappings ask for them now, and not when they
-// would have: the tenant's accounts have grown meanwhile.
+// AskAgain is for a tenant whose accounts have grown. Pools whose instances wait for memory or
+// mappings ask for them now, and not only when their wait is over.
 func (r *Runtime) AskAgain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,7 +35,7 @@ func (p *Process) spend() { p.csa.Spend(p.spentFuel, p.spentTook) }
 // Doing is what an instance does.
 type Doing byte
 
-// What it may do.
+// What an instance may be doing.
 const (
 	// Ready is one that takes events.
 	Ready Doing = iota

@@ -22,9 +22,8 @@ const (
 	hungUp // readiness only: the peer will send no more
 )
 
-// Descriptor is one registered descriptor. It is meant to be a field of the
-// component that owns the descriptor; the zero value is one that is not
-// registered. It must not be copied while registered.
+// Descriptor is one registered descriptor. It is meant to be a field of the component that owns the
+// descriptor. The zero value is not registered. A registered one must not be copied.
 type Descriptor struct {
 	s        *Selector
 	notices  Notices

@@ -30,7 +30,7 @@ import (
 // ErrStopped is returned by Add when the selector has stopped.
 var ErrStopped = errors.New("selector: stopped")
 
-// Options are the settings of a Selector. The zero value is a good one.
+// Options are the settings of a Selector. The zero value serves well.
 type Options struct {
 	// Clock tells the time for timers. Nil is the system's monotonic clock;
 	// tests pass a *[Manual]. One that a program makes costs an AfterFunc each time the first
@@ -71,7 +71,7 @@ type Selector struct {
 // without touching anything that is no longer its own.
 type baton struct{ passed bool }
 
-// Fault is a panic that has come out of a notice, a timer or a posted function.
+// Fault is a panic in a notice, a timer or a posted function.
 type Fault struct {
 	// Value is what was panicked with, Stack where, as runtime/debug.Stack has it.
 	Value any
@@ -84,13 +84,14 @@ type Fault struct {
 	BatonPassed bool
 }
 
-// OnFault has f called on the goroutine of a panic before it ends the process. If it answers
-// ok, only the notice is over: the loop goes on with the next, which is none the worse,
-// since all that the selector has to do about a notice is done before. mend is called first, as a notice
-// is, to bring into order what is not the selector's; nil: nothing is to be done. It is not called for
-// a goroutine that had passed the baton on. A fault of memory that is not Go's to look at ends
-// the process all the same, as does a fatal error of the runtime. OnFault is to be called before Run, or by the owner;
-// without it panics are nobody's business here.
+// OnFault sets what to do about a panic in a notice, a timer or a posted function. The selector
+// calls f on the goroutine that panics. If f answers ok, only that notice is lost. The loop calls
+// mend, unless it is nil, as it calls a notice, so that the caller can mend its own state; then it
+// goes on with the next notice. The selector's own state is whole, since it has done its part
+// before each notice. mend is not called if the goroutine had passed the baton on. If f does not
+// answer ok, the panic ends the process. So do a fault in memory that is not Go's and a fatal error
+// of the runtime, whatever f answers. Call OnFault before Run, or as the owner. Without it every
+// panic ends the process.
 func (s *Selector) OnFault(f func(*Fault) (mend func(), ok bool)) { s.fault = f }
 
 // slot is one place for a descriptor. The generation tells the descriptor

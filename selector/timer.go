@@ -9,7 +9,7 @@ type Timer struct {
 	index  int // place in the heap, plus one; 0: not set
 }
 
-// Expirer is who a timer calls.
+// Expirer is told when a timer is due.
 type Expirer interface {
 	// Expired is called on the loop, once for each time t was set, at or
 	// after the time it was set for. The timer is not set any more by then.
