@@ -149,6 +149,33 @@ func TestConnectionStates(t *testing.T) {
 	}
 }
 
+// A handler that computes for long is told of as in the background, one with nothing to do as asleep.
+func TestConnectionStatesOfHandlers(t *testing.T) {
+	spinner, _ := w.Handler()
+	spinner.Func("csa_data", "ii:i", "", w.Forever(), w.I32Const(0))
+	h := hosttest.Serve(t, fmt.Sprintf("[host]\nstate = %q\n", hosttest.State())+acme+
+		listenerOf("spin", writeModule(t, spinner), `event_timeout = "1m"`)+listenerOf("echo", writeModule(t, w.Echo()), ""), host.Options{})
+	does := func(listener, state string) {
+		t.Helper()
+		hosttest.Eventually(t, listener+" is "+state, func() bool {
+			list := connections(t, h, conns.Query{Filter: conns.Filter{Listener: listener}}).Connections
+			return len(list) == 1 && slices.Contains(list[0].State, state)
+		})
+	}
+	spins := hosttest.Dial(t, h.Addr("spin"))
+	hosttest.Say(t, spins, "x")
+	does("spin", "background")
+	if runtime.GOOS != "linux" {
+		return // this system has no snapshots, and so nothing sleeps
+	}
+	sleeps := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, sleeps, "x")
+	hosttest.Hear(t, sleeps, "x")
+	does("echo", "asleep")
+	hosttest.Say(t, sleeps, "x")
+	hosttest.Hear(t, sleeps, "x")
+}
+
 // A connection with TLS says which.
 func TestConnectionTLS(t *testing.T) {
 	ca, dir := certstest.NewAuthority(t), t.TempDir()
