@@ -24,6 +24,7 @@ const (
 	RelayEnded
 	HostStopped
 	OperatorClosed
+	Drained
 
 	// Limits of time.
 	IdleTimeout
@@ -108,6 +109,7 @@ var causes = [Causes]CauseInfo{
 	RelayEnded:     {"relay_ended", abi.Closed, "", slog.LevelDebug, "the other end of its relay ended"},
 	HostStopped:    {"host_stopped", abi.Closed, "", slog.LevelDebug, "the host stopped"},
 	OperatorClosed: {"operator_closed", abi.Closed, "", slog.LevelInfo, "closed by the operator"},
+	Drained:        {"drained", abi.Refused, "", slog.LevelInfo, "its listener takes no new connections: bulkhead drain"},
 
 	IdleTimeout:      {"idle_timeout", abi.Timeout, "idle_timeout", slog.LevelInfo, "idle for too long"},
 	FirstByteTimeout: {"first_byte_timeout", abi.Timeout, "first_byte_timeout", slog.LevelInfo, "the peer has not sent its first byte in time"},
@@ -180,7 +182,7 @@ func (c Cause) Who() string {
 		return "relay"
 	case Unknown, HandlerEnded, HandlerRefused, BadData, BadResult, Trapped, NotStarted, InstanceGone:
 		return "handler"
-	case OperatorClosed:
+	case OperatorClosed, Drained:
 		return "operator"
 	case HostStopped, SystemFull, HostBug:
 		return "host"

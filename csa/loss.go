@@ -38,7 +38,7 @@ type LossInfo struct {
 }
 
 var losses = [Losses]LossInfo{
-	LostPeerRefused: {"peer_refused", "accept_rate", "their senders are new, and over accept_rate, or no handler is ready, or the host is draining; or the handler was over before it took them"},
+	LostPeerRefused: {"peer_refused", "accept_rate", "their senders are new, and over accept_rate, or no handler is ready, or the host or the listener is draining; or the handler was over before it took them"},
 	LostConnections: {"connections", "connections", "their senders are new, and the tenant or the host has no connections left"},
 	LostTooLong:     {"too_long", "", "they are longer than the handler's window"},
 	LostWaiting:     {"waiting", "waiting_datagrams, waiting_bytes, memory", "the handler is busy, and too many wait for it"},

@@ -39,6 +39,15 @@ func (m *manager) serves(h *host.Host, last *admin.LastReload) {
 	}
 	st := h.Stats()
 	status := fmt.Sprintf("serves %d listeners and routes of %d tenants", len(st.Listeners), len(st.Tenants))
+	drained := 0
+	for i := range st.Listeners {
+		if st.Listeners[i].Drained {
+			drained++
+		}
+	}
+	if drained > 0 {
+		status += fmt.Sprintf(", of which %d take no new connections (drain)", drained)
+	}
 	if last != nil {
 		at := last.At.Local().Format(time.DateTime)
 		if len(last.Errors) > 0 {

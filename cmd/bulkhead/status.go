@@ -51,6 +51,9 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 			fmt.Fprintf(w, ", %s", l.Address)
 		}
 		fmt.Fprintln(w)
+		if l.Drained {
+			fmt.Fprintln(w, "  drained: it takes no new connections")
+		}
 		if q := l.Quarantine; q != nil {
 			fmt.Fprintf(w, "  quarantined after %d tries: %s\n", q.Tries, q.Cause)
 		}

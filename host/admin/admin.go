@@ -11,6 +11,7 @@
 //	GET  /v1/events   server-sent events, which page.Feed makes
 //	GET  /            the page that shows them, with its files
 //	POST /v1/kill     KillRequest; answers Killed
+//	POST /v1/drain    DrainRequest; answers DrainSet; likewise POST /v1/undrain
 //	POST /v1/level    LevelRequest; answers LevelSet
 //	POST /v1/profile  ProfileRequest; answers a profile, as go tool pprof or trace reads it
 //	GET  /v1/errors   Errors; the query is tenant, limit
@@ -165,6 +166,8 @@ type Daemon interface {
 	Connections(ctx context.Context, q conns.Query) (conns.List, error)
 	// Kill closes connections. It gives up when ctx is done.
 	Kill(ctx context.Context, r KillRequest, by string) (Killed, error)
+	// SetDrain has listeners take no new connections, or take them again.
+	SetDrain(ctx context.Context, r DrainRequest, drain bool, by string) (DrainSet, error)
 	// SetLevel sets the level of the log until the next reload.
 	SetLevel(ctx context.Context, r LevelRequest, by string) (LevelSet, error)
 	// Profile takes a profile of the process. It gives up when ctx is done. The error is profile.ErrBusy

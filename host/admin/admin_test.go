@@ -53,6 +53,10 @@ func (fake) Kill(context.Context, KillRequest, string) (Killed, error) { return 
 
 func (fake) Recent() *recent.Log { return recent.New() }
 
+func (fake) SetDrain(context.Context, DrainRequest, bool, string) (DrainSet, error) {
+	return DrainSet{}, nil
+}
+
 func (fake) Profile(ctx context.Context, r ProfileRequest) (p ProfileTaken, err error) {
 	p.Data, p.Took, err = profile.Take(ctx, r.Kind, r.Over())
 	return p, err

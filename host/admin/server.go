@@ -107,6 +107,12 @@ func (d *Door) routes() http.Handler {
 	mux.HandleFunc("GET /v1/events", d.trusts(d.events))
 	page.ServeFiles(mux)
 	mux.HandleFunc("POST /v1/kill", changes(d, "kill", (*KillRequest).words, Daemon.Kill))
+	for _, drain := range []bool{true, false} {
+		what := map[bool]string{true: "drain", false: "undrain"}[drain]
+		mux.HandleFunc("POST /v1/"+what, changes(d, what, (*DrainRequest).words, func(daemon Daemon, ctx context.Context, r DrainRequest, by string) (DrainSet, error) {
+			return daemon.SetDrain(ctx, r, drain, by)
+		}))
+	}
 	mux.HandleFunc("POST /v1/level", changes(d, "level", (*LevelRequest).words, Daemon.SetLevel))
 	mux.HandleFunc("POST /v1/profile", d.profile)
 	mux.HandleFunc("GET /v1/errors", d.errors)

@@ -63,6 +63,10 @@ func (s *Server) full(k *accept.Streams, still func() bool) accept.Next {
 // Take has an accepted connection be the server's, on the home loop.
 func (s *Server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
 	s.totals.accepted.Add(1)
+	if s.Drained() {
+		s.turnAway(fd, peer)
+		return
+	}
 	s.since.Came()
 	a := handlers.Arrival{FD: fd, Peer: peer}
 	if !s.WantsProxyHeader(peer) && !s.TakeSource(&a, s.home.Now()) {
@@ -149,7 +153,7 @@ func (s *Server) readLate() {
 // Admit takes a new peer over UDP in, on its loop, if the budgets let it.
 func (s *Server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Admission) {
 	l := s.machine.Loops[at]
-	if s.Draining() || s.machine.Stopping.Load() {
+	if s.Draining() || s.machine.Stopping.Load() || s.Drained() {
 		return w, csa.TurnedAway
 	}
 	h := s.provider.Peer(at)

@@ -24,6 +24,9 @@ type Machine struct {
 	// Bugs counts panics that were caught.
 	Bugs *bugs.Bugs
 
+	// Drains are the listeners that take no new connections.
+	Drains atomic.Pointer[Drains]
+
 	// Parked counts the servers that wait for a place, and Queued the connections that were
 	// accepted when their socket was closed and wait for one.
 	Parked atomic.Int32

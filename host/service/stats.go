@@ -104,6 +104,7 @@ func (s *Server) FillStats(st *stats.Listener, removed bool) {
 	}
 	if !removed {
 		st.Quarantine = pending.Quarantine()
+		st.Drained = s.Drained()
 	}
 	if certs := s.Certificates(); certs != nil {
 		st.CertificateEnds = certs.Expires()

@@ -203,6 +203,8 @@ type Listener struct {
 	Events, FirstByte csa.Histogram
 	// CertificateEnds is when the first of its certificates expires; zero: it has none.
 	CertificateEnds time.Time
+	// Drained says that it takes no new connections, as an operator wants it.
+	Drained bool
 	// Quarantine is nil unless the listener is quarantined.
 	Quarantine *Quarantine
 	// Ended counts the connections that have ended, those that its handlers have dialled

@@ -77,6 +77,8 @@ type ListenerStatus struct {
 	// Ended and DatagramsLost are Listener's.
 	Ended         map[string]int64 `json:"ended,omitempty"`
 	DatagramsLost map[string]int64 `json:"datagrams_lost,omitempty"`
+	// Drained says that it takes no new connections, as an operator wants it.
+	Drained bool `json:"drained,omitempty"`
 	// Quarantine is nil unless it is quarantined.
 	Quarantine *QuarantineStatus `json:"quarantine,omitempty"`
 	// Generations are a listener's, its routes included: the one that new connections come to, and
@@ -119,7 +121,7 @@ type GenerationStatus struct {
 // Status is the part of the listener's status that its figures say: all but Tenant, Address, Removed
 // and Generations.
 func (l Listener) Status() ListenerStatus {
-	st := ListenerStatus{Name: l.Name, Metrics: MetricsOf(l), Ended: l.Ended, DatagramsLost: l.DatagramsLost}
+	st := ListenerStatus{Name: l.Name, Metrics: MetricsOf(l), Ended: l.Ended, DatagramsLost: l.DatagramsLost, Drained: l.Drained}
 	if q := l.Quarantine; q != nil {
 		st.Quarantine = &QuarantineStatus{q.Cause, q.Tries, q.Wait.Seconds()}
 	}
