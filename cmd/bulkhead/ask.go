@@ -196,7 +196,7 @@ the last reload, the tenants against their limits, and the listeners with what
 they have counted, why connections ended, and the generations that reloads have left.
 
 The daemon is found by the state folder that FILE names. To use this command, be the
-user that the daemon is of, or root.`,
+user that the daemon is of, root, or of the group of [admin] view.`,
 		func(a *asking) error {
 			st, err := a.to.Status(a.ctx)
 			if err != nil {

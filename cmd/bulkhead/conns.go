@@ -36,7 +36,7 @@ second, taken over the time of --over. Those that wait for a place, or for their
 --sort takes `+strings.Join(conns.Keys(), ", ")+`.
 
 The daemon is found by the state folder that FILE names. To use this command, be the
-user that the daemon is of, or root.`,
+user that the daemon is of, root, or of the group of [admin] view.`,
 		func(a *asking) error {
 			list, err := a.to.Connections(a.ctx, q)
 			if err != nil {

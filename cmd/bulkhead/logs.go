@@ -44,7 +44,7 @@ reads slower than lines come is told how many are lost to him.
 With --json it prints each line as JSON, as a log of that form has it.
 
 The daemon is found by the state folder that FILE names. To use this command, be the
-user that the daemon is of, or root.`, recent.MostLines, recent.MostBytes>>10),
+user that the daemon is of, root, or of the group of [admin] view.`, recent.MostLines, recent.MostBytes>>10),
 		func(a *asking) error {
 			err := a.logs(q)
 			if a.ctx.Err() != nil {

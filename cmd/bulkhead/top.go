@@ -73,7 +73,7 @@ often its handlers have failed: trapped, or were stopped. Ctrl-C ends it.
 --sort takes `+orders+`. With --json it prints an object a line.
 
 The daemon is found by the state folder that FILE names. To use this command, be the
-user that the daemon is of, or root.`,
+user that the daemon is of, root, or of the group of [admin] view.`,
 		func(a *asking) error {
 			err := a.top(interval, count, limit, order)
 			if a.ctx.Err() != nil {

@@ -103,6 +103,15 @@ func TestAnotherUserGetsNothing(t *testing.T) {
 			if got, _ := answerTo(t, dial, "POST /v1/kill HTTP/1.1\r\nHost: bulkhead\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"); got != 403 {
 				t.Errorf("one of the group changes something: %d", got)
 			}
+			// The commands that read find their way.
+			if c, err := NewClient(state, "one").dial(reads(t.Context())); err != nil {
+				t.Errorf("a command of one of the group gets %v", err)
+			} else {
+				c.Close()
+			}
+			if c, err := NewClient(state, "one").dial(t.Context()); !errors.Is(err, os.ErrPermission) {
+				t.Errorf("a command of one of the group that changes something gets %v, %v", c, err)
+			}
 		})
 		d.Close()
 	}

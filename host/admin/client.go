@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,21 +39,41 @@ func NewClient(state, version string) *Client {
 	c := &Client{state: state, version: version}
 	c.http.Transport = &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			address, done, err := reach(socketPath(state))
-			if err != nil {
-				return nil, err
-			}
-			defer done()
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", address)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 	}
 	return c
 }
 
 // Transport sends requests to the daemon, whatever host they name.
 func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
+
+// readsKey is where a request's context says that it only reads.
+type readsKey struct{}
+
+// reads says of a request that it only reads.
+func reads(ctx context.Context) context.Context { return context.WithValue(ctx, readsKey{}, true) }
+
+// dial comes in by the socket of the daemon's user, or, to read, by that of the group, where only that is
+// for this process.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	own, err := dialSocket(ctx, socketPath(c.state))
+	if err != nil && errors.Is(err, fs.ErrPermission) && ctx.Value(readsKey{}) != nil {
+		if view, err := dialSocket(ctx, filepath.Join(c.state, ViewName)); err == nil {
+			return view, nil
+		}
+	}
+	return own, err
+}
+
+func dialSocket(ctx context.Context, path string) (net.Conn, error) {
+	address, done, err := reach(path)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", address)
+}
 
 // Status asks how the daemon is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
@@ -87,6 +108,9 @@ func (c *Client) ask(ctx context.Context, method, what string, request, answer a
 			return err
 		}
 		body = bytes.NewReader(text)
+	}
+	if method == http.MethodGet {
+		ctx = reads(ctx)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+socketHost+"/v1/"+what, body)
 	if err != nil {
@@ -152,7 +176,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case sys == unix.ECONNREFUSED:
 		return fmt.Errorf("no daemon runs whose state folder is %s (nobody listens at its %s: the one that did has died); start one with bulkhead run", c.state, SocketName)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("this process, of user %d, may not use %s; be the user that the daemon is of, or root", os.Geteuid(), path)
+		return fmt.Errorf("this process, of user %d, may not use %s; be the user that the daemon is of, or root, or, to read, of the group of [admin] view", os.Geteuid(), path)
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || sys == unix.ECONNRESET || sys == unix.EPIPE:
 		return fmt.Errorf("the daemon at %s ended before it answered: %w", path, err)
 	}

@@ -23,8 +23,11 @@ type KillRequest struct {
 	conns.Filter
 }
 
+// mostSaid is how many IDs of a request the log has.
+const mostSaid = 20
+
 func (r *KillRequest) words() []any {
-	return []any{"ids", r.IDs, "listener", r.Listener, "tenant", r.Tenant, "generation", r.Generation}
+	return []any{"ids", r.IDs[:min(len(r.IDs), mostSaid)], "more_ids", max(0, len(r.IDs)-mostSaid), "listener", clip(r.Listener), "tenant", clip(r.Tenant), "generation", r.Generation}
 }
 
 // Killed is what POST /v1/kill answers.

@@ -192,7 +192,7 @@ func (c *Client) Logs(ctx context.Context, q recent.Query, give func(line []byte
 	if q.Follow {
 		v.Set(inFollow, "true")
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+socketHost+"/v1/logs?"+v.Encode(), nil)
+	r, err := http.NewRequestWithContext(reads(ctx), http.MethodGet, "http://"+socketHost+"/v1/logs?"+v.Encode(), nil)
 	if err != nil {
 		return err
 	}

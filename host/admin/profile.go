@@ -88,11 +88,12 @@ func (c *Client) Profile(ctx context.Context, p ProfileRequest) (taken ProfileTa
 	most := statusTime + profile.MostTime
 	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("there is no answer within %v", most))
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://bulkhead/v1/profile", bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+socketHost+"/v1/profile", bytes.NewReader(text))
 	if err != nil {
 		return taken, err
 	}
 	r.Header.Set("Content-Type", "application/json")
+	c.sign(r)
 	got, err := c.http.Do(r)
 	if err != nil {
 		return taken, c.unreachable(ctx, err)
