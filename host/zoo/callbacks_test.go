@@ -45,7 +45,7 @@ func bang(c *cage, conn *net.TCPConn) { hosttest.Say(c.t, conn, "!") }
 func callbacks() (all []animal) {
 	for _, cb := range called {
 		all = append(all,
-			misbehaving(cb, "a trap in ", w.Unreachable, "trapped.*call="+cb.name+" .*unreachable in=.*[$][0-9]+"),
+			misbehaving(cb, "a trap in ", w.Unreachable, "trapped.*call="+cb.name+" .*why=unreachable .*in=.*[$][0-9]+"),
 			misbehaving(cb, "a busy ", w.Forever(), "was stopped.*call="+cb.name+" .*event_timeout"))
 	}
 	for i := range all {
