@@ -163,6 +163,16 @@ func TestHostileRequests(t *testing.T) {
 		if got, body := answerTo(t, dial, fmt.Sprintf("GET /v1/status HTTP/1.1\r\nHost: %s\r\n\r\n", own)); got != 200 {
 			t.Errorf("%s: reading is answered by %d %s", via, got, body)
 		}
+		if got, body := answerTo(t, dial, fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s\r\n\r\n", own)); got != 200 || !strings.HasPrefix(body, "<!doctype html>") {
+			t.Errorf("%s: the page is %d %.40s", via, got, body)
+		}
+		for auth, want := range map[string]map[string]int{
+			"": {SocketName: 200, ViewName: 200, at: 401}, "Authorization: Bearer " + token + "\r\n": {SocketName: 200, ViewName: 401, at: 200},
+		} {
+			if got, body := answerTo(t, dial, fmt.Sprintf("GET /v1/events HTTP/1.1\r\nHost: %s\r\n%s\r\n", own, auth)); got != want[via] {
+				t.Errorf("%s: the page's events are answered by %d %s, want %d", via, got, body, want[via])
+			}
+		}
 	}
 	if n := changes.Load(); n != 4 {
 		t.Errorf("%d changes were made, want those that may be", n)
