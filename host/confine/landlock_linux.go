@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/host/config"
 	"bulkhead/internal/confined"
+	"bulkhead/internal/forbidden"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	llsys "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -56,11 +57,14 @@ const leastABI = 2
 // landlockABI is the kernel's version of Landlock. The error says why there is none.
 func landlockABI() (int, error) {
 	abi, err := llsys.LandlockGetABIVersion()
+	mend := forbidden.Mend(err, "landlock_create_ruleset")
 	switch {
+	case mend != "":
+		return 0, errors.New(mend)
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return 0, errors.New("the kernel has Landlock, and it was turned off at boot; add landlock to lsm= of its command line")
 	case err != nil:
-		return 0, fmt.Errorf("the kernel has no Landlock, which came with Linux 5.13, or something forbids the call (%w)", err)
+		return 0, fmt.Errorf("the kernel has no Landlock, which came with Linux 5.13 (%w)", err)
 	case abi < leastABI:
 		return 0, fmt.Errorf("the kernel's Landlock is of version %d; version %d came with Linux 5.19", abi, leastABI)
 	}
