@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"bulkhead/host/config"
@@ -48,6 +50,7 @@ func TestMain(m *testing.M) {
 //	told REGEXP          waits until one of the messages to it matches, and forgets
 //	                     those before
 //	dial PEER ADDRESS    connects; the commands below talk through PEER
+//	knock ADDRESS        connects, whatever becomes of it
 //	say PEER TEXT        writes the text, in which \n and the like mean what
 //	                     they do in Go
 //	hear PEER TEXT       reads, and wants just that
@@ -118,6 +121,7 @@ func TestScripts(t *testing.T) {
 			"manage":        manage,
 			"told":          told,
 			"dial":          dial,
+			"knock":         knock,
 			"say":           say,
 			"hear":          hear,
 			"finish":        finish,
@@ -149,6 +153,19 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 		if have := fmt.Sprintf("%o", info.Mode().Perm()); have != args[0] {
 			ts.Fatalf("%s has mode %s, not %s", path, have, args[0])
 		}
+	}
+}
+
+// knock connects to an address, and hangs up. A listener may reset it before it is there.
+func knock(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 1, "knock ADDRESS")
+	network, host := address(ts, args[0])
+	c, err := net.Dial(network, host)
+	if err == nil {
+		err = c.Close()
+	}
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		ts.Fatalf("%v", err)
 	}
 }
 
