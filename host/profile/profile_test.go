@@ -30,7 +30,10 @@ func TestOneAtATime(t *testing.T) {
 		over := errors.New("over")
 		ended := make(chan error)
 		go func() {
-			_, _, err := Take(ctx, kind, MostTime)
+			err := ErrBusy
+			for err == ErrBusy { // as long as the lock is tried below
+				_, _, err = Take(ctx, kind, MostTime)
+			}
 			ended <- err
 		}()
 		for taking.TryLock() { // until it is taken
