@@ -53,7 +53,7 @@ func (l *Log) Errors(tenant string, n int) []Error {
 		if younger >= n {
 			break // what follows is older than what there is
 		}
-		b, _, _ = o.errors.read(b[:0], 0, errorBytes)
+		b, _, _ = o.errors.read(b[:0], place{}, errorBytes)
 		for line := range bytes.Lines(b) {
 			e, ok := parse(line)
 			if !ok {

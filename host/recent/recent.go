@@ -162,7 +162,7 @@ func (l *Log) Read(ctx context.Context, q Query, give func(lines []byte, lost in
 	defer r.wake(wake)()
 	from := r.last(q.Last)
 	end := r.last(0)
-	var b []byte
+	b := make([]byte, 0, atOnce)
 	for {
 		var lost int64
 		b, from, lost = r.read(b[:0], from, atOnce)
@@ -174,7 +174,7 @@ func (l *Log) Read(ctx context.Context, q Query, give func(lines []byte, lost in
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case len(b) > 0 && (q.Follow || from < end):
+		case len(b) > 0 && (q.Follow || from.line < end.line):
 			continue
 		case !q.Follow:
 			return nil

@@ -23,7 +23,7 @@ func TestRing(t *testing.T) {
 		most, mostLines := 64<<rng.IntN(6), 1+rng.IntN(40)
 		r := newRing(most, mostLines)
 		var all []string // what was added
-		from, seen, missed := uint64(0), 0, int64(0)
+		from, seen, missed := place{}, 0, int64(0)
 		for n := range 500 {
 			line := fmt.Sprintf("%d %s\n", n, strings.Repeat("x", rng.IntN(most/3)))
 			r.add([]byte(line))
@@ -41,19 +41,41 @@ func TestRing(t *testing.T) {
 			b, next, lost := r.read(nil, from, 1+rng.IntN(most))
 			missed += lost
 			lines := slices.Collect(strings.Lines(string(b)))
-			if at := int(from) + int(lost); next != uint64(at+len(lines)) || !slices.Equal(lines, all[at:next]) || len(lines) == 0 && at < len(all) {
-				t.Fatalf("from %d on, with %d lost, it reads %q, and then %d", from, lost, b, next)
+			if at := int(from.line) + int(lost); next.line != uint64(at+len(lines)) || !slices.Equal(lines, all[at:next.line]) || len(lines) == 0 && at < len(all) {
+				t.Fatalf("from %d on, with %d lost, it reads %q, and then %d", from.line, lost, b, next.line)
 			}
 			from, seen = next, seen+len(lines)
 		}
-		if int(from) != seen+int(missed) {
-			t.Errorf("%d lines were read, and %d missed, of %d", seen, missed, from)
+		if int(from.line) != seen+int(missed) {
+			t.Errorf("%d lines were read, and %d missed, of %d", seen, missed, from.line)
 		}
 		n := min(r.lines, 3)
 		b, next, lost := r.read([]byte("before "), r.last(3), most)
-		if want := "before " + strings.Join(all[len(all)-n:], ""); string(b) != want || next != uint64(len(all)) || lost != 0 {
+		if want := "before " + strings.Join(all[len(all)-n:], ""); string(b) != want || len(lastOf(r, most)) != r.lines || next.line != uint64(len(all)) || lost != 0 {
 			t.Errorf("the last %d are %q, want %q", n, b, want)
 		}
+	}
+}
+
+// Who reads the last lines finds them in steps, and reads each that comes in a time that does not depend on
+// how many there are.
+func BenchmarkFollow(b *testing.B) {
+	for _, bytes := range []int{MostBytes, allBytes} {
+		b.Run(fmt.Sprintf("%d KiB", bytes>>10), func(b *testing.B) {
+			r := newRing(bytes, 4*MostLines)
+			line := []byte(strings.Repeat("x", 62) + "\n")
+			for range 2 * bytes / len(line) {
+				r.add(line)
+			}
+			from, p := r.last(0), make([]byte, 0, atOnce)
+			b.ReportAllocs()
+			for b.Loop() {
+				r.add(line)
+				if p, from, _ = r.read(p[:0], from, atOnce); len(p) != len(line) {
+					b.Fatalf("it reads %q", p)
+				}
+			}
+		})
 	}
 }
 
@@ -63,9 +85,15 @@ func TestRingTooLong(t *testing.T) {
 	r.add([]byte("a\n"))
 	r.add([]byte(strings.Repeat("x", 64) + "\n"))
 	r.add([]byte("b\n"))
-	if b, next, lost := r.read(nil, 0, 100); string(b) != "b\n" || next != 3 || lost != 2 {
-		t.Errorf("it has %q, then %d, with %d lost", b, next, lost)
+	if b, next, lost := r.read(nil, place{}, 100); string(b) != "b\n" || next.line != 3 || lost != 2 {
+		t.Errorf("it has %q, then %d, with %d lost", b, next.line, lost)
 	}
+}
+
+// lastOf is all that a ring has.
+func lastOf(r *ring, most int) []string {
+	b, _, _ := r.read(nil, r.last(r.lines), most)
+	return slices.Collect(strings.Lines(string(b)))
 }
 
 // logger writes into a log as the log's queue does.

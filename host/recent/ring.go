@@ -20,9 +20,18 @@ type ring struct {
 	head  int    // where the first line begins
 	size  int    // bytes of all lines
 	lines int
-	next  uint64          // the number of the line that comes next
+	next  place           // of the line that comes
 	wakes []chan struct{} // of those who wait for it
 }
+
+// place is where a line is.
+type place struct {
+	line uint64 // its number
+	at   uint64 // how many bytes of lines have been added before it
+}
+
+// skipped is how many lines are skipped at a time: whoever adds waits for that.
+const skipped = 256
 
 // newRing makes one of so many bytes, a power of two, and lines at most.
 func newRing(mostBytes, mostLines int) *ring { return &ring{most: mostBytes, mostLines: mostLines} }
@@ -44,8 +53,9 @@ func (r *ring) add(line []byte) {
 		copy(r.text, line[n:])
 		r.size += len(line)
 		r.lines++
+		r.next.at += uint64(len(line))
 	}
-	r.next++
+	r.next.line++
 	for _, w := range r.wakes {
 		select {
 		case w <- struct{}{}:
@@ -111,35 +121,64 @@ func (r *ring) limit(most int) {
 	}
 }
 
-// last is the number of the first of the last n lines that are there.
-func (r *ring) last(n int) uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.next - uint64(min(max(n, 0), r.lines))
+// first is the place of the oldest line.
+func (r *ring) first() place {
+	return place{r.next.line - uint64(r.lines), r.next.at - uint64(r.size)}
 }
 
-// read appends the lines from a number on to b, as many as have room in most bytes, but one at least
-// if there is one. lost is how many are not there any more, and next the number to go on from.
-func (r *ring) read(b []byte, from uint64, most int) (_ []byte, next uint64, lost int64) {
+// last is the place of the first of the last n lines that are there.
+func (r *ring) last(n int) place {
+	r.mu.Lock()
+	from, end := r.first(), r.next
+	r.mu.Unlock()
+	if n <= 0 {
+		return end
+	}
+	for from.line+uint64(n) < end.line {
+		from = r.skip(from, end.line-uint64(n))
+	}
+	return from
+}
+
+// skip goes some lines on from a place, towards the line with a number.
+func (r *ring) skip(from place, line uint64) place {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first := r.next - uint64(r.lines)
-	if from < first {
-		from, lost = first, int64(first-from)
+	first := r.first()
+	if from.line < first.line {
+		from = first
 	}
-	begin := 0
-	for range from - first {
-		begin = r.end(begin)
+	for range skipped {
+		if from.line >= line {
+			break
+		}
+		begin := int(from.at - first.at)
+		from = place{from.line + 1, from.at + uint64(r.end(begin)-begin)}
 	}
+	return from
+}
+
+// read appends the lines from a place on to b, as many as have room in most bytes, but one at least
+// if there is one. lost is how many are not there any more, and next the place to go on from.
+func (r *ring) read(b []byte, from place, most int) (_ []byte, next place, lost int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := r.first()
+	if from.line < first.line {
+		lost = int64(first.line - from.line)
+		from = first
+	}
+	begin := int(from.at - first.at)
 	end := begin
-	for from < r.next {
+	for from.line < r.next.line {
 		e := r.end(end)
 		if end > begin && e-begin > most {
 			break
 		}
 		end = e
-		from++
+		from.line++
 	}
+	from.at += uint64(end - begin)
 	if end > begin {
 		n := len(b)
 		b = slices.Grow(b, end-begin)[:n+end-begin]
