@@ -91,6 +91,7 @@ plugin = "a.wasm"
 
 	// All, also those that come later, and all but one.
 	peer := hosttest.Dial(t, l.h.Addr("one"))
+	talk(peer, "b0") // it has been accepted
 	udp, err := net.Dial("udp", l.h.Addr("three"))
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +102,7 @@ plugin = "a.wasm"
 	set("", true, "one", "two", "three")
 	l.mustReload(text("b.wasm") + "[[listener]]\nname = \"four\"\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nplugin = \"a.wasm\"\n")
 	wantReset(t, l.h.Addr("four"))
-	talk(peer, "b0")
+	talk(peer, "b1")
 	talk(udp, "a1")
 	late, err := net.Dial("udp", l.h.Addr("three"))
 	if err != nil {
