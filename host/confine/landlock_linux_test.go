@@ -56,6 +56,29 @@ func runAs(t *testing.T, as, dir string) []byte {
 	return said
 }
 
+// onThreads starts threads, which are older than what is put in force after it returns, and begin has each
+// of them try. It gives what each says.
+func onThreads[A any](try func(own string) A) (begin func() []A) {
+	var ready, over sync.WaitGroup
+	begun := make(chan struct{})
+	said := make([]A, 4)
+	for i := range said {
+		ready.Add(1)
+		over.Go(func() {
+			runtime.LockOSThread()
+			ready.Done()
+			<-begun
+			said[i] = try(fmt.Sprint(i))
+		})
+	}
+	ready.Wait()
+	return func() []A {
+		close(begun)
+		over.Wait()
+		return said
+	}
+}
+
 // attempts are what is tried under Landlock, in a folder of the test's. Each true one has to work.
 var attempts = map[string]bool{
 	"read plugin": true, "read config": true, "read certificate": true, "read token": true, "read replaced plugin": true, "read resolv.conf": true,
@@ -74,28 +97,13 @@ func underLandlock() map[string][]string {
 	if err != nil {
 		panic(err)
 	}
-	const threads = 4
-	var ready, over sync.WaitGroup
-	begin := make(chan struct{})
-	said := make([]map[string]string, threads)
-	for i := range threads {
-		ready.Add(1)
-		over.Go(func() {
-			runtime.LockOSThread()
-			ready.Done()
-			<-begin
-			said[i] = try(fmt.Sprint(i))
-		})
-	}
-	ready.Wait()
+	begin := onThreads(try)
 	r, err := Enforce(cfg)
 	if err != nil || !r.Landlock.InForce {
 		panic(fmt.Sprint(r, err))
 	}
-	close(begin)
-	over.Wait()
 	all := make(map[string][]string)
-	for _, one := range said {
+	for _, one := range begin() {
 		for what, err := range one {
 			all[what] = append(all[what], err)
 		}

@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	"encoding/json"
-
 	"bulkhead/host/config"
 
 	"golang.org/x/sys/unix"
@@ -21,26 +20,12 @@ import (
 // underSeccomp says what is wrong with a process that the filter holds, on threads that are older and on
 // others.
 func underSeccomp() []string {
-	const threads = 4
-	var ready, over sync.WaitGroup
-	begin := make(chan struct{})
-	said := make([][]string, threads)
-	for i := range threads {
-		ready.Add(1)
-		over.Go(func() {
-			runtime.LockOSThread()
-			ready.Done()
-			<-begin
-			said[i] = tryCalls(fmt.Sprint(i))
-		})
-	}
-	ready.Wait()
+	begin := onThreads(tryCalls)
 	r, err := Enforce(&config.Config{File: "a.toml", Host: config.Host{Seccomp: true}})
 	if err != nil || !r.Seccomp.InForce {
 		return []string{fmt.Sprint(r, err)}
 	}
-	close(begin)
-	over.Wait()
+	said := begin()
 	wrong := tryCalls("main")
 	for _, more := range said {
 		wrong = append(wrong, more...)

@@ -7,11 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -52,20 +50,7 @@ func asUser() []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	const threads = 4
-	var ready, over sync.WaitGroup
-	begin := make(chan struct{})
-	said := make([][]string, threads)
-	for i := range threads {
-		ready.Add(1)
-		over.Go(func() {
-			runtime.LockOSThread()
-			ready.Done()
-			<-begin
-			said[i] = asNobody(fmt.Sprint(i))
-		})
-	}
-	ready.Wait()
+	begin := onThreads(asNobody)
 	if err := Begin(cfg); err != nil {
 		return []string{err.Error()}
 	}
@@ -89,9 +74,7 @@ func asUser() []string {
 	slices.Sort(groups)
 	slices.Sort(w.groups)
 	want(err == nil && slices.Equal(groups, w.groups), "the groups are %d, and not %d: %v", groups, w.groups, err)
-	close(begin)
-	over.Wait()
-	for _, more := range append(said, asNobody("main")) {
+	for _, more := range append(begin(), asNobody("main")) {
 		wrong = append(wrong, more...)
 	}
 	return wrong
