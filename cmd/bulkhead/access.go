@@ -19,7 +19,7 @@ func accessError(cfg *config.Config, err error) error {
 	if err == nil {
 		return nil
 	}
-	return config.Errors{{File: cfg.File, Line: max(cfg.Admin.LineOf("access_log"), 1), What: "[admin] access_log: " + err.Error()}}
+	return config.Errors{cfg.AdminError("access_log", err)}
 }
 
 // reopen opens the access log's file again, and says so.

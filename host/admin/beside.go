@@ -127,14 +127,14 @@ func settingsOf(cfg *config.Config) (settings, error) {
 	if a.Token != "" {
 		var err error
 		if s.token, err = guard.ReadToken(a.Token); err != nil {
-			errs = append(errs, blame(cfg, "token", err))
+			errs = append(errs, cfg.AdminError("token", err))
 		}
 	}
 	s.hosts = hostsOf(a.Hosts...)
 	if a.View != "" {
 		var err error
 		if s.group, err = viewGroup(a.View); err != nil {
-			errs = append(errs, blame(cfg, "view", err))
+			errs = append(errs, cfg.AdminError("view", err))
 		}
 	}
 	if len(errs) > 0 {
@@ -142,11 +142,6 @@ func settingsOf(cfg *config.Config) (settings, error) {
 		return s, errs
 	}
 	return s, nil
-}
-
-// blame has a key of [admin] be to blame for an error.
-func blame(cfg *config.Config, key string, err error) *config.Error {
-	return &config.Error{File: cfg.File, Line: max(cfg.Admin.LineOf(key), 1), What: fmt.Sprintf("[admin] %s: %v", key, err)}
 }
 
 // viewGroup is a group's number. Files can be given to it only by those who are in it, and root.
@@ -173,12 +168,12 @@ func (d *Door) Prepare(cfg *config.Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.prepare(s); err != nil {
-		return config.Errors{blame(cfg, "address", err)}
+		return config.Errors{cfg.AdminError("address", err)}
 	}
 	if s.group >= 0 {
 		if err := mayReach(d.state, s.group); err != nil {
 			d.discard()
-			return config.Errors{blame(cfg, "view", err)}
+			return config.Errors{cfg.AdminError("view", err)}
 		}
 	}
 	return nil
@@ -230,10 +225,10 @@ func (d *Door) Set(cfg *config.Config) error {
 	}
 	var errs config.Errors
 	if err := d.setTCP(s); err != nil {
-		errs = append(errs, blame(cfg, "address", err))
+		errs = append(errs, cfg.AdminError("address", err))
 	}
 	if err := d.setView(s); err != nil {
-		errs = append(errs, blame(cfg, "view", err))
+		errs = append(errs, cfg.AdminError("view", err))
 	}
 	if len(errs) > 0 {
 		return errs

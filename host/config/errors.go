@@ -65,6 +65,21 @@ func (e Errors) sort() {
 	slices.SortStableFunc(e, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
 }
 
+// HostError is an error that one key of [host] is to blame for. It is of line 1 where the file does not
+// say the key, since its default is used.
+func (c *Config) HostError(key string, err error) *Error {
+	return c.sectionError("host", key, c.Host.LineOf(key), err)
+}
+
+// AdminError is the same for a key of [admin].
+func (c *Config) AdminError(key string, err error) *Error {
+	return c.sectionError("admin", key, c.Admin.LineOf(key), err)
+}
+
+func (c *Config) sectionError(section, key string, line int, err error) *Error {
+	return &Error{File: c.File, Line: max(line, 1), What: fmt.Sprintf("[%s] %s: %v", section, key, err)}
+}
+
 // ListenerError is an error that one key of a listener, or of a route, is to blame for.
 func (c *Config) ListenerError(l *Listener, key string, err error) *Error {
 	return &Error{File: c.File, Line: l.LineOf(key), What: fmt.Sprintf("listener %q: %v", l.Name, err)}

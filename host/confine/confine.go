@@ -46,7 +46,7 @@ func blame(cfg *config.Config, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return config.Errors{{File: cfg.File, Line: max(cfg.Host.LineOf(key), 1), What: "[host] " + key + ": " + err.Error()}}
+	return config.Errors{cfg.HostError(key, err)}
 }
 
 // Begin has the process be [host] user's, for all that it makes from now on, and keeps the privileges that

@@ -37,8 +37,7 @@ func Make(cfg *config.Config) error {
 
 // Blame has a configuration's [host] state be to blame for an error.
 func Blame(cfg *config.Config, err error) error {
-	// Line 1 where the key is not given and its default is used.
-	return config.Errors{{File: cfg.File, Line: max(cfg.Host.LineOf("state"), 1), What: "[host] state: " + err.Error()}}
+	return config.Errors{cfg.HostError("state", err)}
 }
 
 func openStore(path string) (*codestore.Store, error) {
