@@ -102,7 +102,8 @@ func (k keeper) Write(p []byte) (int, error) {
 	return k.Writer.Write(p)
 }
 
-// both formats lines twice.
+// both formats lines twice. It is no slog.MultiHandler, since that leaves out lines below the level of its
+// handlers, and an audit line is there at every level.
 type both struct{ first, second slog.Handler }
 
 // Enabled is what the first says.
