@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"bulkhead/host/admin/guard"
 )
 
 //go:embed files
@@ -59,10 +61,6 @@ func ServeFiles(to *http.ServeMux) {
 
 // protect sets what a browser is to know of everything that the page is made of.
 func protect(h http.Header) {
+	guard.Protect(h)
 	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
 }

@@ -65,7 +65,7 @@ const MostPath = 1 << 10
 func (r Rules) Guard(next http.Handler) http.Handler {
 	own := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		protect(w.Header())
+		Protect(w.Header())
 		holder, why := r.judge(own, q)
 		if why != nil {
 			if r.Refused != nil {
@@ -228,8 +228,9 @@ func bearer(given []string) (token string, ok bool) {
 	return token, ok && strings.EqualFold(scheme, "Bearer")
 }
 
-// protect has browsers keep an answer from other pages, and from their caches.
-func protect(h http.Header) {
+// Protect has browsers keep an answer from other pages, and from their caches, and run nothing of it.
+// Guard calls it for each answer.
+func Protect(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
