@@ -19,6 +19,8 @@ import (
 	"bulkhead/host/admin/guard"
 	"bulkhead/host/config"
 	"bulkhead/internal/awaittest"
+
+	"golang.org/x/sys/unix"
 )
 
 // adminOf is a configuration whose [admin] a test changes.
@@ -231,7 +233,7 @@ func TestSet(t *testing.T) {
 			if err == nil {
 				c.Close()
 			}
-			return err != nil
+			return err != nil && !errors.Is(err, unix.EAGAIN) // this says that it is there, and full
 		})
 	}
 	path, token := tokenFile(t)

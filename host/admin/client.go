@@ -26,6 +26,9 @@ const mostAnswer = 256 << 20
 // statusTime is how long an answer may take that changes nothing.
 const statusTime = 30 * time.Second
 
+// dialAgain is how long a caller waits before it asks again for room at a full socket.
+const dialAgain = 10 * time.Millisecond
+
 // Client asks a daemon. Any goroutine may use it.
 type Client struct {
 	state   string
@@ -65,14 +68,29 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return own, err
 }
 
+// dialSocket connects to a Unix socket. Where more wait to be accepted than the socket has room for, the
+// system refuses at once (EAGAIN): then it tries again, for as long as an answer may take, or until ctx is
+// done.
 func dialSocket(ctx context.Context, path string) (net.Conn, error) {
 	address, done, err := reach(path)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
 	var d net.Dialer
-	return d.DialContext(ctx, "unix", address)
+	for {
+		conn, err := d.DialContext(ctx, "unix", address)
+		if !errors.Is(err, unix.EAGAIN) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(dialAgain):
+		}
+	}
 }
 
 // Status asks how the daemon is.
