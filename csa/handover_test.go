@@ -2,6 +2,7 @@ package csa
 
 import (
 	"bulkhead/abi"
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -226,3 +227,47 @@ func (h *longCall) Timer(c *CSA, token int32) {
 	h.stay("timer", c, nil)
 }
 func (h *longCall) Closed(c *CSA, r Reason) { h.script.Closed(c, r); h.stay("closed", c, nil) }
+
+// The inbox has room again, or the handler resumes reading, while a call that has passed the loop on
+// still holds what has come. What the call then leaves is offered again: nothing else would offer it.
+func TestWhatACallLeavesIsOfferedAgainWhenThatWasDueMeanwhile(t *testing.T) {
+	for name, due := range map[string]func(c *CSA){
+		"writable": func(c *CSA) { c.set(blocked); c.SendReady() },
+		"resumed":  func(c *CSA) { c.Receive(true) },
+	} {
+		for _, atEnd := range []bool{false, true} {
+			b := newBench(t)
+			s := &script{}
+			c, peer := b.tcp(s)
+			release := make(chan struct{})
+			calls := 0
+			b.on(func() {
+				s.data = func(c *CSA, p []byte) int {
+					switch calls++; {
+					case atEnd && !c.is(ended):
+						calls-- // all of it is left until the peer has finished
+						return 0
+					case calls > 1:
+						return len(p)
+					}
+					held := bytes.Clone(p)
+					c.Loop().Pass()
+					<-release
+					c.Loop().Post(func() { c.Consumed(held, 0) })
+					runtime.Goexit()
+					return 0
+				}
+			})
+			b.say(c, peer, "ab")
+			if atEnd {
+				if err := peer.CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.until(name+": the call is under way", func() bool { return c.pendingData != nil })
+			b.on(func() { due(c) })
+			close(release)
+			b.until(name+": what it left is offered again", func() bool { return calls == 2 })
+		}
+	}
+}

@@ -32,6 +32,11 @@ func (c *CSA) Want(n int) {
 // or the end told; else it goes on reading.
 func (c *CSA) resumeStream() {
 	c.timeIn()
+	if c.pendingData != nil {
+		// What the handler leaves of these bytes is not known yet: Consumed offers it again.
+		c.set(offering)
+		return
+	}
 	if c.unconsumed.len() > 0 && c.unconsumed.len() >= int(c.want) || c.is(ended) && !c.is(eofTold) {
 		c.set(offering)
 		c.d.ReadAgain()
@@ -325,7 +330,7 @@ func (c *CSA) tellEnd() {
 // unconsumedOffered continues after the unconsumed bytes were offered after the end of the stream.
 func (c *CSA) unconsumedOffered(d *dataCall) {
 	switch {
-	case c.unconsumed.len() == d.before && !c.is(blocked|paused):
+	case c.unconsumed.len() == d.before && !c.is(blocked|paused|offering):
 		c.set(lastOffered)
 	case c.unconsumed.len() > 0:
 		if !c.is(blocked | paused) {
