@@ -23,9 +23,10 @@ check:
 generate:
 	go generate ./abi
 
-# The shipped .wasm files, from their sources (needs clang-19 and lld-19).
+# The shipped .wasm files, from their sources (needs clang-19, lld-19 and wasi-libc).
 wasm:
 	bash examples/build.sh
+	bash engines/js/build.sh
 
 # Each fuzz target for FUZZTIME; what they find is saved under testdata/fuzz.
 FUZZTIME ?= 10s

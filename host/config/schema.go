@@ -210,7 +210,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 	},
 	{
 		name:     "plugin",
-		want:     "the path of a .wasm file",
+		want:     "the path of a .wasm or .js file",
 		required: `plugin = "FILE.wasm"`,
 		instead:  "route",
 		read:     readPlugin,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"bulkhead/engines"
 	"bulkhead/host/config"
 	"bulkhead/plugins"
 	"bulkhead/plugins/admit"
@@ -29,6 +30,9 @@ type module struct {
 // load compiles a listener's plugin, unless its tenant has it already: a plugin is known by the SHA-256 of
 // its bytes, and not by its path. What is compiled is what was hashed: the file is read once. The
 // module is the caller's until release, which closes it when nobody else has it.
+//
+// A script is known by its own SHA-256, and so is what is kept of it: another engine does not make it
+// another plugin.
 //
 // With pinned, it is what has that SHA-256: of those that are loaded, in its file, or kept.
 func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error) {
@@ -61,7 +65,11 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	if err != nil {
 		return nil, err
 	}
-	made, err := r.LoadWithin(memory, filepath.Base(l.Plugin), code, plugins.Shape(l.Shape))
+	whole, err := engines.Module(l.Plugin, code)
+	if err != nil {
+		return nil, err
+	}
+	made, err := r.LoadWithin(memory, filepath.Base(l.Plugin), whole, plugins.Shape(l.Shape))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,224 @@
+// Package engines makes modules of scripts: an engine, which is a module that runs scripts of one
+// language, and the script as a data segment of it. What comes out is an ordinary module that runs
+// anywhere the ABI does.
+//
+// The same script and the same engine make the same bytes. Modules of one engine differ in data
+// alone, so their compiled code is the same.
+package engines
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"bulkhead/engines/js"
+)
+
+// Room is how many bytes a script and its name may have together.
+const Room = 512<<10 - 2
+
+// scriptExport is the global that says where in its memory an engine looks for the script.
+const scriptExport = "bulkhead_script"
+
+// IsScript reports whether a file is a script by its name: whether it ends with ".js". What is none
+// is a module.
+func IsScript(path string) bool { return filepath.Ext(path) == ".js" }
+
+// Module makes the module of a plugin's file: of a script, as its name says, the engine with the
+// script in it; anything else is one, and is returned as it is. The caller does not write to the
+// result, which may be b.
+func Module(path string, b []byte) ([]byte, error) {
+	if !IsScript(path) {
+		return b, nil
+	}
+	return Pack(js.Engine(), filepath.Base(path), b)
+}
+
+// Pack puts a script into an engine. name is what the script's errors call it.
+func Pack(engine []byte, name string, script []byte) ([]byte, error) {
+	script = bytes.TrimPrefix(script, []byte("\uFEFF")) // which some editors write
+	switch {
+	case bytes.HasPrefix(script, []byte("\x00asm")):
+		return nil, fmt.Errorf("%s holds a WebAssembly module and no script; call it .wasm", name)
+	case len(bytes.TrimSpace(script)) == 0:
+		return nil, fmt.Errorf("%s is empty; a handler is, for example: export default { line(c, text) { c.send(text + \"\\n\") } }", name)
+	case len(name)+len(script) > Room:
+		return nil, fmt.Errorf("%s has %d bytes, and a script may have %d; leave out what it does not need, or minify it", name, len(script), Room-len(name))
+	}
+	at, err := scriptAddress(engine)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, 0, len(script)+len(name)+32)
+	data = append(data, 0, 0x41) // an active segment of the memory, at a constant
+	data = appendSigned(data, int64(int32(at)))
+	data = append(data, 0x0b)
+	data = binary.AppendUvarint(data, uint64(8+len(name)+1+len(script)))
+	data = binary.LittleEndian.AppendUint32(data, uint32(len(name)))
+	data = binary.LittleEndian.AppendUint32(data, uint32(len(script)))
+	data = append(append(data, name...), 0)
+	return withSegment(engine, append(data, script...))
+}
+
+var errEngine = errors.New("the engine is no module that a script can be put into; build it again with its build.sh")
+
+// section is one section of a module.
+type section struct {
+	id   byte
+	body []byte
+}
+
+const (
+	globalSection    = 6
+	exportSection    = 7
+	dataSection      = 11
+	dataCountSection = 12
+	header           = "\x00asm\x01\x00\x00\x00"
+)
+
+func sections(b []byte) (all []section, err error) {
+	r := reader{b: b}
+	if string(r.take(len(header))) != header {
+		return nil, errEngine
+	}
+	for len(r.b) > 0 && !r.bad {
+		id := r.byte()
+		all = append(all, section{id, r.take(int(r.number()))})
+	}
+	if r.bad {
+		return nil, errEngine
+	}
+	return all, nil
+}
+
+// scriptAddress is where the engine looks for its script.
+func scriptAddress(engine []byte) (uint32, error) {
+	all, err := sections(engine)
+	if err != nil {
+		return 0, err
+	}
+	index, found := uint64(0), false
+	for _, s := range all {
+		if s.id != exportSection {
+			continue
+		}
+		r := reader{b: s.body}
+		for n := r.number(); n > 0 && !r.bad; n-- {
+			name, kind, i := r.take(int(r.number())), r.byte(), r.number()
+			if string(name) == scriptExport && kind == 3 {
+				index, found = i, true
+			}
+		}
+	}
+	for _, s := range all {
+		if s.id != globalSection || !found {
+			continue
+		}
+		r := reader{b: s.body}
+		n := r.number()
+		for i := uint64(0); i < n && !r.bad; i++ {
+			r.take(2) // its type, and whether it changes
+			if r.byte() != 0x41 {
+				return 0, errEngine // no i32 constant: engines have none of other kinds
+			}
+			v := r.signed()
+			if r.byte() == 0x0b && i == index && !r.bad {
+				return uint32(v), nil
+			}
+		}
+	}
+	return 0, errEngine
+}
+
+// withSegment adds a data segment behind the others.
+func withSegment(engine, segment []byte) ([]byte, error) {
+	all, err := sections(engine)
+	if err != nil {
+		return nil, err
+	}
+	out := append(make([]byte, 0, len(engine)+len(segment)+16), header...)
+	added := false
+	for _, s := range all {
+		body := s.body
+		if s.id == dataSection || s.id == dataCountSection {
+			r := reader{b: body}
+			n := r.number()
+			if r.bad {
+				return nil, errEngine
+			}
+			body = append(binary.AppendUvarint(nil, n+1), r.b...)
+		}
+		if s.id == dataSection {
+			body = append(body, segment...)
+			added = true
+		}
+		out = append(out, s.id)
+		out = binary.AppendUvarint(out, uint64(len(body)))
+		out = append(out, body...)
+	}
+	if !added {
+		return nil, errEngine
+	}
+	return out, nil
+}
+
+// appendSigned appends v in signed LEB128.
+func appendSigned(b []byte, v int64) []byte {
+	for {
+		low := byte(v & 0x7f)
+		v >>= 7
+		if v == 0 && low&0x40 == 0 || v == -1 && low&0x40 != 0 {
+			return append(b, low)
+		}
+		b = append(b, low|0x80)
+	}
+}
+
+// reader reads what is left of a module. What is not there makes it bad, and is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if n < 0 || n > len(r.b) {
+		r.bad, n = true, 0
+	}
+	taken := r.b[:n]
+	r.b = r.b[n:]
+	return taken
+}
+
+func (r *reader) byte() byte {
+	if b := r.take(1); len(b) == 1 {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) number() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > 1<<32-1 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) signed() (v int64) {
+	for shift := 0; shift < 35; shift += 7 {
+		b := r.byte()
+		v |= int64(b&0x7f) << shift
+		if b&0x80 == 0 {
+			if b&0x40 != 0 {
+				v |= -1 << (shift + 7)
+			}
+			return v
+		}
+	}
+	r.bad = true
+	return 0
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Builds js.wasm: QuickJS, as Debian's source package quickjs has it, and the files in src.
+#
+#   engines/js/build.sh           build it, in place
+#   engines/js/build.sh --check   build it elsewhere, and fail if the one here differs
+#
+# The same sources and the same compiler give the same bytes. It takes clang 19 and Debian's C
+# library for WASI: apt-get install clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+export LC_ALL=C
+
+# The archive is that of Debian's package quickjs 2025.04.26-1, unchanged: its .dsc has this sum.
+archive=quickjs_2025.04.26.orig.tar.xz
+sum=ec81da5b3249ed648dbc7df4a1654988910e66a118d9b71cb63534216efcfbbe
+version=2025-04-26
+
+fail() {
+	echo "engines/js/build.sh: $*" >&2
+	exit 1
+}
+
+check=no
+case "${1-}" in
+'') ;;
+--check) check=yes ;;
+*)
+	echo "usage: engines/js/build.sh [--check]" >&2
+	exit 2
+	;;
+esac
+for tool in clang-19 wasm-ld-19 xz; do
+	command -v "$tool" >/dev/null || fail "there is no $tool; install what is needed with: apt-get install clang-19 lld-19 xz-utils"
+done
+[ -e /usr/lib/wasm32-wasi/libc.a ] || fail "there is no C library for WASI; install it with: apt-get install wasi-libc"
+echo "$sum  $archive" | sha256sum --check --quiet || fail "$archive is not the one of Debian's package"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tar -xJf "$archive" -C "$work" --strip-components=1 --no-same-owner
+cmp -s LICENSE "$work/LICENSE" || fail "LICENSE is not QuickJS's; copy it out of $archive"
+
+# QuickJS includes setjmp.h, which the C library does not have, and uses nothing of it.
+mkdir "$work/none"
+: >"$work/none/setjmp.h"
+
+# EMSCRIPTEN switches off threads and what needs computed jumps; the check of the stack's depth
+# comes back by itself. No path of this machine gets into the output.
+flags=(--target=wasm32-wasi --sysroot=/usr -O2 -mbulk-memory -D_GNU_SOURCE -DEMSCRIPTEN
+	-DCONFIG_STACK_CHECK "-DCONFIG_VERSION=\"$version\"" -I"$work/none" -I"$work" -I../../sdk/c
+	-ffile-prefix-map="$work"=quickjs -ffile-prefix-map="$PWD"=js)
+objects=()
+for name in quickjs cutils libregexp libunicode dtoa; do
+	clang-19 "${flags[@]}" -w -c "$work/$name.c" -o "$work/$name.o" &
+	objects+=("$work/$name.o")
+done
+for name in engine connection bytes; do
+	clang-19 "${flags[@]}" -std=c2x -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+		-Wno-cast-function-type-mismatch -c src/$name.c -o "$work/our-$name.o"
+	objects+=("$work/our-$name.o")
+done
+wait
+
+# The stack comes first of all, so that an overflow traps and overwrites nothing.
+clang-19 --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Wl,--strip-all -Wl,--stack-first \
+	-Wl,-z,stack-size=262144 -Wl,--export=bulkhead_script "${objects[@]}" -lm -o "$work/js.wasm"
+chmod 644 "$work/js.wasm"
+
+if [ "$check" = yes ]; then
+	cmp -s js.wasm "$work/js.wasm" || fail "js.wasm is not what its source builds to; run: engines/js/build.sh"
+	echo "engines/js/js.wasm is what its source builds to"
+	exit
+fi
+cp "$work/js.wasm" js.wasm
+ls -l js.wasm

@@ -1,0 +1,527 @@
+package js_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"bulkhead/host"
+	"bulkhead/host/config"
+	"bulkhead/internal/hosttest"
+)
+
+// state is the state folder of all tests, so that the engine is compiled once.
+var state string
+
+func TestMain(m *testing.M) {
+	var err error
+	if state, err = os.MkdirTemp("", "js"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(state)
+	os.Exit(code)
+}
+
+// logBook keeps the host's log for the test to look at.
+type logBook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// wait waits for a line of the log that has all of these.
+func (l *logBook) wait(t *testing.T, parts ...string) {
+	t.Helper()
+	what := fmt.Sprintf("the log has a line with %q", parts)
+	hosttest.Eventually(t, what, func() bool {
+		for line := range strings.Lines(l.String()) {
+			all := true
+			for _, part := range parts {
+				all = all && strings.Contains(line, part)
+			}
+			if all {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// handler is one listener's script, and lines of TOML for the listener.
+type handler struct{ name, script, toml string }
+
+// configured is the configuration of a host that serves each of the scripts by a listener of its
+// name.
+func configured(t *testing.T, handlers ...handler) (toml string) {
+	t.Helper()
+	dir := t.TempDir()
+	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", state)
+	for _, one := range handlers {
+		path := filepath.Join(dir, one.name+".js")
+		if err := os.WriteFile(path, []byte(one.script), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nplugin = %q\n%s\n", one.name, path, one.toml)
+	}
+	return toml
+}
+
+// serve serves each of the scripts by a listener of its name.
+func serve(t *testing.T, handlers ...handler) (h *host.Host, log *logBook) {
+	t.Helper()
+	log = &logBook{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log)
+		}
+	})
+	return hosttest.Serve(t, configured(t, handlers...), host.Options{
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}), log
+}
+
+func dial(t *testing.T, h *host.Host, listener string) *net.TCPConn {
+	t.Helper()
+	return hosttest.Dial(t, h.Addr(listener))
+}
+
+// gone reads until the connection has ended, one way or the other.
+func gone(t *testing.T, c net.Conn) {
+	t.Helper()
+	b, err := io.ReadAll(c)
+	if err, ok := err.(net.Error); ok && err.Timeout() {
+		t.Fatalf("the connection has not ended; it said %q", b)
+	}
+}
+
+const lines = `
+let visits = 0;
+export default {
+  open(c) { c.name = config.greeting; c.send(c.name + "\r\n"); },
+  line(c, text) {
+    visits++;
+    if (text === "quit") { c.send("bye\n"); return c.close(); }
+    if (/^name \w+$/.test(text)) c.name = text.slice(5);
+    c.send(JSON.stringify({ name: c.name, text, visits }) + "\n");
+  },
+  closed(c, reason) { log("closed", c.name, reason); },
+};
+`
+
+func TestLines(t *testing.T) {
+	for _, instance := range []string{"connection", "loop", "listener"} {
+		t.Run(instance, func(t *testing.T) {
+			h, log := serve(t, handler{"lines", lines, fmt.Sprintf("instance = %q\nconfig = { greeting = \"hé\" }", instance)})
+			a, b := dial(t, h, "lines"), dial(t, h, "lines")
+			hosttest.Hear(t, a, "hé\r\n")
+			hosttest.Hear(t, b, "hé\r\n")
+			// Half a line, and then its end with two more; b's state is its own.
+			hosttest.Say(t, a, "na")
+			hosttest.Say(t, a, "me x\r\n\n\xffü\n")
+			hosttest.Hear(t, a, `{"name":"x","text":"name x","visits":1}`+"\n"+
+				`{"name":"x","text":"","visits":2}`+"\n"+`{"name":"x","text":"`+"\uFFFD"+`ü","visits":3}`+"\n")
+			hosttest.Say(t, b, "hello\nquit\nnever\n")
+			visits := map[string]int{"connection": 1}[instance]
+			if visits == 0 {
+				visits = 4 // of the instance that they share
+			}
+			hosttest.Hear(t, b, fmt.Sprintf(`{"name":"hé","text":"hello","visits":%d}`, visits)+"\nbye\n")
+			hosttest.HearEnd(t, b)
+			a.CloseWrite()
+			hosttest.HearEnd(t, a)
+			log.wait(t, "closed x OK")
+		})
+	}
+}
+
+// What a script has besides the language, by what it answers.
+func TestHelpers(t *testing.T) {
+	h, _ := serve(t, handler{"eval", `export default { line(c, expression) {
+		let r;
+		try { r = eval(expression); } catch (e) { r = e.name + ": " + e.message; }
+		c.send((r instanceof Uint8Array ? hex.encode(r) : typeof r === "object" ? JSON.stringify(r) : String(r)) + "\n");
+	} };`, "config = { list = [1, 2] }"})
+	c := dial(t, h, "eval")
+	answers := bufio.NewReader(c)
+	for _, one := range [][2]string{
+		{`config`, `{"list":[1,2]}`},
+		{`c.transport + c.listener + c.tenant + c.serverName`, `tcpevalacme`},
+		{`c.peer.split(":")[0]`, `127.0.0.1`},
+		{`bytes("hé")`, "68c3a9"},
+		{`text(new Uint8Array([104, 0xc3, 0xa9]))`, "hé"},
+		{`bytes(7)`, "TypeError: bytes takes text, a Uint8Array or an ArrayBuffer, and was given a number; JSON.stringify or String make text of it"},
+		{`bytes(new Uint8Array(0)).length + bytes(new ArrayBuffer(0)).length`, "0"},
+		{`bytes(new Uint8Array([1, 2, 3, 4]).subarray(1, 3))`, "0203"},
+		{`base64.encode("") + base64.encode("f") + base64.encode("fo") + base64.encode("foo")`, "Zg==Zm8=Zm9v"},
+		{`text(base64.decode("Zg==")) + text(base64.decode("Zm8")) + text(base64.decode("Zm9v"))`, "ffofoo"},
+		{`base64.decode("-_+/")`, "fbffbf"},
+		{`base64.decode("a")`, "TypeError: base64.decode: 1 bytes cannot be base64"},
+		{`base64.decode("a b=")`, "TypeError: base64.decode: byte 1 is no digit of base64"},
+		{`hex.decode("00 fF")`, "00ff"},
+		{`hex.decode("0")`, "TypeError: hex.decode: there are no two digits at 0"},
+		// The check values of the catalogue of parametrised CRC algorithms.
+		{`["x25", "modbus", "xmodem", "ccitt", "crc32"].map((k) => crc[k]("123456789").toString(16)).join()`, "906e,4b37,31c3,29b1,cbf43926"},
+		{`pack(">HBi2sx", 258, 3, -2, "a")`, "010203fffffffe610000"},
+		{`pack("<HQ", 258, 3n)`, "02010300000000000000"},
+		{`pack("3B", 1, 2, 3)`, "010203"},
+		{`pack("B", 256)`, "RangeError: pack: value 1 is 256, and B holds 0 to 255"},
+		{`pack("B")`, "TypeError: pack: value 1 is no whole number"},
+		{`pack("z")`, `TypeError: pack: "z" has no field at 0; there are b B h H i I q Q f d s x`},
+		{`pack("999999999s", "")`, `RangeError: pack: "999999999s" is longer than 65536 bytes`},
+		{`unpack(">HxhB", hex.decode("0102 00 fffe 07"))`, "[258,-2,7]"},
+		{`unpack("<d", pack("<d", 0.5))`, "[0.5]"},
+		{`unpack("I", bytes("abc"))`, "RangeError: unpack: the format has 4 bytes, and 3 are there"},
+		{`concat("a", bytes("b"))`, "6162"},
+		{`randomBytes(3).length`, "3"},
+		{`randomBytes(-1)`, "RangeError: randomBytes gives 0 to 65536 bytes"},
+		{`Math.random() >= 0 && Math.random() < 1 && Math.random() !== Math.random()`, "true"},
+		{`count("frames", 2); count("Bad!")`, "Error: count: INVALID"},
+		{`c.secure("server")`, "Error: secure: DENIED"},
+		{`c.secure("nobody")`, `TypeError: secure takes "server", or "client" and the name that the peer's certificate must have`},
+		{`c.send({})`, "TypeError: send takes text, a Uint8Array or an ArrayBuffer, and was given an object; JSON.stringify or String make text of it"},
+		{`c.send.call({}, "x")`, "TypeError: Connection object expected"},
+		{`c.handler = { line: 1 }`, "TypeError: line of the handler is not a function"},
+		{`"[".repeat(20000).length`, "20000"},
+		{`try { JSON.parse("[".repeat(100000)) } catch (e) { e.message }`, "stack overflow"},
+		{`try { new RegExp("(?:".repeat(30000) + ")".repeat(30000)) } catch (e) { e.message }`, "stack overflow"},
+		{`/^(\w+)@(?<host>[\w.]+)$/.exec("me@example.org").groups.host`, "example.org"},
+		{`(() => { try { return new Array(1e9).fill(0).length } catch (e) { return e.message } })()`, "out of memory"},
+	} {
+		hosttest.Say(t, c, one[0]+"\n")
+		if got, err := answers.ReadString('\n'); err != nil || got != one[1]+"\n" {
+			t.Errorf("%s\nis   %s (%v)\nwant %s", one[0], strings.TrimSpace(got), err, one[1])
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+// An error that is not caught closes its connection, whichever function it is in, and no other one
+// of the instance. The log has its line.
+func TestErrorsCloseTheirConnectionAlone(t *testing.T) {
+	const script = `let which;
+const bad = (c, where) => { if (where === c.bad) null.x; };
+export default {
+  open(c) { c.bad = which; which = ""; bad(c, "open"); c.send("ok\n"); },
+  line(c, text) {
+    if (text === "next") { c.send("next\n"); return; }
+    if (text.startsWith("next ")) { which = text.slice(5); return c.send("will\n"); }
+    bad(c, "line");
+    if (c.bad === "promise") Promise.reject(new Error("nobody"));
+    if (c.bad === "async") return (async () => { await null; null.x; })();
+    if (c.bad === "sleep") return (async () => { await sleep(1); null.x; })();
+    if (c.bad === "timeout") setTimeout(() => { null.x; }, 1);
+    if (c.bad === "timer") c.timer(5, 1);
+    if (c.bad === "writable") c.send("x".repeat(200000));
+    if (c.bad === "thrown") throw "text";
+    if (c.bad === "recursion") { const f = (n) => f(n + 1) + 1; f(0); }
+    if (c.bad === "send") c.send(7);
+    if (c.bad === "full") for (;;) c.send("y".repeat(100000));
+    c.send("fine\n");
+  },
+  eof(c) { bad(c, "eof"); c.close(); },
+  timer(c, token) { bad(c, "timer"); },
+  writable(c) { bad(c, "writable"); },
+  closed(c, reason) { bad(c, "closed"); },
+};
+`
+	h, log := serve(t, handler{"bad", script, "instance = \"listener\"\ninbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
+	neighbour := dial(t, h, "bad")
+	hosttest.Hear(t, neighbour, "ok\n")
+	for _, one := range [][]string{
+		{"open", "cannot read property 'x' of null", "bad.js:4:"},
+		{"line", "line of 127.0.0.1:", "cannot read property 'x' of null", "at bad (bad.js:2:", "at line (bad.js:8:"},
+		{"promise", "a promise that nobody handles of 127.0.0.1:", "Error: nobody", "bad.js:9:"},
+		{"async", "line of 127.0.0.1:", "bad.js:10:"},
+		{"sleep", "line of 127.0.0.1:", "bad.js:11:"},
+		{"timeout", "setTimeout of 127.0.0.1:", "bad.js:12:"},
+		{"timer", "timer of 127.0.0.1:", "bad.js:22:"},
+		{"writable", "writable of 127.0.0.1:", "bad.js:23:"},
+		{"thrown", "text was thrown, which is no Error"},
+		{"recursion", "stack overflow", "bad.js:16:"},
+		{"send", "send takes text, a Uint8Array or an ArrayBuffer, and was given a number", "bad.js:17:"},
+		{"full", "beyond queueLimit, which is 262144", "bad.js:18:"},
+		{"eof", "eof of 127.0.0.1:", "bad.js:21:"},
+		{"closed", "closed of 127.0.0.1:", "bad.js:24:"},
+	} {
+		hosttest.Say(t, neighbour, "next "+one[0]+"\n")
+		hosttest.Hear(t, neighbour, "will\n")
+		c := dial(t, h, "bad")
+		if one[0] != "open" {
+			hosttest.Hear(t, c, "ok\n")
+			if one[0] == "eof" || one[0] == "closed" {
+				c.CloseWrite()
+			} else {
+				hosttest.Say(t, c, "go\n")
+			}
+		}
+		gone(t, c)
+		log.wait(t, one[1:]...)
+	}
+	hosttest.Say(t, neighbour, "next\n")
+	hosttest.Hear(t, neighbour, "next\n")
+}
+
+// A loop without an end is stopped by event_timeout, with its instance, which is its connection's.
+func TestEndlessLoop(t *testing.T) {
+	h, log := serve(t, handler{"loop", `export default { line(c, text) {
+		if (text === "loop") for (;;);
+		c.send(text + "\n");
+	} };`, `event_timeout = "50ms"`})
+	a, b := dial(t, h, "loop"), dial(t, h, "loop")
+	hosttest.Say(t, a, "loop\n")
+	gone(t, a)
+	log.wait(t, "event_timeout")
+	hosttest.Say(t, b, "here\n")
+	hosttest.Hear(t, b, "here\n")
+}
+
+// What the inbox has no room for waits in the script's queue, in order, and requests wait meanwhile.
+func TestShortSends(t *testing.T) {
+	h, log := serve(t, handler{"big", `let n = 0;
+export default {
+  queueLimit: 1000000,
+  line(c, text) {
+    n++;
+    const all = c.send(text.repeat(Number(text) * 10000));
+    if (!all) log("waiting", n);
+  },
+  writable(c) { log("writable"); c.send("w"); },
+};`, "inbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
+	c := dial(t, h, "big")
+	hosttest.Say(t, c, "9\n8\n7\n")
+	c.CloseWrite()
+	log.wait(t, "waiting 1")
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whether the later ones find room at once depends on how fast this test reads.
+	for i, digit := range []string{"9", "8", "7"} {
+		rest, found := bytes.CutPrefix(b, bytes.Repeat([]byte(digit), int(digit[0]-'0')*10000))
+		after, told := bytes.CutPrefix(rest, []byte("w"))
+		if !found || i == 0 && !told {
+			t.Fatalf("answer %d does not follow whole, or writable does not follow it; %d bytes are left", i, len(b))
+		}
+		b = after
+	}
+	if len(b) > 0 {
+		t.Errorf("%d bytes follow", len(b))
+	}
+}
+
+func TestFrames(t *testing.T) {
+	h, log := serve(t,
+		handler{"big", `export default { frameLength: { bytes: 2 }, frameLimit: 10,
+	frame(c, b) { c.send(concat(pack("H", b.length), b)); } };`, ""},
+		handler{"little", `export default { frameLength: { bytes: 4, little: true, whole: true },
+	frame(c, b) { c.send(concat(pack("<I", b.length + 4), b)); } };`, ""},
+		handler{"data", `export default { data(c, b) {
+	if (b.length < 3) return 0;
+	c.send(b.subarray(0, 3));
+	return b[0] === 33 ? 99 : 3;
+} };`, ""})
+	c := dial(t, h, "big")
+	for _, part := range []string{"\x00", "\x03a", "bc\x00\x00\x00\x0a012345", "6789"} {
+		hosttest.Say(t, c, part)
+	}
+	hosttest.Hear(t, c, "\x00\x03abc\x00\x00\x00\x0a0123456789")
+	hosttest.Say(t, c, "\x00\x0b0123456789a")
+	gone(t, c)
+	log.wait(t, "frame of 127.0.0.1:", "the peer's frame is longer than frameLimit, which is 10 bytes")
+
+	c = dial(t, h, "little")
+	long := "\x00\xe0\x00\x00" + strings.Repeat("x", 0xe000-4)
+	hosttest.Say(t, c, long)
+	hosttest.Hear(t, c, long)
+	hosttest.Say(t, c, "\x03\x00\x00\x00")
+	gone(t, c)
+	log.wait(t, "the peer's frame says that it has 3 bytes, and its length alone has 4")
+
+	c = dial(t, h, "data")
+	hosttest.Say(t, c, "ab")
+	hosttest.Say(t, c, "cde")
+	hosttest.Hear(t, c, "abc")
+	hosttest.Say(t, c, "f")
+	hosttest.Hear(t, c, "def")
+	hosttest.Say(t, c, "!!!")
+	gone(t, c)
+	log.wait(t, "data answers how many bytes it has consumed, 0 to 3")
+}
+
+func TestLongLines(t *testing.T) {
+	h, log := serve(t, handler{"short", `export default { lineLimit: 5, lineBytes: true, line(c, b) { c.send(b); } };`, ""})
+	c := dial(t, h, "short")
+	hosttest.Say(t, c, "12345\r\nab\xff\n")
+	hosttest.Hear(t, c, "12345ab\xff")
+	hosttest.Say(t, c, "1234567")
+	gone(t, c)
+	log.wait(t, "the peer's line is longer than lineLimit, which is 5 bytes")
+}
+
+// A script dials by await, and the two connections are spliced, or go on by callbacks.
+func TestDial(t *testing.T) {
+	h, log := serve(t,
+		handler{"echo", `export default { data(c, b) { c.send(b); } };`, ""},
+		handler{"proxy", `export default {
+  line(c, text) {
+    const [what, address] = text.split(" ");
+    c.pause();
+    return this[what](c, address);
+  },
+  async splice(c, address) { const up = await dial(address); up.send("hi\n"); c.splice(up); },
+  async ask(c, address) {
+    const up = await dial(address, { data(up, b) { c.send(b); up.close(); }, closed() { c.send(" closed\n"); c.resume(); } });
+    await sleep(1);
+    up.send("question");
+  },
+  async refused(c, address) {
+    try { await dial(address); } catch (e) { c.send(e.code + "\n"); }
+    c.resume();
+  },
+  async uncaught(c, address) { await dial(address); },
+};`, ""})
+	echo := h.Addr("echo")
+	c := dial(t, h, "proxy")
+	hosttest.Say(t, c, "ask tcp://"+echo+"\n")
+	hosttest.Hear(t, c, "question closed\n")
+	hosttest.Say(t, c, "refused tcp://10.0.0.1:1\n")
+	hosttest.Hear(t, c, "DENIED\n")
+	hosttest.Say(t, c, "refused tcp://127.0.0.1:1\n")
+	hosttest.Hear(t, c, "REFUSED\n")
+	hosttest.Say(t, c, "splice tcp://"+echo+"\nrest")
+	hosttest.Hear(t, c, "hi\nrest")
+	hosttest.Say(t, c, "more")
+	hosttest.Hear(t, c, "more")
+	c.CloseWrite()
+	hosttest.HearEnd(t, c)
+	c = dial(t, h, "proxy")
+	hosttest.Say(t, c, "uncaught tcp://127.0.0.1:1\n")
+	gone(t, c)
+	log.wait(t, "line of 127.0.0.1:", "Error: dial: REFUSED")
+}
+
+// Each copy of the snapshot draws random numbers of its own.
+func TestRandomDiffers(t *testing.T) {
+	h, _ := serve(t, handler{"random", `const first = Math.random();
+export default { open(c) { c.send(Math.random() + "\n"); c.close(); } };`, ""})
+	seen := make(map[string]bool)
+	for range 4 {
+		b, err := io.ReadAll(dial(t, h, "random"))
+		if err != nil || len(b) < 3 || seen[string(b)] {
+			t.Errorf("%q, %v, and before %v", b, err, seen)
+		}
+		seen[string(b)] = true
+	}
+}
+
+// What is wrong with a script is said with its line when it is loaded.
+func TestScriptsThatCannotBeLoaded(t *testing.T) {
+	wrong := []struct{ script, want string }{
+		{"export default {\n  line(c text) {} };", "wrong0.js:2:"},
+		{"const x = 1;", "the script has no handler; write: export default"},
+		{"export default 7;", "the script has no handler; write: export default"},
+		{"export default { onLine() {} };", "the handler has none of the functions that are called: start, open,"},
+		{"export default { line: 7 };", "line of the handler is not a function"},
+		{"export default { line() {}, data() {} };", "a handler has one of data, line and frame, and this one has 2"},
+		{"export default { frame() {} };", "a handler with frame needs frameLength, as { bytes: 2 }"},
+		{"export default { lineLimit: -1, line() {} };", "lineLimit is a whole number, 1 to 65534"},
+		{"import x from './x.js'; export default { line() {} };", "import of \\\"x.js\\\": a handler is one file"},
+		{"\n\nnull.x; export default { line() {} };", "wrong9.js:3:"},
+		{"setTimeout(() => {}, 1); export default { line() {} };", "there are no timeouts before the first connection"},
+		{"await new Promise(() => {}); export default { line() {} };", "awaits something while it is loaded"},
+		{"export default { line() {}, start() {\n throw new Error('not today') } };", "wrong12.js:2:"},
+		{"", "wrong13.js is empty; a handler is, for example"},
+		{"\x00asm\x01\x00\x00\x00", "wrong14.js holds a WebAssembly module and no script; call it .wasm"},
+	}
+	var all []handler
+	for i, one := range wrong {
+		all = append(all, handler{fmt.Sprintf("wrong%d", i), one.script, ""})
+	}
+	cfg, err := config.Load(hosttest.WriteConfig(t, configured(t, all...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &logBook{}
+	h, err := host.New(cfg, host.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err == nil {
+		h.Close()
+		t.Fatal("the host starts, with no script that can be loaded")
+	}
+	for i, one := range wrong {
+		said := ""
+		for line := range strings.Lines(log.String() + err.Error()) {
+			if strings.Contains(line, fmt.Sprintf("listener=wrong%d ", i)) || strings.Contains(line, fmt.Sprintf("%q", fmt.Sprint("wrong", i))) {
+				said += line
+			}
+		}
+		if !strings.Contains(said, one.want) {
+			t.Errorf("%q: it says\n%s, want %q", one.script, said, one.want)
+		}
+	}
+}
+
+// A script that was edited is served after a reload, and is known by the SHA-256 of its file. Who was
+// there before keeps the old one.
+func TestReload(t *testing.T) {
+	const script = `export default { line(c, text) { c.send(text + " one\n"); } };`
+	sum := func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+	before := runtime.NumGoroutine()
+	toml := configured(t, handler{"edited", script, fmt.Sprintf("plugin_sha256 = %q", sum(script))})
+	cfg, err := config.Load(hosttest.WriteConfig(t, toml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hosttest.ServeConfig(t, cfg, host.Options{}, before)
+	old := dial(t, h, "edited")
+	hosttest.Say(t, old, "a\n")
+	hosttest.Hear(t, old, "a one\n")
+
+	edited := strings.Replace(script, "one", "two", 1)
+	if err := os.WriteFile(cfg.Listeners[0].Plugin, []byte(edited), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next, err := config.Load(hosttest.WriteConfig(t, strings.Replace(toml, sum(script), sum(edited), 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Reload(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, h, "edited")
+	hosttest.Say(t, c, "a\n")
+	hosttest.Hear(t, c, "a two\n")
+	hosttest.Say(t, old, "b\n")
+	hosttest.Hear(t, old, "b one\n")
+
+	// Back to the first one, whose file is gone: a copy of it was kept.
+	if err := h.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	c = dial(t, h, "edited")
+	hosttest.Say(t, c, "c\n")
+	hosttest.Hear(t, c, "c one\n")
+}

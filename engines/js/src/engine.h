@@ -1,0 +1,90 @@
+/* The JavaScript engine: QuickJS as a guest of the host. engine.c starts a script and
+ * has the callbacks; connection.c is the connection object of scripts; bytes.c and
+ * prelude.js are what scripts have besides. */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quickjs.h"
+
+#include "csa.h"
+
+#define WINDOW 65536
+#define LINE_LIMIT 8192       /* bytes of a line, unless the script says otherwise */
+#define QUEUE_LIMIT (256 << 10) /* bytes that wait to be sent, likewise */
+
+extern JSContext *ctx;
+
+/* The functions that a script may define, in the order of callback_names. */
+enum callback {
+	ON_START, ON_OPEN, ON_DATA, ON_LINE, ON_FRAME, ON_EOF, ON_WRITABLE,
+	ON_SECURED, ON_TIMER, ON_CLOSED, ON_STOP, CALLBACKS,
+};
+extern const char *const callback_names[CALLBACKS];
+
+/* An object with callbacks, read once: what it says later changes nothing. */
+struct callbacks {
+	JSValue object; /* `this` of its functions */
+	JSValue function[CALLBACKS];
+	int32_t line_limit, frame_limit, queue_limit; /* bytes */
+	int32_t frame_bytes; /* of a frame's length: 1, 2 or 4 */
+	bool frame_little, frame_whole; /* its byte order; whether the length counts itself */
+	bool line_bytes; /* lines are bytes, and not text */
+};
+
+struct connection {
+	int32_t handle;    /* 0: it has ended, or was spliced */
+	JSValue object;    /* the script's; held while there is a handle */
+	JSValue callbacks; /* an object that has a struct callbacks */
+	JSValue resolve, reject; /* of who waits for a dial, or undefined */
+	char *peer;        /* its address, which the host does not tell any more in closed */
+	uint8_t *queue;    /* what send has not taken yet */
+	int32_t queued, room;
+	int32_t last;      /* what control is told when the queue is empty, or -1 */
+	int32_t wanted;    /* what want was told */
+	bool failed;       /* an error was not caught: it is closed */
+	bool told_full;    /* send has answered false, so writable follows */
+	bool unread;       /* nobody reads: reading is paused until somebody does */
+	bool secured_now;  /* makessl was called in this event */
+	bool datagrams;    /* it is over UDP */
+	struct connection *next; /* in its bucket */
+};
+
+extern struct connection *serving; /* whose event it is, or NULL */
+
+/* engine.c */
+void report(struct connection *c, const char *what);
+void fail(struct connection *c, const char *what);
+void run_jobs(void);
+bool started(void);
+
+/* connection.c */
+int define_connections(JSValueConst global);
+JSValue read_callbacks(JSValueConst object, bool of_script);
+struct callbacks *callbacks_of(struct connection *c);
+struct connection *known(int32_t handle, JSValueConst callbacks);
+struct connection *find(int32_t handle);
+void forget(struct connection *c);
+void flush(struct connection *c);
+void finish(struct connection *c, int32_t what);
+const char *code_name(int32_t code);
+JSValue code_error(const char *what, int32_t code);
+
+/* bytes.c */
+void define_bytes(JSValueConst global);
+JSValue new_bytes(const void *p, size_t len);
+/* The bytes of a text, as UTF-8, or of a Uint8Array or ArrayBuffer. The result is to be
+ * given back by release_bytes. False: an exception is thrown, which begins with what. */
+struct bytes {
+	const uint8_t *p;
+	size_t len;
+	const char *text;
+	JSValue buffer;
+};
+bool take_bytes(JSValueConst v, struct bytes *b, const char *what);
+void release_bytes(struct bytes *b);
+
+#endif
