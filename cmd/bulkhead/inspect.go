@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"strings"
 
+	"bulkhead/engines"
 	"bulkhead/host/config"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/wasm"
@@ -14,19 +16,28 @@ import (
 
 func inspectCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect X.wasm",
+		Use:   "inspect X.wasm|X.js",
 		Short: "Say what a module is, and what it would be refused for",
 		Long: `Inspect reads a module without running it: its shape, what it imports and
 exports, its memory, and everything that a listener of a tenant with default
-limits would refuse it for. The exit status is 1 when it would be refused.`,
+limits would refuse it for. Of a script, it reads the module that a listener
+makes of it. The exit status is 1 when it would be refused.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
 			b, err := admit.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
-			report, err := admit.Inspect(b, config.DefaultTenant("").Memory)
+			module, err := engines.Module(args[0], b)
+			if err != nil {
+				return err
+			}
+			report, err := admit.Inspect(module, config.DefaultTenant("").Memory)
+			report.Size, report.SHA256 = len(b), sha256.Sum256(b) // of the file, as plugin_sha256
 			writeReport(c.OutOrStdout(), args[0], &report, err)
+			if name, text, ok := engines.Script(module); ok {
+				fmt.Fprintf(c.OutOrStdout(), "script    %s: %d bytes, sha256 %x\n", admit.Quoted(string(name)), len(text), sha256.Sum256(text))
+			}
 			if len(report.Refused) > 0 {
 				return errFailed
 			}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bulkhead/engines"
+	"bulkhead/plugins/admit"
+
+	"github.com/spf13/cobra"
+)
+
+func buildCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "build X.js",
+		Short: "Make a module of a script",
+		Long: `Build makes a module of a handler in JavaScript: the engine, with the script in it.
+It runs wherever a module does, without this command. The same script gives the
+same bytes, so that plugin_sha256 can pin them. A listener needs no module:
+plugin = "X.js" does the same when it is loaded.
+
+It does not run the script: bulkhead check, with a configuration that names it, does.`,
+		Args: one("X.js"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !engines.IsScript(args[0]) {
+				return fmt.Errorf("%s is no script that can be built: its name does not end with .js", args[0])
+			}
+			script, err := admit.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			module, err := engines.Module(args[0], script)
+			if err != nil {
+				return err
+			}
+			if output == "" {
+				output = strings.TrimSuffix(filepath.Base(args[0]), ".js") + ".wasm"
+			}
+			return replaceFile(output, module)
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "the module's `FILE`; X.wasm in this folder, if it is left out")
+	return c
+}
+
+// replaceFile writes a file that is there whole or as it was, so that who reloads meanwhile does not
+// load half of it.
+func replaceFile(path string, b []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".bulkhead-build-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(b); err == nil {
+		err = f.Chmod(0o644)
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return err
+}
