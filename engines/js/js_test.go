@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,8 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/internal/awaittest"
+	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
 )
 
@@ -79,11 +82,14 @@ func configured(t *testing.T, handlers ...handler) (toml string) {
 	dir := t.TempDir()
 	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", state)
 	for _, one := range handlers {
-		path := filepath.Join(dir, one.name+".js")
+		path, network := filepath.Join(dir, one.name+".js"), "tcp"
+		if one.name == "udp" {
+			network = "udp"
+		}
 		if err := os.WriteFile(path, []byte(one.script), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nplugin = %q\n%s\n", one.name, path, one.toml)
+		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"%s://127.0.0.1:0\"\nplugin = %q\n%s\n", one.name, network, path, one.toml)
 	}
 	return toml
 }
@@ -524,4 +530,52 @@ func TestReload(t *testing.T) {
 	c = dial(t, h, "edited")
 	hosttest.Say(t, c, "c\n")
 	hosttest.Hear(t, c, "c one\n")
+}
+
+// A script begins TLS in the midst of a connection, and what its handler is may change then.
+func TestSecure(t *testing.T) {
+	ca, dir := certstest.NewAuthority(t), t.TempDir()
+	cert, key := ca.Write(t, dir, "server", "host.test")
+	h, log := serve(t, handler{"starttls", `
+const encrypted = { line(c, text) { c.send(c.tlsInside + " " + text + "\n"); } };
+export default {
+  line(c, text) {
+    if (text !== "STARTTLS") return c.send("plain\n");
+    c.send("go ahead\n");
+    c.secure("server");
+  },
+  secured(c, result) { log("secured", result); c.tlsInside = result; c.handler = encrypted; },
+};`, fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\nstarttls = true", cert, key)})
+	c := dial(t, h, "starttls")
+	hosttest.Say(t, c, "x\nSTARTTLS\n")
+	hosttest.Hear(t, c, "plain\ngo ahead\n")
+	inside := tls.Client(c, &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
+	hosttest.Say(t, inside, "secret\n")
+	hosttest.Hear(t, inside, "OK secret\n")
+	log.wait(t, "secured OK")
+	// What follows in the clear right behind must not be taken for encrypted: the host closes.
+	c = dial(t, h, "starttls")
+	hosttest.Say(t, c, "STARTTLS\nforged\n")
+	gone(t, c)
+}
+
+// Over UDP a datagram is a line's beginning and its end, and a message of its own when it is sent.
+func TestUDP(t *testing.T) {
+	h, _ := serve(t, handler{"udp", `export default {
+  open(c) { c.send(c.transport); },
+  line(c, text) { c.send("<" + text); c.send(">"); },
+};`, ""})
+	c, err := net.Dial("udp", h.Addr("udp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(awaittest.Deadline())
+	hosttest.Say(t, c, "a\nb")
+	for _, want := range []string{"udp", "<a", ">", "<b", ">"} {
+		b := make([]byte, 100)
+		if n, err := c.Read(b); err != nil || string(b[:n]) != want {
+			t.Fatalf("%q, %v; want %q", b[:n], err, want)
+		}
+	}
 }
