@@ -579,3 +579,28 @@ func TestUDP(t *testing.T) {
 		}
 	}
 }
+
+// What ended connections leave behind in an instance that all share is collected, cycles too.
+func TestEndedConnectionsLeaveNothing(t *testing.T) {
+	h, _ := serve(t, handler{"shared", `export default {
+  open(c) {
+    c.cycle = { c, f: () => c, filler: new Uint8Array(2000) };
+    c.handler = { ...this, own: () => c, async line(c, text) { await sleep(1); c.send(text + "\n"); } };
+  },
+  line() {},
+};`, `instance = "listener"`})
+	trips := func(n int) int64 {
+		for range n {
+			c := dial(t, h, "shared")
+			hosttest.Say(t, c, "x\n")
+			hosttest.Hear(t, c, "x\n")
+			c.Close()
+		}
+		hosttest.Eventually(t, "all have ended", func() bool { return h.Stats().Connections == 0 })
+		return int64(h.Stats().Tenants[0].Memory)
+	}
+	first := trips(200)
+	if grown := trips(200) - first; grown > 128<<10 {
+		t.Errorf("200 connections more leave %d bytes", grown)
+	}
+}

@@ -399,7 +399,7 @@ int32_t csa_start(void)
 {
 	JSValue global, config;
 
-	rt = JS_NewRuntime();
+	rt = JS_NewRuntime2(&memory_functions, NULL);
 	if (!rt)
 		return CSA_QUOTA;
 	/* The engine's own limit comes before the host's, so that endless recursion is an

@@ -61,6 +61,9 @@ void fail(struct connection *c, const char *what);
 void run_jobs(void);
 bool started(void);
 
+/* memory.c */
+extern const JSMallocFunctions memory_functions;
+
 /* connection.c */
 int define_connections(JSValueConst global);
 JSValue read_callbacks(JSValueConst object, bool of_script);
