@@ -604,3 +604,23 @@ func TestEndedConnectionsLeaveNothing(t *testing.T) {
 		t.Errorf("200 connections more leave %d bytes", grown)
 	}
 }
+
+// The handler that docs/JAVASCRIPT.md begins with does what it says.
+func TestFirstHandlerOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/JAVASCRIPT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, script, _ := strings.Cut(string(page), "```js\n")
+	script, _, found := strings.Cut(script, "```\n")
+	if !found {
+		t.Fatal("the page has no script")
+	}
+	h, log := serve(t, handler{"hello", script, ""})
+	c := dial(t, h, "hello")
+	hosttest.Hear(t, c, "Who are you?\r\n")
+	hosttest.Say(t, c, "x\r\nname Bob\r\ny\r\nquit\r\n")
+	hosttest.Hear(t, c, `{"name":"stranger","text":"x"}`+"\r\nHello Bob!\r\n"+`{"name":"Bob","text":"y"}`+"\r\n")
+	hosttest.HearEnd(t, c)
+	log.wait(t, "closed 127.0.0.1:", " OK")
+}
