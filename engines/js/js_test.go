@@ -128,6 +128,7 @@ export default {
   open(c) { c.name = config.greeting; c.send(c.name + "\r\n"); },
   line(c, text) {
     visits++;
+    if (text === "never") log("called after close");
     if (text === "quit") { c.send("bye\n"); return c.close(); }
     if (/^name \w+$/.test(text)) c.name = text.slice(5);
     c.send(JSON.stringify({ name: c.name, text, visits }) + "\n");
@@ -158,6 +159,9 @@ func TestLines(t *testing.T) {
 			a.CloseWrite()
 			hosttest.HearEnd(t, a)
 			log.wait(t, "closed x OK")
+			if strings.Contains(log.String(), "called after close") {
+				t.Error("the script is given lines of a connection that it has closed")
+			}
 		})
 	}
 }

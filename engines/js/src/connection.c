@@ -317,7 +317,7 @@ static int send_or_keep(struct connection *c, const uint8_t *p, size_t len)
 {
 	int32_t limit, n = 0;
 
-	if (!c->handle || c->last >= 0 || c->failed)
+	if (!c->handle || c->last >= 0 || c->closing || c->failed)
 		return 0;
 	limit = callbacks_of(c)->queue_limit;
 	if (len > (size_t)INT32_MAX / 2) {
@@ -414,10 +414,13 @@ static JSValue connection_tell(JSContext *x, JSValueConst self, int argc, JSValu
 	if (!c->handle)
 		return JS_UNDEFINED;
 	switch (magic) {
-	case CLOSE: finish(c, CSA_PRODUCER_FINISHED); break;
+	case CLOSE:
+		c->closing = true;
+		finish(c, CSA_PRODUCER_FINISHED);
+		break;
 	case END: finish(c, CSA_FINISH_SENDING); break;
 	case ABORT:
-		c->last = CSA_SHUTDOWN_MICROPROCESS;
+		c->closing = true;
 		csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
 		break;
 	case PAUSE: csa_v1_receive(c->handle, 0); break;

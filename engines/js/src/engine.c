@@ -466,7 +466,7 @@ int32_t csa_open(int32_t handle)
 /* Whether c can be given more of what it has received. */
 static bool reading(struct connection *c)
 {
-	return c->handle && !c->failed && !c->secured_now && c->last < 0 && (c->queued == 0 || c->datagrams);
+	return c->handle && !c->failed && !c->closing && !c->secured_now && (c->queued == 0 || c->datagrams);
 }
 
 static void too_long(struct connection *c, const char *what, const char *limit, int32_t most)
@@ -592,7 +592,7 @@ int32_t csa_data(int32_t handle, int32_t len)
 		return CSA_QUOTA;
 	object = c->object;
 	if (!reading(c))
-		done = c->failed || c->last >= 0 ? len : 0;
+		done = c->failed || c->closing ? len : 0;
 	else if (has(c, ON_LINE))
 		done = read_lines(c, len);
 	else if (has(c, ON_FRAME))
@@ -620,7 +620,7 @@ void csa_writable(int32_t handle)
 		return;
 	object = c->object;
 	flush(c);
-	if (c->handle && c->queued == 0 && c->told_full && c->last < 0) {
+	if (c->handle && c->queued == 0 && c->told_full && !c->closing) {
 		c->told_full = false;
 		call(c, c->callbacks, ON_WRITABLE, 1, &object, NULL);
 	}

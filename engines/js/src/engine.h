@@ -45,6 +45,7 @@ struct connection {
 	int32_t queued, room;
 	int32_t last;      /* what control is told when the queue is empty, or -1 */
 	int32_t wanted;    /* what want was told */
+	bool closing;      /* the script has said close or abort: it reads nothing more */
 	bool failed;       /* an error was not caught: it is closed */
 	bool told_full;    /* send has answered false, so writable follows */
 	bool unread;       /* nobody reads: reading is paused until somebody does */
