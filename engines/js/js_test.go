@@ -300,7 +300,7 @@ func TestEndlessLoop(t *testing.T) {
 	h, log := serve(t, handler{"loop", `export default { line(c, text) {
 		if (text === "loop") for (;;);
 		c.send(text + "\n");
-	} };`, `event_timeout = "50ms"`})
+	} };`, `event_timeout = "500ms"`})
 	a, b := dial(t, h, "loop"), dial(t, h, "loop")
 	hosttest.Say(t, a, "loop\n")
 	gone(t, a)
@@ -626,5 +626,6 @@ func TestFirstHandlerOfThePage(t *testing.T) {
 	hosttest.Say(t, c, "x\r\nname Bob\r\ny\r\nquit\r\n")
 	hosttest.Hear(t, c, `{"name":"stranger","text":"x"}`+"\r\nHello Bob!\r\n"+`{"name":"Bob","text":"y"}`+"\r\n")
 	hosttest.HearEnd(t, c)
+	c.Close() // else the host waits for the end of it
 	log.wait(t, "closed 127.0.0.1:", " OK")
 }
