@@ -27,10 +27,7 @@ func TestCodeIsCharged(t *testing.T) {
 			for _, start := range []string{"cold", "warm"} {
 				acc := &account{}
 				o.Memory = acc
-				r, err := NewRuntime(o)
-				if err != nil {
-					t.Fatal(err)
-				}
+				r := NewRuntime(o)
 				small, err := r.Load("small.wasm", w.Echo().Bytes(), Events)
 				if err != nil {
 					t.Fatal(err)

@@ -90,7 +90,7 @@ func TestModulesComeAndGo(t *testing.T) {
 		if k == warm {
 			first = holds(t)
 		}
-		if held, maps := n.acc.held.Load(), n.maps.held.Load(); held != 0 || maps != runtimeMappings {
+		if held, maps := n.acc.held.Load(), n.maps.held.Load(); held != 0 || maps != engineMappings {
 			t.Fatalf("after %d modules %d bytes and %d mappings are on the tenant's account", k+1, held, maps)
 		}
 		if n.acc.timers.Load() != 0 || n.r.live != 0 || len(n.r.pools) != 0 {

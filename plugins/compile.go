@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"bulkhead/abi"
 	"bulkhead/internal/bytesize"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
@@ -21,24 +20,24 @@ import (
 const freeCode = 128 << 10
 
 // compileModule compiles, or takes what the store has. b is checked and
-// rewritten; name is what the log calls it. charged is how many bytes of the tenant's memory
+// rewritten; name is what the log calls it. charged is how many bytes of engineOptions.memory
 // the code takes, which are the caller's to release when it closes it.
-func (r *Runtime) compileModule(name string, b []byte) (code wazero.CompiledModule, charged int, err error) {
-	r.compile.Lock()
-	defer r.compile.Unlock()
-	defer func() { r.charge = uncharged }() // which keeps b otherwise
-	r.charge = func(n int) error {
+func (e *engine) compileModule(name string, b []byte) (code wazero.CompiledModule, charged int, err error) {
+	e.compiling.Lock()
+	defer e.compiling.Unlock()
+	defer func() { e.charge = uncharged }() // which keeps b otherwise
+	e.charge = func(n int) error {
 		if n += len(b); n <= freeCode || charged > 0 {
 			return nil
 		}
-		if !r.options.Memory.Reserve(n) {
+		if !e.options.memory.Reserve(n) {
 			return &codeSizeError{n}
 		}
 		charged = n
 		return nil
 	}
-	if code, err = r.compileOrTake(name, b); err != nil && charged > 0 {
-		r.options.Memory.Release(charged)
+	if code, err = e.compileOrTake(name, b); err != nil && charged > 0 {
+		e.options.memory.Release(charged)
 		charged = 0
 	}
 	return code, charged, err
@@ -57,47 +56,47 @@ func isCodeSize(err error) bool {
 	return ok
 }
 
-func (r *Runtime) compileOrTake(name string, b []byte) (wazero.CompiledModule, error) {
-	store := r.options.Code
+func (e *engine) compileOrTake(name string, b []byte) (wazero.CompiledModule, error) {
+	store := e.options.store
 	if store == nil {
-		defer r.options.Compiling(name)()
-		return r.compileHere(b, nil)
+		defer e.options.compiling(name)()
+		return e.compileHere(b, nil)
 	}
 	sum := sha256.Sum256(b)
-	if code, err := r.takeStored(name, b, sum); code != nil || err != nil {
+	if code, err := e.takeStored(name, b, sum); code != nil || err != nil {
 		return code, err
 	}
-	defer r.options.Compiling(name)()
+	defer e.options.compiling(name)()
 	keep := func(engine codestore.Sum, code []byte) {
 		if err := store.Put(sum, engine, code); err != nil {
-			r.note(fmt.Sprintf("%s: starting again will take longer: %s", name, firstLine(err)))
+			e.options.note(fmt.Sprintf("%s: starting again will take longer: %s", name, firstLine(err)))
 		}
 	}
-	if len(r.options.Compiler.Args) == 0 {
-		return r.compileHere(b, keep)
+	if len(e.options.compiler.Args) == 0 {
+		return e.compileHere(b, keep)
 	}
-	if failure := r.failed[sum]; failure != nil {
+	if failure := e.failed[sum]; failure != nil {
 		return nil, failure
 	}
-	return r.compileApart(b, sum, keep)
+	return e.compileApart(b, sum, keep)
 }
 
-// mostFailed bounds how many modules a runtime remembers that do not compile.
+// mostFailed bounds how many modules an engine remembers that do not compile.
 const mostFailed = 16
 
 // fails remembers a module that does not compile whenever it is tried, so that who asks for
 // it again, as for one of a quarantined listener, has no process work for minutes in vain.
-func (r *Runtime) fails(sum codestore.Sum, failure *compiler.Failure) {
-	if len(r.failed) >= mostFailed || r.failed == nil {
-		r.failed = make(map[codestore.Sum]*compiler.Failure)
+func (e *engine) fails(sum codestore.Sum, failure *compiler.Failure) {
+	if len(e.failed) >= mostFailed || e.failed == nil {
+		e.failed = make(map[codestore.Sum]*compiler.Failure)
 	}
-	r.failed[sum] = failure
+	e.failed[sum] = failure
 }
 
 // takeStored gives the engine the code that the store has. The result is nil
 // when it has none, or none that can be used, and that is noted. The error is a *codeSizeError.
-func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) (wazero.CompiledModule, error) {
-	store := r.options.Code
+func (e *engine) takeStored(name string, b []byte, sum codestore.Sum) (wazero.CompiledModule, error) {
+	store := e.options.store
 	stored, err := store.Get(sum)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -105,7 +104,7 @@ func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) (wazero.C
 	if err == nil {
 		defer stored.Release()
 		var code wazero.CompiledModule
-		if code, err = r.take(b, stored.Engine, stored.Bytes); err == nil {
+		if code, err = e.take(b, stored.Engine, stored.Bytes); err == nil {
 			return code, nil
 		}
 	}
@@ -115,7 +114,7 @@ func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) (wazero.C
 	if errors.Is(err, errNotCached) {
 		err = fmt.Errorf("%s is for another processor", store.Path(sum))
 	}
-	r.note(fmt.Sprintf("%s is compiled again, since its compiled code cannot be used: %s", name, firstLine(err)))
+	e.options.note(fmt.Sprintf("%s is compiled again, since its compiled code cannot be used: %s", name, firstLine(err)))
 	return nil, nil
 }
 
@@ -123,38 +122,38 @@ func (r *Runtime) takeStored(name string, b []byte, sum codestore.Sum) (wazero.C
 // happens to the store: a module that can break the compiler would have only
 // to be there when the disk is full. What no child has compiled is not even
 // decoded here.
-func (r *Runtime) compileApart(b []byte, sum codestore.Sum, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
+func (e *engine) compileApart(b []byte, sum codestore.Sum, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	over := make(chan struct{})
 	defer close(over)
 	go func() {
 		select {
-		case <-r.stop:
+		case <-e.options.stop:
 			cancel()
 		case <-over:
 		}
 	}()
-	compiled, err := r.options.Compiler.Compile(ctx, b, r.options.Code.Dir())
+	compiled, err := e.options.compiler.Compile(ctx, b, e.options.store.Dir())
 	var failure *compiler.Failure
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("its tenant's runtime was closed meanwhile: %w", ErrClosed)
+		return nil, fmt.Errorf("what would run it was closed meanwhile: %w", ErrClosed)
 	case errors.As(err, &failure):
 		if failure.Detail != "" {
-			r.note(fmt.Sprintf("a module does not compile: %s; the compiler wrote: %s", failure.Why, failure.Detail))
+			e.options.note(fmt.Sprintf("a module does not compile: %s; the compiler wrote: %s", failure.Why, failure.Detail))
 		}
 		if failure.Certain {
-			r.fails(sum, failure)
+			e.fails(sum, failure)
 		}
 		return nil, err
 	default:
 		return nil, err
 	}
-	code, err := r.take(b, compiled.Engine, compiled.Bytes)
+	code, err := e.take(b, compiled.Engine, compiled.Bytes)
 	if errors.Is(err, errNotCached) {
-		return nil, fmt.Errorf("%s has left the code of something else, or is another version of it; start this process again", r.options.Compiler.Args[0])
+		return nil, fmt.Errorf("%s has left the code of something else, or is another version of it; start this process again", e.options.compiler.Args[0])
 	}
 	if err == nil {
 		keep(compiled.Engine, compiled.Bytes)
@@ -165,20 +164,16 @@ func (r *Runtime) compileApart(b []byte, sum codestore.Sum, keep func(codestore.
 // uncharged is for what is no tenant's.
 func uncharged(int) error { return nil }
 
-func (r *Runtime) note(text string) {
-	r.options.Log.Log(Line{Level: abi.LogWarn, Text: text})
-}
-
 // take has the engine take code that it has the name engine for, or fails with
 // errNotCached: it does not compile.
-func (r *Runtime) take(b []byte, engine codestore.Sum, code []byte) (wazero.CompiledModule, error) {
-	*r.asked = engineCache{offered: engine, code: code, only: true, charge: r.charge}
-	defer func() { *r.asked = engineCache{charge: uncharged} }()
+func (e *engine) take(b []byte, engine codestore.Sum, code []byte) (wazero.CompiledModule, error) {
+	*e.asked = engineCache{offered: engine, code: code, only: true, charge: e.charge}
+	defer func() { *e.asked = engineCache{charge: uncharged} }()
 	// It compiles with several workers only while the context is not over. So it
 	// would not even if it did not ask.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	compiled, err := r.compileWith(experimental.WithCompilationWorkers(ctx, 2), b)
+	compiled, err := e.compileWith(experimental.WithCompilationWorkers(ctx, 2), b)
 	if errors.Is(err, context.Canceled) {
 		err = errNotCached
 	}
@@ -187,14 +182,14 @@ func (r *Runtime) take(b []byte, engine codestore.Sum, code []byte) (wazero.Comp
 
 // compileHere compiles in this process, with one worker, whose panics can be
 // caught. What is compiled goes to keep.
-func (r *Runtime) compileHere(b []byte, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
-	*r.asked = engineCache{compile: keep, charge: r.charge}
-	defer func() { *r.asked = engineCache{charge: uncharged} }()
-	code, err := r.compileWith(experimental.WithCompilationWorkers(context.Background(), 1), b)
+func (e *engine) compileHere(b []byte, keep func(codestore.Sum, []byte)) (wazero.CompiledModule, error) {
+	*e.asked = engineCache{compile: keep, charge: e.charge}
+	defer func() { *e.asked = engineCache{charge: uncharged} }()
+	code, err := e.compileWith(experimental.WithCompilationWorkers(context.Background(), 1), b)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.charge(r.asked.made); err != nil {
+	if err := e.charge(e.asked.made); err != nil {
 		_ = code.Close(context.Background())
 		return nil, err
 	}
@@ -203,11 +198,11 @@ func (r *Runtime) compileHere(b []byte, keep func(codestore.Sum, []byte)) (wazer
 
 // compileWith has the engine's panics become errors: the compiler asserts by
 // panicking.
-func (r *Runtime) compileWith(ctx context.Context, b []byte) (code wazero.CompiledModule, err error) {
+func (e *engine) compileWith(ctx context.Context, b []byte) (code wazero.CompiledModule, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			code, err = nil, fmt.Errorf("the compiler gave up on it: %v", p)
 		}
 	}()
-	return r.engine.CompileModule(ctx, b)
+	return e.runtime.CompileModule(ctx, b)
 }

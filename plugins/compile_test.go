@@ -89,10 +89,7 @@ func flip(file string, at int) error {
 func apart(t testing.TB, dir string, c compiler.Command, between func()) (log string, err error) {
 	t.Helper()
 	lines := &journal{}
-	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: lines, Compiler: c})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: lines, Compiler: c})
 	defer func() {
 		r.Close()
 		<-r.Done()
@@ -184,10 +181,7 @@ func TestCodeIsSwapped(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "code")
 	load := func(c compiler.Command) string {
 		lines := &journal{}
-		r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: lines, Compiler: c})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: lines, Compiler: c})
 		for _, m := range []*w.Module{w.Echo(), callbacks("")} {
 			m, err := r.Load("x.wasm", m.Bytes(), Events)
 			if err != nil {
@@ -225,34 +219,31 @@ func TestCompilerNamesOtherCode(t *testing.T) {
 
 // The engine is asked whether it takes the code, and does not compile.
 func TestTake(t *testing.T) {
-	r, err := NewRuntime(RuntimeOptions{})
+	e, err := newEngine(engineOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		r.Close()
-		<-r.Done()
-	}()
+	defer e.close()
 	b := w.Echo().Bytes()
-	if _, err := r.take(b, codestore.Sum{}, nil); !errors.Is(err, errNotCached) {
+	if _, err := e.take(b, codestore.Sum{}, nil); !errors.Is(err, errNotCached) {
 		t.Errorf("taking nothing: %v", err)
 	}
 	var name codestore.Sum
 	var made []byte
-	code, err := r.compileHere(b, func(engine codestore.Sum, code []byte) { name, made = engine, code })
+	code, err := e.compileHere(b, func(engine codestore.Sum, code []byte) { name, made = engine, code })
 	if err != nil || len(made) == 0 {
 		t.Fatal(err)
 	}
 	_ = code.Close(t.Context())
-	if _, err := r.take(callbacks("").Bytes(), name, made); !errors.Is(err, errNotCached) {
+	if _, err := e.take(callbacks("").Bytes(), name, made); !errors.Is(err, errNotCached) {
 		t.Errorf("taking another module's code: %v", err)
 	}
 	other := append([]byte{}, made...)
 	other[8] ^= 1 // the version
-	if _, err := r.take(b, name, other); !errors.Is(err, errNotCached) {
+	if _, err := e.take(b, name, other); !errors.Is(err, errNotCached) {
 		t.Errorf("taking another version's code: %v", err)
 	}
-	if code, err = r.take(b, name, made); err != nil {
+	if code, err = e.take(b, name, made); err != nil {
 		t.Fatalf("taking what is there: %v", err)
 	}
 	_ = code.Close(t.Context())
@@ -262,10 +253,7 @@ func TestTake(t *testing.T) {
 func TestCloseWhileCompilingApart(t *testing.T) {
 	noLeaks(t)
 	dir := filepath.Join(t.TempDir(), "cache")
-	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Compiler: compiler.Command{Args: []string{childCompiler(t).Args[0], hangRole}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Compiler: compiler.Command{Args: []string{childCompiler(t).Args[0], hangRole}}})
 	done := make(chan error)
 	go func() {
 		_, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
@@ -278,7 +266,7 @@ func TestCloseWhileCompilingApart(t *testing.T) {
 	start := time.Now()
 	r.Close()
 	<-r.Done()
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "its tenant's runtime was closed meanwhile") {
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "what would run it was closed meanwhile") {
 		t.Errorf("Load says %v after %v", err, time.Since(start))
 	}
 	if left, _ := filepath.Glob(dir + "/compiling-*"); len(left) > 0 {
@@ -301,33 +289,30 @@ func TestCompileApartFails(t *testing.T) {
 	}
 	m := w.Echo()
 	m.Func("", ":", "", w.I64Const(1))
-	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Compiler: childCompiler(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Compiler: childCompiler(t)})
 	defer r.Close()
 	if _, err = r.Load("x.wasm", m.Bytes(), Events); err == nil || !strings.Contains(err.Error(), "x.wasm: does not compile: invalid function[") {
 		t.Errorf("an invalid module: %v", err)
 	}
 	// Nothing is started for it again, and what went wrong by itself is tried again.
-	r.options.Compiler = compiler.Command{Args: []string{exe, "-test.run=^$", "-test.undefined"}}
+	r.engine.options.compiler = compiler.Command{Args: []string{exe, "-test.run=^$", "-test.undefined"}}
 	if _, err = r.Load("again.wasm", m.Bytes(), Events); err == nil || !strings.Contains(err.Error(), "again.wasm: does not compile: invalid function[") {
 		t.Errorf("the invalid module, once more: %v", err)
 	}
 	if _, err = r.Load("x.wasm", w.Echo().Bytes(), Events); err == nil || !strings.Contains(err.Error(), "the compiler crashed") {
 		t.Errorf("with a compiler that crashes: %v", err)
 	}
-	r.options.Compiler = childCompiler(t)
+	r.engine.options.compiler = childCompiler(t)
 	x, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
 	if err != nil {
 		t.Fatalf("after the compiler has crashed once: %v", err)
 	}
 	x.Close()
 	for k := range 3 * mostFailed {
-		r.fails(codestore.Sum{byte(k)}, &compiler.Failure{})
+		r.engine.fails(codestore.Sum{byte(k)}, &compiler.Failure{})
 	}
-	if len(r.failed) > mostFailed {
-		t.Errorf("%d modules that do not compile are remembered", len(r.failed))
+	if len(r.engine.failed) > mostFailed {
+		t.Errorf("%d modules that do not compile are remembered", len(r.engine.failed))
 	}
 }
 
@@ -344,10 +329,7 @@ func BenchmarkCompile(b *testing.B) {
 			shape = Stdio
 		}
 		load := func(b *testing.B, dir string, c compiler.Command) {
-			r, err := NewRuntime(RuntimeOptions{Code: openCode(b, dir), Compiler: c})
-			if err != nil {
-				b.Fatal(err)
-			}
+			r := NewRuntime(RuntimeOptions{Code: openCode(b, dir), Compiler: c})
 			m, err := r.Load(file, code, shape)
 			if err != nil {
 				b.Fatal(err)

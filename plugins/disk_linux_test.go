@@ -25,15 +25,12 @@ func TestFullDisk(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("filling the disk: %v", err)
 	}
-	r, err := NewRuntime(RuntimeOptions{Code: store, Compiler: childCompiler(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := NewRuntime(RuntimeOptions{Code: store, Compiler: childCompiler(t)})
 	defer func() {
 		r.Close()
 		<-r.Done()
 	}()
-	_, err = r.Load("x.wasm", w.Echo().Bytes(), Events)
+	_, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
 	var refusal *LoadError
 	if !errors.Is(err, syscall.ENOSPC) || errors.As(err, &refusal) || !strings.Contains(err.Error(), "x.wasm: it cannot be compiled now, which is not its fault: the disk is full: ") || !strings.Contains(err.Error(), dir) {
 		t.Errorf("with a full disk: %v", err)

@@ -11,7 +11,7 @@ import (
 // engineCache is what the engine asks for native code before it compiles, and
 // what it gives code to that it has compiled. The engine's own reads files by
 // their names and believes what they say. This one has what was verified, in
-// memory. It is used while Runtime.compile is held.
+// memory. It is used while engine.compiling is held.
 type engineCache struct {
 	offered codestore.Sum // the name of the code that the engine may have
 	code    []byte        // nil: none

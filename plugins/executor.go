@@ -62,7 +62,7 @@ func (m *Module) newExecutor(on *memory.Linear, account MemoryAccount, config co
 		}
 	}()
 	ctx := experimental.WithMemoryAllocator(config, e)
-	guest, err := m.runtime.engine.InstantiateModule(ctx, m.code, m.runtime.config)
+	guest, err := m.code.engine.instantiate(ctx, m.code.compiled)
 	if err != nil {
 		return nil, newTrap("instantiation", err)
 	}

@@ -138,11 +138,7 @@ type tenant struct {
 func newTenant(t testing.TB, memory int64) *tenant {
 	t.Helper()
 	n := &tenant{t: t, acc: &account{}, maps: &mappingAccount{}, log: &journal{}}
-	var err error
-	n.r, err = NewRuntime(RuntimeOptions{Memory: n.acc, Mappings: n.maps, Timers: n.acc, MemoryLimit: memory, Log: n.log, Counter: n.log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	n.r = NewRuntime(RuntimeOptions{Memory: n.acc, Mappings: n.maps, Timers: n.acc, MemoryLimit: memory, Log: n.log, Counter: n.log})
 	t.Cleanup(func() {
 		n.r.Close()
 		select {

@@ -1,19 +1,13 @@
 package plugins
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"unicode"
 
 	"bulkhead/plugins/admit"
-	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
-
-	"github.com/tetratelabs/wazero"
 )
 
 // Shape is what kind of guest a module is.
@@ -25,34 +19,19 @@ const (
 	Stdio  = admit.Stdio
 )
 
-// Module is checked and compiled code, from which instances are made. Its
+// Module is checked and compiled code as one tenant has it, from which instances are made. Its
 // methods may be called from any goroutine.
 type Module struct {
-	name      string
-	shape     Shape
-	runtime   *Runtime
-	code      wazero.CompiledModule
-	has       [calls]bool // the exports it has
-	min       uint32      // pages of memory
-	declared  uint32      // pages at most, by what it says itself
-	max       uint32
-	pace      atomic.Int64 // fuel that lasts its guests for about refillTime
-	codeBytes int          // charged for its native code
-	extra     int          // bytes charged for an executor beyond its memory
-	state     meter.State
-	data      []meter.Segment
+	*code
+	name    string
+	shape   Shape
+	runtime *Runtime
+	max     uint32       // pages of memory, at most
+	pace    atomic.Int64 // fuel that lasts its guests for about refillTime
 
 	users  atomic.Int64 // instances and snapshots, and 1 while it is open
 	closed atomic.Bool
 }
-
-// freeFootprint is how much an instance may take in the host, in bytes, before
-// that is charged as memory. It is above what small guests take, so that their
-// accounts hold whole pages.
-const freeFootprint = 64 << 10
-
-// moduleMappings is how many memory mappings the code of a module takes, and how it is called.
-const moduleMappings = 2
 
 // LoadError is a module that is refused.
 type LoadError struct {
@@ -106,47 +85,38 @@ func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (
 	return r.prepare(name, parsed, shape, pages)
 }
 
-// prepare rewrites and compiles what the gate has let through.
-func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape, pages uint32) (*Module, error) {
-	m := &Module{name: name, shape: shape, runtime: r, min: parsed.Memories[0].Min, max: pages, declared: wasm.MaxPages}
-	m.users.Store(1)
-	if l := parsed.Memories[0]; l.HasMax {
-		m.declared = l.Max
-		m.max = min(m.max, l.Max)
-	}
-	if extra := parsed.Footprint(); extra > freeFootprint {
-		m.extra = extra
-	}
-	for c, export := range callNames {
-		m.has[c] = parsed.Export(export) != nil
-	}
-	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true})
-	if err != nil {
-		return nil, &LoadError{name, []string{err.Error()}}
-	}
-	m.has[callBegin] = metered.Start
-	m.state = metered.State
-	m.data = meter.Compact(metered.Data)
-	m.pace.Store(firstFuel)
+// prepare makes the module of what the gate has let through.
+func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape, pages uint32) (m *Module, err error) {
 	if !r.acquire() {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)
 	}
-	if !r.options.Mappings.ReserveMappings(moduleMappings) {
-		r.release(1)
+	defer func() {
+		if err != nil {
+			r.release(1)
+		}
+	}()
+	e, err := r.own()
+	if err != nil {
+		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, err)
+	}
+	if !r.options.Mappings.ReserveMappings(codeMappings) {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrMappings)
 	}
-	if m.code, m.codeBytes, err = r.compileModule(name, metered.Code); err != nil {
-		r.options.Mappings.ReleaseMappings(moduleMappings)
-		r.release(1)
-		if big, ok := errors.AsType[*codeSizeError](err); ok {
-			return nil, refused(name, "%v", big)
-		}
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return nil, fmt.Errorf("%s: it cannot be compiled now, which is not its fault: the disk is full: %w; make room there, or give [host] state a folder on another disk", name, err)
-		}
-		return nil, refused(name, "does not compile: %s", firstLine(err))
+	c, err := e.makeCode(name, parsed, pages)
+	if err != nil {
+		r.options.Mappings.ReleaseMappings(codeMappings)
+		return nil, refusal(name, err)
 	}
-	return m, nil
+	return r.newModule(name, c, shape, pages), nil
+}
+
+// newModule is a module that runs code, for whose instances there may be so many pages of memory. The
+// runtime has booked it.
+func (r *Runtime) newModule(name string, c *code, shape Shape, pages uint32) *Module {
+	m := &Module{code: c, name: name, shape: shape, runtime: r, max: min(pages, c.declared)}
+	m.users.Store(1)
+	m.pace.Store(firstFuel)
+	return m
 }
 
 // firstLine is the first line of an error of the engine's, which may hold names
@@ -228,9 +198,9 @@ func (m *Module) retain() bool {
 // release undoes retain. The last closes the code.
 func (m *Module) release() {
 	if m.users.Add(-1) == 0 {
-		_ = m.code.Close(context.Background())
-		m.runtime.options.Mappings.ReleaseMappings(moduleMappings)
-		m.runtime.options.Memory.Release(m.codeBytes)
+		m.code.close()
+		m.runtime.options.Mappings.ReleaseMappings(codeMappings)
+		m.runtime.options.Memory.Release(m.code.bytes)
 		m.runtime.release(1)
 	}
 }

@@ -140,10 +140,7 @@ func TestCodeIsKept(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "code")
 			load := func() string {
 				log := &journal{}
-				r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: log})
-				if err != nil {
-					t.Fatal(err)
-				}
+				r := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: log})
 				m, err := r.Load("x.wasm", w.Echo().Bytes(), Events)
 				if err != nil {
 					t.Fatal(err)
@@ -192,10 +189,7 @@ func TestCodeIsKept(t *testing.T) {
 func TestCodeIsNotKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "code")
 	log := &journal{}
-	r, err := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := NewRuntime(RuntimeOptions{Code: openCode(t, dir), Log: log})
 	defer func() {
 		r.Close()
 		<-r.Done()

@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -14,15 +13,8 @@ import (
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
-	"bulkhead/plugins/internal/inside"
 	"bulkhead/plugins/memory"
-	"bulkhead/plugins/meter"
-	"bulkhead/plugins/wasi"
-	"bulkhead/plugins/wasm"
 	"bulkhead/plugins/watchdog"
-
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 )
 
 // DefaultMemoryLimit is the greatest memory of one instance, in bytes, where
@@ -106,20 +98,15 @@ type RuntimeOptions struct {
 	Random func(p []byte)
 }
 
-// Runtime is one tenant's engine. Tenants share none: an instance could import
-// from another of the same runtime, and the engine's locks are held while it
-// makes and closes instances. All methods may be called from any goroutine.
+// Runtime is what one tenant's modules are loaded into. It has an engine for them, which it
+// makes with the first. All methods may be called from any goroutine.
 type Runtime struct {
 	options RuntimeOptions
-	engine  wazero.Runtime
-	cache   wazero.CompilationCache
-	asked   *engineCache      // what the engine asks for code
-	charge  func(n int) error // is told the length of the code that is being made
-	config  wazero.ModuleConfig
-	compile sync.Mutex                          // one compilation at a time bounds what it takes
-	failed  map[codestore.Sum]*compiler.Failure // those that would be in vain; compile guards it
 	fuel    atomic.Int64
 	stopped atomic.Bool // closing, for those who must not lock
+
+	starting sync.Mutex // held while engine is made
+	engine   *engine    // of the tenant's own modules; nil before the first
 
 	most    atomic.Int64 // instances that may live; 0: any number
 	living  atomic.Int64 // instances
@@ -135,13 +122,6 @@ type Runtime struct {
 	stop    chan struct{} // closed when closing
 	done    chan struct{} // closed when closed
 }
-
-// runtimeMappings is how many memory mappings an engine has of its own.
-const runtimeMappings = 8
-
-// versionLock is held while a cache and an engine are made: both ask for the
-// engine's version, which wazero 1.12 keeps in an unguarded variable.
-var versionLock sync.Mutex
 
 // ErrInstances is the error of an instance that its tenant may not have beside
 // those it has.
@@ -169,10 +149,8 @@ func OpenCode(dir string) (*codestore.Store, error) {
 	return store, err
 }
 
-// NewRuntime makes a runtime. It fails when the machine has no compiler for
-// WebAssembly, since falling back to an interpreter would be fifty times
-// slower and say nothing.
-func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
+// NewRuntime makes a runtime.
+func NewRuntime(o RuntimeOptions) *Runtime {
 	if o.MemoryLimit <= 0 {
 		o.MemoryLimit = DefaultMemoryLimit
 	}
@@ -206,50 +184,47 @@ func NewRuntime(o RuntimeOptions) (r *Runtime, err error) {
 	if o.Random == nil {
 		o.Random = func(p []byte) { _, _ = rand.Read(p) } // it never fails
 	}
-	r = &Runtime{
+	r := &Runtime{
 		options: o,
 		turns:   make(map[*csa.Loop]*turn),
 		pools:   make(map[*Pool]struct{}),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
-		// The engine's default random source is a fixed seed, made anew for each
-		// instance; clocks and streams are those of our own WASI.
-		config: wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader).
-			WithSysWalltime().WithSysNanotime(),
 	}
 	r.SetInstances(o.Instances)
-	if !o.Mappings.ReserveMappings(runtimeMappings) {
+	watchdog.Start()
+	return r
+}
+
+// own is the engine of the tenant's own modules, which is made for the first of them. It is called
+// while a module is booked.
+func (r *Runtime) own() (*engine, error) {
+	r.starting.Lock()
+	defer r.starting.Unlock()
+	if r.engine != nil {
+		return r.engine, nil
+	}
+	if !r.options.Mappings.ReserveMappings(engineMappings) {
 		return nil, fmt.Errorf("starting the WebAssembly engine: %w", ErrMappings)
 	}
-	defer func() {
-		if err != nil {
-			o.Mappings.ReleaseMappings(runtimeMappings)
-		}
-	}()
-	versionLock.Lock()
-	defer versionLock.Unlock()
-	defer func() {
-		if p := recover(); p != nil {
-			r, err = nil, fmt.Errorf("starting the WebAssembly compiler: this machine is not supported: %v", p)
-		}
-	}()
-	// A cache of its own keeps the tenant's compiled modules, their locks and
-	// their closing apart from those of others; the store may be shared.
-	r.asked, r.charge = &engineCache{charge: uncharged}, uncharged
-	if r.cache, err = inside.CacheOf(r.asked); err != nil {
+	e, err := newEngine(engineOptions{
+		store:     r.options.Code,
+		compiler:  r.options.Compiler,
+		compiling: r.options.Compiling,
+		memory:    r.options.Memory,
+		note:      r.note,
+		stop:      r.stop,
+	})
+	if err != nil {
+		r.options.Mappings.ReleaseMappings(engineMappings)
 		return nil, err
 	}
-	ctx := context.Background()
-	r.engine = wazero.NewRuntimeWithConfig(ctx, compiler.EngineConfig().
-		WithMemoryLimitPages(wasm.MaxPages). // one more than any has: see executor
-		WithCompilationCache(r.cache))
-	if err := r.registerHostFunctions(ctx); err != nil {
-		_ = r.engine.Close(ctx)
-		_ = r.cache.Close(ctx)
-		return nil, fmt.Errorf("registering the host functions: %w", err)
-	}
-	watchdog.Start()
-	return r, nil
+	r.engine = e
+	return e, nil
+}
+
+func (r *Runtime) note(text string) {
+	r.options.Log.Log(Line{Level: abi.LogWarn, Text: text})
 }
 
 // Close has the runtime end as soon as its modules are closed and its last
@@ -326,102 +301,13 @@ func (r *Runtime) release(n int) {
 	}
 	r.mu.Unlock()
 	if last {
-		ctx := context.Background()
-		_ = r.engine.Close(ctx)
-		_ = r.cache.Close(ctx)
-		r.options.Mappings.ReleaseMappings(runtimeMappings)
+		if r.engine != nil {
+			r.engine.close()
+			r.options.Mappings.ReleaseMappings(engineMappings)
+		}
 		watchdog.Stop()
 		close(r.done)
 	}
-}
-
-// hostModule is a module that guests import from. Nothing in it is a tenant's.
-type hostModule struct {
-	name      string
-	functions []hostFunction
-}
-
-type hostFunction struct {
-	name            string
-	call            api.GoModuleFunc
-	params, results []api.ValueType
-}
-
-// hostModules are made once, from the tables, for all runtimes.
-var hostModules = sync.OnceValue(func() []hostModule {
-	boxes := hostModule{name: abi.Module}
-	for i := range abi.HostFunctions {
-		f := &abi.HostFunctions[i]
-		typ, _ := admit.ImportType(abi.Module, f.Name)
-		do := hostCalls[f.Name]
-		if do == nil {
-			do = unsupported(f)
-		}
-		boxes.functions = append(boxes.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
-			i := instanceOf(ctx)
-			if i.process != nil {
-				i.process.enter()
-			}
-			if !f.OffLoop && i.exec.use.place == background {
-				i.onItsLoop(do, stack)
-			} else {
-				do(i, stack)
-			}
-			if f.TakesLong {
-				i.yieldIfDue()
-			}
-		}, engineTypes(typ.Params), engineTypes(typ.Results)})
-	}
-	system := hostModule{name: wasi.Module}
-	for _, f := range wasi.Functions() {
-		typ, _ := admit.ImportType(wasi.Module, f.Name)
-		system.functions = append(system.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
-			i := instanceOf(ctx)
-			f.Call(&i.wasi, stack)
-			if f.TakesLong {
-				i.yieldIfDue()
-			}
-		}, engineTypes(typ.Params), engineTypes(typ.Results)})
-	}
-	refill := hostFunction{meter.Refill, func(ctx context.Context, _ api.Module, _ []uint64) { instanceOf(ctx).refill() }, nil, nil}
-	return []hostModule{boxes, system, {meter.ImportModule, []hostFunction{refill}}}
-})
-
-// unsupported is what a host function does that is not built.
-func unsupported(f *abi.HostFunction) func(*Instance, []uint64) {
-	code := abi.Unsupported
-	answer := uint64(uint32(code))
-	if f.Results[0] == abi.I64 {
-		answer = uint64(int64(code))
-	}
-	return func(_ *Instance, s []uint64) { s[0] = answer }
-}
-
-// registerHostFunctions makes the import modules.
-func (r *Runtime) registerHostFunctions(ctx context.Context) error {
-	for _, m := range hostModules() {
-		b := r.engine.NewHostModuleBuilder(m.name)
-		for _, f := range m.functions {
-			b.NewFunctionBuilder().WithGoModuleFunction(f.call, f.params, f.results).Export(f.name)
-		}
-		code, err := b.Compile(ctx)
-		if err != nil {
-			return err
-		}
-		// Not the builder's Instantiate, which makes a random source that nobody uses.
-		if _, err := r.engine.InstantiateModule(ctx, code, r.config.WithName(m.name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func engineTypes(ts []wasm.ValueType) []api.ValueType {
-	out := make([]api.ValueType, len(ts))
-	for i, t := range ts {
-		out[i] = api.ValueType(t)
-	}
-	return out
 }
 
 type silent struct{}

@@ -172,7 +172,7 @@ func TestNoMappingsToWake(t *testing.T) {
 func TestNoMappings(t *testing.T) {
 	g := newPooled(t, counts().Bytes(), listener())
 	held := g.maps.held.Load()
-	if want := int64(runtimeMappings + moduleMappings + memory.ImageMappings); held != want {
+	if want := int64(engineMappings + codeMappings + memory.ImageMappings); held != want {
 		t.Errorf("%d mappings are held, want %d", held, want)
 	}
 	g.maps.limit.Store(held)
@@ -188,9 +188,12 @@ func TestNoMappings(t *testing.T) {
 	if _, err := g.r.Load("other", grower(1).Bytes(), Events); !errors.Is(err, ErrMappings) {
 		t.Errorf("a module gives %v", err)
 	}
-	if _, err := NewRuntime(RuntimeOptions{Mappings: g.maps}); !errors.Is(err, ErrMappings) {
-		t.Errorf("a runtime gives %v", err)
+	other := NewRuntime(RuntimeOptions{Mappings: g.maps})
+	if _, err := other.Load("other", grower(1).Bytes(), Events); !errors.Is(err, ErrMappings) {
+		t.Errorf("the first module of a runtime gives %v", err)
 	}
+	other.Close()
+	<-other.Done()
 	g.maps.limit.Store(held + memory.PlainMappings)
 	if _, err := g.s.module.Snapshot(listener()); !errors.Is(err, ErrMappings) {
 		t.Errorf("a snapshot gives %v", err)

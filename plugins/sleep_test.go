@@ -52,7 +52,7 @@ func TestSleep(t *testing.T) {
 	counted := func(when string) {
 		t.Helper()
 		code, mappings := g.s.module.Held()
-		if m, n := li.Held.Memory()+code, li.Held.Mappings()+mappings+runtimeMappings; m != g.acc.held.Load() || n != g.maps.held.Load() {
+		if m, n := li.Held.Memory()+code, li.Held.Mappings()+mappings+engineMappings; m != g.acc.held.Load() || n != g.maps.held.Load() {
 			t.Errorf("%s: %d bytes and %d mappings are counted, and %d and %d are held", when, m, n, g.acc.held.Load(), g.maps.held.Load())
 		}
 	}

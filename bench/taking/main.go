@@ -95,10 +95,7 @@ func measure(file string, repeats, rounds, plain int) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	rt, err := plugins.NewRuntime(plugins.RuntimeOptions{})
-	if err != nil {
-		return r, err
-	}
+	rt := plugins.NewRuntime(plugins.RuntimeOptions{})
 	defer rt.Close()
 	m, err := rt.Load(filepath.Base(file), code, plugins.Events)
 	if err != nil {

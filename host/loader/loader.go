@@ -154,14 +154,14 @@ func (p *Loader) DropTenant(name string) {
 }
 
 // runtime is the tenant's.
-func (p *Loader) runtime(name string) (*plugins.Runtime, error) {
+func (p *Loader) runtime(name string) *plugins.Runtime {
 	p.mu.Lock()
 	known, t := p.runtimes[name], p.tenants[name]
 	p.mu.Unlock()
 	if known != nil {
-		return known, nil
+		return known
 	}
-	r, err := t.NewRuntime(plugins.RuntimeOptions{
+	r := t.NewRuntime(plugins.RuntimeOptions{
 		OnBug:     p.o.OnBug,
 		Code:      p.store,
 		Compiler:  compiler.Command{Args: p.o.Compiler},
@@ -170,16 +170,13 @@ func (p *Loader) runtime(name string) (*plugins.Runtime, error) {
 		Wall:      p.o.Wall,
 		Random:    p.o.Random,
 	}, p.o.Log)
-	if err != nil {
-		return nil, err
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.runtimes[name] = r
 	if p.stopped {
 		r.Close()
 	}
-	return r, nil
+	return r
 }
 
 // Idle says, in the log, that what was to be compiled is, until something is again.

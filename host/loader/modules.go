@@ -61,15 +61,11 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	if m := p.use(key, nil); m != nil {
 		return m, nil
 	}
-	r, err := p.runtime(l.Tenant)
-	if err != nil {
-		return nil, err
-	}
 	whole, err := engines.Module(l.Plugin, code)
 	if err != nil {
 		return nil, err
 	}
-	made, err := r.LoadWithin(memory, filepath.Base(l.Plugin), whole, plugins.Shape(l.Shape))
+	made, err := p.runtime(l.Tenant).LoadWithin(memory, filepath.Base(l.Plugin), whole, plugins.Shape(l.Shape))
 	if err != nil {
 		return nil, err
 	}

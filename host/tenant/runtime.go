@@ -11,21 +11,18 @@ import (
 // by its limits and accounts (Memory, MemoryLimit, Mappings, Instances, Timers, CPU, Log and Counter)
 // is filled in. log is the host's, and o.Clock must not be nil. The caller closes the runtime; a
 // tenant has one at a time.
-func (t *Tenant) NewRuntime(o plugins.RuntimeOptions, log *slog.Logger) (*plugins.Runtime, error) {
+func (t *Tenant) NewRuntime(o plugins.RuntimeOptions, log *slog.Logger) *plugins.Runtime {
 	c := t.Config()
 	lines := logs.NewHandlers(log.With("tenant", t.name), c.LogLines, float64(c.LogBytes), o.Clock)
 	o.Memory, o.MemoryLimit = t.memory, c.Memory
 	o.Mappings, o.Instances = mappings{t.mappings}, c.Instances
 	o.Timers, o.CPU = t, t.cpu
 	o.Log, o.Counter = lines, &t.counts
-	r, err := plugins.NewRuntime(o)
-	if err != nil {
-		return nil, err
-	}
+	r := plugins.NewRuntime(o)
 	t.log.Store(lines)
 	t.runtime.Store(r)
 	t.setRuntime(o.Clock.Now()) // they may have been set while it was made
-	return r, nil
+	return r
 }
 
 // setRuntime has the runtime and the log of its handlers, where they are there, go by its limits.

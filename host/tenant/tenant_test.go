@@ -243,10 +243,7 @@ func TestRuntimeGoesByTheLimits(t *testing.T) {
 	clock := &selector.Manual{}
 	clock.Advance(time.Hour)
 	var text bytes.Buffer
-	r, err := acme.NewRuntime(plugins.RuntimeOptions{Clock: clock}, slog.New(slog.NewTextHandler(&text, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := acme.NewRuntime(plugins.RuntimeOptions{Clock: clock}, slog.New(slog.NewTextHandler(&text, nil)))
 	defer func() {
 		r.Close()
 		<-r.Done()

@@ -1,0 +1,86 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"bulkhead/plugins/meter"
+	"bulkhead/plugins/wasm"
+
+	"github.com/tetratelabs/wazero"
+)
+
+// code is what was compiled of a module, and what is known of that. Nothing of it is a tenant's, and
+// nothing changes: what a tenant has besides is its Module.
+type code struct {
+	engine   *engine
+	compiled wazero.CompiledModule
+	bytes    int         // charged for the native code
+	has      [calls]bool // the exports it has
+	min      uint32      // pages of memory
+	declared uint32      // pages at most, by what it says itself
+	extra    int         // bytes charged for an executor beyond its memory
+	state    meter.State
+	data     []meter.Segment
+}
+
+// freeFootprint is how much an instance may take in the host, in bytes, before
+// that is charged as memory. It is above what small guests take, so that their
+// accounts hold whole pages.
+const freeFootprint = 64 << 10
+
+// codeMappings is how many memory mappings code takes, and how it is called.
+const codeMappings = 2
+
+// makeCode rewrites and compiles what the gate has let through. name is what the log calls it. The
+// mappings that it takes are the caller's affair. The error is refusal's.
+func (e *engine) makeCode(name string, parsed *wasm.Module, pages uint32) (*code, error) {
+	c := &code{engine: e, min: parsed.Memories[0].Min, declared: wasm.MaxPages}
+	if l := parsed.Memories[0]; l.HasMax {
+		c.declared = l.Max
+	}
+	if extra := parsed.Footprint(); extra > freeFootprint {
+		c.extra = extra
+	}
+	for n, export := range callNames {
+		c.has[n] = parsed.Export(export) != nil
+	}
+	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true})
+	if err != nil {
+		return nil, err
+	}
+	c.has[callBegin] = metered.Start
+	c.state = metered.State
+	c.data = meter.Compact(metered.Data)
+	if c.compiled, c.bytes, err = e.compileModule(name, metered.Code); err != nil {
+		return nil, &compileError{err}
+	}
+	return c, nil
+}
+
+// close lets go of the code, of which no instance is left. What was charged for it stays charged.
+func (c *code) close() { _ = c.compiled.Close(context.Background()) }
+
+// compileError is the error of code that does not compile.
+type compileError struct{ err error }
+
+func (e *compileError) Error() string { return e.err.Error() }
+func (e *compileError) Unwrap() error { return e.err }
+
+// refusal is what makeCode's error says of the module of a name.
+func refusal(name string, err error) error {
+	compiling, ok := errors.AsType[*compileError](err)
+	if !ok {
+		return &LoadError{name, []string{err.Error()}}
+	}
+	err = compiling.err
+	if big, ok := errors.AsType[*codeSizeError](err); ok {
+		return refused(name, "%v", big)
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%s: it cannot be compiled now, which is not its fault: the disk is full: %w; make room there, or give [host] state a folder on another disk", name, err)
+	}
+	return refused(name, "does not compile: %s", firstLine(err))
+}
