@@ -64,14 +64,19 @@ c_guest() {
 cc_guest() {
 	mkdir -p "$out/$(dirname "$2")"
 	clang-19 --target=wasm32 -std=c++17 -Os -nostdlib -ffreestanding -Wall -Wextra -Werror \
-		-Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=1024 -Wl,--strip-all -o "$out/$2" "$1"
+		-Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=1024 "${@:3}" -o "$out/$2" "$1"
 	chmod 644 "$out/$2"
 }
 
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
 c_guest testdata/answers.c testdata/answers.wasm
-cc_guest testdata/statics.cc testdata/statics.wasm
+cc_guest testdata/statics.cc testdata/statics.wasm -Wl,--strip-all
 guests=(echo/echo.wasm testdata/answers.wasm testdata/statics.wasm)
+constructors=testdata/unconstructed
+cc_guest $constructors.cc $constructors.wasm -Wl,--strip-all
+cc_guest $constructors.cc $constructors-destructors.wasm -DDESTRUCTORS
+cc_guest $constructors.cc $constructors-initialize.wasm -DDESTRUCTORS -DINITIALIZE
+guests+=($constructors.wasm $constructors-destructors.wasm $constructors-initialize.wasm)
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

@@ -79,9 +79,7 @@ func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (
 	if why := admit.Refusals(parsed, shape, pages); why != nil {
 		return nil, &LoadError{name, why}
 	}
-	for _, what := range admit.Warnings(parsed, shape) {
-		r.note(name + " " + what)
-	}
+	admit.Mend(parsed, shape)
 	return r.prepare(name, parsed, shape, pages)
 }
 

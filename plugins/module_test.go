@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,25 +59,34 @@ func TestRefusedModules(t *testing.T) {
 	}
 }
 
-// What a module can hardly be meant to do is logged when it is loaded, and of others nothing is.
-func TestWarningsAreLogged(t *testing.T) {
-	for _, warns := range []bool{false, true} {
-		m := w.New()
-		m.Memory(1)
-		constructors := m.Func("", ":", "", w.Nop)
-		window := m.Func("", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
-		data := m.Func("", "ii:i", "", w.LocalGet(1))
-		before := w.Call(constructors)
-		if !warns {
-			before = w.Nop
-		}
-		m.Func("csa_window", ":I", "", before, w.Call(window))
-		m.Func("csa_data", "ii:i", "", before, w.LocalGet(0), w.LocalGet(1), w.Call(data))
-		n := newTenant(t, 0)
-		n.load(m.Bytes(), Events)
-		if said := n.log.text(); strings.Contains(said, "test.wasm runs its constructors again") != warns || !warns && said != "" {
-			t.Errorf("loading it logs %q; it warns: %v", said, warns)
-		}
+// Constructors that the linker has each callback call run once, before csa_start, and the log says
+// nothing of it.
+func TestConstructorsRunOnce(t *testing.T) {
+	m := w.New()
+	count := m.Import("csa_v1", "count", "iiI:i")
+	m.Memory(1)
+	m.Data(0, "ab")
+	// Each adds to a count of its own how many have run: a=constructor, b=csa_start.
+	ran := m.Global('I', true, w.I64Const(1))
+	step := func(at int32) []byte {
+		return w.Cat(w.I32Const(at), w.I32Const(1), w.GlobalGet(ran), w.Call(count), w.Drop,
+			w.GlobalGet(ran), w.I64Const(1), w.I64Add, w.GlobalSet(ran))
+	}
+	constructors := m.Func("", ":", "", w.Call(count+2))
+	m.Func("", ":", "", step(0))
+	start := m.Func("", ":i", "", step(1), w.I32Const(0))
+	window := m.Func("", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+	data := m.Func("", "ii:i", "", w.LocalGet(1))
+	m.Func("csa_start", ":i", "", w.Call(constructors), w.Call(start))
+	m.Func("csa_window", ":I", "", w.Call(constructors), w.Call(window))
+	m.Func("csa_data", "ii:i", "", w.Call(constructors), w.LocalGet(0), w.LocalGet(1), w.Call(data))
+	n := newTenant(t, 0)
+	n.start(m, listener())
+	if got := fmt.Sprint(n.log.counts); got != "map[a:1 b:2]" {
+		t.Errorf("they ran in the order %s", got)
+	}
+	if said := n.log.text(); said != "" {
+		t.Errorf("the log says %q", said)
 	}
 }
 

@@ -89,8 +89,8 @@ func writeReport(w io.Writer, name string, r *admit.Report, err error) {
 		}
 		fmt.Fprintf(w, "ignored   custom sections %s\n", strings.Join(names, ", "))
 	}
-	for _, what := range r.Warnings {
-		fmt.Fprintf(w, "warning   %s: %s\n", name, what)
+	for _, what := range r.Mended {
+		fmt.Fprintf(w, "mended    %s: %s\n", name, what)
 	}
 	writeRefusals(w, name, r)
 }

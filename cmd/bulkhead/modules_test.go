@@ -149,11 +149,20 @@ var modules = map[string]func() []byte{
 	"constructors": func() []byte {
 		m := w.New()
 		m.Memory(1)
-		ctors := m.Func("", ":", "", w.Nop)
+		ctors := m.Func("", ":", "")
 		window := m.Func("", ":I", "", w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
 		data := m.Func("", "ii:i", "", w.LocalGet(1))
 		m.Func("csa_window", ":I", "", w.Call(ctors), w.Call(window))
 		m.Func("csa_data", "ii:i", "", w.Call(ctors), w.LocalGet(0), w.LocalGet(1), w.Call(data))
+		return m.Bytes()
+	},
+	// What wasm-opt makes of that.
+	"constructors-inlined": func() []byte {
+		m := w.New()
+		m.Memory(1)
+		ctors := m.Func("", ":", "", w.Nop)
+		m.Func("csa_window", ":I", "", w.Call(ctors), w.I64Const(w.Window(w.WindowAt, w.WindowSize)))
+		m.Func("csa_data", "ii:i", "", w.Call(ctors), w.LocalGet(1))
 		return m.Bytes()
 	},
 	"fuel-name": func() []byte {

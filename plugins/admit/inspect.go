@@ -29,9 +29,9 @@ type Report struct {
 	// Unsnapshotable is why no Snapshot can be made of it, each reason as one clause
 	// that goes on from "it". It is empty where one can be.
 	Unsnapshotable []string
-	// Warnings are what it does that it can hardly be meant to do, each as one clause
-	// that goes on from the name of the file.
-	Warnings []string
+	// Mended are what the host changes of it, each as one clause that goes on from the
+	// name of the file.
+	Mended []string
 	// Refused is what it would be refused for, each as one clause that goes on
 	// from the name of the file. It is empty for a module that would be
 	// compiled.
@@ -73,8 +73,8 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	rep.Exports, rep.Tables = m.Exports, m.Tables
 	rep.Functions, rep.Globals = m.Functions, m.Globals
 	rep.Start, rep.Ignored = m.Start, m.Custom
-	rep.Warnings = Warnings(m, shape)
 	rep.Unsnapshotable = meter.StateOf(m).Hidden
 	rep.Refused = Refusals(m, shape, Pages(memory))
+	rep.Mended = Mend(m, shape)
 	return rep, nil
 }

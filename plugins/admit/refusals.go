@@ -44,6 +44,7 @@ func Refusals(m *wasm.Module, shape Shape, limit uint32) (why []string) {
 		why = append(why, refuseCommand(m)...)
 	} else {
 		why = append(why, refuseHandler(m)...)
+		why = append(why, refuseConstructors(m)...)
 	}
 	return append(why, refuseForeign(m, shape)...)
 }
