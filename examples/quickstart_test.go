@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ func TestQuickstartAddresses(t *testing.T) {
 	cfg := load(t)
 	for i, want := range []struct{ name, network, addr string }{
 		{"echo", "tcp", "127.0.0.1:7001"}, {"chat", "tcp", "127.0.0.1:7002"}, {"rot13", "tcp", "127.0.0.1:7003"},
+		{"hello", "tcp", "127.0.0.1:7007"},
 		{"smtp", "tcp", "127.0.0.1:7004"}, {"socks5", "tcp", "127.0.0.1:7005"}, {"sni-router", "tcp", "127.0.0.1:7006"},
 		{"dns", "udp", "127.0.0.1:7053"}, {"dns-tcp", "tcp", "127.0.0.1:7053"},
 	} {
@@ -85,6 +87,12 @@ func TestQuickstartServes(t *testing.T) {
 	hosttest.Hear(t, rot13, "Uryyb\n")
 	hosttest.HearEnd(t, rot13)
 
+	hello := hosttest.Dial(t, h.Addr("hello"))
+	hosttest.Say(t, hello, "Bob\r\nit works\nquit\n")
+	hosttest.Hear(t, hello, "What is your name?\r\nHello, Bob!\r\nBob says it works\r\n")
+	hosttest.HearEnd(t, hello)
+	hello.Close()
+
 	ann, bob := hosttest.Dial(t, h.Addr("chat")), hosttest.Dial(t, h.Addr("chat"))
 	hosttest.Say(t, ann, "ann\n")
 	lines := bufio.NewReader(ann)
@@ -101,6 +109,21 @@ func TestQuickstartServes(t *testing.T) {
 		if got, err := r.LookupHost(t.Context(), "www.example.test."); err != nil || !slices.Equal(got, []string{"192.0.2.80"}) {
 			t.Errorf("%s says %v, %v", over.name, got, err)
 		}
+	}
+}
+
+// The handler that README.md shows is the one that is served.
+func TestFirstHandlerOfTheReadme(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("hello/hello.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, first, _ := strings.Cut(string(readme), "\n```js\n"); !strings.HasPrefix(first, string(script)+"```\n") {
+		t.Errorf("README.md does not begin with\n%s", script)
 	}
 }
 
