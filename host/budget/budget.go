@@ -138,8 +138,9 @@ func (r *Rate) Waits() int64 { return r.waits.Load() }
 
 // Count bounds how many there are of something at a time.
 type Count struct {
-	limit atomic.Int64
-	n     atomic.Int64
+	limit   atomic.Int64
+	n       atomic.Int64
+	refused atomic.Int64
 }
 
 // NewCount allows limit at a time; zero or less allows none.
@@ -166,6 +167,13 @@ func (c *Count) Take() bool {
 
 // Release gives a place back.
 func (c *Count) Release() { c.n.Add(-1) }
+
+// Refuse counts that somebody was turned away since all places are taken. Take does not count it: some
+// who are refused wait, and ask again and again.
+func (c *Count) Refuse() { c.refused.Add(1) }
+
+// Refused is how often Refuse was called.
+func (c *Count) Refused() int64 { return c.refused.Load() }
 
 // Full reports whether all places are taken.
 func (c *Count) Full() bool { return c.n.Load() >= c.limit.Load() }

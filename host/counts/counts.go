@@ -13,8 +13,9 @@ import (
 // from any goroutine. Counting under a name that is known takes no lock and
 // allocates nothing, since it happens on the loops.
 type Counts struct {
-	counts atomic.Pointer[map[string]*atomic.Int64] // replaced, never changed
-	adding sync.Mutex                               // held to replace it
+	counts  atomic.Pointer[map[string]*atomic.Int64] // replaced, never changed
+	adding  sync.Mutex                               // held to replace it
+	refused atomic.Int64
 }
 
 // Count adds to one of the tenant's metrics. It answers abi.Quota for a name
@@ -23,6 +24,7 @@ func (m *Counts) Count(name []byte, n int64) abi.Code {
 	c := m.known()[string(name)]
 	if c == nil {
 		if c = m.add(string(name)); c == nil {
+			m.refused.Add(1)
 			return abi.Quota
 		}
 	}
@@ -52,6 +54,9 @@ func (m *Counts) add(name string) *atomic.Int64 {
 	m.counts.Store(&counts)
 	return c
 }
+
+// Refused is how often a name that is new was refused.
+func (m *Counts) Refused() int64 { return m.refused.Load() }
 
 // All are the counts by name, of which the caller may do what it likes.
 func (m *Counts) All() map[string]int64 {

@@ -25,6 +25,9 @@ func TestCounts(t *testing.T) {
 	if code := m.Count([]byte("one_more"), 1); code != abi.Quota {
 		t.Errorf("one name too many: %v, want QUOTA", code)
 	}
+	if n := m.Refused(); n != 1 {
+		t.Errorf("%d names were refused, want 1", n)
+	}
 	counts := m.All()
 	if len(counts) != abi.MaxMetrics {
 		t.Errorf("%d names, want %d", len(counts), abi.MaxMetrics)

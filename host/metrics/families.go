@@ -150,7 +150,7 @@ func ofProcess(name, key, help string, of func(*process) (int64, bool)) family {
 var causeLabels = func() map[string]string {
 	all := make(map[string]string)
 	for c := range csa.Causes {
-		all[c.Info().Name] = fmt.Sprintf(`cause="%s",by="%s"`, c.Info().Name, c.Who())
+		all[c.Info().Name] = fmt.Sprintf(`cause="%s",by="%s",key="%s"`, c.Info().Name, c.Who(), c.Info().Key)
 	}
 	return all
 }()
@@ -159,7 +159,7 @@ var causeLabels = func() map[string]string {
 var lossLabels = func() map[string]string {
 	all := make(map[string]string)
 	for l := range csa.Losses {
-		all[l.Info().Name] = fmt.Sprintf(`reason="%s"`, l.Info().Name)
+		all[l.Info().Name] = fmt.Sprintf(`reason="%s",key="%s"`, l.Info().Name, l.Info().Key)
 	}
 	return all
 }()
@@ -227,10 +227,10 @@ var hostFamilies = []family{
 	ofHost("bulkhead_connections_limit", "connections", "How many there may be.", func(h *stats.Host) int64 { return int64(h.ConnectionLimit) }),
 	ofHost("bulkhead_handshakes", "handshakes", "TLS handshakes of all tenants that are under way.", func(h *stats.Host) int64 { return h.Handshakes }),
 	ofHost("bulkhead_handshakes_limit", "handshakes", "How many there may be.", func(h *stats.Host) int64 { return h.HandshakeLimit }),
-	ofHost("bulkhead_mappings", "", "Memory mappings that plugins and instances hold.", func(h *stats.Host) int64 { return h.Mappings }),
-	ofHost("bulkhead_mappings_limit", "", "How many they may hold together: most of what the system gives the process.", func(h *stats.Host) int64 { return h.MappingLimit }),
-	ofHost("bulkhead_pipes", "", "Pipes of the kernel that relays hold bytes in.", func(h *stats.Host) int64 { return h.Pipes }),
-	ofHost("bulkhead_pipes_limit", "", "How many they may hold.", func(h *stats.Host) int64 { return h.PipeLimit }),
+	ofHost("bulkhead_mappings", "mappings", "Memory mappings that plugins and instances hold.", func(h *stats.Host) int64 { return h.Mappings }),
+	ofHost("bulkhead_mappings_limit", "mappings", "How many they may hold together: most of what the system gives the process.", func(h *stats.Host) int64 { return h.MappingLimit }),
+	ofHost("bulkhead_pipes", "pipes", "Pipes of the kernel that relays hold bytes in.", func(h *stats.Host) int64 { return h.Pipes }),
+	ofHost("bulkhead_pipes_limit", "pipes", "How many they may hold.", func(h *stats.Host) int64 { return h.PipeLimit }),
 	ofHost("bulkhead_module_cache_bytes", "module_cache", "Modules that the state folder has copies of, as far as is known.", func(h *stats.Host) int64 { return h.ModuleCache }),
 	ofHost("bulkhead_module_cache_removed_total", "module_cache", "How many copies had to go for module_cache.", func(h *stats.Host) int64 { return h.ModulesRemoved }),
 	ofHost("bulkhead_host_bugs_total", "", "Panics of the host's own that were caught; the log has their stacks.", func(h *stats.Host) int64 { return h.HostBugs }),
@@ -286,10 +286,10 @@ var tenantFamilies = []family{
 	ofTenant("bulkhead_tenant_mappings", "mappings", "Memory mappings that its plugins and instances hold.", func(t *stats.Tenant) int64 { return t.Mappings }),
 	ofTenant("bulkhead_tenant_mappings_limit", "mappings", "How many they could hold now.", func(t *stats.Tenant) int64 { return t.MappingLimit }),
 	ofTenant("bulkhead_tenant_mappings_refused_total", "mappings", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.MappingsRefused }),
-	ofTenant("bulkhead_tenant_pipes", "", "Pipes of the kernel that its relays hold bytes in.", func(t *stats.Tenant) int64 { return t.Pipes }),
-	ofTenant("bulkhead_tenant_pipes_refused_total", "", "How often a relay wanted another, and copied instead.", func(t *stats.Tenant) int64 { return t.PipesRefused }),
-	ofTenant("bulkhead_tenant_lookups", "", "Lookups of names that its handlers dial and that are under way.", func(t *stats.Tenant) int64 { return int64(t.Lookups) }),
-	ofTenant("bulkhead_tenant_lookups_refused_total", "", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.LookupsRefused }),
+	ofTenant("bulkhead_tenant_pipes", "pipes", "Pipes of the kernel that its relays hold bytes in.", func(t *stats.Tenant) int64 { return t.Pipes }),
+	ofTenant("bulkhead_tenant_pipes_refused_total", "pipes", "How often a relay wanted another, and copied instead.", func(t *stats.Tenant) int64 { return t.PipesRefused }),
+	ofTenant("bulkhead_tenant_lookups", "dials", "Lookups of names that its handlers dial and that are under way.", func(t *stats.Tenant) int64 { return int64(t.Lookups) }),
+	ofTenant("bulkhead_tenant_lookups_refused_total", "dials", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.LookupsRefused }),
 	ofTenant("bulkhead_tenant_handshakes", "handshakes", "TLS handshakes that are under way.", func(t *stats.Tenant) int64 { return int64(t.Handshakes) }),
 	ofTenant("bulkhead_tenant_handshakes_limit", "handshakes", "How many there may be; 0: there is no bound but the host's.", func(t *stats.Tenant) int64 { return int64(t.HandshakeLimit) }),
 	ofTenant("bulkhead_tenant_handshakes_refused_total", "handshakes", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.HandshakesRefused }),
@@ -301,9 +301,12 @@ var tenantFamilies = []family{
 	ofTenant("bulkhead_tenant_timers_refused_total", "timers", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.TimersRefused }),
 	ofTenant("bulkhead_tenant_dials", "dials", "Connections that its handlers have asked for and that are not there yet.", func(t *stats.Tenant) int64 { return int64(t.Dials) }),
 	ofTenant("bulkhead_tenant_dials_limit", "dials", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.DialLimit) }),
+	ofTenant("bulkhead_tenant_dials_refused_total", "dials", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.DialsRefused }),
 	ofTenant("bulkhead_tenant_upstreams", "upstreams", "Connections that its handlers have asked for, those that are there included.", func(t *stats.Tenant) int64 { return int64(t.Upstreams) }),
 	ofTenant("bulkhead_tenant_upstreams_limit", "upstreams", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.UpstreamLimit) }),
+	ofTenant("bulkhead_tenant_upstreams_refused_total", "upstreams", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.UpstreamsRefused }),
 	ofTenant("bulkhead_tenant_log_lines_dropped_total", "log_lines, log_bytes", "Lines of its handlers that were left out of the log.", func(t *stats.Tenant) int64 { return t.LogLinesDropped }),
+	ofTenant("bulkhead_tenant_counts_refused_total", "", "How often its handlers wanted to count by a name that is new, with as many names as there may be.", func(t *stats.Tenant) int64 { return t.CountsRefused }),
 	newFamily("bulkhead_tenant_counted", "", "What its handlers count, by names of theirs, of which there are few. It may go down, as they may count down.", []string{"tenant", "name"}, func(s *scrape, f *family) {
 		for i, labels := range s.tenants {
 			if labels == nil {
@@ -323,7 +326,7 @@ var listenerFamilies = []family{
 	ofListener("bulkhead_listener_connections_total", "", "Connections accepted; of a route, those that took it, which are its listener's, too.", func(l *stats.Listener) int64 { return l.Accepted }),
 	ofListener("bulkhead_listener_refused_total", "", "Connections accepted, and closed because no handler, or no room, could be had.", func(l *stats.Listener) int64 { return l.Refused }),
 	ofListener("bulkhead_listener_closed_before_route_total", "", "Connections of a listener with routes that have ended before one was known.", func(l *stats.Listener) int64 { return l.ClosedBeforeRoute }),
-	ofListenerBy("bulkhead_listener_ended_total", "Connections that have ended, those refused and dialled included, by cause and by who has ended them.", []string{"cause", "by"}, causeLabels, func(l *stats.Listener) map[string]int64 { return l.Ended }),
+	ofListenerBy("bulkhead_listener_ended_total", "Connections that have ended, those refused and dialled included, by cause, by who has ended them, and by the key of the limit.", []string{"cause", "by", "key"}, causeLabels, func(l *stats.Listener) map[string]int64 { return l.Ended }),
 	ofListener("bulkhead_listener_accept_errors_total", "", "Accepts that failed for want of descriptors or memory.", func(l *stats.Listener) int64 { return l.AcceptErrors }),
 	ofListener("bulkhead_listener_received_bytes_total", "", "Bytes from peers, those of open connections included.", func(l *stats.Listener) int64 { return l.Received }),
 	ofListener("bulkhead_listener_sent_bytes_total", "", "Bytes to peers, those of open connections included.", func(l *stats.Listener) int64 { return l.Sent }),
@@ -341,7 +344,7 @@ var listenerFamilies = []family{
 			}
 		})
 	}),
-	ofListenerBy("bulkhead_listener_datagrams_lost_total", "Datagrams that were lost, by reason.", []string{"reason"}, lossLabels, func(l *stats.Listener) map[string]int64 { return l.DatagramsLost }),
+	ofListenerBy("bulkhead_listener_datagrams_lost_total", "Datagrams that were lost, by reason.", []string{"reason", "key"}, lossLabels, func(l *stats.Listener) map[string]int64 { return l.DatagramsLost }),
 	ofListener("bulkhead_listener_instances", "", "Instances that are alive.", func(l *stats.Listener) int64 { return l.Instances }),
 	ofListener("bulkhead_listener_start_failures_total", "", "Instances that did not start.", func(l *stats.Listener) int64 { return l.StartFailures }),
 	ofListener("bulkhead_listener_traps_total", "", "Instances that have trapped.", func(l *stats.Listener) int64 { return l.Traps }),

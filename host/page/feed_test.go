@@ -403,6 +403,35 @@ func TestFindsFailures(t *testing.T) {
 	}
 }
 
+// A limit that ends connections now is found under its key; one that has done so before is not.
+func TestFindsLimits(t *testing.T) {
+	f := &fake{stats: stats.Host{
+		Listeners: []stats.Listener{{Name: "mail", Tenant: "acme", Ended: map[string]int64{"slow_sender": 5, "lifetime": 3, "handshake_failed": 1}}},
+		Tenants:   []stats.Tenant{{Name: "acme", DialLimit: 8, UpstreamLimit: 8}},
+	}}
+	e := look2(t, f, func() {
+		f.stats.Listeners[0].Ended = map[string]int64{"slow_sender": 7, "lifetime": 3, "handshake_failed": 9}
+		f.stats.Listeners[0].DatagramsLost = map[string]int64{"waiting": 1}
+		f.stats.Tenants[0].DialsRefused, f.stats.Tenants[0].LookupsRefused, f.stats.Tenants[0].UpstreamsRefused, f.stats.Tenants[0].PipesRefused = 1, 2, 4, 8
+	})
+	of := func(key string) *event {
+		one := e
+		one.body.Findings = slices.DeleteFunc(slices.Clone(e.body.Findings), func(f finding) bool { return f.Key != key })
+		return &one
+	}
+	of("min_rate").finds(t, note, "limit", "2 connections or datagrams of mail (tenant acme) ended or were lost by min_rate")
+	of("waiting_datagrams, waiting_bytes, memory").finds(t, note, "limit", "1 connection or datagram of mail", "by waiting_datagrams, waiting_bytes, memory")
+	of("dials").finds(t, look, "wait", "of 8 dials", "lookups of names: 3.", "Raise dials of [tenant.acme]")
+	of("upstreams").finds(t, look, "wait", "of 8 upstreams", ": 4.")
+	of("pipes").finds(t, note, "wait", "waits for pipes", ": 8.", "pipes of [host]")
+	if len(e.body.Findings) != 5 {
+		t.Errorf("found %+v", e.body.Findings)
+	}
+	if have, want := e.body.Listeners[0].Limits, map[string]int64{"min_rate": 7, "lifetime": 3, "tls": 9, "waiting_datagrams, waiting_bytes, memory": 1}; !maps.Equal(have, want) {
+		t.Errorf("the listener's limits are %v, want %v", have, want)
+	}
+}
+
 // The rest of what there is to find.
 func TestFindsTheRest(t *testing.T) {
 	now := time.Now()

@@ -122,6 +122,7 @@ func (v *view) findListeners(all []listenerRow) {
 				Mend: fmt.Sprintf("Correct the plugin and reload. It was tried %s, and is tried again every %v.", many(int64(q.Tries), "time", "times"), q.Wait.Round(time.Second))})
 		}
 		v.findFailures(r)
+		v.findLimits(r)
 		if r.Failures > 0 {
 			seen[r.Name] = true
 		}
@@ -186,6 +187,23 @@ func (v *view) findFailures(r *listenerRow) {
 	v.found(one)
 }
 
+// otherwise are keys of causes that are no limit's, or that a finding of another kind is about.
+var otherwise = map[string]bool{"tls": true, "route": true, "proxy_from": true, "on_bad_data": true, "event_timeout": true, "stack": true}
+
+// findLimits looks for limits that end connections of a listener, or lose its datagrams.
+func (v *view) findLimits(r *listenerRow) {
+	for _, key := range slices.Sorted(maps.Keys(r.Limits)) {
+		before, known := v.before.listeners[r.Name]
+		n := r.Limits[key] - before.limits[key]
+		if n <= 0 || !known || otherwise[key] {
+			continue
+		}
+		v.found(finding{Level: note, Kind: "limit", Key: key, Tenant: r.Tenant, Listener: r.Name, weight: -1,
+			Text: fmt.Sprintf("%s of %s (tenant %s) ended or were lost by %s in the last %.0f s.", many(n, "connection or datagram", "connections or datagrams"), r.Name, r.Tenant, key, max(v.over, 1)),
+			Mend: fmt.Sprintf("The access log has each connection, with the key. bulkhead logs --tenant %s says more.", r.Tenant)})
+	}
+}
+
 // findTenants looks at each tenant beside its limits.
 func (v *view) findTenants(all []tenantRow) {
 	for i := range all {
@@ -209,6 +227,9 @@ func (v *view) findTenants(all []tenantRow) {
 				f.Connection, f.Listener = most.ID, ownerOf(most)
 			}
 			f.Mend = fmt.Sprintf("Raise %s of [tenant.%s], or see which of its connections uses the most.", key, r.Name)
+			if mend := waits[w].mend; mend != "" {
+				f.Level, f.Mend = note, mend
+			}
 			if strings.HasPrefix(key, "log_") {
 				f.Level = note
 				f.Mend = fmt.Sprintf("Its handlers log more than %s of [tenant.%s] allow.", key, r.Name)

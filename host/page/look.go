@@ -71,7 +71,10 @@ type tenantTotals struct {
 	waits [16]int64
 }
 
-type listenerTotals struct{ accepted, in, out, failed, refused int64 }
+type listenerTotals struct {
+	accepted, in, out, failed, refused int64
+	limits                             map[string]int64 // by key
+}
 
 // failure is what is known of failing handlers of a listener.
 type failure struct {
@@ -186,7 +189,7 @@ func (l *looker) newTotals(now time.Time) totals {
 	}
 	for i := range l.stats.Listeners {
 		s := &l.stats.Listeners[i]
-		t.listeners[s.Name] = listenerTotals{s.Accepted, s.Received, s.Sent, failuresOf(s), s.Refused}
+		t.listeners[s.Name] = listenerTotals{s.Accepted, s.Received, s.Sent, failuresOf(s), s.Refused, s.ByKey()}
 	}
 	return t
 }
@@ -270,12 +273,12 @@ func (v *view) listenerRows() []listenerRow {
 		if was, known := v.before.listeners[s.Name]; known {
 			before = was
 		} else { // it is new: nothing is known of how fast it came to what it has
-			before = listenerTotals{s.Accepted, s.Received, s.Sent, failures, s.Refused}
+			before = listenerTotals{s.Accepted, s.Received, s.Sent, failures, s.Refused, nil}
 		}
 		r := listenerRow{
 			Name: s.Name, Tenant: s.Tenant, Address: v.layout[s.Name].address, Removed: s.Removed, Active: s.Active, Accepted: s.Accepted,
 			AcceptRate: v.rate(s.Accepted, before.accepted), InRate: v.rate(s.Received, before.in), OutRate: v.rate(s.Sent, before.out),
-			Ended: maps.Clone(s.Ended), Lost: maps.Clone(s.DatagramsLost), Failures: failures, Failed: max(failures-before.failed, 0),
+			Ended: maps.Clone(s.Ended), Lost: maps.Clone(s.DatagramsLost), Limits: s.ByKey(), Failures: failures, Failed: max(failures-before.failed, 0),
 		}
 		if s.Quarantine != nil {
 			r.Quarantine = s.Quarantine.Cause

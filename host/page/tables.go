@@ -25,19 +25,23 @@ type wait struct {
 	key  string
 	what string // is counted
 	of   func(t *stats.Tenant) int64
+	mend string // "": the tenant's key of this name
 }
 
 var waits = []wait{
-	{"cpu", "events that had to wait", func(t *stats.Tenant) int64 { return t.EventsDeferred }},
-	{"bandwidth", "reads and writes that had to wait", func(t *stats.Tenant) int64 { return t.ReceiveWaits + t.SendWaits }},
-	{"accept_rate", "connections that had to wait to be accepted", func(t *stats.Tenant) int64 { return t.AcceptWaits }},
-	{"memory", "refusals of memory", func(t *stats.Tenant) int64 { return t.MemoryRefused }},
-	{"socket_memory", "sockets that were kept small", func(t *stats.Tenant) int64 { return t.SocketMemoryRefused }},
-	{"instances", "refusals of instances", func(t *stats.Tenant) int64 { return t.InstancesRefused }},
-	{"mappings", "refusals of mappings", func(t *stats.Tenant) int64 { return t.MappingsRefused }},
-	{"handshakes", "refusals of handshakes", func(t *stats.Tenant) int64 { return t.HandshakesRefused }},
-	{"timers", "refusals of timers", func(t *stats.Tenant) int64 { return t.TimersRefused }},
-	{"log_lines, log_bytes", "lines of its handlers that are not in the log", func(t *stats.Tenant) int64 { return t.LogLinesDropped }},
+	{"cpu", "events that had to wait", func(t *stats.Tenant) int64 { return t.EventsDeferred }, ""},
+	{"bandwidth", "reads and writes that had to wait", func(t *stats.Tenant) int64 { return t.ReceiveWaits + t.SendWaits }, ""},
+	{"accept_rate", "connections that had to wait to be accepted", func(t *stats.Tenant) int64 { return t.AcceptWaits }, ""},
+	{"memory", "refusals of memory", func(t *stats.Tenant) int64 { return t.MemoryRefused }, ""},
+	{"socket_memory", "sockets that were kept small", func(t *stats.Tenant) int64 { return t.SocketMemoryRefused }, ""},
+	{"instances", "refusals of instances", func(t *stats.Tenant) int64 { return t.InstancesRefused }, ""},
+	{"mappings", "refusals of mappings", func(t *stats.Tenant) int64 { return t.MappingsRefused }, ""},
+	{"handshakes", "refusals of handshakes", func(t *stats.Tenant) int64 { return t.HandshakesRefused }, ""},
+	{"timers", "refusals of timers", func(t *stats.Tenant) int64 { return t.TimersRefused }, ""},
+	{"dials", "refusals of dials and of lookups of names", func(t *stats.Tenant) int64 { return t.DialsRefused + t.LookupsRefused }, ""},
+	{"upstreams", "refusals of connections to upstreams", func(t *stats.Tenant) int64 { return t.UpstreamsRefused }, ""},
+	{"pipes", "relays that copied, for want of a pipe", func(t *stats.Tenant) int64 { return t.PipesRefused }, "Nobody waits. pipes of [host] sets how many there are, and the system's limit of descriptors."},
+	{"log_lines, log_bytes", "lines of its handlers that are not in the log", func(t *stats.Tenant) int64 { return t.LogLinesDropped }, ""},
 }
 
 // use is how much of a limit is in use. 0 as the limit: it has no bound of its own.
@@ -82,8 +86,10 @@ type listenerRow struct {
 	InRate     float64 `json:"in_rate"`
 	OutRate    float64 `json:"out_rate"`
 	// Ended has how often connections have ended since the start, by cause.
-	Ended  map[string]int64 `json:"ended,omitempty"`
-	Lost   map[string]int64 `json:"lost,omitempty"`
+	Ended map[string]int64 `json:"ended,omitempty"`
+	Lost  map[string]int64 `json:"lost,omitempty"`
+	// Limits has both, by the key of the limit.
+	Limits map[string]int64 `json:"limits,omitempty"`
 	Failed int64            `json:"failed"`
 	// Failures are handlers that trapped, were stopped or did not start, since the start.
 	Failures   int64  `json:"failures"`

@@ -144,10 +144,13 @@ type Tenant struct {
 	TimersRefused int64 `metric:"bulkhead_tenant_timers_refused_total"`
 	// Dials are connections that its handlers have asked for and that are not there yet, and DialLimit
 	// how many may be. Upstreams are those that are there, and those, and UpstreamLimit likewise.
-	Dials         int `metric:"bulkhead_tenant_dials"`
-	DialLimit     int `metric:"bulkhead_tenant_dials_limit"`
-	Upstreams     int `metric:"bulkhead_tenant_upstreams"`
-	UpstreamLimit int `metric:"bulkhead_tenant_upstreams_limit"`
+	// DialsRefused and UpstreamsRefused are how often another was wanted and not allowed.
+	Dials            int   `metric:"bulkhead_tenant_dials"`
+	DialLimit        int   `metric:"bulkhead_tenant_dials_limit"`
+	DialsRefused     int64 `metric:"bulkhead_tenant_dials_refused_total"`
+	Upstreams        int   `metric:"bulkhead_tenant_upstreams"`
+	UpstreamLimit    int   `metric:"bulkhead_tenant_upstreams_limit"`
+	UpstreamsRefused int64 `metric:"bulkhead_tenant_upstreams_refused_total"`
 	// AcceptWaits, ReceiveWaits and SendWaits are how often a connection had to wait to be accepted,
 	// to be read from and to be written to, for accept_rate and bandwidth.
 	AcceptWaits  int64 `metric:"bulkhead_tenant_accept_waits_total"`
@@ -159,8 +162,10 @@ type Tenant struct {
 	Bandwidth  int64   `metric:"bulkhead_tenant_bandwidth_limit_bytes"`
 	// LogLinesDropped are lines of its handlers that were left out: log_lines, log_bytes.
 	LogLinesDropped int64 `metric:"bulkhead_tenant_log_lines_dropped_total"`
-	// Counts are what its handlers have counted.
-	Counts map[string]int64
+	// Counts are what its handlers have counted. CountsRefused is how often they wanted to count by a
+	// name that is new, with as many names as there may be.
+	Counts        map[string]int64
+	CountsRefused int64 `metric:"bulkhead_tenant_counts_refused_total"`
 }
 
 // Listener is what one listener, or one route, has done and holds.
@@ -233,4 +238,36 @@ type Quarantine struct {
 	Cause string        // of the last try
 	Tries int           // in vain
 	Wait  time.Duration // from the last try to the next
+}
+
+// causeKeys and lossKeys are keys of docs/CONFIG.md, by the names of causes and of losses.
+var causeKeys, lossKeys = func() (causes, losses map[string]string) {
+	causes, losses = make(map[string]string), make(map[string]string)
+	for c := range csa.Causes {
+		causes[c.Info().Name] = c.Info().Key
+	}
+	for l := range csa.Losses {
+		losses[l.Info().Name] = l.Info().Key
+	}
+	return causes, losses
+}()
+
+// ByKey counts the connections that have ended and the datagrams that were lost by the key of the
+// limit, as the causes have it: several keys with ", " between them where each of them may be meant.
+// What no key sets is left out. Nil: there is nothing else.
+func (l *Listener) ByKey() map[string]int64 {
+	var all map[string]int64
+	add := func(counts map[string]int64, keys map[string]string) {
+		for name, n := range counts {
+			if key := keys[name]; key != "" && n > 0 {
+				if all == nil {
+					all = make(map[string]int64)
+				}
+				all[key] += n
+			}
+		}
+	}
+	add(l.Ended, causeKeys)
+	add(l.DatagramsLost, lossKeys)
+	return all
 }

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"regexp"
 	"strings"
@@ -73,5 +74,25 @@ func TestMetricsOf(t *testing.T) {
 	l := Listener{Name: "echo", Accepted: 3, Ended: map[string]int64{"orderly": 2}, Quarantine: &Quarantine{"it traps", 4, 90 * time.Second}}.Status()
 	if q := l.Quarantine; l.Name != "echo" || l.Metrics["bulkhead_listener_connections_total"] != "3" || l.Ended["orderly"] != 2 || *q != (QuarantineStatus{"it traps", 4, 90}) {
 		t.Errorf("a listener's status is %+v, %+v", l, q)
+	}
+}
+
+// What a limit has ended or lost is counted by its key, whatever the cause is called; what no key sets
+// is not.
+func TestByKey(t *testing.T) {
+	l := Listener{
+		Name:          "mail",
+		Ended:         map[string]int64{"slow_sender": 2, "slow_reader": 3, "idle_timeout": 1, "finished": 9, "source": 4, "unknown of": 1},
+		DatagramsLost: map[string]int64{"kernel": 7, "too_long": 1},
+	}
+	want := map[string]int64{"min_rate": 5, "idle_timeout": 1, "per_source, per_source_rate": 4, "receive_buffer": 7}
+	if have := l.ByKey(); !maps.Equal(have, want) {
+		t.Errorf("by key they are %v, want %v", have, want)
+	}
+	if have := l.Status().ByKey; !maps.Equal(have, want) {
+		t.Errorf("the status has %v, want %v", have, want)
+	}
+	if have := (&Listener{Ended: map[string]int64{"finished": 9}}).ByKey(); have != nil {
+		t.Errorf("a listener without such ends has %v", have)
 	}
 }

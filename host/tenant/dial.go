@@ -33,10 +33,12 @@ func (t *Tenant) ClientTLS(server string) *tls.Config {
 // reports false and takes nothing. ReleaseDial and ReleaseUpstream give it back.
 func (t *Tenant) TakeDial() bool {
 	if !t.dials.Take() {
+		t.dials.Refuse()
 		return false
 	}
 	if !t.upstreams.Take() {
 		t.dials.Release()
+		t.upstreams.Refuse()
 		return false
 	}
 	return true

@@ -39,14 +39,17 @@ func (t *Tenant) FillStats(st *stats.Tenant, removed bool) {
 		TimersRefused:     t.timers.Refused(),
 		Dials:             t.dials.Used(),
 		DialLimit:         t.dials.Limit(),
+		DialsRefused:      t.dials.Refused(),
 		Upstreams:         t.upstreams.Used(),
 		UpstreamLimit:     t.upstreams.Limit(),
+		UpstreamsRefused:  t.upstreams.Refused(),
 		AcceptWaits:       t.Accepts.Waits(),
 		ReceiveWaits:      t.in.Waits(),
 		SendWaits:         t.out.Waits(),
 		AcceptRate:        c.AcceptRate,
 		Bandwidth:         int64(c.Bandwidth),
 		Counts:            t.counts.All(),
+		CountsRefused:     t.counts.Refused(),
 	}
 	st.SocketMemoryRefused = t.SocketMemory.Refused()
 	st.BackgroundRunning, st.BackgroundCalls = t.cpu.Background()
@@ -67,14 +70,15 @@ func (t *Tenant) Status(figures *stats.Tenant) stats.TenantStatus {
 	return stats.TenantStatus{
 		Name: t.name,
 		Limits: map[string]stats.Use{
-			"memory":      {Used: figures.Memory, Limit: t.memory.Limit()},
-			"connections": {Used: int64(figures.Connections), Limit: int64(t.Connections.Limit())},
-			"instances":   {Used: int64(figures.Instances), Limit: int64(c.Instances)},
-			"mappings":    {Used: figures.Mappings, Limit: figures.MappingLimit},
-			"timers":      {Used: figures.Timers, Limit: t.timers.Limit()},
-			"dials":       {Used: int64(t.dials.Used()), Limit: int64(t.dials.Limit())},
-			"upstreams":   {Used: int64(t.upstreams.Used()), Limit: int64(t.upstreams.Limit())},
-			"handshakes":  {Used: int64(figures.Handshakes), Limit: int64(c.Handshakes)},
+			"memory":        {Used: figures.Memory, Limit: t.memory.Limit()},
+			"socket_memory": {Used: figures.SocketMemory, Limit: figures.SocketMemoryLimit},
+			"connections":   {Used: int64(figures.Connections), Limit: int64(t.Connections.Limit())},
+			"instances":     {Used: int64(figures.Instances), Limit: int64(c.Instances)},
+			"mappings":      {Used: figures.Mappings, Limit: figures.MappingLimit},
+			"timers":        {Used: figures.Timers, Limit: t.timers.Limit()},
+			"dials":         {Used: int64(t.dials.Used()), Limit: int64(t.dials.Limit())},
+			"upstreams":     {Used: int64(t.upstreams.Used()), Limit: int64(t.upstreams.Limit())},
+			"handshakes":    {Used: int64(figures.Handshakes), Limit: int64(c.Handshakes)},
 		},
 		Rates: map[string]float64{
 			"cpu": c.CPU, "accept_rate": c.AcceptRate, "bandwidth": float64(c.Bandwidth), "log_lines": c.LogLines, "log_bytes": float64(c.LogBytes),

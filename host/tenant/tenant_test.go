@@ -132,6 +132,18 @@ func TestADialTakesBothOrNeither(t *testing.T) {
 	if held, want := acme.Held(), []string{"1 dials", "1 upstreams"}; !slices.Equal(held, want) {
 		t.Errorf("it holds %q, want %q", held, want)
 	}
+	var st stats.Tenant
+	acme.FillStats(&st, false)
+	if st.DialsRefused != 0 || st.UpstreamsRefused != 5 {
+		t.Errorf("%d dials and %d upstreams were refused, want 0 and 5", st.DialsRefused, st.UpstreamsRefused)
+	}
+	mustSet(t, acme, func(c *config.Tenant) { c.Dials, c.Upstreams = 1, 9 })
+	if acme.TakeDial() {
+		t.Fatal("the second has a place")
+	}
+	if acme.FillStats(&st, false); st.DialsRefused != 1 || st.UpstreamsRefused != 5 {
+		t.Errorf("then %d dials and %d upstreams were refused, want 1 and 5", st.DialsRefused, st.UpstreamsRefused)
+	}
 }
 
 // Bandwidth and accepts are rates, each way by itself.

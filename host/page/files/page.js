@@ -271,7 +271,7 @@ function showListeners() {
     setText(c[5], bytes(l.out_rate));
     setText(c[6], l.failures ? count(l.failures) + (l.failed ? ", " + count(l.failed) + " just now" : "") : "");
     c[6].className = l.failed ? "warned" : "";
-    setText(c[7], words(l.ended) + (l.lost ? "; datagrams lost: " + words(l.lost) : ""));
+    setText(c[7], words(l.ended) + (l.lost ? "; datagrams lost: " + words(l.lost) : "") + (l.limits ? "; by key: " + words(l.limits) : ""));
   });
 }
 
