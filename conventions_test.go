@@ -27,7 +27,7 @@ var onlyIn = map[string][]string{
 	"github.com/pires/go-proxyproto": {"host/proxy"},
 	"golang.org/x/term":              {"cmd"},
 	"github.com/rogpeppe":            {"cmd"},
-	"github.com/prometheus":          {"host/openmetrics", "host/metrics"}, // their tests
+	"github.com/prometheus":          {"host/openmetrics", "host/metrics", "host/limits"}, // their tests
 	"github.com/landlock-lsm":        {"host/confine"},
 	"kernel.org/pub/linux/libs":      {"host/confine"},
 	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},

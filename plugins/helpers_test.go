@@ -46,6 +46,14 @@ type journal struct {
 	lines  []Line
 	counts map[string]int64
 	most   int // names; 0 is no bound
+	// leftOut lines were too many of an instance's.
+	leftOut int
+}
+
+func (j *journal) LeftOut() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.leftOut++
 }
 
 func (j *journal) Log(l Line) {

@@ -286,6 +286,9 @@ func TestLogLines(t *testing.T) {
 	if got := n.log.text(); !strings.Contains(got, "log lines of its handler came too fast and were dropped") || !strings.Contains(got, `"later"`) {
 		t.Errorf("the log is %q", got)
 	}
+	if n.log.leftOut == 0 {
+		t.Error("no line is counted as left out")
+	}
 	lines := len(n.log.lines)
 	l.LogLines = -1
 	say(1, "none")
@@ -406,6 +409,8 @@ func FuzzHostFunctions(f *testing.F) {
 
 // broken is a logger that fails.
 type broken struct{}
+
+func (broken) LeftOut() {}
 
 func (broken) Log(l Line) {
 	if l.Guest {

@@ -28,6 +28,9 @@ type Line struct {
 // call an instance.
 type Logger interface {
 	Log(Line)
+	// LeftOut says that a line was left out, since its instance logs too many. A later line of the
+	// instance says how many there were.
+	LeftOut()
 }
 
 // defaultLogLines is how many lines a second an instance may log.
@@ -85,6 +88,7 @@ func (i *Instance) mayLog() bool {
 	}
 	if i.limit.lines >= limit {
 		i.limit.dropped++
+		i.module.runtime.options.Log.LeftOut()
 		return false
 	}
 	i.limit.lines++

@@ -314,6 +314,9 @@ type silent struct{}
 
 func (silent) Log(Line) {}
 
+// LeftOut does nothing.
+func (silent) LeftOut() {}
+
 type uncounted struct{}
 
 func (uncounted) Count([]byte, int64) abi.Code { return abi.Quota }

@@ -66,6 +66,9 @@ func (h *Handlers) Log(l plugins.Line) {
 	h.Write(level, what, append(args, "text", Outside(l.Text))...)
 }
 
+// LeftOut counts a line that an instance has not come to write.
+func (h *Handlers) LeftOut() { h.dropped.Add(1) }
+
 // may is May, where those that were written may have had too many bytes.
 func (h *Handlers) may(level slog.Level) bool {
 	if h.bytes.Spend(0, h.clock.Now()) > 0 && h.log.Enabled(context.Background(), level) {

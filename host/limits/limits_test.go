@@ -1,0 +1,371 @@
+package limits
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bulkhead/host/conns"
+	"bulkhead/internal/hosttest"
+	"bulkhead/internal/recordtest"
+)
+
+// proof is how one line of docs/LIMITS.md is provoked, and where it has to be seen.
+type proof struct {
+	line string // what its line begins with
+	key  string // that it has to be seen by
+	// tenant and listener are keys of its own tenant and listener. routes says that the guest is on a
+	// route, udp that the listener is one of UDP.
+	tenant, listener string
+	routes, udp      bool
+	// do provokes it.
+	do func(p *place)
+	// metric is what counts it, with the tenant's name as a label; "": it ends connections, or loses
+	// datagrams, which listeners count by key.
+	metric string
+	// ends says that it ends a connection, which has a line of the access log then.
+	ends bool
+	// waits says that the page's tenant waits by the key, where no listener counts it.
+	waits bool
+	// throttles are words in the list of connections: those that it waits by, or states. Nil: the
+	// status has it.
+	throttles []string
+}
+
+const selfSigned = "\n[listener.tls]\nself_signed = [\"a.test\"]\n"
+
+// proofs are by the name of the tenant and the listener.
+var proofs map[string]proof
+
+func init() { // since what provokes reads them
+	proofs = map[string]proof{
+		"memory":      {line: "memory of a tenant", key: "memory", tenant: `memory = "8MiB"`, do: says("m"), metric: "bulkhead_tenant_memory_refused_total", waits: true},
+		"cpu":         {line: "CPU time of a tenant", key: "cpu", tenant: "cpu = 0.01", do: computes, metric: "bulkhead_tenant_events_deferred_total", waits: true, throttles: []string{"cpu"}},
+		"event":       {line: "CPU time of one event", key: "event_timeout", listener: `event_timeout = "5ms"`, do: says("s"), ends: true},
+		"stack":       {line: "stack of a call", key: "stack", tenant: `stack = "64KiB"`, do: says("r"), ends: true},
+		"instances":   {line: "instances of a tenant", key: "instances", tenant: "instances = 1", do: another(false), metric: "bulkhead_tenant_instances_refused_total", ends: true, waits: true, throttles: []string{"instances"}},
+		"connections": {line: "connections of a tenant", key: "connections", tenant: "connections = 1", listener: `first_byte_timeout = "0s"`, do: another(true), metric: "bulkhead_tenant_connections"},
+		"source":      {line: "connections, and new ones a second", key: "per_source", listener: "per_source = 1", do: closed, ends: true},
+		"source_rate": {line: "connections, and new ones a second", key: "per_source_rate", listener: "per_source_rate = 0.001", do: closed, ends: true},
+		"accepts":     {line: "accepts a second", key: "accept_rate", tenant: "accept_rate = 0.1", listener: `first_byte_timeout = "0s"`, do: another(true), metric: "bulkhead_tenant_accept_waits_total", waits: true},
+		"bandwidth":   {line: "bandwidth of a tenant", key: "bandwidth", tenant: `bandwidth = "1KiB/s"`, do: says(strings.Repeat("y", 30_000)), metric: "bulkhead_tenant_receive_waits_total", waits: true, throttles: []string{"bandwidth"}},
+		"unsent":      {line: "unsent bytes of a connection", key: "inbox", do: says("b"), throttles: []string{"blocked"}},
+		"unconsumed":  {line: "unconsumed bytes of a connection", key: "", do: says("p"), throttles: []string{"paused"}},
+		"idle":        {line: "idle time", key: "idle_timeout", listener: `idle_timeout = "1m"`, do: says("y"), ends: true},
+		"first_byte":  {line: "time to the first byte", key: "first_byte_timeout", do: says(""), ends: true},
+		"rate":        {line: "least rate of a peer", key: "min_rate", do: says("x"), ends: true},
+		"write":       {line: "time in which a peer takes none", key: "write_timeout", listener: `min_rate = "0B/s"`, do: says("b"), ends: true},
+		"age":         {line: "age of a connection", key: "lifetime", listener: `lifetime = "1m"`, do: says("y"), ends: true},
+		"generations": {line: "generations of a listener", key: "generations", listener: "generations = 1", do: reloads, ends: true},
+		"old":         {line: "time that connections go on after a reload", key: "old_for", listener: `old_for = "0s"`, do: reloads, ends: true},
+		"linger":      {line: "time to flush and part", key: "linger", listener: "min_rate = \"0B/s\"\nwrite_timeout = \"0s\"", do: says("f"), ends: true},
+		"handshake":   {line: "time of a TLS handshake, of a dial", key: "handshake_timeout", listener: selfSigned, do: says(""), ends: true},
+		"handshakes":  {line: "TLS handshakes of the host, of a tenant; dials", key: "handshakes", tenant: "handshakes = 1", listener: selfSigned + "handshake_timeout = \"10m\"", do: shakes, metric: "bulkhead_tenant_handshakes_refused_total", ends: true, waits: true},
+		"dials":       {line: "TLS handshakes of the host, of a tenant; dials", key: "dials", tenant: "dials = 1\nconnect = [\"*.example:1\"]", do: dials, metric: "bulkhead_tenant_dials_refused_total", waits: true},
+		"records":     {line: "TLS records without data", key: "tls", listener: selfSigned, do: floods, ends: true},
+		"proxy":       {line: "a ClientHello on a route, a PROXY header", key: "proxy_from", listener: `proxy_from = ["127.0.0.1"]`, do: says("no header\r\n\r\n"), ends: true},
+		"route":       {line: "a ClientHello on a route, a PROXY header", key: "route_timeout", routes: true, do: says("A"), ends: true},
+		"upstreams":   {line: "connections that a tenant has dialled", key: "upstreams", tenant: "upstreams = 1\nconnect = [\"*.example:1\"]", do: dials, metric: "bulkhead_tenant_upstreams_refused_total", waits: true},
+		"waiting":     {line: "datagrams of a peer that wait", key: "waiting_datagrams", udp: true, listener: "waiting_datagrams = 1", do: loses},
+		"timers":      {line: "timers of a connection, of a tenant", key: "timers", tenant: "timers = 1", do: says("t"), metric: "bulkhead_tenant_timers_refused_total", waits: true},
+		"log":         {line: "log lines of an instance", key: "log_lines", do: says("l"), metric: "bulkhead_tenant_log_lines_dropped_total", waits: true},
+		"counts":      {line: "metric names of a tenant", key: "", do: says("c"), metric: "bulkhead_tenant_counts_refused_total"},
+		"trap":        {line: "a trap", key: "", do: says("!"), ends: true},
+	}
+}
+
+// elsewhere are lines that another test provokes, for which a whole host is needed or a machine of a
+// kind, by file and name.
+var elsewhere = map[string][2]string{
+	"memory of all tenants together":                     {"shares/memory_test.go", ""}, // nothing is over it: the start warns
+	"calls of a tenant beside the loops":                 {"cores/slots_test.go", ""},
+	"memory mappings of a tenant":                        {"mappings_linux_test.go", "TestMappingsAreBounded"},
+	"pipes of relays":                                    {"relay_pipes_test.go", "TestPipesAreShared"},
+	"bytes of a connection that the kernel has not sent": {"socketmemory_linux_test.go", "TestSocketMemory"},
+	"kernel memory of a tenant's sockets":                {"socketmemory_linux_test.go", "TestSocketMemory"},
+	"names that are looked up":                           {"egress/share_test.go", ""},
+	"requests to the daemon itself":                      {"admin/guard/guard_test.go", ""},
+	"datagrams that the kernel is asked to hold":         {"udp_linux_test.go", "TestDatagramsLostInTheKernel"},
+	"lines that wait for the log's reader":               {"logqueue/queue_test.go", ""},
+	"descriptors or memory of the system":                {"torn_test.go", "TestFloodWithFewDescriptors"},
+	"compiled code, and copies of modules":               {"loader/loader_test.go", ""},
+	"files of what tenants have used":                    {"billing/billing_test.go", ""},
+	"size and shape of a module":                         {"zoo/refused_test.go", ""},
+}
+
+// Each line of the table of limits has a proof here, or a test elsewhere that is there.
+func TestEveryLineHasAProof(t *testing.T) {
+	page, err := os.ReadFile("../../docs/LIMITS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := make(map[string]bool)
+	lines := 0
+	for line := range strings.Lines(string(page)) {
+		first, is := strings.CutPrefix(line, "| ")
+		if !is || strings.HasPrefix(line, "| limit |") {
+			continue
+		}
+		lines++
+		proved := false
+		for name, p := range proofs {
+			if strings.HasPrefix(first, p.line) {
+				used[name], proved = true, true
+			}
+		}
+		for begin := range elsewhere {
+			if strings.HasPrefix(first, begin) {
+				used[begin], proved = true, true
+			}
+		}
+		if !proved {
+			t.Errorf("nothing provokes %.60q of docs/LIMITS.md: give it a proof", first)
+		}
+	}
+	if lines < 40 {
+		t.Errorf("docs/LIMITS.md has %d lines", lines)
+	}
+	for name := range proofs {
+		if !used[name] {
+			t.Errorf("the proof %q is of no line of docs/LIMITS.md", name)
+		}
+	}
+	for begin, at := range elsewhere {
+		if !used[begin] {
+			t.Errorf("%q is no line of docs/LIMITS.md", begin)
+		}
+		if text, err := os.ReadFile(filepath.Join("..", at[0])); err != nil || !strings.Contains(string(text), "func "+at[1]) {
+			t.Errorf("%q has a test in %s, %q, which is not there: %v", begin, at[0], at[1], err)
+		}
+	}
+}
+
+// says has a client say something, and waits until that has come: time may pass then.
+func says(what string) func(*place) {
+	return func(p *place) {
+		hosttest.Say(p.t, p.dial(), what)
+		p.until("it has come", func() bool {
+			p.h.Refresh(p.t.Context())
+			l := p.listener()
+			return len(l.Ended) > 0 || l.Received > 0 || p.tenant().Connections > 0 && (what == "" || proofs[p.name].routes)
+		})
+	}
+}
+
+// computes has clients that want something computed for as long as they are connected.
+func computes(p *place) {
+	for range 4 {
+		c := p.dial()
+		go func() {
+			for {
+				if _, err := c.Write([]byte("w")); err != nil {
+					return // the test is over
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+	}
+}
+
+// another has one client come and, once it is there, a second one. quiet: neither says anything.
+func another(quiet bool) func(*place) {
+	return func(p *place) {
+		c := p.dial()
+		if !quiet {
+			hosttest.Say(p.t, c, "y")
+			hosttest.Hear(p.t, c, "y")
+		}
+		p.until("it is there", func() bool { return p.tenant().Connections == 1 })
+		c = p.dial()
+		if !quiet {
+			hosttest.Say(p.t, c, "y")
+		}
+	}
+}
+
+// shakes has two clients come that begin a handshake, and go no further.
+func shakes(p *place) {
+	const beginning = "\x16\x03\x01\x02\x00\x01"
+	hosttest.Say(p.t, p.dial(), beginning)
+	p.until("it is under way", func() bool { return p.tenant().Handshakes == 1 })
+	hosttest.Say(p.t, p.dial(), beginning)
+}
+
+// closed has a client come while another is there, which is closed.
+func closed(p *place) {
+	first := p.dial()
+	hosttest.Say(p.t, first, "y")
+	hosttest.Hear(p.t, first, "y")
+	_, _ = p.dial().Read(make([]byte, 1))
+}
+
+// reloads has a client, and then another generation.
+func reloads(p *place) {
+	c := p.dial()
+	hosttest.Say(p.t, c, "y")
+	hosttest.Hear(p.t, c, "y")
+	p.reload()
+	p.reload()
+}
+
+// dials has two clients whose handlers dial a name that nobody ever finds the address of.
+func dials(p *place) {
+	hosttest.Say(p.t, p.dial(), "dtcp://a.example:1")
+	p.until("it is looked up", func() bool { return p.tenant().Dials == 1 })
+	hosttest.Say(p.t, p.dial(), "dtcp://b.example:1")
+}
+
+// floods makes a handshake, and sends records that have nothing in them.
+func floods(p *place) {
+	c := p.dial()
+	g, err := recordtest.Forge(c, &tls.Config{InsecureSkipVerify: true})
+	if errors.Is(err, recordtest.ErrSuite) {
+		p.t.Skip(err)
+	} else if err != nil {
+		p.t.Fatal(err)
+	}
+	for range 2000 {
+		if _, err := c.Write(g.Record(recordtest.Application, nil)); err != nil {
+			return
+		}
+	}
+}
+
+// loses has a peer send while its handler takes nothing.
+func loses(p *place) {
+	c, err := net.Dial("udp", p.h.Addr(p.name))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	hosttest.Say(p.t, c, "p")
+	p.until("a datagram is lost", func() bool {
+		_, _ = c.Write([]byte("y"))
+		return len(p.listener().DatagramsLost) > 0
+	})
+}
+
+// unknown never answers, until nobody asks any more.
+type unknown struct{}
+
+func (unknown) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Each limit is provoked, and is seen by its key wherever an operator may look. All are provoked first,
+// since the page says what is new once a second. What connections do is looked for before time passes.
+func TestLimitsAreSeen(t *testing.T) {
+	s := newScene(t)
+	names := slices.Sorted(maps.Keys(proofs))
+	for _, name := range names {
+		proofs[name].do(&place{scene: s, t: t, name: name})
+	}
+	for _, name := range names { // before time passes, which ends connections
+		(&place{scene: s, t: t, name: name}).does(proofs[name].throttles)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			want := proofs[name]
+			(&place{scene: s, t: t, name: name}).seen(&want)
+		})
+	}
+}
+
+// does waits until a connection does or waits for what these words say, in the list and on the page.
+func (p *place) does(words []string) {
+	p.t.Helper()
+	if words == nil {
+		return
+	}
+	has := func(text string) bool {
+		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
+	}
+	p.until("the list of connections has "+strings.Join(words, ", "), func() bool {
+		list, err := p.h.Connections(p.t.Context(), conns.Query{Filter: conns.Filter{Tenant: p.name}})
+		return err == nil && slices.ContainsFunc(list.Connections, func(c conns.Conn) bool { return has(strings.Join(slices.Concat(c.State, c.ThrottledBy), ", ")) })
+	})
+	// The page looks once a second. A call that is under way is told of as in the background then,
+	// also while it waits for cpu: its tenant is said to wait.
+	if !slices.Contains(words, "cpu") {
+		p.until("so has the page", func() bool { return has(p.watcher.words(p.name)) })
+	}
+}
+
+// limitTime is how much of the host's clock a limit may take to hold.
+const limitTime = 2 * time.Hour
+
+// seen waits until the limit is seen in all places, and passes the time meanwhile.
+func (p *place) seen(want *proof) {
+	p.t.Helper()
+	passed := time.Duration(0)
+	pass := func() {
+		if want.ends && passed < limitTime && p.listener().ByKey()[p.keyOf(want)] == 0 {
+			passed += 5 * time.Second
+			p.clock.Advance(5 * time.Second)
+			p.h.Refresh(p.t.Context()) // each loop has its turn
+		}
+	}
+	counted := func(all map[string]int64) bool {
+		for key, n := range all {
+			if n > 0 && slices.Contains(strings.Split(key, ", "), want.key) {
+				return true
+			}
+		}
+		return false
+	}
+	if want.metric == "" && want.key != "" && want.throttles == nil {
+		p.until("the listener counts it", func() bool { pass(); return counted(p.listener().ByKey()) })
+		p.until("the metrics have it", func() bool {
+			return p.scrape("bulkhead_listener_ended_total", want.key)+p.scrape("bulkhead_listener_datagrams_lost_total", want.key) > 0
+		})
+		p.until("the page has it", func() bool { return counted(p.watcher.limits(p.name)) })
+		p.until("the status has it", func() bool {
+			for _, l := range p.h.Status().Listeners {
+				if l.Name == p.name && counted(l.ByKey) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	if want.metric != "" {
+		p.until("the metrics have it", func() bool { pass(); return p.scrape(want.metric, "") > 0 })
+		p.until("the status has it", func() bool {
+			for _, st := range p.h.Status().Tenants {
+				if st.Name == p.name {
+					_, limit := st.Limits[want.key]
+					_, rate := st.Rates[want.key]
+					return st.Metrics[want.metric] != "0" && (limit || rate || want.key == "")
+				}
+			}
+			return false
+		})
+		if want.key != "" {
+			if key := keyOfFamily(want.metric); !slices.Contains(strings.Split(key, ", "), want.key) {
+				p.t.Errorf("%s is said to be about %q, and not %q", want.metric, key, want.key)
+			}
+			p.until("the page has it beside its limit, or as a wait", func() bool {
+				return p.watcher.uses(p.name, want.key) || counted(p.watcher.waits(p.name))
+			})
+		}
+	}
+	if want.waits {
+		p.until("the page says that the tenant waits", func() bool { return counted(p.watcher.waits(p.name)) })
+	}
+	if want.ends {
+		p.until("the access log has it", func() bool {
+			pass()
+			return p.log.has(p.name, want.key)
+		})
+	}
+}

@@ -1,0 +1,320 @@
+package limits
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bulkhead/host"
+	"bulkhead/host/access"
+	"bulkhead/host/config"
+	"bulkhead/host/metrics"
+	"bulkhead/host/page"
+	"bulkhead/host/stats"
+	"bulkhead/internal/hosttest"
+	"bulkhead/selector"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// scene is a host with a tenant for each proof, and those who look at it.
+type scene struct {
+	h       *host.Host
+	clock   *selector.Manual
+	scrapes http.Handler
+	log     *accessLog
+	watcher *watcher
+	path    string // of its configuration
+	plugin  string
+}
+
+// place is where one proof is.
+type place struct {
+	*scene
+	t    *testing.T
+	name string
+}
+
+func newScene(t *testing.T) *scene {
+	s := &scene{clock: &selector.Manual{}, path: filepath.Join(t.TempDir(), "bulkhead.toml"), plugin: filepath.Join(t.TempDir(), "guest.wasm")}
+	if err := os.WriteFile(s.plugin, guest().Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.log = &accessLog{path: filepath.Join(t.TempDir(), "access.log")}
+	log := access.New(nil)
+	t.Cleanup(log.Close)
+	if err := log.Set(s.log.path, 1); err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.load(t, "")
+	s.h = hosttest.ServeConfig(t, cfg, host.Options{Clock: s.clock, Access: log, Resolver: unknown{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, 1<<20)
+	s.scrapes = metrics.New(metrics.Source{Host: s.h})
+	over, ticked := make(chan struct{}), make(chan struct{})
+	go func() { // a guest that has used its part of a turn waits for the next
+		defer close(ticked)
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(time.Millisecond):
+				s.clock.Advance(100 * time.Microsecond) // slowly: limits of seconds are looked at meanwhile
+			}
+		}
+	}()
+	t.Cleanup(func() { close(over); <-ticked })
+	s.watcher = watch(t, page.NewFeed(page.Source{Host: s.h}))
+	return s
+}
+
+// load writes the configuration, in which the listener of one tenant has another generation.
+func (s *scene) load(t *testing.T, renewed string) *config.Config {
+	t.Helper()
+	var text strings.Builder
+	fmt.Fprintf(&text, "[host]\nstate = %q\nloops = 2\ndrain = \"1s\"\n", hosttest.State())
+	for _, name := range slices.Sorted(maps.Keys(proofs)) {
+		p := proofs[name]
+		network := "tcp"
+		if p.udp {
+			network = "udp"
+		}
+		more := ""
+		if name == renewed {
+			more = "snapshot = false\n"
+		}
+		fmt.Fprintf(&text, "[tenant.%s]\n%s\n[[listener]]\nname = %q\ntenant = %q\naddress = \"%s://127.0.0.1:0\"\n", name, p.tenant, name, name, network)
+		if !strings.Contains(p.listener, "idle_timeout") {
+			text.WriteString("idle_timeout = \"720h\"\n")
+		}
+		if p.routes {
+			fmt.Fprintf(&text, "%s\n[[listener.route]]\nname = \"r\"\nfirst = [\"AB\"]\nplugin = %q\n%s", p.listener, s.plugin, more)
+		} else {
+			fmt.Fprintf(&text, "plugin = %q\n%s%s\n", s.plugin, more, p.listener)
+		}
+	}
+	if err := os.WriteFile(s.path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// reload gives the place's listener another generation, and the next time the one before.
+func (p *place) reload() {
+	p.t.Helper()
+	renewed := p.name
+	if text, _ := os.ReadFile(p.path); strings.Contains(string(text), "snapshot = false") {
+		renewed = ""
+	}
+	if err := p.h.Reload(p.t.Context(), p.load(p.t, renewed)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *place) dial() *net.TCPConn { return hosttest.Dial(p.t, p.h.Addr(p.name)) }
+
+func (p *place) until(what string, cond func() bool) {
+	p.t.Helper()
+	hosttest.Eventually(p.t, p.name+": "+what, cond)
+}
+
+func (p *place) listener() *stats.Listener {
+	all := p.h.Stats().Listeners
+	return &all[slices.IndexFunc(all, func(l stats.Listener) bool { return l.Name == p.name })]
+}
+
+func (p *place) tenant() *stats.Tenant {
+	all := p.h.Stats().Tenants
+	return &all[slices.IndexFunc(all, func(l stats.Tenant) bool { return l.Name == p.name })]
+}
+
+// keyOf is the whole key as listeners count by it, of which a proof's may be one of several.
+func (p *place) keyOf(want *proof) string {
+	for key := range p.listener().ByKey() {
+		if slices.Contains(strings.Split(key, ", "), want.key) {
+			return key
+		}
+	}
+	return want.key
+}
+
+// scrape is the sum of a metric's samples of the place's tenant, and of a limit's key where it has
+// that label.
+func (p *place) scrape(name, key string) (sum float64) {
+	p.t.Helper()
+	w := httptest.NewRecorder()
+	p.scrapes.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics?tenant="+p.name, nil))
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(w.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, m := range families[name].GetMetric() {
+		labels := make(map[string]string)
+		for _, l := range m.Label {
+			labels[l.GetName()] = l.GetValue()
+		}
+		if labels["tenant"] == p.name && (key == "" || slices.Contains(strings.Split(labels["key"], ", "), key)) {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sum
+}
+
+// keyOfFamily is what docs/METRICS.md has as the key of a metric.
+func keyOfFamily(name string) string {
+	for _, f := range metrics.Families() {
+		if f.Name == name {
+			return f.Key
+		}
+	}
+	return ""
+}
+
+// accessLog reads an access log.
+type accessLog struct{ path string }
+
+// has reports whether a connection of a listener has ended by a key. "": by no key.
+func (l *accessLog) has(listener, key string) bool {
+	text, _ := os.ReadFile(l.path)
+	for line := range strings.Lines(string(text)) {
+		var one struct{ Listener, Key string }
+		if json.Unmarshal([]byte(line), &one) == nil && one.Listener == listener && slices.Contains(strings.Split(one.Key, ", "), key) {
+			return true
+		}
+	}
+	return false
+}
+
+// watcher watches the page's events, and keeps what was ever said.
+type watcher struct {
+	mu      sync.Mutex
+	waited  map[string]map[string]int64
+	used    map[string]map[string]bool
+	limited map[string]map[string]int64
+	did     map[string]string // by tenant, what its connections ever did or waited for
+}
+
+func watch(t *testing.T, feed *page.Feed) *watcher {
+	t.Helper()
+	w := &watcher{waited: make(map[string]map[string]int64), used: make(map[string]map[string]bool), limited: make(map[string]map[string]int64), did: make(map[string]string)}
+	server := httptest.NewServer(feed)
+	got, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		lines := bufio.NewReader(got.Body)
+		for n := 0; ; {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				return
+			}
+			if text, is := strings.CutPrefix(string(line), "data: "); is {
+				w.take(t, text)
+				if n++; n == 1 {
+					close(first)
+				}
+			}
+		}
+	}()
+	<-first
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+		got.Body.Close()
+		<-over
+	})
+	return w
+}
+
+func (w *watcher) take(t *testing.T, text string) {
+	var body struct {
+		Tenants []struct {
+			Name  string
+			Uses  map[string][2]float64
+			Waits map[string]int64
+		}
+		Listeners []struct {
+			Name   string
+			Limits map[string]int64
+		}
+		Connections []struct {
+			Tenant       string
+			State, Waits []string
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &body); err != nil {
+		t.Errorf("an event cannot be read: %v", err)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range body.Tenants {
+		if w.used[one.Name] == nil {
+			w.used[one.Name], w.waited[one.Name] = make(map[string]bool), make(map[string]int64)
+		}
+		for key, u := range one.Uses {
+			if u[1] > 0 && u[0] >= u[1] {
+				w.used[one.Name][key] = true
+			}
+		}
+		maps.Copy(w.waited[one.Name], one.Waits)
+	}
+	for _, one := range body.Listeners {
+		w.limited[one.Name] = one.Limits
+	}
+	for _, one := range body.Connections {
+		for _, word := range slices.Concat(one.State, one.Waits) {
+			if !strings.Contains(w.did[one.Tenant], word) {
+				w.did[one.Tenant] += " " + word
+			}
+		}
+	}
+}
+
+// uses reports whether a tenant has ever used up a limit.
+func (w *watcher) uses(tenant, key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.used[tenant][key]
+}
+
+// waits are the limits that a tenant has ever waited for.
+func (w *watcher) waits(tenant string) map[string]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.waited[tenant])
+}
+
+// limits are those that a listener counts, by key.
+func (w *watcher) limits(listener string) map[string]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.limited[listener])
+}
+
+// words are what a tenant's connections ever did, or waited for.
+func (w *watcher) words(tenant string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.did[tenant]
+}
