@@ -19,16 +19,8 @@ func findMemory(root fs.FS) (m Memory, ok bool) {
 	if total, found := memTotal(root); found {
 		m, ok = Memory{total, "MemTotal"}, true
 	}
-	for _, h := range hierarchies(root) {
-		for dir := path.Join(h.mount, h.within); ; dir = path.Dir(dir) {
-			file := path.Join(dir, h.file)
-			if most, found := number(root, file); found && (!ok || most < m.Bytes) {
-				m, ok = Memory{most, "/" + file}, true
-			}
-			if dir == h.mount || dir == "." || dir == "/" {
-				break
-			}
-		}
+	if most, file, found := leastOfCgroups(root, "memory", "memory.max", "memory.limit_in_bytes"); found && (!ok || most < m.Bytes) {
+		m, ok = Memory{most, "/" + file}, true
 	}
 	return m, ok
 }
@@ -55,9 +47,26 @@ type hierarchy struct {
 	file   string // of a cgroup, that has its limit
 }
 
-// hierarchies are those that can limit memory. A cgroup that is not below what is mounted, since
+// leastOfCgroups is the least that this process's cgroup and those above it allow of what a controller
+// limits, and the file that says so. file2 and file1 are the limit's in version 2 and 1.
+func leastOfCgroups(root fs.FS, controller, file2, file1 string) (least int64, where string, ok bool) {
+	for _, h := range hierarchies(root, controller, file2, file1) {
+		for dir := path.Join(h.mount, h.within); ; dir = path.Dir(dir) {
+			file := path.Join(dir, h.file)
+			if most, found := number(root, file); found && (!ok || most < least) {
+				least, where, ok = most, file, true
+			}
+			if dir == h.mount || dir == "." || dir == "/" {
+				break
+			}
+		}
+	}
+	return least, where, ok
+}
+
+// hierarchies are those that have a controller. A cgroup that is not below what is mounted, since
 // it is of a container that sees only its own, is taken for the mounted one.
-func hierarchies(root fs.FS) []hierarchy {
+func hierarchies(root fs.FS, controller, file2, file1 string) []hierarchy {
 	mounts, err := fs.ReadFile(root, "proc/self/mountinfo")
 	if err != nil {
 		return nil
@@ -73,7 +82,7 @@ func hierarchies(root fs.FS) []hierarchy {
 		case len(parts) < 3:
 		case parts[0] == "0" && parts[1] == "":
 			v2 = parts[2]
-		case slices.Contains(strings.Split(parts[1], ","), "memory"):
+		case slices.Contains(strings.Split(parts[1], ","), controller):
 			v1 = parts[2]
 		}
 	}
@@ -89,9 +98,9 @@ func hierarchies(root fs.FS) []hierarchy {
 		group := v2
 		switch {
 		case kind[0] == "cgroup2":
-			h.file = "memory.max"
-		case kind[0] == "cgroup" && slices.Contains(strings.Split(kind[2], ","), "memory"):
-			group, h.file = v1, "memory.limit_in_bytes"
+			h.file = file2
+		case kind[0] == "cgroup" && slices.Contains(strings.Split(kind[2], ","), controller):
+			group, h.file = v1, file1
 		default:
 			continue
 		}

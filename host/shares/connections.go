@@ -1,6 +1,7 @@
 package shares
 
 import (
+	"fmt"
 	"log/slog"
 
 	"bulkhead/host/config"
@@ -22,11 +23,7 @@ const mostLookups = 512
 // there are descriptors for.
 func Connections(cfg *config.Config, log *slog.Logger) int {
 	limit := machine.Descriptors()
-	room := limit
-	if limit < machine.NoDescriptorLimit {
-		_, _, pipes := Pipes(cfg)
-		room = max(limit-descriptorReserve-pipes-2*Lookups(), limit/2)
-	}
+	room := connectionRoom(cfg, limit)
 	switch want := cfg.Host.Connections; {
 	case want <= 0:
 		return room
@@ -37,4 +34,36 @@ func Connections(cfg *config.Config, log *slog.Logger) int {
 	default:
 		return want
 	}
+}
+
+// connectionRoom is how many connections there are descriptors for, of so many.
+func connectionRoom(cfg *config.Config, descriptors int) int {
+	if descriptors >= machine.NoDescriptorLimit {
+		return descriptors
+	}
+	_, _, pipes := Pipes(cfg)
+	return max(descriptors-descriptorReserve-pipes-2*Lookups(), descriptors/2)
+}
+
+// descriptorLine says in one line how many connections there are descriptors for.
+func descriptorLine(cfg *config.Config) string {
+	limit := machine.Descriptors()
+	return descriptorsSaid(cfg, limit, connectionRoom(cfg, limit))
+}
+
+func descriptorsSaid(cfg *config.Config, limit, room int) string {
+	if limit >= machine.NoDescriptorLimit {
+		return "Descriptors: the system does not bound them."
+	}
+	want, whose := 0, "that all tenants may have together"
+	for i := range cfg.Tenants {
+		want += cfg.Tenants[i].Connections
+	}
+	if c := cfg.Host.Connections; c > 0 {
+		want, whose = c, "of [host] connections"
+	}
+	if room < want {
+		return fmt.Sprintf("Descriptors: RLIMIT_NOFILE is %d, which leaves room for %d connections, LESS than the %d %s: the others wait; raise LimitNOFILE= of the unit, or ulimit -n.", limit, room, want, whose)
+	}
+	return fmt.Sprintf("Descriptors: RLIMIT_NOFILE is %d, which leaves room for %d connections; the %d %s fit.", limit, room, want, whose)
 }

@@ -1,5 +1,5 @@
 // Package shares says how what the machine gives the process is shared out: memory, memory
-// mappings, and descriptors, of which connections and the pipes of relays have their parts.
+// mappings, threads, and descriptors, of which connections and the pipes of relays have their parts.
 package shares
 
 import (
@@ -10,7 +10,7 @@ import (
 
 // Lines says, each in one line, how that is shared out between the tenants of a configuration.
 func Lines(cfg *config.Config) []string {
-	return []string{PlanMemory(cfg).String(), mappingLine(cfg), pipeLine(cfg)}
+	return []string{PlanMemory(cfg).String(), mappingLine(cfg), descriptorLine(cfg), pipeLine(cfg), threadLine()}
 }
 
 // Loops is how many loops a configuration has here.
