@@ -69,39 +69,51 @@ func marshal(v any) []byte {
 	return text
 }
 
+// figures is a row of a list.
+type figures[R any] interface {
+	// same reports whether it would be written as another.
+	same(*R) bool
+}
+
 // rows are the last rows of a list, by key.
-type rows struct {
+type rows[R figures[R]] struct {
 	name string
-	was  map[string][]byte
-	now  map[string][]byte
+	was  map[string]written[R]
+	now  map[string]written[R]
 	part part
 }
 
-func newRows(name string) *rows {
-	return &rows{name: name, was: make(map[string][]byte), now: make(map[string][]byte)}
+// written is a row and its text.
+type written[R any] struct {
+	row  R
+	text []byte
+}
+
+func newRows[R figures[R]](name string) *rows[R] {
+	return &rows[R]{name: name, was: make(map[string]written[R]), now: make(map[string]written[R])}
 }
 
 // begin starts a list.
-func (r *rows) begin() {
+func (r *rows[R]) begin() {
 	r.was, r.now = r.now, r.was
 	clear(r.now)
 	r.part = part{name: r.name, all: make([][]byte, 0, len(r.was)+1)}
 }
 
-// add gives it one more row.
-func (r *rows) add(key string, row any) {
-	text := marshal(row)
-	if old, ok := r.was[key]; ok && bytes.Equal(old, text) {
-		text = old
-	} else {
-		r.part.changed = append(r.part.changed, text)
+// add gives it one more row, which is written if it is another than before. What it points to stays as
+// it is.
+func (r *rows[R]) add(key string, row *R) {
+	old, ok := r.was[key]
+	if !ok || !old.row.same(row) {
+		old = written[R]{*row, marshal(row)}
+		r.part.changed = append(r.part.changed, old.text)
 	}
-	r.now[key] = text
-	r.part.all = append(r.part.all, text)
+	r.now[key] = old
+	r.part.all = append(r.part.all, old.text)
 }
 
 // end is the list.
-func (r *rows) end() part {
+func (r *rows[R]) end() part {
 	for key := range r.was {
 		if _, ok := r.now[key]; !ok {
 			r.part.gone = append(r.part.gone, key)

@@ -37,7 +37,10 @@ type looker struct {
 	draining  bool
 	pid       int
 
-	tenants, listeners, generations, connections *rows
+	tenants     *rows[tenantRow]
+	listeners   *rows[listenerRow]
+	generations *rows[generationRow]
+	connections *rows[connRow]
 
 	mostOf map[generationKey]int64 // connections, of those retired
 	failed map[string]*failure     // by listener
@@ -86,7 +89,7 @@ func newLooker(s Source) *looker {
 	return &looker{
 		source: s, mostOf: make(map[generationKey]int64), failed: make(map[string]*failure),
 		holders: make(map[tenantKey]holder),
-		tenants: newRows("tenants"), listeners: newRows("listeners"), generations: newRows("generations"), connections: newRows("connections"),
+		tenants: newRows[tenantRow]("tenants"), listeners: newRows[listenerRow]("listeners"), generations: newRows[generationRow]("generations"), connections: newRows[connRow]("connections"),
 	}
 }
 
@@ -152,7 +155,7 @@ func (l *looker) look(ctx context.Context, now time.Time) *frame {
 }
 
 // fill makes a part of rows.
-func fill[R any](r *rows, all []R, key func(*R) string) part {
+func fill[R figures[R]](r *rows[R], all []R, key func(*R) string) part {
 	r.begin()
 	for i := range all {
 		r.add(key(&all[i]), &all[i])
