@@ -76,7 +76,7 @@ func newScene(t *testing.T) *scene {
 		}
 	}()
 	t.Cleanup(func() { close(over); <-ticked })
-	s.watcher = watch(t, page.NewFeed(page.Source{Host: s.h}))
+	s.watcher = watch(t, s.h)
 	return s
 }
 
@@ -211,15 +211,20 @@ type watcher struct {
 	did     map[string]string // by tenant, what its connections ever did or waited for
 }
 
-func watch(t *testing.T, feed *page.Feed) *watcher {
+// frame is the time from one frame of the page to the next.
+const frame = 20 * time.Millisecond
+
+// watch has a frame made each time when the one before is read, so that none is ever missed.
+func watch(t *testing.T, h *host.Host) *watcher {
 	t.Helper()
+	ticks := make(chan time.Time)
 	w := &watcher{waited: make(map[string]map[string]int64), used: make(map[string]map[string]bool), limited: make(map[string]map[string]int64), did: make(map[string]string)}
-	server := httptest.NewServer(feed)
+	server := httptest.NewServer(page.NewFeed(page.Source{Host: h, Ticks: ticks}))
 	got, err := http.Get(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, over := make(chan struct{}), make(chan struct{})
+	first, leave, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(over)
 		lines := bufio.NewReader(got.Body)
@@ -233,11 +238,18 @@ func watch(t *testing.T, feed *page.Feed) *watcher {
 				if n++; n == 1 {
 					close(first)
 				}
+				time.Sleep(frame)
+				select {
+				case ticks <- time.Now():
+				case <-leave:
+					return
+				}
 			}
 		}
 	}()
 	<-first
 	t.Cleanup(func() {
+		close(leave)
 		server.CloseClientConnections()
 		server.Close()
 		got.Body.Close()

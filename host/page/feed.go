@@ -34,6 +34,8 @@ type Source struct {
 	Host Host
 	// File is the absolute path of the configuration, Version the program's.
 	File, Version string
+	// Ticks has a frame made for each of its values. Nil: there is one each second.
+	Ticks <-chan time.Time
 	// LastReload is what became of the reload or rollback that was over last; nil: there was none.
 	// Any goroutine may call it.
 	LastReload func() *Reload
@@ -54,7 +56,6 @@ type Reload struct {
 // otherwise.
 type Feed struct {
 	source Source
-	ticks  func() (tick <-chan time.Time, stop func())
 
 	mu       sync.Mutex
 	watchers map[*watcher]bool
@@ -67,12 +68,7 @@ type Feed struct {
 type watcher struct{ next chan *frame }
 
 // NewFeed makes a Feed.
-func NewFeed(s Source) *Feed {
-	return &Feed{source: s, watchers: make(map[*watcher]bool), ticks: func() (<-chan time.Time, func()) {
-		t := time.NewTicker(every)
-		return t.C, t.Stop
-	}}
-}
+func NewFeed(s Source) *Feed { return &Feed{source: s, watchers: make(map[*watcher]bool)} }
 
 // ServeHTTP sends events until the watcher goes, is too slow, or the server is closed: "full", with
 // all of it, and "change", with what is another since the event before. A watcher that has missed a
@@ -153,8 +149,12 @@ func (f *Feed) leave(me *watcher) {
 
 // run makes frames until ctx is done.
 func (f *Feed) run(ctx context.Context) {
-	tick, stop := f.ticks()
-	defer stop()
+	tick := f.source.Ticks
+	if tick == nil {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		tick = t.C
+	}
 	l := newLooker(f.source)
 	for {
 		if frame := l.look(ctx, time.Now()); frame != nil {

@@ -69,8 +69,8 @@ type servedFeed struct {
 
 func serve(t *testing.T, f *fake) *servedFeed {
 	t.Helper()
-	s := &servedFeed{Feed: NewFeed(Source{Host: f, File: "/etc/a.toml", Version: "one"}), ticks: make(chan time.Time)}
-	s.Feed.ticks = func() (<-chan time.Time, func()) { return s.ticks, func() {} }
+	ticks := make(chan time.Time)
+	s := &servedFeed{Feed: NewFeed(Source{Host: f, File: "/etc/a.toml", Version: "one", Ticks: ticks}), ticks: ticks}
 	server := httptest.NewServer(s.Feed)
 	t.Cleanup(func() {
 		server.CloseClientConnections()
