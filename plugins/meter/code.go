@@ -18,6 +18,7 @@ func (w *writer) codeSection(s *wasm.Section) error {
 		index := w.imported + i
 		size := int(r.u32())
 		at := r.pos
+		first := len(w.origins)
 		err := w.rewriteFunction(index, r.bytes(size))
 		if err == nil && len(w.code) > w.limit {
 			err = fmt.Errorf("metered, the code up to here has %d bytes, and %d are the most: it consists of loops and branches with little between", len(w.code), w.limit)
@@ -25,6 +26,10 @@ func (w *writer) codeSection(s *wasm.Section) error {
 		if err != nil {
 			return &wasm.SyntaxError{Offset: s.Offset + at, What: fmt.Sprintf("function %d: %v", index, err)}
 		}
+		w.origins[first:].move(len(w.code)-len(w.body), at)
+	}
+	if w.o.Origins {
+		w.origins = append(w.origins, origin{new: uint32(len(w.code)), old: noOrigin}) // the helpers
 	}
 	for _, h := range w.helpers {
 		w.appendBody(h.body(w))
@@ -33,6 +38,7 @@ func (w *writer) codeSection(s *wasm.Section) error {
 	k := binary.PutUvarint(number[:], uint64(n)+uint64(len(w.helpers)))
 	w.code = w.code[count-k:]
 	copy(w.code, number[:k])
+	w.origins.move(k-count, 0)
 	return nil
 }
 
@@ -73,12 +79,20 @@ func (w *writer) rewriteFunction(index uint32, body []byte) error {
 		return err
 	}
 	b := append(w.body[:0], locals...)
+	from := func(at int, copied bool) {
+		if w.o.Origins {
+			w.origins = append(w.origins, origin{uint32(len(b)), uint32(len(locals) + at), copied})
+		}
+	}
+	from(0, false)
 	b = w.charge(b, a.charged(0)+uint64(a.frame()))
 	b = append(b, w.check...)
 	done := 0
 	for _, m := range a.marks {
+		from(done, true)
 		b = append(b, code[done:m.at]...)
 		done = int(m.end)
+		from(int(m.at), false)
 		switch m.kind {
 		case chargeLoop:
 			b = append(b, w.loopCheck...)
@@ -106,6 +120,7 @@ func (w *writer) rewriteFunction(index uint32, body []byte) error {
 			return fmt.Errorf("metered, it has more than %d bytes: it consists of loops and branches with little between", MaxBody)
 		}
 	}
+	from(done, true)
 	b = append(b, code[done:]...)
 	w.body = b
 	if len(b) > MaxBody {

@@ -45,6 +45,8 @@ type Options struct {
 	// guest. MaxPages has to be below 65,536 then, and no data segment may depend on an
 	// import.
 	Detach bool
+	// Origins has Metered.Origins be made. The code that comes out is the same with it.
+	Origins bool
 }
 
 // Metered is a rewritten module.
@@ -58,4 +60,6 @@ type Metered struct {
 	// module that was given.
 	State State
 	Data  []Segment
+	// Origins says where the code comes from; it is empty without Options.Origins.
+	Origins Origins
 }

@@ -62,6 +62,7 @@ type writer struct {
 	body      []byte
 	state     State // with Options.Detach
 	data      []Segment
+	origins   Origins // with Options.Origins
 }
 
 // Rewrite makes a module pay for what it executes; how is in docs/METER.md. m is
@@ -84,7 +85,7 @@ func Rewrite(m *wasm.Module, o Options) (*Metered, error) {
 	if err := w.module(); err != nil {
 		return nil, err
 	}
-	return &Metered{Code: w.out, Start: m.Start, State: w.state, Data: w.data}, nil
+	return &Metered{Code: w.out, Start: m.Start, State: w.state, Data: w.data, Origins: w.origins}, nil
 }
 
 func newWriter(m *wasm.Module, o Options) *writer {
