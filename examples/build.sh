@@ -68,6 +68,15 @@ cc_guest() {
 	chmod 644 "$out/$2"
 }
 
+# With the lines of the source: in the module, and in a file beside it. The compiler is told
+# where it works, so that no folder of this machine is in there.
+traced_guest() {
+	mkdir -p "$out/$(dirname "$2")"
+	clang-19 --target=wasm32 -std=c11 -O2 -g -fdebug-compilation-dir=. -nostdlib -ffreestanding -Wall -Wextra -Werror \
+		-Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=1024 "${@:3}" -o "$out/$2" "$1"
+	chmod 644 "$out/$2"
+}
+
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
 c_guest testdata/answers.c testdata/answers.wasm
 cc_guest testdata/statics.cc testdata/statics.wasm -Wl,--strip-all
@@ -77,6 +86,10 @@ cc_guest $constructors.cc $constructors.wasm -Wl,--strip-all
 cc_guest $constructors.cc $constructors-destructors.wasm -DDESTRUCTORS
 cc_guest $constructors.cc $constructors-initialize.wasm -DDESTRUCTORS -DINITIALIZE
 guests+=($constructors.wasm $constructors-destructors.wasm $constructors-initialize.wasm)
+traced_guest testdata/crash.c testdata/crash.wasm
+traced_guest testdata/crash.c testdata/split.debug.wasm -gdwarf-4
+traced_guest testdata/crash.c testdata/split.wasm -gdwarf-4 -Wl,--strip-debug
+guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm)
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

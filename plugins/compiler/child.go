@@ -30,11 +30,15 @@ const maxInput = 8 * wasm.MaxModule
 // It limits the process and gives its privileges away for good, so it is
 // called first thing by a program that does nothing else afterwards. It reads
 // the module from standard input, leaves its code in the working directory and
-// writes why it could not to standard output.
+// writes why it could not to standard output. Or it is asked where a module was, and answers there.
 func Main(args []string) int {
+	do := compileHere
+	if len(args) > 0 && args[len(args)-1] == locating {
+		do, args = locateHere, args[:len(args)-1]
+	}
 	limits, err := parseArgs(args)
 	if err == nil {
-		err = compileHere(limits)
+		err = do(limits)
 	}
 	switch {
 	case err == nil:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -49,7 +50,7 @@ const marker = "BULKHEAD_COMPILES"
 var slots = make(chan struct{}, runtime.NumCPU())
 
 const (
-	maxStdout = 4 << 10
+	maxStdout = maxAnswer
 	maxStderr = 64 << 10
 
 	// waitDelay is how long pipes may stay open when the child is dead.
@@ -62,42 +63,53 @@ const (
 // is killed. The error is a *Failure when the child was started and gave no
 // code, that of ctx when it is over, or says what could not be started, or that
 // the disk is full (syscall.ENOSPC or EDQUOT). The module is not kept. It blocks, and may be called from any goroutine.
-func (c Command) Compile(ctx context.Context, module []byte, dir string) (*Code, error) {
+func (c Command) Compile(ctx context.Context, module []byte, dir string) (code *Code, err error) {
+	err = c.inChild(ctx, dir, bytes.NewReader(module), nil, func(dir string, _ []byte) (err error) {
+		code, err = readCode(dir, c.Limits.filled().Code)
+		return err
+	})
+	return code, err
+}
+
+// inChild has a child do what its arguments behind the limits say. done is given the directory that it has
+// worked in, and what it has said.
+func (c Command) inChild(ctx context.Context, dir string, input io.Reader, args []string, done func(dir string, said []byte) error) error {
 	switch {
 	case len(c.Args) == 0:
-		return nil, errors.New("starting the compiler: there is no command line")
+		return errors.New("starting the compiler: there is no command line")
 	case !filepath.IsAbs(c.Args[0]):
-		return nil, fmt.Errorf("starting the compiler %s: it is started in another directory, so give an absolute path", c.Args[0])
+		return fmt.Errorf("starting the compiler %s: it is started in another directory, so give an absolute path", c.Args[0])
 	case os.Getenv(marker) != "":
-		return nil, fmt.Errorf("starting the compiler %s: this process is one already, so its program does not act on the arguments %q", c.Args[0], c.Args[1:])
+		return fmt.Errorf("starting the compiler %s: this process is one already, so its program does not act on the arguments %q", c.Args[0], c.Args[1:])
 	}
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	w, err := newWorkdir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("making a directory to compile in: %w", err)
+		return fmt.Errorf("making a directory to compile in: %w", err)
 	}
 	defer w.remove()
 	limits := c.Limits.filled()
-	if err := c.run(ctx, limits, module, w.output()); err != nil {
-		return nil, err
+	said, err := c.run(ctx, limits, input, append(limits.args(), args...), w.output())
+	if err != nil {
+		return err
 	}
-	return readCode(w.output(), limits.Code)
+	return done(w.output(), said)
 }
 
 // run runs the child and explains its end.
-func (c Command) run(ctx context.Context, limits Limits, module []byte, dir string) error {
+func (c Command) run(ctx context.Context, limits Limits, input io.Reader, args []string, dir string) (said []byte, err error) {
 	running, cancel := context.WithTimeout(ctx, limits.Wall)
 	defer cancel()
 	stdout, stderr := &head{max: maxStdout}, &head{max: maxStderr}
 	cmd := exec.CommandContext(running, programPath(c.Args[0]))
-	cmd.Args = append(append([]string{}, c.Args...), limits.args()...)
+	cmd.Args = append(append([]string{}, c.Args...), args...)
 	cmd.Dir, cmd.Env = dir, childEnvironment()
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(module), stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, stdout, stderr
 	cmd.SysProcAttr = childAttributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = waitDelay
@@ -105,23 +117,23 @@ func (c Command) run(ctx context.Context, limits Limits, module []byte, dir stri
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting the compiler %s: %w", c.Args[0], err)
+		return nil, fmt.Errorf("starting the compiler %s: %w", c.Args[0], err)
 	}
-	err := cmd.Wait()
+	err = cmd.Wait()
 	switch {
 	case err == nil:
-		return nil
+		return stdout.b, nil
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return nil, ctx.Err()
 	case running.Err() != nil:
-		return &Failure{Why: limits.tooMuchTime()}
+		return nil, &Failure{Why: limits.tooMuchTime()}
 	case errors.Is(err, exec.ErrWaitDelay):
-		return &Failure{Why: "the compiler left something running"}
+		return nil, &Failure{Why: "the compiler left something running"}
 	}
 	if cmd.ProcessState.ExitCode() == statusNoRoom {
-		return &fs.PathError{Op: "compiling in", Path: dir, Err: syscall.ENOSPC}
+		return nil, &fs.PathError{Op: "compiling in", Path: dir, Err: syscall.ENOSPC}
 	}
-	return explain(limits, cmd.ProcessState, stdout.b, stderr.b)
+	return nil, explain(limits, cmd.ProcessState, stdout.b, stderr.b)
 }
 
 // childEnvironment is all that the child needs. GODEBUG can turn features of
