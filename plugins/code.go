@@ -21,6 +21,7 @@ type code struct {
 	has      [calls]bool // the exports it has
 	min      uint32      // pages of memory
 	declared uint32      // pages at most, by what it says itself
+	pages    uint32      // that it was rewritten for
 	extra    int         // bytes charged for an executor beyond its memory
 	state    meter.State
 	data     []meter.Segment
@@ -37,7 +38,7 @@ const codeMappings = 2
 // makeCode rewrites and compiles what the gate has let through. name is what the log calls it. The
 // mappings that it takes are the caller's affair. The error is refusal's.
 func (e *engine) makeCode(name string, parsed *wasm.Module, pages uint32) (*code, error) {
-	c := &code{engine: e, min: parsed.Memories[0].Min, declared: wasm.MaxPages}
+	c := &code{engine: e, pages: pages, min: parsed.Memories[0].Min, declared: wasm.MaxPages}
 	if l := parsed.Memories[0]; l.HasMax {
 		c.declared = l.Max
 	}
@@ -47,7 +48,7 @@ func (e *engine) makeCode(name string, parsed *wasm.Module, pages uint32) (*code
 	for n, export := range callNames {
 		c.has[n] = parsed.Export(export) != nil
 	}
-	metered, err := meter.Rewrite(parsed, meter.Options{MaxPages: pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true})
+	metered, err := meter.Rewrite(parsed, meterOptions(pages))
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +59,11 @@ func (e *engine) makeCode(name string, parsed *wasm.Module, pages uint32) (*code
 		return nil, &compileError{err}
 	}
 	return c, nil
+}
+
+// meterOptions are how a module is rewritten whose memory may have so many pages.
+func meterOptions(pages uint32) meter.Options {
+	return meter.Options{MaxPages: pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true}
 }
 
 // close lets go of the code, of which no instance is left. What was charged for it stays charged.

@@ -316,6 +316,9 @@ func (i *Instance) once(c call) (uint64, error) {
 	}
 	i.startTiming(f, i.exec.use.place)
 	err = f.CallWithStack((*guestContext)(i), i.exec.stack[:])
+	if err != nil {
+		err = i.module.locate(&f, err)
+	}
 	i.finish()
 	i.inCall = false
 	if err != nil {
@@ -365,6 +368,9 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 	}
 	i.startTiming(f, at)
 	err := f.CallWithStack((*guestContext)(i), e.stack[:])
+	if err != nil {
+		err = i.module.locate(&f, err)
+	}
 	if e.use.place == background {
 		i.returnToLoop(err) // and does not return
 	}

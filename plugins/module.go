@@ -28,6 +28,7 @@ type Module struct {
 	runtime *Runtime
 	max     uint32       // pages of memory, at most
 	pace    atomic.Int64 // fuel that lasts its guests for about refillTime
+	lines   *lines       // of its source; nil: nobody says them
 
 	users  atomic.Int64 // instances and snapshots, and 1 while it is open
 	closed atomic.Bool

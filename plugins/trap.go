@@ -30,6 +30,8 @@ type Trap struct {
 	Bug bool
 	// Err is what the engine said, with the guest's call stack.
 	Err error
+
+	at *located // for Explain; nil: there is nothing more to say
 }
 
 // Error says what trapped, or was stopped, and why, in one line.
@@ -59,6 +61,9 @@ const recoveredByEngine = " (recovered by wazero)"
 
 func newTrap(call string, err error) *Trap {
 	t := &Trap{Call: call, Err: err, In: callsOf(err)}
+	if at, ok := errors.AsType[*located](err); ok {
+		t.at, t.Err = at, at.error
+	}
 	var bad *rangeError
 	var exit *sys.ExitError
 	var bug runtime.Error
