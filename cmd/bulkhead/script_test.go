@@ -78,9 +78,13 @@ func TestMain(m *testing.M) {
 // MemoryDenyWriteExecute. The condition landlock holds where the kernel has that, root for
 // root's tests on Linux, and low-ports where ports below 1024 take a privilege.
 //
-// ECHO is the path of the shipped echo.wasm.
+// ECHO is the path of the shipped echo.wasm, and GUESTS of the folder with the guests of other tests.
 func TestScripts(t *testing.T) {
 	echo, err := filepath.Abs("../../examples/echo/echo.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guests, err := filepath.Abs("../../examples/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +109,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ECHO", echo)
+			e.Setenv("GUESTS", guests)
 			s := &session{dir: e.WorkDir}
 			e.Values[sessionKey{}] = s
 			e.Defer(s.close)

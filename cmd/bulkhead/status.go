@@ -112,6 +112,9 @@ func writeErrors(w io.Writer, all []recent.Error, now time.Time) {
 			fmt.Fprintf(w, ": %s", lineText(e.Why))
 		}
 		fmt.Fprintln(w)
+		if e.In != "" {
+			fmt.Fprintf(w, "    in %s\n", lineText(e.In))
+		}
 		if e.Mend != "" {
 			fmt.Fprintf(w, "    %s\n", lineText(e.Mend))
 		}

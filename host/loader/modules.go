@@ -11,6 +11,7 @@ import (
 	"bulkhead/plugins"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
+	"bulkhead/plugins/trace"
 )
 
 type moduleKey struct {
@@ -70,6 +71,9 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 		return nil, err
 	}
 	p.keep(l, sum, code)
+	if trace.HasLines(whole) || trace.ThereIs(l.Plugin) {
+		made.SetSource(func() (module, lines []byte, err error) { return p.source(l.Plugin, sum) })
+	}
 	return p.use(key, made), nil
 }
 
@@ -103,7 +107,25 @@ func (p *Loader) Read(l *config.Listener) (code []byte, sum [sha256.Size]byte, e
 // readPinned reads the plugin that a listener has had: its file, or, where that holds another one now,
 // what was kept.
 func (p *Loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, error) {
-	code, err := admit.ReadFile(l.Plugin)
+	return p.readSum(l.Plugin, sum)
+}
+
+// source reads a plugin again, and what names its lines, if that is in a file of its own.
+func (p *Loader) source(plugin string, sum codestore.Sum) (module, lines []byte, err error) {
+	code, err := p.readSum(plugin, sum)
+	if err != nil {
+		return nil, nil, err
+	}
+	if module, err = engines.Module(plugin, code); err != nil || trace.HasLines(module) {
+		return module, nil, err
+	}
+	lines, err = admit.ReadFile(trace.FileOf(plugin))
+	return module, lines, err
+}
+
+// readSum is readPinned of a file.
+func (p *Loader) readSum(plugin string, sum codestore.Sum) ([]byte, error) {
+	code, err := admit.ReadFile(plugin)
 	if err == nil && sha256.Sum256(code) == sum {
 		return code, nil
 	}
@@ -112,7 +134,7 @@ func (p *Loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, erro
 			return code, nil
 		}
 	}
-	return nil, fmt.Errorf("what %s held before, of the SHA-256 %x, is neither there any more nor kept in the state folder; put it there again, and reload", l.Plugin, sum)
+	return nil, fmt.Errorf("what %s held before, of the SHA-256 %x, is neither there any more nor kept in the state folder; put it there again, and reload", plugin, sum)
 }
 
 // use is a module that is there, for one user more; made, which may be nil, is what is to be there

@@ -2,7 +2,10 @@ package loader
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
+	"unicode"
 
 	"bulkhead/host/config"
 	"bulkhead/host/handlers"
@@ -63,6 +66,7 @@ func (p *Loader) start(s Site, m *module) (c handlers.Provider, err error) {
 		c, err = handlers.NewShared(s, m.Module)
 	}
 	if err != nil {
+		err = explained(err)
 		p.release(m)
 		return nil, err
 	}
@@ -91,16 +95,39 @@ func (p *Loader) Try(l *config.Listener) error {
 			s.Close()
 			return nil
 		case !errors.As(err, &cannot):
-			return err
+			return explained(err)
 		}
 		p.o.Log.Warn(handlers.NoSnapshot, "listener", l.Name, "tenant", l.Tenant, "why", cannot)
 		return nil
 	}
 	i, err := m.Instantiate(guests)
-	if err == nil {
-		i.Close()
+	if err != nil {
+		return explained(err)
+	}
+	i.Close()
+	return nil
+}
+
+// explained is an error with where the guest has trapped, if it has. It waits for that.
+func explained(err error) error {
+	trap, ok := errors.AsType[*plugins.Trap](err)
+	if !ok {
+		return err
+	}
+	in := make(chan string, 1)
+	trap.Explain(func(s string) { in <- s })
+	if s := strings.Map(printable, <-in); s != "" {
+		return fmt.Errorf("%w, in %s", err, s)
 	}
 	return err
+}
+
+// printable is a character as it may stand in an error.
+func printable(r rune) rune {
+	if !unicode.IsPrint(r) {
+		return '?'
+	}
+	return r
 }
 
 // Guests is what the guests of a listener are told and held to, as it is configured. stack is their

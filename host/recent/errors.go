@@ -29,6 +29,8 @@ type Error struct {
 	// peer's.
 	What string `json:"what"`
 	Why  string `json:"why,omitempty"`
+	// In is where a handler was that has trapped, the innermost call first, by what its module says of it.
+	In string `json:"in,omitempty"`
 	// Cause is that of a connection's end, and Key the key of the limit, or several with ", " between;
 	// "": none.
 	Cause string `json:"cause,omitempty"`

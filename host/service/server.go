@@ -350,7 +350,8 @@ func (s *Server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 }
 
 // Died counts and logs that a handler has trapped, or was stopped by a limit,
-// and what follows from it. What ends with the host is nobody's fault.
+// and what follows from it. What ends with the host is nobody's fault. The line of the log may come some
+// seconds later, as plugins.Trap.Explain says.
 func (s *Server) Died(t *plugins.Trap, who, then string, args ...any) {
 	how := " was stopped; "
 	switch t.Stop {
@@ -374,10 +375,15 @@ func (s *Server) Died(t *plugins.Trap, who, then string, args ...any) {
 	} else {
 		args = append(args, "mend", mendTrap)
 	}
-	if t.In != "" {
-		args = append(args, "in", logs.Outside(t.In))
+	if !s.limited.May(slog.LevelError) {
+		return
 	}
-	s.limited.Event(slog.LevelError, who+how+then, args...)
+	t.Explain(func(in string) {
+		if in != "" {
+			args = append(args, "in", logs.Outside(in))
+		}
+		s.limited.Write(slog.LevelError, who+how+then, args...)
+	})
 }
 
 // mendTrap says what to do about a handler that traps by itself.
