@@ -49,7 +49,7 @@ fi
 go_guest() {
 	mkdir -p "$out/$(dirname "$2")"
 	GOOS=wasip1 GOARCH=wasm GOWASM='' GOFLAGS='' CGO_ENABLED=0 GOEXPERIMENT='' GOWORK=off \
-		go build -trimpath -buildvcs=false "${@:3}" -ldflags='-s -w -buildid=' -o "$out/$2" "./$1"
+		go build -trimpath -buildvcs=false -ldflags='-s -w -buildid=' "${@:3}" -o "$out/$2" "./$1"
 }
 
 c_guest() {
@@ -96,6 +96,8 @@ for name in chat dns smtp sni-router socks5; do
 done
 go_guest rot13-stdio rot13-stdio/rot13.wasm
 guests+=(rot13-stdio/rot13.wasm)
+go_guest testdata/panics testdata/panics/panics.wasm -buildmode=c-shared -ldflags='-buildid=' # with names
+guests+=(testdata/panics/panics.wasm)
 
 if [ "$check" = yes ]; then
 	stale=0
