@@ -72,7 +72,9 @@ cc_guest() {
 # where it works, so that no folder of this machine is in there.
 traced_guest() {
 	mkdir -p "$out/$(dirname "$2")"
-	clang-19 --target=wasm32 -std=c11 -O2 -g -fdebug-compilation-dir=. -nostdlib -ffreestanding -Wall -Wextra -Werror \
+	local std=c11
+	[[ $1 = *.cc ]] && std=c++17
+	clang-19 --target=wasm32 -std=$std -O2 -g -fdebug-compilation-dir=. -nostdlib -ffreestanding -Wall -Wextra -Werror \
 		-Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=1024 "${@:3}" -o "$out/$2" "$1"
 	chmod 644 "$out/$2"
 }
@@ -89,7 +91,8 @@ guests+=($constructors.wasm $constructors-destructors.wasm $constructors-initial
 traced_guest testdata/crash.c testdata/crash.wasm
 traced_guest testdata/crash.c testdata/split.debug.wasm -gdwarf-4
 traced_guest testdata/crash.c testdata/split.wasm -gdwarf-4 -Wl,--strip-debug
-guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm)
+traced_guest testdata/shop.cc testdata/shop.wasm
+guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm testdata/shop.wasm)
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

@@ -69,7 +69,11 @@ const crashed = "lookup crash.c:14 < route crash.c:22 < csa_data crash.c:29"
 // A trap names the line of the guest's source, of inlined functions also, by what the module says or the
 // file beside it: DWARF of versions 5 and 4.
 func TestTrapsNameTheLine(t *testing.T) {
-	for _, c := range []struct{ module, lines string }{{"crash.wasm", ""}, {"split.wasm", "split.debug.wasm"}} {
+	for _, c := range []struct{ module, lines, send, in string }{
+		{"crash.wasm", "", "GET /b", crashed},
+		{"split.wasm", "split.debug.wasm", "GET /b", crashed},
+		{"shop.wasm", "", "Gb", "at shop.cc:13 < operator() shop.cc:26 < sell shop.cc:29 < csa_data shop.cc:37"},
+	} {
 		t.Run(c.module, func(t *testing.T) {
 			n := traced(t)
 			b := file(t, c.module)
@@ -83,9 +87,9 @@ func TestTrapsNameTheLine(t *testing.T) {
 				return b, lines, nil
 			})
 			for range 3 {
-				trap, in := trapOf(t, m, "GET /b")
-				if in != crashed {
-					t.Errorf("it was in %q (%q), want %q; %s", in, trap.In, crashed, n.log.text())
+				trap, in := trapOf(t, m, c.send)
+				if in != c.in {
+					t.Errorf("it was in %q (%q), want %q; %s", in, trap.In, c.in, n.log.text())
 				}
 			}
 			if reads != 1 {
