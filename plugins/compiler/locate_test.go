@@ -136,7 +136,14 @@ func hostile(t testing.TB) map[string][]byte {
 	head := []byte{5, 0, 4, 0, 40, 0, 0, 0, 1, 1, 1, 0xfb, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1}
 	many := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}
 	some := []byte{0xff, 0xff, 0xff, 0xff, 0x7f} // 2^35 folders of 16 bytes
+	// A unit whose first child says that the next one is where it is itself.
+	circle := map[string][]byte{
+		".debug_abbrev": {1, 0x11, 1, 0, 0, 2, 0x2e, 1, 0x01, 0x13, 0, 0, 0},
+		".debug_info":   {18, 0, 0, 0, 4, 0, 0, 0, 0, 0, 4, 1, 2, 11, 0, 0, 0, 0, 0, 0, 0, 0},
+		".debug_line":   {0},
+	}
 	return map[string][]byte{
+		"circle":       sections(circle),
 		"empty":        sections(map[string][]byte{".debug_info": {0}, ".debug_line": {0}}),
 		"no lines":     with(".debug_line", nil),
 		"no abbrev":    with(".debug_abbrev", []byte{0}),
@@ -151,7 +158,7 @@ func hostile(t testing.TB) map[string][]byte {
 // limitedLocate bounds what the children of this test take.
 func limitedLocate(t testing.TB) {
 	before := LocateLimits
-	LocateLimits = Limits{Memory: 512 << 20, CPU: 20 * time.Second, Wall: 5 * time.Minute}
+	LocateLimits = Limits{Memory: 512 << 20, CPU: 5 * time.Second, Wall: 5 * time.Minute}
 	t.Cleanup(func() { LocateLimits = before })
 }
 

@@ -13,9 +13,9 @@ type Lines struct {
 	steps int // what may be read yet
 }
 
-// maxSteps is how many entries and rows of tables may be read for all questions. The largest
-// module from a public package that was met has 3 million.
-const maxSteps = 50_000_000
+// maxSteps is how many entries and rows of tables may be read for all questions. They may lead in
+// circles.
+const maxSteps = 20_000_000
 
 var errTooMuch = errors.New("what it says of its lines takes too long to read")
 
