@@ -22,44 +22,71 @@ const Room = 512<<10 - 2
 // scriptExport is the global that says where in its memory an engine looks for the script.
 const scriptExport = "bulkhead_script"
 
+// Engine is one of the engines that this program has.
+type Engine struct {
+	// Language is what its scripts are written in.
+	Language string
+	// Module is the engine without a script. Nobody writes to it.
+	Module []byte
+}
+
+// JavaScript is the engine for JavaScript.
+var JavaScript = &Engine{"JavaScript", js.Engine()}
+
+// all are the engines.
+var all = []*Engine{JavaScript}
+
+// engineFor is the engine for a file, by its name. Nil: the file is none's script.
+func engineFor(path string) *Engine {
+	if filepath.Ext(path) == ".js" {
+		return JavaScript
+	}
+	return nil
+}
+
 // IsScript reports whether a file is a script by its name: whether it ends with ".js". What is none
 // is a module.
-func IsScript(path string) bool { return filepath.Ext(path) == ".js" }
+func IsScript(path string) bool { return engineFor(path) != nil }
 
 // Module makes the module of a plugin's file: of a script, as its name says, the engine with the
 // script in it; anything else is one, and is returned as it is. The caller does not write to the
 // result, which may be b.
 func Module(path string, b []byte) ([]byte, error) {
-	if !IsScript(path) {
+	e := engineFor(path)
+	if e == nil {
 		return b, nil
 	}
-	return Pack(js.Engine(), filepath.Base(path), b)
+	return Pack(e.Module, filepath.Base(path), b)
 }
 
 // Pack puts a script into an engine. name is what the script's errors call it.
 func Pack(engine []byte, name string, script []byte) ([]byte, error) {
-	script = bytes.TrimPrefix(script, []byte("\uFEFF")) // which some editors write
-	switch {
-	case bytes.HasPrefix(script, []byte("\x00asm")):
-		return nil, fmt.Errorf("%s holds a WebAssembly module and no script; call it .wasm", name)
-	case len(bytes.TrimSpace(script)) == 0:
-		return nil, fmt.Errorf("%s is empty; a handler is, for example: export default { line(c, text) { c.send(text + \"\\n\") } }", name)
-	case len(name)+len(script) > Room:
-		return nil, fmt.Errorf("%s has %d bytes, and a script may have %d; leave out what it does not need, or minify it", name, len(script), Room-len(name))
-	}
-	at, err := scriptAddress(engine)
+	at, content, err := segment(engine, name, script)
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, 0, len(script)+len(name)+32)
-	data = append(data, 0, 0x41) // an active segment of the memory, at a constant
-	data = appendSigned(data, int64(int32(at)))
-	data = append(data, 0x0b)
-	data = binary.AppendUvarint(data, uint64(8+len(name)+1+len(script)))
-	data = binary.LittleEndian.AppendUint32(data, uint32(len(name)))
-	data = binary.LittleEndian.AppendUint32(data, uint32(len(script)))
-	data = append(append(data, name...), 0)
-	return withSegment(engine, append(data, script...))
+	return withSegment(engine, at, content)
+}
+
+// segment is a script as an engine has it in its memory, and where.
+func segment(engine []byte, name string, script []byte) (at uint32, content []byte, err error) {
+	script = bytes.TrimPrefix(script, []byte("\uFEFF")) // which some editors write
+	switch {
+	case bytes.HasPrefix(script, []byte("\x00asm")):
+		return 0, nil, fmt.Errorf("%s holds a WebAssembly module and no script; call it .wasm", name)
+	case len(bytes.TrimSpace(script)) == 0:
+		return 0, nil, fmt.Errorf("%s is empty; a handler is, for example: export default { line(c, text) { c.send(text + \"\\n\") } }", name)
+	case len(name)+len(script) > Room:
+		return 0, nil, fmt.Errorf("%s has %d bytes, and a script may have %d; leave out what it does not need, or minify it", name, len(script), Room-len(name))
+	}
+	if at, err = scriptAddress(engine); err != nil {
+		return 0, nil, err
+	}
+	content = make([]byte, 0, 8+len(name)+1+len(script))
+	content = binary.LittleEndian.AppendUint32(content, uint32(len(name)))
+	content = binary.LittleEndian.AppendUint32(content, uint32(len(script)))
+	content = append(append(content, name...), 0)
+	return at, append(content, script...), nil
 }
 
 var errEngine = errors.New("the engine is no module that a script can be put into; build it again with its build.sh")
@@ -133,11 +160,14 @@ func scriptAddress(engine []byte) (uint32, error) {
 }
 
 // withSegment adds a data segment behind the others.
-func withSegment(engine, segment []byte) ([]byte, error) {
+func withSegment(engine []byte, at uint32, content []byte) ([]byte, error) {
 	all, err := sections(engine)
 	if err != nil {
 		return nil, err
 	}
+	segment := append(make([]byte, 0, len(content)+16), 0, 0x41) // an active one of the memory, at a constant
+	segment = append(appendSigned(segment, int64(int32(at))), 0x0b)
+	segment = append(binary.AppendUvarint(segment, uint64(len(content))), content...)
 	out := append(make([]byte, 0, len(engine)+len(segment)+16), header...)
 	added := false
 	for _, s := range all {

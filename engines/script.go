@@ -8,21 +8,27 @@ import (
 // Script returns the script that Pack has put into a module, and its name. ok is false for a module
 // that has none, and for anything else. name and text are parts of b.
 func Script(b []byte) (name, text []byte, ok bool) {
+	_, script := scriptIn(b)
+	return parts(script)
+}
+
+// scriptIn is the data segment with the script that a module has, and where that stands; nil if it has none.
+func scriptIn(b []byte) (at uint32, script []byte) {
 	at, err := scriptAddress(b)
 	if err != nil {
-		return nil, nil, false
+		return 0, nil
 	}
 	all, err := sections(b)
 	if err != nil {
-		return nil, nil, false
+		return 0, nil
 	}
 	for _, s := range all {
 		if s.id == dataSection {
 			r := reader{b: s.body}
-			return parts(r.segmentAt(at))
+			return at, r.segmentAt(at)
 		}
 	}
-	return nil, nil, false
+	return 0, nil
 }
 
 // segmentAt reads the data segments up to the one that begins at an address; nil if there is none.

@@ -25,6 +25,7 @@ type code struct {
 	extra    int         // bytes charged for an executor beyond its memory
 	state    meter.State
 	data     []meter.Segment
+	fits     map[Shape]bool // an Interpreter's: which shapes its module has
 }
 
 // freeFootprint is how much an instance may take in the host, in bytes, before

@@ -107,6 +107,88 @@ func TestModulesComeAndGo(t *testing.T) {
 	}
 }
 
+// Tenants with a script each come and go, two at a time on one loop, whose instances are copies of snapshots.
+// Each connection gets its own tenant's script, and a tenant that has gone leaves nothing, be the code
+// let go of with it, as every other time, or not.
+func TestScriptsComeAndGo(t *testing.T) {
+	const times, warm = 60, 20
+	p, compiled := interpreterOf(t, interpreterModule())
+	l := newLoop(t)
+	type served struct {
+		n *tenant
+		m *Module
+		s *Snapshot
+		p *Pool
+	}
+	serve := func(number int) *served {
+		c := &served{n: newTenant(t, 0)}
+		c.m = c.n.loadScript(p, 4, number)
+		var err error
+		if c.s, err = c.m.Snapshot(listener()); err != nil {
+			t.Fatal(err)
+		}
+		l.on(func() { c.p = c.s.Pool(l.Loop) })
+		return c
+	}
+	connect := func(c *served, number int) {
+		var i *Instance
+		l.on(func() {
+			var err error
+			if i, err = c.p.Get(); err != nil {
+				t.Error(err)
+			}
+		})
+		peer, end := l.wire(i)
+		said := strings.Repeat("x", 100) // which no command is
+		write(t, peer, said)
+		hear(t, peer, said+string(script(number).Bytes))
+		_ = peer.Close()
+		end.wait(t)
+		l.on(i.Close)
+	}
+	leave := func(c *served) {
+		c.m.Close()
+		l.on(c.p.Close)
+		c.s.Close()
+		c.n.r.Close()
+		<-c.n.r.Done()
+		if held, maps := c.n.acc.held.Load(), c.n.maps.held.Load(); held != 0 || maps != 0 {
+			t.Fatalf("a tenant that has gone holds %d bytes and %d mappings", held, maps)
+		}
+	}
+	var first processHolds
+	stays := serve(0)
+	for k := 1; k <= times; k++ {
+		comes := serve(k)
+		for range 3 {
+			connect(stays, k-1)
+			connect(comes, k)
+		}
+		leave(stays)
+		stays = comes
+		if k%2 == 0 {
+			leave(stays)
+			if p.code != nil {
+				t.Fatal("the code is there, and nobody's")
+			}
+			stays = serve(k)
+		}
+		if k == warm {
+			first = holds(t)
+		}
+	}
+	last := holds(t)
+	leave(stays)
+	if n := compiled.Load(); n != times/2+1 {
+		t.Errorf("it is compiled %d times", n)
+	}
+	t.Logf("after %d: %+v; after %d: %+v", warm, first, times, last)
+	if last.mappings > first.mappings+10 || last.descriptors > first.descriptors || last.goroutines > first.goroutines ||
+		last.resident > first.resident+(4<<20) {
+		t.Errorf("after %d tenants the process has %+v, and %+v after %d", times, last, first, warm)
+	}
+}
+
 // passing is the kth of many modules, each of another kind: an echo with a timer, with types that no
 // other has, and with much code and data.
 func passing(k int) []byte {

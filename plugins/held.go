@@ -16,8 +16,14 @@ func (h *Held) Memory() int64 { return h.memory.Load() }
 func (h *Held) Mappings() int64 { return h.mappings.Load() }
 
 // Held is what the module's code holds of its tenant's memory, in bytes, and of its mappings, however many
-// Listeners have instances of it. Code for which nothing is charged, since it is small, counts as none.
-func (m *Module) Held() (memory, mappings int64) { return int64(m.code.bytes), codeMappings }
+// Listeners have instances of it. Code for which nothing is charged, since it is small, counts as none, and so
+// does an Interpreter's.
+func (m *Module) Held() (memory, mappings int64) {
+	if m.interpreter != nil {
+		return 0, 0
+	}
+	return int64(m.code.bytes), codeMappings
+}
 
 // budget is a tenant's budgets of memory and mappings, as a Listener's instances use them.
 type budget struct {

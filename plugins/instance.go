@@ -260,12 +260,9 @@ func (i *Instance) instantiate(at place) (err error) {
 		return err
 	}
 	i.exec.use.place = at
-	for _, d := range m.data {
-		if end := uint64(d.Offset) + uint64(len(d.Bytes)); end > uint64(len(i.memory.Bytes())) {
-			i.exec.close(of)
-			return &Trap{Call: "instantiation", Why: fmt.Sprintf("its data goes up to byte %d of a memory of %d", end, len(i.memory.Bytes()))}
-		}
-		copy(i.memory.Bytes()[d.Offset:], d.Bytes)
+	if err := m.fill(i.memory.Bytes()); err != nil {
+		i.exec.close(of)
+		return err
 	}
 	return nil
 }

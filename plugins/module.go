@@ -30,6 +30,9 @@ type Module struct {
 	pace    atomic.Int64 // fuel that lasts its guests for about refillTime
 	lines   *lines       // of its source; nil: nobody says them
 
+	interpreter *Interpreter // whose the code is; nil: the code is the module's own
+	script      Script       // for the interpreter
+
 	users  atomic.Int64 // instances and snapshots, and 1 while it is open
 	closed atomic.Bool
 }
@@ -70,8 +73,8 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 // terms. It is part of the code that is compiled.
 func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (*Module, error) {
 	pages := admit.Pages(memory)
-	if shape != Events && shape != Stdio {
-		return nil, fmt.Errorf("%s: loading it as shape %q: there are %q and %q", name, shape, Events, Stdio)
+	if err := shapeError(name, shape); err != nil {
+		return nil, err
 	}
 	parsed, err := wasm.Parse(b)
 	if err != nil {
@@ -82,6 +85,14 @@ func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (
 	}
 	admit.Mend(parsed, shape)
 	return r.prepare(name, parsed, shape, pages)
+}
+
+// shapeError is that of a shape that there is not.
+func shapeError(name string, shape Shape) error {
+	if shape != Events && shape != Stdio {
+		return fmt.Errorf("%s: loading it as shape %q: there are %q and %q", name, shape, Events, Stdio)
+	}
+	return nil
 }
 
 // prepare makes the module of what the gate has let through.
@@ -194,12 +205,17 @@ func (m *Module) retain() bool {
 	}
 }
 
-// release undoes retain. The last closes the code.
+// release undoes retain. The last closes the code, if it is the module's own.
 func (m *Module) release() {
-	if m.users.Add(-1) == 0 {
+	if m.users.Add(-1) > 0 {
+		return
+	}
+	if m.interpreter != nil {
+		m.interpreter.release()
+	} else {
 		m.code.close()
 		m.runtime.options.Mappings.ReleaseMappings(codeMappings)
 		m.runtime.options.Memory.Release(m.code.bytes)
-		m.runtime.release(1)
 	}
+	m.runtime.release(1)
 }

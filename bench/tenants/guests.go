@@ -12,6 +12,7 @@ import (
 // small are echoes in a few instructions, each of a tenant's own.
 var small = kind{
 	name: "an echo, distinct modules",
+	ext:  ".wasm",
 	guest: func(i int) ([]byte, error) {
 		m, f := w.Handler([2]string{"send", "iii:i"})
 		m.Func("csa_data", "ii:i", "",
@@ -22,10 +23,21 @@ var small = kind{
 	talk: func(c net.Conn) error { return answers(c, "hello\n", "hello\n") },
 }
 
+// script are echoes in JavaScript, each of a tenant's own.
+var script = kind{
+	name: "an echo in JavaScript, distinct scripts",
+	ext:  ".js",
+	guest: func(i int) ([]byte, error) {
+		return fmt.Appendf(nil, "// of tenant %d\nexport default { line(c, text) { c.send(text + \"\\n\") } }\n", i), nil
+	},
+	talk: func(c net.Conn) error { return answers(c, "hello\n", "hello\n") },
+}
+
 // golangGuest is a program in Go, the same for all tenants: compiling takes a second each time.
 func golangGuest(path string) kind {
 	return kind{
 		name:  "the chat in Go",
+		ext:   ".wasm",
 		guest: func(int) ([]byte, error) { return os.ReadFile(path) },
 		talk: func(c net.Conn) error {
 			b := make([]byte, 1) // it asks for a name

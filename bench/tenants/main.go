@@ -31,8 +31,9 @@ func main() { daemon.Main("tenants", run, serve) }
 // kind is what the tenants' handlers are.
 type kind struct {
 	name string
-	// guest returns the module of tenant i.
+	// guest returns the module of tenant i, or the script, whose files end with ext.
 	guest func(i int) ([]byte, error)
+	ext   string
 	// talk has one message answered.
 	talk func(net.Conn) error
 }
@@ -54,6 +55,7 @@ type result struct {
 func run(args []string, out io.Writer) error {
 	f := flag.NewFlagSet("tenants", flag.ContinueOnError)
 	most := f.Int("tenants", 1000, "the most tenants that are tried")
+	scripts := f.Int("scripts", 1000, "the most tenants with a script in JavaScript that are tried; 0: none")
 	golang := f.Int("go", 100, "the most tenants with a Go guest that are tried; 0: none")
 	rounds := f.Int("rounds", 3, "warm starts, of which the medians are taken")
 	chat := f.String("chat", "../examples/chat/chat.wasm", "the Go guest")
@@ -63,8 +65,8 @@ func run(args []string, out io.Writer) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("there is nothing to do with %q", f.Arg(0))
 	}
-	if *most < 20 || *most > 10_000 || *golang != 0 && *golang < 20 || *golang > 1000 || *rounds < 1 {
-		return errors.New("-tenants has to be 20 to 10000, -go 20 to 1000 or 0, and -rounds above 0")
+	if *most < 20 || *most > 10_000 || *golang != 0 && *golang < 20 || *golang > 1000 || *scripts != 0 && *scripts < 20 || *scripts > 10_000 || *rounds < 1 {
+		return errors.New("-tenants has to be 20 to 10000, -scripts 20 to 10000 or 0, -go 20 to 1000 or 0, and -rounds above 0")
 	}
 	dir, err := os.MkdirTemp("", "bulkhead-tenants-")
 	if err != nil {
@@ -77,6 +79,7 @@ func run(args []string, out io.Writer) error {
 		counts []int
 	}{
 		{small, []int{10, min(100, *most), *most}},
+		{script, []int{10, min(100, *scripts), *scripts}},
 		{golangGuest(*chat), []int{10, *golang}},
 	} {
 		if c.counts[len(c.counts)-1] == 0 {
@@ -144,7 +147,7 @@ func (k kind) configure(dir string, n int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		path := filepath.Join(dir, fmt.Sprintf("%d.wasm", i))
+		path := filepath.Join(dir, fmt.Sprintf("%d%s", i, k.ext))
 		if err := os.WriteFile(path, code, 0o600); err != nil {
 			return "", err
 		}

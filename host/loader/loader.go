@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 
+	"bulkhead/engines"
 	"bulkhead/host/config"
 	"bulkhead/host/progress"
 	"bulkhead/host/statefolder"
@@ -36,29 +37,31 @@ type Options struct {
 }
 
 // Loader has one runtime for each tenant that has a plugin, and each plugin of a tenant compiled
-// once. Any goroutine may use it, for one tenant one at a time.
+// once, and the engines of scripts once for all. Any goroutine may use it, for one tenant one at a time.
 type Loader struct {
 	o         Options
 	store     *codestore.Store // nil: nothing is loaded
 	compiling *progress.Compiling
 
-	mu       sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
-	tenants  map[string]*tenant.Tenant
-	runtimes map[string]*plugins.Runtime
-	modules  map[moduleKey]*module
-	wanted   map[codestore.Sum]bool // they stay kept
-	stopped  bool
-	kept     keptModules
+	mu           sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
+	tenants      map[string]*tenant.Tenant
+	runtimes     map[string]*plugins.Runtime
+	modules      map[moduleKey]*module
+	interpreters map[*engines.Engine]*plugins.Interpreter
+	wanted       map[codestore.Sum]bool // they stay kept
+	stopped      bool
+	kept         keptModules
 }
 
 // New makes a loader of plugins for no tenant yet. Prepare comes before the first plugin.
 func New(o Options) *Loader {
 	p := &Loader{
-		o:         o,
-		compiling: progress.NewCompiling(o.Log, o.Plugins),
-		tenants:   make(map[string]*tenant.Tenant),
-		runtimes:  make(map[string]*plugins.Runtime),
-		modules:   make(map[moduleKey]*module),
+		o:            o,
+		compiling:    progress.NewCompiling(o.Log, o.Plugins),
+		tenants:      make(map[string]*tenant.Tenant),
+		runtimes:     make(map[string]*plugins.Runtime),
+		modules:      make(map[moduleKey]*module),
+		interpreters: make(map[*engines.Engine]*plugins.Interpreter),
 	}
 	if o.OnlyLong {
 		p.compiling.OnlyLong()
@@ -190,6 +193,9 @@ func (p *Loader) Stop() {
 	p.stopped = true
 	for _, r := range p.runtimes {
 		r.Close()
+	}
+	for _, i := range p.interpreters {
+		i.Close()
 	}
 }
 

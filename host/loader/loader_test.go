@@ -11,12 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"bulkhead/engines"
 	"bulkhead/host/budget"
 	"bulkhead/host/config"
 	"bulkhead/host/cores"
 	"bulkhead/host/egress"
 	"bulkhead/host/tenant"
 	w "bulkhead/internal/wasmtest"
+	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
 	"bulkhead/selector"
 )
@@ -242,5 +244,40 @@ func TestModuleCache(t *testing.T) {
 	want("with no bound again", 5, 5, 6)
 	if n := k.kept.bytes.Load(); n < 2*size-100 {
 		t.Errorf("%d bytes are said to be there", n)
+	}
+}
+
+// A script runs on the engine that all have, and so does the module that is made of it: neither has code of
+// its own.
+func TestScriptsShareTheirEngine(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	k := newStock(t, state)
+	script := []byte("export default { line(c, text) { c.send(text) } }")
+	packed, err := engines.Module("x.js", script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"a.js": script, "b.js": append(script, '\n'), "c.wasm": packed} {
+		k.path = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(k.path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m := k.loaded("")
+		defer k.release(m)
+		if memory, mappings := m.Held(); memory != 0 || mappings != 0 {
+			t.Errorf("%s is charged %d bytes and %d mappings for code", name, memory, mappings)
+		}
+		i, err := m.Instantiate(&plugins.Listener{Name: "x", Tenant: "acme"})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		i.Close()
+		if files, _ := filepath.Glob(filepath.Join(state, "modules", "code", "*")); len(files) != 1 {
+			t.Errorf("after %s the state folder has the code %q", name, files)
+		}
+	}
+	if n := strings.Count(k.log.String(), "compiling modules"); n != 1 || !strings.Contains(k.log.String(), `first="the engine for JavaScript" plugins=`) {
+		t.Errorf("the log says %s", k.log.String())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"bulkhead/plugins"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
+	"bulkhead/plugins/compiler"
 	"bulkhead/plugins/trace"
 )
 
@@ -62,19 +63,52 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	if m := p.use(key, nil); m != nil {
 		return m, nil
 	}
-	whole, err := engines.Module(l.Plugin, code)
-	if err != nil {
-		return nil, err
-	}
-	made, err := p.runtime(l.Tenant).LoadWithin(memory, filepath.Base(l.Plugin), whole, plugins.Shape(l.Shape))
+	made, err := p.compile(l, memory, code)
 	if err != nil {
 		return nil, err
 	}
 	p.keep(l, sum, code)
-	if trace.HasLines(whole) || trace.ThereIs(l.Plugin) {
+	if trace.HasLines(code) || trace.ThereIs(l.Plugin) {
 		made.SetSource(func() (module, lines []byte, err error) { return p.source(l.Plugin, sum) })
 	}
 	return p.use(key, made), nil
+}
+
+// compile makes the module of a listener's plugin, in the runtime of its tenant. A script, and a module that is one
+// with an engine of this program, takes its engine's code, which is compiled once for all tenants.
+func (p *Loader) compile(l *config.Listener, memory int64, code []byte) (*plugins.Module, error) {
+	r, name, shape := p.runtime(l.Tenant), filepath.Base(l.Plugin), plugins.Shape(l.Shape)
+	parts, ok, err := engines.Apart(l.Plugin, code)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return r.LoadWithin(memory, name, code, shape)
+	}
+	return r.LoadScript(memory, name, p.interpreter(parts.Engine), plugins.Script{At: parts.At, Bytes: parts.Script}, shape)
+}
+
+// interpreter is that of an engine, which all tenants have together.
+func (p *Loader) interpreter(e *engines.Engine) *plugins.Interpreter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := p.interpreters[e]
+	if i == nil {
+		name := "the engine for " + e.Language
+		i = plugins.NewInterpreter(plugins.InterpreterOptions{
+			Name:      name,
+			Module:    e.Module,
+			Code:      p.store,
+			Compiler:  compiler.Command{Args: p.o.Compiler},
+			Compiling: func(string) func() { return p.compiling.Begin("", name) },
+			Note:      func(text string) { p.o.Log.Warn(text) },
+		})
+		p.interpreters[e] = i
+		if p.stopped {
+			i.Close()
+		}
+	}
+	return i
 }
 
 // Read reads a listener's plugin, and its SHA-256: the file, or, where that has not the sum that

@@ -37,23 +37,28 @@ func NewCompiling(log *slog.Logger, plugins int) *Compiling {
 // OnlyLong has it speak only of what takes longer than two seconds. It is called before the others.
 func (c *Compiling) OnlyLong() { c.long = true }
 
-// Begin says that a module is being compiled until the result is called.
+// Begin says that a module is being compiled until the result is called. tenant is whose it is; "":
+// nobody's alone.
 func (c *Compiling) Begin(tenant, name string) (done func()) {
 	start := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = append(c.now, name)
 	alone := c.over
+	var of []any
+	if tenant != "" {
+		of = []any{"tenant", tenant}
+	}
 	switch {
 	case alone:
-		c.log.Info("compiling a module whose code the state folder does not have", "module", name, "tenant", tenant)
+		c.log.Info("compiling a module whose code the state folder does not have", append([]any{"module", name}, of...)...)
 	case c.ticker == nil:
 		c.began = start
 		c.ticker, c.stop = time.NewTicker(stillCompiling), make(chan struct{})
 		go c.tell(c.ticker, c.stop)
 		if !c.long {
 			c.log.Info("compiling modules whose code the state folder does not have; the next start finds it there",
-				"first", name, "tenant", tenant, "plugins", c.plugins)
+				append(append([]any{"first", name}, of...), "plugins", c.plugins)...)
 		}
 	}
 	return func() {
@@ -64,7 +69,7 @@ func (c *Compiling) Begin(tenant, name string) (done func()) {
 			c.now = slices.Delete(c.now, at, at+1)
 		}
 		if alone {
-			c.log.Info("compiled", "module", name, "tenant", tenant, "took", time.Since(start).Round(time.Millisecond).String())
+			c.log.Info("compiled", append(append([]any{"module", name}, of...), "took", time.Since(start).Round(time.Millisecond).String())...)
 		}
 	}
 }

@@ -37,6 +37,7 @@ func TestCompilingIsSaid(t *testing.T) {
 		late := c.Begin("a", "late.wasm")
 		wait(10 * stillCompiling)
 		late()
+		c.Begin("", "all.wasm")()
 	}
 	for _, c := range []struct {
 		what string
@@ -49,7 +50,9 @@ func TestCompilingIsSaid(t *testing.T) {
 "still compiling" compiled=1 now=[one.wasm] for=4s
 compiled modules=2 took=4.001s
 "compiling a module whose code the state folder does not have" module=late.wasm tenant=a
-compiled module=late.wasm tenant=a took=20s`},
+compiled module=late.wasm tenant=a took=20s
+"compiling a module whose code the state folder does not have" module=all.wasm
+compiled module=all.wasm took=0s`},
 		{"check", true, func(c *Compiling) {
 			done := c.Begin("a", "one.wasm")
 			wait(stillCompiling + time.Millisecond)

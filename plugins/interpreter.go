@@ -1,0 +1,204 @@
+package plugins
+
+import (
+	"fmt"
+	"sync"
+
+	"bulkhead/plugins/admit"
+	"bulkhead/plugins/codestore"
+	"bulkhead/plugins/compiler"
+	"bulkhead/plugins/memory"
+	"bulkhead/plugins/wasm"
+)
+
+// Interpreter is a module of the host's own that runs scripts. It is compiled once for all the
+// Runtimes that load scripts for it, and let go of with the last of these. Instances have the code in
+// common and nothing else: memory, globals, tables, fuel, accounts, log and clocks are those of the
+// Instance and its Runtime. The code is nobody's account's, nor are the memory mappings that it takes.
+// Any goroutine may use it.
+type Interpreter struct {
+	options InterpreterOptions
+	stop    chan struct{} // closed when closed
+
+	making sync.Mutex // held while code is made; mu, which may be taken meanwhile, never is for long
+	mu     sync.Mutex
+	engine *engine // nil before the first script, and when all is over
+	code   *code   // nil: no script is loaded
+	users  int     // Modules, and one that is being made
+	closed bool
+}
+
+// InterpreterOptions are an Interpreter's module, and how it is compiled.
+type InterpreterOptions struct {
+	// Name is what the log calls the module.
+	Name string
+	// Module is the module without a script. It is kept, and not written to.
+	Module []byte
+	// Code, Compiler and Compiling are as in RuntimeOptions.
+	Code      *codestore.Store
+	Compiler  compiler.Command
+	Compiling func(name string) (done func())
+	// Note takes a line for the operator's log. Any goroutine may call it. Nil: nobody wants to know.
+	Note func(text string)
+}
+
+// Script is what an Interpreter runs: bytes that stand in the memory of each of its instances before
+// anything of that runs, as a data segment of the module would have it.
+type Script struct {
+	At    uint32
+	Bytes []byte // they are kept, and not written to
+}
+
+// interpreterPages is how many pages of memory the code allows an instance. What a tenant allows is
+// less, and is held by whoever provides the memory: the code is the same for all.
+const interpreterPages = wasm.MaxPages - 1
+
+// NewInterpreter makes an interpreter. Nothing is compiled before the first script is loaded.
+func NewInterpreter(o InterpreterOptions) *Interpreter {
+	if o.Compiling == nil {
+		o.Compiling = func(string) func() { return func() {} }
+	}
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	return &Interpreter{options: o, stop: make(chan struct{})}
+}
+
+// Close has no more scripts be loaded, and lets go of everything with the last that is. It does not
+// wait. Calling it again does nothing.
+func (p *Interpreter) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		close(p.stop)
+		p.end()
+	}
+}
+
+// LoadScript makes a module of a script. It is as Load would make it of the interpreter's module with the
+// script as one data segment more: name, memory, which is as LoadWithin has it, the shape and the
+// errors are the same.
+func (r *Runtime) LoadScript(memory int64, name string, p *Interpreter, script Script, shape Shape) (*Module, error) {
+	if err := shapeError(name, shape); err != nil {
+		return nil, err
+	}
+	pages := admit.Pages(memory)
+	if !r.acquire() {
+		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)
+	}
+	c, err := p.use(name, shape, pages)
+	if err != nil {
+		r.release(1)
+		return nil, err
+	}
+	m := r.newModule(name, c, shape, pages)
+	m.interpreter, m.script = p, script
+	return m, nil
+}
+
+// use is the code, for one user more, who releases it. name is the script's, for errors.
+func (p *Interpreter) use(name string, shape Shape, pages uint32) (*code, error) {
+	p.making.Lock() // who needs the code waits until it is there
+	defer p.making.Unlock()
+	p.mu.Lock()
+	c, closed := p.code, p.closed
+	if !closed {
+		p.users++
+	}
+	p.mu.Unlock()
+	if closed {
+		return nil, fmt.Errorf("%s: loading it: %w", name, ErrClosed)
+	}
+	if c != nil && c.min <= pages && c.fits[shape] {
+		return c, nil
+	}
+	c, err := p.made(name, c, shape, pages)
+	if err != nil {
+		p.release()
+	}
+	return c, err
+}
+
+// made checks that the interpreter's module may run, as one of a shape with so many pages of memory, and
+// has it compiled if c, its code, is nil. making is held.
+func (p *Interpreter) made(name string, c *code, shape Shape, pages uint32) (*code, error) {
+	parsed, err := wasm.Parse(p.options.Module)
+	if err != nil {
+		return nil, &LoadError{name, []string{err.Error()}}
+	}
+	if why := admit.Refusals(parsed, shape, pages); why != nil {
+		return nil, &LoadError{name, why}
+	}
+	if c != nil {
+		return c, nil
+	}
+	if p.engine == nil {
+		e, err := newEngine(engineOptions{
+			store:     p.options.Code,
+			compiler:  p.options.Compiler,
+			compiling: p.options.Compiling,
+			memory:    memory.Unlimited{},
+			note:      p.options.Note,
+			stop:      p.stop,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: loading it: %w", name, err)
+		}
+		p.mu.Lock()
+		p.engine = e
+		p.mu.Unlock()
+	}
+	c, err = p.engine.makeCode(p.options.Name, parsed, interpreterPages)
+	if err != nil {
+		return nil, refusal(name, err)
+	}
+	c.fits = make(map[Shape]bool)
+	for _, s := range []Shape{Events, Stdio} {
+		c.fits[s] = admit.Refusals(parsed, s, interpreterPages) == nil
+	}
+	p.mu.Lock()
+	p.code = c
+	p.mu.Unlock()
+	return c, nil
+}
+
+// release takes a user off. The last lets go of the code.
+func (p *Interpreter) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.users--; p.users == 0 {
+		if p.code != nil {
+			p.code.close()
+			p.code = nil
+		}
+		p.end()
+	}
+}
+
+// end closes the engine of an interpreter that is closed, when nobody uses it. mu is held.
+func (p *Interpreter) end() {
+	if p.closed && p.users == 0 && p.engine != nil {
+		p.engine.close()
+		p.engine = nil
+	}
+}
+
+// fill writes to a new instance's memory what the module has in it from the start.
+func (m *Module) fill(memory []byte) error {
+	for _, d := range m.code.data {
+		if err := put(memory, uint64(d.Offset), d.Bytes); err != nil {
+			return err
+		}
+	}
+	return put(memory, uint64(m.script.At), m.script.Bytes)
+}
+
+// put writes a segment of data.
+func put(memory []byte, at uint64, b []byte) error {
+	if end := at + uint64(len(b)); end > uint64(len(memory)) {
+		return &Trap{Call: "instantiation", Why: fmt.Sprintf("its data goes up to byte %d of a memory of %d", end, len(memory))}
+	}
+	copy(memory[at:], b)
+	return nil
+}
