@@ -76,7 +76,7 @@ func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (
 	if err := shapeError(name, shape); err != nil {
 		return nil, err
 	}
-	parsed, err := wasm.Parse(b)
+	parsed, _, err := admit.Open(b)
 	if err != nil {
 		return nil, &LoadError{name, []string{err.Error()}}
 	}

@@ -164,6 +164,28 @@ func TestCommandWaitsForItsPeer(t *testing.T) {
 	l.on(echo.Close)
 }
 
+// A component that wraps a command is that command.
+func TestComponentRuns(t *testing.T) {
+	n := newTenant(t, 0)
+	l := newLoop(t)
+	p, err := n.load(w.Component(catProgram().Bytes()), Stdio).Stdio(listener())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, end := l.wire(p)
+	if _, err := io.WriteString(peer, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	closeWrite(t, peer)
+	if got, err := io.ReadAll(peer); string(got) != "hello" || err != nil {
+		t.Errorf("it answers %q, %v", got, err)
+	}
+	if r := end.wait(t); r.Code != abi.OK {
+		t.Errorf("it ended with %v", r)
+	}
+	p.awaitEnd(t)
+}
+
 func TestCommandEnds(t *testing.T) {
 	exit := func(code int32) func(m *w.Module, f [5]w.Func) []byte {
 		return func(_ *w.Module, f [5]w.Func) []byte { return w.Cat(w.I32Const(code), w.Call(f[2])) }

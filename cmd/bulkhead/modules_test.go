@@ -165,6 +165,8 @@ var modules = map[string]func() []byte{
 		m.Func("csa_data", "ii:i", "", w.Call(ctors), w.LocalGet(1))
 		return m.Bytes()
 	},
+	"component":          func() []byte { return w.Component(command("wasi_snapshot_preview1", "fd_write", "iiii:i")) },
+	"component-preview2": func() []byte { return w.Component(command("wasi:cli/run@0.2.0", "run", ":i")) },
 	"fuel-name": func() []byte {
 		m := w.Echo()
 		m.Export("bulkhead.fuel", 3, m.Global('I', true, w.I64Const(0)))
@@ -186,6 +188,15 @@ var modules = map[string]func() []byte{
 		m.Memory(8000)
 		return m.Bytes()
 	},
+}
+
+// command is a command that imports a function.
+func command(module, name, signature string) []byte {
+	m := w.New()
+	m.Import(module, name, signature)
+	m.Memory(1)
+	m.Func("_start", ":", "")
+	return m.Bytes()
 }
 
 func finishHandler(m *w.Module) []byte {

@@ -46,12 +46,12 @@ type ImportReport struct {
 }
 
 // Inspect looks at a module as a runtime does that loads it, but does not compile it. memory is
-// the limit of one instance in bytes; zero or less is DefaultMemory. The
-// error says why it is no module at all, as one clause; what is said in Report
-// then is its size and hash.
+// the limit of one instance in bytes; zero or less is DefaultMemory. Of a component it looks at the
+// core module that is taken out, but Size and SHA256 are those of the file. The error says why the
+// file is no module at all, as one clause; the report then has its size and hash, and that reason.
 func Inspect(b []byte, memory int64) (Report, error) {
 	rep := Report{Size: len(b), SHA256: sha256.Sum256(b)}
-	m, err := wasm.Parse(b)
+	m, core, err := Open(b)
 	if err != nil {
 		rep.Refused = []string{err.Error()}
 		return rep, err
@@ -75,6 +75,9 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	rep.Start, rep.Ignored = m.Start, m.Custom
 	rep.Unsnapshotable = meter.StateOf(m).Hidden
 	rep.Refused = Refusals(m, shape, Pages(memory))
-	rep.Mended = Mend(m, shape)
+	if len(core) < len(b) {
+		rep.Mended = append(rep.Mended, unwrapped(core))
+	}
+	rep.Mended = append(rep.Mended, Mend(m, shape)...)
 	return rep, nil
 }

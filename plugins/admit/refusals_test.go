@@ -12,7 +12,7 @@ import (
 
 // why is everything that is said of a module.
 func why(b []byte, shape Shape, limit uint32) []string {
-	m, err := wasm.Parse(b)
+	m, _, err := Open(b)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -37,7 +37,7 @@ func TestRefusals(t *testing.T) {
 		{"empty", nil, Events, "it is empty, not a WebAssembly module"},
 		{"ELF", []byte("\x7fELF\x02\x01\x01\x00"), Events, "it is not a WebAssembly module: it starts with 7f 45 4c 46 instead of 00 61 73 6d"},
 		{"text", []byte("(module)"), Events, "it is not a WebAssembly module"},
-		{"component", []byte("\x00asm\x0d\x00\x01\x00"), Events, "it is a WebAssembly component, not a core module (at byte 0): build it for WASI preview 1 (Go: GOOS=wasip1; "},
+		{"component", []byte("\x00asm\x0d\x00\x01\x00"), Events, "it is a WebAssembly component without a core module (at byte 0): build it for WASI preview 1 (Go: GOOS=wasip1; "},
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), Events, "unknown WebAssembly version 2"},
 		{"short header", []byte("\x00asm\x01"), Events, "the file ends inside its header (at byte 5): it is cut short, so copy or build it again"},
 		{"truncated", good[:len(good)-3], Events, "the file ends inside the code section"},

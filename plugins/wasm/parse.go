@@ -136,7 +136,7 @@ func (m *Module) header(r *reader) {
 		r.short("its header")
 	case string(b[4:8]) == "\x0d\x00\x01\x00":
 		r.fail("it is a WebAssembly component, not a core module")
-		r.err.Mend = componentModel.mend
+		r.err.Mend = ForPreview1
 	case binary.LittleEndian.Uint32(b[4:]) != 1:
 		r.fail("it is of the unknown WebAssembly version %d", binary.LittleEndian.Uint32(b[4:]))
 	default:

@@ -29,9 +29,10 @@ var (
 		"build it with -mno-wide-arithmetic (rustc: -C target-feature=-wide-arithmetic)"}
 	extendedConstants = proposal{"extended constant expressions",
 		"build it with -mno-extended-const (rustc: -C target-feature=-extended-const)"}
-	componentModel = proposal{"component model",
-		"build it for WASI preview 1 (Go: GOOS=wasip1; rustc: --target wasm32-wasip1; TinyGo: -target=wasip1)"}
 )
+
+// ForPreview1 is the mend of what is built for a later WASI than preview 1.
+const ForPreview1 = "build it for WASI preview 1 (Go: GOOS=wasip1; rustc: --target wasm32-wasip1; TinyGo: -target=wasip1)"
 
 // ofProposal is a fault that is the use of a proposal. The clause ends with a noun.
 func (r *reader) ofProposal(p proposal, format string, args ...any) {
