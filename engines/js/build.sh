@@ -55,7 +55,7 @@ for name in quickjs cutils libregexp libunicode dtoa; do
 	clang-19 "${flags[@]}" -w -c "$work/$name.c" -o "$work/$name.o" &
 	objects+=("$work/$name.o")
 done
-for name in engine connection bytes memory; do
+for name in engine connection bytes hash memory; do
 	clang-19 "${flags[@]}" -std=c2x -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 		-Wno-cast-function-type-mismatch -c src/$name.c -o "$work/our-$name.o"
 	objects+=("$work/our-$name.o")

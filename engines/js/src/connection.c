@@ -473,6 +473,8 @@ static JSValue connection_secure(JSContext *x, JSValueConst self, int argc, JSVa
 		code = CSA_CLOSED;
 	if (name)
 		JS_FreeCString(x, name);
+	if (code == CSA_AGAIN)
+		c->told_full = true; /* so that writable follows, when it can be tried again */
 	if (code < 0)
 		return JS_Throw(x, code_error("secure", code));
 	c->secured_now = true;

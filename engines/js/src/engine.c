@@ -339,7 +339,7 @@ static bool define_globals(void)
 	define_log(global);
 	config = read_config();
 	define_bytes(global);
-	if (JS_IsException(config) || define_connections(global) < 0)
+	if (JS_IsException(config) || define_connections(global) < 0 || define_hashes(global) < 0)
 		goto out;
 	JS_SetPropertyStr(ctx, global, "config", config);
 	native = JS_NewObject(ctx);

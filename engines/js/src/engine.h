@@ -91,4 +91,8 @@ struct bytes {
 bool take_bytes(JSValueConst v, struct bytes *b, const char *what);
 void release_bytes(struct bytes *b);
 
+
+/* hash.c */
+int define_hashes(JSValueConst global);
+
 #endif
