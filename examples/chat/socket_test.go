@@ -16,10 +16,18 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-// toml serves the shipped module as quickstart.toml does.
-func toml(t *testing.T) string {
+// both runs a test for the handler in Go and for the one in JavaScript: whoever talks to them sees no
+// difference.
+func both(t *testing.T, test func(t *testing.T, plugin string)) {
+	for _, plugin := range []string{"chat.wasm", "chat.js"} {
+		t.Run(plugin, func(t *testing.T) { test(t, plugin) })
+	}
+}
+
+// toml serves one of them as quickstart.toml does.
+func toml(t *testing.T, plugin string) string {
 	t.Helper()
-	plugin, err := filepath.Abs("chat.wasm")
+	plugin, err := filepath.Abs(plugin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,9 +46,9 @@ inbox = "16KiB"
 `, hosttest.State(), plugin)
 }
 
-func serve(t *testing.T) *host.Host {
+func serve(t *testing.T, plugin string) *host.Host {
 	t.Helper()
-	return hosttest.Serve(t, toml(t), host.Options{})
+	return hosttest.Serve(t, toml(t, plugin), host.Options{})
 }
 
 // client is somebody with a terminal.
@@ -112,8 +120,10 @@ func (c *client) reset() {
 }
 
 // What one says the others hear, and it does not.
-func TestTalk(t *testing.T) {
-	h := serve(t)
+func TestTalk(t *testing.T) { both(t, testTalk) }
+
+func testTalk(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	bob := enter(t, h, "bob", 1)
 	ann.hears("* bob joined")
@@ -140,8 +150,10 @@ func TestTalk(t *testing.T) {
 	}
 }
 
-func TestRooms(t *testing.T) {
-	h := serve(t)
+func TestRooms(t *testing.T) { both(t, testRooms) }
+
+func testRooms(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	bob := enter(t, h, "bob", 1)
 	ann.hears("* bob joined")
@@ -169,8 +181,10 @@ func TestRooms(t *testing.T) {
 	ann.hears("* eve joined")
 }
 
-func TestLeaving(t *testing.T) {
-	h := serve(t)
+func TestLeaving(t *testing.T) { both(t, testLeaving) }
+
+func testLeaving(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	for name, leave := range map[string]func(c *client){
 		"quits": func(c *client) {
@@ -202,8 +216,10 @@ func TestLeaving(t *testing.T) {
 }
 
 // Who leaves before it has a name was never there.
-func TestLeavingWithoutAName(t *testing.T) {
-	h := serve(t)
+func TestLeavingWithoutAName(t *testing.T) { both(t, testLeavingWithoutAName) }
+
+func testLeavingWithoutAName(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	connect(t, h).reset()
 	c := connect(t, h)
@@ -214,8 +230,10 @@ func TestLeavingWithoutAName(t *testing.T) {
 	ann.hears("* in lobby: ann")
 }
 
-func TestNames(t *testing.T) {
-	h := serve(t)
+func TestNames(t *testing.T) { both(t, testNames) }
+
+func testNames(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	c := connect(t, h)
 	c.says("ANN")
@@ -234,8 +252,10 @@ func TestNames(t *testing.T) {
 }
 
 // A long line is refused, whatever pieces it comes in, and the next is heard.
-func TestLongLines(t *testing.T) {
-	h := serve(t)
+func TestLongLines(t *testing.T) { both(t, testLongLines) }
+
+func testLongLines(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	bob := enter(t, h, "bob", 1)
 	ann.hears("* bob joined")
@@ -259,8 +279,10 @@ func TestLongLines(t *testing.T) {
 }
 
 // What one types cannot play with the others' terminals.
-func TestControlCharacters(t *testing.T) {
-	h := serve(t)
+func TestControlCharacters(t *testing.T) { both(t, testControlCharacters) }
+
+func testControlCharacters(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	bob := enter(t, h, "bob", 1)
 	ann.hears("* bob joined")
@@ -269,8 +291,10 @@ func TestControlCharacters(t *testing.T) {
 }
 
 // A client that does not read is dropped. The others go on and miss nothing.
-func TestTooSlow(t *testing.T) {
-	h := serve(t)
+func TestTooSlow(t *testing.T) { both(t, testTooSlow) }
+
+func testTooSlow(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	ann := enter(t, h, "ann", 0)
 	bob := enter(t, h, "bob", 1)
 	ann.hears("* bob joined")
@@ -314,8 +338,10 @@ func TestTooSlow(t *testing.T) {
 }
 
 // Many come, talk and go at once; then nobody is left.
-func TestCrowd(t *testing.T) {
-	h := serve(t)
+func TestCrowd(t *testing.T) { both(t, testCrowd) }
+
+func testCrowd(t *testing.T, plugin string) {
+	h := serve(t, plugin)
 	const n = 50
 	all := make([]*client, n)
 	for i := range all {
@@ -343,8 +369,10 @@ func TestCrowd(t *testing.T) {
 
 // When the host drains, everyone is told and all is over without waiting for
 // the deadline.
-func TestTheServerStops(t *testing.T) {
-	cfg, err := config.Load(hosttest.WriteConfig(t, strings.Replace(toml(t), "[host]", "[host]\ndrain = \"1h\"", 1)))
+func TestTheServerStops(t *testing.T) { both(t, testTheServerStops) }
+
+func testTheServerStops(t *testing.T, plugin string) {
+	cfg, err := config.Load(hosttest.WriteConfig(t, strings.Replace(toml(t, plugin), "[host]", "[host]\ndrain = \"1h\"", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
