@@ -1,10 +1,13 @@
 package examples_test
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +18,15 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-// mailSink is the shipped module with a certificate for mail.test.
+// bothSinks runs a test for the handler in Go and for the one in JavaScript: whoever talks to them sees
+// no difference.
+func bothSinks(t *testing.T, test func(t *testing.T, plugin string)) {
+	for _, plugin := range []string{"smtp.wasm", "smtp.js"} {
+		t.Run(plugin, func(t *testing.T) { test(t, plugin) })
+	}
+}
+
+// mailSink is one of the handlers with a certificate for mail.test.
 type mailSink struct {
 	*host.Host
 	log  *hosttest.Lines
@@ -25,9 +36,9 @@ type mailSink struct {
 	port string
 }
 
-func serveMail(t *testing.T, more string) *mailSink {
+func serveMail(t *testing.T, plugin, more string) *mailSink {
 	t.Helper()
-	plugin, err := filepath.Abs("smtp/smtp.wasm")
+	plugin, err := filepath.Abs(filepath.Join("smtp", plugin))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +103,11 @@ func writeFile(t *testing.T, text string) string {
 	return path
 }
 
-func TestSMTPSwaks(t *testing.T) {
+func TestSMTPSwaks(t *testing.T) { bothSinks(t, testSMTPSwaks) }
+
+func testSMTPSwaks(t *testing.T, plugin string) {
 	hosttest.Need(t, "swaks", "swaks")
-	m := serveMail(t, "")
+	m := serveMail(t, plugin, "")
 	if r := swaks(t, m, "--to", "bob@b.test,eve@b.test", "--body", "hello", "--header", "Subject: plain"); r.Code != 0 || !strings.Contains(r.Out, "<-  250 2.6.0 taken, and gone") || !strings.Contains(r.Out, "<-  221 ") {
 		t.Error(r)
 	}
@@ -139,9 +152,11 @@ func dotted(message string) string {
 	return b.String()
 }
 
-func TestSMTPSwaksTLS(t *testing.T) {
+func TestSMTPSwaksTLS(t *testing.T) { bothSinks(t, testSMTPSwaksTLS) }
+
+func testSMTPSwaksTLS(t *testing.T, plugin string) {
 	needSwaksTLS(t)
-	m := serveMail(t, "require_auth = true")
+	m := serveMail(t, plugin, "require_auth = true")
 	for i, version := range []string{"tlsv1_2", "tlsv1_3"} {
 		for _, mechanism := range []string{"PLAIN", "LOGIN"} {
 			r := swaks(t, m, "--tls", "--tls-protocol", version, "--tls-verify", "--tls-ca-path", m.file, "--tls-sni", "mail.test",
@@ -184,8 +199,10 @@ func TestSMTPSwaksTLS(t *testing.T) {
 }
 
 // Who logs in without TLS is refused, whatever he was told.
-func TestSMTPAuthInTheClear(t *testing.T) {
-	m := serveMail(t, "")
+func TestSMTPAuthInTheClear(t *testing.T) { bothSinks(t, testSMTPAuthInTheClear) }
+
+func testSMTPAuthInTheClear(t *testing.T, plugin string) {
+	m := serveMail(t, plugin, "")
 	c := hosttest.Dial(t, m.addr)
 	hosttest.Hear(t, c, "220 mail.test ESMTP\r\n")
 	hosttest.Say(t, c, "EHLO client.test\r\n")
@@ -203,8 +220,10 @@ const injected = "EHLO evil.test\r\nMAIL FROM:<evil@a.test>\r\nRCPT TO:<bob@b.te
 
 // What somebody in between adds behind STARTTLS is not done, neither before nor after the
 // handshake, and the client finds out.
-func TestSMTPInjection(t *testing.T) {
-	m := serveMail(t, "")
+func TestSMTPInjection(t *testing.T) { bothSinks(t, testSMTPInjection) }
+
+func testSMTPInjection(t *testing.T, plugin string) {
+	m := serveMail(t, plugin, "")
 	config := &tls.Config{RootCAs: m.ca.Pool(), ServerName: "mail.test"}
 	for name, attack := range map[string]func(c io.ReadWriter) error{
 		"in one piece": func(c io.ReadWriter) error {
@@ -266,9 +285,11 @@ func TestSMTPInjection(t *testing.T) {
 	_ = s.Close()
 }
 
-func TestSMTPOpenSSL(t *testing.T) {
+func TestSMTPOpenSSL(t *testing.T) { bothSinks(t, testSMTPOpenSSL) }
+
+func testSMTPOpenSSL(t *testing.T, plugin string) {
 	hosttest.Need(t, "openssl", "openssl")
-	m := serveMail(t, "")
+	m := serveMail(t, plugin, "")
 	sclient := func(args ...string) hosttest.Ran {
 		return hosttest.Run(t, "EHLO client.test\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\nQUIT\r\n", "openssl", append([]string{"s_client", "-connect", m.addr, "-starttls", "smtp", "-quiet", "-verify_return_error"}, args...)...)
 	}
@@ -293,9 +314,11 @@ func TestSMTPOpenSSL(t *testing.T) {
 	}
 }
 
-func TestSMTPCurl(t *testing.T) {
+func TestSMTPCurl(t *testing.T) { bothSinks(t, testSMTPCurl) }
+
+func testSMTPCurl(t *testing.T, plugin string) {
 	hosttest.Need(t, "curl", "curl")
-	m := serveMail(t, "")
+	m := serveMail(t, plugin, "")
 	curl := func(stdin string, args ...string) hosttest.Ran {
 		t.Helper()
 		return hosttest.Run(t, stdin, "curl", append([]string{"-q", "-sS", "--ssl-reqd", "--cacert", m.file, "--connect-to", "::127.0.0.1:" + m.port,
@@ -334,4 +357,69 @@ func TestSMTPCurl(t *testing.T) {
 		t.Error(r)
 	}
 	hosttest.Eventually(t, "all are gone", func() bool { return m.Stats().Connections == 0 })
+}
+
+// base64Of is how a client writes a line of AUTH.
+func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// A line, and what its answer begins with, and so on. Those under TLS begin with an EHLO there.
+var conversations = map[string]struct {
+	tls   bool
+	lines []string
+}{
+	"order": {false, []string{
+		"MAIL FROM:<a@b>", "503 5.5.1 EHLO", "EHLO", "501", "HELO two words", "501", "helo me", "250 mail.test",
+		"MAIL FROM:<a@b> SIZE=1", "555", "DATA", "503", "RCPT TO:<a@b>", "503",
+		"mail from:<>", "250", "MAIL FROM:<a@b>", "503", "DATA", "503",
+		"RCPT TO:<>", "501", "RCPT TO:<nobody>", "501", "RCPT TO:<a@b> NOTIFY=NEVER", "555", "RCPT <a@b>", "501",
+		"RCPT TO:<a@b>", "250", "DATA now", "501", "RSET", "250", "DATA", "503",
+		"NOOP whatever", "250", "VRFY ann", "252", "HELP", "214", "QUIT", "221"}},
+	"words": {false, []string{
+		"EXPN all", "502", "BDAT 10 LAST", "502", "GET / HTTP/1.1", "500", "", "500", "NOOP \x01", "500", "N\xc3\xb6\xc3\xb6P", "500",
+		"toString", "500", "__proto__", "500", strings.Repeat("x", 998), "500 5.5.1", strings.Repeat("x", 999), "500 5.5.2 that line is too long",
+		strings.Repeat("x", 50_000), "500 5.5.2 that line is too long", "NOOP", "250"}},
+	"paths": {true, []string{
+		"MAIL FROM:a@b", "501", "MAIL", "501", "MAIL FROM:<a@b>x", "501", "MAIL FROM:<a@b> SIZE=many", "501",
+		"MAIL FROM:<a@b> SIZE=10485761", "552 5.3.4", "MAIL FROM:<a@b> SIZE=99999999999999999999", "552",
+		"MAIL FROM:<a@b> BODY=BINARYMIME", "555", "MAIL FROM:<a@b> AUTH=<>", "555", "MAIL FROM:<a@b> SMTPUTF8", "555",
+		"MAIL FROM:<a..b@c>", "501", "MAIL FROM:<a@-c>", "501", "MAIL FROM:<@a,@b:c@d> SIZE=5 BODY=8bitmime", "250", "RSET", "250",
+		"MAIL FROM: <\"a b\\\"c\"@[192.0.2.1]>", "250", "RCPT TO:<Postmaster>", "250", "RCPT TO:<\"\"@b>", "501",
+		"RCPT TO:<" + strings.Repeat("l", 65) + "@b>", "501"}},
+	"plain":             {true, []string{"AUTH PLAIN " + base64Of("\x00ann\x00secret"), "235", "AUTH PLAIN", "503", "MAIL FROM:<a@b> AUTH=<>", "250"}},
+	"plain, in two":     {true, []string{"auth plain", "334 ", base64Of("ann\x00ann\x00secret"), "235"}},
+	"login":             {true, []string{"AUTH LOGIN", "334 VXNlcm5hbWU6", base64Of("ann"), "334 UGFzc3dvcmQ6", base64Of("secret"), "235"}},
+	"login with a name": {true, []string{"AUTH login " + base64Of("ann"), "334 UGFzc3dvcmQ6", base64Of("secret"), "235"}},
+	"wrong":             {true, []string{"AUTH PLAIN " + base64Of("\x00ann\x00Secret"), "535", "AUTH PLAIN " + base64Of("\x00ann\x00"), "535", "AUTH PLAIN " + base64Of("\x00\x00"), "421"}},
+	"another's name":    {true, []string{"AUTH PLAIN " + base64Of("bob\x00ann\x00secret"), "535", "AUTH LOGIN " + base64Of("eve"), "334", "", "535"}},
+	"no answer": {true, []string{
+		"AUTH PLAIN " + base64Of("ann\x00secret"), "501", "AUTH PLAIN !!", "501", "AUTH LOGIN", "334", "!!", "501", "AUTH PLAIN =", "501",
+		"AUTH PLAIN", "334 ", "*", "501 5.7.0", "AUTH", "504", "AUTH CRAM-MD5", "504", "AUTH PLAIN", "334", base64Of(strings.Repeat("x", 9000)), "501",
+		"AUTH PLAIN", "334", strings.Repeat("A", 13000), "500", "NOOP", "250"}},
+}
+
+// Each line has its one answer.
+func TestSMTPConversations(t *testing.T) {
+	bothSinks(t, func(t *testing.T, plugin string) {
+		m := serveMail(t, plugin, "")
+		for name, talk := range conversations {
+			c := net.Conn(hosttest.Dial(t, m.addr))
+			lines := bufio.NewReader(c)
+			hears(t, lines, "220 mail.test ESMTP")
+			if talk.tls {
+				hosttest.Say(t, c, "STARTTLS\r\n")
+				hears(t, lines, "220 2.0.0 go ahead")
+				c = tls.Client(c, &tls.Config{RootCAs: m.ca.Pool(), ServerName: "mail.test"})
+				lines = bufio.NewReader(c)
+				hosttest.Say(t, c, "EHLO x\r\n")
+				hears(t, lines, "250 ENHANCEDSTATUSCODES")
+			}
+			for i := 0; i < len(talk.lines); i += 2 {
+				hosttest.Say(t, c, talk.lines[i]+"\r\n")
+				if got, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(got, talk.lines[i+1]) || !strings.HasSuffix(got, "\r\n") {
+					t.Errorf("%s: %.80q is answered with %q, %v; want %q", name, talk.lines[i], got, err, talk.lines[i+1])
+				}
+			}
+			_ = c.Close()
+		}
+	})
 }
