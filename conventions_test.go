@@ -74,7 +74,7 @@ func top(p string) string {
 	return first
 }
 
-// Modules of others are imported where they have a place. ARCHITECTURE.md has the places of ours.
+// Modules of others are imported where they have a place. docs/PACKAGES.md has the places of ours.
 func TestForeignImports(t *testing.T) {
 	for _, s := range sources(t) {
 		for _, spec := range s.file.Imports {

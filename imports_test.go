@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// importRow is what ARCHITECTURE.md's table of the folders says of one.
+// importRow is what the table of docs/PACKAGES.md says of a folder.
 type importRow struct {
 	imports []string // of ours
 	tests   []string // of ours, by its tests besides
@@ -150,9 +150,9 @@ func checkImports(rows map[string]importRow, packages map[string]imported) (faul
 	return faults
 }
 
-// Which package may import which is said by ARCHITECTURE.md, for every package and platform.
+// docs/PACKAGES.md says which package may import which, for every package and platform.
 func TestImportTable(t *testing.T) {
-	page, err := os.ReadFile("ARCHITECTURE.md")
+	page, err := os.ReadFile("docs/PACKAGES.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestImportTable(t *testing.T) {
 		}
 	}
 	for _, fault := range checkImports(rows, packages) {
-		t.Errorf("ARCHITECTURE.md: %s", fault)
+		t.Errorf("docs/PACKAGES.md: %s", fault)
 	}
 }
 
