@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds js.wasm: QuickJS, as Debian's source package quickjs has it, and the files in src.
+# Builds js.wasm: QuickJS, as Debian's source package quickjs has it, and the files in src and in
+# ../guest.
 #
 #   engines/js/build.sh           build it, in place
 #   engines/js/build.sh --check   build it elsewhere, and fail if the one here differs
@@ -55,10 +56,11 @@ for name in quickjs cutils libregexp libunicode dtoa; do
 	clang-19 "${flags[@]}" -w -c "$work/$name.c" -o "$work/$name.o" &
 	objects+=("$work/$name.o")
 done
-for name in engine connection bytes hash memory; do
-	clang-19 "${flags[@]}" -std=c2x -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
-		-Wno-cast-function-type-mismatch -c src/$name.c -o "$work/our-$name.o"
-	objects+=("$work/our-$name.o")
+for file in src/*.c ../guest/*.c; do
+	name=our-$(basename "$(dirname "$file")")-$(basename "$file" .c)
+	clang-19 "${flags[@]}" -std=c2x -fms-extensions -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+		-Wno-microsoft-anon-tag -Wno-cast-function-type-mismatch -c "$file" -o "$work/$name.o"
+	objects+=("$work/$name.o")
 done
 wait
 

@@ -86,173 +86,79 @@ static JSValue to_text(JSContext *x, JSValueConst self, int argc, JSValueConst *
 	return made;
 }
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static JSValue base64_encode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
+static JSValue js_base64_encode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct bytes b;
 	JSValue made;
 	char *out;
-	size_t i, n = 0;
 
 	if (!take_bytes(argv[0], &b, "base64.encode"))
 		return JS_EXCEPTION;
-	out = js_malloc(x, (b.len + 2) / 3 * 4 + 1);
-	if (!out) {
-		release_bytes(&b);
-		return JS_EXCEPTION;
-	}
-	for (i = 0; i < b.len; i += 3) {
-		size_t left = b.len - i;
-		uint32_t v = (uint32_t)b.p[i] << 16 | (left > 1 ? b.p[i + 1] << 8 : 0) | (left > 2 ? b.p[i + 2] : 0);
-
-		out[n++] = base64_digits[v >> 18];
-		out[n++] = base64_digits[v >> 12 & 63];
-		out[n++] = left > 1 ? base64_digits[v >> 6 & 63] : '=';
-		out[n++] = left > 2 ? base64_digits[v & 63] : '=';
-	}
-	made = JS_NewStringLen(x, out, n);
+	out = js_malloc(x, BASE64_ROOM(b.len) + 1);
+	made = out ? JS_NewStringLen(x, out, base64_encode(b.p, b.len, out)) : JS_EXCEPTION;
 	js_free(x, out);
 	release_bytes(&b);
 	return made;
 }
 
-static int base64_value(uint8_t c)
-{
-	const char *at = c ? strchr(base64_digits, c) : NULL;
-
-	return at ? at - base64_digits : c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* Takes both alphabets, with "=" at the end or without; nothing else. */
-static JSValue base64_decode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
+/* Decodes the bytes of v, which are text. */
+static JSValue decoded(JSContext *x, JSValueConst v, const char *what, ptrdiff_t (*decode)(const uint8_t *, size_t, uint8_t *))
 {
 	struct bytes b;
 	JSValue made = JS_EXCEPTION;
 	uint8_t *out;
-	size_t i, n = 0, len;
-	uint32_t v = 0;
+	ptrdiff_t n;
 
-	if (!take_bytes(argv[0], &b, "base64.decode"))
+	if (!take_bytes(v, &b, what))
 		return JS_EXCEPTION;
-	for (len = b.len; len > 0 && b.len - len < 2 && b.p[len - 1] == '='; len--)
-		;
-	out = js_malloc(x, len / 4 * 3 + 4);
-	if (!out)
-		goto out;
-	for (i = 0; i < len; i++) {
-		int d = base64_value(b.p[i]);
-
-		if (d < 0 || len % 4 == 1) {
-			JS_ThrowTypeError(x, d < 0 ? "base64.decode: byte %d is no digit of base64" :
-				"base64.decode: %d bytes cannot be base64", (int)(d < 0 ? i : len));
-			goto out;
-		}
-		v = v << 6 | d;
-		if (i % 4 != 0)
-			out[n++] = v >> (6 - 2 * (i % 4));
+	out = js_malloc(x, b.len + 3); /* more than either takes */
+	if (out) {
+		n = decode(b.p, b.len, out);
+		made = n < 0 ? JS_ThrowTypeError(x, "%s", problem) : new_bytes(out, (size_t)n);
 	}
-	made = new_bytes(out, n);
-out:
 	js_free(x, out);
 	release_bytes(&b);
 	return made;
 }
 
-static JSValue hex_encode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
+static JSValue js_base64_decode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
+{
+	return decoded(x, argv[0], "base64.decode", base64_decode);
+}
+
+static JSValue js_hex_encode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct bytes b;
-	JSValue made;
+	JSValue made = JS_EXCEPTION;
 	char *out;
-	size_t i;
 
 	if (!take_bytes(argv[0], &b, "hex.encode"))
 		return JS_EXCEPTION;
 	out = js_malloc(x, 2 * b.len + 1);
-	if (!out) {
-		release_bytes(&b);
-		return JS_EXCEPTION;
+	if (out) {
+		hex_encode(b.p, b.len, out);
+		made = JS_NewStringLen(x, out, 2 * b.len);
 	}
-	for (i = 0; i < b.len; i++) {
-		out[2 * i] = "0123456789abcdef"[b.p[i] >> 4];
-		out[2 * i + 1] = "0123456789abcdef"[b.p[i] & 15];
-	}
-	made = JS_NewStringLen(x, out, 2 * b.len);
 	js_free(x, out);
 	release_bytes(&b);
 	return made;
 }
 
-static int hex_value(uint8_t c)
+static JSValue js_hex_decode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
 {
-	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+	return decoded(x, argv[0], "hex.decode", hex_decode);
 }
 
-/* Takes digits of both cases, and blanks between bytes. */
-static JSValue hex_decode(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
+static JSValue js_crc(JSContext *x, JSValueConst self, int argc, JSValueConst *argv, int magic)
 {
 	struct bytes b;
-	JSValue made = JS_EXCEPTION;
-	uint8_t *out;
-	size_t i, n = 0;
+	uint32_t sum;
 
-	if (!take_bytes(argv[0], &b, "hex.decode"))
+	if (!take_bytes(argv[0], &b, crc_names[magic]))
 		return JS_EXCEPTION;
-	out = js_malloc(x, b.len / 2 + 1);
-	if (!out)
-		goto out;
-	for (i = 0; i < b.len; i++) {
-		if (b.p[i] == ' ')
-			continue;
-		if (i + 1 == b.len || hex_value(b.p[i]) < 0 || hex_value(b.p[i + 1]) < 0) {
-			JS_ThrowTypeError(x, "hex.decode: there are no two digits at %d", (int)i);
-			goto out;
-		}
-		out[n++] = hex_value(b.p[i]) << 4 | hex_value(b.p[i + 1]);
-		i++;
-	}
-	made = new_bytes(out, n);
-out:
-	js_free(x, out);
+	sum = crc_of(magic, b.p, b.len);
 	release_bytes(&b);
-	return made;
-}
-
-/* The checksums, by their names in the catalogue of parametrised CRC algorithms. */
-static const struct crc {
-	const char *name;
-	uint32_t polynomial, first, last; /* reflected ones: the polynomial is, too */
-	int bits;
-	bool reflected;
-} crcs[] = {
-	{"crc.x25", 0x8408, 0xffff, 0xffff, 16, true},
-	{"crc.modbus", 0xa001, 0xffff, 0, 16, true},
-	{"crc.xmodem", 0x1021, 0, 0, 16, false},
-	{"crc.ccitt", 0x1021, 0xffff, 0, 16, false},
-	{"crc.crc32", 0xedb88320, 0xffffffff, 0xffffffff, 32, true},
-};
-
-static JSValue crc_of(JSContext *x, JSValueConst self, int argc, JSValueConst *argv, int magic)
-{
-	const struct crc *k = &crcs[magic];
-	struct bytes b;
-	uint32_t v = k->first;
-	size_t i;
-	int bit;
-
-	if (!take_bytes(argv[0], &b, k->name))
-		return JS_EXCEPTION;
-	for (i = 0; i < b.len; i++) {
-		v ^= k->reflected ? b.p[i] : (uint32_t)b.p[i] << (k->bits - 8);
-		for (bit = 0; bit < 8; bit++)
-			if (k->reflected)
-				v = v >> 1 ^ (v & 1 ? k->polynomial : 0);
-			else
-				v = v << 1 ^ (v >> (k->bits - 1) & 1 ? k->polynomial : 0);
-	}
-	release_bytes(&b);
-	v ^= k->last;
-	return JS_NewUint32(x, k->bits == 16 ? v & 0xffff : v);
+	return JS_NewUint32(x, sum);
 }
 
 static JSValue random_bytes(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
@@ -275,19 +181,19 @@ static JSValue random_bytes(JSContext *x, JSValueConst self, int argc, JSValueCo
 }
 
 static const JSCFunctionListEntry base64_functions[] = {
-	JS_CFUNC_DEF("encode", 1, base64_encode),
-	JS_CFUNC_DEF("decode", 1, base64_decode),
+	JS_CFUNC_DEF("encode", 1, js_base64_encode),
+	JS_CFUNC_DEF("decode", 1, js_base64_decode),
 };
 static const JSCFunctionListEntry hex_functions[] = {
-	JS_CFUNC_DEF("encode", 1, hex_encode),
-	JS_CFUNC_DEF("decode", 1, hex_decode),
+	JS_CFUNC_DEF("encode", 1, js_hex_encode),
+	JS_CFUNC_DEF("decode", 1, js_hex_decode),
 };
 static const JSCFunctionListEntry crc_functions[] = {
-	JS_CFUNC_MAGIC_DEF("x25", 1, crc_of, 0),
-	JS_CFUNC_MAGIC_DEF("modbus", 1, crc_of, 1),
-	JS_CFUNC_MAGIC_DEF("xmodem", 1, crc_of, 2),
-	JS_CFUNC_MAGIC_DEF("ccitt", 1, crc_of, 3),
-	JS_CFUNC_MAGIC_DEF("crc32", 1, crc_of, 4),
+	JS_CFUNC_MAGIC_DEF("x25", 1, js_crc, CRC_X25),
+	JS_CFUNC_MAGIC_DEF("modbus", 1, js_crc, CRC_MODBUS),
+	JS_CFUNC_MAGIC_DEF("xmodem", 1, js_crc, CRC_XMODEM),
+	JS_CFUNC_MAGIC_DEF("ccitt", 1, js_crc, CRC_CCITT),
+	JS_CFUNC_MAGIC_DEF("crc32", 1, js_crc, CRC_CRC32),
 };
 static const JSCFunctionListEntry byte_functions[] = {
 	JS_CFUNC_DEF("bytes", 1, to_bytes),

@@ -5,6 +5,8 @@
 
 #include "engine.h"
 
+const struct limit_names limit_names = {"lineLimit", "frameLimit", "queueLimit"};
+
 static JSClassID connection_class, callbacks_class;
 
 /* --- Callbacks ---------------------------------------------------------------- */
@@ -90,9 +92,7 @@ JSValue read_callbacks(JSValueConst object, bool of_script)
 	for (i = 0; i < CALLBACKS; i++)
 		k->function[i] = JS_UNDEFINED;
 	JS_SetOpaque(made, k);
-	k->line_limit = LINE_LIMIT;
-	k->frame_limit = WINDOW;
-	k->queue_limit = QUEUE_LIMIT;
+	k->terms = (struct terms){.line_limit = LINE_LIMIT, .frame_limit = FRAME_LIMIT, .queue_limit = QUEUE_LIMIT};
 	for (i = 0; i < CALLBACKS; i++) {
 		JSValue f = JS_GetPropertyStr(ctx, object, callback_names[i]);
 
@@ -118,22 +118,22 @@ JSValue read_callbacks(JSValueConst object, bool of_script)
 			"start, open, data, line, frame, eof, writable, secured, timer, closed, stop");
 		goto bad;
 	}
-	if (!read_number(object, "lineLimit", 1, WINDOW - 2, &k->line_limit) ||
-		!read_number(object, "frameLimit", 0, WINDOW, &k->frame_limit) ||
-		!read_number(object, "queueLimit", 1, 64 << 20, &k->queue_limit))
+	if (!read_number(object, "lineLimit", 1, WINDOW - 2, &k->terms.line_limit) ||
+		!read_number(object, "frameLimit", 0, WINDOW, &k->terms.frame_limit) ||
+		!read_number(object, "queueLimit", 1, 64 << 20, &k->terms.queue_limit))
 		goto bad;
 	k->line_bytes = read_flag(object, "lineBytes");
 	length = JS_GetPropertyStr(ctx, object, "frameLength");
 	ok = true;
 	if (JS_IsObject(length)) {
-		ok = read_number(length, "bytes", 1, 4, &k->frame_bytes);
-		k->frame_little = read_flag(length, "little");
-		k->frame_whole = read_flag(length, "whole");
+		ok = read_number(length, "bytes", 1, 4, &k->terms.frame_bytes);
+		k->terms.frame_little = read_flag(length, "little");
+		k->terms.frame_whole = read_flag(length, "whole");
 	}
 	JS_FreeValue(ctx, length);
 	if (!ok)
 		goto bad;
-	if (!JS_IsUndefined(k->function[ON_FRAME]) && k->frame_bytes != 1 && k->frame_bytes != 2 && k->frame_bytes != 4) {
+	if (!JS_IsUndefined(k->function[ON_FRAME]) && k->terms.frame_bytes != 1 && k->terms.frame_bytes != 2 && k->terms.frame_bytes != 4) {
 		JS_ThrowTypeError(ctx, "a handler with frame needs frameLength, as { bytes: 2 }, where bytes is 1, 2 or 4");
 		goto bad;
 	}
@@ -150,85 +150,40 @@ struct callbacks *callbacks_of(struct connection *c)
 
 /* --- The table ----------------------------------------------------------------- */
 
-static struct connection **buckets;
-static uint32_t bucket_count, connections; /* the first is a power of two */
-
-static struct connection **bucket(int32_t handle)
-{
-	return &buckets[(uint32_t)handle * 2654435761u >> 7 & (bucket_count - 1)];
-}
-
 struct connection *find(int32_t handle)
 {
-	struct connection *c;
-
-	if (bucket_count == 0)
-		return NULL;
-	for (c = *bucket(handle); c && c->handle != handle; c = c->next)
-		;
-	return c;
+	return (struct connection *)find_link(handle);
 }
 
-static bool grow_table(void)
+static void set_callbacks(struct connection *c, JSValue callbacks)
 {
-	struct connection **old = buckets, *c, *next;
-	uint32_t i, n = bucket_count;
-
-	if (connections < bucket_count)
-		return true;
-	buckets = calloc(n ? 2 * n : 4, sizeof *buckets);
-	if (!buckets) {
-		buckets = old;
-		return n > 0;
-	}
-	bucket_count = n ? 2 * n : 4;
-	for (i = 0; i < n; i++)
-		for (c = old[i]; c; c = next) {
-			next = c->next;
-			c->next = *bucket(c->handle);
-			*bucket(c->handle) = c;
-		}
-	free(old);
-	return true;
+	c->callbacks = callbacks;
+	c->terms = &callbacks_of(c)->terms;
 }
 
 /* The connection of this handle, made if it is new. NULL: there is no memory. */
 struct connection *known(int32_t handle, JSValueConst callbacks)
 {
 	struct connection *c = find(handle);
-	char transport[8], peer[256];
-	int32_t n;
 
 	if (c)
 		return c;
 	c = calloc(1, sizeof *c);
-	if (!c || !grow_table()) {
-		free(c);
+	if (!c)
 		return NULL;
-	}
 	c->object = JS_NewObjectClass(ctx, connection_class);
 	if (JS_IsException(c->object)) {
 		JS_FreeValue(ctx, JS_GetException(ctx));
 		free(c);
 		return NULL;
 	}
-	c->handle = handle;
-	c->callbacks = JS_DupValue(ctx, callbacks);
+	set_callbacks(c, JS_DupValue(ctx, callbacks));
 	c->resolve = c->reject = JS_UNDEFINED;
-	c->last = -1;
-	c->wanted = 1;
-	n = csa_v1_info(handle, CSA_INFO_PEER, peer, sizeof peer);
-	if (n > 0 && (c->peer = malloc((size_t)n + 1))) {
-		/* The path of a socket may be as long as it likes; the system's are shorter. */
-		n = n > (int32_t)sizeof peer ? (int32_t)sizeof peer : n;
-		memcpy(c->peer, peer, (size_t)n);
-		c->peer[n] = 0;
-	}
-	c->datagrams = csa_v1_info(handle, CSA_INFO_TRANSPORT, transport, sizeof transport) == 3 && transport[0] == 'u' && transport[1] == 'd';
 	JS_SetOpaque(c->object, c);
-	c->next = *bucket(handle);
-	*bucket(handle) = c;
-	connections++;
+	if (!add_link((struct link *)c, handle)) {
+		JS_FreeValue(ctx, c->object); /* and with it c */
+		return NULL;
+	}
 	return c;
 }
 
@@ -236,18 +191,9 @@ struct connection *known(int32_t handle, JSValueConst callbacks)
  * long as the script has it; the caller still has c for as long as it holds the object. */
 void forget(struct connection *c)
 {
-	struct connection **at;
-
 	if (!c->handle)
 		return;
-	for (at = bucket(c->handle); *at != c; at = &(*at)->next)
-		;
-	*at = c->next;
-	connections--;
-	c->handle = 0;
-	free(c->queue);
-	c->queue = NULL;
-	c->queued = c->room = 0;
+	forget_link((struct link *)c);
 	JS_FreeValue(ctx, c->object);
 }
 
@@ -260,8 +206,7 @@ static void end_connection(JSRuntime *rt, JSValue v)
 	JS_FreeValueRT(rt, c->callbacks);
 	JS_FreeValueRT(rt, c->resolve);
 	JS_FreeValueRT(rt, c->reject);
-	free(c->queue);
-	free(c->peer);
+	end_link((struct link *)c);
 	free(c);
 }
 
@@ -276,102 +221,7 @@ static void mark_connection(JSRuntime *rt, JSValueConst v, JS_MarkFunc *mark)
 	JS_MarkValue(rt, c->reject, mark);
 }
 
-/* --- Sending -------------------------------------------------------------------- */
-
-/* Sends what waits, and then says what finish was told. */
-void flush(struct connection *c)
-{
-	while (c->handle && c->queued > 0) {
-		int32_t n = csa_v1_send(c->handle, c->queue, c->queued);
-
-		if (n == CSA_AGAIN || n == 0)
-			return;
-		if (n < 0 || n > c->queued)
-			n = c->queued; /* nobody takes them any more */
-		c->queued -= n;
-		memmove(c->queue, c->queue + n, c->queued);
-		if (c->queued > 0)
-			return; /* writable comes */
-	}
-	if (c->queue) {
-		free(c->queue);
-		c->queue = NULL;
-		c->room = 0;
-	}
-	if (c->handle && c->last >= 0) {
-		csa_v1_control(c->handle, c->last);
-		c->last = -1;
-	}
-}
-
-void finish(struct connection *c, int32_t what)
-{
-	c->last = what;
-	if (c->queued == 0)
-		flush(c);
-}
-
-/* Sends, and keeps what is not taken. 1: all is on its way; 0: something waits, or the
- * connection takes nothing; below 0: an exception is thrown. */
-static int send_or_keep(struct connection *c, const uint8_t *p, size_t len)
-{
-	int32_t limit, n = 0;
-
-	if (!c->handle || c->last >= 0 || c->closing || c->failed)
-		return 0;
-	limit = callbacks_of(c)->queue_limit;
-	if (len > (size_t)INT32_MAX / 2) {
-		JS_ThrowRangeError(ctx, "send: %u bytes at once are too many", (unsigned)len);
-		return -1;
-	}
-	if (c->queued == 0) {
-		n = csa_v1_send(c->handle, p, (int32_t)len);
-		if (n == CSA_INVALID && c->datagrams) {
-			JS_ThrowRangeError(ctx, "send: %u bytes are longer than a datagram can be", (unsigned)len);
-			return -1;
-		}
-		if (n == CSA_AGAIN && !c->datagrams)
-			n = 0;
-		if (n < 0)
-			return 0; /* the peer is gone, and closed follows; or a datagram is lost */
-		if ((size_t)n == len)
-			return 1;
-	}
-	p += n;
-	len -= n;
-	if (len > (size_t)(limit - c->queued)) {
-		JS_ThrowRangeError(ctx, "send: %d bytes wait already, and %u more are beyond queueLimit, which is %d; "
-			"stop when send answers false, and go on in writable", (int)c->queued, (unsigned)len, (int)limit);
-		return -1;
-	}
-	if (c->queued + (int32_t)len > c->room) {
-		int32_t room = (c->queued + (int32_t)len) * 3 / 2;
-		uint8_t *q = realloc(c->queue, room);
-
-		if (!q) {
-			JS_ThrowOutOfMemory(ctx);
-			return -1;
-		}
-		c->queue = q;
-		c->room = room;
-	}
-	memcpy(c->queue + c->queued, p, len);
-	c->queued += (int32_t)len;
-	c->told_full = true;
-	return 0;
-}
-
 /* --- What scripts call -------------------------------------------------------------- */
-
-static const char *const codes[] = {
-	"OK", "INVALID", "BAD_HANDLE", "AGAIN", "CLOSED", "DENIED", "QUOTA", "NOT_FOUND",
-	"UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET",
-};
-
-const char *code_name(int32_t code)
-{
-	return code <= 0 && code > -(int32_t)(sizeof codes / sizeof *codes) ? codes[-code] : "INVALID";
-}
 
 /* An Error that says what did not work, with the code's name as its property code. */
 JSValue code_error(const char *what, int32_t code)
@@ -398,9 +248,9 @@ static JSValue connection_send(JSContext *x, JSValueConst self, int argc, JSValu
 
 	if (!c || !take_bytes(argv[0], &b, "send"))
 		return JS_EXCEPTION;
-	all = send_or_keep(c, b.p, b.len);
+	all = send_or_keep((struct link *)c, b.p, b.len);
 	release_bytes(&b);
-	return all < 0 ? JS_EXCEPTION : JS_NewBool(x, all);
+	return all < 0 ? JS_ThrowRangeError(x, "%s", problem) : JS_NewBool(x, all);
 }
 
 enum ending { CLOSE, END, ABORT, PAUSE, RESUME };
@@ -416,9 +266,9 @@ static JSValue connection_tell(JSContext *x, JSValueConst self, int argc, JSValu
 	switch (magic) {
 	case CLOSE:
 		c->closing = true;
-		finish(c, CSA_PRODUCER_FINISHED);
+		finish((struct link *)c, CSA_PRODUCER_FINISHED);
 		break;
-	case END: finish(c, CSA_FINISH_SENDING); break;
+	case END: finish((struct link *)c, CSA_FINISH_SENDING); break;
 	case ABORT:
 		c->closing = true;
 		csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
@@ -499,13 +349,6 @@ static JSValue connection_splice(JSContext *x, JSValueConst self, int argc, JSVa
 	return JS_UNDEFINED;
 }
 
-static size_t info_of(struct connection *c, int32_t key, char *to, size_t cap)
-{
-	int32_t n = c->handle ? csa_v1_info(c->handle, key, to, (int32_t)cap) : 0;
-
-	return n < 0 ? 0 : (size_t)n > cap ? cap : (size_t)n;
-}
-
 static JSValue connection_peer(JSContext *x, JSValueConst self)
 {
 	struct connection *c = self_of(self);
@@ -518,7 +361,7 @@ static JSValue connection_info(JSContext *x, JSValueConst self, int magic)
 	struct connection *c = self_of(self);
 	char text[4096];
 
-	return c ? JS_NewStringLen(x, text, info_of(c, magic, text, sizeof text)) : JS_EXCEPTION;
+	return c ? JS_NewStringLen(x, text, info_of((struct link *)c, magic, text, sizeof text)) : JS_EXCEPTION;
 }
 
 static JSValue connection_waiting(JSContext *x, JSValueConst self)
@@ -546,7 +389,7 @@ static JSValue connection_set_callbacks(JSContext *x, JSValueConst self, JSValue
 	if (JS_IsException(k))
 		return k;
 	JS_FreeValue(x, c->callbacks);
-	c->callbacks = k;
+	set_callbacks(c, k);
 	if (c->unread && c->handle)
 		csa_v1_receive(c->handle, 1);
 	c->unread = false;

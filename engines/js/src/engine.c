@@ -7,16 +7,6 @@
 
 CSA_DEFINE_WINDOW(window, WINDOW)
 
-/* Where the host puts the script before anything runs, by a data segment: see Pack of
- * the Go package engines, which finds it by its exported address. Behind the lengths are the script's
- * name and its text, with a zero byte behind each. It is volatile, since nothing here
- * writes to it. */
-#define SCRIPT_ROOM (512 << 10)
-__attribute__((used, visibility("default"), aligned(16))) volatile struct {
-	uint32_t name_length, text_length;
-	char bytes[SCRIPT_ROOM];
-} bulkhead_script;
-
 JSContext *ctx;
 struct connection *serving;
 
@@ -357,12 +347,12 @@ out:
 /* Runs the script, an ES module, and takes its default export. */
 static bool load_script(void)
 {
-	uint32_t name_length = bulkhead_script.name_length, length = bulkhead_script.text_length;
-	const char *name = (const char *)bulkhead_script.bytes, *text = name + name_length + 1;
+	const char *name, *text;
+	size_t length;
 	JSValue module, r, exports, object;
 	JSModuleDef *definition;
 
-	if (length == 0 || name_length > SCRIPT_ROOM || length > SCRIPT_ROOM - 2 - name_length) {
+	if (!script(&name, &text, &length)) {
 		JS_ThrowTypeError(ctx, "there is no script in this engine; bulkhead puts one in: plugin = \"handler.js\"");
 		return false;
 	}
@@ -446,7 +436,7 @@ int32_t csa_open(int32_t handle)
 		resolve = c->resolve;
 		JS_FreeValue(ctx, c->reject);
 		c->resolve = c->reject = JS_UNDEFINED;
-		flush(c);
+		flush((struct link *)c);
 		JS_FreeValue(ctx, JS_Call(ctx, resolve, JS_UNDEFINED, 1, &object));
 		JS_FreeValue(ctx, resolve);
 		run_jobs();
@@ -463,47 +453,28 @@ int32_t csa_open(int32_t handle)
 	return code;
 }
 
-/* Whether c can be given more of what it has received. */
-static bool reading(struct connection *c)
+static void broken(struct connection *c, const char *what)
 {
-	return c->handle && !c->failed && !c->closing && !c->secured_now && (c->queued == 0 || c->datagrams);
-}
-
-static void too_long(struct connection *c, const char *what, const char *limit, int32_t most)
-{
-	JS_ThrowRangeError(ctx, "the peer's %s is longer than %s, which is %d bytes", what, limit, (int)most);
+	JS_ThrowRangeError(ctx, "%s", problem);
 	fail(c, what);
-}
-
-static void want(struct connection *c, int32_t n)
-{
-	if (n != c->wanted && c->handle && !c->datagrams) {
-		csa_v1_want(c->handle, n);
-		c->wanted = n;
-	}
 }
 
 static int32_t read_lines(struct connection *c, int32_t len)
 {
 	int32_t done = 0;
 
-	while (done < len && reading(c) && has(c, ON_LINE)) {
-		struct callbacks *k = callbacks_of(c);
-		const char *p = (const char *)window + done, *lf = memchr(p, '\n', (size_t)(len - done));
-		int32_t n = lf ? (int32_t)(lf - p) : len - done;
+	while (done < len && reading((struct link *)c) && has(c, ON_LINE)) {
+		struct piece line;
+		int32_t n = first_line((struct link *)c, window + done, len - done, &line);
 		JSValue args[2];
 
-		if (n > k->line_limit + (lf && n > 0 && lf[-1] == '\r')) {
-			too_long(c, "line", "lineLimit", k->line_limit);
+		if (n < 0)
+			broken(c, "line");
+		if (n <= 0)
 			break;
-		}
-		if (!lf && !c->datagrams)
-			break;
-		done += n + (lf != NULL);
-		if (lf && n > 0 && p[n - 1] == '\r')
-			n--;
+		done += n;
 		args[0] = c->object;
-		args[1] = k->line_bytes ? new_bytes(p, (size_t)n) : JS_NewStringLen(ctx, p, (size_t)n);
+		args[1] = callbacks_of(c)->line_bytes ? new_bytes(line.p, (size_t)line.len) : JS_NewStringLen(ctx, (const char *)line.p, (size_t)line.len);
 		if (JS_IsException(args[1])) {
 			fail(c, "line");
 			break;
@@ -518,45 +489,28 @@ static int32_t read_frames(struct connection *c, int32_t len)
 {
 	int32_t done = 0, needed = 1;
 
-	while (done < len && reading(c) && has(c, ON_FRAME)) {
-		struct callbacks *k = callbacks_of(c);
-		const uint8_t *p = window + done;
-		int32_t head = k->frame_bytes, i;
-		uint32_t n = 0;
+	while (done < len && reading((struct link *)c) && has(c, ON_FRAME)) {
+		struct piece frame;
+		int32_t n = first_frame((struct link *)c, window + done, len - done, &frame, &needed);
 		JSValue args[2];
 
-		needed = head;
-		if (len - done < head)
-			break;
-		for (i = 0; i < head; i++)
-			n |= (uint32_t)p[i] << 8 * (k->frame_little ? i : head - 1 - i);
-		if (k->frame_whole && n < (uint32_t)head) {
-			JS_ThrowRangeError(ctx, "the peer's frame says that it has %u bytes, and its length alone has %d", n, (int)head);
-			fail(c, "frame");
-			break;
-		}
-		if (k->frame_whole)
-			n -= (uint32_t)head;
-		if (n > (uint32_t)k->frame_limit || n > (uint32_t)(WINDOW - head)) {
-			too_long(c, "frame", "frameLimit", k->frame_limit > WINDOW - head ? WINDOW - head : k->frame_limit);
-			break;
-		}
-		needed = head + (int32_t)n;
-		if (len - done < needed)
+		if (n < 0)
+			broken(c, "frame");
+		if (n <= 0)
 			break;
 		args[0] = c->object;
-		args[1] = new_bytes(p + head, n);
+		args[1] = new_bytes(frame.p, (size_t)frame.len);
 		if (JS_IsException(args[1])) {
 			fail(c, "frame");
 			break;
 		}
-		done += needed;
+		done += n;
 		needed = 1;
 		call(c, c->callbacks, ON_FRAME, 2, args, NULL);
 		JS_FreeValue(ctx, args[1]);
 	}
-	if (reading(c))
-		want(c, needed);
+	if (reading((struct link *)c))
+		want((struct link *)c, needed);
 	return done;
 }
 
@@ -591,7 +545,7 @@ int32_t csa_data(int32_t handle, int32_t len)
 	if (!c)
 		return CSA_QUOTA;
 	object = c->object;
-	if (!reading(c))
+	if (!reading((struct link *)c))
 		done = c->failed || c->closing ? len : 0;
 	else if (has(c, ON_LINE))
 		done = read_lines(c, len);
@@ -619,7 +573,7 @@ void csa_writable(int32_t handle)
 	if (!c)
 		return;
 	object = c->object;
-	flush(c);
+	flush((struct link *)c);
 	if (c->handle && c->queued == 0 && c->told_full && !c->closing) {
 		c->told_full = false;
 		call(c, c->callbacks, ON_WRITABLE, 1, &object, NULL);
@@ -636,7 +590,7 @@ void csa_secured(int32_t handle, int32_t status)
 		return;
 	args[0] = c->object;
 	c->secured_now = false;
-	flush(c);
+	flush((struct link *)c);
 	args[1] = JS_NewString(ctx, code_name(status));
 	call(c, c->callbacks, ON_SECURED, 2, args, NULL);
 	JS_FreeValue(ctx, args[1]);
@@ -654,7 +608,7 @@ void csa_eof(int32_t handle)
 	if (has(c, ON_EOF))
 		call(c, c->callbacks, ON_EOF, 1, &object, NULL);
 	else
-		finish(c, CSA_PRODUCER_FINISHED);
+		finish((struct link *)c, CSA_PRODUCER_FINISHED);
 	end(c, object);
 }
 

@@ -4,17 +4,9 @@
 #ifndef ENGINE_H
 #define ENGINE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "quickjs.h"
 
-#include "csa.h"
-
-#define WINDOW 65536
-#define LINE_LIMIT 8192       /* bytes of a line, unless the script says otherwise */
-#define QUEUE_LIMIT (256 << 10) /* bytes that wait to be sent, likewise */
+#include "../../guest/guest.h"
 
 extern JSContext *ctx;
 
@@ -29,29 +21,15 @@ extern const char *const callback_names[CALLBACKS];
 struct callbacks {
 	JSValue object; /* `this` of its functions */
 	JSValue function[CALLBACKS];
-	int32_t line_limit, frame_limit, queue_limit; /* bytes */
-	int32_t frame_bytes; /* of a frame's length: 1, 2 or 4 */
-	bool frame_little, frame_whole; /* its byte order; whether the length counts itself */
+	struct terms terms;
 	bool line_bytes; /* lines are bytes, and not text */
 };
 
 struct connection {
-	int32_t handle;    /* 0: it has ended, or was spliced */
+	struct link;
 	JSValue object;    /* the script's; held while there is a handle */
 	JSValue callbacks; /* an object that has a struct callbacks */
 	JSValue resolve, reject; /* of who waits for a dial, or undefined */
-	char *peer;        /* its address, which the host does not tell any more in closed */
-	uint8_t *queue;    /* what send has not taken yet */
-	int32_t queued, room;
-	int32_t last;      /* what control is told when the queue is empty, or -1 */
-	int32_t wanted;    /* what want was told */
-	bool closing;      /* the script has said close or abort: it reads nothing more */
-	bool failed;       /* an error was not caught: it is closed */
-	bool told_full;    /* send has answered false, so writable follows */
-	bool unread;       /* nobody reads: reading is paused until somebody does */
-	bool secured_now;  /* makessl was called in this event */
-	bool datagrams;    /* it is over UDP */
-	struct connection *next; /* in its bucket */
 };
 
 extern struct connection *serving; /* whose event it is, or NULL */
@@ -72,9 +50,6 @@ struct callbacks *callbacks_of(struct connection *c);
 struct connection *known(int32_t handle, JSValueConst callbacks);
 struct connection *find(int32_t handle);
 void forget(struct connection *c);
-void flush(struct connection *c);
-void finish(struct connection *c, int32_t what);
-const char *code_name(int32_t code);
 JSValue code_error(const char *what, int32_t code);
 
 /* bytes.c */
