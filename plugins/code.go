@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
 
@@ -21,7 +22,6 @@ type code struct {
 	has      [calls]bool // the exports it has
 	min      uint32      // pages of memory
 	declared uint32      // pages at most, by what it says itself
-	pages    uint32      // that it was rewritten for
 	extra    int         // bytes charged for an executor beyond its memory
 	state    meter.State
 	data     []meter.Segment
@@ -38,8 +38,8 @@ const codeMappings = 2
 
 // makeCode rewrites and compiles what the gate has let through. name is what the log calls it. The
 // mappings that it takes are the caller's affair. The error is refusal's.
-func (e *engine) makeCode(name string, parsed *wasm.Module, pages uint32) (*code, error) {
-	c := &code{engine: e, pages: pages, min: parsed.Memories[0].Min, declared: wasm.MaxPages}
+func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
+	c := &code{engine: e, min: parsed.Memories[0].Min, declared: wasm.MaxPages}
 	if l := parsed.Memories[0]; l.HasMax {
 		c.declared = l.Max
 	}
@@ -49,7 +49,7 @@ func (e *engine) makeCode(name string, parsed *wasm.Module, pages uint32) (*code
 	for n, export := range callNames {
 		c.has[n] = parsed.Export(export) != nil
 	}
-	metered, err := meter.Rewrite(parsed, meterOptions(pages))
+	metered, err := meter.Rewrite(parsed, meterOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +62,9 @@ func (e *engine) makeCode(name string, parsed *wasm.Module, pages uint32) (*code
 	return c, nil
 }
 
-// meterOptions are how a module is rewritten whose memory may have so many pages.
-func meterOptions(pages uint32) meter.Options {
-	return meter.Options{MaxPages: pages, MaxTableGrowth: wasm.MaxGrowth, Detach: true}
-}
+// meterOptions are how modules are rewritten. The memory of an instance has a bound of its tenant's,
+// of which the code knows nothing: what is over it has to be counted (executor.Reallocate).
+var meterOptions = meter.Options{MaxPages: admit.MostPages, MaxTableGrowth: wasm.MaxGrowth, Detach: true}
 
 // close lets go of the code, of which no instance is left. What was charged for it stays charged.
 func (c *code) close() { _ = c.compiled.Close(context.Background()) }

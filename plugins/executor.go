@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/internal/inside"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/meter"
+	"bulkhead/plugins/wasm"
 	"bulkhead/plugins/watchdog"
 
 	"github.com/tetratelabs/wazero/api"
@@ -38,6 +40,9 @@ type executor struct {
 	binding bool
 	busy    bool // a call is under way; the pool's
 	charged int  // bytes, beside the memory
+	// declared is how many bytes of memory the module declares at most. The engine takes it for one page
+	// more.
+	declared uint64
 }
 
 // executors is how many were ever made.
@@ -47,7 +52,7 @@ var executors atomic.Uint32
 // when it is not the first Instance's. On an error nothing is left. It runs no code
 // of the guest's.
 func (m *Module) newExecutor(on *memory.Linear, account MemoryAccount, config context.Context) (e *executor, err error) {
-	e = &executor{on: on}
+	e = &executor{on: on, declared: uint64(min(m.declared, admit.MostPages)) * wasm.PageSize}
 	if !account.Reserve(m.extra) {
 		return nil, memory.NoRoom(m.extra)
 	}
@@ -146,10 +151,14 @@ func (e *executor) unbind() {
 // Allocate is the engine's question for a memory.
 func (e *executor) Allocate(_, _ uint64) experimental.LinearMemory { return e }
 
-// Reallocate is its question for a larger one.
+// Reallocate is its question for a larger one. What the tenant's memory has no room for, it is asked
+// for all the same, since that has to be counted as refused.
 func (e *executor) Reallocate(size uint64) []byte {
-	if e.binding {
+	switch {
+	case e.binding:
 		return e.on.Bytes()
+	case size > e.declared:
+		return nil
 	}
 	return e.on.Grow(size)
 }

@@ -177,6 +177,6 @@ func (m *Module) places(calls inside.Calls) (string, error) {
 		}
 	}()
 	o := m.runtime.options
-	places, err := o.Compiler.Locate(ctx, compiler.Calls{Meter: meterOptions(m.pages), At: calls.At, Sum: compiler.SumOf(calls.Code)}, module, lines, o.Code.Dir())
+	places, err := o.Compiler.Locate(ctx, compiler.Calls{Meter: meterOptions, At: calls.At, Sum: compiler.SumOf(calls.Code)}, module, lines, o.Code.Dir())
 	return trace.Text(places), err
 }

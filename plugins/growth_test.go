@@ -33,9 +33,14 @@ func TestMemoryGrowth(t *testing.T) {
 	if r := grow(2); r != 1 || i.Memory() != 3*wasm.PageSize || n.acc.held.Load() != 3*wasm.PageSize {
 		t.Errorf("growing by 2 answers %d; it has %d", r, i.Memory())
 	}
-	for _, much := range []int{4, 7, 8, 65536, -1} {
-		if r := grow(much); r != -1 {
-			t.Errorf("growing by %d answers %d", much, r)
+	for _, one := range []struct{ much, refused int }{{4, 1}, {7, 1}, {8, 1}, {65532, 1}, {65533, 0}, {65536, 0}, {-1, 0}} {
+		before := n.acc.refused.Load()
+		if r := grow(one.much); r != -1 {
+			t.Errorf("growing by %d answers %d", one.much, r)
+		}
+		// That no memory has 65,536 pages is not the tenant's limit.
+		if refused := n.acc.refused.Load() - before; refused != int64(one.refused) {
+			t.Errorf("growing by %d is refused %d times, want %d", one.much, refused, one.refused)
 		}
 	}
 	other, err := i.module.Instantiate(listener())
@@ -63,8 +68,13 @@ func TestMemoryGrowth(t *testing.T) {
 		t.Error("the limit of one instance does not hold")
 	}
 	i = n.start(grower(1, 2), listener())
-	if grow(2) != -1 || grow(1) != 1 {
+	n.acc.limit.Store(n.acc.held.Load() + wasm.PageSize)
+	before := n.acc.refused.Load()
+	if grow(2) != -1 || grow(70) != -1 || grow(1) != 1 || grow(1) != -1 {
 		t.Error("the module's own limit does not hold")
+	}
+	if refused := n.acc.refused.Load() - before; refused != 0 {
+		t.Errorf("the module's own limit counts %d times as the tenant's", refused)
 	}
 }
 

@@ -23,10 +23,11 @@ import (
 )
 
 // account is a budget that counts; limit 0 is none.
-type account struct{ held, limit, timers atomic.Int64 }
+type account struct{ held, limit, timers, refused atomic.Int64 }
 
 func (a *account) Reserve(n int) bool {
 	if l := a.limit.Load(); l != 0 && a.held.Load()+int64(n) > l {
+		a.refused.Add(1)
 		return false
 	}
 	a.held.Add(int64(n))

@@ -49,10 +49,6 @@ type Script struct {
 	Bytes []byte // they are kept, and not written to
 }
 
-// interpreterPages is how many pages of memory the code allows an instance. What a tenant allows is
-// less, and is held by whoever provides the memory: the code is the same for all.
-const interpreterPages = wasm.MaxPages - 1
-
 // NewInterpreter makes an interpreter. Nothing is compiled before the first script is loaded.
 func NewInterpreter(o InterpreterOptions) *Interpreter {
 	if o.Compiling == nil {
@@ -149,13 +145,13 @@ func (p *Interpreter) made(name string, c *code, shape Shape, pages uint32) (*co
 		p.engine = e
 		p.mu.Unlock()
 	}
-	c, err = p.engine.makeCode(p.options.Name, parsed, interpreterPages)
+	c, err = p.engine.makeCode(p.options.Name, parsed)
 	if err != nil {
 		return nil, refusal(name, err)
 	}
 	c.fits = make(map[Shape]bool)
 	for _, s := range []Shape{Events, Stdio} {
-		c.fits[s] = admit.Refusals(parsed, s, interpreterPages) == nil
+		c.fits[s] = admit.Refusals(parsed, s, admit.MostPages) == nil
 	}
 	p.mu.Lock()
 	p.code = c

@@ -112,7 +112,7 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape, pages u
 	if !r.options.Mappings.ReserveMappings(codeMappings) {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrMappings)
 	}
-	c, err := e.makeCode(name, parsed, pages)
+	c, err := e.makeCode(name, parsed)
 	if err != nil {
 		r.options.Mappings.ReleaseMappings(codeMappings)
 		return nil, refusal(name, err)

@@ -15,6 +15,7 @@ import (
 //	f  does as b, once, and says that it has finished
 //	l  logs a thousand lines
 //	m  wants 12 MiB of memory, page by page
+//	M  wants them at one step
 //	p  stops receiving
 //	r  calls itself for ever
 //	s  never ends
@@ -49,6 +50,7 @@ func guest() *w.Module {
 		first('f', fill, w.LocalGet(0), w.I32Const(0), w.Call(control), w.Drop),
 		first('l', times(1000, w.I32Const(1), w.I32Const(names), w.I32Const(10), w.Call(log), w.Drop)),
 		first('m', times(200, w.I32Const(1), []byte{0x40, 0}, w.Drop)), // memory.grow
+		first('M', w.I32Const(200), []byte{0x40, 0}, w.Drop),
 		first('p', w.LocalGet(0), w.I32Const(0), w.Call(receive), w.Drop),
 		first('r', w.Call(deep)),
 		first('s', w.Forever()),

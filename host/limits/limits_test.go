@@ -49,6 +49,7 @@ var proofs map[string]proof
 func init() { // since what provokes reads them
 	proofs = map[string]proof{
 		"memory":      {line: "memory of a tenant", key: "memory", tenant: `memory = "8MiB"`, do: says("m"), metric: "bulkhead_tenant_memory_refused_total", waits: true},
+		"memory_step": {line: "memory of a tenant", key: "memory", tenant: `memory = "8MiB"`, do: says("M"), metric: "bulkhead_tenant_memory_refused_total", waits: true},
 		"cpu":         {line: "CPU time of a tenant", key: "cpu", tenant: "cpu = 0.01", do: computes, metric: "bulkhead_tenant_events_deferred_total", waits: true, throttles: []string{"cpu"}},
 		"event":       {line: "CPU time of one event", key: "event_timeout", listener: `event_timeout = "5ms"`, do: says("s"), ends: true},
 		"stack":       {line: "stack of a call", key: "stack", tenant: `stack = "64KiB"`, do: says("r"), ends: true},

@@ -28,9 +28,9 @@ const (
 // DefaultMemory is the greatest memory of one instance, in bytes, where nothing else is said.
 const DefaultMemory = 64 << 20
 
-// mostPages is the greatest memory that an instance can have: a page less than the
+// MostPages is the greatest memory that an instance can have: a page less than the
 // format allows, since the engine is told of one more than there may be.
-const mostPages = wasm.MaxPages - 1
+const MostPages = wasm.MaxPages - 1
 
 // Pages is how many pages of 64 KiB an instance may have whose memory is limited to so many bytes:
 // as many as are whole, but at least one. Zero or less is DefaultMemory.
@@ -38,5 +38,5 @@ func Pages(memory int64) uint32 {
 	if memory <= 0 {
 		memory = DefaultMemory
 	}
-	return uint32(min(max(memory/wasm.PageSize, 1), mostPages))
+	return uint32(min(max(memory/wasm.PageSize, 1), MostPages))
 }

@@ -72,13 +72,16 @@ func (m *Linear) Grow(size uint64) []byte {
 // ErrNoRoom or ErrNoMappings, as it is: a guest may ask for ever.
 func (m *Linear) GrowTo(size uint64) error {
 	used := len(m.b)
-	switch {
-	case size <= uint64(used):
+	if size <= uint64(used) {
 		return nil
-	case size > uint64(len(m.space)):
-		return ErrNoRoom
 	}
 	more := int(size) - used
+	if size > uint64(len(m.space)) {
+		if m.charge(more) { // the account counts what it refuses
+			m.discharge(more)
+		}
+		return ErrNoRoom
+	}
 	if !m.charge(more) {
 		return ErrNoRoom
 	}

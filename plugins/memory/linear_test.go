@@ -46,8 +46,8 @@ func TestLinearMemory(t *testing.T) {
 		t.Error("it grew beyond the account")
 	}
 	acc.limit.Store(0)
-	if m.Grow(10*wasmPage) == nil || m.Grow(11*wasmPage) != nil {
-		t.Error("it does not grow to its limit, or grows beyond")
+	if m.Grow(10*wasmPage) == nil || m.Grow(11*wasmPage) != nil || acc.held.Load() != 10*wasmPage {
+		t.Error("it does not grow to its limit, grows beyond, or is charged for what it did not get")
 	}
 	m.Free()
 	m.Free()
