@@ -111,6 +111,7 @@ var withoutLoop sync.Mutex
 // end of a visit, and the connections for the instance.
 func (i *Instance) returnToLoop(err error) {
 	u := &i.exec.use
+	i.atGate.Store(false) // a panic may have come from there
 	err = i.sparing(err, i.chargeElapsed)
 	i.leaveLoop()
 	u.place, u.slotted = onLoop, false

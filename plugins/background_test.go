@@ -77,6 +77,7 @@ type gate struct {
 	booked  atomic.Int64
 	deny    atomic.Bool
 	denied  chan func()
+	holds   atomic.Bool // its tenant's share holds calls
 }
 
 func newGate() *gate {
@@ -111,6 +112,8 @@ func (g *gate) AwaitSlot() {
 
 func (g *gate) NextSlice(ns int64) { g.booked.Add(ns); runtime.Gosched() }
 func (g *gate) Release(ns int64)   { g.booked.Add(ns); g.running.Add(-1) }
+
+func (g *gate) HoldsCalls() bool { return g.holds.Load() }
 
 func (g *gate) close() {
 	g.mu.Lock()
@@ -215,6 +218,29 @@ func TestALongCallLeavesItsLoop(t *testing.T) {
 		t.Error("no CPU time was booked")
 	}
 	g.l.on(other.Close)
+}
+
+// A call that waits for its tenant's share of the cores is told apart from one that runs, and from one
+// that waits since others have the cores.
+func TestACallThatWaitsIsSaidToWait(t *testing.T) {
+	g := newGuests(t, slow("d"), listener())
+	peer, _ := g.l.wire(g.i)
+	does := func(want Doing) {
+		t.Helper()
+		var does Doing
+		g.l.on(func() { does = g.i.Doing() })
+		if does != want {
+			t.Errorf("it does %d, want %d", does, want)
+		}
+	}
+	does(Ready)
+	g.away(peer, "d")
+	does(Background)
+	g.holds.Store(true)
+	does(BackgroundWaits)
+	g.open()
+	hear(t, peer, "d")
+	does(Ready)
 }
 
 // While a call is in the background, what happens to the instance's

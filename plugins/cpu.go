@@ -24,6 +24,9 @@ type CPU interface {
 	// ends the call; ns is as for NextSlice.
 	NextSlice(ns int64)
 	Release(ns int64)
+	// HoldsCalls reports whether calls that wait for a slot now wait for the share of the tenant, rather
+	// than for a core that others have. It is asked on a loop, and must not block.
+	HoldsCalls() bool
 }
 
 // allCores is the share of a tenant that nobody bounds.
@@ -36,3 +39,4 @@ func (allCores) AwaitSlot()        {}
 func (allCores) Acquire()          {}
 func (allCores) NextSlice(int64)   { runtime.Gosched() }
 func (allCores) Release(int64)     {}
+func (allCores) HoldsCalls() bool  { return false }

@@ -114,6 +114,7 @@ type Instance struct {
 	globals  []uint64
 	state    state
 	inCall   bool
+	atGate   atomic.Bool // its call waits for a slot; written by the call
 	// returning says that the loop does what the result of a call says that ran in the background.
 	returning bool
 	closing   bool       // Close was called in a call, or with events in the line

@@ -43,6 +43,8 @@ const (
 	Asleep
 	// Background is one with a call that runs beside the loop.
 	Background
+	// BackgroundWaits is one with such a call that its tenant's share of the cores holds up.
+	BackgroundWaits
 	// WaitsForCPU is one whose tenant has used up its share, or its part of the loop's turn.
 	WaitsForCPU
 	// WaitsForMemory and WaitsForMappings are those that cannot wake, or run, for want of it.
@@ -53,6 +55,8 @@ const (
 // Doing says what the instance does. It is called between two events of its loop.
 func (i *Instance) Doing() Doing {
 	switch {
+	case i.inCall && i.atGate.Load() && i.cpu().HoldsCalls():
+		return BackgroundWaits
 	case i.inCall:
 		return Background
 	case i.waitingSince != 0 && errors.Is(i.waitCause, ErrMappings):

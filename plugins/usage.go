@@ -306,7 +306,9 @@ func (i *Instance) yield() {
 		u.unbooked += sliceCost()
 		i.leaveLoop()
 		yieldThread()
+		i.atGate.Store(true)
 		i.cpu().NextSlice(u.take())
+		i.atGate.Store(false)
 		return
 	}
 	if u.place == onLoop {
@@ -320,13 +322,17 @@ func (i *Instance) yield() {
 		u.watch.threads = true
 		i.cpu().Book(u.take())
 		u.slotted = true
+		i.atGate.Store(true)
 		i.cpu().AwaitSlot()
+		i.atGate.Store(false)
 		return
 	}
 	u.watch.threads = true
 	i.cpu().Book(u.take())
 	u.slotted = true
+	i.atGate.Store(true)
 	i.cpu().Acquire()
+	i.atGate.Store(false)
 }
 
 // adapt finds how much fuel to give next, ns being how long it took to use what was

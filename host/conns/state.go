@@ -16,6 +16,7 @@ const (
 	takesEvents doing = iota
 	asleep
 	background
+	backgroundWaits
 	waitsForCPU
 	waitsForMemory
 	waitsForMappings
@@ -37,6 +38,8 @@ func doingOf(c *csa.CSA) doing {
 		return asleep
 	case plugins.Background:
 		return background
+	case plugins.BackgroundWaits:
+		return backgroundWaits
 	case plugins.WaitsForCPU:
 		return waitsForCPU
 	case plugins.WaitsForMemory:
@@ -58,7 +61,7 @@ var bits = []struct {
 
 // limits are the keys of what a handler waits for.
 var limits = map[doing]string{
-	waitsForCPU: "cpu", waitsForMemory: "memory", waitsForMappings: "mappings", waitsForInstance: "instances, memory, mappings",
+	backgroundWaits: "cpu", waitsForCPU: "cpu", waitsForMemory: "memory", waitsForMappings: "mappings", waitsForInstance: "instances, memory, mappings",
 }
 
 // words says in words what a connection does, "open" if nothing else, and which keys it waits for.
@@ -71,7 +74,7 @@ func words(s csa.State, d doing) (state, by []string) {
 	switch d {
 	case asleep:
 		state = append(state, "asleep")
-	case background:
+	case background, backgroundWaits:
 		state = append(state, "background")
 	}
 	if s&(csa.ThrottledIn|csa.ThrottledOut) != 0 {

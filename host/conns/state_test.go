@@ -20,6 +20,7 @@ func TestWords(t *testing.T) {
 		{csa.Paused | csa.Ended | csa.Finishing, takesEvents, []string{"paused", "peer-finished", "finishing"}, nil},
 		{0, asleep, []string{"asleep"}, nil},
 		{csa.Paused, background, []string{"paused", "background"}, nil},
+		{csa.Paused, backgroundWaits, []string{"paused", "background", "throttled"}, []string{"cpu"}},
 		{csa.ThrottledIn, takesEvents, []string{"throttled"}, []string{"bandwidth"}},
 		{csa.ThrottledOut | csa.Blocked, waitsForCPU, []string{"blocked", "throttled"}, []string{"bandwidth", "cpu"}},
 		{0, waitsForCPU, []string{"throttled"}, []string{"cpu"}},

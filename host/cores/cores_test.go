@@ -163,6 +163,32 @@ func TestStopLetsEveryoneGo(t *testing.T) {
 	})
 }
 
+// A call that waits is held by its tenant's share when that is used up, or has as many slots as it is
+// cores. It is not when others have the cores.
+func TestHoldsCalls(t *testing.T) {
+	virtual(t, Options{Slots: 2}, func(b *bench) {
+		over, alone, many := b.client(0.01), b.client(1), b.client(2)
+		b.spin(over, 1, time.Second)
+		time.Sleep(time.Second + time.Millisecond)
+		if !over.HoldsCalls() {
+			t.Error("a share that is used up does not hold its call")
+		}
+		if alone.HoldsCalls() {
+			t.Error("a share of which nothing is used holds calls")
+		}
+		b.spin(alone, 2, time.Hour)
+		time.Sleep(time.Millisecond)
+		if !alone.HoldsCalls() {
+			t.Error("a share of one core does not hold the second call")
+		}
+		b.spin(many, 2, time.Hour)
+		time.Sleep(time.Millisecond)
+		if now := many.now.Load(); now != 1 || many.HoldsCalls() {
+			t.Errorf("%d calls run, where one core is free; a share of two holds the other: %v", now, many.HoldsCalls())
+		}
+	})
+}
+
 func TestWaitIsForAllCalls(t *testing.T) {
 	virtual(t, Options{}, func(b *bench) {
 		b.Wait()

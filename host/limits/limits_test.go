@@ -296,11 +296,7 @@ func (p *place) does(words []string) {
 		list, err := p.h.Connections(p.t.Context(), conns.Query{Filter: conns.Filter{Tenant: p.name}})
 		return err == nil && slices.ContainsFunc(list.Connections, func(c conns.Conn) bool { return has(strings.Join(slices.Concat(c.State, c.ThrottledBy), ", ")) })
 	})
-	// The page looks once a second. A call that is under way is told of as in the background then,
-	// also while it waits for cpu: its tenant is said to wait.
-	if !slices.Contains(words, "cpu") {
-		p.until("so has the page", func() bool { return has(p.watcher.words(p.name)) })
-	}
+	p.until("so has the page", func() bool { return has(p.watcher.words(p.name)) })
 }
 
 // limitTime is how much of the host's clock a limit may take to hold.
