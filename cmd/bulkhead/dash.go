@@ -45,7 +45,8 @@ another machine, forward the port: ssh -L 7901:127.0.0.1:7901 HOST, with
 --address 127.0.0.1:7901 here.
 
 The daemon is found by the state folder that FILE names. To use this command, be the
-user that the daemon is of, or root.`,
+user that the daemon is of, root, or of the group of [admin] view. The page of that group
+closes no connections.`,
 		func(a *asking) error { return a.dash(at, open) })
 	c.Flags().StringVar(&at, "address", "127.0.0.1:0", "the loopback address and port to serve the page on; port 0: one that is free")
 	c.Flags().BoolVar(&open, "open", false, "have the desktop's browser open it")

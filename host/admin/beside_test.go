@@ -317,6 +317,30 @@ func TestSet(t *testing.T) {
 			t.Errorf("the view answers %d %s", got, body)
 		}
 	}
+	// Whoever may use this one alone reads through it, as the page does, and changes nothing.
+	reader := NewClient(state, "one")
+	reader.connect = func(ctx context.Context, path string) (net.Conn, error) {
+		if path == socketPath(state) {
+			return nil, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", unix.EACCES)}
+		}
+		return dialSocket(ctx, path)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://bulkhead/v1/status", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := reader.Transport().RoundTrip(r)
+		if err == nil {
+			answer.Body.Close()
+		}
+		switch {
+		case method == http.MethodGet && (err != nil || answer.StatusCode != http.StatusOK):
+			t.Errorf("a reader reads %v, %v", answer, err)
+		case method == http.MethodPost && !errors.Is(err, fs.ErrPermission):
+			t.Errorf("a reader that changes something gets %v, %v", answer, err)
+		}
+	}
 	without := adminOf(func(*config.Admin) {})
 	if err := errors.Join(d.Prepare(without), d.Set(without)); err != nil {
 		t.Fatal(err)

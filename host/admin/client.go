@@ -34,12 +34,13 @@ type Client struct {
 	state   string
 	version string
 	http    http.Client
+	connect func(ctx context.Context, path string) (net.Conn, error) // to a socket
 }
 
 // NewClient is for the daemon whose state folder that is. version is the caller's own, as
 // `bulkhead version` prints it, for errors that say that the daemon's is another.
 func NewClient(state, version string) *Client {
-	c := &Client{state: state, version: version}
+	c := &Client{state: state, version: version, connect: dialSocket}
 	c.http.Transport = &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
@@ -47,8 +48,21 @@ func NewClient(state, version string) *Client {
 	return c
 }
 
-// Transport sends requests to the daemon, whatever host they name.
-func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
+// Transport sends requests to the daemon, whatever host they name. Those that read (GET) go to the socket
+// of the group of [admin] view where this process may use only that; the error of others has
+// fs.ErrPermission inside then.
+func (c *Client) Transport() http.RoundTripper { return transport{c} }
+
+// transport is Client.Transport.
+type transport struct{ c *Client }
+
+// RoundTrip is http.RoundTripper's.
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodGet {
+		r = r.WithContext(reads(r.Context()))
+	}
+	return t.c.http.Transport.RoundTrip(r)
+}
 
 // readsKey is where a request's context says that it only reads.
 type readsKey struct{}
@@ -59,9 +73,9 @@ func reads(ctx context.Context) context.Context { return context.WithValue(ctx, 
 // dial comes in by the socket of the daemon's user, or, to read, by that of the group, where only that is
 // for this process.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	own, err := dialSocket(ctx, socketPath(c.state))
+	own, err := c.connect(ctx, socketPath(c.state))
 	if err != nil && errors.Is(err, fs.ErrPermission) && ctx.Value(readsKey{}) != nil {
-		if view, err := dialSocket(ctx, filepath.Join(c.state, ViewName)); err == nil {
+		if view, err := c.connect(ctx, filepath.Join(c.state, ViewName)); err == nil {
 			return view, nil
 		}
 	}

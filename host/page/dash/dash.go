@@ -5,6 +5,8 @@ package dash
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,7 +37,7 @@ type Dash struct {
 }
 
 // Start serves on l, a TCP listener on a loopback address, which is the Dash's from now on. to
-// reaches the daemon. log has what the HTTP server complains of, at slog.LevelDebug.
+// reaches the daemon; its error has fs.ErrPermission inside where it may not. log has what the HTTP server complains of, at slog.LevelDebug.
 func Start(l net.Listener, to http.RoundTripper, log *slog.Logger) *Dash {
 	once, first := guard.NewToken()
 	d := &Dash{listener: l, once: once, done: make(chan struct{})}
@@ -114,9 +116,13 @@ func passOn(to http.RoundTripper) http.Handler {
 		},
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			status, message := http.StatusBadGateway, "the daemon does not answer: "+err.Error()
+			if errors.Is(err, fs.ErrPermission) {
+				status, message = http.StatusForbidden, "this dash may not do that: only the user that the daemon is of, and root, may; the group of [admin] view reads"
+			}
 			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusBadGateway)
-			_ = json.NewEncoder(w).Encode(map[string]string{"message": "the daemon does not answer: " + err.Error()})
+			w.WriteHeader(status)
+			_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -210,6 +211,36 @@ func TestNoDaemon(t *testing.T) {
 	var session struct{ Token string }
 	_ = json.Unmarshal([]byte(text), &session)
 	if status, text := ask(t, "GET", at+"/v1/conns", session.Token, ""); status != http.StatusBadGateway || !strings.Contains(text, `{"message":"the daemon does not answer: `) {
+		t.Errorf("it is told %d %s", status, text)
+	}
+}
+
+// forbidden is a way to the daemon for whoever may not.
+type forbidden struct{}
+
+func (forbidden) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, fmt.Errorf("dial unix: %w", fs.ErrPermission)
+}
+
+// Who may only read is told so when the page is to close a connection.
+func TestReaderMayNotKill(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Start(l, forbidden{}, slog.New(slog.DiscardHandler))
+	defer d.Close()
+	u, err := url.Parse(d.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := "http://" + u.Host
+	_, text := ask(t, "POST", at+"/v1/session", strings.TrimPrefix(u.Fragment, "once="), "{}")
+	var session struct{ Token string }
+	if err := json.Unmarshal([]byte(text), &session); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := ask(t, "POST", at+"/v1/kill", session.Token, "{}"); status != http.StatusForbidden || !strings.Contains(text, "the group of [admin] view reads") {
 		t.Errorf("it is told %d %s", status, text)
 	}
 }
