@@ -144,3 +144,11 @@ var numbers atomic.Uint64
 // NextNumber takes a number that no connection has, for one that comes to its end before it is a CSA.
 // Any goroutine may call it.
 func NextNumber() uint64 { return numbers.Add(1) }
+
+// number is the connection's.
+func (o Origin) number() uint64 {
+	if o.Number != 0 {
+		return o.Number
+	}
+	return NextNumber()
+}

@@ -166,12 +166,30 @@ func (c *CSA) is(f flag) bool { return c.flags&f != 0 }
 func (c *CSA) set(f flag)     { c.flags |= f }
 func (c *CSA) clear(f flag)   { c.flags &^= f }
 
+// Origin is what is known of a connection before it is a CSA. The zero value: nothing.
+type Origin struct {
+	// Accepted is when it was accepted, on the loop's clock: its age is counted from then. Zero or less,
+	// or later than now: from now.
+	Accepted int64
+	// Number is a number that NextNumber has given for it. 0: it gets one.
+	Number uint64
+}
+
 // NewCSA wraps the connected, non-blocking socket fd, tells the handler that
 // it is open, and starts to read. The CSA owns fd from here on; on an error it
 // is closed, and nobody is told. peer may be the zero value. NewCSA does not
 // return when the handler passes the loop on.
 func (l *Loop) NewCSA(fd int, peer netip.AddrPort, w Wiring) (*CSA, error) {
-	c := &CSA{number: numbers.Add(1), fd: int32(fd), loop: l, wiring: w, transport: stream{}, peer: peer, born: l.Now(), lastActive: l.Now()}
+	return l.NewCSAOf(fd, peer, w, Origin{})
+}
+
+// NewCSAOf is NewCSA for a connection of which something is known already.
+func (l *Loop) NewCSAOf(fd int, peer netip.AddrPort, w Wiring, from Origin) (*CSA, error) {
+	now := l.Now()
+	c := &CSA{number: from.number(), fd: int32(fd), loop: l, wiring: w, transport: stream{}, peer: peer, born: now, lastActive: now}
+	if from.Accepted > 0 && from.Accepted < now {
+		c.born = from.Accepted
+	}
 	if err := l.sel.Add(&c.d, fd, c); err != nil {
 		closeSocket(fd)
 		return nil, err

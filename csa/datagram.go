@@ -177,9 +177,9 @@ func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramS
 // Settings.IdleTimeout, or with abi.Refused when the system hears that nothing listens at
 // the peer's port. The owner is told of datagrams that are lost; it is never asked to admit anybody.
 //
-// The CSA owns fd from here on; on an error it is closed, and nobody is told. NewDatagramPeer does
-// not return when the handler passes the loop on.
-func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wiring) (*CSA, error) {
+// Of from, the number alone counts. The CSA owns fd from here on; on an error it is closed, and nobody
+// is told. NewDatagramPeer does not return when the handler passes the loop on.
+func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wiring, from Origin) (*CSA, error) {
 	s, err := l.NewDatagramSocket(fd, owner, w.Budget)
 	if err != nil {
 		return nil, err
@@ -189,7 +189,7 @@ func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wirin
 	}
 	l.enterEvent()
 	l.Charge(w.Budget)
-	s.dialled = s.newPeer(&peerKey{ip: peer.Addr().As16(), port: peer.Port()}, peer, w)
+	s.dialled = s.newPeer(&peerKey{ip: peer.Addr().As16(), port: peer.Port()}, peer, w, from)
 	s.dialled.open()
 	l.leaveEvent()
 	return &s.dialled.c, nil
@@ -423,7 +423,7 @@ func (s *DatagramSocket) admit(k *peerKey, from, to netip.AddrPort) (p *datagram
 	if answer != Admitted {
 		return nil, answer
 	}
-	p = s.newPeer(k, addr, w)
+	p = s.newPeer(k, addr, w, Origin{})
 	if from.IsValid() {
 		p.c.SetAddresses(from, to)
 	}
@@ -433,11 +433,11 @@ func (s *DatagramSocket) admit(k *peerKey, from, to netip.AddrPort) (p *datagram
 }
 
 // newPeer makes a peer, which is to be opened.
-func (s *DatagramSocket) newPeer(k *peerKey, addr netip.AddrPort, w Wiring) *datagramPeer {
+func (s *DatagramSocket) newPeer(k *peerKey, addr netip.AddrPort, w Wiring, from Origin) *datagramPeer {
 	p := &datagramPeer{socket: s, key: *k, sourced: k.local != [16]byte{}}
 	c := &p.c
 	c.fd, c.loop, c.wiring, c.peer, c.lastActive, c.transport = -1, s.loop, w, addr, s.loop.Now(), p
-	c.number = numbers.Add(1)
+	c.number = from.number()
 	c.born = c.lastActive
 	c.set(gotFirstByte) // a peer is there with its first datagram, or was dialled
 	s.peers[*k] = p

@@ -880,7 +880,7 @@ func (b *bench) dialUDP(to Address, h Handler, set *Settings, g *guests) *CSA {
 	b.on(func() {
 		g.open++
 		var err error
-		if c, err = b.loop.NewDatagramPeer(fd, end.to.IP, g, Wiring{Handler: h, Settings: set, Budget: b.acct, Creator: g}); err != nil {
+		if c, err = b.loop.NewDatagramPeer(fd, end.to.IP, g, Wiring{Handler: h, Settings: set, Budget: b.acct, Creator: g}, Origin{}); err != nil {
 			b.t.Error(err)
 		}
 	})

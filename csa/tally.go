@@ -19,7 +19,7 @@ type Tally struct {
 	Handshakes, Resumed int64
 	// Events is how long the loop has worked at one go for a connection, by the clock.
 	Events Histogram
-	// FirstByte is how long it took from when a connection was opened until its handler's first
+	// FirstByte is how long it took from when a connection was accepted until its handler's first
 	// byte for the peer was taken, TLS included. A connection whose handler sends nothing is not
 	// in it.
 	FirstByte Histogram

@@ -30,6 +30,10 @@ type accessLine struct {
 	FirstOut                                           *float64 `json:"first_out_seconds"`
 	CPU                                                float64  `json:"cpu_seconds"`
 	PeakMemory                                         int64    `json:"peak_mem"`
+	Upstreams                                          []struct {
+		ID   uint64
+		Peer string
+	}
 }
 
 // Each connection that ends has one line, also one that has never had a handler: with its number, which the

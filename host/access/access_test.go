@@ -17,6 +17,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/conns"
+	"bulkhead/host/dial"
 	"bulkhead/internal/awaittest"
 )
 
@@ -42,12 +43,13 @@ func TestLine(t *testing.T) {
 		Received: 1, Sent: 2, Events: 3, Fuel: 4, CPU: 5 * time.Microsecond, Proxied: true,
 	}
 	e.Reason.Why, e.PeakMemory = evil, 65536
+	e.Upstreams = &dial.Dialled{First: []dial.One{{Number: 10, Peer: netip.MustParseAddrPort("[2001:db8::1]:25")}, {Number: 11}}, More: 3}
 	line := string(e.append(nil))
 	want := `{"time":"2026-11-30T01:02:03.004Z","id":9,"listener":"mail","route":"smtp","tenant":"acme","generation":7,"module":"a.wasm","sha256":"ab` + strings.Repeat("00", 31) +
 		`","dialled":true,"transport":"tcp","peer":"192.0.2.1:5","local":"[fe80::1%eth0]:25","proxied":true,"tls":{"version":"TLS 1.3","cipher":"X","server_name":`
 	quoted := `"a\"b\\c\n\u001b[2J\u202e\u007f\ufffd\u2028\udb40\udc01é"`
 	want += quoted + `,"alpn":"h2","resumed":true},"duration_seconds":90.00002,"first_in_seconds":0,"first_out_seconds":1.5,"in":1,"out":2,"events":3,"fuel":4,"cpu_seconds":0.000005,"peak_mem":65536,` +
-		`"who":"limit","cause":"event_timeout","key":"event_timeout","code":"TIMEOUT","why":` + quoted + "}\n"
+		`"upstreams":[{"id":10,"peer":"[2001:db8::1]:25"},{"id":11}],"more_upstreams":3,"who":"limit","cause":"event_timeout","key":"event_timeout","code":"TIMEOUT","why":` + quoted + "}\n"
 	if line != want {
 		t.Errorf("the line is\n%swant\n%s", line, want)
 	}
@@ -56,7 +58,7 @@ func TestLine(t *testing.T) {
 		t.Errorf("it is no line of JSON: %v", err)
 	}
 	least := string(end(1, csa.Finished).append(nil))
-	if err := json.Unmarshal([]byte(least), &all); err != nil || strings.Contains(least, "first_in") || strings.Contains(least, "tls") || strings.Contains(least, "local") || strings.Contains(least, "peak_mem") {
+	if err := json.Unmarshal([]byte(least), &all); err != nil || strings.Contains(least, "first_in") || strings.Contains(least, "tls") || strings.Contains(least, "local") || strings.Contains(least, "peak_mem") || strings.Contains(least, "upstreams") {
 		t.Errorf("the least line is %q: %v", least, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/conns"
+	"bulkhead/host/dial"
 	"bulkhead/host/logs"
 )
 
@@ -29,7 +30,9 @@ type End struct {
 	// PeakMemory is the most linear memory that its handler's instance has had, in bytes; 0: that is not
 	// known, or it never had an instance.
 	PeakMemory int64
-	Reason     csa.Reason
+	// Upstreams are the connections that its handler has dialled for it. Nil: there was none.
+	Upstreams *dial.Dialled
+	Reason    csa.Reason
 }
 
 // timeFormat is that of the log.
@@ -93,6 +96,21 @@ func (e *End) append(b []byte) []byte {
 	b = appendSeconds(b, "cpu_seconds", a.CPU)
 	if e.PeakMemory > 0 {
 		b = appendInt(b, "peak_mem", e.PeakMemory)
+	}
+	if u := e.Upstreams; u != nil {
+		b = append(b, `,"upstreams":[`...)
+		for i, one := range u.First {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, `{"id":`...)
+			b = strconv.AppendUint(b, one.Number, 10)
+			b = append(appendAddress(b, "peer", one.Peer), '}')
+		}
+		b = append(b, ']')
+		if u.More > 0 {
+			b = appendInt(b, "more_upstreams", int64(u.More))
+		}
 	}
 	info := e.Reason.Cause.Info()
 	b = appendText(b, "who", e.Reason.Cause.Who())

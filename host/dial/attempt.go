@@ -142,12 +142,14 @@ func (a *attempt) connected(fd int, to csa.Address, r csa.Reason) {
 		handler = &front.ProxyWriter{Handler: handler, Header: proxy.Append(nil, a.proxy, a.from, a.to)}
 	}
 	wiring := csa.Wiring{Handler: handler, Settings: site.DialledSettings(), Budget: site.Budget(), Creator: up, Signal: up}
+	origin := csa.Origin{Number: csa.NextNumber()}
+	a.d.note(a.at, a.ask.From, origin.Number, to.IP)
 	var err error
 	a.up = nil
 	if a.overUDP() {
-		up.datagram, err = loop.NewDatagramPeer(fd, to.IP, up, wiring)
+		up.datagram, err = loop.NewDatagramPeer(fd, to.IP, up, wiring, origin)
 	} else {
-		_, err = loop.NewCSA(fd, to.IP, wiring)
+		_, err = loop.NewCSAOf(fd, to.IP, wiring, origin)
 	}
 	if err != nil {
 		a.up = up

@@ -72,16 +72,17 @@ type Dialer struct {
 	cancel  context.CancelFunc
 	lookups sync.WaitGroup
 	pending []map[*attempt]struct{} // by loop, whose they are
+	dialled []map[*csa.CSA]*Dialled // likewise, for connections that are open
 }
 
 var _ plugins.Dialer = (*Dialer)(nil)
 
 // New makes one. It has to be stopped.
 func New(site Site) *Dialer {
-	d := &Dialer{site: site, pending: make([]map[*attempt]struct{}, len(site.Loops()))}
+	d := &Dialer{site: site, pending: make([]map[*attempt]struct{}, len(site.Loops())), dialled: make([]map[*csa.CSA]*Dialled, len(site.Loops()))}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	for i := range d.pending {
-		d.pending[i] = make(map[*attempt]struct{})
+		d.pending[i], d.dialled[i] = make(map[*attempt]struct{}), make(map[*csa.CSA]*Dialled)
 	}
 	return d
 }
@@ -110,12 +111,7 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if !d.site.TakeDial() {
 		return nil, abi.Quota
 	}
-	a := &attempt{d: d, ask: ask, target: target, proxy: version, began: ask.Loop.Now()}
-	for i, l := range d.site.Loops() {
-		if l.Loop == ask.Loop {
-			a.at = i
-		}
-	}
+	a := &attempt{d: d, ask: ask, at: d.indexOf(ask.Loop), target: target, proxy: version, began: ask.Loop.Now()}
 	d.pending[a.at][a] = struct{}{}
 	d.site.Retain(ask.Instance, 1)
 	begun := false

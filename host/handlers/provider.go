@@ -56,6 +56,8 @@ type Arrival struct {
 	FD   int
 	Peer netip.AddrPort
 	At   int // the index of its loop
+	// Accepted is when it was accepted, on the loops' clock.
+	Accepted int64
 	// Source is the address that it is counted under for per_source. Not valid:
 	// it is not counted.
 	Source netip.Addr

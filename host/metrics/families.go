@@ -333,7 +333,7 @@ var listenerFamilies = []family{
 	ofListener("bulkhead_listener_upstream_received_bytes_total", "", "Bytes from those whom its handlers have dialled.", func(l *stats.Listener) int64 { return l.UpstreamReceived }),
 	ofListener("bulkhead_listener_upstream_sent_bytes_total", "", "Bytes to those whom its handlers have dialled.", func(l *stats.Listener) int64 { return l.UpstreamSent }),
 	histogramOfListener("bulkhead_listener_event_seconds", "How long a loop has worked at one go for one of its connections. It is missing as long as there was none.", func(l *stats.Listener) *csa.Histogram { return &l.Events }),
-	histogramOfListener("bulkhead_listener_first_byte_seconds", "How long it took from when a connection was opened until its handler's first byte was taken, TLS included. It is missing as long as there was none.", func(l *stats.Listener) *csa.Histogram { return &l.FirstByte }),
+	histogramOfListener("bulkhead_listener_first_byte_seconds", "How long it took from when a connection was accepted until its handler's first byte was taken, TLS included. It is missing as long as there was none.", func(l *stats.Listener) *csa.Histogram { return &l.FirstByte }),
 	ofListener("bulkhead_listener_handshakes_total", "", "TLS handshakes that were done.", func(l *stats.Listener) int64 { return l.Handshakes }),
 	ofListener("bulkhead_listener_handshakes_resumed_total", "", "Of these, those that went on with an earlier session.", func(l *stats.Listener) int64 { return l.Resumed }),
 	ofListenerBy("bulkhead_listener_handshakes_failed_total", "TLS handshakes that were not done, by cause.", []string{"cause"}, failedHandshakes, func(l *stats.Listener) map[string]int64 { return l.Ended }),

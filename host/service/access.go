@@ -15,13 +15,14 @@ import (
 
 // writeAccess writes a connection that has ended into the access log. It is called on its loop.
 func (s *Server) writeAccess(c *csa.CSA, r csa.Reason) {
+	dialled := s.dialer.TakeDialled(c)
 	log := s.machine.Access
 	if log == nil || !log.On() {
 		return
 	}
 	e := access.End{
 		At: time.Now(), Transport: c.Transport(), Peer: c.PeerAddress(), Local: c.LocalAddress(),
-		TLS: conns.TLSOf(c), Account: c.Account(), Reason: r,
+		TLS: conns.TLSOf(c), Account: c.Account(), Upstreams: dialled, Reason: r,
 	}
 	e.Owner, e.Dialled = Whose(c)
 	s.moduleOf(&e)

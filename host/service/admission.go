@@ -68,7 +68,7 @@ func (s *Server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
 		return
 	}
 	s.since.Came()
-	a := handlers.Arrival{FD: fd, Peer: peer}
+	a := handlers.Arrival{FD: fd, Peer: peer, Accepted: s.home.Now()}
 	if !s.WantsProxyHeader(peer) && !s.TakeSource(&a, s.home.Now()) {
 		// It is not one of the accepts a second, which are the others' too.
 		_ = unix.Close(fd)

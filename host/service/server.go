@@ -261,9 +261,9 @@ func (s *Server) wire(a handlers.Arrival, h csa.Handler) {
 	case !a.ProxyRead && s.WantsProxyHeader(a.Peer):
 		handler = s.proxyReaders[a.At].Before(handler)
 	}
-	_, err := s.machine.Loops[a.At].NewCSA(a.FD, a.Peer, csa.Wiring{
+	_, err := s.machine.Loops[a.At].NewCSAOf(a.FD, a.Peer, csa.Wiring{
 		Handler: handler, Settings: &s.terms.Load().settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.At, a.Source),
-	})
+	}, csa.Origin{Accepted: a.Accepted})
 	if err != nil {
 		s.releaseSource(a.Source)
 		number := s.writeRefused(a.Peer, csa.SystemFull.Reason())
