@@ -33,8 +33,8 @@ plugin = %q
 		said []string
 		in   string
 	}{
-		{"panic", []string{"panic: no such verb: panic", "main.handler.Data(", "panics/main.go:16 "}, "runtime.gopanic < main.handler.Data < "},
-		{"nil", []string{"invalid memory address or nil pointer dereference", "main.lookUp(", "panics/main.go:23 ", "panics/main.go:14 "}, "main.lookUp < main.handler.Data < "},
+		{"panic", []string{"panic: no such verb: panic", "main.handler.Data(", "panics/main.go:16 "}, `"panic < main.handler.Data < `},
+		{"nil", []string{"invalid memory address or nil pointer dereference", "main.lookUp(", "panics/main.go:23 ", "panics/main.go:14 "}, `"panic < main.lookUp < main.handler.Data < `},
 	} {
 		conn := hosttest.Dial(t, h.Addr("guest"))
 		hosttest.Say(t, conn, c.verb)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bulkhead/csa"
+	"bulkhead/plugins/trace"
 
 	"github.com/tetratelabs/wazero/sys"
 )
@@ -95,12 +96,13 @@ func newTrap(call string, err error) *Trap {
 // mostCalls bounds Trap.In, in bytes.
 const mostCalls = 256
 
-// callsOf are the guest's calls that the engine's error has, one a line, with a tab before and a signature
-// behind; a line with a second tab is of the call above it.
+// callsOf are the guest's calls that the engine's error has, by their functions' names: one a line, with a
+// tab before and a signature behind; a line with a second tab is of the call above it. Calls that a
+// language makes to panic are one word.
 func callsOf(err error) string {
 	_, stack, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
 	stack, _, _ = strings.Cut(stack, "\n\n") // the host's own follows
-	var in strings.Builder
+	var names []string
 	for line := range strings.Lines(stack) {
 		name, isCall := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "\t")
 		if !isCall || strings.HasPrefix(name, "\t") || strings.HasPrefix(name, "...") {
@@ -109,7 +111,13 @@ func callsOf(err error) string {
 		if at := strings.LastIndexByte(name, '('); at > 0 {
 			name = name[:at]
 		}
-		name = strings.TrimPrefix(name, ".")
+		names = append(names, trace.Name(strings.TrimPrefix(name, ".")))
+	}
+	if n := trace.PanicCalls(names); n > 0 {
+		names = append([]string{trace.Panic}, names[n:]...)
+	}
+	var in strings.Builder
+	for _, name := range names {
 		name = strings.ToValidUTF8(name[:min(len(name), mostCalls/4)], "")
 		switch n := in.Len(); {
 		case n+len(" < ")+len(name) > mostCalls:

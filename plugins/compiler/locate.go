@@ -51,6 +51,9 @@ type request struct {
 	Module, Lines int // how long they are; without Lines they are in the module
 }
 
+// maxSymbol is how much of a function's name in the module is looked at, in bytes.
+const maxSymbol = 1024
+
 // maxAnswer is how long the answer may be, in bytes: one line.
 const maxAnswer = 64 << 10
 
@@ -143,9 +146,11 @@ func locate(calls Calls, module, lines []byte) (places []trace.Place, err error)
 	}
 	names := make(map[uint32]string)
 	m.FunctionNames(func(i uint32, name []byte) bool {
-		names[i] = string(name[:min(len(name), trace.MaxName)])
+		names[i] = trace.Name(string(name[:min(len(name), maxSymbol)]))
 		return true
 	})
+	var functions []string // of the calls
+	var of []int           // how many places each has
 	for _, at := range calls.At {
 		n, ok := code.function(at)
 		if !ok || n >= m.Functions {
@@ -164,11 +169,19 @@ func locate(calls Calls, module, lines []byte) (places []trace.Place, err error)
 			found = []trace.Place{{}}
 		}
 		if last := &found[len(found)-1]; last.Function == "" {
-			if last.Function = names[index]; last.Function == "" {
+			if last.Function = names[index][:min(len(names[index]), trace.MaxName)]; last.Function == "" {
 				last.Function = fmt.Sprintf("$%d", index)
 			}
 		}
 		places = append(places, found...)
+		functions, of = append(functions, names[index]), append(of, len(found))
+	}
+	if n := trace.PanicCalls(functions); n > 0 {
+		skip := 0
+		for _, places := range of[:n] {
+			skip += places
+		}
+		places = append([]trace.Place{{Function: trace.Panic}}, places[skip:]...)
 	}
 	return places, nil
 }
