@@ -33,9 +33,10 @@ const (
 	// placesPause is how many times as long as a lookup took none is begun after it: a
 	// guest that traps at ever other places keeps a tenth of a processor busy at most.
 	placesPause = 9
-	// explainWithin is for how long a trap waits for its lines to be known.
-	explainWithin = 20 * time.Second
 )
+
+// explainWithin is for how long a trap waits for its lines to be known.
+var explainWithin = 20 * time.Second
 
 // lines are those that traps of a module were at.
 type lines struct {

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,9 @@ import (
 	"bulkhead/internal/awaittest"
 	w "bulkhead/internal/wasmtest"
 )
+
+// A busy machine may take longer than anybody who reads a log wants to wait.
+func init() { explainWithin = awaittest.Longest }
 
 // traced is a tenant whose traps name lines.
 func traced(t *testing.T) *tenant {
@@ -216,4 +220,51 @@ func TestTrapsOfARuntimeThatCloses(t *testing.T) {
 	if s := n.log.text(); s != "" {
 		t.Errorf("the log is %q", s)
 	}
+}
+
+// In each language, a trap and what the language calls where it gives up name the author's lines, and what
+// it says of that is in the log. AssemblyScript's compiler writes names alone.
+func TestTrapsOfLanguages(t *testing.T) {
+	n := traced(t)
+	modules := make(map[string]*Module)
+	for _, c := range []struct{ source, verb, said, in string }{
+		{"panics.rs", "index", "index out of bounds: the len is 1 but the index is 5', @index", "panic < look_up @index < csa_data @call"},
+		{"panics.rs", "panic", "no such verb: panic', @panic", "panic < csa_data @panic"},
+		{"panics.rs", "none", "called `Option::unwrap()` on a `None` value', @none", "panic < unwrap<u8> option.rs:775 < csa_data @none"},
+		{"panics.rs", "trap", "", "read<i32> mod.rs:1151 < read<i32> const_ptr.rs:1152 < csa_data @trap"},
+		{"panics.zig", "index", "index out of bounds", "panic @handler < lookUp @index < csa_data @call"},
+		{"panics.zig", "panic", "no such verb: panic", "panic @handler < csa_data @panic"},
+		{"panics.ts", "index", "Index out of range at ~lib/staticarray.ts:", "panics/aborted < panics/csa_data"},
+		{"panics.ts", "throw", "no such verb: throw at @throw", "panics/aborted < panics/csa_data"},
+		{"panics.ts", "trap", "", "panics/csa_data"},
+	} {
+		t.Run(c.source+" "+c.verb, func(t *testing.T) {
+			b := file(t, "languages/"+c.source+".wasm")
+			m := modules[c.source]
+			if m == nil {
+				m = n.load(b, Events)
+				modules[c.source] = m
+			}
+			// Nothing is known of it any more, and so nothing has to wait for what was looked up before.
+			m.SetSource(func() (module, lines []byte, err error) { return b, nil, nil })
+			source := string(file(t, "languages/"+c.source))
+			said, want := atMarks(source, c.source, c.said), atMarks(source, c.source, c.in)
+			if trap, in := trapOf(t, m, c.verb); in != want {
+				t.Errorf("it was in %q (%q), want %q", in, trap.In, want)
+			}
+			if !strings.Contains(n.log.text(), said) {
+				t.Errorf("the log is %q, want %q in it", n.log.text(), said)
+			}
+		})
+	}
+}
+
+// atMarks is a text with the line of the source that ends with "at: x" in place of "@x".
+func atMarks(source, name, text string) string {
+	for i, line := range strings.Split(source, "\n") {
+		if _, mark, ok := strings.Cut(line, " // at: "); ok {
+			text = strings.ReplaceAll(text, "@"+mark, fmt.Sprintf("%s:%d", name, i+1))
+		}
+	}
+	return text
 }
