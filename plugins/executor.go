@@ -43,6 +43,7 @@ type executor struct {
 	// declared is how many bytes of memory the module declares at most. The engine takes it for one page
 	// more.
 	declared uint64
+	said     string // the last error that a guest has logged while it starts, for who reads why it does not
 }
 
 // executors is how many were ever made.

@@ -165,10 +165,14 @@ const (
 type StartError struct {
 	Name string   // of the module
 	Code abi.Code // what csa_start returned
+	Said string   // what it has logged last at level error, in one line; empty: nothing
 }
 
 // Error says who refused with what.
 func (e *StartError) Error() string {
+	if e.Said != "" {
+		return fmt.Sprintf("%s: csa_start refused with %v (%d): %s", e.Name, e.Code, int32(e.Code), e.Said)
+	}
 	return fmt.Sprintf("%s: csa_start refused with %v (%d); its log says more", e.Name, e.Code, int32(e.Code))
 }
 
@@ -284,7 +288,7 @@ func (i *Instance) start() error {
 			return err
 		}
 		if code := abi.Code(int32(r)); code < 0 {
-			return &StartError{name, code}
+			return &StartError{name, code, i.exec.said}
 		}
 	}
 	r, err := i.once(callWindow)

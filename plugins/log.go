@@ -52,7 +52,11 @@ func (i *Instance) guestLine(level int32, text []byte) {
 	if len(text) > abi.MaxLogLine {
 		text, cut = text[:abi.MaxLogLine], "…"
 	}
-	i.writeLog(level, true, string(text)+cut)
+	line := string(text) + cut
+	if i.state == starting && level == abi.LogError && i.exec != nil {
+		i.exec.said = printable(line)
+	}
+	i.writeLog(level, true, line)
 }
 
 // notice logs something about the guest that it can cause at will.

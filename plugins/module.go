@@ -133,12 +133,17 @@ func (r *Runtime) newModule(name string, c *code, shape Shape, pages uint32) *Mo
 // from the module, without what is not for printing.
 func firstLine(err error) string {
 	s, _, _ := strings.Cut(err.Error(), "\n")
+	return printable(s)
+}
+
+// printable is a text on one line, with a question mark for what is not for printing.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
-	}, s)
+	}, strings.ToValidUTF8(s, "?"))
 }
 
 // MoreWithin reports whether instances could grow further if the module were loaded with this limit

@@ -361,7 +361,7 @@ func (i *Instance) mustStop(ran int64) *stopped {
 		if i.exec.use.waits > ran/waitEvery {
 			return &stopped{StopTimeout, fmt.Sprintf("it waited in poll_oneoff, where a handler cannot wait and spins, for more than %v of one event (event_timeout); let it set a timer and return: csa_v1.timer, csa_timer, SetTimer in Go", limit)}
 		}
-		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)", limit)}
+		return &stopped{StopTimeout, fmt.Sprintf("it used more than %v of CPU time in one event (event_timeout)%s", limit, i.where())}
 	}
 	if i.exec.running.Function == nil {
 		return &stopped{StopStack, "it runs in no call, so its stack could not be bounded"}

@@ -42,6 +42,12 @@ trap 'rm -rf "$work"' EXIT
 tar -xJf "$archive" -C "$work" --strip-components=1 --no-same-owner
 cmp -s LICENSE "$work/LICENSE" || fail "LICENSE is not QuickJS's; copy it out of $archive"
 
+# A loop asks now and then whether it may go on: see watch_event of src/engine.c. Where it is has to be
+# known then, and QuickJS writes that down before calls alone.
+asks='if (unlikely(js_poll_interrupts(ctx)))'
+[ "$(grep -cF "$asks" "$work/quickjs.c")" = 7 ] || fail "quickjs.c asks in other places than it did"
+sed -i "s|$asks|if (unlikely(--ctx->interrupt_counter <= 0) \&\& (sf->cur_pc = pc + 1, __js_poll_interrupts(ctx)))|" "$work/quickjs.c"
+
 # QuickJS includes setjmp.h, which the C library does not have, and uses nothing of it.
 mkdir "$work/none"
 : >"$work/none/setjmp.h"
@@ -66,7 +72,7 @@ wait
 
 # The stack comes first of all, so that an overflow traps and overwrites nothing.
 clang-19 --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Wl,--strip-all -Wl,--stack-first \
-	-Wl,-z,stack-size=262144 -Wl,--export=bulkhead_script "${objects[@]}" -lm -o "$work/js.wasm"
+	-Wl,-z,stack-size=262144 -Wl,--export=bulkhead_script -Wl,--export=bulkhead_where "${objects[@]}" -lm -o "$work/js.wasm"
 chmod 644 "$work/js.wasm"
 
 if [ "$check" = yes ]; then

@@ -14,20 +14,47 @@ static JSRuntime *rt;
 static JSValue handler = JS_UNDEFINED; /* the callbacks of accepted connections */
 static JSValue due = JS_UNDEFINED;     /* the prelude's */
 static bool is_started;
+/* Where a script is whose event takes long, for the host to read when it stops it: text, with
+ * a zero byte behind it. Empty: the event has not taken long. */
+__attribute__((used, visibility("default"))) char bulkhead_where[256];
+static JSValue new_error = JS_UNDEFINED; /* the constructor, whose errors know their stack */
+static int asked; /* how often this event's loops and calls have asked whether they may go on */
+
 static uint64_t seed[2]; /* of Math.random; both 0: to be drawn */
 
 bool started(void) { return is_started; }
 
 /* --- Errors ------------------------------------------------------------------------ */
 
+/* Appends an error's stack to the n bytes that are in line already, on one line: ", at f
+ * (x.js:1:2), at g ...". Answers how many there are then, less than cap. */
+static size_t append_calls(JSValueConst e, char *line, size_t n, size_t cap)
+{
+	JSValue stack = JS_IsError(ctx, e) ? JS_GetPropertyStr(ctx, e, "stack") : JS_UNDEFINED;
+	const char *calls = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
+	size_t i;
+
+	for (i = 0; calls && calls[i] && n < cap - 3; i++) {
+		if (calls[i] == '\n' || (calls[i] == ' ' && (n == 0 || line[n - 1] == ' ')))
+			continue;
+		if (calls[i] == ' ' && n > 0 && (i == 0 || calls[i - 1] == '\n'))
+			line[n++] = ',';
+		line[n++] = calls[i];
+	}
+	if (calls)
+		JS_FreeCString(ctx, calls);
+	JS_FreeValue(ctx, stack);
+	return n;
+}
+
 /* Logs the exception that is pending, with what it was in and whose connection. It takes
  * one line: the calls of the stack follow each other. */
 void report(struct connection *c, const char *what)
 {
-	JSValue e = JS_GetException(ctx), stack = JS_UNDEFINED;
+	JSValue e = JS_GetException(ctx);
 	char line[CSA_MAX_LOG_LINE];
-	const char *message, *calls = NULL;
-	size_t n = 0, i;
+	const char *message;
+	size_t n = 0;
 	int part = snprintf(line, sizeof line, "%s", what);
 
 	n = part > 0 ? (size_t)part : 0;
@@ -41,23 +68,10 @@ void report(struct connection *c, const char *what)
 	n += part > 0 ? (size_t)part : 0;
 	if (n > sizeof line - 1)
 		n = sizeof line - 1;
-	if (JS_IsError(ctx, e)) {
-		stack = JS_GetPropertyStr(ctx, e, "stack");
-		calls = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
-		for (i = 0; calls && calls[i] && n < sizeof line - 3; i++) {
-			if (calls[i] == '\n' || (i > 0 && calls[i] == ' ' && line[n - 1] == ' '))
-				continue;
-			if (calls[i] == ' ' && (i == 0 || calls[i - 1] == '\n'))
-				line[n++] = ',';
-			line[n++] = calls[i];
-		}
-	}
+	n = append_calls(e, line, n, sizeof line);
 	csa_v1_log(CSA_LOG_ERROR, line, (int32_t)n);
 	if (message)
 		JS_FreeCString(ctx, message);
-	if (calls)
-		JS_FreeCString(ctx, calls);
-	JS_FreeValue(ctx, stack);
 	JS_FreeValue(ctx, e);
 }
 
@@ -70,6 +84,37 @@ void fail(struct connection *c, const char *what)
 	c->failed = true;
 	if (c->handle && c != serving)
 		csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
+}
+
+/* QuickJS calls this after some ten thousand rounds of loops and calls. It writes down where
+ * the script is, and has it go on: the host alone stops an event. */
+static int watch_event(JSRuntime *runtime, void *opaque)
+{
+	static bool busy;
+	JSValue e;
+	size_t n;
+
+	if (++asked % 8 != 0 || busy)
+		return 0;
+	busy = true; /* what is called here asks, too */
+	e = JS_CallConstructor(ctx, new_error, 0, NULL);
+	if (JS_IsException(e)) {
+		JS_FreeValue(ctx, JS_GetException(ctx));
+	} else {
+		n = append_calls(e, bulkhead_where, 0, sizeof bulkhead_where);
+		bulkhead_where[n] = 0;
+		JS_FreeValue(ctx, e);
+	}
+	busy = false;
+	return 0;
+}
+
+/* What begins takes its own time. */
+static void begin_watch(void)
+{
+	asked = 0;
+	if (bulkhead_where[0])
+		bulkhead_where[0] = 0;
 }
 
 /* Promises that were rejected in this event, and that nobody has handled yet. */
@@ -181,6 +226,7 @@ static struct connection *begin(int32_t handle)
 	struct connection *c = known(handle, handler);
 
 	serving = c;
+	begin_watch();
 	JS_UpdateStackTop(rt);
 	if (c)
 		JS_DupValue(ctx, c->object);
@@ -322,6 +368,7 @@ static bool define_globals(void)
 	JSValue global = JS_GetGlobalObject(ctx), math, native, f, config;
 	bool ok = false;
 
+	new_error = JS_GetPropertyStr(ctx, global, "Error");
 	math = JS_GetPropertyStr(ctx, global, "Math");
 	JS_SetPropertyStr(ctx, math, "random", JS_NewCFunction(ctx, js_random, "random", 0));
 	JS_FreeValue(ctx, math);
@@ -396,6 +443,7 @@ int32_t csa_start(void)
 	 * exception with a line, and not the end of the instance. */
 	JS_SetMaxStackSize(rt, 64 << 10);
 	JS_SetHostPromiseRejectionTracker(rt, track, NULL);
+	JS_SetInterruptHandler(rt, watch_event, NULL);
 	JS_SetModuleLoaderFunc(rt, NULL, no_imports, NULL);
 	ctx = JS_NewContext(rt);
 	if (!ctx)
@@ -651,6 +699,7 @@ void csa_timer(int32_t handle, int32_t token)
 	JSValue args[2];
 
 	if (handle < 0) {
+		begin_watch();
 		JS_UpdateStackTop(rt);
 		run_timeouts();
 		return;
@@ -695,6 +744,7 @@ void csa_closed(int32_t handle, int32_t reason)
 
 void csa_stop(void)
 {
+	begin_watch();
 	JS_UpdateStackTop(rt);
 	call(NULL, handler, ON_STOP, 0, NULL, NULL);
 }
