@@ -13,6 +13,7 @@ require (
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/bytedance/gopkg v0.1.1 // indirect
 	github.com/cloudwego/gopkg v0.1.4 // indirect
+	github.com/evanw/esbuild v0.28.2 // indirect
 	github.com/pires/go-proxyproto v0.15.0 // indirect
 )
 

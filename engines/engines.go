@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 
 	"bulkhead/engines/js"
+	"bulkhead/engines/sourcemap"
 )
 
 // Room is how many bytes a script and its name may have together.
@@ -38,19 +39,20 @@ var all = []*Engine{JavaScript}
 
 // engineFor is the engine for a file, by its name. Nil: the file is none's script.
 func engineFor(path string) *Engine {
-	if filepath.Ext(path) == ".js" {
+	switch filepath.Ext(path) {
+	case ".js", ".mjs", ".ts", ".mts":
 		return JavaScript
 	}
 	return nil
 }
 
-// IsScript reports whether a file is a script by its name: whether it ends with ".js". What is none
-// is a module.
+// IsScript reports whether a file is a script by its name: whether it ends with .js, .mjs, .ts or
+// .mts. What is none is a module.
 func IsScript(path string) bool { return engineFor(path) != nil }
 
 // Module makes the module of a plugin's file: of a script, as its name says, the engine with the
-// script in it; anything else is one, and is returned as it is. The caller does not write to the
-// result, which may be b.
+// script in it; anything else is one, and is returned as it is. b of a script is JavaScript that imports
+// nothing, as package bundle makes it. The caller does not write to the result, which may be b.
 func Module(path string, b []byte) ([]byte, error) {
 	e := engineFor(path)
 	if e == nil {
@@ -59,7 +61,8 @@ func Module(path string, b []byte) ([]byte, error) {
 	return Pack(e.Module, filepath.Base(path), b)
 }
 
-// Pack puts a script into an engine. name is what the script's errors call it.
+// Pack puts a script into an engine. name is what the script's errors call it. A source map at the
+// script's end is left out.
 func Pack(engine []byte, name string, script []byte) ([]byte, error) {
 	at, content, err := segment(engine, name, script)
 	if err != nil {
@@ -71,6 +74,7 @@ func Pack(engine []byte, name string, script []byte) ([]byte, error) {
 // segment is a script as an engine has it in its memory, and where.
 func segment(engine []byte, name string, script []byte) (at uint32, content []byte, err error) {
 	script = bytes.TrimPrefix(script, []byte("\uFEFF")) // which some editors write
+	script, _ = sourcemap.Cut(script)
 	switch {
 	case bytes.HasPrefix(script, []byte("\x00asm")):
 		return 0, nil, fmt.Errorf("%s holds a WebAssembly module and no script; call it .wasm", name)

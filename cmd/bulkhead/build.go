@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"bulkhead/engines"
-	"bulkhead/plugins/admit"
 
 	"github.com/spf13/cobra"
 )
@@ -15,20 +14,20 @@ import (
 func buildCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:   "build X.js",
+		Use:   "build X.js|X.ts",
 		Short: "Make a module of a script",
-		Long: `Build makes a module of a handler in JavaScript: the engine, with the script in it.
-It runs wherever a module does, without this command. The same script gives the
-same bytes, so that plugin_sha256 can pin them. A listener needs no module:
-plugin = "X.js" does the same when it is loaded.
+		Long: `Build makes a module of a handler in JavaScript or TypeScript: the engine, with the
+script and what it imports in it. It runs wherever a module does, without this
+command. The same files give the same bytes, so that plugin_sha256 can pin them.
+A listener needs no module: plugin = "X.ts" does the same when it is loaded.
 
 It does not run the script: bulkhead check, with a configuration that names it, does.`,
-		Args: one("X.js"),
+		Args: one("X.js|X.ts"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !engines.IsScript(args[0]) {
-				return fmt.Errorf("%s is no script that can be built: its name does not end with .js", args[0])
+				return fmt.Errorf("%s is no script that can be built: its name does not end with .js, .mjs, .ts or .mts", args[0])
 			}
-			script, err := admit.ReadFile(args[0])
+			script, _, err := readPlugin(c.Context(), args[0], c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -37,7 +36,7 @@ It does not run the script: bulkhead check, with a configuration that names it, 
 				return err
 			}
 			if output == "" {
-				output = strings.TrimSuffix(filepath.Base(args[0]), ".js") + ".wasm"
+				output = strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0])) + ".wasm"
 			}
 			return replaceFile(output, module)
 		},

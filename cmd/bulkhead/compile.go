@@ -3,24 +3,26 @@ package main
 import (
 	"os"
 
+	"bulkhead/engines/bundle"
 	"bulkhead/plugins/compiler"
 
 	"github.com/spf13/cobra"
 )
 
-// compileName is the command that the host starts to have one module compiled.
+// compileName is the command that the host starts to have one module compiled, or one script made of
+// several files.
 const compileName = "compile-module"
 
 // compileCommand is not for users. It takes the limits as they are, one after
 // the other, and what went wrong goes to standard output.
 func compileCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:                compileName + " MEMORY SECONDS CODE",
+		Use:                compileName + " MEMORY SECONDS CODE [TASK]",
 		Short:              "Compile one module, within limits, for the host that starts it",
 		Hidden:             true,
 		DisableFlagParsing: true, // a limit may be -1
 		RunE: func(_ *cobra.Command, args []string) error {
-			if compiler.Main(args) != 0 {
+			if compiler.Main(args, bundle.Task()) != 0 {
 				return errFailed
 			}
 			return nil

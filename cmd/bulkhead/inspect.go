@@ -16,15 +16,15 @@ import (
 
 func inspectCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect X.wasm|X.js",
+		Use:   "inspect X.wasm|X.js|X.ts",
 		Short: "Say what a module is, and what it would be refused for",
 		Long: `Inspect reads a module without running it: its shape, what it imports and
 exports, its memory, and everything that a listener of a tenant with default
 limits would refuse it for. Of a script, it reads the module that a listener
-makes of it. The exit status is 1 when it would be refused.`,
+makes of it and of what it imports. The exit status is 1 when it would be refused.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
-			b, err := admit.ReadFile(args[0])
+			b, files, err := readPlugin(c.Context(), args[0], c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -33,10 +33,13 @@ makes of it. The exit status is 1 when it would be refused.`,
 				return err
 			}
 			report, err := admit.Inspect(module, config.DefaultTenant("").Memory)
-			report.Size, report.SHA256 = len(b), sha256.Sum256(b) // of the file, as plugin_sha256
+			report.Size, report.SHA256 = len(b), sha256.Sum256(b) // as plugin_sha256
 			writeReport(c.OutOrStdout(), args[0], &report, err)
 			if name, text, ok := engines.Script(module); ok {
 				fmt.Fprintf(c.OutOrStdout(), "script    %s: %d bytes, sha256 %x\n", admit.Quoted(string(name)), len(text), sha256.Sum256(text))
+			}
+			if len(files) > 1 {
+				fmt.Fprintf(c.OutOrStdout(), "made of   %s\n", admit.Quoted(strings.Join(files, " ")))
 			}
 			if len(report.Refused) > 0 {
 				return errFailed

@@ -154,6 +154,10 @@ type Listener struct {
 	// digits, or "" when any content will do. Whoever reads the plugin
 	// compares it; this package does not.
 	PluginSHA256 string
+	// ScriptFiles is how many files a script may be made of, and ScriptBytes how many bytes they
+	// may have together.
+	ScriptFiles int
+	ScriptBytes int64
 	// Instance says who shares a module instance: "connection" (nobody),
 	// "loop" or "listener".
 	Instance string

@@ -120,6 +120,8 @@ tenant = "acme"
 address = "unix://run/a.sock"
 plugin = "./echo.wasm"
 plugin_sha256 = "93A44BBB96C751218E4C00D479E4C14358122A389ACCA16205B1E4D0DC5F9476"
+script_files = 30
+script_bytes = "1MiB"
 instance = "listener"
 per_source = 20
 per_source_rate = 0.5
@@ -201,6 +203,7 @@ func TestEveryKey(t *testing.T) {
 	want := DefaultListener()
 	want.Name, want.Tenant, want.Address, want.Plugin = "a", "acme", Address{"unix", filepath.Join(dir, "run/a.sock")}, filepath.Join(dir, "echo.wasm")
 	want.PluginSHA256 = "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476"
+	want.ScriptFiles, want.ScriptBytes = 30, 1<<20
 	want.Instance, want.IdleTimeout, want.ConnectTimeout, want.EventTimeout, want.Linger = "listener", time.Hour, 3*time.Second, 250*time.Millisecond, 0
 	want.PerSource, want.PerSourceRate, want.PerSourcePrefix = 20, 0.5, 56
 	want.Inbox, want.OnBadData, want.Backlog, want.Mode, want.Owner = 8192, "log", 16, 0o660, "www-data:100"

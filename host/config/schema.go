@@ -210,7 +210,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 	},
 	{
 		name:     "plugin",
-		want:     "the path of a .wasm or .js file",
+		want:     "the path of a .wasm, .js or .ts file",
 		required: `plugin = "FILE.wasm"`,
 		instead:  "route",
 		read:     readPlugin,
@@ -244,6 +244,8 @@ var listenerFields = listenerKeys([]field[Listener]{
 
 		columns: columns{of: ofService, reload: NewGeneration},
 	},
+	intField("script_files", 1, 100_000, "", func(l *Listener) *int { return &l.ScriptFiles }).is(columns{deflt: 2000, of: ofService, reload: NewGeneration, note: "with what it imports"}),
+	sizeField("script_bytes", 4*kib, gib, "32MiB", func(l *Listener) *int64 { return &l.ScriptBytes }).is(columns{deflt: "32MiB", of: ofService, reload: NewGeneration, note: "of all its files"}),
 	choiceField("instance", []string{"connection", "loop", "listener"}, func(l *Listener) *string { return &l.Instance }).is(columns{deflt: "connection", of: ofService, reload: NewGeneration}),
 	choiceField("shape", []string{"events", "stdio"}, func(l *Listener) *string { return &l.Shape }).is(columns{deflt: "events", of: ofService, reload: NewGeneration}),
 	boolField("snapshot", func(l *Listener) *bool { return &l.Snapshot }).is(columns{deflt: true, when: copies, of: ofService, reload: NewGeneration}),

@@ -51,6 +51,7 @@ type Loader struct {
 	wanted       map[codestore.Sum]bool // they stay kept
 	stopped      bool
 	kept         keptModules
+	scripts      *scripts
 }
 
 // New makes a loader of plugins for no tenant yet. Prepare comes before the first plugin.
@@ -62,6 +63,7 @@ func New(o Options) *Loader {
 		runtimes:     make(map[string]*plugins.Runtime),
 		modules:      make(map[moduleKey]*module),
 		interpreters: make(map[*engines.Engine]*plugins.Interpreter),
+		scripts:      newScripts(o),
 	}
 	if o.OnlyLong {
 		p.compiling.OnlyLong()
@@ -117,6 +119,7 @@ func (p *Loader) Prepare(cfg *config.Config) error {
 		p.o.Log.Warn(store.Remade)
 	}
 	p.store = store
+	p.scripts.keptIn(store)
 	p.BoundCode(cfg.Host.CodeCache)
 	p.kept.most = cfg.Host.ModuleCache
 	return nil
@@ -191,6 +194,7 @@ func (p *Loader) Stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped = true
+	p.scripts.stop()
 	for _, r := range p.runtimes {
 		r.Close()
 	}

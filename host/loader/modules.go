@@ -34,7 +34,7 @@ type module struct {
 // module is the caller's until release, which closes it when nobody else has it.
 //
 // A script is known by its own SHA-256, and so is what is kept of it: another engine does not make it
-// another plugin.
+// another plugin. Where it is made of several files, that is the SHA-256 of what was made.
 //
 // With pinned, it is what has that SHA-256: of those that are loaded, in its file, or kept.
 func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error) {
@@ -69,7 +69,7 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	}
 	p.keep(l, sum, code)
 	if trace.HasLines(code) || trace.ThereIs(l.Plugin) {
-		made.SetSource(func() (module, lines []byte, err error) { return p.source(l.Plugin, sum) })
+		made.SetSource(func() (module, lines []byte, err error) { return p.source(l, sum) })
 	}
 	return p.use(key, made), nil
 }
@@ -111,10 +111,10 @@ func (p *Loader) interpreter(e *engines.Engine) *plugins.Interpreter {
 	return i
 }
 
-// Read reads a listener's plugin, and its SHA-256: the file, or, where that has not the sum that
-// plugin_sha256 asks for, what was kept of an earlier start.
+// Read reads a listener's plugin, and its SHA-256: the file, with what it imports, or, where that has not
+// the sum that plugin_sha256 asks for, what was kept of an earlier start.
 func (p *Loader) Read(l *config.Listener) (code []byte, sum [sha256.Size]byte, err error) {
-	if code, err = admit.ReadFile(l.Plugin); err == nil {
+	if code, err = p.scripts.read(l); err == nil {
 		sum = sha256.Sum256(code)
 		if want := l.PluginSHA256; want != "" && hex.EncodeToString(sum[:]) != want {
 			err = fmt.Errorf("%s has the SHA-256 %x, and plugin_sha256 asks for %s; put the right file there, or the new sum into the configuration", l.Plugin, sum, want)
@@ -141,25 +141,25 @@ func (p *Loader) Read(l *config.Listener) (code []byte, sum [sha256.Size]byte, e
 // readPinned reads the plugin that a listener has had: its file, or, where that holds another one now,
 // what was kept.
 func (p *Loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, error) {
-	return p.readSum(l.Plugin, sum)
+	return p.readSum(l, sum)
 }
 
 // source reads a plugin again, and what names its lines, if that is in a file of its own.
-func (p *Loader) source(plugin string, sum codestore.Sum) (module, lines []byte, err error) {
-	code, err := p.readSum(plugin, sum)
+func (p *Loader) source(l *config.Listener, sum codestore.Sum) (module, lines []byte, err error) {
+	code, err := p.readSum(l, sum)
 	if err != nil {
 		return nil, nil, err
 	}
-	if module, err = engines.Module(plugin, code); err != nil || trace.HasLines(module) {
+	if module, err = engines.Module(l.Plugin, code); err != nil || trace.HasLines(module) {
 		return module, nil, err
 	}
-	lines, err = admit.ReadFile(trace.FileOf(plugin))
+	lines, err = admit.ReadFile(trace.FileOf(l.Plugin))
 	return module, lines, err
 }
 
 // readSum is readPinned of a file.
-func (p *Loader) readSum(plugin string, sum codestore.Sum) ([]byte, error) {
-	code, err := admit.ReadFile(plugin)
+func (p *Loader) readSum(l *config.Listener, sum codestore.Sum) ([]byte, error) {
+	code, err := p.scripts.read(l)
 	if err == nil && sha256.Sum256(code) == sum {
 		return code, nil
 	}
@@ -168,7 +168,7 @@ func (p *Loader) readSum(plugin string, sum codestore.Sum) ([]byte, error) {
 			return code, nil
 		}
 	}
-	return nil, fmt.Errorf("what %s held before, of the SHA-256 %x, is neither there any more nor kept in the state folder; put it there again, and reload", plugin, sum)
+	return nil, fmt.Errorf("what %s held before, of the SHA-256 %x, is neither there any more nor kept in the state folder; put it there again, and reload", l.Plugin, sum)
 }
 
 // use is a module that is there, for one user more; made, which may be nil, is what is to be there

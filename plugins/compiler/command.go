@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -64,7 +63,7 @@ const (
 // code, that of ctx when it is over, or says what could not be started, or that
 // the disk is full (syscall.ENOSPC or EDQUOT). The module is not kept. It blocks, and may be called from any goroutine.
 func (c Command) Compile(ctx context.Context, module []byte, dir string) (code *Code, err error) {
-	err = c.inChild(ctx, dir, bytes.NewReader(module), nil, func(dir string, _ []byte) (err error) {
+	err = c.inChild(ctx, dir, exchange{input: bytes.NewReader(module)}, nil, func(dir string, _ []byte) (err error) {
 		code, err = readCode(dir, c.Limits.filled().Code)
 		return err
 	})
@@ -73,7 +72,7 @@ func (c Command) Compile(ctx context.Context, module []byte, dir string) (code *
 
 // inChild has a child do what its arguments behind the limits say. done is given the directory that it has
 // worked in, and what it has said.
-func (c Command) inChild(ctx context.Context, dir string, input io.Reader, args []string, done func(dir string, said []byte) error) error {
+func (c Command) inChild(ctx context.Context, dir string, e exchange, args []string, done func(dir string, said []byte) error) error {
 	switch {
 	case len(c.Args) == 0:
 		return errors.New("starting the compiler: there is no command line")
@@ -94,7 +93,7 @@ func (c Command) inChild(ctx context.Context, dir string, input io.Reader, args 
 	}
 	defer w.remove()
 	limits := c.Limits.filled()
-	said, err := c.run(ctx, limits, input, append(limits.args(), args...), w.output())
+	said, err := c.run(ctx, limits, e, append(limits.args(), args...), w.output())
 	if err != nil {
 		return err
 	}
@@ -102,14 +101,18 @@ func (c Command) inChild(ctx context.Context, dir string, input io.Reader, args 
 }
 
 // run runs the child and explains its end.
-func (c Command) run(ctx context.Context, limits Limits, input io.Reader, args []string, dir string) (said []byte, err error) {
+func (c Command) run(ctx context.Context, limits Limits, e exchange, args []string, dir string) (said []byte, err error) {
 	running, cancel := context.WithTimeout(ctx, limits.Wall)
 	defer cancel()
-	stdout, stderr := &head{max: maxStdout}, &head{max: maxStderr}
+	stderr := &head{max: maxStderr}
 	cmd := exec.CommandContext(running, programPath(c.Args[0]))
 	cmd.Args = append(append([]string{}, c.Args...), args...)
 	cmd.Dir, cmd.Env = dir, childEnvironment()
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, stdout, stderr
+	stdout, err := e.attach(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("starting the compiler %s: %w", c.Args[0], err)
+	}
+	cmd.Stderr = stderr
 	cmd.SysProcAttr = childAttributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = waitDelay

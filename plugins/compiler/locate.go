@@ -71,7 +71,7 @@ func (c Command) Locate(ctx context.Context, calls Calls, module, lines []byte, 
 	input := io.MultiReader(bytes.NewReader(append(head, '\n')), bytes.NewReader(module), bytes.NewReader(lines))
 	c.Limits = LocateLimits
 	var places []trace.Place
-	err = c.inChild(ctx, dir, input, []string{locating}, func(_ string, said []byte) error {
+	err = c.inChild(ctx, dir, exchange{input: input}, []string{locating}, func(_ string, said []byte) error {
 		if err := json.Unmarshal(said, &places); err != nil {
 			return strange("where it was is not to be read: %v", err)
 		}

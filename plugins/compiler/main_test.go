@@ -44,7 +44,8 @@ const goodFolder = "wazero-test-" + runtime.GOARCH + "-" + runtime.GOOS
 var goodName = strings.Repeat("0123", 16)
 
 var roles = map[string]func(args []string) int{
-	"compile": Main,
+	"compile":  func(args []string) int { return Main(args) },
+	"converse": func(args []string) int { return Main(args, conversing...) },
 
 	// Children that go wrong once they are confined.
 	"panic": confined(func() int { panic("first line\nsecond line") }),

@@ -1,0 +1,56 @@
+package loader
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"bulkhead/engines"
+	"bulkhead/engines/bundle"
+	"bulkhead/host/config"
+	"bulkhead/plugins"
+	"bulkhead/plugins/admit"
+	"bulkhead/plugins/codestore"
+	"bulkhead/plugins/compiler"
+)
+
+// scripts reads the files of plugins, and makes one of a script and what it imports.
+type scripts struct {
+	log    *slog.Logger
+	maker  bundle.Maker
+	making context.Context
+	stop   func() // what is being made, and whatever would be
+}
+
+func newScripts(o Options) *scripts {
+	s := &scripts{log: o.Log, maker: bundle.Maker{Command: compiler.Command{Args: o.Compiler}}}
+	s.making, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// keptIn has what was made be kept in the state folder. It is called before the first read of a script.
+func (s *scripts) keptIn(store *codestore.Store) {
+	s.maker.Dir = store.Dir()
+	s.maker.Kept = func(sum [sha256.Size]byte) ([]byte, error) { return store.Module(codestore.Sum(sum)) }
+}
+
+// read reads a listener's plugin: the file, or what is made of a script.
+func (s *scripts) read(l *config.Listener) ([]byte, error) {
+	code, err := admit.ReadFile(l.Plugin)
+	if err != nil || !engines.IsScript(l.Plugin) {
+		return code, err
+	}
+	script, err := s.maker.Make(s.making, l.Plugin, code, bundle.Limits{Files: l.ScriptFiles, Bytes: l.ScriptBytes})
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			err = fmt.Errorf("%s: the host stops: %w", l.Plugin, plugins.ErrClosed)
+		}
+		return nil, err
+	}
+	for _, w := range script.Warnings {
+		s.log.Warn("a script may have a mistake", "listener", l.Name, "tenant", l.Tenant, "why", w)
+	}
+	return script.Code, nil
+}
