@@ -24,16 +24,18 @@ func TestRun(t *testing.T) {
 		t.Skip("needs Linux:", err)
 	}
 	var out bytes.Buffer
-	if err := run([]string{"-tenants", "20", "-go", "0", "-rounds", "1"}, &out); err != nil {
+	if err := run([]string{"-tenants", "20", "-scripts", "20", "-go", "0", "-rounds", "1"}, &out); err != nil {
 		t.Fatal(err)
 	}
-	if rows := strings.Count(out.String(), small.name); rows != 2 {
-		t.Errorf("it has %d rows of %s:\n%s", rows, small.name, &out)
+	for _, k := range []kind{small, script} {
+		if rows := strings.Count(out.String(), k.name); rows != 2 {
+			t.Errorf("it has %d rows of %s:\n%s", rows, k.name, &out)
+		}
 	}
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"more"}, {"-tenants", "5"}, {"-go", "3"}, {"-chat", "nowhere.wasm", "-tenants", "20"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"more"}, {"-tenants", "5"}, {"-go", "3"}, {"-scripts", "3"}, {"-chat", "nowhere.wasm", "-tenants", "20", "-scripts", "0"}} {
 		if err := run(args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%q pass", args)
 		}
