@@ -27,6 +27,7 @@ const socketHost = "bulkhead"
 // entrance is one socket by which others come in.
 type entrance struct {
 	server *http.Server
+	socket net.Listener
 	rules  atomic.Pointer[http.Handler] // what passes, and all behind it
 	served sync.WaitGroup
 	at     netip.AddrPort // over TCP
@@ -34,7 +35,7 @@ type entrance struct {
 
 // enter serves those who come in by a listener, whose name is for the log.
 func (d *Door) enter(l net.Listener, via string, r guard.Rules) *entrance {
-	e := new(entrance)
+	e := &entrance{socket: guard.Bounded(l, mostCallers)}
 	e.set(d, r)
 	e.server = guard.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set(versionHeader, d.version)
@@ -42,7 +43,7 @@ func (d *Door) enter(l net.Listener, via string, r guard.Rules) *entrance {
 	}), d.log)
 	e.server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withCaller(ctx, via, c) }
 	e.server.SetKeepAlivesEnabled(false) // who has had an answer makes room
-	e.served.Go(func() { _ = e.server.Serve(guard.Bounded(l, mostCallers)) })
+	e.served.Go(func() { _ = e.server.Serve(e.socket) })
 	return e
 }
 
@@ -59,8 +60,7 @@ func (e *entrance) close() {
 	e.served.Wait()
 }
 
-// part lets nobody in any more, and gives those inside as long as a request may take, or until ctx is
-// done.
+// part gives those inside as long as a request may take, or until ctx is done.
 func (e *entrance) part(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, responseTime)
 	defer cancel()
@@ -287,9 +287,12 @@ func (d *Door) setView(s settings) error {
 	return nil
 }
 
-// away has an entrance be closed when those inside have gone, without waiting for them: one of them may have
-// asked for it.
-func (d *Door) away(e *entrance) { d.parting.Go(func() { e.part(d.ctx) }) }
+// away lets nobody in by an entrance any more: its socket is closed, and its file is gone. Those inside have
+// some seconds, and it does not wait for them: one of them may have asked for it.
+func (d *Door) away(e *entrance) {
+	_ = e.socket.Close()
+	d.parting.Go(func() { e.part(d.ctx) })
+}
 
 // shut closes all of them.
 func (d *Door) shut() {

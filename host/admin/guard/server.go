@@ -59,10 +59,15 @@ func (l *bounded) Accept() (net.Conn, error) {
 	return &Placed{Conn: c, leave: func() { <-l.places }}, nil
 }
 
-// Close ends the waiting.
+// Close ends the waiting, and closes the socket. It may be called more than once: the socket's file is
+// removed by the first call alone, as another one may be there by then.
 func (l *bounded) Close() error {
-	l.over.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+	err := net.ErrClosed
+	l.over.Do(func() {
+		close(l.closed)
+		err = l.Listener.Close()
+	})
+	return err
 }
 
 // Placed is a connection of Bounded's. It gives its place back when it is closed.
