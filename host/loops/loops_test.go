@@ -143,12 +143,11 @@ func TestShowAsksAllLoops(t *testing.T) {
 		for i := range tallies {
 			tallies[i] = csa.NewTallies(len(all))
 		}
-		if !r.Show(context.Background(), tallies) {
-			t.Errorf("not all loops have shown %d tallies", n)
-		}
+		// Show gives up after a second, which a busy machine may take.
+		awaittest.Until(t, "all loops show their tallies", func() bool { return r.Show(context.Background(), tallies) })
 	}
 	for i := range all {
-		if lag := r.Lag(i); lag <= 0 || lag > awaittest.Longest {
+		if lag := r.Lag(i); lag < 0 || lag > awaittest.Longest {
 			t.Errorf("loop %d is said to take %v to answer", i, lag)
 		}
 	}
