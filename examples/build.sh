@@ -92,6 +92,10 @@ traced_guest testdata/crash.c testdata/crash.wasm
 traced_guest testdata/crash.c testdata/split.debug.wasm -gdwarf-4
 traced_guest testdata/crash.c testdata/split.wasm -gdwarf-4 -Wl,--strip-debug
 traced_guest testdata/shop.cc testdata/shop.wasm
+jumps=../sdk/c/setjmp # and what its exceptions need
+traced_guest testdata/jumps.c testdata/jumps.wasm -fwasm-exceptions -mllvm -wasm-enable-sjlj \
+	-Wl,--export=__c_longjmp $jumps/setjmp.c $jumps/tag.s
+guests+=(testdata/jumps.wasm)
 guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm testdata/shop.wasm)
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"bulkhead/plugins/admit"
+	"bulkhead/plugins/exceptions"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
 
@@ -26,6 +27,8 @@ type code struct {
 	state    meter.State
 	data     []meter.Segment
 	fits     map[Shape]bool // an Interpreter's: which shapes its module has
+	throws   bool           // it uses exceptions
+	tags     []string       // their names; fewer may be known
 }
 
 // freeFootprint is how much an instance may take in the host, in bytes, before
@@ -39,7 +42,12 @@ const codeMappings = 2
 // makeCode rewrites and compiles what the gate has let through. name is what the log calls it. The
 // mappings that it takes are the caller's affair. The error is refusal's.
 func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
-	c := &code{engine: e, min: parsed.Memories[0].Min, declared: wasm.MaxPages}
+	lowered, err := exceptions.Lower(parsed, exceptions.Options{})
+	if err != nil {
+		return nil, err
+	}
+	parsed = lowered.Module
+	c := &code{engine: e, throws: lowered.Used, tags: lowered.Tags, min: parsed.Memories[0].Min, declared: wasm.MaxPages}
 	if l := parsed.Memories[0]; l.HasMax {
 		c.declared = l.Max
 	}
@@ -49,7 +57,9 @@ func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
 	for n, export := range callNames {
 		c.has[n] = parsed.Export(export) != nil
 	}
-	metered, err := meter.Rewrite(parsed, meterOptions)
+	options := meterOptions
+	options.Exports = lowered.Exports()
+	metered, err := meter.Rewrite(parsed, options)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"bulkhead/plugins/admit"
+	"bulkhead/plugins/exceptions"
 	"bulkhead/plugins/internal/inside"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/meter"
@@ -30,6 +31,8 @@ type executor struct {
 	guest   api.Module
 	memory  api.Memory          // where the engine keeps it
 	globals []api.MutableGlobal // those that the code writes to
+	flight  api.Global          // the exception under way; nil: its module uses none
+	tags    []string            // their names, for that
 	calls   [calls]export
 	stack   [2]uint64 // parameters and result of the call that runs
 	running export    // the call that runs
@@ -80,6 +83,9 @@ func (m *Module) newExecutor(on *memory.Linear, account MemoryAccount, config co
 			return nil, fmt.Errorf("it has no global %d that could be written to", index)
 		}
 		e.globals = append(e.globals, g)
+	}
+	if m.code.throws {
+		e.flight, e.tags = guest.ExportedGlobal(exceptions.FlightExport), m.code.tags
 	}
 	fuel, ok := guest.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
 	if !ok {

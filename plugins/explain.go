@@ -178,6 +178,10 @@ func (m *Module) places(calls inside.Calls) (string, error) {
 		}
 	}()
 	o := m.runtime.options
-	places, err := o.Compiler.Locate(ctx, compiler.Calls{Meter: meterOptions, At: calls.At, Sum: compiler.SumOf(calls.Code)}, module, lines, o.Code.Dir())
+	shape := m.shape
+	if m.interpreter != nil {
+		shape = "" // its module was not mended
+	}
+	places, err := o.Compiler.Locate(ctx, compiler.Calls{Shape: shape, Meter: meterOptions, At: calls.At, Sum: compiler.SumOf(calls.Code)}, module, lines, o.Code.Dir())
 	return trace.Text(places), err
 }

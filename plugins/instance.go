@@ -323,7 +323,7 @@ func (i *Instance) once(c call) (uint64, error) {
 	}
 	i.finish()
 	i.inCall = false
-	if err != nil {
+	if err = i.exec.uncaught(err); err != nil {
 		return 0, i.notStarted(newTrap(c.String(), err))
 	}
 	return i.exec.stack[0], nil
@@ -391,7 +391,7 @@ func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 	if err == nil && i.outOfMemory {
 		err = i.stopForMemory()
 	}
-	if err != nil {
+	if err = i.exec.uncaught(err); err != nil {
 		i.exec.calls = [calls]export{} // whatever their stacks hold
 	}
 	if i.pool != nil {

@@ -71,7 +71,10 @@ func newTrap(call string, err error) *Trap {
 	var stop *stopped
 	var unfit *unfitError
 	var behind *panicked
+	var thrown *uncaughtError
 	switch {
+	case errors.As(err, &thrown):
+		t.Why = thrown.why
 	case errors.As(err, &stop):
 		t.Why, t.Stop = stop.why, stop.stop
 	case errors.As(err, &bad):

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bulkhead/abi"
+	"bulkhead/plugins/exceptions"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
 	"bulkhead/plugins/wasm"
@@ -47,14 +48,21 @@ func (m mode) engine(ctx context.Context, cache wazero.CompilationCache) wazero.
 
 // code is what the engine of a mode is given for a module.
 func (m mode) code(module []byte) ([]byte, error) {
-	if m != metered {
-		return module, nil
-	}
 	parsed, err := wasm.Parse(module)
 	if err != nil {
 		return nil, err
 	}
-	out, err := meter.Rewrite(parsed, meter.Options{})
+	lowered, err := exceptions.Lower(parsed, exceptions.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if m != metered {
+		if lowered.Used {
+			module = lowered.Code
+		}
+		return module, nil
+	}
+	out, err := meter.Rewrite(lowered.Module, meter.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,13 @@ func writeReport(w io.Writer, name string, r *admit.Report, err error) {
 		fmt.Fprintf(w, "table     %s elements\n", limitsText(&t))
 	}
 	fmt.Fprintf(w, "functions %d, globals %d\n", r.Functions, r.Globals)
+	if r.Exceptions {
+		encoding := ""
+		if r.Legacy {
+			encoding = ", in the legacy encoding"
+		}
+		fmt.Fprintf(w, "throws    exceptions of %d kinds%s; they are rewritten before it runs\n", r.Tags, encoding)
+	}
 	if r.Start {
 		fmt.Fprintln(w, "start     a function runs when it is instantiated")
 	}

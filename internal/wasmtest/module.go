@@ -244,6 +244,7 @@ func (m *Module) Bytes() []byte {
 		{3, vector(funcs)},
 		{4, vector(m.tables)},
 		{5, vector(memory)},
+		{13, nil}, // tags: Raw alone
 		{6, vector(m.globals)},
 		{7, vector(m.exports)},
 		{8, m.start},

@@ -3,6 +3,7 @@ package admit
 import (
 	"crypto/sha256"
 
+	"bulkhead/plugins/exceptions"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
 )
@@ -24,6 +25,10 @@ type Report struct {
 	Functions, Globals int
 	// Start reports whether a function runs at instantiation.
 	Start bool
+	// Exceptions reports whether it uses exceptions, and Legacy whether in the legacy encoding; Tags are how
+	// many kinds of them it has.
+	Exceptions, Legacy bool
+	Tags               int
 	// Ignored are the names of custom sections, which the host drops.
 	Ignored []string
 	// Unsnapshotable is why no Snapshot can be made of it, each reason as one clause
@@ -73,11 +78,18 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	rep.Exports, rep.Tables = m.Exports, m.Tables
 	rep.Functions, rep.Globals = m.Functions, m.Globals
 	rep.Start, rep.Ignored = m.Start, m.Custom
-	rep.Unsnapshotable = meter.StateOf(m).Hidden
+	rep.Exceptions, rep.Legacy = m.Exceptions()
+	rep.Tags = m.Tags()
 	rep.Refused = Refusals(m, shape, Pages(memory))
 	if len(core) < len(b) {
 		rep.Mended = append(rep.Mended, unwrapped(core))
 	}
 	rep.Mended = append(rep.Mended, Mend(m, shape)...)
+	lowered, err := exceptions.Lower(m, exceptions.Options{})
+	if err != nil {
+		rep.Refused = append(rep.Refused, err.Error())
+		return rep, nil
+	}
+	rep.Unsnapshotable = meter.StateOf(lowered.Module).Hidden
 	return rep, nil
 }

@@ -42,6 +42,24 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// What a module throws is said, and one whose exceptions cannot be rewritten is refused.
+func TestInspectExceptions(t *testing.T) {
+	module := func(kind byte) []byte {
+		return w.HandlerWith(func(m *w.Module) {
+			m.Func("f", ":", "", []byte{0x06, 0x40, 0x19, 0x09, 0, 0x0b})
+			m.Raw(13, []byte{2, 0, byte(m.Type(":")), 0, byte(m.Type(string(kind) + ":"))})
+		})
+	}
+	rep, err := Inspect(module('i'), 0)
+	if err != nil || !rep.Exceptions || !rep.Legacy || rep.Tags != 2 || rep.Refused != nil || rep.Unsnapshotable != nil {
+		t.Errorf("inspect says %+v, %v", rep, err)
+	}
+	rep, err = Inspect(module('V'), 0)
+	if err != nil || len(rep.Refused) != 1 || !strings.Contains(rep.Refused[0], "its tag 1 carries (v128)") {
+		t.Errorf("inspect says of a tag that carries much %+v, %v", rep, err)
+	}
+}
+
 // The limit of a memory is in whole pages, and never more than the engine can be told of.
 func TestPages(t *testing.T) {
 	for memory, want := range map[int64]uint32{

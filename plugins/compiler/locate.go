@@ -13,6 +13,8 @@ import (
 	"sort"
 	"time"
 
+	"bulkhead/plugins/admit"
+	"bulkhead/plugins/exceptions"
 	"bulkhead/plugins/internal/inside"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/trace"
@@ -24,7 +26,9 @@ import (
 
 // Calls are where a module was when it trapped.
 type Calls struct {
-	// Meter is how the module was rewritten.
+	// Shape is what the module was made ready for by admit.Mend; "": it was not.
+	Shape admit.Shape
+	// Meter is how the module was rewritten, Exports aside.
 	Meter meter.Options
 	// At are places in its native code, each behind the instruction that was running: the innermost call
 	// first. At most MaxCalls are looked at.
@@ -58,8 +62,8 @@ const maxSymbol = 1024
 const maxAnswer = 64 << 10
 
 // Locate says where in its source a module was, the innermost call first, inlined ones also. module is
-// as it was given to meter.Rewrite, and lines is a module with the DWARF, or nil where module has it. It is
-// done in a child process with LocateLimits, as Compile is, since what the module says may be made to harm whoever
+// as it was loaded, before admit.Mend, exceptions.Lower and meter.Rewrite, and lines is a module with
+// the DWARF, or nil where module has it. It is done in a child process with LocateLimits, as Compile is, since what the module says may be made to harm whoever
 // reads it: that has to compile it again, with a map of its code, which nobody keeps. The text of the
 // places is the module's, and short. Errors are those of Compile.
 func (c Command) Locate(ctx context.Context, calls Calls, module, lines []byte, dir string) ([]trace.Place, error) {
@@ -98,9 +102,6 @@ func locateHere(limits Limits) error {
 		return errors.New("the compiler was given something else than a module")
 	}
 	module, lines := rest[:r.Module], rest[r.Module:]
-	if r.Lines == 0 {
-		lines = module
-	}
 	places, err := locate(r.Calls, module, lines)
 	if err != nil {
 		return err
@@ -124,12 +125,20 @@ func locate(calls Calls, module, lines []byte) (places []trace.Place, err error)
 			places, err = nil, fmt.Errorf("what it says of its lines cannot be read: %v", p)
 		}
 	}()
-	m, err := wasm.Parse(module)
+	m, core, err := admit.Open(module)
 	if err != nil {
 		return nil, err
 	}
-	calls.Meter.Origins = true
-	metered, err := meter.Rewrite(m, calls.Meter)
+	if len(lines) == 0 {
+		lines = core
+	}
+	admit.Mend(m, calls.Shape)
+	lowered, err := exceptions.Lower(m, exceptions.Options{Origins: true})
+	if err != nil {
+		return nil, err
+	}
+	calls.Meter.Exports, calls.Meter.Origins = lowered.Exports(), true
+	metered, err := meter.Rewrite(lowered.Module, calls.Meter)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +167,11 @@ func locate(calls Calls, module, lines []byte) (places []trace.Place, err error)
 		}
 		var found []trace.Place
 		if offset, ok := code.source(at); ok {
-			if old, ok := metered.Origins.At(offset); ok {
+			old, ok := metered.Origins.At(offset)
+			if ok && lowered.Used {
+				old, ok = lowered.Origins.At(old)
+			}
+			if ok {
 				if found, err = known.At(old); err != nil {
 					return nil, err
 				}

@@ -37,6 +37,9 @@ type Options struct {
 	// MaxTableGrowth is how many elements each table may grow by. What the module
 	// declares holds when it is less. Zero is no bound.
 	MaxTableGrowth uint32
+	// Exports are more things that the module shows: its own, under names that begin with
+	// wasm.ReservedPrefix and that nothing else here has. Their types are not looked at.
+	Exports []wasm.Export
 	// Detach makes the module one whose instances can be given another's state: what
 	// State.Globals lists is exported, the active data segments are empty, or left out
 	// where the code refers to none, and

@@ -69,6 +69,9 @@ type writer struct {
 // only read, and may be used by many at a time. The error is a
 // *wasm.SyntaxError, of a module that would become too large.
 func Rewrite(m *wasm.Module, o Options) (*Metered, error) {
+	if used, _ := m.Exceptions(); used {
+		return nil, &wasm.SyntaxError{What: "it uses exceptions, which have to be rewritten before it is metered"}
+	}
 	w := newWriter(m, o)
 	if o.Detach {
 		var ok bool
@@ -337,7 +340,7 @@ func (w *writer) constant(r *source, b []byte) []byte {
 }
 
 func (w *writer) exports() []byte {
-	n := len(w.m.Exports) + 1 + len(w.state.Globals)
+	n := len(w.m.Exports) + len(w.o.Exports) + 1 + len(w.state.Globals)
 	if w.m.Start {
 		n++
 	}
@@ -346,13 +349,15 @@ func (w *writer) exports() []byte {
 		b = append(appendName(b, name), byte(k))
 		b = binary.AppendUvarint(b, i)
 	}
-	for i := range w.m.Exports {
-		e := &w.m.Exports[i]
-		index := uint64(e.Index)
-		if e.Kind == wasm.Function {
-			index = w.function(e.Index)
+	for _, list := range [][]wasm.Export{w.m.Exports, w.o.Exports} {
+		for i := range list {
+			e := &list[i]
+			index := uint64(e.Index)
+			if e.Kind == wasm.Function {
+				index = w.function(e.Index)
+			}
+			one(e.Name, e.Kind, index)
 		}
-		one(e.Name, e.Kind, index)
 	}
 	one(FuelExport, wasm.Global, uint64(w.m.Imported(wasm.Global)+w.m.Globals))
 	if w.m.Start {

@@ -54,6 +54,7 @@ func (c *checker) functionBody(b []byte, pos int, i int) *SyntaxError {
 	if r.err != nil {
 		r.err.What = fmt.Sprintf("function %d: %s", i, r.err.What)
 	}
+	c.m.final = c.m.final || r.exnref
 	return r.err
 }
 
@@ -104,6 +105,10 @@ func (c *checker) instruction() {
 			}
 		case OpEnd:
 			c.nest = c.nest[:len(c.nest)-1]
+		case OpCatchAll:
+			c.clause(OpCatchAll)
+		case OpThrowRef:
+			c.m.final = true
 		}
 	case local:
 		c.index(c.locals, "local")
@@ -114,18 +119,35 @@ func (c *checker) instruction() {
 	case access:
 		c.access(accessSizes[b-0x28])
 	case label:
-		c.index(uint32(len(c.nest)), "label")
+		c.label(Opcode(b))
 	case labels:
 		n := r.count(MaxBranches, 1, "labels of a br_table")
 		for ; n >= 0 && r.err == nil; n-- {
 			c.index(uint32(len(c.nest)), "label")
 		}
 	case blockType:
+		c.m.legacy = c.m.legacy || Opcode(b) == OpTry
 		c.blockType()
-		if len(c.nest) > MaxNesting {
-			c.fail("it nests blocks %d deep, and %d are the most", len(c.nest), MaxNesting)
+		c.open(b)
+	case tryTable:
+		c.m.final = true
+		c.blockType()
+		for n := r.count(MaxCatches, 2, "catches of a try_table"); n > 0 && r.err == nil; n-- {
+			kind := r.byte("a catch")
+			if kind > 3 {
+				c.fail("it has a catch of the unknown kind %d", kind)
+			}
+			if kind < 2 {
+				c.index(uint32(len(c.m.tags)), "tag")
+			}
+			c.index(uint32(len(c.nest)), "label")
 		}
-		c.nest = append(c.nest, b)
+		c.open(b)
+	case tag:
+		c.index(uint32(len(c.m.tags)), "tag")
+		if Opcode(b) == OpCatch {
+			c.clause(OpCatch)
+		}
 	case function:
 		i := c.index(uint32(len(c.m.funcs)), "function")
 		if Opcode(b) == OpRefFunc && r.err == nil && (c.m.declared == nil || !c.m.declared[i]) {
@@ -150,7 +172,7 @@ func (c *checker) instruction() {
 		}
 		r.valueType("a select")
 	case referenceType:
-		r.refType("a null reference")
+		r.refType(nullReference)
 	case prefix:
 		if b == prefixMisc {
 			c.misc()
@@ -164,6 +186,44 @@ func (c *checker) instruction() {
 			c.fail("it has the unknown instruction %#x", b)
 		}
 	}
+}
+
+// open begins a block.
+func (c *checker) open(op byte) {
+	if len(c.nest) > MaxNesting {
+		c.fail("it nests blocks %d deep, and %d are the most", len(c.nest), MaxNesting)
+	}
+	c.nest = append(c.nest, op)
+}
+
+// label is the operand of a branch, and of the legacy instructions that name a try.
+func (c *checker) label(op Opcode) {
+	if op != OpDelegate {
+		i := c.index(uint32(len(c.nest)), "label")
+		if op == OpRethrow && c.r.err == nil {
+			if at := Opcode(c.nest[len(c.nest)-1-int(i)]); at != OpCatch && at != OpCatchAll {
+				c.fail("it has a rethrow outside of the catch that it names")
+			}
+		}
+		return
+	}
+	top := len(c.nest) - 1
+	if Opcode(c.nest[top]) != OpTry {
+		c.fail("it has a delegate outside of a try")
+		return
+	}
+	c.nest = c.nest[:top]
+	c.index(uint32(top), "label")
+}
+
+// clause begins a catch or catch_all of a legacy try.
+func (c *checker) clause(op Opcode) {
+	top := len(c.nest) - 1
+	if was := Opcode(c.nest[top]); was != OpTry && was != OpCatch {
+		c.fail("it has a catch outside of a try")
+		return
+	}
+	c.nest[top] = byte(op)
 }
 
 func (c *checker) blockType() {

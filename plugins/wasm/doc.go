@@ -4,8 +4,8 @@
 // What [Parse] has accepted states no count that the file does not bear out,
 // and asks for nothing above the Max constants.
 //
-// It reads WebAssembly 2.0 as core modules have it, without threads, exception
-// handling, multiple memories and the proposals after them. It decodes every
+// It reads WebAssembly 2.0 as core modules have it, and exceptions, in both encodings, but no imported
+// tags; without threads, multiple memories and the proposals after them. It decodes every
 // instruction and checks every index, so that what names a thing names one that the
 // module itself has, whatever a rewriter adds behind. Types of operands are left to
 // the engine's validation.
@@ -25,6 +25,9 @@ const (
 	MaxElements  = 1 << 18 // elements of all tables, and of all element segments
 	MaxGrowth    = 4096    // elements that a table may grow by
 	MaxGlobals   = 100_000
+	MaxTags      = 1_000 // of exceptions
+	MaxTagParams = 16    // of one tag
+	MaxCatches   = 1_000 // of one try_table
 	MaxExports   = 100_000
 	MaxSegments  = 100_000 // of data, and of elements
 	MaxParams    = 1_000   // and results, of one function type

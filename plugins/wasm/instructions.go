@@ -11,8 +11,8 @@ type Instructions struct {
 	Start, Next int
 	// Op is the instruction in hand.
 	Op Opcode
-	// X and Y are its indices, in the order of the format: the label of a br or
-	// br_if; the number of labels of a br_table but the last; the function of a
+	// X and Y are its indices, in the order of the format: the label of a br,
+	// br_if, rethrow or delegate; the tag of a throw or catch; the number of labels of a br_table but the last; the function of a
 	// call or ref.func; the type and table of a call_indirect; a local; a
 	// global; tables and segments; else they mean nothing.
 	X, Y uint32
@@ -30,7 +30,7 @@ func (s *Instructions) Step() bool {
 	s.Op = Opcode(b)
 	switch operands[b] {
 	case nothing:
-	case local, label, function, global, table:
+	case local, label, function, global, table, tag:
 		s.X, pos = s.index(pos)
 	case number32, number64:
 		pos = s.skip(pos)
@@ -38,6 +38,16 @@ func (s *Instructions) Step() bool {
 		pos = s.skip(s.skip(pos))
 	case blockType:
 		pos = s.skip(pos)
+	case tryTable:
+		pos = s.skip(pos)
+		s.X, pos = s.index(pos)
+		for n := s.X; n > 0; n-- {
+			kind := s.Code[pos]
+			if pos++; kind < 2 {
+				pos = s.skip(pos)
+			}
+			pos = s.skip(pos)
+		}
 	case labels:
 		s.X, pos = s.index(pos)
 		for n := s.X; ; n-- {
@@ -113,6 +123,28 @@ func (s *Instructions) Labels(f func(label uint32)) {
 		if n == 0 {
 			return
 		}
+	}
+}
+
+// Catch is one of the catches of a try_table.
+type Catch struct {
+	Any   bool   // it catches whatever is thrown; Tag means nothing then
+	Ref   bool   // it hands on the exception itself, behind what the tag has
+	Tag   uint32 // that it catches
+	Label uint32 // that it goes to, counted from outside of the try_table
+}
+
+// Catches calls f for each catch of the try_table in hand.
+func (s *Instructions) Catches(f func(Catch)) {
+	n, pos := s.index(s.skip(s.Start + 1))
+	for ; n > 0; n-- {
+		kind := s.Code[pos]
+		c := Catch{Any: kind >= 2, Ref: kind&1 != 0}
+		if pos++; !c.Any {
+			c.Tag, pos = s.index(pos)
+		}
+		c.Label, pos = s.index(pos)
+		f(c)
 	}
 }
 

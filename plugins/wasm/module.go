@@ -1,6 +1,9 @@
 package wasm
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // ValueType is the type of a value, as the format encodes it.
 type ValueType byte
@@ -15,6 +18,9 @@ const (
 	FuncRef   ValueType = 0x70
 	ExternRef ValueType = 0x6f
 )
+
+// ExnRef is the type of a caught exception, of the proposal for exceptions.
+const ExnRef ValueType = 0x69
 
 // String is the name of the type in WebAssembly text, such as "i32".
 func (t ValueType) String() string {
@@ -33,6 +39,8 @@ func (t ValueType) String() string {
 		return "funcref"
 	case ExternRef:
 		return "externref"
+	case ExnRef:
+		return "exnref"
 	}
 	return "unknown"
 }
@@ -68,6 +76,12 @@ func (t FuncType) Equal(u FuncType) bool {
 	return string(types(t.Params)) == string(types(u.Params)) && string(types(t.Results)) == string(types(u.Results))
 }
 
+// Key is the same for the same signature, and for no other.
+func (t FuncType) Key() []byte {
+	b := binary.AppendUvarint(nil, uint64(len(t.Params)))
+	return append(append(b, types(t.Params)...), types(t.Results)...)
+}
+
 func types(t []ValueType) []byte {
 	b := make([]byte, len(t))
 	for i := range t {
@@ -85,11 +99,10 @@ const (
 	Table
 	Memory
 	Global
-
-	tagKind // of no module that is accepted
+	Tag // of exceptions: exported at most
 )
 
-// String is the name of the kind: "function", "table", "memory" or "global".
+// String is the name of the kind: "function", "table", "memory", "global" or "tag".
 func (k Kind) String() string {
 	switch k {
 	case Function:
@@ -100,6 +113,8 @@ func (k Kind) String() string {
 		return "memory"
 	case Global:
 		return "global"
+	case Tag:
+		return "tag"
 	}
 	return "unknown"
 }
@@ -174,6 +189,11 @@ type Module struct {
 	elements    int // that its tables may have
 	inSegments  int // elements
 	names       []byte
+	tagNames    []byte
+	tags        []uint32 // the type of each
+	globalTypes []GlobalType
+	final       bool   // it uses exceptions, in the one encoding
+	legacy      bool   // and the other
 	producers   []byte // of the custom section
 	declared    []bool // of each function; nil when none is, and behind the code
 
@@ -196,8 +216,33 @@ func (m *Module) Type(i uint32) FuncType { return m.types[i] }
 // FunctionType is the signature of a function, imports counted.
 func (m *Module) FunctionType(i uint32) FuncType { return m.types[m.funcs[i]] }
 
+// FunctionTypeIndex is the number of that signature.
+func (m *Module) FunctionTypeIndex(i uint32) uint32 { return m.funcs[i] }
+
 // Table is the type of the elements of a table and its sizes, imports counted.
 func (m *Module) Table(i uint32) (ValueType, Limits) { return m.tableTypes[i], m.tableLimits[i] }
+
+// Tags is how many tags of exceptions the module has.
+func (m *Module) Tags() int { return len(m.tags) }
+
+// TagType is the signature of a tag, which has no results. i has to be below Tags.
+func (m *Module) TagType(i uint32) FuncType { return m.types[m.tags[i]] }
+
+// Exceptions reports whether the module uses exceptions, which the engine does not run: tags, the type
+// exnref, or instructions; and whether there are some of the legacy encoding among these.
+func (m *Module) Exceptions() (used, legacy bool) { return m.final || m.legacy, m.legacy }
+
+// GlobalType is the type of a global.
+type GlobalType struct {
+	Value   ValueType
+	Mutable bool
+}
+
+// Global is the type of a global, imports counted.
+func (m *Module) Global(i uint32) GlobalType { return m.globalTypes[i] }
+
+// GlobalCount is how many globals there are, imports counted.
+func (m *Module) GlobalCount() int { return m.globals }
 
 // DataLength is how many bytes a data segment has.
 func (m *Module) DataLength(i uint32) uint32 { return m.dataLengths[i] }

@@ -5,7 +5,13 @@ import (
 	"unicode/utf8"
 )
 
-// nameSection keeps where the names of functions are in a name section. It never
+// The subsections of a name section that are read.
+const (
+	functionNames = 1
+	tagNames      = 11
+)
+
+// nameSection keeps where the names of functions and tags are in a name section. It never
 // makes a module fail: what is malformed ends it.
 func (m *Module) nameSection(b []byte) {
 	for len(b) > 0 {
@@ -15,9 +21,11 @@ func (m *Module) nameSection(b []byte) {
 			return
 		}
 		b = b[1+k:]
-		if id == 1 {
+		switch {
+		case id == functionNames && m.names == nil:
 			m.names = b[:n]
-			return
+		case id == tagNames && m.tagNames == nil:
+			m.tagNames = b[:n]
 		}
 		b = b[n:]
 	}
@@ -28,7 +36,15 @@ func (m *Module) nameSection(b []byte) {
 // not UTF-8, not in order, or of functions that there are not, end it: the
 // section is only good for traces. The bytes are the file's.
 func (m *Module) FunctionNames(f func(index uint32, name []byte) bool) {
-	b := m.names
+	eachName(m.names, len(m.funcs), f)
+}
+
+// TagNames is FunctionNames for the tags of exceptions.
+func (m *Module) TagNames(f func(index uint32, name []byte) bool) {
+	eachName(m.tagNames, len(m.tags), f)
+}
+
+func eachName(b []byte, things int, f func(index uint32, name []byte) bool) {
 	number := func() (uint64, bool) {
 		n, k := binary.Uvarint(b)
 		if k <= 0 {
@@ -41,7 +57,7 @@ func (m *Module) FunctionNames(f func(index uint32, name []byte) bool) {
 	for next := uint64(0); ok && count > 0; count-- {
 		i, ok1 := number()
 		n, ok2 := number()
-		if !ok1 || !ok2 || i < next || i >= uint64(len(m.funcs)) || n > uint64(len(b)) || !utf8.Valid(b[:n]) {
+		if !ok1 || !ok2 || i < next || i >= uint64(things) || n > uint64(len(b)) || !utf8.Valid(b[:n]) {
 			return
 		}
 		if !f(uint32(i), b[:n]) {

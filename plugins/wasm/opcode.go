@@ -1,6 +1,6 @@
 package wasm
 
-// Opcode is an instruction of WebAssembly 2.0. Those of one byte are that
+// Opcode is an instruction of WebAssembly 2.0, or of the proposal for exceptions. Those of one byte are that
 // byte. Those behind the prefixes 0xfc and 0xfd have the prefix as the high
 // byte and their number as the low one.
 type Opcode uint16
@@ -13,6 +13,11 @@ const (
 	OpLoop         Opcode = 0x03
 	OpIf           Opcode = 0x04
 	OpElse         Opcode = 0x05
+	OpTry          Opcode = 0x06 // legacy
+	OpCatch        Opcode = 0x07 // legacy
+	OpThrow        Opcode = 0x08
+	OpRethrow      Opcode = 0x09 // legacy
+	OpThrowRef     Opcode = 0x0a
 	OpEnd          Opcode = 0x0b
 	OpBr           Opcode = 0x0c
 	OpBrIf         Opcode = 0x0d
@@ -20,9 +25,12 @@ const (
 	OpReturn       Opcode = 0x0f
 	OpCall         Opcode = 0x10
 	OpCallIndirect Opcode = 0x11
+	OpDelegate     Opcode = 0x18 // legacy
+	OpCatchAll     Opcode = 0x19 // legacy
 	OpDrop         Opcode = 0x1a
 	OpSelect       Opcode = 0x1b
 	OpSelectTyped  Opcode = 0x1c
+	OpTryTable     Opcode = 0x1f
 	OpLocalGet     Opcode = 0x20
 	OpLocalSet     Opcode = 0x21
 	OpLocalTee     Opcode = 0x22
@@ -37,6 +45,7 @@ const (
 	OpF32Const     Opcode = 0x43
 	OpF64Const     Opcode = 0x44
 	OpRefNull      Opcode = 0xd0
+	OpRefIsNull    Opcode = 0xd1
 	OpRefFunc      Opcode = 0xd2
 	OpMemoryInit   Opcode = 0xfc08
 	OpDataDrop     Opcode = 0xfc09
@@ -90,6 +99,8 @@ const (
 	lanes        // sixteen lanes of two vectors
 	lane         // a lane
 	accessLane   // an access and a lane
+	tag
+	tryTable // a block type, and a vector of catches
 )
 
 // operands and the two tables after it say what follows each opcode.
@@ -102,6 +113,8 @@ var operands = func() (t [256]operand) {
 	set(nothing, 0x00, 0x01)
 	set(blockType, 0x02, 0x04)
 	t[0x05], t[0x0b], t[0x0f] = nothing, nothing, nothing
+	t[0x06], t[0x07], t[0x08], t[0x09], t[0x0a] = blockType, tag, tag, label, nothing
+	t[0x18], t[0x19], t[0x1f] = label, nothing, tryTable
 	set(label, 0x0c, 0x0d)
 	t[0x0e], t[0x10], t[0x11] = labels, function, indirect
 	set(nothing, 0x1a, 0x1b)

@@ -21,16 +21,18 @@ const (
 	codeSection
 	dataSection
 	dataCountSection
-	tagSection // of no module that is accepted
+	tagSection
 )
 
-var sectionNames = [...]string{"custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data", "data count"}
+var sectionNames = [...]string{"custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data", "data count", "tag"}
 
 // place is where a section stands among the others.
 func place(id byte) int {
 	switch id {
 	case dataCountSection:
 		return 2*elementSection + 1
+	case tagSection:
+		return 2*memorySection + 1
 	default:
 		return 2 * int(id)
 	}
@@ -48,11 +50,7 @@ func Parse(b []byte) (*Module, error) {
 		id := r.byte("a section")
 		if int(id) >= len(sectionNames) {
 			r.pos = start
-			if id == tagSection {
-				r.ofProposal(exceptions, "it has the section of tags")
-			} else {
-				r.fail("it has a section of the unknown kind %d: a proposal that is not supported", id)
-			}
+			r.fail("it has a section of the unknown kind %d: a proposal that is not supported", id)
 			break
 		}
 		what := "the " + sectionNames[id] + " section"
@@ -84,6 +82,8 @@ func Parse(b []byte) (*Module, error) {
 			m.tableSection(s)
 		case memorySection:
 			m.memorySection(s)
+		case tagSection:
+			m.tagSection(s)
 		case globalSection:
 			m.globalSection(s)
 		case exportSection:
@@ -105,6 +105,7 @@ func Parse(b []byte) (*Module, error) {
 		if s.err != nil {
 			return nil, s.err
 		}
+		m.final = m.final || s.exnref
 		if id != customSection {
 			m.sections = append(m.sections, Section{ID: id, Offset: body, Content: b[body:r.pos]})
 		}
@@ -160,6 +161,7 @@ func (m *Module) custom(r *reader) {
 
 func (r *reader) valueType(what string) ValueType {
 	t := ValueType(r.byte(what))
+	r.exnref = r.exnref || t == ExnRef
 	if r.err == nil && t.String() == "unknown" {
 		r.pos--
 		if name, of := unsupportedType(byte(t)); name != "" {
@@ -172,7 +174,9 @@ func (r *reader) valueType(what string) ValueType {
 
 func (r *reader) refType(what string) ValueType {
 	t := ValueType(r.byte(what))
-	if r.err == nil && t != FuncRef && t != ExternRef {
+	if t == ExnRef && what == nullReference {
+		r.exnref = true
+	} else if r.err == nil && t != FuncRef && t != ExternRef {
 		r.pos--
 		if name, of := unsupportedType(byte(t)); name != "" {
 			r.ofProposal(of, "%s is of the type %s", what, name)
@@ -244,10 +248,11 @@ func (m *Module) importSection(r *reader) {
 			}
 		case Global:
 			i.Value = r.valueType("a global")
-			r.mutability()
+			m.globalTypes = append(m.globalTypes, GlobalType{i.Value, r.mutability()})
 			m.globals++
-		case tagKind:
-			r.ofProposal(exceptions, "the import %q is a tag", i.Module+"."+i.Name)
+		case Tag:
+			r.pos = at
+			r.fail("the import %q is a tag, and the host has none to give: link what defines it into the module", i.Module+"."+i.Name)
 			return
 		default:
 			r.fail("the import %q is of the unknown kind %d", i.Module+"."+i.Name, i.Kind)
@@ -258,11 +263,13 @@ func (m *Module) importSection(r *reader) {
 	}
 }
 
-func (r *reader) mutability() {
-	if b := r.byte("a global"); b > 1 {
+func (r *reader) mutability() bool {
+	b := r.byte("a global")
+	if b > 1 {
 		r.pos--
 		r.fail("a global is of the unknown mutability %d", b)
 	}
+	return b == 1
 }
 
 func (r *reader) limits(what string, most uint64) (l Limits) {
@@ -336,11 +343,40 @@ func (m *Module) memorySection(r *reader) {
 	}
 }
 
+// nullReference is what a ref.null is called, which may be of exnref where nothing else is.
+const nullReference = "a null reference"
+
+func (m *Module) tagSection(r *reader) {
+	m.final = true
+	for n := r.count(MaxTags, 2, "tags"); n > 0 && r.err == nil; n-- {
+		at := r.pos
+		if attribute := r.byte("a tag"); attribute != 0 && r.err == nil {
+			r.pos = at
+			r.fail("a tag is of the unknown kind %d", attribute)
+		}
+		i := r.u32("the type of a tag")
+		if r.err != nil {
+			return
+		}
+		if int(i) >= len(m.types) {
+			r.pos = at
+			r.fail("a tag has the type %d of %d", i, len(m.types))
+			return
+		}
+		t := m.types[i]
+		if len(t.Results) > 0 || len(t.Params) > MaxTagParams {
+			r.pos = at
+			r.fail("a tag has the type %v, and it can only have parameters, of which %d are the most", t, MaxTagParams)
+			return
+		}
+		m.tags = append(m.tags, i)
+	}
+}
+
 func (m *Module) globalSection(r *reader) {
 	n := r.count(MaxGlobals, 4, "globals")
 	for m.Globals < n && r.err == nil {
-		r.valueType("a global")
-		r.mutability()
+		m.globalTypes = append(m.globalTypes, GlobalType{r.valueType("a global"), r.mutability()})
 		m.constant(r, "the value of a global")
 		m.Globals++
 		m.globals++
@@ -387,7 +423,7 @@ func (m *Module) constant(r *reader, what string) {
 		}
 		m.declare(i)
 	case OpRefNull:
-		r.refType(what)
+		r.refType(nullReference)
 	case prefixVector:
 		if b := r.byte(what); b != 0x0c && r.err == nil {
 			r.pos = at
@@ -416,7 +452,7 @@ func (m *Module) constant(r *reader, what string) {
 func (m *Module) exportSection(r *reader) {
 	n := r.count(MaxExports, 3, "exports")
 	seen := make(map[string]bool)
-	totals := [4]int{len(m.funcs), m.imported[Table] + len(m.Tables), m.imported[Memory] + len(m.Memories), m.globals}
+	totals := [5]int{len(m.funcs), m.imported[Table] + len(m.Tables), m.imported[Memory] + len(m.Memories), m.globals, len(m.tags)}
 	for ; n > 0 && r.err == nil; n-- {
 		at := r.pos
 		e := Export{Name: r.name("the name of an export")}
@@ -425,10 +461,7 @@ func (m *Module) exportSection(r *reader) {
 		switch {
 		case r.err != nil:
 			return
-		case e.Kind == tagKind:
-			r.ofProposal(exceptions, "the export %q is a tag", e.Name)
-			return
-		case e.Kind > Global:
+		case e.Kind > Tag:
 			r.fail("the export %q is of the unknown kind %d", e.Name, e.Kind)
 			return
 		case strings.HasPrefix(e.Name, ReservedPrefix):

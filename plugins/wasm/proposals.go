@@ -5,8 +5,6 @@ package wasm
 type proposal struct{ name, mend string }
 
 var (
-	exceptions = proposal{"exception handling",
-		"build it with -fno-exceptions and -mno-exception-handling, and without setjmp (rustc: -C panic=abort)"}
 	tailCalls = proposal{"tail calls",
 		"build it with -mno-tail-call (rustc: -C target-feature=-tail-call)"}
 	threads = proposal{"threads",
@@ -46,9 +44,6 @@ func (r *reader) ofProposal(p proposal, format string, args ...any) {
 // elsewhere; "" when nobody knows.
 func unsupported(b byte) (name string, of proposal) {
 	switch b {
-	case 0x06, 0x07, 0x08, 0x09, 0x0a, 0x18, 0x19, 0x1f:
-		return map[byte]string{0x06: "try", 0x07: "catch", 0x08: "throw", 0x09: "rethrow", 0x0a: "throw_ref",
-			0x18: "delegate", 0x19: "catch_all", 0x1f: "try_table"}[b], exceptions
 	case 0x12, 0x13, 0x15:
 		return map[byte]string{0x12: "return_call", 0x13: "return_call_indirect", 0x15: "return_call_ref"}[b], tailCalls
 	case 0x14, 0xd4, 0xd5, 0xd6:
@@ -68,11 +63,9 @@ func unsupportedType(b byte) (name string, of proposal) {
 	switch b {
 	case 0x63, 0x64:
 		return "reference", functionReferences
-	case 0x69, 0x74:
-		return "exnref", exceptions
-	case 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x71, 0x72, 0x73:
+	case 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x71, 0x72, 0x73, 0x74:
 		return map[byte]string{0x6a: "arrayref", 0x6b: "structref", 0x6c: "i31ref", 0x6d: "eqref", 0x6e: "anyref",
-			0x71: "nullref", 0x72: "nullexternref", 0x73: "nullfuncref"}[b], garbageCollection
+			0x71: "nullref", 0x72: "nullexternref", 0x73: "nullfuncref", 0x74: "nullexnref"}[b], garbageCollection
 	}
 	return "", proposal{}
 }

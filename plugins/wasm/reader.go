@@ -34,6 +34,8 @@ type reader struct {
 	pos  int
 	file int // the length of the file; -1 in a section, whose end is not the file's
 	err  *SyntaxError
+
+	exnref bool // that type was read
 }
 
 func (r *reader) fail(format string, args ...any) {

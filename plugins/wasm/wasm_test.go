@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -253,7 +254,7 @@ func TestInstructions(t *testing.T) {
 		if op == 0xfc || op == 0xfd {
 			continue
 		}
-		known := op <= 5 || op >= 0x0b && op <= 0x11 || op >= 0x1a && op <= 0x1c || op >= 0x20 && op <= 0x26 || op >= 0x28 && op <= 0xc4 || op >= 0xd0 && op <= 0xd2
+		known := op <= 0x11 || op >= 0x18 && op <= 0x1c || op == 0x1f || op >= 0x20 && op <= 0x26 || op >= 0x28 && op <= 0xc4 || op >= 0xd0 && op <= 0xd2
 		_, err := wasm.Parse(code([]byte{op}))
 		if unknown := err != nil && (strings.Contains(err.Error(), "unknown instruction") || strings.Contains(err.Error(), "it uses the instruction")); unknown == known {
 			t.Errorf("of the instruction %#x it says %v", op, err)
@@ -351,7 +352,18 @@ func TestRefusedCode(t *testing.T) {
 		{"unknown vector", code([]byte{0xfd, 0x9a, 1}), 0, "the unknown instruction 0xfd 0x9a"},
 		{"unknown", code(nop, []byte{0xfc, 18}), 1, "the unknown instruction 0xfc 18"},
 		{"tail call", code(nop, []byte{0x12, 0}), 1, `it uses the instruction return_call of the proposal "tail calls", which is not supported`},
-		{"exception", code([]byte{0x08, 0}), 0, `throw of the proposal "exception handling"`},
+		{"throw", code([]byte{0x08, 0}), 0, "it uses the tag 0, and there are 0"},
+		{"catch outside", code(nop, []byte{0x19}), 1, "a catch outside of a try"},
+		{"catch behind catch_all", code([]byte{0x06, 0x40, 0x19, 0x19, 0x0b}), 3, "a catch outside of a try"},
+		{"delegate outside", code(nop, []byte{0x18, 0}), 1, "a delegate outside of a try"},
+		{"delegate behind a catch", code([]byte{0x06, 0x40, 0x19, 0x18, 0}), 3, "a delegate outside of a try"},
+		{"delegate to nothing", code([]byte{0x06, 0x40, 0x18, 1}), 2, "it uses the label 1, and there are 1"},
+		{"rethrow outside", code([]byte{0x06, 0x40, 0x09, 0}), 2, "a rethrow outside of the catch that it names"},
+		{"rethrow of a block", code([]byte{0x06, 0x40, 0x19, 2, 0x40, 0x09, 0}), 5, "a rethrow outside of the catch that it names"},
+		{"try_table of no tag", code([]byte{0x1f, 0x40, 1, 0, 0, 0, 0x0b}), 0, "it uses the tag 0, and there are 0"},
+		{"try_table to nothing", code([]byte{0x1f, 0x40, 1, 2, 1, 0x0b}), 0, "it uses the label 1, and there are 1"},
+		{"unknown catch", code([]byte{0x1f, 0x40, 1, 4, 0, 0x0b}), 0, "a catch of the unknown kind 4"},
+		{"many catches", code([]byte{0x1f, 0x40}, leb(1001), make([]byte, 3003)), 2, "1001 catches of a try_table, and 1000 are the most"},
 		{"thread", code([]byte{0xfe, 0}), 0, `the proposal "threads"`},
 		{"garbage collection", code([]byte{0xfb, 0}), 0, `the proposal "garbage collection"`},
 		{"typed reference", code([]byte{0x14, 0}), 0, `call_ref of the proposal "typed function references"`},
@@ -409,11 +421,6 @@ func TestProposals(t *testing.T) {
 		b          []byte
 		want, mend string
 	}{
-		{append([]byte("\x00asm\x01\x00\x00\x00"), 13, 0), `it has the section of tags of the proposal "exception handling", which is not supported (at byte 8)`, "-fno-exceptions and -mno-exception-handling"},
-		{raw(2, 1, 0, 0, 4, 0), `the import "." is a tag of the proposal "exception handling"`, "-fno-exceptions"},
-		{raw(7, 1, 1, 'x', 4, 0), `the export "x" is a tag of the proposal "exception handling"`, "-fno-exceptions"},
-		{raw(1, 1, 0x60, 1, 0x69, 0), `a parameter is of the type exnref of the proposal "exception handling"`, "-fno-exceptions"},
-		{code([]byte{0x1f, 0x40}), `it uses the instruction try_table of the proposal "exception handling"`, "-fno-exceptions"},
 		{code([]byte{0x12, 0}), `it uses the instruction return_call of the proposal "tail calls"`, "-mno-tail-call"},
 		{code([]byte{0xfe, 3, 0}), `it uses the instruction 0xfe of the proposal "threads"`, "without -pthread and with -mno-atomics"},
 		{raw(5, 1, 3, 1, 2), `a memory is shared: a use of the proposal "threads"`, "-mno-atomics"},
@@ -443,6 +450,88 @@ func TestProposals(t *testing.T) {
 		if !errors.As(err, &bad) || !strings.Contains(bad.Error(), c.want) || !strings.Contains(bad.Mend, c.mend) || !strings.HasSuffix(bad.Error(), ": "+bad.Mend) || strings.Contains(bad.Error(), "\n") {
 			t.Errorf("it says %v, not %q and %q", err, c.want, c.mend)
 		}
+	}
+}
+
+// What a module says of exceptions is read, and wrong tags are refused.
+func TestExceptions(t *testing.T) {
+	module := func(tags []byte, body ...[]byte) []byte {
+		m := w.New()
+		m.Func("f", "i:", "", body...)
+		if tags != nil {
+			m.Raw(13, tags)
+		}
+		m.Custom("name", []byte{1, 4, 1, 0, 1, 'f', 11, 4, 1, 0, 1, 'e'})
+		return m.Bytes()
+	}
+	plain := []byte{1, 0, 0}
+	for _, c := range []struct {
+		name         string
+		b            []byte
+		used, legacy bool
+		err          string
+	}{
+		{"none", module(nil), false, false, ""},
+		{"a tag", module(plain), true, false, ""},
+		{"a throw", module(plain, []byte{0x20, 0, 0x08, 0}), true, false, ""},
+		{"try_table", module(nil, []byte{0x1f, 0x40, 0, 0x0b}), true, false, ""},
+		{"throw_ref", module(nil, []byte{0xd0, 0x69, 0x0a}), true, false, ""},
+		{"exnref", module(nil, []byte{0xd0, 0x69, 0x1a}), true, false, ""},
+		{"try", module(nil, []byte{0x06, 0x40, 0x0b}), true, true, ""},
+		{"catch", module(plain, []byte{0x06, 0x40, 0x07, 0, 0x1a, 0x09, 0, 0x19, 0x0b}), true, true, ""},
+		{"delegate", module(nil, []byte{0x06, 0x40, 0x18, 0}), true, true, ""},
+		{"kind of a tag", module([]byte{1, 1, 0}), false, false, "a tag is of the unknown kind 1 (at byte"},
+		{"type of a tag", module([]byte{1, 0, 9}), false, false, "a tag has the type 9 of 1"},
+		{"many tags", module(append(leb(1001), make([]byte, 2002)...)), false, false, "1001 tags, and 1000 are the most"},
+		{"fewer tags than it says", module([]byte{2, 0, 0}), false, false, "it says that 2 tags follow, in 2 bytes"},
+	} {
+		m, err := wasm.Parse(c.b)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: it says %v, not %q", c.name, err, c.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if used, legacy := m.Exceptions(); used != c.used || legacy != c.legacy {
+			t.Errorf("%s: it uses exceptions: %v, legacy ones: %v", c.name, used, legacy)
+		}
+		names := ""
+		m.TagNames(func(i uint32, name []byte) bool {
+			names += fmt.Sprint(i, string(name))
+			return true
+		})
+		if want := strings.Repeat("0e", m.Tags()); names != want {
+			t.Errorf("%s: the tags have the names %q, want %q", c.name, names, want)
+		}
+	}
+	results := w.New()
+	results.Func("f", ":i", "", []byte{0x00})
+	results.Raw(13, plain)
+	if _, err := wasm.Parse(results.Bytes()); err == nil || !strings.Contains(err.Error(), "it can only have parameters") {
+		t.Errorf("of a tag with results it says %v", err)
+	}
+	imported := full()
+	imported.Raw(2, []byte{1, 0, 0, 4, 0, 0})
+	if _, err := wasm.Parse(imported.Bytes()); err == nil || !strings.Contains(err.Error(), "is a tag, and the host has none to give: link what defines it") {
+		t.Errorf("of an imported tag it says %v", err)
+	}
+}
+
+// The catches of a try_table are read as they stand there.
+func TestCatches(t *testing.T) {
+	s := wasm.Instructions{Code: []byte{0x1f, 0x40, 4, 0, 0x81, 1, 2, 1, 3, 0x83, 0, 2, 4, 3, 0x85, 0x80, 0, 0x0b}}
+	if !s.Step() || s.Op != wasm.OpTryTable || s.Next != len(s.Code)-1 {
+		t.Fatalf("it is %#x up to %d", s.Op, s.Next)
+	}
+	var got []wasm.Catch
+	s.Catches(func(c wasm.Catch) { got = append(got, c) })
+	want := []wasm.Catch{{Tag: 129, Label: 2}, {Ref: true, Tag: 3, Label: 3}, {Any: true, Label: 4}, {Any: true, Ref: true, Label: 5}}
+	if !slices.Equal(got, want) {
+		t.Errorf("the catches are %+v, want %+v", got, want)
 	}
 }
 
@@ -579,8 +668,10 @@ func stepThrough(t *testing.T, m *wasm.Module) {
 			s := wasm.Instructions{Code: b}
 			for s.Step() {
 				switch s.Op {
-				case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
+				case wasm.OpBlock, wasm.OpLoop, wasm.OpIf, wasm.OpTry, wasm.OpTryTable:
 					depth++
+				case wasm.OpDelegate:
+					depth--
 				case wasm.OpEnd:
 					depth--
 				case wasm.OpBrTable:

@@ -102,7 +102,14 @@ func (v value) lanes() ([]lane, error) {
 		case text == "null":
 		default:
 			var err error
-			if l.bits, err = strconv.ParseUint(text, 10, width); err != nil {
+			if strings.HasPrefix(text, "-") { // wasm-tools writes integers as signed ones
+				var signed int64
+				signed, err = strconv.ParseInt(text, 10, width)
+				l.bits = uint64(signed) & (math.MaxUint64 >> (64 - width))
+			} else {
+				l.bits, err = strconv.ParseUint(text, 10, width)
+			}
+			if err != nil {
 				return nil, err
 			}
 			if kind == "externref" {
