@@ -100,6 +100,7 @@ var elsewhere = map[string][2]string{
 	"descriptors or memory of the system":                {"torn_test.go", "TestFloodWithFewDescriptors"},
 	"compiled code, and copies of modules":               {"loader/loader_test.go", ""},
 	"files of what tenants have used":                    {"billing/billing_test.go", ""},
+	"files of a script":                                  {"../engines/bundle/bundle_test.go", "TestImportsThatFail"},
 	"looking up the line of a trap":                      {"../plugins/compiler/locate_test.go", "TestHostileLines"},
 	"size and shape of a module":                         {"zoo/refused_test.go", ""},
 }
