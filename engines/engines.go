@@ -12,8 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"bulkhead/engines/js"
+	"bulkhead/engines/lua"
 	"bulkhead/engines/sourcemap"
 )
 
@@ -29,29 +31,46 @@ type Engine struct {
 	Language string
 	// Module is the engine without a script. Nobody writes to it.
 	Module []byte
+
+	extensions []string // what the names of its scripts end with
+	example    string   // a handler that does something
 }
 
-// JavaScript is the engine for JavaScript.
-var JavaScript = &Engine{"JavaScript", js.Engine()}
+// The engines that there are.
+var (
+	JavaScript = &Engine{"JavaScript", js.Engine(), []string{".js", ".mjs", ".ts", ".mts"}, `export default { line(c, text) { c.send(text + "\n") } }`}
+	Lua        = &Engine{"Lua", lua.Engine(), []string{".lua"}, `return { line = function(c, text) c:send(text .. "\n") end }`}
+)
 
-// all are the engines.
-var all = []*Engine{JavaScript}
+var all = []*Engine{JavaScript, Lua}
 
 // engineFor is the engine for a file, by its name. Nil: the file is none's script.
 func engineFor(path string) *Engine {
-	switch filepath.Ext(path) {
-	case ".js", ".mjs", ".ts", ".mts":
-		return JavaScript
+	for _, e := range all {
+		if slices.Contains(e.extensions, filepath.Ext(path)) {
+			return e
+		}
 	}
 	return nil
 }
 
-// IsScript reports whether a file is a script by its name: whether it ends with .js, .mjs, .ts or
-// .mts. What is none is a module.
+// exampleFor is a handler in the language of a script.
+func exampleFor(name string) string {
+	if e := engineFor(name); e != nil {
+		return e.example
+	}
+	return JavaScript.example
+}
+
+// IsScript reports whether a file is a script by its name: whether it ends with .js, .mjs, .ts, .mts or
+// .lua. What is none is a module.
 func IsScript(path string) bool { return engineFor(path) != nil }
 
+// Imports reports whether a file is a script that package bundle puts together with what it imports.
+func Imports(path string) bool { return engineFor(path) == JavaScript }
+
 // Module makes the module of a plugin's file: of a script, as its name says, the engine with the
-// script in it; anything else is one, and is returned as it is. b of a script is JavaScript that imports
+// script in it; anything else is one, and is returned as it is. b of a script in JavaScript imports
 // nothing, as package bundle makes it. The caller does not write to the result, which may be b.
 func Module(path string, b []byte) ([]byte, error) {
 	e := engineFor(path)
@@ -79,7 +98,7 @@ func segment(engine []byte, name string, script []byte) (at uint32, content []by
 	case bytes.HasPrefix(script, []byte("\x00asm")):
 		return 0, nil, fmt.Errorf("%s holds a WebAssembly module and no script; call it .wasm", name)
 	case len(bytes.TrimSpace(script)) == 0:
-		return 0, nil, fmt.Errorf("%s is empty; a handler is, for example: export default { line(c, text) { c.send(text + \"\\n\") } }", name)
+		return 0, nil, fmt.Errorf("%s is empty; a handler is, for example: %s", name, exampleFor(name))
 	case len(name)+len(script) > Room:
 		return 0, nil, fmt.Errorf("%s has %d bytes, and a script may have %d; leave out what it does not need, or minify it", name, len(script), Room-len(name))
 	}

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Builds lua.wasm: Lua 5.4, as Debian's source package lua5.4 has it, and the files in src and
+# in ../guest.
+#
+#   engines/lua/build.sh           build it, in place
+#   engines/lua/build.sh --check   build it elsewhere, and fail if the one here differs
+#
+# The same sources and the same compiler give the same bytes. It takes clang 22, which makes
+# WebAssembly exceptions of setjmp, and Debian's C library for WASI:
+# apt-get install clang-22 lld-22 libclang-rt-22-dev-wasm32 wasi-libc
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+export LC_ALL=C
+
+# The archive is that of Debian's package lua5.4 5.4.7-1, unchanged: its .dsc has this sum.
+archive=lua5.4_5.4.7.orig.tar.gz
+sum=9fbf5e28ef86c69858f6d3d34eccc32e911c1a28b4120ff3e84aaa70cfbf1e30
+
+fail() {
+	echo "engines/lua/build.sh: $*" >&2
+	exit 1
+}
+
+check=no
+case "${1-}" in
+'') ;;
+--check) check=yes ;;
+*)
+	echo "usage: engines/lua/build.sh [--check]" >&2
+	exit 2
+	;;
+esac
+for tool in clang-22 wasm-ld-22; do
+	command -v "$tool" >/dev/null || fail "there is no $tool; install what is needed with: apt-get install clang-22 lld-22 libclang-rt-22-dev-wasm32"
+done
+[ -e /usr/lib/wasm32-wasi/libc.a ] || fail "there is no C library for WASI; install it with: apt-get install wasi-libc"
+echo "$sum  $archive" | sha256sum --check --quiet || fail "$archive is not the one of Debian's package"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tar -xzf "$archive" -C "$work" --strip-components=1 --no-same-owner
+sed -n '/^\* Copyright/,/^\* SOFTWARE/s/^\* \{0,1\}//p' "$work/src/lua.h" | cmp -s - LICENSE ||
+	fail "LICENSE is not Lua's; copy it out of lua.h"
+
+# Lua's place for changes is the end of luaconf.h. The stack's limit is one that a connection's
+# memory has room for, so that endless recursion is an error with a line.
+cat >>"$work/src/luaconf.h" <<'EOF'
+#undef LUAI_MAXSTACK
+#define LUAI_MAXSTACK 60000
+#define l_signalT int
+unsigned int guest_seed(void);
+#define luai_makeseed(state) guest_seed()
+#define lua_writestring(s, l) ((void)0)
+#define lua_writeline() ((void)0)
+#define lua_writestringerror(s, p) ((void)0)
+EOF
+# What a guest does not have. The functions of scripts that would use it are taken out of their
+# tables, in library.c.
+cat >"$work/none.h" <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+#undef stdin
+#define stdin ((FILE *)0)
+#define fopen(path, mode) ((void)(path), (FILE *)0)
+#define freopen(path, mode, file) ((void)(path), (FILE *)0)
+#define fclose(file) ((void)(file), 0)
+#define fread(to, size, count, file) ((void)(file), 0)
+#undef getc
+#define getc(file) ((void)(file), EOF)
+#define feof(file) ((void)(file), 1)
+#define ferror(file) ((void)(file), 0)
+#define system(command) ((void)(command), -1)
+#define getenv(name) ((void)(name), (char *)0)
+#define exit(status) ((void)(status))
+#define L_tmpnam 1
+#define tmpnam(name) ((void)(name), (char *)0)
+#define remove(path) ((void)(path), -1)
+#define rename(from, to) ((void)(from), (void)(to), -1)
+EOF
+
+flags=(--target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 -mbulk-memory -D_WASI_EMULATED_PROCESS_CLOCKS
+	-fwasm-exceptions -mllvm -wasm-enable-sjlj -mllvm -wasm-use-legacy-eh=false
+	-I../../sdk/c -Isrc -I"$work/src" -ffile-prefix-map="$work"=lua -ffile-prefix-map="$PWD"=engine)
+objects=()
+for name in lapi lauxlib lbaselib lcode lcorolib lctype ldebug ldo ldump lfunc lgc llex lmathlib lmem \
+	lobject lopcodes loslib lparser lstate lstring lstrlib ltable ltablib ltm lundump lutf8lib lvm lzio; do
+	clang-22 "${flags[@]}" -w -include "$work/none.h" -c "$work/src/$name.c" -o "$work/$name.o" &
+	objects+=("$work/$name.o")
+done
+for file in src/*.c ../guest/*.c; do
+	name=our-$(basename "$file" .c)
+	clang-22 "${flags[@]}" -std=c2x -fms-extensions -Wall -Wextra -Werror -Wno-unused-parameter \
+		-Wno-sign-compare -Wno-microsoft-anon-tag -c "$file" -o "$work/$name.o"
+	objects+=("$work/$name.o")
+done
+wait
+
+# The stack comes first of all, so that an overflow traps and overwrites nothing.
+clang-22 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -mexec-model=reactor -Wl,--strip-all -Wl,--stack-first \
+	-Wl,-z,stack-size=262144 -Wl,--export=bulkhead_script "${objects[@]}" -lm \
+	-lwasi-emulated-process-clocks -o "$work/lua.wasm"
+chmod 644 "$work/lua.wasm"
+
+if [ "$check" = yes ]; then
+	cmp -s lua.wasm "$work/lua.wasm" || fail "lua.wasm is not what its source builds to; run: engines/lua/build.sh"
+	echo "engines/lua/lua.wasm is what its source builds to"
+	exit
+fi
+cp "$work/lua.wasm" lua.wasm
+ls -l lua.wasm

@@ -1,0 +1,11 @@
+// Package lua has the engine for handlers in Lua: Lua 5.4 and a few files of C, built to a module that
+// speaks the ABI. build.sh builds it from src, engines/guest and the source package beside it.
+package lua
+
+import _ "embed"
+
+//go:embed lua.wasm
+var engine []byte
+
+// Engine is the module, without a script. It is the package's: callers do not write to it.
+func Engine() []byte { return engine }

@@ -1,0 +1,468 @@
+/* Starts a script, and calls it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+CSA_DEFINE_WINDOW(window, WINDOW)
+
+lua_State *L;
+struct connection *serving;
+
+static bool is_started;
+static int handler = LUA_NOREF;     /* the callbacks of accepted connections */
+static int randomseed = LUA_NOREF;  /* math.randomseed */
+
+bool started(void) { return is_started; }
+
+/* Lua mixes it into what it hashes, so that nobody can choose texts that collide. */
+unsigned int guest_seed(void);
+unsigned int guest_seed(void)
+{
+	unsigned int seed;
+
+	csa_v1_random(&seed, sizeof seed);
+	return seed;
+}
+
+static void *allocate(void *unused, void *p, size_t old, size_t size)
+{
+	if (size == 0) {
+		free(p);
+		return NULL;
+	}
+	return realloc(p, size);
+}
+
+/* --- Errors ------------------------------------------------------------------------ */
+
+#define LEVELS 12 /* of the stack that are logged */
+
+/* Pushes a text of the error that is on the top of the stack of l. */
+static const char *error_text(lua_State *l)
+{
+	static char text[640];
+	const char *message = lua_tostring(l, -1);
+
+	if (!message && luaL_getmetafield(l, -1, "__tostring") != LUA_TNIL) {
+		lua_pop(l, 1);
+		lua_xmove(l, L, l == L ? 0 : 1);
+		message = luaL_tolstring(L, -1, NULL);
+	}
+	if (message)
+		snprintf(text, sizeof text, "%.600s", message);
+	else
+		snprintf(text, sizeof text, "a %s was thrown, which is no text and has no line", luaL_typename(l, -1));
+	return text;
+}
+
+/* Logs the error on the top of a thread's stack, with what it was in and whose connection,
+ * and the calls that the thread was in. It takes one line. */
+void report(struct connection *c, const char *what, lua_State *thread)
+{
+	char line[CSA_MAX_LOG_LINE];
+	lua_Debug ar;
+	int n, level, shown = 0;
+
+	n = snprintf(line, sizeof line, "%s%s%.250s: ", what, c && c->peer ? " of " : "", c && c->peer ? c->peer : "");
+	n += snprintf(line + n, sizeof line - (size_t)n, "%s", error_text(thread));
+	for (level = 0; thread != L && lua_getstack(thread, level, &ar); level++) {
+		lua_getinfo(thread, "Sln", &ar);
+		if (ar.currentline < 0)
+			continue; /* a function of the engine */
+		if (shown++ == LEVELS || n > (int)sizeof line - 150) {
+			n += snprintf(line + n, sizeof line - (size_t)n, ", and so on");
+			break;
+		}
+		n += snprintf(line + n, sizeof line - (size_t)n, ", at %.60s (%s:%d)",
+			ar.name ? ar.name : *ar.what == 'm' ? "the script" : "a function", ar.short_src, ar.currentline);
+	}
+	csa_v1_log(CSA_LOG_ERROR, line, n < (int)sizeof line ? n : (int)sizeof line - 1);
+}
+
+/* Is report, and closes the connection, if there is one. */
+void fail(struct connection *c, const char *what, lua_State *thread)
+{
+	if (c && !c->failed) {
+		c->failed = true;
+		if (c->handle && c != serving)
+			csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
+	}
+	report(c, what, thread);
+}
+
+/* --- Events -------------------------------------------------------------------------- */
+
+struct event {
+	const char *what; /* for errors: "line" */
+	int32_t handle, argument;
+	int32_t answer;
+	struct connection *c; /* held, once begin has been called */
+};
+
+/* Makes c of the event, and pushes it. */
+static struct connection *begin(lua_State *l, struct event *e)
+{
+	struct connection *c = connection_of(e->handle);
+
+	if (!c) {
+		lua_rawgeti(l, LUA_REGISTRYINDEX, handler);
+		c = new_connection(l, -1);
+		hold(l, c);
+		if (!add_link((struct link *)c, e->handle)) {
+			let_go(c);
+			luaL_error(l, "not enough memory");
+		}
+	}
+	c->holds++;
+	e->c = serving = c;
+	return c;
+}
+
+/* Runs an event, so that no error gets out of it: one of begin and the like is that there is
+ * no memory. */
+static int32_t run_event(lua_CFunction f, const char *what, int32_t handle, int32_t argument)
+{
+	struct event e = {.what = what, .handle = handle, .argument = argument, .answer = CSA_OK};
+	bool failed;
+
+	lua_settop(L, 0);
+	lua_pushcfunction(L, f);
+	lua_pushlightuserdata(L, &e);
+	failed = lua_pcall(L, 1, 0, 0) != LUA_OK;
+	if (failed) {
+		fail(e.c, e.what, L);
+		e.answer = CSA_QUOTA;
+	}
+	serving = NULL;
+	if (e.c) {
+		e.c->secured_now = false;
+		if (e.c->failed && e.c->handle)
+			csa_v1_control(e.c->handle, CSA_SHUTDOWN_MICROPROCESS);
+		let_go(e.c);
+	} else if (failed && handle > 0)
+		csa_v1_control(handle, CSA_SHUTDOWN_MICROPROCESS);
+	lua_settop(L, 0);
+	return e.answer;
+}
+
+static struct event *event_of(lua_State *l)
+{
+	return lua_touserdata(l, 1);
+}
+
+/* Pushes one of the functions of c, and c. */
+static void push_call(lua_State *l, struct connection *c, enum callback which)
+{
+	push_connection(l, c);
+	lua_getiuservalue(l, -1, OWN_CALLBACKS);
+	lua_getiuservalue(l, -1, which + 1);
+	lua_replace(l, -2);
+	lua_insert(l, -2);
+}
+
+/* Calls the function that push_call has pushed, with args more arguments. */
+static enum outcome call(lua_State *l, struct connection *c, enum callback which, int args)
+{
+	return run(c, callback_names[which], true, l, args + 1);
+}
+
+static int on_open(lua_State *l)
+{
+	struct event *e = event_of(l);
+	struct connection *c = begin(l, e);
+
+	if (c->dialler) {
+		flush((struct link *)c);
+		resume_dialler(c, CSA_OK);
+	}
+	if (c->handle && !c->failed && c->callbacks->has[ON_OPEN]) {
+		push_call(l, c, ON_OPEN);
+		if (call(l, c, ON_OPEN, 0) == DONE && lua_isboolean(l, -1) && !lua_toboolean(l, -1))
+			e->answer = CSA_REFUSED;
+	}
+	return 0;
+}
+
+int32_t csa_open(int32_t handle) { return run_event(on_open, "open", handle, 0); }
+
+static bool reads(struct connection *c)
+{
+	return c->blocked == 0 && reading((struct link *)c);
+}
+
+static int32_t read_lines(lua_State *l, struct connection *c, int32_t len)
+{
+	int32_t done = 0;
+
+	while (done < len && reads(c) && c->callbacks->has[ON_LINE]) {
+		struct piece line;
+		int32_t n = first_line((struct link *)c, window + done, len - done, &line);
+
+		if (n < 0)
+			luaL_error(l, "%s", problem);
+		if (n == 0)
+			break;
+		done += n;
+		push_call(l, c, ON_LINE);
+		lua_pushlstring(l, (const char *)line.p, (size_t)line.len);
+		call(l, c, ON_LINE, 1);
+		lua_settop(l, 1);
+	}
+	return done;
+}
+
+static int32_t read_frames(lua_State *l, struct connection *c, int32_t len)
+{
+	int32_t done = 0, needed = 1;
+
+	while (done < len && reads(c) && c->callbacks->has[ON_FRAME]) {
+		struct piece frame;
+		int32_t n = first_frame((struct link *)c, window + done, len - done, &frame, &needed);
+
+		if (n < 0)
+			luaL_error(l, "%s", problem);
+		if (n == 0)
+			break;
+		done += n;
+		needed = 1;
+		push_call(l, c, ON_FRAME);
+		lua_pushlstring(l, (const char *)frame.p, (size_t)frame.len);
+		call(l, c, ON_FRAME, 1);
+		lua_settop(l, 1);
+	}
+	if (reads(c))
+		want((struct link *)c, needed);
+	return done;
+}
+
+static int32_t read_bytes(lua_State *l, struct connection *c, int32_t len)
+{
+	lua_Number n;
+
+	push_call(l, c, ON_DATA);
+	lua_pushlstring(l, (const char *)window, (size_t)len);
+	if (call(l, c, ON_DATA, 1) != DONE || lua_type(l, -1) != LUA_TNUMBER)
+		return len;
+	n = lua_tonumber(l, -1);
+	if (!(n >= 0 && n <= len && n == (int32_t)n))
+		luaL_error(l, "data answers how many bytes it has consumed, 0 to %d, or nothing for all of them; it answered %f", (int)len, n);
+	return (int32_t)n;
+}
+
+static int on_data(lua_State *l)
+{
+	struct event *e = event_of(l);
+	struct connection *c = begin(l, e);
+
+	if (!reads(c))
+		e->answer = c->failed || c->closing ? e->argument : 0;
+	else if (c->callbacks->has[ON_LINE]) {
+		e->what = "line";
+		e->answer = read_lines(l, c, e->argument);
+	} else if (c->callbacks->has[ON_FRAME]) {
+		e->what = "frame";
+		e->answer = read_frames(l, c, e->argument);
+	} else if (c->callbacks->has[ON_DATA])
+		e->answer = read_bytes(l, c, e->argument);
+	else {
+		c->unread = true; /* until it gets a handler that reads, or is spliced */
+		update_reading(c);
+	}
+	return 0;
+}
+
+int32_t csa_data(int32_t handle, int32_t len) { return run_event(on_data, "data", handle, len); }
+
+static int on_writable(lua_State *l)
+{
+	struct connection *c = begin(l, event_of(l));
+
+	flush((struct link *)c);
+	if (!c->handle || c->queued > 0 || !c->told_full || c->closing)
+		return 0;
+	c->told_full = false;
+	if (c->callbacks->has[ON_WRITABLE]) {
+		push_call(l, c, ON_WRITABLE);
+		call(l, c, ON_WRITABLE, 0);
+	}
+	return 0;
+}
+
+void csa_writable(int32_t handle) { run_event(on_writable, "writable", handle, 0); }
+
+static int on_secured(lua_State *l)
+{
+	struct event *e = event_of(l);
+	struct connection *c = begin(l, e);
+
+	flush((struct link *)c);
+	if (c->callbacks->has[ON_SECURED]) {
+		push_call(l, c, ON_SECURED);
+		lua_pushstring(l, code_name(e->argument));
+		call(l, c, ON_SECURED, 1);
+	}
+	return 0;
+}
+
+void csa_secured(int32_t handle, int32_t status) { run_event(on_secured, "secured", handle, status); }
+
+static int on_eof(lua_State *l)
+{
+	struct connection *c = begin(l, event_of(l));
+
+	if (c->callbacks->has[ON_EOF]) {
+		push_call(l, c, ON_EOF);
+		call(l, c, ON_EOF, 0);
+	} else
+		finish((struct link *)c, CSA_PRODUCER_FINISHED);
+	return 0;
+}
+
+void csa_eof(int32_t handle) { run_event(on_eof, "eof", handle, 0); }
+
+static int on_timer(lua_State *l)
+{
+	struct event *e = event_of(l);
+	struct connection *c;
+
+	if (e->handle < 0) {
+		run_timeouts();
+		return 0;
+	}
+	c = begin(l, e);
+	if (c->callbacks->has[ON_TIMER]) {
+		push_call(l, c, ON_TIMER);
+		lua_pushinteger(l, e->argument);
+		call(l, c, ON_TIMER, 1);
+	}
+	return 0;
+}
+
+void csa_timer(int32_t handle, int32_t token)
+{
+	run_event(on_timer, "timer", handle, token);
+	if (handle < 0)
+		wake_for_first();
+}
+
+static int on_closed(lua_State *l)
+{
+	struct event *e = event_of(l);
+	struct connection *c = begin(l, e);
+
+	if (!resume_dialler(c, e->argument) && c->callbacks->has[ON_CLOSED]) {
+		push_call(l, c, ON_CLOSED);
+		lua_pushstring(l, code_name(e->argument));
+		call(l, c, ON_CLOSED, 1);
+	}
+	return 0;
+}
+
+void csa_closed(int32_t handle, int32_t reason)
+{
+	struct connection *c = connection_of(handle);
+
+	if (!c)
+		return;
+	c->holds++;
+	run_event(on_closed, "closed", handle, reason);
+	forget(c);
+	let_go(c);
+}
+
+static int on_stop(lua_State *l)
+{
+	struct callbacks *k;
+
+	lua_rawgeti(l, LUA_REGISTRYINDEX, handler);
+	k = lua_touserdata(l, -1);
+	if (k->has[ON_STOP]) {
+		lua_getiuservalue(l, -1, ON_STOP + 1);
+		run(NULL, "stop", false, l, 0);
+	}
+	return 0;
+}
+
+void csa_stop(void) { run_event(on_stop, "stop", -1, 0); }
+
+/* --- Starting ---------------------------------------------------------------------- */
+
+static int reseed(lua_State *l)
+{
+	lua_Integer seed[2];
+
+	csa_v1_random(seed, sizeof seed);
+	lua_rawgeti(l, LUA_REGISTRYINDEX, randomseed);
+	lua_pushinteger(l, seed[0]);
+	lua_pushinteger(l, seed[1]);
+	lua_call(l, 2, 0);
+	return 0;
+}
+
+void csa_reseed(void) { run_event(reseed, "reseed", -1, 0); }
+
+static void read_config(lua_State *l)
+{
+	int32_t n = csa_v1_config(NULL, 0);
+	char *text = lua_newuserdatauv(l, (size_t)n + 1, 0);
+
+	csa_v1_config(text, n);
+	decode_json(l, text, (size_t)n, "config");
+	lua_remove(l, -2);
+}
+
+/* Defines what scripts have, runs the script, and takes the table that it returns. */
+static int load(lua_State *l)
+{
+	struct event *e = event_of(l);
+	const char *name, *text;
+	size_t length;
+	struct callbacks *k;
+
+	e->answer = CSA_INVALID;
+	define_library();
+	define_json();
+	define_connections();
+	define_tasks();
+	lua_getglobal(l, "math");
+	lua_getfield(l, -1, "randomseed");
+	randomseed = luaL_ref(l, LUA_REGISTRYINDEX);
+	lua_pushcfunction(l, reseed);
+	lua_call(l, 0, 0);
+	read_config(l);
+	lua_setglobal(l, "config");
+	if (!script(&name, &text, &length))
+		return luaL_error(l, "there is no script in this engine; bulkhead puts one in: plugin = \"handler.lua\"");
+	lua_pushfstring(l, "@%s", name);
+	if (luaL_loadbufferx(l, text, length, lua_tostring(l, -1), "t") != LUA_OK)
+		return lua_error(l);
+	if (run(NULL, e->what, false, l, 0) != DONE)
+		return 0; /* it was reported */
+	read_callbacks(l, lua_gettop(l), true);
+	k = lua_touserdata(l, -1);
+	lua_pushvalue(l, -1);
+	handler = luaL_ref(l, LUA_REGISTRYINDEX);
+	if (k->has[ON_START]) {
+		lua_getiuservalue(l, -1, ON_START + 1);
+		lua_getglobal(l, "config");
+		if (run(NULL, "start", false, l, 1) != DONE)
+			return 0;
+	}
+	e->answer = CSA_OK;
+	return 0;
+}
+
+int32_t csa_start(void)
+{
+	int32_t answer;
+
+	L = lua_newstate(allocate, NULL);
+	if (!L)
+		return CSA_QUOTA;
+	answer = run_event(load, "the script cannot be loaded", -1, 0);
+	lua_gc(L, LUA_GCCOLLECT);
+	is_started = answer == CSA_OK;
+	return answer;
+}

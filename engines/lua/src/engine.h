@@ -1,0 +1,71 @@
+/* The Lua engine: Lua 5.4 as a guest of the host. engine.c starts a script and has the
+ * callbacks; task.c runs them, so that they can wait; connection.c is the connection object
+ * of scripts; library.c and json.c are what scripts have besides. */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "lauxlib.h"
+#include "lua.h"
+#include "lualib.h"
+
+#include "../../guest/guest.h"
+
+/* The functions that a script may define, in the order of callback_names. */
+enum callback {
+	ON_START, ON_OPEN, ON_DATA, ON_LINE, ON_FRAME, ON_EOF, ON_WRITABLE,
+	ON_SECURED, ON_TIMER, ON_CLOSED, ON_STOP, CALLBACKS,
+};
+extern const char *const callback_names[CALLBACKS];
+
+/* A table with callbacks, read once: what it says later changes nothing. It is a userdata.
+ * The function of a callback is its user value callback + 1, and the table the one after. */
+struct callbacks {
+	struct terms terms;
+	bool has[CALLBACKS];
+};
+
+/* A userdata, whose user values are the script's own fields, in a table that is made when
+ * there is one, and the callbacks. The registry holds it while hold says so. */
+struct connection {
+	struct link;
+	const struct callbacks *callbacks;
+	struct task *dialler; /* who waits for it to be up, or NULL */
+	int holds, reference;
+	int blocked;          /* callbacks of it that wait: it reads nothing meanwhile */
+	bool paused;          /* by the script */
+};
+enum { FIELDS = 1, OWN_CALLBACKS = 2 };
+
+extern lua_State *L;              /* the main one */
+extern struct connection *serving; /* whose event it is, or NULL */
+
+/* engine.c */
+bool started(void);
+void report(struct connection *c, const char *what, lua_State *thread);
+void fail(struct connection *c, const char *what, lua_State *thread);
+
+/* task.c */
+enum outcome { DONE, WAITS, FAILED };
+enum outcome run(struct connection *c, const char *what, bool blocks, lua_State *from, int args);
+bool resume_dialler(struct connection *c, int32_t code);
+void run_timeouts(void);
+void wake_for_first(void);
+void define_tasks(void);
+
+/* connection.c */
+void define_connections(void);
+void read_callbacks(lua_State *l, int at, bool of_script);
+struct connection *new_connection(lua_State *l, int callbacks);
+struct connection *connection_of(int32_t handle);
+void push_connection(lua_State *l, struct connection *c);
+void hold(lua_State *l, struct connection *c);
+void let_go(struct connection *c);
+void forget(struct connection *c);
+void update_reading(struct connection *c);
+
+/* library.c, json.c */
+void define_library(void);
+void define_json(void);
+void decode_json(lua_State *l, const char *text, size_t length, const char *what);
+
+#endif
