@@ -462,7 +462,8 @@ int32_t csa_start(void)
 	if (!L)
 		return CSA_QUOTA;
 	answer = run_event(load, "the script cannot be loaded", -1, 0);
-	lua_gc(L, LUA_GCCOLLECT);
+	/* Young collections leave the pages alone that the script and the libraries are in. */
+	lua_gc(L, LUA_GCGEN, 0, 0);
 	is_started = answer == CSA_OK;
 	return answer;
 }
