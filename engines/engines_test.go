@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"bulkhead/engines/js"
+	"bulkhead/engines/lua"
 	"bulkhead/plugins/wasm"
 )
 
@@ -56,6 +57,24 @@ func tail(t *testing.T, b []byte) (after []byte) {
 		t.Fatalf("section %d follows the data", all[i].id)
 	}
 	return b[left:]
+}
+
+// A script in Lua goes into the engine for Lua, whatever its module is called.
+func TestEngineByName(t *testing.T) {
+	b, err := Module("x.lua", []byte("return {}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := Pack(lua.Engine(), "x.lua", []byte("return {}"))
+	if !bytes.Equal(b, want) {
+		t.Error("another engine is in the module")
+	}
+	if p, ok, err := Apart("other.wasm", b); err != nil || !ok || p.Engine != Lua {
+		t.Errorf("taken apart it is of %v, %v, %v", p.Engine, ok, err)
+	}
+	if _, err := Module("x.lua", nil); err == nil || !strings.Contains(err.Error(), "x.lua is empty; a handler is, for example: return { line = function") {
+		t.Error(err)
+	}
 }
 
 func TestWhatIsNoScript(t *testing.T) {

@@ -514,3 +514,34 @@ func TestEndedConnectionsLeaveNothing(t *testing.T) {
 		t.Errorf("200 connections more leave %d bytes", grown)
 	}
 }
+
+// The handler that docs/LUA.md begins with does what it says, and so does the one that relays.
+func TestHandlersOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/LUA.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, rest := range strings.Split(string(page), "```lua\n")[1:] {
+		script, _, _ := strings.Cut(rest, "```\n")
+		all = append(all, script)
+	}
+	if len(all) != 2 {
+		t.Fatalf("the page has %d scripts", len(all))
+	}
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "hello", Script: all[0]})
+	c := enginetest.Dial(t, h, "hello")
+	hosttest.Hear(t, c, "Who are you?\r\n")
+	hosttest.Say(t, c, "x\r\nname Bob\r\ny\r\nquit\r\n")
+	hosttest.Hear(t, c, `{"name":"stranger","text":"x"}`+"\r\nHello Bob!\r\n"+`{"name":"Bob","text":"y"}`+"\r\n")
+	hosttest.HearEnd(t, c)
+	log.Wait(t, "closed 127.0.0.1:", " OK")
+
+	relay, _ := scripts.Serve(t, enginetest.Handler{Name: "relay", Script: all[1],
+		TOML: fmt.Sprintf("config = { upstream = \"tcp://%s\" }", h.Addr("hello"))})
+	c = enginetest.Dial(t, relay, "relay")
+	hosttest.Hear(t, c, "Who are you?\r\n")
+	hosttest.Say(t, c, "name Ann\r\nquit\r\n")
+	hosttest.Hear(t, c, "Hello Ann!\r\n")
+	hosttest.HearEnd(t, c)
+}

@@ -210,7 +210,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 	},
 	{
 		name:     "plugin",
-		want:     "the path of a .wasm, .js or .ts file",
+		want:     "the path of a .wasm, .js, .ts or .lua file",
 		required: `plugin = "FILE.wasm"`,
 		instead:  "route",
 		read:     readPlugin,

@@ -130,12 +130,14 @@ type Log struct {
 	b  bytes.Buffer
 }
 
+// Write keeps what is logged.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
+// String is all that was logged.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
