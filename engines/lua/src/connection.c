@@ -271,6 +271,7 @@ static int connection_secure(lua_State *l)
 	struct connection *c = self_of(l, "secure");
 	const char *role = lua_tostring(l, 2), *name = "";
 	bool client = role && strcmp(role, "client") == 0;
+	int32_t code = CSA_CLOSED;
 	size_t length = 0;
 
 	if (!client && (!role || strcmp(role, "server") != 0))
@@ -278,8 +279,12 @@ static int connection_secure(lua_State *l)
 	if (client)
 		name = luaL_checklstring(l, 3, &length);
 	if (c->queued > 0)
-		must(l, "secure", CSA_AGAIN); /* what was sent in the clear has to leave first */
-	must(l, "secure", c->handle ? csa_v1_makessl(c->handle, client ? CSA_TLS_CLIENT : CSA_TLS_SERVER, name, (int32_t)length) : CSA_CLOSED);
+		code = CSA_AGAIN; /* what was sent in the clear has to leave first */
+	else if (c->handle)
+		code = csa_v1_makessl(c->handle, client ? CSA_TLS_CLIENT : CSA_TLS_SERVER, name, (int32_t)length);
+	if (code == CSA_AGAIN)
+		c->told_full = true; /* so that writable follows, when it can be tried again */
+	must(l, "secure", code);
 	c->secured_now = true;
 	return 0;
 }

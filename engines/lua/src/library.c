@@ -136,31 +136,34 @@ static int l_crc(lua_State *l)
 
 static int l_hash(lua_State *l)
 {
-	enum hash kind = (enum hash)lua_tointeger(l, lua_upvalueindex(1));
-	uint8_t sum[HASH_SIZE];
+	const struct algorithm *a = &algorithms[lua_tointeger(l, lua_upvalueindex(1))];
+	uint8_t digest[DIGEST_ROOM];
 	size_t length;
 	const uint8_t *p = bytes_of(l, 1, &length);
 
-	hash_of(kind, p, length, sum);
-	lua_pushlstring(l, (const char *)sum, hash_sizes[kind]);
+	hash_of(a, p, length, digest);
+	lua_pushlstring(l, (const char *)digest, a->digest);
 	return 1;
 }
 
-/* hash.hmac("sha256", key, message) */
 static int l_hmac(lua_State *l)
 {
-	const char *name = luaL_checkstring(l, 1);
-	uint8_t sum[HASH_SIZE];
+	const struct algorithm *a = &algorithms[lua_tointeger(l, lua_upvalueindex(1))];
+	uint8_t digest[DIGEST_ROOM];
 	size_t key_length, length;
-	const uint8_t *key = bytes_of(l, 2, &key_length), *p = bytes_of(l, 3, &length);
-	int kind;
+	const uint8_t *key = bytes_of(l, 1, &key_length), *p = bytes_of(l, 2, &length);
 
-	for (kind = 0; kind < HASHES && strcmp(hash_names[kind], name) != 0; kind++)
-		;
-	if (kind == HASHES)
-		return luaL_error(l, "hash.hmac: there is no hash \"%s\"; there are md5, sha1 and sha256", name);
-	hmac_of((enum hash)kind, key, key_length, p, length, sum);
-	lua_pushlstring(l, (const char *)sum, hash_sizes[kind]);
+	hmac_of(a, key, key_length, p, length, digest);
+	lua_pushlstring(l, (const char *)digest, a->digest);
+	return 1;
+}
+
+static int l_equal(lua_State *l)
+{
+	size_t length, other_length;
+	const uint8_t *p = bytes_of(l, 1, &length), *q = bytes_of(l, 2, &other_length);
+
+	lua_pushboolean(l, equal_bytes(p, length, q, other_length));
 	return 1;
 }
 
@@ -192,6 +195,7 @@ static int l_require(lua_State *l)
 
 static const luaL_Reg globals[] = {
 	{"count", l_count},
+	{"equal", l_equal},
 	{"random_bytes", l_random_bytes},
 	{"require", l_require},
 	{NULL, NULL},
@@ -216,10 +220,26 @@ static void take_out(const char *table, const char *const *names)
 	lua_pop(L, 1);
 }
 
-void define_library(void)
+static const char *crc_name(int i) { return crc_names[i]; }
+static const char *algorithm_name(int i) { return algorithms[i].name; }
+
+/* Sets a field of the table on the top to a table of n functions. Their upvalues are their
+ * numbers. */
+static void define_all(const char *table, lua_CFunction f, const char *(*name)(int), int n)
 {
 	int i;
 
+	lua_newtable(L);
+	for (i = 0; i < n; i++) {
+		lua_pushinteger(L, i);
+		lua_pushcclosure(L, f, 1);
+		lua_setfield(L, -2, name(i));
+	}
+	lua_setfield(L, -2, table);
+}
+
+void define_library(void)
+{
 	open_library(LUA_GNAME, luaopen_base);
 	open_library(LUA_STRLIBNAME, luaopen_string);
 	open_library(LUA_TABLIBNAME, luaopen_table);
@@ -238,22 +258,9 @@ void define_library(void)
 	lua_setfield(L, -2, "base64");
 	luaL_newlib(L, hex);
 	lua_setfield(L, -2, "hex");
-	lua_newtable(L);
-	for (i = 0; i < CRCS; i++) {
-		lua_pushinteger(L, i);
-		lua_pushcclosure(L, l_crc, 1);
-		lua_setfield(L, -2, crc_names[i]);
-	}
-	lua_setfield(L, -2, "crc");
-	lua_newtable(L);
-	for (i = 0; i < HASHES; i++) {
-		lua_pushinteger(L, i);
-		lua_pushcclosure(L, l_hash, 1);
-		lua_setfield(L, -2, hash_names[i]);
-	}
-	lua_pushcfunction(L, l_hmac);
-	lua_setfield(L, -2, "hmac");
-	lua_setfield(L, -2, "hash");
+	define_all("crc", l_crc, crc_name, CRCS);
+	define_all("hash", l_hash, algorithm_name, ALGORITHMS);
+	define_all("hmac", l_hmac, algorithm_name, ALGORITHMS);
 	lua_settop(L, 0);
 	define_log();
 }
