@@ -23,8 +23,7 @@ check:
 generate:
 	go generate ./abi
 
-# The shipped .wasm files, from their sources (needs clang-19, lld-19, clang-22,
-# lld-22 and wasi-libc).
+# The shipped .wasm files, from their sources (needs clang-19, lld-19 and wasi-libc).
 wasm:
 	bash examples/build.sh
 	bash engines/js/build.sh

@@ -5,9 +5,9 @@
 #   engines/lua/build.sh           build it, in place
 #   engines/lua/build.sh --check   build it elsewhere, and fail if the one here differs
 #
-# The same sources and the same compiler give the same bytes. It takes clang 22, which makes
+# The same sources and the same compiler give the same bytes. It takes clang 19, which makes
 # WebAssembly exceptions of setjmp, and Debian's C library for WASI:
-# apt-get install clang-22 lld-22 libclang-rt-22-dev-wasm32 wasi-libc
+# apt-get install clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -31,8 +31,8 @@ case "${1-}" in
 	exit 2
 	;;
 esac
-for tool in clang-22 wasm-ld-22; do
-	command -v "$tool" >/dev/null || fail "there is no $tool; install what is needed with: apt-get install clang-22 lld-22 libclang-rt-22-dev-wasm32"
+for tool in clang-19 wasm-ld-19; do
+	command -v "$tool" >/dev/null || fail "there is no $tool; install what is needed with: apt-get install clang-19 lld-19 libclang-rt-19-dev-wasm32"
 done
 [ -e /usr/lib/wasm32-wasi/libc.a ] || fail "there is no C library for WASI; install it with: apt-get install wasi-libc"
 echo "$sum  $archive" | sha256sum --check --quiet || fail "$archive is not the one of Debian's package"
@@ -80,24 +80,24 @@ cat >"$work/none.h" <<'EOF'
 EOF
 
 flags=(--target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 -mbulk-memory -D_WASI_EMULATED_PROCESS_CLOCKS
-	-fwasm-exceptions -mllvm -wasm-enable-sjlj -mllvm -wasm-use-legacy-eh=false
-	-I../../sdk/c -Isrc -I"$work/src" -ffile-prefix-map="$work"=lua -ffile-prefix-map="$PWD"=engine)
+	-fwasm-exceptions -mllvm -wasm-enable-sjlj
+	-I../../sdk/c -I../../sdk/c/setjmp -Isrc -I"$work/src" -ffile-prefix-map="$work"=lua -ffile-prefix-map="$PWD"=engine)
 objects=()
 for name in lapi lauxlib lbaselib lcode lcorolib lctype ldebug ldo ldump lfunc lgc llex lmathlib lmem \
 	lobject lopcodes loslib lparser lstate lstring lstrlib ltable ltablib ltm lundump lutf8lib lvm lzio; do
-	clang-22 "${flags[@]}" -w -include "$work/none.h" -c "$work/src/$name.c" -o "$work/$name.o" &
+	clang-19 "${flags[@]}" -w -include "$work/none.h" -c "$work/src/$name.c" -o "$work/$name.o" &
 	objects+=("$work/$name.o")
 done
-for file in src/*.c ../guest/*.c; do
+for file in src/*.c ../guest/*.c ../../sdk/c/setjmp/setjmp.c; do
 	name=our-$(basename "$file" .c)
-	clang-22 "${flags[@]}" -std=c2x -fms-extensions -Wall -Wextra -Werror -Wno-unused-parameter \
+	clang-19 "${flags[@]}" -std=c2x -fms-extensions -Wall -Wextra -Werror -Wno-unused-parameter \
 		-Wno-sign-compare -Wno-microsoft-anon-tag -c "$file" -o "$work/$name.o"
 	objects+=("$work/$name.o")
 done
 wait
 
 # The stack comes first of all, so that an overflow traps and overwrites nothing.
-clang-22 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -mexec-model=reactor -Wl,--strip-all -Wl,--stack-first \
+clang-19 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -mexec-model=reactor -Wl,--strip-all -Wl,--stack-first \
 	-Wl,-z,stack-size=262144 -Wl,--export=bulkhead_script "${objects[@]}" -lm \
 	-lwasi-emulated-process-clocks -o "$work/lua.wasm"
 chmod 644 "$work/lua.wasm"

@@ -234,7 +234,7 @@ func TestEndlessLoop(t *testing.T) {
 	h, log := scripts.Serve(t, enginetest.Handler{Name: "loop", Script: `return { line = function(c, text)
 		while text == "loop" do pcall(function() while true do end end) end
 		c:send(text .. "\n")
-	end }`, TOML: `event_timeout = "50ms"`})
+	end }`, TOML: `event_timeout = "500ms"`})
 	a, b := enginetest.Dial(t, h, "loop"), enginetest.Dial(t, h, "loop")
 	hosttest.Say(t, a, "loop\n")
 	enginetest.Gone(t, a)
@@ -433,7 +433,7 @@ func TestScriptsThatCannotBeLoaded(t *testing.T) {
 		{Script: "", Want: "wrong14.lua is empty; a handler is, for example: return { line = function"},
 		{Script: "\x00asm\x01\x00\x00\x00", Want: "wrong15.lua holds a WebAssembly module and no script; call it .wasm"},
 		{Script: "\x1bLua", Want: "attempt to load a binary chunk"},
-		{Script: "while true do end", Want: "(event_timeout)", TOML: `event_timeout = "100ms"`},
+		{Script: "while true do end", Want: "(event_timeout)", TOML: `event_timeout = "500ms"`},
 		{Script: "local t = {} while true do t[#t+1] = ('x'):rep(1<<20) .. #t end", Want: "wrong18.lua:1)"},
 	})
 }
@@ -536,6 +536,7 @@ func TestHandlersOfThePage(t *testing.T) {
 	hosttest.Say(t, c, "x\r\nname Bob\r\ny\r\nquit\r\n")
 	hosttest.Hear(t, c, `{"name":"stranger","text":"x"}`+"\r\nHello Bob!\r\n"+`{"name":"Bob","text":"y"}`+"\r\n")
 	hosttest.HearEnd(t, c)
+	c.Close() // else the host waits for the end of it
 	log.Wait(t, "closed 127.0.0.1:", " OK")
 
 	relay, _ := scripts.Serve(t, enginetest.Handler{Name: "relay", Script: all[1],
