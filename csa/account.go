@@ -76,7 +76,8 @@ const (
 	Shaking State = 1 << iota
 	// Paused has a handler that wants no bytes now.
 	Paused
-	// ThrottledIn and ThrottledOut keep still in a direction, since the tenant's bandwidth is used up.
+	// ThrottledIn and ThrottledOut keep still in a direction, since the tenant's bandwidth is used
+	// up.
 	ThrottledIn
 	ThrottledOut
 	// Blocked has a full inbox, which its peer does not empty.
@@ -141,8 +142,8 @@ func (c *CSA) LocalAddress() netip.AddrPort {
 // numbers counts the connections of this process.
 var numbers atomic.Uint64
 
-// NextNumber takes a number that no connection has, for one that comes to its end before it is a CSA.
-// Any goroutine may call it.
+// NextNumber takes a number that no connection has, for one that comes to its end before it is a
+// CSA. Any goroutine may call it.
 func NextNumber() uint64 { return numbers.Add(1) }
 
 // number is the connection's.

@@ -6,13 +6,12 @@ func (c *CSA) Budget() Budget { return c.wiring.Budget }
 // Settings is what the connection goes by now.
 func (c *CSA) Settings() *Settings { return c.wiring.Settings }
 
-// SetSettings has the connection go by other settings from now on. IdleTimeout, Lifetime and UserTimeout
-// count from when they would have counted with these from the beginning, so one that is
-// over already ends the connection in the next turn. WriteTimeout and MinRate count for what
-// the peer owes from now on, Linger and Pipes for what begins. What the socket
-// holds is charged to the new SocketMemory. FirstByteTimeout is that of a connection
-// which comes later; only none takes away the one that runs. Bytes that wait beyond a smaller
-// inbox stay. It calls no handler.
+// SetSettings has the connection go by other settings from now on. IdleTimeout, Lifetime and
+// UserTimeout count from when they would have counted with these from the beginning, so one that is
+// over already ends the connection in the next turn. WriteTimeout and MinRate count for what the
+// peer owes from now on, Linger and Pipes for what begins. What the socket holds is charged to the
+// new SocketMemory. FirstByteTimeout is that of a connection which comes later; only none takes
+// away the one that runs. Bytes that wait beyond a smaller inbox stay. It calls no handler.
 func (c *CSA) SetSettings(s *Settings) {
 	before := c.wiring.Settings
 	c.wiring.Settings = s

@@ -58,8 +58,8 @@ func TestSetSettingsToNone(t *testing.T) {
 	b.until("it is over", func() bool { return b.loop.Len() == 0 })
 }
 
-// A peer that takes nothing is held to a WriteTimeout that came later; a larger inbox has a handler that
-// waits for room go on at once.
+// A peer that takes nothing is held to a WriteTimeout that came later; a larger inbox has a handler
+// that waits for room go on at once.
 func TestSetSettingsOfOneThatWaits(t *testing.T) {
 	b := newBench(t)
 	b.set = &Settings{Inbox: 4096, Linger: time.Second}

@@ -61,14 +61,14 @@ type Settings struct {
 	Pipes PipeShare
 	// SocketMemory bounds what the connections' sockets hold in the system. Nil: nobody does.
 	SocketMemory SocketShare
-	// Tallies are where the connections count what they do. Settings that a connection is given later
-	// have to have the same ones. Nil: nowhere.
+	// Tallies are where the connections count what they do. Settings that a connection is given
+	// later have to have the same ones. Nil: nowhere.
 	Tallies *Tallies
 }
 
 // PipeShare is how many of the kernel's pipes a tenant's relays may hold at once. A pipe is held
-// while it has bytes of bulk that the one end has sent and the other has not taken: up to 256 KiB. A
-// relay that is refused one copies its bytes instead. The methods are called on any loop, and
+// while it has bytes of bulk that the one end has sent and the other has not taken: up to 256 KiB.
+// A relay that is refused one copies its bytes instead. The methods are called on any loop, and
 // neither block nor lock.
 type PipeShare interface {
 	// TakePipe takes one, or reports false.
@@ -96,8 +96,8 @@ type Wiring struct {
 	Signal   Signal
 }
 
-// CSA is one connected socket, or one peer of a DatagramSocket. All its methods are to be called on its loop,
-// by the owner of the baton.
+// CSA is one connected socket, or one peer of a DatagramSocket. All its methods are to be called on
+// its loop, by the owner of the baton.
 type CSA struct {
 	// Tag is the handler's, to find its own state with.
 	Tag int32

@@ -954,8 +954,8 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	b.until("it is closed", func() bool { return b.loop.Len() == 0 })
 }
 
-// A handler without a window hears nothing, of bytes and of the end; when it has one and says so, it
-// hears all.
+// A handler without a window hears nothing, of bytes and of the end; when it has one and says so,
+// it hears all.
 func TestEOFWithoutWindow(t *testing.T) {
 	for _, text := range []string{"", "hello"} {
 		b := newBench(t)

@@ -21,8 +21,8 @@ type Peers interface {
 	Broken(err error)
 }
 
-// HeaderReader reads the PROXY header that some of a socket's datagrams begin with. The header names
-// the client that sent the datagram.
+// HeaderReader reads the PROXY header that some of a socket's datagrams begin with. The header
+// names the client that sent the datagram.
 type HeaderReader interface {
 	// ReadHeader reads the header of a datagram. The datagram is valid during the call. n is the
 	// length of the header, 0 if the sender writes none. from and to are the addresses of the
@@ -171,11 +171,11 @@ func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramS
 	return s, nil
 }
 
-// NewDatagramPeer wraps the non-blocking UDP socket fd, which is connected to peer, in a CSA
-// like that of a peer of a DatagramSocket, but with the socket to itself: nobody else's
-// datagrams come, and the socket is closed with the CSA. It ends by what its handler says, by
-// Settings.IdleTimeout, or with abi.Refused when the system hears that nothing listens at
-// the peer's port. The owner is told of datagrams that are lost; it is never asked to admit anybody.
+// NewDatagramPeer wraps the non-blocking UDP socket fd, which is connected to peer, in a CSA like
+// that of a peer of a DatagramSocket, but with the socket to itself: nobody else's datagrams come,
+// and the socket is closed with the CSA. It ends by what its handler says, by Settings.IdleTimeout,
+// or with abi.Refused when the system hears that nothing listens at the peer's port. The owner is
+// told of datagrams that are lost; it is never asked to admit anybody.
 //
 // Of from, the number alone counts. The CSA owns fd from here on; on an error it is closed, and nobody
 // is told. NewDatagramPeer does not return when the handler passes the loop on.
@@ -463,9 +463,9 @@ func (s *DatagramSocket) MakeRoom() bool {
 	return ok
 }
 
-// evict ends the connection of a peer of one datagram, and reports whether there was
-// one for which no datagram waits and no call runs. A source address costs its sender nothing, so that
-// peers of whom nothing else is known have no claim to keep others out.
+// evict ends the connection of a peer of one datagram, and reports whether there was one for which
+// no datagram waits and no call runs. A source address costs its sender nothing, so that peers of
+// whom nothing else is known have no claim to keep others out.
 func (s *DatagramSocket) evict() bool {
 	p := s.young.first
 	for range evictionTries {

@@ -1,8 +1,9 @@
 package csa
 
-// datagramMemory is what a DatagramSocket has taken of a share. All that its buffers have room for may
-// fill, since nobody can be asked to send less, and they do not grow by themselves: so all of it is
-// charged, beyond what any socket may hold, and they are made smaller where the share has no more.
+// datagramMemory is what a DatagramSocket has taken of a share. All that its buffers have room for
+// may fill, since nobody can be asked to send less, and they do not grow by themselves: so all of
+// it is charged, beyond what any socket may hold, and they are made smaller where the share has no
+// more.
 type datagramMemory struct {
 	share   SocketShare // nil: nobody's
 	in, out fittedBuffer
@@ -48,8 +49,8 @@ func (s *DatagramSocket) fitMemory() {
 	}
 }
 
-// fit takes what a buffer of now bytes needs, of which free need nothing, and returns how large it is to
-// be.
+// fit takes what a buffer of now bytes needs, of which free need nothing, and returns how large it
+// is to be.
 func (b *fittedBuffer) fit(share SocketShare, now, free int) int {
 	if now != b.has {
 		b.want = now // somebody has set it

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// All that a UDP socket's buffers have room for is charged to its share, beyond what any socket may hold.
-// With less in the share the buffers are smaller, and they follow when there is more, or when somebody
-// sets them; another share pays from when it is named, and the end gives all back.
+// All that a UDP socket's buffers have room for is charged to its share, beyond what any socket may
+// hold. With less in the share the buffers are smaller, and they follow when there is more, or when
+// somebody sets them; another share pays from when it is named, and the end gives all back.
 func TestDatagramSocketMemory(t *testing.T) {
 	b := newBench(t)
 	s, addr := b.udp("udp4", "127.0.0.1:0", &guests{})
@@ -79,7 +79,8 @@ func TestDatagramSocketMemory(t *testing.T) {
 	_ = addr
 }
 
-// A peer that was dialled over UDP has a socket to itself, whose buffers its settings' share pays for.
+// A peer that was dialled over UDP has a socket to itself, whose buffers its settings' share pays
+// for.
 func TestADialledPeersMemory(t *testing.T) {
 	_, at := packets(t, "udp4", "127.0.0.1:0")
 	b := newBench(t)

@@ -33,9 +33,9 @@ func (p *datagramPeer) network(*CSA) string { return "udp" }
 // idle is how peers end.
 func (p *datagramPeer) idle() Cause { return PeerSilent }
 
-// unheard says so while a datagram is with the handler or waits for it, unless the handler has paused,
-// and while the socket has not been read since the peer had its time, for want of the tenant's
-// `cpu` or `bandwidth`: what the peer has sent may be in the system's queue.
+// unheard says so while a datagram is with the handler or waits for it, unless the handler has
+// paused, and while the socket has not been read since the peer had its time, for want of the
+// tenant's `cpu` or `bandwidth`: what the peer has sent may be in the system's queue.
 func (p *datagramPeer) unheard(c *CSA) bool {
 	if (p.waiting > 0 || c.pendingData != nil) && !c.is(paused) {
 		return true

@@ -899,8 +899,8 @@ func packets(t *testing.T, network, address string) (net.PacketConn, Address) {
 	return server, Address{IP: server.LocalAddr().(*net.UDPAddr).AddrPort()}
 }
 
-// One who is dialled over UDP is sent to and heard, datagram by datagram, and nobody else is. With the
-// connection its socket ends.
+// One who is dialled over UDP is sent to and heard, datagram by datagram, and nobody else is. With
+// the connection its socket ends.
 func TestADialledPeerOverUDP(t *testing.T) {
 	for network, address := range map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"} {
 		t.Run(network, func(t *testing.T) {
@@ -968,7 +968,8 @@ func TestADialledPeerOverUDP(t *testing.T) {
 	}
 }
 
-// Where nothing listens the connection ends with REFUSED, as soon as the peer's machine has said so.
+// Where nothing listens the connection ends with REFUSED, as soon as the peer's machine has said
+// so.
 func TestADialledPeerThatIsNotThere(t *testing.T) {
 	server, at := packets(t, "udp4", "127.0.0.1:0")
 	server.Close()
@@ -991,8 +992,8 @@ func TestADialledPeerThatIsNotThere(t *testing.T) {
 	}
 }
 
-// A dialled peer ends when it has been silent for Settings.IdleTimeout, when its handler says so, and
-// with the loop; its socket is gone with it, whatever waits.
+// A dialled peer ends when it has been silent for Settings.IdleTimeout, when its handler says so,
+// and with the loop; its socket is gone with it, whatever waits.
 func TestTheEndOfADialledPeer(t *testing.T) {
 	_, at := packets(t, "udp4", "127.0.0.1:0")
 	b := newBench(t)

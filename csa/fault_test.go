@@ -36,8 +36,8 @@ func (f *faulting) SocketShutdown(*CSA, Reason) { f.ends[1]++; f.at("creator") }
 func (f *faulting) ShutdownCSA(*CSA)            { f.ends[2]++; f.at("signal") }
 func (f *faulting) Faulted(v any)               { f.told = append(f.told, v) }
 
-// A panic in whatever is called for a connection ends that connection: everybody is told once, nothing
-// of it is left, and the others of its loop go on.
+// A panic in whatever is called for a connection ends that connection: everybody is told once,
+// nothing of it is left, and the others of its loop go on.
 func TestFaultsAreTheConnections(t *testing.T) {
 	for _, in := range []string{"open", "window", "data", "writable", "eof", "timer", "closed", "creator", "signal"} {
 		t.Run(in, func(t *testing.T) {

@@ -29,12 +29,11 @@ type Handler interface {
 	// left unconsumed counts as full.
 	Window(c *CSA) []byte
 
-	// Data hands over received bytes: p is the filled start of the window.
-	// It returns how many bytes it has consumed, 0 to len(p). The CSA keeps
-	// the rest and offers it again at the start of the window: with more
-	// behind it, after Writable, after CSA.Receive(true), and, when the peer
-	// has finished sending, until Data consumes nothing of it. Any other result closes the connection
-	// with abi.Invalid.
+	// Data hands over received bytes: p is the filled start of the window. It returns how many
+	// bytes it has consumed, 0 to len(p). The CSA keeps the rest and offers it again at the start
+	// of the window: with more behind it, after Writable, after CSA.Receive(true), and, when the
+	// peer has finished sending, until Data consumes nothing of it. Any other result closes the
+	// connection with abi.Invalid.
 	//
 	// Over UDP p is one datagram, whole, and may be empty. It is handed over once: what
 	// is not consumed of it is gone. One that the window has no room for is lost.

@@ -228,8 +228,9 @@ func (h *longCall) Timer(c *CSA, token int32) {
 }
 func (h *longCall) Closed(c *CSA, r Reason) { h.script.Closed(c, r); h.stay("closed", c, nil) }
 
-// The inbox has room again, or the handler resumes reading, while a call that has passed the loop on
-// still holds what has come. What the call then leaves is offered again: nothing else would offer it.
+// The inbox has room again, or the handler resumes reading, while a call that has passed the loop
+// on still holds what has come. What the call then leaves is offered again: nothing else would
+// offer it.
 func TestWhatACallLeavesIsOfferedAgainWhenThatWasDueMeanwhile(t *testing.T) {
 	for name, due := range map[string]func(c *CSA){
 		"writable": func(c *CSA) { c.set(blocked); c.SendReady() },

@@ -215,7 +215,8 @@ func (c *CSA) awaitRoom() {
 	}
 }
 
-// offerAgain takes reading up again where a full inbox had stopped it, or a handler without a window.
+// offerAgain takes reading up again where a full inbox had stopped it, or a handler without a
+// window.
 func (c *CSA) offerAgain() {
 	if c.is(finishing | dying | dead | paused) {
 		return

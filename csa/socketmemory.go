@@ -89,8 +89,8 @@ func (c *CSA) movedMemory(total int64, n int, step uint) {
 	c.lookAtMemory()
 }
 
-// oneStep is as much of p as may go before the next look at what the socket holds: all of it while the
-// share has room.
+// oneStep is as much of p as may go before the next look at what the socket holds: all of it while
+// the share has room.
 func (c *CSA) oneStep(p []byte) []byte {
 	if len(p) > socketStep {
 		if share := c.wiring.Settings.SocketMemory; share != nil && share.SocketRoom(0) < enoughRoom {
@@ -100,8 +100,8 @@ func (c *CSA) oneStep(p []byte) []byte {
 	return p
 }
 
-// lookAtMemory asks the system what the socket holds and charges that to its share. Where the share has
-// no more, the buffers stay as small as they are: the peer is asked to send less, and the
+// lookAtMemory asks the system what the socket holds and charges that to its share. Where the share
+// has no more, the buffers stay as small as they are: the peer is asked to send less, and the
 // socket takes less, so that who is slow is waited for. It returns when to look again.
 func (c *CSA) lookAtMemory() (next int64) {
 	share, m, l := c.wiring.Settings.SocketMemory, c.memory, c.loop

@@ -138,8 +138,8 @@ func (a *Tallies) ShowAll() {
 	}
 }
 
-// Shown is the sum of what the loops have shown. It never has less than it had before. Any goroutine
-// may call it.
+// Shown is the sum of what the loops have shown. It never has less than it had before. Any
+// goroutine may call it.
 func (a *Tallies) Shown() (sum Tally) {
 	for i := range a.known {
 		if s := a.known[i].Load(); s != nil {

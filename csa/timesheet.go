@@ -132,8 +132,9 @@ func (l *Loop) Booked(ns int64) { l.time.apart += ns }
 // the clock, or in processor time after ByThread. Any goroutine may call it.
 func (l *Loop) LongestEvent() time.Duration { return time.Duration(l.time.longest.Load()) }
 
-// ByThread has LongestEvent go by the processor time of the thread from the next event on, so that what
-// else runs on the machine is not in it. That takes some system calls an event. It is the owner's.
+// ByThread has LongestEvent go by the processor time of the thread from the next event on, so that
+// what else runs on the machine is not in it. That takes some system calls an event. It is the
+// owner's.
 func (l *Loop) ByThread() {
 	l.time.byThread = true
 	l.time.span.Start()

@@ -34,9 +34,9 @@ func (t *tlsTurn) now(number uint64) {
 	}
 }
 
-// over reports whether another record has to wait for the next turn. It is asked before each. suspect
-// says that the peer sends records without data, of which crypto/tls goes through 16 at a time: the
-// clock is looked at each time then.
+// over reports whether another record has to wait for the next turn. It is asked before each.
+// suspect says that the peer sends records without data, of which crypto/tls goes through 16 at a
+// time: the clock is looked at each time then.
 func (t *tlsTurn) over(suspect bool) bool {
 	t.records++
 	switch {

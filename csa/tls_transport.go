@@ -86,13 +86,13 @@ func (again) Error() string   { return "csa: nothing to read now" }
 func (again) Timeout() bool   { return true }
 func (again) Temporary() bool { return true }
 
-// MakeSSL wraps the connection in TLS (the box makessl). What was sent before leaves
-// in the clear first, and the handshake begins when the event is over; until it is over
-// itself, Send answers abi.Again, nothing is read for the handler, and it hears of the
-// outcome by Secured (the box sslready). It answers abi.OK; abi.Invalid when there is TLS
-// already, or for a peer over UDP; abi.Closed when the connection has finished in a direction; abi.Quota when
-// there is no memory, or, for a client, as many handshakes as there may be. A server takes its
-// place among those when the peer's part begins to come, and the connection ends if there is none.
+// MakeSSL wraps the connection in TLS (the box makessl). What was sent before leaves in the clear
+// first, and the handshake begins when the event is over; until it is over itself, Send answers
+// abi.Again, nothing is read for the handler, and it hears of the outcome by Secured (the box
+// sslready). It answers abi.OK; abi.Invalid when there is TLS already, or for a peer over UDP;
+// abi.Closed when the connection has finished in a direction; abi.Quota when there is no memory,
+// or, for a client, as many handshakes as there may be. A server takes its place among those when
+// the peer's part begins to come, and the connection ends if there is none.
 func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	switch {
 	case c.transport != transport(stream{}):

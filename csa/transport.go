@@ -7,10 +7,11 @@ import (
 )
 
 // transport is how the bytes of a connection travel, and so the part of a CSA that differs: a
-// stream as the socket has it, TLS (tlsTransport), one end of a relay (relayEnd), or the datagrams of one
-// peer (datagramPeer). MakeSSL and Splice replace it. Its methods are called on the loop, inside an
-// event; c is always the connection that has it. stream has them all, and the others embed one and
-// say what they do otherwise: a relay's end embeds what was there before, which it goes on to use.
+// stream as the socket has it, TLS (tlsTransport), one end of a relay (relayEnd), or the datagrams
+// of one peer (datagramPeer). MakeSSL and Splice replace it. Its methods are called on the loop,
+// inside an event; c is always the connection that has it. stream has them all, and the others
+// embed one and say what they do otherwise: a relay's end embeds what was there before, which it
+// goes on to use.
 type transport interface {
 	// network is CSA.Transport.
 	network(c *CSA) string
@@ -40,8 +41,8 @@ type transport interface {
 	sayEnd(c *CSA) bool
 	// sendReady is the selector's notice that the socket has room.
 	sendReady(c *CSA)
-	// moreRoom has the handler of a blocked connection told in a later turn, if the inbox, which has
-	// become larger, has room.
+	// moreRoom has the handler of a blocked connection told in a later turn, if the inbox, which
+	// has become larger, has room.
 	moreRoom(c *CSA)
 
 	// receive reads once. It returns 0 when nothing came; then the connection may have ended or be

@@ -1,7 +1,7 @@
 package csa
 
-// walkSlice is how many connections a walk visits in one turn. A visit is a few memory accesses where
-// there is nothing to do, and some system calls at most.
+// walkSlice is how many connections a walk visits in one turn. A visit is a few memory accesses
+// where there is nothing to do, and some system calls at most.
 const walkSlice = 256
 
 // walk is a Walk that is not over.
@@ -14,16 +14,16 @@ type walk struct {
 }
 
 // Walk calls visit for every CSA that is on the loop now, unless it has ended by its turn: some in
-// this turn, others in later ones, so that however many there are, nobody waits long for the
-// loop. Those that come meanwhile are not visited. done, which may be nil, is called when the last has been
-// visited, which may be before Walk returns; neither is called any more once the loop has
+// this turn, others in later ones, so that however many there are, nobody waits long for the loop.
+// Those that come meanwhile are not visited. done, which may be nil, is called when the last has
+// been visited, which may be before Walk returns; neither is called any more once the loop has
 // stopped. visit and done must not call a handler, which could pass the loop on; they may post.
 func (l *Loop) Walk(visit func(c *CSA), done func()) {
 	l.WalkWhile(func(c *CSA) bool { visit(c); return true }, done)
 }
 
-// WalkWhile is Walk for visits that have more to do, as closing a connection is, or posting a call of
-// its handler: when visit answers false, the next visit is in another turn.
+// WalkWhile is Walk for visits that have more to do, as closing a connection is, or posting a call
+// of its handler: when visit answers false, the next visit is in another turn.
 func (l *Loop) WalkWhile(visit func(c *CSA) (more bool), done func()) {
 	w := &walk{loop: l, visit: visit, done: done, at: l.first, other: l.walks}
 	l.walks = w
@@ -40,8 +40,8 @@ func (w *walk) step() {
 		w.at = c.next
 		more = w.visit(c)
 	}
-	// Before the end of the event, which tells handlers of connections that were closed: one of them
-	// may pass the loop on, and then this goroutine has it no more.
+	// Before the end of the event, which tells handlers of connections that were closed: one of
+	// them may pass the loop on, and then this goroutine has it no more.
 	if w.at != nil {
 		l.Post(w.step)
 	} else {

@@ -2,8 +2,8 @@ package csa
 
 import "testing"
 
-// A walk visits everybody who is there, once, in more than one turn; not who comes meanwhile, and not who
-// has ended by then, the next one included.
+// A walk visits everybody who is there, once, in more than one turn; not who comes meanwhile, and
+// not who has ended by then, the next one included.
 func TestWalk(t *testing.T) {
 	const many = 2*walkSlice + 10
 	b := newBench(t)
@@ -56,7 +56,8 @@ func TestWalk(t *testing.T) {
 	})
 }
 
-// A walk goes on in another turn where its visit says so, also when the visit closes whom it visits.
+// A walk goes on in another turn where its visit says so, also when the visit closes whom it
+// visits.
 func TestWalkWhile(t *testing.T) {
 	const many, some = 50, 4
 	b := newBench(t)

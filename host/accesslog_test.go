@@ -36,8 +36,8 @@ type accessLine struct {
 	}
 }
 
-// Each connection that ends has one line, also one that has never had a handler: with its number, which the
-// log has, too, and with what ended it.
+// Each connection that ends has one line, also one that has never had a handler: with its number,
+// which the log has, too, and with what ended it.
 func TestAccessLog(t *testing.T) {
 	ca, dir := certstest.NewAuthority(t), t.TempDir()
 	cert, key := ca.Write(t, dir, "server", "host.test")

@@ -12,8 +12,9 @@ import (
 // certificatesEvery is how often the files of certificates are looked at.
 const certificatesEvery = 10 * time.Second
 
-// certificates are those of a table [listener.tls]: known, which may be nil, where they are made by the same
-// keys, so that tickets stay good, and else read anew. Servers with the same table have the same ones.
+// certificates are those of a table [listener.tls]: known, which may be nil, where they are made by
+// the same keys, so that tickets stay good, and else read anew. Servers with the same table have
+// the same ones.
 func (b *build) certificates(t *config.TLS, known *certs.Certificates) (c *certs.Certificates, err error) {
 	if c = b.certs[t]; c != nil {
 		return c, nil
@@ -36,9 +37,9 @@ func (b *build) secure(s *service.Server) error {
 	return err
 }
 
-// secureInPlace finds the certificates that servers go by which go on, and their handshakes' time. Those
-// that have TLS otherwise than they had, or did not have it, stay as they are: that is another
-// generation's.
+// secureInPlace finds the certificates that servers go by which go on, and their handshakes' time.
+// Those that have TLS otherwise than they had, or did not have it, stay as they are: that is
+// another generation's.
 func (p *reload) secureInPlace(s *service.Server, l *config.Listener, t *service.Terms) error {
 	before, was, now := s.Terms(), s.Config().TLS, l.TLS
 	if was == nil {

@@ -208,8 +208,8 @@ func TestBusyTenantsEndWithTheHost(t *testing.T) {
 	}
 }
 
-// Run returns at once where Close has been called before, as may be where a goroutine that is to call
-// it is late.
+// Run returns at once where Close has been called before, as may be where a goroutine that is to
+// call it is late.
 func TestRunAfterClose(t *testing.T) {
 	cfg, err := config.Load(hosttest.WriteConfig(t, echoConfig(t, "loop", "")))
 	if err != nil {

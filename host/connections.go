@@ -14,9 +14,9 @@ func (h *Host) Connections(ctx context.Context, q conns.Query) (conns.List, erro
 	return conns.Gather(ctx, h.machine.Loops, service.Whose, q)
 }
 
-// Kill closes the connections that a filter means, with the cause operator_closed, and returns their
-// numbers, sorted. It gives up when ctx is done, and then may close some yet. It is not called on a
-// loop.
+// Kill closes the connections that a filter means, with the cause operator_closed, and returns
+// their numbers, sorted. It gives up when ctx is done, and then may close some yet. It is not
+// called on a loop.
 func (h *Host) Kill(ctx context.Context, f conns.Filter) (killed []uint64, err error) {
 	return conns.Kill(ctx, h.machine.Loops, service.Whose, f)
 }

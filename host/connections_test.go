@@ -31,8 +31,8 @@ func connections(t *testing.T, h *host.Host, q conns.Query) conns.List {
 	return list
 }
 
-// A list has each connection once with what is known of it, in the order and of the owners that were
-// asked for, and kill closes just those that are meant, over a reload.
+// A list has each connection once with what is known of it, in the order and of the owners that
+// were asked for, and kill closes just those that are meant, over a reload.
 func TestConnections(t *testing.T) {
 	files := map[string][]byte{"a.wasm": tally('a').Bytes(), "b.wasm": tally('b').Bytes()}
 	l := newLives(t, files, acme+listenerOf("it", "a.wasm", "")+listenerOf("other", "b.wasm", "instance = \"loop\""), host.Options{})
@@ -74,7 +74,8 @@ func TestConnections(t *testing.T) {
 	if oldest.Matched != many || len(oldest.Connections) != 3 || oldest.Connections[0].Age < oldest.Connections[1].Age || oldest.Connections[1].Age < oldest.Connections[2].Age {
 		t.Fatalf("the oldest are %+v", oldest)
 	}
-	// Ages are of when each loop was looked at, so the first that came is not the oldest in any case.
+	// Ages are of when each loop was looked at, so the first that came is not the oldest in any
+	// case.
 	at := slices.IndexFunc(it, func(c net.Conn) bool { return c.LocalAddr().String() == oldest.Connections[0].Peer })
 	if at < 0 {
 		t.Fatalf("the oldest is %+v, and no client's", oldest.Connections[0])
@@ -149,7 +150,8 @@ func TestConnectionStates(t *testing.T) {
 	}
 }
 
-// A handler that computes for long is told of as in the background, one with nothing to do as asleep.
+// A handler that computes for long is told of as in the background, one with nothing to do as
+// asleep.
 func TestConnectionStatesOfHandlers(t *testing.T) {
 	spinner, _ := w.Handler()
 	spinner.Func("csa_data", "ii:i", "", w.Forever(), w.I32Const(0))
@@ -190,8 +192,8 @@ func TestConnectionTLS(t *testing.T) {
 	}
 }
 
-// Who asks wrongly is told what is right, who asks a host that has stopped that it has, and who goes
-// away is not waited for.
+// Who asks wrongly is told what is right, who asks a host that has stopped that it has, and who
+// goes away is not waited for.
 func TestConnectionsErrors(t *testing.T) {
 	cfg := nativeConfig(anyPort)
 	h := serveNative(t, cfg, nil)
@@ -215,8 +217,8 @@ func TestConnectionsErrors(t *testing.T) {
 	}
 }
 
-// BenchmarkConnections lists the first thousand of 8,000 connections of one loop, and reports for how
-// long that holds the loop at one go: the time of as many visits as there are in a turn, 256.
+// BenchmarkConnections lists the first thousand of 8,000 connections of one loop, and reports for
+// how long that holds the loop at one go: the time of as many visits as there are in a turn, 256.
 func BenchmarkConnections(b *testing.B) {
 	const many = 8000 // which takes 16,000 descriptors
 	cfg := nativeConfig(anyPort)

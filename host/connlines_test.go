@@ -23,8 +23,8 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// Whatever happens to a connection, each line about it has its number, its other end, its listener and its
-// tenant, and the access log knows it by the same number.
+// Whatever happens to a connection, each line about it has its number, its other end, its listener
+// and its tenant, and the access log knows it by the same number.
 func TestEveryLineSaysItsConnection(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "access.log")

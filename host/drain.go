@@ -9,11 +9,12 @@ import (
 	"bulkhead/host/service"
 )
 
-// SetDrain has a listener, with its routes, take no new connections, or take them again. "" means all
-// listeners, those that a reload adds included. Connections that are open go on, and a connection that comes is
-// closed at once with the cause drained; a new peer over UDP is turned away. It holds over
-// reloads, until the host ends. changed are those listeners of the configuration for which that is
-// something new. The error is that there is no such listener. Any goroutine but a loop's may call it.
+// SetDrain has a listener, with its routes, take no new connections, or take them again. "" means
+// all listeners, those that a reload adds included. Connections that are open go on, and a
+// connection that comes is closed at once with the cause drained; a new peer over UDP is turned
+// away. It holds over reloads, until the host ends. changed are those listeners of the
+// configuration for which that is something new. The error is that there is no such listener. Any
+// goroutine but a loop's may call it.
 func (h *Host) SetDrain(listener string, drain bool) (changed []string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

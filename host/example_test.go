@@ -19,8 +19,8 @@ import (
 	"bulkhead/selector"
 )
 
-// shout is a handler that sends back what it gets in capital letters. All connections of a loop share it,
-// and its window.
+// shout is a handler that sends back what it gets in capital letters. All connections of a loop
+// share it, and its window.
 type shout struct {
 	csa.Base
 	window []byte
@@ -47,8 +47,8 @@ func answerOf(address, line string) string {
 	return strings.TrimSpace(answer)
 }
 
-// A program may serve a listener with a handler in Go, with a configuration that it makes by itself: there
-// is no file, no plugin, and no folder of state.
+// A program may serve a listener with a handler in Go, with a configuration that it makes by
+// itself: there is no file, no plugin, and no folder of state.
 func Example() {
 	listener := config.DefaultListener()
 	listener.Name, listener.Tenant = "shout", "acme"

@@ -81,8 +81,8 @@ func TestFolder(t *testing.T) {
 	}
 }
 
-// What other compilers' libraries make of a folder, in a whole host: they ask for more of a call than the
-// small modules above, and the engine hands their arguments over as it does.
+// What other compilers' libraries make of a folder, in a whole host: they ask for more of a call
+// than the small modules above, and the engine hands their arguments over as it does.
 func TestFolderOfOtherCompilers(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "a.txt"), nil, 0o600); err != nil {

@@ -135,8 +135,9 @@ func fuzzer(addresses []string) *w.Module {
 	return m
 }
 
-// fuzzUpstreams are servers for what the guest dials: one that echoes and one that only sends, plain,
-// with TLS, on a unix socket, and over UDP. It returns their addresses, and some that are none.
+// fuzzUpstreams are servers for what the guest dials: one that echoes and one that only sends,
+// plain, with TLS, on a unix socket, and over UDP. It returns their addresses, and some that are
+// none.
 func fuzzUpstreams(t *testing.T, ca *certstest.Authority, dialled *atomic.Int64) (addresses []string, listed string) {
 	t.Helper()
 	serve := func(ln net.Listener, source bool) {
@@ -255,8 +256,9 @@ func openDescriptors() int {
 	return len(fds)
 }
 
-// fuzzConfig serves a module of the tenant fuzz, who may use cpu cores, in every way in which instances
-// are made and over every transport, and an echo of the tenant good. It returns the names of the fuzz listeners.
+// fuzzConfig serves a module of the tenant fuzz, who may use cpu cores, in every way in which
+// instances are made and over every transport, and an echo of the tenant good. It returns the names
+// of the fuzz listeners.
 func fuzzConfig(t *testing.T, module *w.Module, listed, cert, key, cpu string) (text string, names []string) {
 	t.Helper()
 	guest, echo := writeModule(t, module), writeModule(t, w.Echo())

@@ -20,16 +20,15 @@ type (
 // errReloadedMeanwhile is why a watch has no end.
 var errReloadedMeanwhile = errors.New("watching a reload: another reload, or a rollback, has been made meanwhile; nothing is judged")
 
-// ReloadGuarded reloads as Reload does, watches the new generations for so long by the host's clock,
-// and rolls back as soon as one is worse than the generation that it has replaced: when its
-// handlers trap, are stopped by a limit or refuse more often a connection than the others did
-// since they began. More often means that there would be so many faults by chance less than once in
-// a hundred times, if both were alike. Where so few have come to either that this could not be said
-// if each of the new one's had a fault, and none of the old one's, the verdict is health.TooFew, and the
-// new generation stays. One new connection is enough beside 100 old ones, and 7 are beside 7; beside
-// none there are never enough.
-// A listener that is added has nothing to be compared with. It looks fifty times, and each second
-// at least.
+// ReloadGuarded reloads as Reload does, watches the new generations for so long by the host's
+// clock, and rolls back as soon as one is worse than the generation that it has replaced: when its
+// handlers trap, are stopped by a limit or refuse more often a connection than the others did since
+// they began. More often means that there would be so many faults by chance less than once in a
+// hundred times, if both were alike. Where so few have come to either that this could not be said
+// if each of the new one's had a fault, and none of the old one's, the verdict is health.TooFew,
+// and the new generation stays. One new connection is enough beside 100 old ones, and 7 are beside
+// 7; beside none there are never enough. A listener that is added has nothing to be compared with.
+// It looks fifty times, and each second at least.
 //
 // The error is a *WorseError with the figures when one is worse; what Reload's is when that fails;
 // or says why the watch had no end: ctx was done, the host stops, or another reload was made, which

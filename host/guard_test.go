@@ -148,7 +148,8 @@ func TestReloadGuarded(t *testing.T) {
 	}
 	l.converse(1, "a0")
 
-	// A reload that changes nothing has nothing to watch, and one that fails is the error of Reload.
+	// A reload that changes nothing has nothing to watch, and one that fails is the error of
+	// Reload.
 	if g := <-l.watch(t.Context(), l.mustLoad(of("a.wasm")), time.Hour); g.err != nil || len(g.report.Listeners) != 0 {
 		t.Errorf("a reload that changes nothing: %+v, %v", g.report, g.err)
 	}

@@ -172,8 +172,8 @@ func TestFaultyGuests(t *testing.T) {
 	}
 }
 
-// answersFine reports whether an echo is there. Where an instance is shared it may not be: whoever comes
-// just before csa_closed of another traps is of the same instance, and ends with it.
+// answersFine reports whether an echo is there. Where an instance is shared it may not be: whoever
+// comes just before csa_closed of another traps is of the same instance, and ends with it.
 func answersFine(c *net.TCPConn) bool {
 	_ = c.SetDeadline(awaittest.Deadline())
 	p := make([]byte, len("fine"))

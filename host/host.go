@@ -422,8 +422,8 @@ func (h *Host) drain() {
 	}
 }
 
-// after is a channel that is closed when d has gone by on the host's clock, and what is to be called
-// when nobody waits for that any more.
+// after is a channel that is closed when d has gone by on the host's clock, and what is to be
+// called when nobody waits for that any more.
 func (h *Host) after(d time.Duration) (over <-chan struct{}, stop func() bool) {
 	c := make(chan struct{})
 	return c, h.machine.Clock.AfterFunc(d, func() { close(c) })

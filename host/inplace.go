@@ -157,8 +157,8 @@ func (r *retuned) changed() string {
 	return "notsent_lowat"
 }
 
-// exchange has the changes be in force, but for the connections that there are: those go by them when
-// tellLoops applies what it answers.
+// exchange has the changes be in force, but for the connections that there are: those go by them
+// when tellLoops applies what it answers.
 func (c *inPlace) exchange() map[*service.Server]*service.Change {
 	changes := make(map[*service.Server]*service.Change, len(c.terms))
 	for s, t := range c.terms {

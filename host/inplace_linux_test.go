@@ -376,8 +376,8 @@ func inPlaceFile(key string, c inPlaceCase, value string) string {
 	return file + it
 }
 
-// Each key that changes in place does: a connection that was there before goes on with its instance, no
-// generation is made, and the new value is in force. A key without a case fails.
+// Each key that changes in place does: a connection that was there before goes on with its
+// instance, no generation is made, and the new value is in force. A key without a case fails.
 func TestReloadInPlace(t *testing.T) {
 	files := map[string][]byte{"obeys.wasm": obeys('k').Bytes(), "other.wasm": tally('o').Bytes(), "dials.wasm": dialler(false).Bytes()}
 	keys := slices.DeleteFunc(config.KeysThat(config.InPlace)["[[listener]]"], func(key string) bool {
@@ -433,8 +433,8 @@ func TestReloadInPlace(t *testing.T) {
 	}
 }
 
-// A socket's file that somebody has removed cannot have another mode: the reload fails, names the line,
-// and what was changed of other sockets is as it was.
+// A socket's file that somebody has removed cannot have another mode: the reload fails, names the
+// line, and what was changed of other sockets is as it was.
 func TestReloadInPlaceFails(t *testing.T) {
 	of := func(backlog, mode string) string {
 		return acme + listenerOf("it", "a.wasm", backlog) + strings.Replace(listenerOf("file", "a.wasm", mode), "tcp://127.0.0.1:0", unixAddress, 1)
@@ -455,7 +455,8 @@ func TestReloadInPlaceFails(t *testing.T) {
 	}
 }
 
-// Thousands of connections go by a new value, each exactly once, and those of an earlier generation, too.
+// Thousands of connections go by a new value, each exactly once, and those of an earlier
+// generation, too.
 func TestReloadInPlaceOfMany(t *testing.T) {
 	const many = 700 // more than a loop visits in a turn
 	of := func(plugin, idle string) string {

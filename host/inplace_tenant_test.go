@@ -54,8 +54,8 @@ var tenantCases = map[string]tenantCase{
 	}},
 }
 
-// dialsTo has a handler dial, and wants its answer to begin so: "?" where it may not, and "!" where nobody
-// listens.
+// dialsTo has a handler dial, and wants its answer to begin so: "?" where it may not, and "!" where
+// nobody listens.
 func dialsTo(l *lives, want string) {
 	l.t.Helper()
 	c := l.dial("dials")
@@ -66,9 +66,9 @@ func dialsTo(l *lives, want string) {
 	}
 }
 
-// Each key of a tenant that changes in place does, through a reload: a connection that was there before
-// goes on with its instance, no generation is made, and the accounts have the new value. A key without
-// a case fails.
+// Each key of a tenant that changes in place does, through a reload: a connection that was there
+// before goes on with its instance, no generation is made, and the accounts have the new value. A
+// key without a case fails.
 func TestReloadOfTenantInPlace(t *testing.T) {
 	files := map[string][]byte{"a.wasm": tally('a').Bytes(), "dials.wasm": dialler(false).Bytes()}
 	keys := config.KeysThat(config.InPlace)["[tenant.NAME]"]

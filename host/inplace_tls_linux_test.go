@@ -64,8 +64,8 @@ func with(pairs ...tls.Certificate) func(*tls.Config) {
 	return func(c *tls.Config) { c.Certificates = pairs }
 }
 
-// tlsCase changes one key of [listener.tls]. before and after are the table; DIR is the folder of the
-// files. want sees that it holds.
+// tlsCase changes one key of [listener.tls]. before and after are the table; DIR is the folder of
+// the files. want sees that it holds.
 type tlsCase struct {
 	before, after string
 	want          func(s *securing, dir string)
@@ -142,8 +142,9 @@ var tlsCases = map[string]tlsCase{
 	}},
 }
 
-// Each key of [listener.tls] that changes in place does: a connection that was there before goes on, no
-// generation is made, and the next handshake goes by the new value. A key without a case fails.
+// Each key of [listener.tls] that changes in place does: a connection that was there before goes
+// on, no generation is made, and the next handshake goes by the new value. A key without a case
+// fails.
 func TestReloadOfTLSInPlace(t *testing.T) {
 	keys := config.KeysThat(config.InPlace)["[listener.tls]"]
 	for key := range tlsCases {
@@ -203,8 +204,8 @@ func TestReloadOfTLSInPlace(t *testing.T) {
 	}
 }
 
-// A route's own table changes in place, one that it has from its listener goes with that, and a table
-// that comes or goes, or starttls, makes a generation. A file that is wrong fails the reload.
+// A route's own table changes in place, one that it has from its listener goes with that, and a
+// table that comes or goes, or starttls, makes a generation. A file that is wrong fails the reload.
 func TestReloadOfTLSOfRoutes(t *testing.T) {
 	dir, ca := t.TempDir(), certstest.NewAuthority(t)
 	for _, name := range []string{"one", "two", "three"} {

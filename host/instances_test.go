@@ -10,9 +10,9 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// A guest that hears of the end of its last connection may dial, also when it hears of that late, as
-// it was busy: its instance lives on for what it dials, and is counted once, however often it was
-// about to end.
+// A guest that hears of the end of its last connection may dial, also when it hears of that late,
+// as it was busy: its instance lives on for what it dials, and is counted once, however often it
+// was about to end.
 func TestInstancesNeverNegative(t *testing.T) {
 	up := newRecorder(t)
 	m, f := w.Handler([2]string{"connect", "ii:i"}, [2]string{"control", "ii:i"}, [2]string{"send", "iii:i"})

@@ -97,8 +97,8 @@ func TestLimitsAreSetWhileTheyAreUsed(t *testing.T) {
 	})
 }
 
-// Instances that may be more, or fewer, are so from the next on; memory that is lowered below what is
-// used ends nobody.
+// Instances that may be more, or fewer, are so from the next on; memory that is lowered below what
+// is used ends nobody.
 func TestLimitsOfInstances(t *testing.T) {
 	cfg, err := config.Parse("bulkhead.toml", []byte(`[host]
 state = "`+hosttest.State()+`"

@@ -27,8 +27,8 @@ func wantReset(t *testing.T, at string) {
 	}
 }
 
-// A listener that is drained refuses who comes, its connections go on, and a reload changes nothing of
-// that; nor does it concern others.
+// A listener that is drained refuses who comes, its connections go on, and a reload changes nothing
+// of that; nor does it concern others.
 func TestDrainListener(t *testing.T) {
 	text := func(plugin string) string {
 		return `[tenant.acme]

@@ -23,11 +23,11 @@ const (
 	Removed       = plan.Removed
 )
 
-// Plan is what Reload would do with a configuration, and does nothing of it: [host] where it differs,
-// then the tenants, then the listeners, each in the order of the configuration, followed by those
-// that it does not have any more. The errors are those that Reload would find by reading and comparing:
-// keys that a reload cannot change, plugins and certificates that cannot be read. Nothing is
-// compiled or started, and no socket is opened, so that these may still fail.
+// Plan is what Reload would do with a configuration, and does nothing of it: [host] where it
+// differs, then the tenants, then the listeners, each in the order of the configuration, followed
+// by those that it does not have any more. The errors are those that Reload would find by reading
+// and comparing: keys that a reload cannot change, plugins and certificates that cannot be read.
+// Nothing is compiled or started, and no socket is opened, so that these may still fail.
 //
 // It may be called as Reload may be, and waits like it.
 func (h *Host) Plan(ctx context.Context, cfg *config.Config) ([]Change, error) {

@@ -92,8 +92,8 @@ type reload struct {
 	inPlace
 }
 
-// newReload finds out what differs, and whether that can be had without a restart. With back, cfg is that
-// one's, and plugins are what they were then, whatever their files hold now.
+// newReload finds out what differs, and whether that can be had without a restart. With back, cfg
+// is that one's, and plugins are what they were then, whatever their files hold now.
 func (h *Host) newReload(cfg *config.Config, back *past) (*reload, error) {
 	before := h.now.Load()
 	p := &reload{
@@ -238,8 +238,8 @@ func (p *reload) compareListeners() {
 	p.findTerms()
 }
 
-// rebuiltFor are the keys of a server's tenant for which its instances have to be made anew. memory is one of
-// them where they could grow further than they can now.
+// rebuiltFor are the keys of a server's tenant for which its instances have to be made anew. memory
+// is one of them where they could grow further than they can now.
 func (p *reload) rebuiltFor(s *service.Server) []string {
 	keys := p.rebuilt[s.Tenant().Name()]
 	for _, l := range p.limits {
@@ -250,8 +250,8 @@ func (p *reload) rebuiltFor(s *service.Server) []string {
 	return keys
 }
 
-// match finds the sockets for listeners that get a new generation; nil: they open their own. It notes those
-// that no listener has any more.
+// match finds the sockets for listeners that get a new generation; nil: they open their own. It
+// notes those that no listener has any more.
 func (p *reload) match(known map[string]*service.Generation, changes [][]string) []accept.Sockets {
 	before := make([]plan.Place, len(p.before.generations))
 	for i, g := range p.before.generations {
@@ -497,8 +497,8 @@ func (p *reload) closeOldest() {
 	p.h.machine.CloseEvenly(over, retired, csa.Generations, p.config.Host.Drain)
 }
 
-// expire closes what is left of a generation whose time is over: evenly over drain, or, where its time
-// was none at all, at once.
+// expire closes what is left of a generation whose time is over: evenly over drain, or, where its
+// time was none at all, at once.
 func (h *Host) expire(g *service.Generation, oldFor time.Duration) {
 	over := h.now.Load().config.Host.Drain
 	if oldFor <= 0 {

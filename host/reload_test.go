@@ -393,8 +393,8 @@ func TestReloadLimits(t *testing.T) {
 	}
 }
 
-// grows answers each "?" with y or n: whether its memory has grown by 4 MiB. It says itself that it has most pages
-// at most; 0: it does not.
+// grows answers each "?" with y or n: whether its memory has grown by 4 MiB. It says itself that it
+// has most pages at most; 0: it does not.
 func grows(most int) *w.Module {
 	m := w.New()
 	send := m.Import("csa_v1", "send", "iii:i")
@@ -410,8 +410,9 @@ func grows(most int) *w.Module {
 	return m
 }
 
-// A tenant's memory that is raised reaches its instances without a restart: those listeners have a new
-// generation whose instances can grow further by it, once. Others, and all where it is lowered, go on.
+// A tenant's memory that is raised reaches its instances without a restart: those listeners have a
+// new generation whose instances can grow further by it, once. Others, and all where it is lowered,
+// go on.
 func TestReloadRaisesMemory(t *testing.T) {
 	of := func(memory string) string {
 		return "[tenant.acme]\naccept_rate = 100000\nmemory = \"" + memory + "\"\n" + listenerOf("it", "grows.wasm", "") + listenerOf("small", "small.wasm", "")

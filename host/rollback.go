@@ -26,10 +26,11 @@ type past struct {
 }
 
 // Rollback serves the configuration again that the last reload has replaced, with the plugins that
-// it had, whatever their files hold now: they are what a generation yet has, or what the state folder
-// keeps by SHA-256. It is made as a Reload is: all or nothing, and every connection goes on with the
-// handlers that it has. Those that were told to stop (csa_stop) cannot be told otherwise, so that
-// connections that come have handlers of a generation of their own also where an old one is there.
+// it had, whatever their files hold now: they are what a generation yet has, or what the state
+// folder keeps by SHA-256. It is made as a Reload is: all or nothing, and every connection goes on
+// with the handlers that it has. Those that were told to stop (csa_stop) cannot be told otherwise,
+// so that connections that come have handlers of a generation of their own also where an old one is
+// there.
 //
 // There is one step back. There is none before the first reload that changes something, and none
 // after a Rollback until the next such reload. The state folder keeps what is needed for
@@ -110,7 +111,8 @@ func (b *past) plugins() []codestore.Sum {
 	return slices.Collect(maps.Values(b.sums))
 }
 
-// readPast is what an earlier host of the same configuration's file has left to go back to; nil: nothing.
+// readPast is what an earlier host of the same configuration's file has left to go back to; nil:
+// nothing.
 func (h *Host) readPast(cfg *config.Config) *past {
 	if !h.plugins.Prepared() || cfg.Text == nil {
 		return nil
@@ -126,8 +128,8 @@ func (h *Host) readPast(cfg *config.Config) *past {
 	return &past{sums: r.Plugins, kept: r}
 }
 
-// keepPast keeps what is gone back to for a host that is made later. That it cannot is no reason not to
-// serve.
+// keepPast keeps what is gone back to for a host that is made later. That it cannot is no reason
+// not to serve.
 func (h *Host) keepPast(next *past) {
 	if !h.plugins.Prepared() {
 		return

@@ -77,8 +77,9 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-// A host that is made later of the same file goes back, also when the plugins' files and the file itself
-// hold something else by then; one of another file does not, and after that there is nothing to go back to.
+// A host that is made later of the same file goes back, also when the plugins' files and the file
+// itself hold something else by then; one of another file does not, and after that there is nothing
+// to go back to.
 func TestRollbackAfterRestart(t *testing.T) {
 	dir := t.TempDir()
 	of := func(plugin, more string) string {

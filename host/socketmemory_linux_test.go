@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heldAt is what the system says that this process's connections at a port of this machine hold: bytes
-// to be sent and bytes that were not read, with its own overhead.
+// heldAt is what the system says that this process's connections at a port of this machine hold:
+// bytes to be sent and bytes that were not read, with its own overhead.
 func heldAt(t testing.TB, port int) (held int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")

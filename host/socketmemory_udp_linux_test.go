@@ -9,8 +9,8 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// The buffers of a tenant's UDP sockets count for its socket_memory, those that listen and those of peers
-// it has dialled. Where it has none they are small, and serve all the same.
+// The buffers of a tenant's UDP sockets count for its socket_memory, those that listen and those of
+// peers it has dialled. Where it has none they are small, and serve all the same.
 func TestSocketMemoryOverUDP(t *testing.T) {
 	up := shouter(t).LocalAddr().String()
 	echo, dial := writeModule(t, w.Echo()), writeModule(t, dialler(false))

@@ -110,7 +110,8 @@ func more[T any](all []T) []T {
 }
 
 // Status may be called from any goroutine, while the host runs and after. It takes no lock that a
-// loop waits for, and has no loop do anything: what it says of loops is what the last Refresh has found.
+// loop waits for, and has no loop do anything: what it says of loops is what the last Refresh has
+// found.
 func (h *Host) Status() Status {
 	now := h.now.Load()
 	var figures Stats

@@ -15,8 +15,8 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// leavesInput is a program that reads once, writes some 320 kB, and ends with an exit code that is what
-// the first byte of its input says, less '0'.
+// leavesInput is a program that reads once, writes some 320 kB, and ends with an exit code that is
+// what the first byte of its input says, less '0'.
 func leavesInput() *w.Module {
 	const vectors, moved, buffer, size = 0, 16, 4096, 64 << 10
 	m := w.New()
@@ -36,8 +36,8 @@ func leavesInput() *w.Module {
 	return m
 }
 
-// All that a program has written arrives, and then the end, though it has ended with much of what its
-// client has sent unread: a reset would take its last words away.
+// All that a program has written arrives, and then the end, though it has ended with much of what
+// its client has sent unread: a reset would take its last words away.
 func TestAProgramThatLeavesItsInput(t *testing.T) {
 	ca, dir := certstest.NewAuthority(t), t.TempDir()
 	cert, key := ca.Write(t, dir, "server", "localhost")

@@ -31,8 +31,8 @@ func (h *turnsOf) Closed(c *csa.CSA, _ csa.Reason) {
 	h.ends[fmt.Sprintf("%s, turn %d", h.loop, c.Loop().Turn())]++
 }
 
-// When all connections of a generation, or of the host, are closed at once, a loop closes some in each turn,
-// and does something else in between. A host that was closed did so to all in one turn.
+// When all connections of a generation, or of the host, are closed at once, a loop closes some in
+// each turn, and does something else in between. A host that was closed did so to all in one turn.
 func TestALoopClosesSomeInEachTurn(t *testing.T) {
 	const connections, most = 120, 16
 	const hostCloses = -1

@@ -39,9 +39,9 @@ func waitingProgram() *w.Module {
 	return m
 }
 
-// A thousand programs that wait have no threads, and neither have dials of names whose server is silent:
-// a program is a goroutine, and the host asks the DNS itself. The sockets of dials that were given up
-// stay within the tenant's bound, and all is given back.
+// A thousand programs that wait have no threads, and neither have dials of names whose server is
+// silent: a program is a goroutine, and the host asks the DNS itself. The sockets of dials that
+// were given up stay within the tenant's bound, and all is given back.
 func TestThreadsAreBounded(t *testing.T) {
 	const programs, dialled, bound = 1000, 300, 20
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0") // where nobody reads

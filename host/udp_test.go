@@ -293,8 +293,8 @@ func TestIdleDatagramPeers(t *testing.T) {
 	}
 }
 
-// At the cap on connections a new peer takes the place of one that has sent one datagram only; those
-// who have sent more keep theirs.
+// At the cap on connections a new peer takes the place of one that has sent one datagram only;
+// those who have sent more keep theirs.
 func TestTheCapOnDatagramPeers(t *testing.T) {
 	h := udp(t, datagrams(), "listener", "connections = 10", "", host.Options{})
 	known := make([]net.Conn, 9)
@@ -352,7 +352,8 @@ address = "tcp://127.0.0.1:0"
 plugin = %q
 `, plugin(t, "echo/echo.wasm")), host.Options{})
 	for i := range 40 {
-		// Who asks again is a peer of two datagrams, which nobody takes the place of: another one asks.
+		// Who asks again is a peer of two datagrams, which nobody takes the place of: another one
+		// asks.
 		wait, what := 20*time.Millisecond, fmt.Sprint(i)
 		hosttest.Eventually(t, "somebody has an answer to "+what, func() bool {
 			c := dialUDP(t, h.Addr("udp"))

@@ -6,10 +6,10 @@ import (
 	"bulkhead/host/tenant"
 )
 
-// Usage appends what each tenant has used since the host knows it, by the loops' figures of the last
-// Refresh. Figures of one Life never fall. Tenants that are removed are told of until they are over,
-// and then once to Options.Usage. Any goroutine but a loop's may call it, while the host runs and
-// after.
+// Usage appends what each tenant has used since the host knows it, by the loops' figures of the
+// last Refresh. Figures of one Life never fall. Tenants that are removed are told of until they are
+// over, and then once to Options.Usage. Any goroutine but a loop's may call it, while the host runs
+// and after.
 func (h *Host) Usage(all []stats.Usage) []stats.Usage {
 	h.mu.Lock() // nothing is booked, and the state is not replaced
 	defer h.mu.Unlock()

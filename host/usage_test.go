@@ -69,8 +69,8 @@ func (u *usages) talk(c net.Conn, tenant, letter string, from, n int) {
 	}
 }
 
-// The records of all intervals add up to the bytes that clients have counted: of open connections, over
-// reloads, of listeners and tenants that go, and of a listener that another tenant gets.
+// The records of all intervals add up to the bytes that clients have counted: of open connections,
+// over reloads, of listeners and tenants that go, and of a listener that another tenant gets.
 func TestUsageAddsUp(t *testing.T) {
 	listener := func(name, tenant, plugin string) string {
 		return fmt.Sprintf("[[listener]]\nname = %q\ntenant = %q\naddress = \"tcp://127.0.0.1:0\"\nplugin = %q\n", name, tenant, plugin)
@@ -102,7 +102,8 @@ func TestUsageAddsUp(t *testing.T) {
 	hosttest.Eventually(t, "the generations before are over", func() bool { return u.h.Stats().RetiredGenerations == 0 })
 	u.record()
 
-	// Another tenant gets the listener: what its connections have used before stays the first one's.
+	// Another tenant gets the listener: what its connections have used before stays the first
+	// one's.
 	u.mustReload(acme + beta + listener("one", "beta", "b.wasm"))
 	moved := hosttest.Dial(t, u.h.Addr("one"))
 	u.talk(moved, "beta", "b", 0, 2)

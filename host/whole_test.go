@@ -13,8 +13,9 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// early is a guest whose csa_start sets a timer, and takes some time then, in which the instances of
-// other loops may run already. The timer dials, and is set again, three times. What is up is finished.
+// early is a guest whose csa_start sets a timer, and takes some time then, in which the instances
+// of other loops may run already. The timer dials, and is set again, three times. What is up is
+// finished.
 func early(to string) *w.Module {
 	m, f := w.Handler([2]string{"timer", "iii:i"}, [2]string{"connect", "ii:i"}, [2]string{"control", "ii:i"})
 	timer, connect, control := f[0], f[1], f[2]

@@ -28,10 +28,10 @@ func (i *Instance) deliver(e event) {
 	}
 }
 
-// free reports whether an event may run now. If not, the instance is suspended, and
-// drain will be called: by the tenant's turn, by the call in the background, by Admit's again, or by
-// the pool. When the host stops no instance becomes suspended any more, and
-// those that are have all of these come. called says that the turn has called it.
+// free reports whether an event may run now. If not, the instance is suspended, and drain will be
+// called: by the tenant's turn, by the call in the background, by Admit's again, or by the pool.
+// When the host stops no instance becomes suspended any more, and those that are have all of these
+// come. called says that the turn has called it.
 func (i *Instance) free(called bool) bool {
 	if i.suspended || i.loop == nil || i.state != running || i.module.runtime.stopped.Load() {
 		return !i.suspended

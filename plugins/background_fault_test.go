@@ -31,7 +31,8 @@ func (f *faultyCPU) NextSlice(ns int64) {
 	}
 }
 
-// counter counts "c" in csa_data when it has computed for some milliseconds, and says what it was sent.
+// counter counts "c" in csa_data when it has computed for some milliseconds, and says what it was
+// sent.
 func counter() *w.Module {
 	m, f := w.Handler([2]string{"send", "iii:i"}, [2]string{"count", "iiI:i"})
 	m.Data(0, "c")
@@ -48,8 +49,8 @@ type brokenAnswer struct{ fake }
 func (*brokenAnswer) Consumed([]byte, int) { panic("in Consumed") }
 
 // A panic of the host's while a call is in the background, wherever, ends that instance: its
-// connections are closed, one that waits behind the call included, and what comes then is refused. The
-// loop goes on, and its other instances; nothing stays taken.
+// connections are closed, one that waits behind the call included, and what comes then is refused.
+// The loop goes on, and its other instances; nothing stays taken.
 func TestFaultsInTheBackground(t *testing.T) {
 	for what, broken := range map[string]func(g *guests, cpu *faultyCPU){
 		"in a host function, on a visit":      func(g *guests, _ *faultyCPU) { g.r.options.Counter = brokenCounter{"in Count"} },
@@ -116,8 +117,8 @@ func breakMemory(g *guests, cpu *faultyCPU) {
 	}
 }
 
-// A panic on the loop, in what a call's answer says that has come back, is the instance's end too: it
-// would take no event any more otherwise, and never close.
+// A panic on the loop, in what a call's answer says that has come back, is the instance's end too:
+// it would take no event any more otherwise, and never close.
 func TestFaultBehindACallThatHasComeBack(t *testing.T) {
 	noLeaks(t)
 	g := newGuests(t, counter(), listener())
@@ -140,8 +141,8 @@ func TestFaultBehindACallThatHasComeBack(t *testing.T) {
 	})
 }
 
-// Calls in the background outlive their loop where it is stopped under them. Each instance closes by
-// itself then: nothing of it is left, and nobody waits.
+// Calls in the background outlive their loop where it is stopped under them. Each instance closes
+// by itself then: nothing of it is left, and nobody waits.
 func TestALoopStopsUnderItsCalls(t *testing.T) {
 	noLeaks(t)
 	const instances = 4

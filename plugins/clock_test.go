@@ -39,8 +39,8 @@ func words(t *testing.T, r io.Reader, n int) (all []int64) {
 	return all
 }
 
-// What a handler sees of the time, by the ABI and by WASI, is what its timers go by, and what it draws
-// at random is what the runtime was given.
+// What a handler sees of the time, by the ABI and by WASI, is what its timers go by, and what it
+// draws at random is what the runtime was given.
 func TestAHandlersSurroundings(t *testing.T) {
 	var s surroundings
 	s.Advance(12345 * time.Second)

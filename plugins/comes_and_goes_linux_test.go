@@ -37,8 +37,8 @@ func holds(t *testing.T) (h processHolds) {
 	return processHolds{pages * os.Getpagesize(), mappings(t), len(files), runtime.NumGoroutine()}
 }
 
-// A module that is replaced again and again leaves nothing, in whatever way its instances lived: a reload is
-// no leak.
+// A module that is replaced again and again leaves nothing, in whatever way its instances lived: a
+// reload is no leak.
 func TestModulesComeAndGo(t *testing.T) {
 	const times, warm = 200, 40
 	store, err := OpenCode(filepath.Join(t.TempDir(), "code"))
@@ -99,17 +99,17 @@ func TestModulesComeAndGo(t *testing.T) {
 	}
 	last := holds(t)
 	t.Logf("after %d: %+v; after %d: %+v", warm, first, times, last)
-	// Each of the 160 that came meanwhile has some 200 KB of memory, and as much of code; mappings for
-	// both, and for an image, which is a descriptor.
+	// Each of the 160 that came meanwhile has some 200 KB of memory, and as much of code; mappings
+	// for both, and for an image, which is a descriptor.
 	if last.mappings > first.mappings+40 || last.descriptors > first.descriptors || last.goroutines > first.goroutines ||
 		last.resident > first.resident+(6<<20) {
 		t.Errorf("after %d modules the process has %+v, and %+v after %d", times, last, first, warm)
 	}
 }
 
-// Tenants with a script each come and go, two at a time on one loop, whose instances are copies of snapshots.
-// Each connection gets its own tenant's script, and a tenant that has gone leaves nothing, be the code
-// let go of with it, as every other time, or not.
+// Tenants with a script each come and go, two at a time on one loop, whose instances are copies of
+// snapshots. Each connection gets its own tenant's script, and a tenant that has gone leaves
+// nothing, be the code let go of with it, as every other time, or not.
 func TestScriptsComeAndGo(t *testing.T) {
 	const times, warm = 60, 20
 	p, compiled := interpreterOf(t, interpreterModule())
@@ -189,8 +189,8 @@ func TestScriptsComeAndGo(t *testing.T) {
 	}
 }
 
-// passing is the kth of many modules, each of another kind: an echo with a timer, with types that no
-// other has, and with much code and data.
+// passing is the kth of many modules, each of another kind: an echo with a timer, with types that
+// no other has, and with much code and data.
 func passing(k int) []byte {
 	m := w.New()
 	send := m.Import("csa_v1", "send", "iii:i")

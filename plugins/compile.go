@@ -15,8 +15,8 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// freeCode is how many bytes of native code, with the module that the engine keeps beside it, are not
-// charged, so that the accounts of small guests hold whole pages.
+// freeCode is how many bytes of native code, with the module that the engine keeps beside it, are
+// not charged, so that the accounts of small guests hold whole pages.
 const freeCode = 128 << 10
 
 // compileModule compiles, or takes what the store has. b is checked and

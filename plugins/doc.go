@@ -5,11 +5,10 @@
 //	Instance  a running handler of shape events; a [csa.Handler] for any number of CSAs
 //	Process   a running command of shape stdio; a [csa.Handler] for one CSA
 //
-// A module passes three gates before it runs: package wasm, which bounds every
-// count a file states and checks every instruction; the list of what may be imported and has to be exported;
-// and the engine's own validation. A guest that then traps, returns nonsense or
-// hands over pointers outside its memory loses its instance or its connection,
-// and nothing else.
+// A module passes three gates before it runs: package wasm, which bounds every count a file states
+// and checks every instruction; the list of what may be imported and has to be exported; and the
+// engine's own validation. A guest that then traps, returns nonsense or hands over pointers outside
+// its memory loses its instance or its connection, and nothing else.
 //
 // Every module is rewritten by package meter before it is compiled, so that its
 // guests pay for what they execute with fuel, and call the host when that is used up:

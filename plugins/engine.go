@@ -15,8 +15,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// engine is one of wazero's runtimes, with the host's functions to import from. What is compiled in it
-// runs in it. Any goroutine may call its methods.
+// engine is one of wazero's runtimes, with the host's functions to import from. What is compiled in
+// it runs in it. Any goroutine may call its methods.
 type engine struct {
 	options engineOptions
 	runtime wazero.Runtime
@@ -46,9 +46,9 @@ const engineMappings = 8
 // engine's version, which wazero 1.12 keeps in an unguarded variable.
 var versionLock sync.Mutex
 
-// newEngine makes an engine, which the caller closes when its code is. It fails when the machine has no
-// compiler for WebAssembly, since falling back to an interpreter would be fifty times slower and say
-// nothing.
+// newEngine makes an engine, which the caller closes when its code is. It fails when the machine
+// has no compiler for WebAssembly, since falling back to an interpreter would be fifty times slower
+// and say nothing.
 func newEngine(o engineOptions) (e *engine, err error) {
 	e = &engine{
 		options: o,
@@ -66,8 +66,8 @@ func newEngine(o engineOptions) (e *engine, err error) {
 			e, err = nil, fmt.Errorf("starting the WebAssembly compiler: this machine is not supported: %v", p)
 		}
 	}()
-	// A cache of its own keeps compiled modules, their locks and their closing apart from those of other
-	// engines; the store may be shared.
+	// A cache of its own keeps compiled modules, their locks and their closing apart from those of
+	// other engines; the store may be shared.
 	if e.cache, err = inside.CacheOf(e.asked); err != nil {
 		return nil, err
 	}
@@ -82,8 +82,8 @@ func newEngine(o engineOptions) (e *engine, err error) {
 	return e, nil
 }
 
-// instantiate makes an instance of code that the engine has compiled. It has no name, so that none of
-// another tenant can import from it.
+// instantiate makes an instance of code that the engine has compiled. It has no name, so that none
+// of another tenant can import from it.
 func (e *engine) instantiate(ctx context.Context, compiled wazero.CompiledModule) (api.Module, error) {
 	return e.runtime.InstantiateModule(ctx, compiled, e.config)
 }

@@ -2,9 +2,10 @@ package plugins
 
 import "sync/atomic"
 
-// Held counts what the instances of a Listener hold of their tenant's memory and mappings: linear memory,
-// what instances that sleep have written, stacks, what calls run on, and snapshots. The code is not in it: see
-// Module.Held. The zero value is ready for use. Any goroutine may call its methods.
+// Held counts what the instances of a Listener hold of their tenant's memory and mappings: linear
+// memory, what instances that sleep have written, stacks, what calls run on, and snapshots. The
+// code is not in it: see Module.Held. The zero value is ready for use. Any goroutine may call its
+// methods.
 type Held struct {
 	memory, mappings atomic.Int64
 }
@@ -15,9 +16,9 @@ func (h *Held) Memory() int64 { return h.memory.Load() }
 // Mappings is a number of memory mappings.
 func (h *Held) Mappings() int64 { return h.mappings.Load() }
 
-// Held is what the module's code holds of its tenant's memory, in bytes, and of its mappings, however many
-// Listeners have instances of it. Code for which nothing is charged, since it is small, counts as none, and so
-// does an Interpreter's.
+// Held is what the module's code holds of its tenant's memory, in bytes, and of its mappings,
+// however many Listeners have instances of it. Code for which nothing is charged, since it is
+// small, counts as none, and so does an Interpreter's.
 func (m *Module) Held() (memory, mappings int64) {
 	if m.interpreter != nil {
 		return 0, 0

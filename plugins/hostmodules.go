@@ -75,8 +75,8 @@ func unsupported(f *abi.HostFunction) func(*Instance, []uint64) {
 	return func(_ *Instance, s []uint64) { s[0] = answer }
 }
 
-// registerHostFunctions makes the import modules. Their functions find the instance that calls them, and
-// its tenant with it, by the context of the call: nothing in an engine tells it.
+// registerHostFunctions makes the import modules. Their functions find the instance that calls
+// them, and its tenant with it, by the context of the call: nothing in an engine tells it.
 func (e *engine) registerHostFunctions(ctx context.Context) error {
 	for _, m := range hostModules() {
 		b := e.runtime.NewHostModuleBuilder(m.name)

@@ -16,7 +16,8 @@ import (
 	"bulkhead/plugins/wasm"
 )
 
-// scriptAt is where the interpreter of the tests has its script, whose first four bytes are a number.
+// scriptAt is where the interpreter of the tests has its script, whose first four bytes are a
+// number.
 const scriptAt = 1024
 
 // What its instances do when csa_data is told to.
@@ -122,8 +123,8 @@ func do(t testing.TB, i *Instance, what uint64) uint32 {
 	return uint32(r)
 }
 
-// Two tenants' scripts run on code that is compiled once. Neither sees, counts, logs or uses up anything of
-// the other, nor ends it, and nobody is charged for the code.
+// Two tenants' scripts run on code that is compiled once. Neither sees, counts, logs or uses up
+// anything of the other, nor ends it, and nobody is charged for the code.
 func TestScriptsOfTwoTenants(t *testing.T) {
 	p, compiled := interpreterOf(t, interpreterModule())
 	var ns [2]*tenant
@@ -322,7 +323,8 @@ func TestRefusedScripts(t *testing.T) {
 	keeps.Close()
 }
 
-// Tenants come and go at the same time, each with a script of its own, on as many goroutines as may be.
+// Tenants come and go at the same time, each with a script of its own, on as many goroutines as may
+// be.
 func TestScriptsAtTheSameTime(t *testing.T) {
 	p, compiled := interpreterOf(t, interpreterModule())
 	var all sync.WaitGroup
@@ -365,8 +367,8 @@ func TestScriptsAtTheSameTime(t *testing.T) {
 	}
 }
 
-// The state folder has the code once, and who compiles it is ended by the interpreter's end, not by that of the
-// tenant which has come first.
+// The state folder has the code once, and who compiles it is ended by the interpreter's end, not by
+// that of the tenant which has come first.
 func TestInterpreterIsCompiledApart(t *testing.T) {
 	noLeaks(t)
 	dir := filepath.Join(t.TempDir(), "code")

@@ -48,10 +48,10 @@ func newPooled(t testing.TB, b []byte, li *Listener) *pooled {
 	return g
 }
 
-// on runs f on the loop when an event of the instance may run at once: an executor may
-// have to be made first, or its tenant to wait for its turn. It returns when what f has called of the
-// instance is over. On a busy machine a call may leave the loop, and then f does not go on
-// behind it: it has to be the last that f does.
+// on runs f on the loop when an event of the instance may run at once: an executor may have to be
+// made first, or its tenant to wait for its turn. It returns when what f has called of the instance
+// is over. On a busy machine a call may leave the loop, and then f does not go on behind it: it has
+// to be the last that f does.
 func (g *pooled) on(i *Instance, f func()) {
 	g.t.Helper()
 	until(g.t, "the instance may run", func() (free bool) {

@@ -67,8 +67,8 @@ type RuntimeOptions struct {
 	// Mappings is charged with the memory mappings that the runtime, its modules and
 	// their instances take. Nil: nothing is charged.
 	Mappings MappingAccount
-	// MemoryLimit is the greatest memory of one instance in bytes, rounded down
-	// to pages of 64 KiB, but at least one, of modules that Load loads. Zero or less: DefaultMemoryLimit.
+	// MemoryLimit is the greatest memory of one instance in bytes, rounded down to pages of 64 KiB,
+	// but at least one, of modules that Load loads. Zero or less: DefaultMemoryLimit.
 	MemoryLimit int64
 	// Log takes the lines of guests, and what the host has to say about them.
 	// Nil: they are dropped.
@@ -227,13 +227,12 @@ func (r *Runtime) note(text string) {
 	r.options.Log.Log(Line{Level: abi.LogWarn, Text: text})
 }
 
-// Close has the runtime end as soon as its modules are closed and its last
-// instance is gone. It tells commands of shape stdio to end, and calls that
-// run are stopped at their next refill; it does not wait. No other call begins: events that wait are
-// dropped, and instances hear no more, not even csa_closed. So whatever they were at, the loops
-// have done with them when they have run what was posted, and a few instructions for each.
-// Nothing can be loaded or instantiated any more. Calling it again does
-// nothing.
+// Close has the runtime end as soon as its modules are closed and its last instance is gone. It
+// tells commands of shape stdio to end, and calls that run are stopped at their next refill; it
+// does not wait. No other call begins: events that wait are dropped, and instances hear no more,
+// not even csa_closed. So whatever they were at, the loops have done with them when they have run
+// what was posted, and a few instructions for each. Nothing can be loaded or instantiated any more.
+// Calling it again does nothing.
 func (r *Runtime) Close() {
 	r.mu.Lock()
 	if !r.closing {

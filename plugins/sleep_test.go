@@ -273,7 +273,8 @@ func mappingsIn(t *testing.T, stretches [][]byte) (n int) {
 	return n
 }
 
-// An instance for which there is no memory when it is to wake waits, and is ended then, and nobody else.
+// An instance for which there is no memory when it is to wake waits, and is ended then, and nobody
+// else.
 func TestNoMemoryToWake(t *testing.T) {
 	g := newPooled(t, counts().Bytes(), listener())
 	a, b := g.get(), g.get()

@@ -23,7 +23,8 @@ func (s *sliceTimes) NextSlice(ns int64) {
 	s.sum += ns
 }
 
-// toucher writes one byte to each page of 192 MiB, so that a watchdog that has to wait for a core comes in between.
+// toucher writes one byte to each page of 192 MiB, so that a watchdog that has to wait for a core
+// comes in between.
 func toucher() *w.Module {
 	const bytes = 192 << 20
 	m := w.New()
@@ -46,8 +47,8 @@ func TestASliceEndsInTime(t *testing.T) {
 	n := newTenant(t, 1<<30)
 	n.r.options.CPU = cpu
 	m := n.load(toucher().Bytes(), Events)
-	// Once is enough to see it: where it takes as long as its fuel lasts, it always does. The machine may
-	// be too busy to give the watchdog a core in so short a time.
+	// Once is enough to see it: where it takes as long as its fuel lasts, it always does. The
+	// machine may be too busy to give the watchdog a core in so short a time.
 	for range 200 {
 		cpu.longest, cpu.sum = 0, 0
 		i, err := m.Instantiate(listener())

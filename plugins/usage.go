@@ -206,12 +206,12 @@ func (i *Instance) book() {
 	i.cpu().Book(i.exec.use.take())
 }
 
-// mostAside is the most that is booked for making an executor or an instance aside, in nanoseconds, where
-// that has changed threads: more than it takes for all but the largest guests.
+// mostAside is the most that is booked for making an executor or an instance aside, in nanoseconds,
+// where that has changed threads: more than it takes for all but the largest guests.
 const mostAside = int64(20 * time.Millisecond)
 
-// bookAside runs f, which is the host's work for a tenant on a goroutine that no loop waits for, and
-// books what it takes.
+// bookAside runs f, which is the host's work for a tenant on a goroutine that no loop waits for,
+// and books what it takes.
 func (r *Runtime) bookAside(f func()) {
 	w := stopwatch{threads: true, most: mostAside}
 	w.start()

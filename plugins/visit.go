@@ -67,8 +67,8 @@ func (i *Instance) enterLoop() {
 	i.exec.use.start()
 }
 
-// receiveVisit is the loop's side of a visit, for as long as that lasts. What is left to do at the end of
-// the event, such as writing what was sent, is the tenant's as well.
+// receiveVisit is the loop's side of a visit, for as long as that lasts. What is left to do at the
+// end of the event, such as writing what was sent, is the tenant's as well.
 func (i *Instance) receiveVisit() {
 	v, l, t := i.visit, i.loop, i.turn
 	l.Charge(i.cpu())

@@ -37,8 +37,8 @@ type Descriptor struct {
 	muted    bool // so it does not say any more that there is something to read
 }
 
-// mostNeedless is how often the kernel may wake the loop for nothing until it is told to be still. A
-// wake-up takes some microseconds, and telling it twice takes one.
+// mostNeedless is how often the kernel may wake the loop for nothing until it is told to be still.
+// A wake-up takes some microseconds, and telling it twice takes one.
 const mostNeedless = 4
 
 // Add registers fd, which has to be non-blocking, and binds d to it. n is
@@ -145,10 +145,10 @@ func (d *Descriptor) ReadBlocked() {
 }
 
 // heard is told what the kernel has said, which d.ready does not have yet. A peer can send in many
-// small pieces what nobody wants to read now, since the handler is busy or the tenant has used up its
-// cpu, and each piece wakes the loop at nobody's expense. That there is something to read is known
-// until ReadBlocked, so the kernel need not say it again. Errors and hanging up are told in any case;
-// that urgent data has come is told then.
+// small pieces what nobody wants to read now, since the handler is busy or the tenant has used up
+// its cpu, and each piece wakes the loop at nobody's expense. That there is something to read is
+// known until ReadBlocked, so the kernel need not say it again. Errors and hanging up are told in
+// any case; that urgent data has come is told then.
 func (d *Descriptor) heard(ready int8) {
 	if ready&d.ready&forReader == 0 || d.armed&forReader != 0 || d.muted {
 		return

@@ -38,8 +38,8 @@ func (p *poller) close() {
 }
 
 const (
-	// still is what a muted descriptor reports: everything but that there is something to read. Datagrams
-	// say EPOLLPRI with it.
+	// still is what a muted descriptor reports: everything but that there is something to read.
+	// Datagrams say EPOLLPRI with it.
 	still = unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 	all   = still | unix.EPOLLIN | unix.EPOLLPRI
 )
@@ -48,8 +48,8 @@ func (p *poller) add(fd int, index, gen uint32) error {
 	return p.control(unix.EPOLL_CTL_ADD, fd, index, gen, all)
 }
 
-// mute has a descriptor that was added not report that there is something to read. It answers whether
-// that was done.
+// mute has a descriptor that was added not report that there is something to read. It answers
+// whether that was done.
 func (p *poller) mute(fd int, index, gen uint32) bool {
 	return p.control(unix.EPOLL_CTL_MOD, fd, index, gen, still) == nil
 }

@@ -735,8 +735,8 @@ func (f *foreign) AfterFunc(d time.Duration, call func()) (stop func() bool) {
 // clockOnly hides what Manual has besides.
 type clockOnly struct{ Clock }
 
-// A program's own clock wakes the selector for its timers, also when it rings early, and nothing of it
-// is left set when the selector has stopped.
+// A program's own clock wakes the selector for its timers, also when it rings early, and nothing of
+// it is left set when the selector has stopped.
 func TestClockOfAProgram(t *testing.T) {
 	clock := &foreign{Manual: &Manual{}}
 	clock.early.Store(3)

@@ -82,8 +82,8 @@ func compare(n int, module []byte) (sizes, error) {
 	return s, nil
 }
 
-// compiled compiles code with a new engine, and returns the bytes that it keeps in dir. Without a dir
-// that is 0.
+// compiled compiles code with a new engine, and returns the bytes that it keeps in dir. Without a
+// dir that is 0.
 func compiled(m mode, code []byte, dir string) (kept int64, err error) {
 	ctx := context.Background()
 	var cache wazero.CompilationCache

@@ -1,5 +1,5 @@
-// Meter measures what metering costs: real guests as they are, rewritten by the meter, and under wazero's
-// own WithCloseOnContextDone, by turns in one process.
+// Meter measures what metering costs: real guests as they are, rewritten by the meter, and under
+// wazero's own WithCloseOnContextDone, by turns in one process.
 //
 //	make -C bench meter     the table, about a minute
 //	make -C bench gcwait    how long a garbage collection waits for a guest in a long call

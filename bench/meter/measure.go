@@ -131,8 +131,8 @@ func measure(s *settings, sub *subject) (*row, error) {
 	return r, err
 }
 
-// begin readies an instance. What it answers to its first turns has to be sum, unless that is 0, and
-// becomes that.
+// begin readies an instance. What it answers to its first turns has to be sum, unless that is 0,
+// and becomes that.
 func begin(sub *subject, g *guest, sum *uint64) (turn, error) {
 	t, err := sub.start(g)
 	if err != nil {

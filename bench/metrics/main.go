@@ -1,5 +1,5 @@
-// Metrics compares echoes of a host whose metrics somebody scrapes each second with those of one that is
-// left alone: the same daemon, in turns.
+// Metrics compares echoes of a host whose metrics somebody scrapes each second with those of one
+// that is left alone: the same daemon, in turns.
 //
 //	make -C bench metrics
 //	make -C bench metrics ARGS='-rounds 3 -tenants 1000'
@@ -118,8 +118,8 @@ func run(args []string, out io.Writer) error {
 	return nil
 }
 
-// scrape asks for the metrics each second until the function that it returns is called, which says why
-// one could not be had. each gets how many bytes they were.
+// scrape asks for the metrics each second until the function that it returns is called, which says
+// why one could not be had. each gets how many bytes they were.
 func scrape(url string, each func(n int64)) (stop func() error) {
 	over, done := make(chan struct{}), make(chan error, 1)
 	go func() {

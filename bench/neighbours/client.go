@@ -24,8 +24,8 @@ type load struct {
 	every time.Duration
 }
 
-// latencies are what one run of a load gave. Times run from the sending of a message to the
-// last byte of its answer. An answer that is late makes the next message late, and what was to be sent
+// latencies are what one run of a load gave. Times run from the sending of a message to the last
+// byte of its answer. An answer that is late makes the next message late, and what was to be sent
 // meanwhile is not, so a long stall is one long answer.
 type latencies struct {
 	P50, P99, Max time.Duration

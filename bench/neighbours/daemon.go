@@ -28,9 +28,9 @@ const (
 	spinner = "spinner"
 )
 
-// The daemon's command line is "daemon ECHO CPU GC": the path of the echo, the spinners' cpu, and how often
-// to collect garbage.
-// It prints where its listeners are, and then an account for each line that it reads.
+// The daemon's command line is "daemon ECHO CPU GC": the path of the echo, the spinners' cpu, and
+// how often to collect garbage. It prints where its listeners are, and then an account for each
+// line that it reads.
 
 // addresses is the first that the daemon prints.
 type addresses struct{ Quiet, Spinner string }
@@ -75,8 +75,8 @@ event_timeout = "1m"
 `, state, cpu, echo, spin)
 }
 
-// daemon runs a host until its standard input ends or it is told to stop. It collects garbage every so often,
-// as a busy host would; 0 leaves that to Go.
+// daemon runs a host until its standard input ends or it is told to stop. It collects garbage every
+// so often, as a busy host would; 0 leaves that to Go.
 func daemon(echo, cpu string, collect time.Duration, in io.Reader, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "bulkhead-neighbours-")
 	if err != nil {
@@ -200,8 +200,8 @@ func (b *books) account(h *host.Host) (*account, error) {
 	return a, nil
 }
 
-// quantile returns the upper end of the bucket that a share q of all counts does not exceed; bounds are
-// the buckets', in seconds, one more than counts. Where that has no upper end it is the lower.
+// quantile returns the upper end of the bucket that a share q of all counts does not exceed; bounds
+// are the buckets', in seconds, one more than counts. Where that has no upper end it is the lower.
 func quantile(counts []uint64, bounds []float64, q float64) time.Duration {
 	var total, sum uint64
 	for _, n := range counts {

@@ -11,8 +11,8 @@ import (
 // burst is for how long a hog computes at a time.
 const burst = 5 * time.Millisecond
 
-// hog uses share of one core, at most the whole, until in ends. It stands for the spinners in a process of their
-// own: what the kernel makes of them.
+// hog uses share of one core, at most the whole, until in ends. It stands for the spinners in a
+// process of their own: what the kernel makes of them.
 func hog(share float64, in io.Reader) error {
 	ended := make(chan struct{})
 	go func() {

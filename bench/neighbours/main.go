@@ -1,5 +1,6 @@
-// Neighbours measures what a tenant notices of another one whose handlers never come back: the echo of one, alone,
-// beside connections of the other that spin for ever, and beside a process that uses as much.
+// Neighbours measures what a tenant notices of another one whose handlers never come back: the echo
+// of one, alone, beside connections of the other that spin for ever, and beside a process that uses
+// as much.
 //
 //	make -C bench neighbours    about three minutes
 //

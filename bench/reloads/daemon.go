@@ -12,8 +12,8 @@ import (
 	"bulkhead/host/config"
 )
 
-// reloaded is what a reload took. CPU is the daemon's without that of the compiler, which is a process
-// of its own.
+// reloaded is what a reload took. CPU is the daemon's without that of the compiler, which is a
+// process of its own.
 type reloaded struct {
 	Error string
 	Took  time.Duration

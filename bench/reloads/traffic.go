@@ -13,8 +13,8 @@ import (
 	"bulkhead/internal/traffictest"
 )
 
-// plugins is how many there are, of which each reload changes one: 18 over TCP, one over UDP and one
-// over TLS.
+// plugins is how many there are, of which each reload changes one: 18 over TCP, one over UDP and
+// one over TLS.
 const plugins = 20
 
 // underTraffic reloads a daemon under traffic.

@@ -1,5 +1,6 @@
-// Tenants measures what a tenant costs that has one listener and a module of its own: the time until all of them
-// serve, with and without compiled modules from an earlier start, and what the daemon holds.
+// Tenants measures what a tenant costs that has one listener and a module of its own: the time
+// until all of them serve, with and without compiled modules from an earlier start, and what the
+// daemon holds.
 //
 //	make -C bench tenants    about two minutes
 //

@@ -120,7 +120,8 @@ func stateOf(c *conns.Conn) string {
 	return s
 }
 
-// tlsOf writes the TLS of a connection. Text of the peer's is quoted where a terminal could obey it.
+// tlsOf writes the TLS of a connection. Text of the peer's is quoted where a terminal could obey
+// it.
 func tlsOf(t *conns.TLS) string {
 	if t == nil {
 		return "-"

@@ -370,8 +370,8 @@ func unit() {
 	os.Exit(3)
 }
 
-// manage has the daemons that follow be told of a service manager, who waits half a second for signs
-// of life.
+// manage has the daemons that follow be told of a service manager, who waits half a second for
+// signs of life.
 func manage(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 1, "manage SOCKET")
 	s := sessionOf(ts)
@@ -396,8 +396,8 @@ func manage(ts *testscript.TestScript, neg bool, args []string) {
 	}()
 }
 
-// told waits until the service manager has been told what matches, one line or several of a message, and
-// forgets what it was told until then.
+// told waits until the service manager has been told what matches, one line or several of a
+// message, and forgets what it was told until then.
 func told(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 1, "told REGEXP")
 	re, err := regexp.Compile(args[0])

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// SetDrain has listeners take no new connections, or take them again, if the file is the one that is
-// meant.
+// SetDrain has listeners take no new connections, or take them again, if the file is the one that
+// is meant.
 func (r *reloader) SetDrain(_ context.Context, d admin.DrainRequest, drain bool, _ string) (done admin.DrainSet, err error) {
 	if err := r.mustServe(d.File); err != nil {
 		return done, err

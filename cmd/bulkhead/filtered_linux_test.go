@@ -17,8 +17,8 @@ var filterable = map[string]uint32{
 	"landlock_create_ruleset": unix.SYS_LANDLOCK_CREATE_RULESET,
 }
 
-// filtered becomes bulkhead under what SystemCallFilter=~CALL and SystemCallErrorNumber=EPERM of systemd do;
-// with kill before the call, under what the first does alone.
+// filtered becomes bulkhead under what SystemCallFilter=~CALL and SystemCallErrorNumber=EPERM of
+// systemd do; with kill before the call, under what the first does alone.
 func filtered() {
 	runtime.LockOSThread()
 	args, answer := os.Args[1:], uint32(unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))

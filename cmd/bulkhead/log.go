@@ -12,9 +12,9 @@ import (
 	"golang.org/x/term"
 )
 
-// newLog makes the log of a form (auto, text or json) and a level, both as in
-// [host]. auto is text on a terminal and JSON elsewhere. Its lines wait for w in
-// the queue, and nobody who logs does; the last of them are kept, if last is not nil. The level may be set while it is in use.
+// newLog makes the log of a form (auto, text or json) and a level, both as in [host]. auto is text
+// on a terminal and JSON elsewhere. Its lines wait for w in the queue, and nobody who logs does;
+// the last of them are kept, if last is not nil. The level may be set while it is in use.
 func newLog(w io.Writer, form, level string, last *recent.Log) (*logqueue.Queue, *slog.LevelVar) {
 	least := new(slog.LevelVar)
 	setLevel(least, level)
@@ -32,8 +32,8 @@ func newLog(w io.Writer, form, level string, last *recent.Log) (*logqueue.Queue,
 	return logqueue.New(w, options), least
 }
 
-// auditLog is for lines that are there at every level: who has changed something is to be found, however
-// little the log is to tell.
+// auditLog is for lines that are there at every level: who has changed something is to be found,
+// however little the log is to tell.
 func auditLog(queue *logqueue.Queue) *slog.Logger {
 	return slog.New(everyLevel{queue.Logger().Handler()}).With("audit", true)
 }

@@ -45,7 +45,8 @@ func TestLogLevels(t *testing.T) {
 	}
 }
 
-// What the audit log has is written whatever the level, also with attributes and groups, and is marked.
+// What the audit log has is written whatever the level, also with attributes and groups, and is
+// marked.
 func TestAuditLinesAreThereAtEveryLevel(t *testing.T) {
 	var b bytes.Buffer
 	q, _ := newLog(&b, "json", "error", nil)

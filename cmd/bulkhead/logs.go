@@ -85,8 +85,8 @@ func (a *asking) logs(q recent.Query) error {
 	return errors.Join(err, w.Flush())
 }
 
-// writeLine writes a line of the log for people: its time, level and message, and what else it has as
-// NAME=VALUE. What is no line of JSON is quoted.
+// writeLine writes a line of the log for people: its time, level and message, and what else it has
+// as NAME=VALUE. What is no line of JSON is quoted.
 func writeLine(w io.Writer, line []byte) {
 	names, values, ok := members(line)
 	if !ok {

@@ -100,8 +100,8 @@ func (r *reloader) hangup(ctx context.Context) {
 	r.audit.Info("a change that was asked for is over", append(who, "result", "done")...)
 }
 
-// Status is the host's, and what became of the last reload. It waits for the loops, for a second at most, to
-// say how long they take to answer.
+// Status is the host's, and what became of the last reload. It waits for the loops, for a second at
+// most, to say how long they take to answer.
 func (r *reloader) Status() admin.Status {
 	r.host.Refresh(context.Background())
 	st := admin.Status{Version: versionLine(), LastReload: r.last.Load(), Confinement: r.confined, Status: r.host.Status()}

@@ -71,14 +71,15 @@ func TestMain(m *testing.M) {
 //	own-group FILE...    puts the group that the script runs as in the place of GROUP
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
-// On Linux the program filtered CALL is bulkhead to which a system call is forbidden, and filtered kill
-// CALL one that ends at it.
+// On Linux the program filtered CALL is bulkhead to which a system call is forbidden, and filtered
+// kill CALL one that ends at it.
 //
 // Where the condition mdwe holds, the program mdwe is bulkhead under
 // MemoryDenyWriteExecute. The condition landlock holds where the kernel has that, root for
 // root's tests on Linux, and low-ports where ports below 1024 take a privilege.
 //
-// ECHO is the path of the shipped echo.wasm, and GUESTS of the folder with the guests of other tests.
+// ECHO is the path of the shipped echo.wasm, and GUESTS of the folder with the guests of other
+// tests.
 func TestScripts(t *testing.T) {
 	echo, err := filepath.Abs("../../examples/echo/echo.wasm")
 	if err != nil {

@@ -137,8 +137,8 @@ func (a *asking) top(interval time.Duration, count, limit int, order string) err
 	return nil
 }
 
-// topWaits are the totals of a tenant's that say it had to wait for a limit, or was refused, by their
-// names as metrics, with the limit's key.
+// topWaits are the totals of a tenant's that say it had to wait for a limit, or was refused, by
+// their names as metrics, with the limit's key.
 var topWaits = func() map[string]string {
 	all := make(map[string]string)
 	for _, f := range metrics.Families() {
@@ -197,8 +197,8 @@ func figure(m stats.Metrics, name string) float64 {
 	return n
 }
 
-// writeTop writes a frame for people, of all tenants those that are in it. On a terminal it takes the
-// place of the one before.
+// writeTop writes a frame for people, of all tenants those that are in it. On a terminal it takes
+// the place of the one before.
 func writeTop(to io.Writer, st admin.Status, f topFrame, all int, terminal bool) error {
 	w := bufio.NewWriter(to)
 	if terminal {

@@ -109,8 +109,8 @@ func clipped(s string) string {
 	return strconv.Quote(s)
 }
 
-// writeUsage writes the records of a folder, or sums of them. The error also says what is wrong with
-// the records.
+// writeUsage writes the records of a folder, or sums of them. The error also says what is wrong
+// with the records.
 func writeUsage(to io.Writer, folder string, q usageQuery, asJSON bool) error {
 	w := bufio.NewWriter(to)
 	var each func(*billing.Record) error

@@ -1,6 +1,6 @@
 // Package access writes the access log: a line of JSON for each connection that has ended. Lines go
-// through a bounded queue, so that no loop waits for a disk or a reader; what does not fit is counted,
-// and a line says so.
+// through a bounded queue, so that no loop waits for a disk or a reader; what does not fit is
+// counted, and a line says so.
 package access
 
 import (
@@ -115,8 +115,9 @@ func open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Set has lines go to a place from now on: Off, Stdout, or a path, and a share of the orderly ends, 0 to 1,
-// have one. With an error nothing changes. Lines that wait are written to where they were to go.
+// Set has lines go to a place from now on: Off, Stdout, or a path, and a share of the orderly ends,
+// 0 to 1, have one. With an error nothing changes. Lines that wait are written to where they were
+// to go.
 func (l *Log) Set(place string, sample float64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,8 +159,8 @@ func (l *Log) end(t *target) {
 	}
 }
 
-// Reopen opens the file again by its path, as after it was renamed. With an error the one that is open
-// stays. It reports whether there is a file.
+// Reopen opens the file again by its path, as after it was renamed. With an error the one that is
+// open stays. It reports whether there is a file.
 func (l *Log) Reopen() (is bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,8 +189,8 @@ func (l *Log) Close() {
 
 // Stats counts lines.
 type Stats struct {
-	// Sampled were left out since their ends were orderly, and Lost since they could not be written as
-	// fast as they came, or at all.
+	// Sampled were left out since their ends were orderly, and Lost since they could not be written
+	// as fast as they came, or at all.
 	Sampled, Lost int64
 }
 
@@ -208,8 +209,8 @@ func (l *Log) On() bool { return l.now.Load() != nil }
 // buffers are for lines that are put together.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Write writes the line of a connection, or leaves it out and counts it. It does not wait, and keeps
-// nothing of e.
+// Write writes the line of a connection, or leaves it out and counts it. It does not wait, and
+// keeps nothing of e.
 func (l *Log) Write(e *End) {
 	t := l.now.Load()
 	if t == nil {

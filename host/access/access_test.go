@@ -90,8 +90,8 @@ func (h *held) Write(p []byte) (int, error) {
 	return h.text.Write(p)
 }
 
-// The sample is about the share that was asked for of the orderly ends, the same ones each time, and all
-// others are written.
+// The sample is about the share that was asked for of the orderly ends, the same ones each time,
+// and all others are written.
 func TestSample(t *testing.T) {
 	out := new(held)
 	l := New(out)
@@ -133,8 +133,8 @@ func TestSample(t *testing.T) {
 // leftOut is what a line says about those before it that are missing.
 var leftOut = regexp.MustCompile(`"lines_left_out":(\d+)`)
 
-// While nobody reads, lines are counted as lost, and lines say how many; nobody waits. There are two
-// such lines when the writer gets to run only after the first is lost.
+// While nobody reads, lines are counted as lost, and lines say how many; nobody waits. There are
+// two such lines when the writer gets to run only after the first is lost.
 func TestLost(t *testing.T) {
 	out := new(held)
 	out.mu.Lock()
@@ -166,7 +166,8 @@ func TestLost(t *testing.T) {
 	l.Close()
 }
 
-// A file is appended to, opened again by its path, and left for another; what waits is written first.
+// A file is appended to, opened again by its path, and left for another; what waits is written
+// first.
 func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	path, moved, other := filepath.Join(dir, "a.log"), filepath.Join(dir, "b.log"), filepath.Join(dir, "c.log")

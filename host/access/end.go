@@ -17,8 +17,8 @@ type End struct {
 	// At is when, and Owner whose it was.
 	At    time.Time
 	Owner *conns.Owner
-	// Module is the name of its handler's module, and Sum its SHA-256; "" and nil: it never had one, or
-	// its handler is written in Go.
+	// Module is the name of its handler's module, and Sum its SHA-256; "" and nil: it never had
+	// one, or its handler is written in Go.
 	Module string
 	Sum    *[32]byte
 	// Dialled says that a handler had dialled it.
@@ -27,8 +27,8 @@ type End struct {
 	Peer, Local netip.AddrPort // not valid: it has none
 	TLS         *conns.TLS     // nil: it had none, or that never was up
 	Account     csa.Account
-	// PeakMemory is the most linear memory that its handler's instance has had, in bytes; 0: that is not
-	// known, or it never had an instance.
+	// PeakMemory is the most linear memory that its handler's instance has had, in bytes; 0: that
+	// is not known, or it never had an instance.
 	PeakMemory int64
 	// Upstreams are the connections that its handler has dialled for it. Nil: there was none.
 	Upstreams *dial.Dialled

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mayMake says whether Landlock keeps files from being made in a folder. It makes one without a name.
+// mayMake says whether Landlock keeps files from being made in a folder. It makes one without a
+// name.
 func mayMake(dir string) error {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err == nil {

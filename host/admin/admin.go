@@ -1,7 +1,8 @@
 // Package admin is the door to a running daemon: HTTP over a Unix socket in its state folder, for
-// the user that the daemon is of, and root. Listen opens it; a Client comes in by it. Where [admin] says
-// so there are two more: a socket for a group, which may read, and an address of TCP, where everybody
-// may read, and who has the token may do everything. Package guard says what passes at each.
+// the user that the daemon is of, and root. Listen opens it; a Client comes in by it. Where [admin]
+// says so there are two more: a socket for a group, which may read, and an address of TCP, where
+// everybody may read, and who has the token may do everything. Package guard says what passes at
+// each.
 //
 //	GET  /metrics     what package host/metrics writes
 //	GET  /v1/status   Status
@@ -17,10 +18,10 @@
 //	GET  /v1/errors   Errors; the query is tenant, limit
 //	GET  /v1/logs     lines of the log, each of JSON; the query is tenant, host, last, follow
 //
-// What is posted is JSON, and its Content-Type has to say so. Every answer but the metrics, the log, a
-// profile, the events and the page is JSON, and its header Bulkhead-Version has the daemon's version.
-// An answer whose status is not 200 is a Problem. What is v1 stays as it is: fields are added, none is
-// changed.
+// What is posted is JSON, and its Content-Type has to say so. Every answer but the metrics, the
+// log, a profile, the events and the page is JSON, and its header Bulkhead-Version has the daemon's
+// version. An answer whose status is not 200 is a Problem. What is v1 stays as it is: fields are
+// added, none is changed.
 package admin
 
 import (
@@ -81,7 +82,8 @@ type ReloadRequest struct {
 	File string `json:"file"`
 	// DryRun has nothing be done: the answer is what would be.
 	DryRun bool `json:"dry_run,omitempty"`
-	// Watch is for how many seconds the new handlers are watched: host.ReloadGuarded. 0: they are not.
+	// Watch is for how many seconds the new handlers are watched: host.ReloadGuarded. 0: they are
+	// not.
 	Watch float64 `json:"watch_seconds,omitempty"`
 }
 
@@ -157,8 +159,8 @@ type Daemon interface {
 	ServeMetrics(w http.ResponseWriter, r *http.Request)
 	// ServeEvents answers GET /v1/events.
 	ServeEvents(w http.ResponseWriter, r *http.Request)
-	// Reload reads the daemon's configuration again and serves it, or says what it would do. by says
-	// who asks. It gives up when ctx is done. With an error, only Report is of use.
+	// Reload reads the daemon's configuration again and serves it, or says what it would do. by
+	// says who asks. It gives up when ctx is done. With an error, only Report is of use.
 	Reload(ctx context.Context, r ReloadRequest, by string) (Reloaded, error)
 	// Rollback goes back to the configuration before. It gives up when ctx is done.
 	Rollback(ctx context.Context, r RollbackRequest, by string) (Reloaded, error)
@@ -170,8 +172,8 @@ type Daemon interface {
 	SetDrain(ctx context.Context, r DrainRequest, drain bool, by string) (DrainSet, error)
 	// SetLevel sets the level of the log until the next reload.
 	SetLevel(ctx context.Context, r LevelRequest, by string) (LevelSet, error)
-	// Profile takes a profile of the process. It gives up when ctx is done. The error is profile.ErrBusy
-	// where another one is being taken.
+	// Profile takes a profile of the process. It gives up when ctx is done. The error is
+	// profile.ErrBusy where another one is being taken.
 	Profile(ctx context.Context, r ProfileRequest) (ProfileTaken, error)
 	// Recent has the last lines of the log.
 	Recent() *recent.Log

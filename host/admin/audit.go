@@ -20,11 +20,12 @@ func (k Killed) counts() []any { return []any{"closed", k.Closed, "missing", len
 
 func (l LevelSet) counts() []any { return []any{"before", l.Before} }
 
-// audited writes that somebody asks for a change, and over what came of it: both have who and what, so
-// that each can be found by itself.
+// audited writes that somebody asks for a change, and over what came of it: both have who and what,
+// so that each can be found by itself.
 func (d *Door) audited(what string, by caller, words []any) (over func(done any, err error)) {
 	began := time.Now()
-	// In a group, where a tenant's name does not make the line that tenant's, which may have no room.
+	// In a group, where a tenant's name does not make the line that tenant's, which may have no
+	// room.
 	all := slices.Concat([]any{"what", what, slog.Group("asked", words...)}, by.words())
 	d.audit.Info("a change is asked for", all...)
 	return func(done any, err error) {

@@ -39,8 +39,8 @@ func as(t *testing.T, uid, gid int, f func()) {
 	}
 }
 
-// Another user of the machine gets nothing from the state folder: neither socket, nor file. One of the
-// view's group reads, and no more.
+// Another user of the machine gets nothing from the state folder: neither socket, nor file. One of
+// the view's group reads, and no more.
 func TestAnotherUserGetsNothing(t *testing.T) {
 	if os.Geteuid() != 0 {
 		d, _ := open(t, t.TempDir()) // only root can be another user

@@ -356,8 +356,8 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// The group of the view passes through the state folder, and can do nothing else there. A folder that is
-// another group's is not taken from it.
+// The group of the view passes through the state folder, and can do nothing else there. A folder
+// that is another group's is not taken from it.
 func TestTheGroupPasses(t *testing.T) {
 	state := t.TempDir()
 	for _, c := range []struct {

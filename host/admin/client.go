@@ -70,8 +70,8 @@ type readsKey struct{}
 // reads says of a request that it only reads.
 func reads(ctx context.Context) context.Context { return context.WithValue(ctx, readsKey{}, true) }
 
-// dial comes in by the socket of the daemon's user, or, to read, by that of the group, where only that is
-// for this process.
+// dial comes in by the socket of the daemon's user, or, to read, by that of the group, where only
+// that is for this process.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	own, err := c.connect(ctx, socketPath(c.state))
 	if err != nil && errors.Is(err, fs.ErrPermission) && ctx.Value(readsKey{}) != nil {
@@ -82,9 +82,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return own, err
 }
 
-// dialSocket connects to a Unix socket. Where more wait to be accepted than the socket has room for, the
-// system refuses at once (EAGAIN): then it tries again, for as long as an answer may take, or until ctx is
-// done.
+// dialSocket connects to a Unix socket. Where more wait to be accepted than the socket has room
+// for, the system refuses at once (EAGAIN): then it tries again, for as long as an answer may take,
+// or until ctx is done.
 func dialSocket(ctx context.Context, path string) (net.Conn, error) {
 	address, done, err := reach(path)
 	if err != nil {
@@ -117,8 +117,8 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Reload has the daemon read its configuration again. When ctx is done before the new one is in
-// force, nothing is changed. The error is config.Errors where a line is to blame. Report is there also
-// with an error, if there is one.
+// force, nothing is changed. The error is config.Errors where a line is to blame. Report is there
+// also with an error, if there is one.
 func (c *Client) Reload(ctx context.Context, r ReloadRequest) (Reloaded, error) {
 	var done Reloaded
 	err := c.ask(ctx, http.MethodPost, "reload", r, &done)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socket before which as many wait as it has room for is asked again: a status must not fail because
-// others ask as well.
+// A socket before which as many wait as it has room for is asked again: a status must not fail
+// because others ask as well.
 func TestFullSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), SocketName)
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

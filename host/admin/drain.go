@@ -14,8 +14,8 @@ func (r *DrainRequest) words() []any { return []any{"listener", clip(r.Listener)
 
 // DrainSet is what POST /v1/drain and /v1/undrain answer.
 type DrainSet struct {
-	// Changed are the listeners that take no new connections any more, or take them again, and did not
-	// before.
+	// Changed are the listeners that take no new connections any more, or take them again, and did
+	// not before.
 	Changed []string `json:"changed"`
 }
 

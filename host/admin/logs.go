@@ -179,8 +179,9 @@ func (c *Client) Errors(ctx context.Context, tenant string, n int) (all []recent
 const mostLine = 1 << 20
 
 // Logs gives the lines of a query to a function, each as JSON without its line feed, until the
-// query is answered, the function fails, or ctx is done. The function may not keep a line. The error
-// is nil where the answer has come to its end, as that of one who follows does when the daemon ends.
+// query is answered, the function fails, or ctx is done. The function may not keep a line. The
+// error is nil where the answer has come to its end, as that of one who follows does when the
+// daemon ends.
 func (c *Client) Logs(ctx context.Context, q recent.Query, give func(line []byte) error) error {
 	v := url.Values{inLast: {strconv.Itoa(q.Last)}}
 	if q.Tenant != "" {

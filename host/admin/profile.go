@@ -20,7 +20,8 @@ type ProfileRequest struct {
 	File string `json:"file"`
 	// Kind is one of profile.Kinds.
 	Kind string `json:"kind"`
-	// Seconds is for how long, where the kind is taken over a time; 0, or left out: profile.DefaultTime.
+	// Seconds is for how long, where the kind is taken over a time; 0, or left out:
+	// profile.DefaultTime.
 	Seconds float64 `json:"seconds,omitempty"`
 }
 

@@ -21,7 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostCallers is how many come in at once by each of the sockets; others wait in the kernel's queue.
+// mostCallers is how many come in at once by each of the sockets; others wait in the kernel's
+// queue.
 const mostCallers = 16
 
 // responseTime is how long whoever asks has to take the answer, or the next part of a long one.
@@ -62,15 +63,15 @@ type Options struct {
 	Version string
 	// File is the configuration, for another daemon that wants the same folder.
 	File string
-	// Log is the daemon's log. Audit has a line for each change that is asked for, and what came of it; it
-	// should not be one that leaves lines out by their level. nil: Log.
+	// Log is the daemon's log. Audit has a line for each change that is asked for, and what came of
+	// it; it should not be one that leaves lines out by their level. nil: Log.
 	Log, Audit *slog.Logger
 }
 
 // Listen opens the door in the folder state, which has to be there, and whose owner and mode the
-// caller has looked at (statefolder.Make). Until Serve everybody is told that the daemon starts yet.
-// Where another daemon has the folder, the error is a *LockedError. The socket of a daemon that has
-// died is replaced.
+// caller has looked at (statefolder.Make). Until Serve everybody is told that the daemon starts
+// yet. Where another daemon has the folder, the error is a *LockedError. The socket of a daemon
+// that has died is replaced.
 func Listen(state string, o Options) (*Door, error) {
 	if o.Audit == nil {
 		o.Audit = o.Log
@@ -149,8 +150,8 @@ func lockState(state, file string) (*os.File, error) {
 	return f, nil
 }
 
-// trusts serves those alone who have come in by a Unix socket, or with the token: what handlers log is
-// their tenants', and who follows it, or watches the page, holds a place.
+// trusts serves those alone who have come in by a Unix socket, or with the token: what handlers log
+// is their tenants', and who follows it, or watches the page, holds a place.
 func (d *Door) trusts(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if by := callerOf(r); by.peer != "" && !by.token {

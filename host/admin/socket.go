@@ -18,9 +18,9 @@ type socket struct {
 	inode os.FileInfo // of its file, which Close removes if it is that one yet
 }
 
-// makeSocket makes one whose file has a mode, and a group unless that is -1. Nobody can connect before
-// they are set: it listens last. What a daemon that has died has left in its place is replaced: who
-// lives holds the lock of the folder.
+// makeSocket makes one whose file has a mode, and a group unless that is -1. Nobody can connect
+// before they are set: it listens last. What a daemon that has died has left in its place is
+// replaced: who lives holds the lock of the folder.
 func makeSocket(path string, mode fs.FileMode, group int) (*socket, error) {
 	s, err := bindSocket(path, mode, group)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package billing keeps what each tenant has used, to be billed: a Record a tenant and interval, as a
-// line of JSON in files of the state folder, written down and synchronized by a goroutine of its own.
-// Read reads them.
+// Package billing keeps what each tenant has used, to be billed: a Record a tenant and interval, as
+// a line of JSON in files of the state folder, written down and synchronized by a goroutine of its
+// own. Read reads them.
 //
 // A record is written at least once. What was used is in one record of its own boot and sequence
-// number; the same record may be there twice where the disk has failed, and Read tells them apart. A
-// daemon that is killed loses the interval that it was in.
+// number; the same record may be there twice where the disk has failed, and Read tells them apart.
+// A daemon that is killed loses the interval that it was in.
 package billing
 
 import (
@@ -38,8 +38,8 @@ type Source interface {
 type Settings struct {
 	// Interval is how often records are written; 0: none is.
 	Interval time.Duration
-	// Size bounds all files together, in bytes, and Keep is for how long a file stays after its last
-	// record.
+	// Size bounds all files together, in bytes, and Keep is for how long a file stays after its
+	// last record.
 	Size int64
 	Keep time.Duration
 }
@@ -47,7 +47,8 @@ type Settings struct {
 // Stats count since the start.
 type Stats struct {
 	// Records were written. Failures is how often that failed; the same records are written later.
-	// Lost were given up, since too many tenants had some to be written. Removed are the files that had to go for Size.
+	// Lost were given up, since too many tenants had some to be written. Removed are the files that
+	// had to go for Size.
 	Records, Failures, Lost, Removed int64
 }
 
@@ -92,8 +93,8 @@ type batch struct {
 	lines int64
 }
 
-// New makes one that writes to a folder, which is made when it is needed, and whose parent is there.
-// It writes nothing before Set.
+// New makes one that writes to a folder, which is made when it is needed, and whose parent is
+// there. It writes nothing before Set.
 func New(folder string, log *slog.Logger) *Recorder {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // which does not fail
@@ -106,8 +107,8 @@ func New(folder string, log *slog.Logger) *Recorder {
 	return r
 }
 
-// Set has it go by other settings from now on. Where records begin again, or end, they have what was
-// used after, or before; the first settings have all.
+// Set has it go by other settings from now on. Where records begin again, or end, they have what
+// was used after, or before; the first settings have all.
 func (r *Recorder) Set(s Settings) {
 	r.mu.Lock()
 	first := !r.given
@@ -130,7 +131,8 @@ func (r *Recorder) Stats() Stats {
 	return Stats{r.records.Load(), r.failures.Load(), r.lost.Load(), r.removed.Load()}
 }
 
-// Over tells of a tenant that is over, of which Usage will not tell again. It does not wait for a disk.
+// Over tells of a tenant that is over, of which Usage will not tell again. It does not wait for a
+// disk.
 func (r *Recorder) Over(last stats.Usage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,8 +160,8 @@ func (r *Recorder) take(u *stats.Usage) {
 	o.open = u.Open
 }
 
-// Run writes the records of a host, an interval after another, until ctx is done. Intervals end where
-// the time of day is a multiple of them.
+// Run writes the records of a host, an interval after another, until ctx is done. Intervals end
+// where the time of day is a multiple of them.
 func (r *Recorder) Run(ctx context.Context, of Source) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -397,8 +397,8 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
-// FuzzRead reads files of whatever there is: it ends, each record that it gives is one that could have been
-// written, and no two are the same.
+// FuzzRead reads files of whatever there is: it ends, each record that it gives is one that could
+// have been written, and no two are the same.
 func FuzzRead(f *testing.F) {
 	one := `{"boot":"b","seq":1,"tenant":"acme","from":"2026-11-30T08:00:00Z","to":"2026-11-30T08:01:00Z","fuel":7,"cpu_seconds":2.000000001,"in":10,"out":20,"connections":1}` + "\n"
 	for _, s := range []string{

@@ -83,8 +83,8 @@ func (f *files) write(text []byte, s Settings, now time.Time) error {
 		err = f.now.Sync()
 	}
 	if err != nil {
-		// What is there of it is taken back if it can be; else the same lines come twice, or a torn one
-		// is cut off when the file is opened.
+		// What is there of it is taken back if it can be; else the same lines come twice, or a torn
+		// one is cut off when the file is opened.
 		if n > 0 {
 			_ = f.now.Truncate(f.size)
 		}
@@ -199,7 +199,8 @@ func (f *files) close() {
 	f.now, f.size = nil, 0
 }
 
-// sweep removes files that are too old, and then the oldest while all are too large. The newest stays.
+// sweep removes files that are too old, and then the oldest while all are too large. The newest
+// stays.
 func (f *files) sweep(s Settings, now time.Time) {
 	all, err := list(f.folder)
 	if err != nil || len(all) < 2 {

@@ -29,8 +29,8 @@ type Query struct {
 
 // Report is what was wrong.
 type Report struct {
-	// Repeated records came again, and are left out. Missing are those between records of one run of
-	// the daemon that are not there.
+	// Repeated records came again, and are left out. Missing are those between records of one run
+	// of the daemon that are not there.
 	Repeated, Missing int64
 	// Damaged lines are no records, and left out; Where says of the first few what is wrong.
 	Damaged int64
@@ -38,8 +38,8 @@ type Report struct {
 }
 
 // Read calls each for each record in a folder, the oldest first, until it fails. A line that is
-// being written is left out. No folder means no records. The error is each's, or that of a file that
-// cannot be read. Any process may read while the daemon writes.
+// being written is left out. No folder means no records. The error is each's, or that of a file
+// that cannot be read. Any process may read while the daemon writes.
 func Read(folder string, q Query, each func(*Record) error) (found Report, err error) {
 	all, err := list(folder)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -168,8 +168,8 @@ func (c *Count) Take() bool {
 // Release gives a place back.
 func (c *Count) Release() { c.n.Add(-1) }
 
-// Refuse counts that somebody was turned away since all places are taken. Take does not count it: some
-// who are refused wait, and ask again and again.
+// Refuse counts that somebody was turned away since all places are taken. Take does not count it:
+// some who are refused wait, and ask again and again.
 func (c *Count) Refuse() { c.refused.Add(1) }
 
 // Refused is how often Refuse was called.

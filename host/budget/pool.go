@@ -13,9 +13,9 @@ import (
 // then: one tenant gets half of it, two a third each. So tenants that need many get
 // many, and some are always left for the next.
 //
-// Tenants may come and go, and the limit may be set. Parts are made smaller at once then, and
-// what a tenant holds beyond its new part counts as held of the other half; until enough of that has come
-// back, the new tenant's part may not be there yet.
+// Tenants may come and go, and the limit may be set. Parts are made smaller at once then, and what
+// a tenant holds beyond its new part counts as held of the other half; until enough of that has
+// come back, the new tenant's part may not be there yet.
 type Pool struct {
 	limit   atomic.Int64
 	part    atomic.Int64 // of each tenant
@@ -81,8 +81,8 @@ type PoolShare struct {
 	refused atomic.Int64
 }
 
-// packUsage puts what a PoolShare uses and its part of the pool into one word. They change together,
-// so that Pool.lent is always the sum of what shares use beyond their parts.
+// packUsage puts what a PoolShare uses and its part of the pool into one word. They change
+// together, so that Pool.lent is always the sum of what shares use beyond their parts.
 func packUsage(used, part int64) uint64 { return uint64(used)<<32 | uint64(part) }
 
 func (s *PoolShare) loadUsage() (word uint64, used, part int64) {
@@ -90,8 +90,8 @@ func (s *PoolShare) loadUsage() (word uint64, used, part int64) {
 	return word, int64(word >> 32), int64(uint32(word))
 }
 
-// Share makes the share of one of the tenants, until it is closed. With a limit above zero it holds no
-// more than that, and beyond its part as many as there are, instead of as many as are free.
+// Share makes the share of one of the tenants, until it is closed. With a limit above zero it holds
+// no more than that, and beyond its part as many as there are, instead of as many as are free.
 func (m *Pool) Share(limit int) *PoolShare {
 	s := &PoolShare{all: m}
 	s.SetLimit(limit)

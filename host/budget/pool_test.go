@@ -121,8 +121,8 @@ func checkLent(t *testing.T, m *Pool, shares ...*PoolShare) {
 	}
 }
 
-// A tenant that comes makes the parts of the others smaller, and gets one as soon as there is room; what
-// it leaves is theirs again.
+// A tenant that comes makes the parts of the others smaller, and gets one as soon as there is room;
+// what it leaves is theirs again.
 func TestPoolTenantsComeAndGo(t *testing.T) {
 	m := NewPool(100, 1)
 	first := m.Share(90) // its part is 50, and 50 are common

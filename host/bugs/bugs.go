@@ -80,9 +80,9 @@ func place(stack string) string {
 	return first
 }
 
-// Fault counts a panic in an event of a loop, and reports whether to go on, as csa.Loop.OnFault wants
-// it: not after more than mostFaults in a minute. of says whose event it was, for the log; nil: that is
-// not known, and the instance that was served says it, if there is one.
+// Fault counts a panic in an event of a loop, and reports whether to go on, as csa.Loop.OnFault
+// wants it: not after more than mostFaults in a minute. of says whose event it was, for the log;
+// nil: that is not known, and the instance that was served says it, if there is one.
 func (b *Bugs) Fault(f *csa.Fault, of []any) bool {
 	now := b.clock.Now()
 	b.mu.Lock()

@@ -20,7 +20,8 @@ func caughtHere() (value any, stack string) {
 	panic("as bugs are")
 }
 
-// Every bug is counted and logged with its place; only the first of a place has its stack in the log.
+// Every bug is counted and logged with its place; only the first of a place has its stack in the
+// log.
 func TestABugIsLoggedWithItsStackOnce(t *testing.T) {
 	var log bytes.Buffer
 	b := New(slog.New(slog.NewTextHandler(&log, nil)), &selector.Manual{})
@@ -45,8 +46,8 @@ func TestABugIsLoggedWithItsStackOnce(t *testing.T) {
 	}
 }
 
-// So many places are known that the list does not grow for ever; bugs of others are logged with their
-// stack each time.
+// So many places are known that the list does not grow for ever; bugs of others are logged with
+// their stack each time.
 func TestPlacesAreBounded(t *testing.T) {
 	var log bytes.Buffer
 	b := New(slog.New(slog.NewTextHandler(&log, nil)), &selector.Manual{})
@@ -63,8 +64,8 @@ func TestPlacesAreBounded(t *testing.T) {
 	}
 }
 
-// A host goes on after mostFaults of its loops in a minute, and not after one more; a minute later it
-// begins to count anew.
+// A host goes on after mostFaults of its loops in a minute, and not after one more; a minute later
+// it begins to count anew.
 func TestTooManyFaultsInAMinute(t *testing.T) {
 	clock := &selector.Manual{}
 	clock.Advance(time.Hour)

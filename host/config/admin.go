@@ -21,16 +21,17 @@ type Admin struct {
 	// UsageSize bounds the files with it, in bytes, and UsageKeep is for how long they stay.
 	UsageSize int64
 	UsageKeep time.Duration
-	// View is the group, by name or number, that may read by a socket of its own. "": there is none.
+	// View is the group, by name or number, that may read by a socket of its own. "": there is
+	// none.
 	View string
 	// Address is where HTTP over TCP is answered. Its zero value: nowhere.
 	Address netip.AddrPort
-	// Hosts are what requests there may name as their host, beside Address and, where that is a loopback
-	// one, localhost: names and addresses with ports. There is one at least where Address can be
-	// reached by other machines.
+	// Hosts are what requests there may name as their host, beside Address and, where that is a
+	// loopback one, localhost: names and addresses with ports. There is one at least where Address
+	// can be reached by other machines.
 	Hosts []string
-	// Token is the absolute path of the file with the token by which changes may be asked for there. "":
-	// nothing can be changed there.
+	// Token is the absolute path of the file with the token by which changes may be asked for
+	// there. "": nothing can be changed there.
 	Token string
 
 	lines map[string]int

@@ -10,8 +10,8 @@ import (
 	"bulkhead/host/config"
 )
 
-// A file of a thousand tenants with a listener each is read, and compared with what it said before: what a
-// reload does first.
+// A file of a thousand tenants with a listener each is read, and compared with what it said before:
+// what a reload does first.
 func BenchmarkThousandTenants(b *testing.B) {
 	dir := b.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a.wasm"), []byte("\x00asm\x01\x00\x00\x00"), 0o600); err != nil {

@@ -16,8 +16,8 @@ func (t *Tenant) Changes(before *Tenant) []string {
 	return changes(tenantFields, t, before)
 }
 
-// Changes are the keys of the listener whose values are not what they were before, with "route", "tls"
-// and "config" for those tables. That a value was not given and is the default now, or the
+// Changes are the keys of the listener whose values are not what they were before, with "route",
+// "tls" and "config" for those tables. That a value was not given and is the default now, or the
 // other way round, is no change. What a plugin's file holds is not looked at.
 func (l *Listener) Changes(before *Listener) []string {
 	now, was := l.values(), before.values()
@@ -41,8 +41,8 @@ func (l *Listener) Changes(before *Listener) []string {
 	return keys
 }
 
-// changes are the keys, tables left out, that two values show differently. Showing all keys takes some
-// 40 µs, so that whoever compares thousands compares the values themselves first.
+// changes are the keys, tables left out, that two values show differently. Showing all keys takes
+// some 40 µs, so that whoever compares thousands compares the values themselves first.
 func changes[T any](fields []field[T], now, before *T) (keys []string) {
 	for i := range fields {
 		f := &fields[i]

@@ -140,8 +140,9 @@ func (t *Tenant) Reload(key string) Reload { return reloadOf(tenantFields, key, 
 func (l *Listener) Reload(key string) Reload { return reloadOf(listenerFields, key, NewGeneration) }
 
 // Renewing are those of Changes for which a reload makes a new generation: all that are not
-// InPlace. "route" is one of them where a route has come or gone, has another place or other matchers, or a
-// change of its own that is not InPlace; "tls" where the table has come or gone, or has such a change.
+// InPlace. "route" is one of them where a route has come or gone, has another place or other
+// matchers, or a change of its own that is not InPlace; "tls" where the table has come or gone, or
+// has such a change.
 func (l *Listener) Renewing(before *Listener) []string {
 	return slices.DeleteFunc(l.Changes(before), func(key string) bool {
 		if key == "route" {

@@ -65,8 +65,8 @@ func (e Errors) sort() {
 	slices.SortStableFunc(e, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
 }
 
-// HostError is an error that one key of [host] is to blame for. It is of line 1 where the file does not
-// say the key, since its default is used.
+// HostError is an error that one key of [host] is to blame for. It is of line 1 where the file does
+// not say the key, since its default is used.
 func (c *Config) HostError(key string, err error) *Error {
 	return c.sectionError("host", key, c.Host.LineOf(key), err)
 }

@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// WriteLimits writes every key that holds, given or not, with its value: the
-// tables [host], [admin], [tenant.NAME], [[listener]] and those in it in TOML, so that the output is
-// itself a configuration of the same meaning, save for [listener.config],
-// which may hold secrets and of which only the size is told. A remark behind
-// each value says whether it was given, and on which line. The error is the writer's.
+// WriteLimits writes every key that holds, given or not, with its value: the tables [host],
+// [admin], [tenant.NAME], [[listener]] and those in it in TOML, so that the output is itself a
+// configuration of the same meaning, save for [listener.config], which may hold secrets and of
+// which only the size is told. A remark behind each value says whether it was given, and on which
+// line. The error is the writer's.
 func (c *Config) WriteLimits(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The limits in force, from %s.\n", clip(c.File))

@@ -120,7 +120,8 @@ mode = "660"
 	}
 }
 
-// keysOn are the keys that are shown of a listener without routes, groups and TLS that is no program.
+// keysOn are the keys that are shown of a listener without routes, groups and TLS that is no
+// program.
 func keysOn(kind sockets) (keys []string) {
 	for _, f := range listenerFields {
 		if f.on&kind != 0 && (f.when == nil || f.when == copies) && f.name != "route" && f.name != "tls" && f.name != "group" {
@@ -188,7 +189,8 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
 var errFull = errors.New("no space")
 
-// A UDP listener is shown what holds for it, and not what is of streams; TCP may have the same port.
+// A UDP listener is shown what holds for it, and not what is of streams; TCP may have the same
+// port.
 func TestLimitsOfUDP(t *testing.T) {
 	tcp := strings.Replace(least, "echo\"", "stream\"", 1)
 	c := mustParse(t, tcp+strings.Replace(least, "tcp://", "udp://", 1)[len("[tenant.acme]\n"):]+"inbox = \"8KiB\"\n")

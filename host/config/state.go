@@ -6,8 +6,8 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// StateFolder is the absolute path of the state folder that the file at path names, whatever else is
-// wrong with that file. It is where its daemon is found. The error is an Errors, where the file
+// StateFolder is the absolute path of the state folder that the file at path names, whatever else
+// is wrong with that file. It is where its daemon is found. The error is an Errors, where the file
 // cannot be read, or is no TOML at all.
 func StateFolder(path string) (string, error) {
 	src, err := readFile(path)

@@ -49,9 +49,9 @@ func blame(cfg *config.Config, key string, err error) error {
 	return config.Errors{cfg.HostError(key, err)}
 }
 
-// Begin has the process be [host] user's, for all that it makes from now on, and keeps the privileges that
-// opening sockets may take. It is called once, by a process that has made nothing yet, before Enforce. The
-// error has the mend.
+// Begin has the process be [host] user's, for all that it makes from now on, and keeps the
+// privileges that opening sockets may take. It is called once, by a process that has made nothing
+// yet, before Enforce. The error has the mend.
 func Begin(cfg *config.Config) error {
 	w, needed, err := change(cfg)
 	if err == nil && needed {
@@ -100,8 +100,9 @@ func Plan(cfg *config.Config) Report {
 	return r
 }
 
-// Enforce confines the process as a configuration that was loaded from a file says: all its threads, and
-// what it starts, for good. It is called once, when the sockets are open. The error has the mend.
+// Enforce confines the process as a configuration that was loaded from a file says: all its
+// threads, and what it starts, for good. It is called once, when the sockets are open. The error
+// has the mend.
 func Enforce(cfg *config.Config) (Report, error) {
 	r := Plan(cfg)
 	if changed != nil {
@@ -142,8 +143,8 @@ func (w who) part() Part {
 	return Part{true, fmt.Sprintf("%s (%d), of group %d, without privileges", w.name, w.uid, w.gid)}
 }
 
-// unreadable are the configuration's file, certificates and keys that the process cannot read as the
-// user that it is now.
+// unreadable are the configuration's file, certificates and keys that the process cannot read as
+// the user that it is now.
 func unreadable(cfg *config.Config) []string {
 	var all []string
 	look := func(paths ...string) {

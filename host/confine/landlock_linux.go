@@ -21,8 +21,8 @@ import (
 const running = "/proc/self/exe"
 
 // systemRules are what the process needs whatever its configuration says: what it reads of the
-// system's state, and what finding addresses takes. /etc as a whole, since the files of the resolver
-// are replaced there.
+// system's state, and what finding addresses takes. /etc as a whole, since the files of the
+// resolver are replaced there.
 var systemRules = []rule{
 	{"/proc/self", read}, {"/proc/meminfo", read}, {"/proc/sys/vm/max_map_count", read},
 	{"/sys/fs/cgroup", read}, {"/sys/kernel/mm/transparent_hugepage", read},
@@ -44,8 +44,8 @@ const (
 	stateRights = llsys.AccessFSReadFile | llsys.AccessFSReadDir | llsys.AccessFSWriteFile | llsys.AccessFSTruncate | llsys.AccessFSRefer |
 		llsys.AccessFSRemoveDir | llsys.AccessFSRemoveFile | llsys.AccessFSMakeDir | llsys.AccessFSMakeReg | llsys.AccessFSMakeSock
 	fileRights = llsys.AccessFSReadFile | llsys.AccessFSWriteFile | llsys.AccessFSTruncate | llsys.AccessFSExecute
-	// handled are the rights that are taken away where no rule gives them: all that change or read the
-	// file system. Connecting to unix sockets is judged by connect, and is not among them.
+	// handled are the rights that are taken away where no rule gives them: all that change or read
+	// the file system. Connecting to unix sockets is judged by connect, and is not among them.
 	handled = stateRights | llsys.AccessFSExecute | llsys.AccessFSMakeChar | llsys.AccessFSMakeBlock | llsys.AccessFSMakeFifo |
 		llsys.AccessFSMakeSym | llsys.AccessFSIoctlDev
 	signals = 1 << 1 // to processes outside, of LANDLOCK_SCOPE_*
@@ -71,8 +71,8 @@ func landlockABI() (int, error) {
 	return abi, nil
 }
 
-// pins hold on to what rules of /proc name. The kernel makes other files of the same names there when
-// it is short of memory, for which the rules would not hold.
+// pins hold on to what rules of /proc name. The kernel makes other files of the same names there
+// when it is short of memory, for which the rules would not hold.
 var pins []int
 
 // startLandlock has the rules be in force for all threads, and for what they start.
@@ -100,8 +100,8 @@ func startLandlock(cfg *config.Config) error {
 			}
 		}
 	}
-	// What the kernel does not know of these is not asked for. The authors of the library have it end
-	// well without any, which landlockABI has excluded.
+	// What the kernel does not know of these is not asked for. The authors of the library have it
+	// end well without any, which landlockABI has excluded.
 	c := landlock.Config{HandledAccessFS: handled, Scoped: signals}.BestEffort()
 	if err := c.Restrict(kernel...); err != nil {
 		return fmt.Errorf("putting Landlock in force: %w", err)

@@ -56,8 +56,8 @@ func runAs(t *testing.T, as, dir string) []byte {
 	return said
 }
 
-// onThreads starts threads, which are older than what is put in force after it returns, and begin has each
-// of them try. It gives what each says.
+// onThreads starts threads, which are older than what is put in force after it returns, and begin
+// has each of them try. It gives what each says.
 func onThreads[A any](try func(own string) A) (begin func() []A) {
 	var ready, over sync.WaitGroup
 	begun := make(chan struct{})

@@ -1,6 +1,6 @@
-// Package confine has the process give away what it does not need any more when its sockets are open,
-// before a handler's first byte runs: privileges, files, system calls. It is of the whole process, and
-// nothing of it can be taken back.
+// Package confine has the process give away what it does not need any more when its sockets are
+// open, before a handler's first byte runs: privileges, files, system calls. It is of the whole
+// process, and nothing of it can be taken back.
 package confine
 
 import (
@@ -90,8 +90,8 @@ func filesOf(t *config.TLS) []string {
 // mostLinks is how many links one path may lead through.
 const mostLinks = 40
 
-// foldersOf are the folders that a file is found in: its own, and, where it is a link, that of what it
-// leads to, so that the file may be replaced in each.
+// foldersOf are the folders that a file is found in: its own, and, where it is a link, that of what
+// it leads to, so that the file may be replaced in each.
 func foldersOf(path string) []string {
 	var all []string
 	for range mostLinks {

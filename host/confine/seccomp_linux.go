@@ -11,9 +11,9 @@ import (
 )
 
 // denied are the system calls that neither the daemon nor a compiler makes, and that have been ways
-// into kernels and other processes. They fail with EPERM. What is not here is allowed: Go's runtime may
-// use another call with its next version, and a daemon that ends at that is worse than the chance that
-// a harmless call is made.
+// into kernels and other processes. They fail with EPERM. What is not here is allowed: Go's runtime
+// may use another call with its next version, and a daemon that ends at that is worse than the
+// chance that a harmless call is made.
 var denied = append([]uint32{
 	// other processes
 	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_KCMP, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE,

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// underSeccomp says what is wrong with a process that the filter holds, on threads that are older and on
-// others.
+// underSeccomp says what is wrong with a process that the filter holds, on threads that are older
+// and on others.
 func underSeccomp() []string {
 	begin := onThreads(tryCalls)
 	r, err := Enforce(&config.Config{File: "a.toml", Host: config.Host{Seccomp: true}})

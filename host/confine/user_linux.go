@@ -55,8 +55,8 @@ func lookUp(name string) (who, error) {
 	return w, nil
 }
 
-// change says whom the process has to become: needed is false where it is that user already, or none
-// is named. The error has the mend.
+// change says whom the process has to become: needed is false where it is that user already, or
+// none is named. The error has the mend.
 func change(cfg *config.Config) (w who, needed bool, err error) {
 	name := cfg.Host.User
 	if name == "" {

@@ -28,7 +28,8 @@ func leastPort() int {
 	return n
 }
 
-// lowPort listens at a port that takes a privilege; nil: there is none that is free, or there are none.
+// lowPort listens at a port that takes a privilege; nil: there is none that is free, or there are
+// none.
 func lowPort() (net.Listener, error) {
 	var ln net.Listener
 	err := errors.New("no port takes a privilege")

@@ -212,8 +212,9 @@ func (s *samples) rates(a *csa.Account, now int64) (in, out float64) {
 // killBatch is how many connections are closed in one turn of a loop.
 const killBatch = 32
 
-// Kill closes the connections that are meant, and says which: how many, and the numbers of them where
-// the filter has numbers. Their peers are reset where bytes wait for them. It is not called on a loop.
+// Kill closes the connections that are meant, and says which: how many, and the numbers of them
+// where the filter has numbers. Their peers are reset where bytes wait for them. It is not called
+// on a loop.
 func Kill(ctx context.Context, all []*loops.Loop, whose Whose, f Filter) (killed []uint64, err error) {
 	why := csa.OperatorClosed.Reason()
 	ids := slices.Sorted(slices.Values(f.IDs))

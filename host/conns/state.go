@@ -92,8 +92,8 @@ func words(s csa.State, d doing) (state, by []string) {
 	return state, by
 }
 
-// TLSOf is what is known of a connection's TLS; nil: there is none, or it is not up. It is called on the
-// connection's loop, also when that has ended.
+// TLSOf is what is known of a connection's TLS; nil: there is none, or it is not up. It is called
+// on the connection's loop, also when that has ended.
 func TLSOf(c *csa.CSA) *TLS {
 	state, ok := c.ConnectionState()
 	if !ok {

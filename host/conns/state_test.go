@@ -7,7 +7,8 @@ import (
 	"bulkhead/csa"
 )
 
-// Each thing that a connection does has its word, in a fixed order, and each limit that it waits for its key.
+// Each thing that a connection does has its word, in a fixed order, and each limit that it waits
+// for its key.
 func TestWords(t *testing.T) {
 	for _, c := range []struct {
 		s         csa.State

@@ -46,8 +46,8 @@ type Options struct {
 	// After, unless stop is called before; stop reports whether it was. It goes
 	// by the same time as Clock. Nil: time.AfterFunc.
 	After func(d time.Duration, f func()) (stop func() bool)
-	// VirtualTimers says that who asks CPUWait waits by timers that do not go by Clock, and might never
-	// end: a test's, which stand still. CPUWait is 0 then.
+	// VirtualTimers says that who asks CPUWait waits by timers that do not go by Clock, and might
+	// never end: a test's, which stand still. CPUWait is 0 then.
 	VirtualTimers bool
 }
 

@@ -134,8 +134,8 @@ func (s *Share) SetCPU(cpu float64) {
 	c.unlock()
 }
 
-// Close has Cores forget the share, whose tenant has no calls in the background and holds no events any
-// more: it reports false, and does nothing, where there are some. What it used and held still
+// Close has Cores forget the share, whose tenant has no calls in the background and holds no events
+// any more: it reports false, and does nothing, where there are some. What it used and held still
 // counts in the sums of Cores. It may be called more than once.
 func (s *Share) Close() bool {
 	c := s.cores
@@ -177,7 +177,8 @@ func (s *Share) Book(ns int64) {
 
 // CPUWait returns for how many nanoseconds the tenant should start nothing, because it has used up
 // its quota. Zero or less: it need not wait. It is for work that does not ask Admit: accepts,
-// datagrams, relays. It costs a few nanoseconds where there is nothing to wait for, and never blocks.
+// datagrams, relays. It costs a few nanoseconds where there is nothing to wait for, and never
+// blocks.
 func (s *Share) CPUWait() (wait int64) {
 	if !s.shut.Load() || s.cores.options.VirtualTimers {
 		return 0

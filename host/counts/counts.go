@@ -9,9 +9,9 @@ import (
 	"bulkhead/abi"
 )
 
-// Counts are what a tenant's handlers have counted, for plugins.Counter. The zero value has none. Its methods may be called
-// from any goroutine. Counting under a name that is known takes no lock and
-// allocates nothing, since it happens on the loops.
+// Counts are what a tenant's handlers have counted, for plugins.Counter. The zero value has none.
+// Its methods may be called from any goroutine. Counting under a name that is known takes no lock
+// and allocates nothing, since it happens on the loops.
 type Counts struct {
 	counts  atomic.Pointer[map[string]*atomic.Int64] // replaced, never changed
 	adding  sync.Mutex                               // held to replace it

@@ -40,8 +40,8 @@ type attempt struct {
 // overUDP reports whether datagrams are sent to who is dialled.
 func (a *attempt) overUDP() bool { return a.target.Network() == "udp" }
 
-// mostFinding is the most that is booked for finding out where a target is, in nanoseconds, where that
-// has waited for an answer and gone on on another thread.
+// mostFinding is the most that is booked for finding out where a target is, in nanoseconds, where
+// that has waited for an answer and gone on on another thread.
 const mostFinding = int64(200 * time.Microsecond)
 
 // lookUp finds the addresses, off the loop.

@@ -59,7 +59,8 @@ type Site interface {
 	// CountLost counts n datagrams of such a connection that were lost. It returns how many
 	// were so far.
 	CountLost(why csa.Loss, n int) int64
-	// LogLimited is for lines that clients and handlers can cause at will: it writes a few a second.
+	// LogLimited is for lines that clients and handlers can cause at will: it writes a few a
+	// second.
 	LogLimited(level slog.Level, what string, args ...any)
 	// Guard is deferred on a goroutine beside the loops: it makes a panic an error.
 	Guard(doing string, err *error)

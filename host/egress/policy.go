@@ -30,15 +30,14 @@ import (
 // name has to be listed as a name, and gives access to the public addresses it
 // resolves to, and to those that are listed besides, with the port.
 //
-// A special address (loopback, private, link-local, shared, for benchmarks or
-// documentation, reserved, an IPv4 address of these kinds inside an IPv6 one,
-// a cloud's metadata service) is listed only by an entry that has nothing else
-// in it: 0.0.0.0/0 is the public internet, and not this machine and its
-// neighbours; 10.0.0.0/8 is listed when it is written. So a metadata service is
-// listed by its own address, and not by the private network around it. Unspecified, multicast, broadcast and IPv6
-// link-local addresses are never dialled. A NAT64 prefix other than the
-// well-known one cannot be told from public addresses: a network that has one
-// must itself keep translated packets away from its private addresses.
+// A special address (loopback, private, link-local, shared, for benchmarks or documentation,
+// reserved, an IPv4 address of these kinds inside an IPv6 one, a cloud's metadata service) is
+// listed only by an entry that has nothing else in it: 0.0.0.0/0 is the public internet, and not
+// this machine and its neighbours; 10.0.0.0/8 is listed when it is written. So a metadata service
+// is listed by its own address, and not by the private network around it. Unspecified, multicast,
+// broadcast and IPv6 link-local addresses are never dialled. A NAT64 prefix other than the
+// well-known one cannot be told from public addresses: a network that has one must itself keep
+// translated packets away from its private addresses.
 //
 // A public address of this machine, or of a network on its loopback interface, leads to
 // what listens here, past the firewall in front of it; it too is dialled only when it is

@@ -103,9 +103,9 @@ func (l *Lookups) LookupNetIP(ctx context.Context, network, host string) ([]neti
 	return l.shared.lookUp(ctx, question{network, host}, l)
 }
 
-// LookupNetIP returns the addresses of host. The slice is the caller's. When
-// ctx ends its error comes back at once; the lookup goes on for the others, and
-// is cancelled when the last one has gone, where that has an effect (see Share). Values of ctx are not passed on.
+// LookupNetIP returns the addresses of host. The slice is the caller's. When ctx ends its error
+// comes back at once; the lookup goes on for the others, and is cancelled when the last one has
+// gone, where that has an effect (see Share). Values of ctx are not passed on.
 func (s *Shared) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return s.lookUp(ctx, question{network, host}, nil)
 }
@@ -130,8 +130,8 @@ func (s *Shared) lookUp(ctx context.Context, q question, l *Lookups) ([]netip.Ad
 	}
 }
 
-// join counts the caller in on the flight for q, which it starts when there is none. It is nil where
-// there are too many.
+// join counts the caller in on the flight for q, which it starts when there is none. It is nil
+// where there are too many.
 func (s *Shared) join(q question, l *Lookups) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -151,8 +151,9 @@ func TestJoinWhileLeaving(t *testing.T) {
 	all.Wait()
 }
 
-// A lookup that a net.Resolver goes on with counts until it has ended, though nobody waits for it any
-// more: else a handler that dials and gives up has any number of them, with a socket or two each.
+// A lookup that a net.Resolver goes on with counts until it has ended, though nobody waits for it
+// any more: else a handler that dials and gives up has any number of them, with a socket or two
+// each.
 func TestLookupsAreBounded(t *testing.T) {
 	release := make(chan struct{})
 	s := Share(&net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {

@@ -108,7 +108,8 @@ func (t Target) String() string {
 	return t.network + "://" + t.hostPort()
 }
 
-// entry is what the list would have for t, whose host and port, or an address of which, are hostPort.
+// entry is what the list would have for t, whose host and port, or an address of which, are
+// hostPort.
 func (t Target) entry(hostPort string) string {
 	if t.network == "udp" {
 		return "udp://" + hostPort

@@ -303,7 +303,8 @@ func (r *Router) MakeRoom() bool {
 	return true
 }
 
-// RoomIn is after how long MakeRoom has somebody, of those that are peeked at now, if there are any.
+// RoomIn is after how long MakeRoom has somebody, of those that are peeked at now, if there are
+// any.
 func (r *Router) RoomIn() time.Duration {
 	return time.Duration(r.peeked.first.since + int64(silence) - r.site.Home().Now())
 }

@@ -1,5 +1,5 @@
-// Package handlers gives a listener's connections their handlers: an instance of its plugin for each
-// connection, for each loop, or for the listener; a WASI command; or a Go value.
+// Package handlers gives a listener's connections their handlers: an instance of its plugin for
+// each connection, for each loop, or for the listener; a WASI command; or a Go value.
 //
 // Site is what a provider needs of its listener.
 package handlers

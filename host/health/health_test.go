@@ -7,8 +7,8 @@ import (
 	"bulkhead/csa"
 )
 
-// A new generation is worse when what it has of faults is no chance, and not judged when nothing could
-// have been told of so few connections.
+// A new generation is worse when what it has of faults is no chance, and not judged when nothing
+// could have been told of so few connections.
 func TestJudge(t *testing.T) {
 	of := func(connections, faults int64) Health { return Health{Connections: connections, Traps: faults} }
 	for _, c := range []struct {

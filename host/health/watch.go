@@ -40,8 +40,8 @@ func (e *WorseError) Error() string {
 // Unwrap is NotBack.
 func (e *WorseError) Unwrap() error { return e.NotBack }
 
-// Watch compares new generations of listeners with those that they have replaced. The zero value has
-// none. It is one goroutine's.
+// Watch compares new generations of listeners with those that they have replaced. The zero value
+// has none. It is one goroutine's.
 type Watch struct {
 	all []watched
 }
@@ -52,8 +52,8 @@ type watched struct {
 	now      func() Health
 }
 
-// Add adds a listener, or a route. before is how the old generation was when it was replaced, and now tells
-// how the new one is.
+// Add adds a listener, or a route. before is how the old generation was when it was replaced, and
+// now tells how the new one is.
 func (w *Watch) Add(listener string, before Health, now func() Health) {
 	w.all = append(w.all, watched{listener, before, now})
 }
@@ -80,8 +80,9 @@ func (w *Watch) Worse() (worse []Comparison) {
 // Empty reports whether there is nothing to compare.
 func (w *Watch) Empty() bool { return len(w.all) == 0 }
 
-// LookEvery is the time from one look of a watch of that length to the next: a fiftieth of it, and a second at
-// most, so that handlers which fail from their first connections on serve few. It is a millisecond at least.
+// LookEvery is the time from one look of a watch of that length to the next: a fiftieth of it, and
+// a second at most, so that handlers which fail from their first connections on serve few. It is a
+// millisecond at least.
 func LookEvery(watch time.Duration) time.Duration {
 	return min(max(watch/50, time.Millisecond), time.Second)
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A watch finds those that are worse as soon as their counts say so, and the error has their figures alone.
+// A watch finds those that are worse as soon as their counts say so, and the error has their
+// figures alone.
 func TestWatch(t *testing.T) {
 	var w Watch
 	if !w.Empty() || w.Worse() != nil || len(w.Compare()) != 0 {

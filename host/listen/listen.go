@@ -50,8 +50,8 @@ type Options struct {
 	ReceiveBuffer int
 	// SendBuffer is how many bytes the system holds at most of a TCP connection that the peer has
 	// not acknowledged, or of a socket's datagrams that have not been sent (SO_SNDBUF; Linux counts
-	// its own record of them, too, and doubles the figure for that). It may hold less. Zero or less:
-	// its default, which grows for TCP. It is handed down as the others are.
+	// its own record of them, too, and doubles the figure for that). It may hold less. Zero or
+	// less: its default, which grows for TCP. It is handed down as the others are.
 	SendBuffer int
 	// Groups are what a UDP listener joins. Of several sockets at an address the first does,
 	// since each member is given each datagram.

@@ -10,8 +10,9 @@ import (
 )
 
 // Retune gives a TCP connection, or a socket that listens for TCP, other options while it is open:
-// Keepalive, UserTimeout, NotSent and SendBuffer, where they differ from before. A SendBuffer that was
-// set cannot be left to the kernel again, and stays then. Some may be set when there is an error.
+// Keepalive, UserTimeout, NotSent and SendBuffer, where they differ from before. A SendBuffer that
+// was set cannot be left to the kernel again, and stays then. Some may be set when there is an
+// error.
 func Retune(fd int, before, now Options) error {
 	if before.Keepalive == now.Keepalive && before.UserTimeout == now.UserTimeout && before.NotSent == now.NotSent && before.SendBuffer == now.SendBuffer {
 		return nil
@@ -27,8 +28,8 @@ func Retune(fd int, before, now Options) error {
 	return tune(fd, now)
 }
 
-// Change gives the open socket other options, where they differ from before; address is the one that it
-// was opened with. Groups cannot be changed. Some may be changed when there is an error.
+// Change gives the open socket other options, where they differ from before; address is the one
+// that it was opened with. Groups cannot be changed. Some may be changed when there is an error.
 func (s *Socket) Change(network string, before, now Options) error {
 	if now.Backlog != before.Backlog {
 		if err := s.listen(now.Backlog); err != nil {

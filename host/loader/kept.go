@@ -10,8 +10,8 @@ import (
 	"bulkhead/plugins/codestore"
 )
 
-// keptModules is what a loader knows of the modules that the state folder keeps a copy of. The first
-// three are under the loader's lock.
+// keptModules is what a loader knows of the modules that the state folder keeps a copy of. The
+// first three are under the loader's lock.
 type keptModules struct {
 	most    int64 // [host] module_cache
 	trimmed bool  // they were looked over,
@@ -20,8 +20,8 @@ type keptModules struct {
 	bytes, removed atomic.Int64
 }
 
-// keep keeps a plugin in the state folder, where it is to go back to. That it cannot is no reason not to
-// serve.
+// keep keeps a plugin in the state folder, where it is to go back to. That it cannot is no reason
+// not to serve.
 func (p *Loader) keep(l *config.Listener, sum [sha256.Size]byte, code []byte) {
 	added, err := p.store.KeepModule(sum, code)
 	if err == nil && p.trimNow(added, len(code)) {
@@ -33,8 +33,8 @@ func (p *Loader) keep(l *config.Listener, sum [sha256.Size]byte, code []byte) {
 	}
 }
 
-// BoundModules has the state folder keep so many bytes of modules from now on, beside those that are
-// used. That it cannot is no reason not to serve.
+// BoundModules has the state folder keep so many bytes of modules from now on, beside those that
+// are used. That it cannot is no reason not to serve.
 func (p *Loader) BoundModules(most int64) {
 	p.mu.Lock()
 	same := p.kept.most == most
@@ -48,8 +48,8 @@ func (p *Loader) BoundModules(most int64) {
 	}
 }
 
-// trimModules removes modules that nobody uses, and that are beyond module_cache. One of them is about
-// to be used.
+// trimModules removes modules that nobody uses, and that are beyond module_cache. One of them is
+// about to be used.
 func (p *Loader) trimModules(soon codestore.Sum) error {
 	p.mu.Lock()
 	most := p.kept.most
@@ -74,7 +74,8 @@ func (p *Loader) trimModules(soon codestore.Sum) error {
 	return err
 }
 
-// trimNow reports whether to look what of the kept modules can go: at first, and when enough have come.
+// trimNow reports whether to look what of the kept modules can go: at first, and when enough have
+// come.
 func (p *Loader) trimNow(added bool, size int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -80,8 +80,8 @@ func (k *stock) loaded(sum string) *module {
 	return m
 }
 
-// A plugin is known by its bytes. It is there once for all who use it, until the last lets go of it;
-// then nothing of it is.
+// A plugin is known by its bytes. It is there once for all who use it, until the last lets go of
+// it; then nothing of it is.
 func TestModulesAreLetGo(t *testing.T) {
 	k := newStock(t, filepath.Join(t.TempDir(), "state"))
 	k.write(1)
@@ -128,8 +128,8 @@ func TestModulesAreLetGo(t *testing.T) {
 	}
 }
 
-// A module that has run is kept: plugin_sha256 finds it when its file has changed, or gone, in this run or
-// another; one that never ran is not found, and a file with another sum is refused as ever.
+// A module that has run is kept: plugin_sha256 finds it when its file has changed, or gone, in this
+// run or another; one that never ran is not found, and a file with another sum is refused as ever.
 func TestModulesAreKept(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	k := newStock(t, state)
@@ -193,8 +193,8 @@ func TestModulesThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// Copies of modules beyond module_cache go, those first that were not used for longest, and are counted.
-// What is loaded stays, and what is being loaded, whatever they have.
+// Copies of modules beyond module_cache go, those first that were not used for longest, and are
+// counted. What is loaded stays, and what is being loaded, whatever they have.
 func TestModuleCache(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	k := newStock(t, state)
@@ -247,8 +247,8 @@ func TestModuleCache(t *testing.T) {
 	}
 }
 
-// A script runs on the engine that all have, and so does the module that is made of it: neither has code of
-// its own.
+// A script runs on the engine that all have, and so does the module that is made of it: neither has
+// code of its own.
 func TestScriptsShareTheirEngine(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	k := newStock(t, state)

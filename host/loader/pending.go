@@ -11,10 +11,10 @@ import (
 	"bulkhead/plugins"
 )
 
-// Pending is the provider of a listener whose plugin is loaded while the listener serves already, or
-// would: connections, or datagrams, wait in the kernel's queue until then. If it cannot be loaded, or
-// does not start, the listener is quarantined: it keeps its address, its connections are closed as
-// they come, its datagrams are lost, and loading is tried again.
+// Pending is the provider of a listener whose plugin is loaded while the listener serves already,
+// or would: connections, or datagrams, wait in the kernel's queue until then. If it cannot be
+// loaded, or does not start, the listener is quarantined: it keeps its address, its connections are
+// closed as they come, its datagrams are lost, and loading is tried again.
 type Pending struct {
 	s        Site
 	q        *Queue

@@ -54,8 +54,8 @@ func (p *Loader) Provider(s Site) (c handlers.Provider, err error) {
 	return p.start(s, m)
 }
 
-// start starts what has to be there of a listener's plugin, and lets go of that when it is closed, or when it
-// does not start.
+// start starts what has to be there of a listener's plugin, and lets go of that when it is closed,
+// or when it does not start.
 func (p *Loader) start(s Site, m *module) (c handlers.Provider, err error) {
 	switch {
 	case s.Config().Shape == "stdio":

@@ -93,9 +93,9 @@ func (q *Queue) start(n int) {
 	}
 }
 
-// First begins to load, and returns when a plugin is loaded, or there is something else to serve. The
-// error is config.Errors where every plugin was tried in vain, or why loading, which may be nil, was
-// done.
+// First begins to load, and returns when a plugin is loaded, or there is something else to serve.
+// The error is config.Errors where every plugin was tried in vain, or why loading, which may be
+// nil, was done.
 func (q *Queue) First(loading context.Context) error {
 	q.start(runtime.GOMAXPROCS(0))
 	var given <-chan struct{}

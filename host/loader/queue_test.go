@@ -68,8 +68,8 @@ func TestWhichPluginIsNext(t *testing.T) {
 	q.Wait()
 }
 
-// A plugin that is to be loaded, is being loaded or is loaded is not loaded once more, when its time
-// to be tried again comes: the handlers of the first would never be closed.
+// A plugin that is to be loaded, is being loaded or is loaded is not loaded once more, when its
+// time to be tried again comes: the handlers of the first would never be closed.
 func TestRetryOnce(t *testing.T) {
 	q := NewQueue(New(Options{}), &config.Config{})
 	k := q.Add(&site{config: config.DefaultListener()})

@@ -32,10 +32,10 @@ type Options struct {
 	// Format makes the handler that formats records and writes each with one call, which
 	// ends in a line feed, as those of slog do. Nil: slog's JSON at level INFO.
 	Format func(io.Writer) slog.Handler
-	// Keep is given each line, too, before it is known whether it has room in the queue: whose it is
-	// (the attribute "tenant" of its logger; "": nobody's), and its level, or another that is WARN or above
-	// where its own is. Any goroutine calls it, loops also: it must not wait, nor keep the line. Nil: nobody
-	// is given any.
+	// Keep is given each line, too, before it is known whether it has room in the queue: whose it
+	// is (the attribute "tenant" of its logger; "": nobody's), and its level, or another that is
+	// WARN or above where its own is. Any goroutine calls it, loops also: it must not wait, nor
+	// keep the line. Nil: nobody is given any.
 	Keep func(tenant string, level slog.Level, line []byte)
 	// KeepAs formats the lines for Keep. Nil: Format does, and no line is formatted twice.
 	KeepAs func(io.Writer) slog.Handler
@@ -107,9 +107,9 @@ func New(w io.Writer, o Options) *Queue {
 	return q
 }
 
-// Logger is a logger whose lines go into the queue. The caller formats them; it never waits
-// for the writer. Lines of a logger that has the attribute "tenant" (slog.Logger.With) are that one's,
-// and it can fill no more of the queue than it leaves to others.
+// Logger is a logger whose lines go into the queue. The caller formats them; it never waits for the
+// writer. Lines of a logger that has the attribute "tenant" (slog.Logger.With) are that one's, and
+// it can fill no more of the queue than it leaves to others.
 func (q *Queue) Logger() *slog.Logger { return q.logger }
 
 // Write puts p, one line with its line feed, into the queue, or counts it as left out. It

@@ -324,8 +324,8 @@ func TestAShareIsGivenBack(t *testing.T) {
 	}
 }
 
-// Each line is kept as its tenant's, whether its logger or the line itself says whose it is, with its level,
-// and also where it has no room in the queue; in another form, too.
+// Each line is kept as its tenant's, whether its logger or the line itself says whose it is, with
+// its level, and also where it has no room in the queue; in another form, too.
 func TestKeep(t *testing.T) {
 	for _, form := range []string{"", "text"} {
 		s := &sink{}

@@ -20,8 +20,8 @@ type share struct {
 
 type amount struct{ bytes, lines int }
 
-// Write is Queue.Write for lines of one share. As many may wait as there is room for others then, so that
-// one who fills his share leaves the others theirs.
+// Write is Queue.Write for lines of one share. As many may wait as there is room for others then,
+// so that one who fills his share leaves the others theirs.
 func (s *share) Write(p []byte) (int, error) {
 	q := s.q
 	q.mu.Lock()
@@ -60,7 +60,8 @@ type formatted struct {
 	two          bool // they are not the same
 }
 
-// format is how lines are formatted whose logger has the attribute shareKey with that value; "": it has none.
+// format is how lines are formatted whose logger has the attribute shareKey with that value; "": it
+// has none.
 func (q *Queue) format(name string) formatted {
 	if name == "" {
 		return q.formatTo(q, "")
@@ -102,8 +103,8 @@ func (k keeper) Write(p []byte) (int, error) {
 	return k.Writer.Write(p)
 }
 
-// both formats lines twice. It is no slog.MultiHandler, since that leaves out lines below the level of its
-// handlers, and an audit line is there at every level.
+// both formats lines twice. It is no slog.MultiHandler, since that leaves out lines below the level
+// of its handlers, and an audit line is there at every level.
 type both struct{ first, second slog.Handler }
 
 // Enabled is what the first says.

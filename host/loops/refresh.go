@@ -36,9 +36,9 @@ func NewRefresher(all []*Loop, stopped <-chan struct{}) *Refresher {
 	return &Refresher{loops: all, began: time.Now(), stopped: stopped, asked: make([]asked, len(all))}
 }
 
-// Show has each loop show the tallies. It returns when all loops have, or after a second, since a loop
-// may stand still, or when ctx is done; the answer is whether all have. It may be called from any goroutine
-// but a loop's, also when the loops have stopped.
+// Show has each loop show the tallies. It returns when all loops have, or after a second, since a
+// loop may stand still, or when ctx is done; the answer is whether all have. It may be called from
+// any goroutine but a loop's, also when the loops have stopped.
 func (r *Refresher) Show(ctx context.Context, all []*csa.Tallies) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,8 +99,8 @@ func (r *Refresher) ask(i int, all []*csa.Tallies, shown chan<- struct{}) bool {
 	return true
 }
 
-// Lag is how long a loop, by its index, has taken to come to the last Show, or takes yet. Any goroutine may
-// call it.
+// Lag is how long a loop, by its index, has taken to come to the last Show, or takes yet. Any
+// goroutine may call it.
 func (r *Refresher) Lag(i int) time.Duration {
 	state := &r.asked[i]
 	lag := time.Duration(state.lag.Load())

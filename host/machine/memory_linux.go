@@ -47,8 +47,8 @@ type hierarchy struct {
 	file   string // of a cgroup, that has its limit
 }
 
-// leastOfCgroups is the least that this process's cgroup and those above it allow of what a controller
-// limits, and the file that says so. file2 and file1 are the limit's in version 2 and 1.
+// leastOfCgroups is the least that this process's cgroup and those above it allow of what a
+// controller limits, and the file that says so. file2 and file1 are the limit's in version 2 and 1.
 func leastOfCgroups(root fs.FS, controller, file2, file1 string) (least int64, where string, ok bool) {
 	for _, h := range hierarchies(root, controller, file2, file1) {
 		for dir := path.Join(h.mount, h.within); ; dir = path.Dir(dir) {

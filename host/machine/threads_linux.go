@@ -8,8 +8,8 @@ import (
 )
 
 // FindThreads is how many threads this process may have, and what says so: the limit of its user
-// (RLIMIT_NPROC), of which others of that user take theirs, or that of its cgroup and those above it
-// where that is less. ok is false where the system does not bound them.
+// (RLIMIT_NPROC), of which others of that user take theirs, or that of its cgroup and those above
+// it where that is less. ok is false where the system does not bound them.
 func FindThreads() (most int64, source string, ok bool) {
 	most, source, ok = leastPIDs(os.DirFS("/"))
 	var limit unix.Rlimit

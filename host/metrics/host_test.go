@@ -37,8 +37,8 @@ func (p patient) Refresh(ctx context.Context) bool {
 	return true
 }
 
-// totals are the samples of a scrape whose values only grow, by name and labels. Any goroutine of the
-// test may call it.
+// totals are the samples of a scrape whose values only grow, by name and labels. Any goroutine of
+// the test may call it.
 func totals(t *testing.T, h http.Handler) map[string]float64 {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -82,8 +82,8 @@ func find(all map[string]float64, name string, labels ...string) (v float64) {
 }
 
 // No total falls over a hundred reloads that replace, change in place, remove and bring back the
-// listeners of open connections, whenever somebody looks meanwhile; and in the end they are what the
-// clients have counted.
+// listeners of open connections, whenever somebody looks meanwhile; and in the end they are what
+// the clients have counted.
 func TestTotalsNeverFall(t *testing.T) {
 	const one, two, reloads = "one", "two", 100
 	state := t.TempDir()
@@ -190,7 +190,8 @@ func TestTotalsNeverFall(t *testing.T) {
 }
 
 // BenchmarkScrape scrapes a host of a thousand tenants with a listener each. cpu-ms/op is the
-// processor time of all the process, and longest-loop-ms how long a loop stood still for it at most.
+// processor time of all the process, and longest-loop-ms how long a loop stood still for it at
+// most.
 func BenchmarkScrape(b *testing.B) {
 	cfg, native := hosttest.Tenants(b, 1000, "[host]\nloops = 2\n", newEcho)
 	h, err := host.New(cfg, host.Options{Native: native, Log: slog.New(slog.DiscardHandler), EventsByThread: true})

@@ -39,8 +39,8 @@ type Source struct {
 	// configuration that was asked for is in force; the zero time: there was none. Nil: that is not
 	// known. Any goroutine may call it.
 	LastReload func() (at time.Time, good bool)
-	// Refused counts requests to the daemon itself that were refused, by reason, which is one of a few
-	// words. Nil: that is not known. Any goroutine may call it.
+	// Refused counts requests to the daemon itself that were refused, by reason, which is one of a
+	// few words. Nil: that is not known. Any goroutine may call it.
 	Refused func() map[string]int64
 }
 

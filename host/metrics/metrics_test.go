@@ -241,8 +241,8 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// The table has each name once, in a form that both formats allow, and families have the labels that
-// it says.
+// The table has each name once, in a form that both formats allow, and families have the labels
+// that it says.
 func TestTable(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, f := range Families() {

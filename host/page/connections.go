@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// mostLooked is how many connections are looked at: those whose handlers have used the most CPU.
+	// mostLooked is how many connections are looked at: those whose handlers have used the most
+	// CPU.
 	mostLooked = 10_000
 	// mostConnections is how many rows of connections a frame has.
 	mostConnections = 100

@@ -345,7 +345,8 @@ func TestFindsWhoWaits(t *testing.T) {
 	}
 }
 
-// Who holds others back is said to for a while after they were seen to wait, and not when it is gone.
+// Who holds others back is said to for a while after they were seen to wait, and not when it is
+// gone.
 func TestHolderStays(t *testing.T) {
 	f := &fake{stats: stats.Host{Tenants: []stats.Tenant{{Name: "acme", CPULimit: time.Second}}}}
 	f.conns.Connections = []conns.Conn{{ID: 1, Tenant: "acme"}, {ID: 2, Tenant: "acme", ThrottledBy: []string{"cpu"}}}
@@ -374,8 +375,8 @@ func TestHolderStays(t *testing.T) {
 	}
 }
 
-// Handlers that fail are found while they do, for a time after, and, from before anybody watched, as
-// a note.
+// Handlers that fail are found while they do, for a time after, and, from before anybody watched,
+// as a note.
 func TestFindsFailures(t *testing.T) {
 	f := &fake{stats: stats.Host{Listeners: []stats.Listener{{Name: "mail", Tenant: "acme", Traps: 5, Ended: map[string]int64{"trap": 5, "finished": 9}}}}}
 	e := look2(t, f, func() {})
@@ -522,7 +523,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// thousand is a host of a thousand tenants, of which some have done something since the time before.
+// thousand is a host of a thousand tenants, of which some have done something since the time
+// before.
 func thousand() *fake {
 	f := &fake{}
 	for i := range 1000 {

@@ -28,8 +28,8 @@ const (
 	heldBack = 0.5
 )
 
-// Levels of findings: what turns clients away or makes them wait now, what is worth a look, and what
-// is good to know.
+// Levels of findings: what turns clients away or makes them wait now, what is worth a look, and
+// what is good to know.
 const (
 	act  = "act"
 	look = "look"
@@ -41,7 +41,8 @@ var levels = map[string]int{act: 0, look: 1, note: 2}
 // finding is what an operator would want to be told of.
 type finding struct {
 	Level string `json:"level"`
-	// Kind is a word for what it is: it and the rest but Text and Mend stay the same while it lasts.
+	// Kind is a word for what it is: it and the rest but Text and Mend stay the same while it
+	// lasts.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 	// Mend says what can be done about it.

@@ -100,8 +100,8 @@ func (r *rows[R]) begin() {
 	r.part = part{name: r.name, all: make([][]byte, 0, len(r.was)+1)}
 }
 
-// add gives it one more row, which is written if it is another than before. What it points to stays as
-// it is.
+// add gives it one more row, which is written if it is another than before. What it points to stays
+// as it is.
 func (r *rows[R]) add(key string, row *R) {
 	old, ok := r.was[key]
 	if !ok || !old.row.same(row) {

@@ -390,8 +390,8 @@ func (v *view) generationRows() []generationRow {
 	return all[:min(len(all), mostGenerations)]
 }
 
-// round keeps three digits behind the point, and none of a large figure, so that a row that says the
-// same is the same.
+// round keeps three digits behind the point, and none of a large figure, so that a row that says
+// the same is the same.
 func round(n float64) float64 {
 	switch {
 	case math.IsNaN(n) || math.IsInf(n, 0):

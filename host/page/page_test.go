@@ -37,7 +37,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// Nothing in the page has a script or a style of its own, comes from elsewhere, or makes markup of text.
+// Nothing in the page has a script or a style of its own, comes from elsewhere, or makes markup of
+// text.
 func TestNothingInline(t *testing.T) {
 	for name, wrong := range map[string]string{
 		"files/page.html": `(?i)<style|<script[^>]*>[^<]|\son[a-z]+\s*=|\sstyle\s*=|https?://|javascript:`,

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Rows are compared by their figures, of which most are as they were, rather than by their text. A test
-// goes through all fields.
+// Rows are compared by their figures, of which most are as they were, rather than by their text. A
+// test goes through all fields.
 
 func (r tenantRow) same(o *tenantRow) bool {
 	return r.Name == o.Name && r.Removed == o.Removed && r.Worst == o.Worst && r.Share == o.Share &&

@@ -1,5 +1,5 @@
-// Package plan says how a configuration differs from the one before it, and what a reload does with each
-// difference. It compares values alone: it reads no file, and touches nothing that runs.
+// Package plan says how a configuration differs from the one before it, and what a reload does with
+// each difference. It compares values alone: it reads no file, and touches nothing that runs.
 package plan
 
 import (
@@ -63,8 +63,8 @@ func Anything(all []Change) bool {
 	return slices.ContainsFunc(all, func(c Change) bool { return c.What != Same })
 }
 
-// Host compares [host] and [admin], and gives a change for each that differs. There is an error for each
-// key that a reload cannot change.
+// Host compares [host] and [admin], and gives a change for each that differs. There is an error for
+// each key that a reload cannot change.
 func Host(now, before *config.Config) (changes []Change, errs config.Errors) {
 	keys := now.Host.Changes(&before.Host)
 	if len(keys) > 0 {
@@ -84,9 +84,9 @@ func Host(now, before *config.Config) (changes []Change, errs config.Errors) {
 	return changes, errs
 }
 
-// Tenant compares a tenant with what it was; nil: it is new. inForce says that the configuration before has
-// it: otherwise it was removed earlier and is not over, and comes back. renewing are those of the keys that
-// differ for which its listeners need a new generation.
+// Tenant compares a tenant with what it was; nil: it is new. inForce says that the configuration
+// before has it: otherwise it was removed earlier and is not over, and comes back. renewing are
+// those of the keys that differ for which its listeners need a new generation.
 func Tenant(now, before *config.Tenant, inForce bool) (change Change, renewing []string) {
 	change = Change{Of: "tenant", Name: now.Name, What: Added}
 	if before == nil {
@@ -110,15 +110,17 @@ func Tenant(now, before *config.Tenant, inForce bool) (change Change, renewing [
 type Place struct {
 	Listener      string
 	Network, Host string
-	// Unchanged says, of a listener that is to be in force, that it keeps its generation, and so its sockets.
+	// Unchanged says, of a listener that is to be in force, that it keeps its generation, and so
+	// its sockets.
 	Unchanged bool
 }
 
 func (p Place) at(other Place) bool { return p.Network == other.Network && p.Host == other.Host }
 
-// Sockets says whose sockets each listener goes on with, as an index of those before; -1: it opens its own.
-// A listener keeps the sockets that it has as long as its address is the same. Another one with that
-// address takes them over where they are left; of an address with port 0 there are others each time.
+// Sockets says whose sockets each listener goes on with, as an index of those before; -1: it opens
+// its own. A listener keeps the sockets that it has as long as its address is the same. Another one
+// with that address takes them over where they are left; of an address with port 0 there are others
+// each time.
 func Sockets(now, before []Place) []int {
 	from := make([]int, len(now))
 	byName := make(map[string]int, len(before))

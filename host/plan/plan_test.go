@@ -8,7 +8,8 @@ import (
 	"bulkhead/host/config"
 )
 
-// A listener keeps its sockets while its address is the same; what is left goes to who wants that address.
+// A listener keeps its sockets while its address is the same; what is left goes to who wants that
+// address.
 func TestSockets(t *testing.T) {
 	at := func(name, host string) Place { return Place{Listener: name, Network: "tcp", Host: host} }
 	unchanged := func(name, host string) Place { p := at(name, host); p.Unchanged = true; return p }

@@ -1,4 +1,5 @@
-// Package profile takes profiles of the process, one at a time, for `go tool pprof` and `go tool trace`.
+// Package profile takes profiles of the process, one at a time, for `go tool pprof` and `go tool
+// trace`.
 package profile
 
 import (
@@ -16,10 +17,11 @@ import (
 
 // The kinds.
 const (
-	// CPU is where processor time goes over a time. What guests run is one function in it, as Go does
-	// not know their code.
+	// CPU is where processor time goes over a time. What guests run is one function in it, as Go
+	// does not know their code.
 	CPU = "cpu"
-	// Heap is what Go's memory was taken by, as the last collection has found it. Guests' memory is not in it.
+	// Heap is what Go's memory was taken by, as the last collection has found it. Guests' memory is
+	// not in it.
 	Heap = "heap"
 	// Goroutine is where each goroutine stands.
 	Goroutine = "goroutine"
@@ -65,8 +67,9 @@ var ErrBusy = errors.New("a profile is being taken already; wait for its end")
 // taking is held while one is taken: Go has one CPU profile, and one trace.
 var taking sync.Mutex
 
-// Take takes a profile, and gives up when ctx is done. over is as in Check. took is for how long it was taken,
-// which is less for a trace that has become too large. Another one fails meanwhile, with ErrBusy.
+// Take takes a profile, and gives up when ctx is done. over is as in Check. took is for how long it
+// was taken, which is less for a trace that has become too large. Another one fails meanwhile, with
+// ErrBusy.
 func Take(ctx context.Context, kind string, over time.Duration) (data []byte, took time.Duration, err error) {
 	if err := Check(kind, over); err != nil {
 		return nil, 0, err
@@ -102,8 +105,8 @@ func Take(ctx context.Context, kind string, over time.Duration) (data []byte, to
 	return b.text.Bytes(), time.Since(began), nil
 }
 
-// bounded takes what is written, and says when that is much: what follows is taken, too, so that it comes to
-// an end that can be read.
+// bounded takes what is written, and says when that is much: what follows is taken, too, so that it
+// comes to an end that can be read.
 type bounded struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -15,32 +15,34 @@ type Error struct {
 	// Time is when it came last, and First when it first did, of those that are kept.
 	Time  time.Time `json:"time"`
 	First time.Time `json:"first"`
-	// Times is how often, of those that are kept: lines that log_lines and the like have left out are not.
+	// Times is how often, of those that are kept: lines that log_lines and the like have left out
+	// are not.
 	Times int64 `json:"times"`
 	// Level is "WARN" or "ERROR".
 	Level string `json:"level"`
-	// The rest is of the last one. Tenant, Listener, Peer and Connection are whom it is about; "" and 0:
-	// nobody.
+	// The rest is of the last one. Tenant, Listener, Peer and Connection are whom it is about; ""
+	// and 0: nobody.
 	Tenant     string `json:"tenant,omitempty"`
 	Listener   string `json:"listener,omitempty"`
 	Connection uint64 `json:"connection,omitempty"`
 	Peer       string `json:"peer,omitempty"`
-	// What has gone wrong, and Why, which is "" where What says all. Why may be text of a handler's or a
-	// peer's.
+	// What has gone wrong, and Why, which is "" where What says all. Why may be text of a handler's
+	// or a peer's.
 	What string `json:"what"`
 	Why  string `json:"why,omitempty"`
-	// In is where a handler was that has trapped, the innermost call first, by what its module says of it.
+	// In is where a handler was that has trapped, the innermost call first, by what its module says
+	// of it.
 	In string `json:"in,omitempty"`
-	// Cause is that of a connection's end, and Key the key of the limit, or several with ", " between;
-	// "": none.
+	// Cause is that of a connection's end, and Key the key of the limit, or several with ", "
+	// between; "": none.
 	Cause string `json:"cause,omitempty"`
 	Key   string `json:"key,omitempty"`
 	// Mend says what to do; "": What and Why say it, as far as that is known.
 	Mend string `json:"mend,omitempty"`
 }
 
-// Errors are the last n errors of a tenant, or of all and of the host (""), the latest first. Those that
-// have the same tenant, listener, words, cause and key are one.
+// Errors are the last n errors of a tenant, or of all and of the host (""), the latest first. Those
+// that have the same tenant, listener, words, cause and key are one.
 func (l *Log) Errors(tenant string, n int) []Error {
 	type alike struct{ tenant, listener, what, cause, key string }
 	found := make(map[alike]*Error)

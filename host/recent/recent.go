@@ -1,5 +1,6 @@
-// Package recent keeps the last lines of the log in memory: those of each tenant, those of none, and
-// those of all together; and the last errors. A tenant that says much has no place of the others.
+// Package recent keeps the last lines of the log in memory: those of each tenant, those of none,
+// and those of all together; and the last errors. A tenant that says much has no place of the
+// others.
 package recent
 
 import (
@@ -56,8 +57,8 @@ func New() *Log {
 	return l
 }
 
-// SetTenants has it keep the lines of these tenants, and forget those of all others: what these log yet
-// is among the lines of all alone. It is not for a loop.
+// SetTenants has it keep the lines of these tenants, and forget those of all others: what these log
+// yet is among the lines of all alone. It is not for a loop.
 func (l *Log) SetTenants(names []string) {
 	l.setting.Lock()
 	defer l.setting.Unlock()
@@ -80,9 +81,9 @@ func (l *Log) SetTenants(names []string) {
 	l.tenants.Store(&now)
 }
 
-// Add keeps a copy of a line of a tenant's, or of none's (""): one line of JSON with its line feed, as
-// slog.JSONHandler writes it. From slog.LevelWarn on it is an error, too. It waits for nobody but those
-// who copy lines, and takes memory until there is as much as there may be.
+// Add keeps a copy of a line of a tenant's, or of none's (""): one line of JSON with its line feed,
+// as slog.JSONHandler writes it. From slog.LevelWarn on it is an error, too. It waits for nobody
+// but those who copy lines, and takes memory until there is as much as there may be.
 func (l *Log) Add(tenant string, level slog.Level, line []byte) {
 	l.all.add(line)
 	o := l.of(tenant)
@@ -150,9 +151,10 @@ func (l *Log) ring(q Query) (*ring, error) {
 // atOnce is about how many bytes of lines are given to somebody at a time.
 const atOnce = 16 << 10
 
-// Read gives lines to a function, some at a time, until it fails, the query is answered, or ctx is done.
-// Lines that have gone before they could be given are lost, and counted in front of those that are
-// given. The error is the function's, of the query, or why ctx is done. The function may keep nothing.
+// Read gives lines to a function, some at a time, until it fails, the query is answered, or ctx is
+// done. Lines that have gone before they could be given are lost, and counted in front of those
+// that are given. The error is the function's, of the query, or why ctx is done. The function may
+// keep nothing.
 func (l *Log) Read(ctx context.Context, q Query, give func(lines []byte, lost int64) error) error {
 	r, err := l.ring(q)
 	if err != nil {

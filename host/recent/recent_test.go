@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// A ring has the last lines, whole and in order, within its bounds, whatever their lengths, and says how many
-// somebody has missed.
+// A ring has the last lines, whole and in order, within its bounds, whatever their lengths, and
+// says how many somebody has missed.
 func TestRing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
@@ -57,8 +57,8 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// Who reads the last lines finds them in steps, and reads each that comes in a time that does not depend on
-// how many there are.
+// Who reads the last lines finds them in steps, and reads each that comes in a time that does not
+// depend on how many there are.
 func BenchmarkFollow(b *testing.B) {
 	for _, bytes := range []int{MostBytes, allBytes} {
 		b.Run(fmt.Sprintf("%d KiB", bytes>>10), func(b *testing.B) {
@@ -127,8 +127,8 @@ func text(t *testing.T, l *Log, q Query) (said []string) {
 	return said
 }
 
-// Lines are there by tenant, by none, and all together; those of a tenant that is no longer one are among
-// all alone.
+// Lines are there by tenant, by none, and all together; those of a tenant that is no longer one are
+// among all alone.
 func TestWhose(t *testing.T) {
 	l := New()
 	l.SetTenants([]string{"a", "b"})
@@ -235,8 +235,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// Errors are the lines of WARN and above, those alike once, the latest first; a tenant that has many takes
-// none of the places of others.
+// Errors are the lines of WARN and above, those alike once, the latest first; a tenant that has
+// many takes none of the places of others.
 func TestErrors(t *testing.T) {
 	l := New()
 	l.SetTenants([]string{"a", "b"})

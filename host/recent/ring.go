@@ -9,8 +9,8 @@ import (
 // firstBytes is how large a ring's memory is with its first line. It doubles from there.
 const firstBytes = 1 << 10
 
-// ring has the last of the lines that were added. Any goroutine may use it. Lines have numbers, from
-// 0 on.
+// ring has the last of the lines that were added. Any goroutine may use it. Lines have numbers,
+// from 0 on.
 type ring struct {
 	mostLines int
 
@@ -36,8 +36,8 @@ const skipped = 256
 // newRing makes one of so many bytes, a power of two, and lines at most.
 func newRing(mostBytes, mostLines int) *ring { return &ring{most: mostBytes, mostLines: mostLines} }
 
-// add adds a copy of a line, which ends in its only line feed. The oldest make room for it. One that
-// has no room at all takes the place of all of them, and is not there.
+// add adds a copy of a line, which ends in its only line feed. The oldest make room for it. One
+// that has no room at all takes the place of all of them, and is not there.
 func (r *ring) add(line []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,7 +187,8 @@ func (r *ring) read(b []byte, from place, most int) (_ []byte, next place, lost 
 	return b, from, lost
 }
 
-// wake has a channel that can hold one value be given one with each line, until the result is called.
+// wake has a channel that can hold one value be given one with each line, until the result is
+// called.
 func (r *ring) wake(w chan struct{}) (stop func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package rollback keeps what a rollback goes back to in a file of the state folder, so that it is there
-// after a restart. The plugins themselves are kept by package plugins/codestore.
+// Package rollback keeps what a rollback goes back to in a file of the state folder, so that it is
+// there after a restart. The plugins themselves are kept by package plugins/codestore.
 package rollback
 
 import (
@@ -18,8 +18,8 @@ import (
 // FileName is the file in the state folder.
 const FileName = "rollback.json"
 
-// mostBytes is more than a record has: a configuration is 1 MiB at most, and names no more listeners
-// than have room in it.
+// mostBytes is more than a record has: a configuration is 1 MiB at most, and names no more
+// listeners than have room in it.
 const mostBytes = 16 << 20
 
 // Record is a configuration, and the plugins that it was served with.
@@ -40,10 +40,10 @@ type stored struct {
 	Plugins map[string]string `json:"plugins"`
 }
 
-// Keep has the record be what is kept in the folder, whole or not at all; nil: nothing is. It waits for
-// the disk: a machine that loses its power has this record or the one before. The plugins are not waited
-// for; what is left of one says by its SHA-256 whether it is whole. The file is this user's alone, since a
-// configuration may hold secrets.
+// Keep has the record be what is kept in the folder, whole or not at all; nil: nothing is. It waits
+// for the disk: a machine that loses its power has this record or the one before. The plugins are
+// not waited for; what is left of one says by its SHA-256 whether it is whole. The file is this
+// user's alone, since a configuration may hold secrets.
 func Keep(folder string, r *Record) error {
 	if err := keep(folder, r); err != nil {
 		return fmt.Errorf("keeping %s: %w", filepath.Join(folder, FileName), err)
@@ -87,8 +87,8 @@ func keep(folder string, r *Record) error {
 	return err
 }
 
-// Read reads what is kept in the folder; nil: nothing is. It refuses a file that another user owns, or
-// that others may read or write, since what it says is served.
+// Read reads what is kept in the folder; nil: nothing is. It refuses a file that another user owns,
+// or that others may read or write, since what it says is served.
 func Read(folder string) (*Record, error) {
 	r, err := read(folder)
 	if errors.Is(err, fs.ErrNotExist) {

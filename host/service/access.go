@@ -32,8 +32,8 @@ func (s *Server) writeAccess(c *csa.CSA, r csa.Reason) {
 	log.Write(&e)
 }
 
-// writeRefused does so with one that has ended before it was a CSA, and returns its number; 0: it is no
-// connection, but a datagram. Any goroutine may call it.
+// writeRefused does so with one that has ended before it was a CSA, and returns its number; 0: it
+// is no connection, but a datagram. Any goroutine may call it.
 func (s *Server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64) {
 	if s.udp {
 		return 0

@@ -35,8 +35,8 @@ const closingStep = time.Millisecond
 // CloseEvenly closes what is left of retired generations, over a time; 0, or less, is at once. It
 // does so once: later calls for the same generation do nothing. Those of the same listener that are
 // being closed already have half of their time left from now on, so that reloads that come faster
-// than connections are closed do not pile up generations. retired are all that are not over. It is not
-// called on a loop.
+// than connections are closed do not pile up generations. retired are all that are not over. It is
+// not called on a loop.
 func (m *Machine) CloseEvenly(all, retired []*Generation, cause csa.Cause, over time.Duration) {
 	release, ok := m.DelayStop()
 	if !ok {
@@ -206,7 +206,8 @@ func (c *closing) finish() {
 	}
 }
 
-// closeRest closes whatever some generations have, and what their handlers wait for. It is not called on a loop.
+// closeRest closes whatever some generations have, and what their handlers wait for. It is not
+// called on a loop.
 func (m *Machine) closeRest(all []*Generation, why csa.Reason) {
 	for _, g := range all {
 		if g.removes {

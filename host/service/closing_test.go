@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Each connection is due once, in its turn: the first at once, and the last before the time is over.
+// Each connection is due once, in its turn: the first at once, and the last before the time is
+// over.
 func TestConnectionsAreDueEvenly(t *testing.T) {
 	const over = time.Minute
 	for _, n := range []int{1, 2, 3, 7, 1000} {

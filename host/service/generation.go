@@ -56,9 +56,9 @@ func New(m *Machine, home *loops.Loop, sockets accept.Sockets, number int64, cha
 }
 
 // Add makes the server of the listener, and then those of its routes in their order. instances is
-// the loop of the only instance where instance = "listener". totals are what other generations of it
-// count in; nil: there are none. The error is of the key proxy_from; the
-// server is there with it.
+// the loop of the only instance where instance = "listener". totals are what other generations of
+// it count in; nil: there are none. The error is of the key proxy_from; the server is there with
+// it.
 func (g *Generation) Add(l *config.Listener, t *tenant.Tenant, totals *Totals, instances *loops.Loop) (*Server, error) {
 	s := newServer(g, l, t, totals, instances)
 	if len(g.servers) > 0 {

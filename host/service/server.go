@@ -1,7 +1,7 @@
-// Package service serves one listener as one configuration has it: a Generation, with a Server for the
-// listener and one for each of its routes. A Server is what the sockets accept for, what handlers are
-// provided and loaded for, what a router gives connections to and what a dialer dials for; it is the
-// csa.Creator of its connections.
+// Package service serves one listener as one configuration has it: a Generation, with a Server for
+// the listener and one for each of its routes. A Server is what the sockets accept for, what
+// handlers are provided and loaded for, what a router gives connections to and what a dialer dials
+// for; it is the csa.Creator of its connections.
 //
 // What outlives a generation it is given: the Machine, sockets, tenants, and the counters of the
 // generation before.
@@ -146,7 +146,8 @@ func OverUDP(l *config.Listener) bool {
 	return l.Address.Datagrams()
 }
 
-// At is whose event ran when a loop had a fault; nil: it was no server's. It is called on that loop.
+// At is whose event ran when a loop had a fault; nil: it was no server's. It is called on that
+// loop.
 func At(f *csa.Fault) *Server {
 	if f.Conn != nil {
 		if s := Of(f.Conn); s != nil {
@@ -175,7 +176,8 @@ func (s *Server) IsRoute() bool { return s.front != nil }
 // OverUDP reports whether it is for datagrams.
 func (s *Server) OverUDP() bool { return s.udp }
 
-// Health counts how its handlers have done since its generation was made. Any goroutine may call it.
+// Health counts how its handlers have done since its generation was made. Any goroutine may call
+// it.
 func (s *Server) Health() health.Health { return s.since.Health() }
 
 // Instantiate starts an instance, beside the loops.
@@ -349,9 +351,9 @@ func (s *Server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	}
 }
 
-// Died counts and logs that a handler has trapped, or was stopped by a limit,
-// and what follows from it. What ends with the host is nobody's fault. The line of the log may come some
-// seconds later, as plugins.Trap.Explain says.
+// Died counts and logs that a handler has trapped, or was stopped by a limit, and what follows from
+// it. What ends with the host is nobody's fault. The line of the log may come some seconds later,
+// as plugins.Trap.Explain says.
 func (s *Server) Died(t *plugins.Trap, who, then string, args ...any) {
 	how := " was stopped; "
 	switch t.Stop {

@@ -222,8 +222,8 @@ func TestARetiredGenerationServesItsConnections(t *testing.T) {
 	}
 }
 
-// When a generation has been old for as long as it may be, whoever has retired it is told, and closes
-// it evenly over a time.
+// When a generation has been old for as long as it may be, whoever has retired it is told, and
+// closes it evenly over a time.
 func TestAGenerationThatIsTooOld(t *testing.T) {
 	m := newMachine(t, nil)
 	g := m.generation("old", nil)

@@ -67,11 +67,12 @@ func (s *Server) Loaded(m *plugins.Module, sum codestore.Sum) {
 	s.loaded.Store(&sum)
 }
 
-// Module is the plugin that its handlers are of; nil: none is loaded yet. Any goroutine may call it.
+// Module is the plugin that its handlers are of; nil: none is loaded yet. Any goroutine may call
+// it.
 func (s *Server) Module() *plugins.Module { return s.module.Load() }
 
-// LoadedSum is the SHA-256 of the plugin that its handlers are of, if it is loaded. Any goroutine may
-// call it.
+// LoadedSum is the SHA-256 of the plugin that its handlers are of, if it is loaded. Any goroutine
+// may call it.
 func (s *Server) LoadedSum() (sum codestore.Sum, loaded bool) {
 	if known := s.loaded.Load(); known != nil {
 		return *known, true

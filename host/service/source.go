@@ -16,8 +16,8 @@ func (s *Server) perSource() *budget.Sources {
 	return s.bySource
 }
 
-// WantsProxyHeader reports whether connections from an address begin with a PROXY header, which says
-// whose they are.
+// WantsProxyHeader reports whether connections from an address begin with a PROXY header, which
+// says whose they are.
 func (s *Server) WantsProxyHeader(peer netip.AddrPort) bool {
 	sources := &s.terms.Load().sources
 	return !sources.Empty() && sources.Has(peer.Addr())

@@ -68,9 +68,9 @@ func (c *Totals) used(clients *csa.Tally) stats.Used {
 // Totals are what its listener, or route, has counted.
 func (s *Server) Totals() *Totals { return s.totals }
 
-// FillStats is what its listener, or route, has done in all of its generations, in the memory that st
-// has from before. removed says that the configuration does not have it any more. Any goroutine may
-// call it.
+// FillStats is what its listener, or route, has done in all of its generations, in the memory that
+// st has from before. removed says that the configuration does not have it any more. Any goroutine
+// may call it.
 func (s *Server) FillStats(st *stats.Listener, removed bool) {
 	c := s.totals
 	pending, _ := s.provider.(*loader.Pending)

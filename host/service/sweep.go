@@ -13,8 +13,8 @@ const sweepBatch = 16
 
 // sweep visits the connections of all loops, some in each turn, so that no loop is held for long
 // however many there are. visit reports whether it had something to do. done is called on a loop
-// when all were visited and what was posted for them meanwhile is over; it is not called if the loops
-// stop before. Connections that come meanwhile are not visited. It is not called on a loop.
+// when all were visited and what was posted for them meanwhile is over; it is not called if the
+// loops stop before. Connections that come meanwhile are not visited. It is not called on a loop.
 func (m *Machine) sweep(visit func(c *csa.CSA) (worked bool), done func()) {
 	left := new(atomic.Int64)
 	left.Store(int64(len(m.Loops)))
@@ -53,7 +53,8 @@ func (m *Machine) CloseConnections(of []*Generation, why csa.Reason) {
 	})
 }
 
-// CloseAll closes those that there are, and returns when they are closed. It is not called on a loop.
+// CloseAll closes those that there are, and returns when they are closed. It is not called on a
+// loop.
 func (m *Machine) CloseAll(why csa.Reason) {
 	m.sweepAll(func(c *csa.CSA) (worked bool) {
 		c.ShutdownMicroprocess(why)

@@ -11,9 +11,9 @@ import (
 	"bulkhead/host/proxy"
 )
 
-// Terms are what a server goes by that a reload changes in place: the keys that are
-// config.InPlace. They are replaced as a whole, and not changed once they are in force. Server.Config
-// has those keys as they were at first, so that nobody reads them there.
+// Terms are what a server goes by that a reload changes in place: the keys that are config.InPlace.
+// They are replaced as a whole, and not changed once they are in force. Server.Config has those
+// keys as they were at first, so that nobody reads them there.
 type Terms struct {
 	settings csa.Settings
 	dialled  csa.Settings // of connections that its handlers have dialled
@@ -79,7 +79,8 @@ type Change struct {
 }
 
 // Change has the server go by other terms from now on; l is how its listener, or route, is
-// configured then. Any goroutine may call it. The connections that there are keep theirs until Apply.
+// configured then. Any goroutine may call it. The connections that there are keep theirs until
+// Apply.
 func (s *Server) Change(t *Terms, l *config.Listener) *Change {
 	change := &Change{s, s.exchange(t).tuning}
 	if s.front != nil {
@@ -106,8 +107,8 @@ func (s *Server) exchange(t *Terms) (before *Terms) {
 	return before
 }
 
-// Apply has a connection of the server's, also one that a handler has dialled, go by what the server
-// does now. It is called on its loop.
+// Apply has a connection of the server's, also one that a handler has dialled, go by what the
+// server does now. It is called on its loop.
 func (b *Change) Apply(c *csa.CSA) {
 	s := b.s
 	t := s.terms.Load()

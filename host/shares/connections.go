@@ -12,8 +12,8 @@ import (
 // connections, pipes and lookups: listeners, loops, logs, the compile cache.
 const descriptorReserve = 64
 
-// Lookups is how many names may be looked up at once. Each takes two descriptors, so that all have a
-// sixteenth of them at most.
+// Lookups is how many names may be looked up at once. Each takes two descriptors, so that all have
+// a sixteenth of them at most.
 func Lookups() int { return min(mostLookups, machine.Descriptors()/32) }
 
 // mostLookups is as many as one name server is likely to answer.

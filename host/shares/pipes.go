@@ -18,8 +18,8 @@ const defaultPipes = 1024
 const mostIdlePipes = 64
 
 // pipeLimits is how many pipes relays may hold together, and how many each of some loops may keep
-// between uses, in a process that may have so many descriptors. want zero or less is 1024. Less than a
-// tenth of the descriptors goes to pipes: they only save copying.
+// between uses, in a process that may have so many descriptors. want zero or less is 1024. Less
+// than a tenth of the descriptors goes to pipes: they only save copying.
 func pipeLimits(want, descriptors, loops int) (held, idle int) {
 	if csa.PipeDescriptors == 0 {
 		return 0, 0

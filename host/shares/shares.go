@@ -1,5 +1,6 @@
 // Package shares says how what the machine gives the process is shared out: memory, memory
-// mappings, threads, and descriptors, of which connections and the pipes of relays have their parts.
+// mappings, threads, and descriptors, of which connections and the pipes of relays have their
+// parts.
 package shares
 
 import (

@@ -7,8 +7,8 @@ import (
 	"bulkhead/host/machine"
 )
 
-// leastThreads is how many threads a daemon needs on so many CPUs: those that run, those that wait in
-// the system for a file, and those of the processes that compile, of which there is one a CPU.
+// leastThreads is how many threads a daemon needs on so many CPUs: those that run, those that wait
+// in the system for a file, and those of the processes that compile, of which there is one a CPU.
 func leastThreads(cpus int) int64 { return 32 + 16*int64(cpus) }
 
 // threadLine says in one line how many threads the process may have.

@@ -28,12 +28,13 @@ type Host struct {
 	// LogLost are lines of the host's log that were left out, as Options.LogLost says; 0 without.
 	LogLost int64 `metric:"bulkhead_log_lines_lost_total"`
 	// AccessSampled are lines that the access log does not have of connections with an orderly end,
-	// by access_sample; AccessLost are those that could not be written, or not as fast as they came.
+	// by access_sample; AccessLost are those that could not be written, or not as fast as they
+	// came.
 	AccessSampled int64 `metric:"bulkhead_access_log_sampled_out_total"`
 	AccessLost    int64 `metric:"bulkhead_access_log_lines_lost_total"`
-	// UsageRecords were written to usage/ in the state folder. UsageFailures is how often that failed,
-	// after which the same records are written later; UsageLost are those that were given up, and
-	// UsageRemoved the files of records that had to go for usage_size. All are 0 without
+	// UsageRecords were written to usage/ in the state folder. UsageFailures is how often that
+	// failed, after which the same records are written later; UsageLost are those that were given
+	// up, and UsageRemoved the files of records that had to go for usage_size. All are 0 without
 	// Options.Usage.
 	UsageRecords  int64 `metric:"bulkhead_usage_records_total"`
 	UsageFailures int64 `metric:"bulkhead_usage_write_failures_total"`
@@ -54,19 +55,19 @@ type Host struct {
 	// Pipes are those that relays hold bytes in, PipeLimit how many they may.
 	Pipes     int64 `metric:"bulkhead_pipes"`
 	PipeLimit int64 `metric:"bulkhead_pipes_limit"`
-	// ModuleCache is how many bytes of modules the state folder has copies of, as far as is known, and
-	// ModulesRemoved how many copies had to go for module_cache.
+	// ModuleCache is how many bytes of modules the state folder has copies of, as far as is known,
+	// and ModulesRemoved how many copies had to go for module_cache.
 	ModuleCache    int64 `metric:"bulkhead_module_cache_bytes"`
 	ModulesRemoved int64 `metric:"bulkhead_module_cache_removed_total"`
-	// RetiredGenerations are the listeners as they were before a reload has changed or removed them,
-	// that have connections yet.
+	// RetiredGenerations are the listeners as they were before a reload has changed or removed
+	// them, that have connections yet.
 	RetiredGenerations int `metric:"bulkhead_retired_generations"`
 	// Tenants are the configuration's, in its order, and then those that it does not have any more,
 	// and that are not over. Listeners are likewise, each with its routes behind it.
 	Tenants   []Tenant
 	Listeners []Listener
-	// Generations are of the listeners, their routes included: those in force, and then those that a
-	// reload has replaced or removed, the youngest first.
+	// Generations are of the listeners, their routes included: those in force, and then those that
+	// a reload has replaced or removed, the youngest first.
 	Generations []Generation
 }
 
@@ -131,9 +132,9 @@ type Tenant struct {
 	Handshakes        int   `metric:"bulkhead_tenant_handshakes"`
 	HandshakeLimit    int   `metric:"bulkhead_tenant_handshakes_limit"`
 	HandshakesRefused int64 `metric:"bulkhead_tenant_handshakes_refused_total"`
-	// SocketMemory is what its sockets hold in the system, in bytes, beyond what each may hold in any
-	// case. SocketMemoryLimit is how much that may be, and SocketMemoryRefused how often one wanted
-	// more, and was kept small.
+	// SocketMemory is what its sockets hold in the system, in bytes, beyond what each may hold in
+	// any case. SocketMemoryLimit is how much that may be, and SocketMemoryRefused how often one
+	// wanted more, and was kept small.
 	SocketMemory        int64 `metric:"bulkhead_tenant_socket_memory_bytes"`
 	SocketMemoryLimit   int64 `metric:"bulkhead_tenant_socket_memory_limit_bytes"`
 	SocketMemoryRefused int64 `metric:"bulkhead_tenant_socket_memory_refused_total"`
@@ -142,28 +143,28 @@ type Tenant struct {
 	Timers        int64 `metric:"bulkhead_tenant_timers"`
 	TimerLimit    int64 `metric:"bulkhead_tenant_timers_limit"`
 	TimersRefused int64 `metric:"bulkhead_tenant_timers_refused_total"`
-	// Dials are connections that its handlers have asked for and that are not there yet, and DialLimit
-	// how many may be. Upstreams are those that are there, and those, and UpstreamLimit likewise.
-	// DialsRefused and UpstreamsRefused are how often another was wanted and not allowed.
+	// Dials are connections that its handlers have asked for and that are not there yet, and
+	// DialLimit how many may be. Upstreams are those that are there, and those, and UpstreamLimit
+	// likewise. DialsRefused and UpstreamsRefused are how often another was wanted and not allowed.
 	Dials            int   `metric:"bulkhead_tenant_dials"`
 	DialLimit        int   `metric:"bulkhead_tenant_dials_limit"`
 	DialsRefused     int64 `metric:"bulkhead_tenant_dials_refused_total"`
 	Upstreams        int   `metric:"bulkhead_tenant_upstreams"`
 	UpstreamLimit    int   `metric:"bulkhead_tenant_upstreams_limit"`
 	UpstreamsRefused int64 `metric:"bulkhead_tenant_upstreams_refused_total"`
-	// AcceptWaits, ReceiveWaits and SendWaits are how often a connection had to wait to be accepted,
-	// to be read from and to be written to, for accept_rate and bandwidth.
+	// AcceptWaits, ReceiveWaits and SendWaits are how often a connection had to wait to be
+	// accepted, to be read from and to be written to, for accept_rate and bandwidth.
 	AcceptWaits  int64 `metric:"bulkhead_tenant_accept_waits_total"`
 	ReceiveWaits int64 `metric:"bulkhead_tenant_receive_waits_total"`
 	SendWaits    int64 `metric:"bulkhead_tenant_send_waits_total"`
-	// AcceptRate is how many connections it may take a second, and Bandwidth how many bytes a second
-	// it may move each way.
+	// AcceptRate is how many connections it may take a second, and Bandwidth how many bytes a
+	// second it may move each way.
 	AcceptRate float64 `metric:"bulkhead_tenant_accept_rate_limit"`
 	Bandwidth  int64   `metric:"bulkhead_tenant_bandwidth_limit_bytes"`
 	// LogLinesDropped are lines of its handlers that were left out: log_lines, log_bytes.
 	LogLinesDropped int64 `metric:"bulkhead_tenant_log_lines_dropped_total"`
-	// Counts are what its handlers have counted. CountsRefused is how often they wanted to count by a
-	// name that is new, with as many names as there may be.
+	// Counts are what its handlers have counted. CountsRefused is how often they wanted to count by
+	// a name that is new, with as many names as there may be.
 	Counts        map[string]int64
 	CountsRefused int64 `metric:"bulkhead_tenant_counts_refused_total"`
 }
@@ -193,9 +194,9 @@ type Listener struct {
 	StartFailures int64 `metric:"bulkhead_listener_start_failures_total"`
 	Traps         int64 `metric:"bulkhead_listener_traps_total"`
 	LimitStops    int64 `metric:"bulkhead_listener_limit_stops_total"`
-	// Received and Sent are the bytes of the connections that have ended, and of those that are open
-	// as Host.Refresh has found them last. UpstreamReceived and UpstreamSent are likewise of those that
-	// its handlers have dialled.
+	// Received and Sent are the bytes of the connections that have ended, and of those that are
+	// open as Host.Refresh has found them last. UpstreamReceived and UpstreamSent are likewise of
+	// those that its handlers have dialled.
 	Received         int64 `metric:"bulkhead_listener_received_bytes_total"`
 	Sent             int64 `metric:"bulkhead_listener_sent_bytes_total"`
 	UpstreamReceived int64 `metric:"bulkhead_listener_upstream_received_bytes_total"`
@@ -203,8 +204,9 @@ type Listener struct {
 	// Handshakes of TLS were done, and of these Resumed went on with an earlier session.
 	Handshakes int64 `metric:"bulkhead_listener_handshakes_total"`
 	Resumed    int64 `metric:"bulkhead_listener_handshakes_resumed_total"`
-	// Events is how long a loop has worked at one go for one of its connections. FirstByte is how long
-	// it took from when a connection was opened until its handler's first byte for the peer was taken.
+	// Events is how long a loop has worked at one go for one of its connections. FirstByte is how
+	// long it took from when a connection was opened until its handler's first byte for the peer
+	// was taken.
 	Events, FirstByte csa.Histogram
 	// CertificateEnds is when the first of its certificates expires; zero: it has none.
 	CertificateEnds time.Time
@@ -253,8 +255,8 @@ var causeKeys, lossKeys = func() (causes, losses map[string]string) {
 }()
 
 // ByKey counts the connections that have ended and the datagrams that were lost by the key of the
-// limit, as the causes have it: several keys with ", " between them where each of them may be meant.
-// What no key sets is left out. Nil: there is nothing else.
+// limit, as the causes have it: several keys with ", " between them where each of them may be
+// meant. What no key sets is left out. Nil: there is nothing else.
 func (l *Listener) ByKey() map[string]int64 {
 	var all map[string]int64
 	add := func(counts map[string]int64, keys map[string]string) {

@@ -77,8 +77,8 @@ func TestMetricsOf(t *testing.T) {
 	}
 }
 
-// What a limit has ended or lost is counted by its key, whatever the cause is called; what no key sets
-// is not.
+// What a limit has ended or lost is counted by its key, whatever the cause is called; what no key
+// sets is not.
 func TestByKey(t *testing.T) {
 	l := Listener{
 		Name:          "mail",

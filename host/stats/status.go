@@ -31,8 +31,8 @@ type Status struct {
 
 // LoopStatus is one of the host's loops.
 type LoopStatus struct {
-	// Lag is how long the last Host.Refresh has waited for its turn, or waits yet, and LongestEvent how long
-	// the loop has worked at one go at most. Both are in seconds.
+	// Lag is how long the last Host.Refresh has waited for its turn, or waits yet, and LongestEvent
+	// how long the loop has worked at one go at most. Both are in seconds.
 	Lag          float64 `json:"lag_seconds"`
 	LongestEvent float64 `json:"longest_event_seconds"`
 }
@@ -67,8 +67,8 @@ type ListenerStatus struct {
 	// Name is, of a route, "LISTENER/ROUTE".
 	Name   string `json:"name"`
 	Tenant string `json:"tenant"`
-	// Address is where it listens, as Host.Addr has it, behind its network and "://". Empty: it is a
-	// route, or removed.
+	// Address is where it listens, as Host.Addr has it, behind its network and "://". Empty: it is
+	// a route, or removed.
 	Address string `json:"address,omitempty"`
 	// Removed says that the configuration does not have it any more, and that connections of it are
 	// open yet. Then it has Generations alone.
@@ -98,8 +98,8 @@ type QuarantineStatus struct {
 
 // GenerationStatus is a listener as one configuration had it.
 type GenerationStatus struct {
-	// Number is that of the configuration that has made it: 1 is the first that was served, and each
-	// reload's is the next.
+	// Number is that of the configuration that has made it: 1 is the first that was served, and
+	// each reload's is the next.
 	Number int64     `json:"number"`
 	Since  time.Time `json:"since"`
 	// Changed are the keys for which a reload has made it; none: its listener was new.
@@ -112,16 +112,17 @@ type GenerationStatus struct {
 	// included. Instances are alive.
 	Connections int64 `json:"connections"`
 	Instances   int64 `json:"instances"`
-	// Memory is what its instances hold of their tenants' memory, in bytes: linear memory, stacks, what
-	// they run on, and snapshots. Code is what its plugins' code does; generations of one tenant that have
-	// the same plugin share that, and each has it here. Mappings are the memory mappings of both.
+	// Memory is what its instances hold of their tenants' memory, in bytes: linear memory, stacks,
+	// what they run on, and snapshots. Code is what its plugins' code does; generations of one
+	// tenant that have the same plugin share that, and each has it here. Mappings are the memory
+	// mappings of both.
 	Memory   int64 `json:"memory_bytes"`
 	Code     int64 `json:"code_bytes"`
 	Mappings int64 `json:"mappings"`
 }
 
-// Status is the part of the listener's status that its figures say: all but Tenant, Address, Removed
-// and Generations.
+// Status is the part of the listener's status that its figures say: all but Tenant, Address,
+// Removed and Generations.
 func (l Listener) Status() ListenerStatus {
 	st := ListenerStatus{Name: l.Name, Metrics: MetricsOf(l), Ended: l.Ended, DatagramsLost: l.DatagramsLost, ByKey: l.ByKey(), Drained: l.Drained}
 	if q := l.Quarantine; q != nil {

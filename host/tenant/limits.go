@@ -24,15 +24,16 @@ func (t *Tenant) Limits(c config.Tenant) (Limits, error) {
 // Memory is the tenant's memory by them, in bytes.
 func (l Limits) Memory() int64 { return l.config.Memory }
 
-// Begin has modules be loaded by them, before Set; GiveUp has it be as it was, where Set is not called.
+// Begin has modules be loaded by them, before Set; GiveUp has it be as it was, where Set is not
+// called.
 func (l Limits) Begin() { l.Tenant.instance.Store(l.config.Memory) }
 
 // GiveUp is Begin's opposite.
 func (l Limits) GiveUp() { l.Tenant.instance.Store(l.Tenant.Config().Memory) }
 
 // Set has the tenant be configured so from now on; now is the host's clock. Nobody is closed for a
-// limit that is lower. Who waits for cpu is woken; whoever else waits for a limit that is higher has
-// to ask again, and the caller sees to that. One goroutine at a time may call it, and no loop.
+// limit that is lower. Who waits for cpu is woken; whoever else waits for a limit that is higher
+// has to ask again, and the caller sees to that. One goroutine at a time may call it, and no loop.
 //
 // What an instance's own memory may grow to is part of its compiled code. So instances that are
 // there keep to the memory of the tenant as it was, and to as much as the account has; modules that

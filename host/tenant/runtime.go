@@ -7,10 +7,10 @@ import (
 	"bulkhead/plugins"
 )
 
-// NewRuntime makes the runtime of the tenant's plugins, which is the tenant's from now on. What goes
-// by its limits and accounts (Memory, MemoryLimit, Mappings, Instances, Timers, CPU, Log and Counter)
-// is filled in. log is the host's, and o.Clock must not be nil. The caller closes the runtime; a
-// tenant has one at a time.
+// NewRuntime makes the runtime of the tenant's plugins, which is the tenant's from now on. What
+// goes by its limits and accounts (Memory, MemoryLimit, Mappings, Instances, Timers, CPU, Log and
+// Counter) is filled in. log is the host's, and o.Clock must not be nil. The caller closes the
+// runtime; a tenant has one at a time.
 func (t *Tenant) NewRuntime(o plugins.RuntimeOptions, log *slog.Logger) *plugins.Runtime {
 	c := t.Config()
 	lines := logs.NewHandlers(log.With("tenant", t.name), c.LogLines, float64(c.LogBytes), o.Clock)

@@ -6,8 +6,8 @@ import (
 	"bulkhead/host/stats"
 )
 
-// FillStats has st be what it has done and holds. removed says that the configuration does not have it
-// any more.
+// FillStats has st be what it has done and holds. removed says that the configuration does not have
+// it any more.
 func (t *Tenant) FillStats(st *stats.Tenant, removed bool) {
 	c := t.Config()
 	*st = stats.Tenant{

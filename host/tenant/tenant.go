@@ -125,8 +125,8 @@ func (t *Tenant) Name() string { return t.name }
 // Config is the tenant as it is configured now. It is not to be changed.
 func (t *Tenant) Config() *config.Tenant { return t.config.Load() }
 
-// InstanceMemory is how much memory an instance may have of a module that is loaded now, in bytes: as much as
-// the tenant, by the configuration that is in force, or is coming into force.
+// InstanceMemory is how much memory an instance may have of a module that is loaded now, in bytes:
+// as much as the tenant, by the configuration that is in force, or is coming into force.
 func (t *Tenant) InstanceMemory() int64 { return t.instance.Load() }
 
 // Reserve takes n bytes of the tenant's memory.
@@ -154,7 +154,8 @@ func (t *Tenant) Book(ns int64) { t.cpu.Book(ns) }
 func (t *Tenant) CPUWait() (wait int64) { return t.cpu.CPUWait() }
 
 // Close gives the tenant's parts of the pools back, when its last connection, instance and module
-// has gone and its runtime has ended. The error says what it still holds, and then nothing is closed.
+// has gone and its runtime has ended. The error says what it still holds, and then nothing is
+// closed.
 func (t *Tenant) Close() error {
 	held := t.Held()
 	if len(held) == 0 && !t.cpu.Close() {

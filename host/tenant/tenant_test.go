@@ -243,8 +243,8 @@ func TestFolder(t *testing.T) {
 	}
 }
 
-// The runtime goes by the tenant's limits, also by those that were set while it was made, and writes
-// to the tenant's log.
+// The runtime goes by the tenant's limits, also by those that were set while it was made, and
+// writes to the tenant's log.
 func TestRuntimeGoesByTheLimits(t *testing.T) {
 	if err := plugins.CanExecute(); err != nil {
 		t.Skip(err)

@@ -24,7 +24,8 @@ var called = []callback{
 	{name: "csa_open", signature: "i:i", call: func(*cage, *net.TCPConn) {}},
 	{name: "csa_data", signature: "ii:i", call: bang},
 	{name: "csa_writable", signature: "i:", bang: func([]w.Func) []byte { return fillInbox() },
-		// The bandwidth is what fills the inbox, and that takes long where the race detector is slow.
+		// The bandwidth is what fills the inbox, and that takes long where the race detector is
+		// slow.
 		tenant: `bandwidth = "1MiB/s"`, listener: `event_timeout = "500ms"`, call: bang},
 	{name: "csa_eof", signature: "i:", call: func(c *cage, conn *net.TCPConn) { _ = conn.CloseWrite() }},
 	{name: "csa_timer", signature: "ii:", imports: []imported{timer},

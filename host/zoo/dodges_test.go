@@ -267,31 +267,34 @@ func unheard(addr string, _ net.Conn) bool {
 }
 
 const (
-	// share is the cpu of each dodger, and mostBeside how much of a core the host may use besides while
-	// it is at it: what wakes up for it, a thread or the kernel's, cannot all be on its account.
-	// That many sleeps a second, at what they cost on the machine at the time, may come on top: to
-	// sleep and be woken has cost from 5 to 50 µs of processor time on one and the same
-	// virtual machine, and so the host has used from 0.02 to 0.12 besides. It is dearest in any case.
+	// share is the cpu of each dodger, and mostBeside how much of a core the host may use besides
+	// while it is at it: what wakes up for it, a thread or the kernel's, cannot all be on its
+	// account. That many sleeps a second, at what they cost on the machine at the time, may come on
+	// top: to sleep and be woken has cost from 5 to 50 µs of processor time on one and the same
+	// virtual machine, and so the host has used from 0.02 to 0.12 besides. It is dearest in any
+	// case.
 	share      = 0.05
 	mostBeside = 0.06
 	mostSleeps = 5000
 	dearest    = 0.25
-	// longestEvent is how much processor time a loop may take for one event, while nobody else on it is
-	// served. The watchdog's thread ends those of guests, and on a busy machine has to wait for a
-	// core: as late as another thread's at worst, which may come on top. latestEvent bounds both.
+	// longestEvent is how much processor time a loop may take for one event, while nobody else on
+	// it is served. The watchdog's thread ends those of guests, and on a busy machine has to wait
+	// for a core: as late as another thread's at worst, which may come on top. latestEvent bounds
+	// both.
 	longestEvent = 6 * time.Millisecond
 	latestEvent  = 30 * time.Millisecond
-	// mostMemory is how much more memory the process may have while a tenant of 64 MiB is at it, its
-	// stacks and what the collector has not found yet included, and mostThreads how many threads.
+	// mostMemory is how much more memory the process may have while a tenant of 64 MiB is at it,
+	// its stacks and what the collector has not found yet included, and mostThreads how many
+	// threads.
 	mostMemory  = 96 << 20
 	mostThreads = 16
 )
 
 // What the host does for a tenant is on its account, however it is brought about; what is booked is
-// no more than its cpu, and the process uses little besides; no event holds a loop for long, and memory
-// and threads stay within bounds. All is processor time, so that what
-// else runs on the machine does not count. Each daemon has one dodge at a time, so that what it
-// uses is for that one.
+// no more than its cpu, and the process uses little besides; no event holds a loop for long, and
+// memory and threads stay within bounds. All is processor time, so that what else runs on the
+// machine does not count. Each daemon has one dodge at a time, so that what it uses is for that
+// one.
 func TestNoDodgeIsFree(t *testing.T) {
 	const daemons = 4
 	all := dodges()

@@ -52,8 +52,8 @@ func (m *machine) sleep() {
 	m.late.Store(max(m.late.Load(), late))
 }
 
-// wakeCost is how much processor time a thread uses to go to sleep and wake: the mean of the last tenth
-// of a second or so.
+// wakeCost is how much processor time a thread uses to go to sleep and wake: the mean of the last
+// tenth of a second or so.
 func (m *machine) wakeCost() time.Duration { return time.Duration(m.wake.Load()) }
 
 // latest is how much later than it had to a thread was woken at most, by the clock.

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// BenchmarkNeighbour says what a neighbour feels of each dodge, by the clock: the 99th percentile of
-// its round trips, the longest, and the longest event of a loop, in milliseconds. Its figures are worth
-// something on a quiet machine:
+// BenchmarkNeighbour says what a neighbour feels of each dodge, by the clock: the 99th percentile
+// of its round trips, the longest, and the longest event of a loop, in milliseconds. Its figures
+// are worth something on a quiet machine:
 //
 //	go test -run XXX -bench Neighbour -benchtime 2000x ./host/zoo
 func BenchmarkNeighbour(b *testing.B) {

@@ -1,5 +1,5 @@
-// Package awaittest waits in tests for what has to come. How soon it comes says how busy the machine
-// is and nothing else, so nothing here judges by the clock: who waits gives up only when
+// Package awaittest waits in tests for what has to come. How soon it comes says how busy the
+// machine is and nothing else, so nothing here judges by the clock: who waits gives up only when
 // there is no hope any more.
 package awaittest
 
@@ -23,8 +23,8 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Until returns when cond is true, which is asked again and again on the test's goroutine, and fails
-// the test after Longest.
+// Until returns when cond is true, which is asked again and again on the test's goroutine, and
+// fails the test after Longest.
 func Until(t TB, what string, cond func() bool) {
 	t.Helper()
 	began := time.Now()

@@ -1,5 +1,5 @@
-// Package confined says of an error whether it comes from what the process has given away, and what to
-// do then. Package host/confine says what that is.
+// Package confined says of an error whether it comes from what the process has given away, and what
+// to do then. Package host/confine says what that is.
 package confined
 
 import (
@@ -14,7 +14,8 @@ var landlock, dropped atomic.Bool
 // SayLandlock says that Landlock is in force in this process from now on. There is no way back.
 func SayLandlock() { landlock.Store(true) }
 
-// SayDropped says that the process has given up its privileges for [host] user. There is no way back.
+// SayDropped says that the process has given up its privileges for [host] user. There is no way
+// back.
 func SayDropped() { dropped.Store(true) }
 
 // Mend is the mend for an error of reading a file or a folder, or of changing a folder (writes): a
@@ -34,8 +35,8 @@ func Mend(err error, path string, writes bool) string {
 	return "Landlock keeps this process from all but what its configuration named when it started: use a folder that it named then, or restart the daemon"
 }
 
-// MendPrivilege is the mend for what privileges are needed for: a clause of its own. It is "" where the
-// process has not given them up. Any goroutine may call it.
+// MendPrivilege is the mend for what privileges are needed for: a clause of its own. It is "" where
+// the process has not given them up. Any goroutine may call it.
 func MendPrivilege() string {
 	if !dropped.Load() {
 		return ""

@@ -8,9 +8,9 @@ import (
 // leastWake and mostWake bound what Wake answers, in nanoseconds.
 const leastWake, mostWake = 500, 20_000
 
-// Wake is about how many nanoseconds of processor time it takes to put a thread to sleep and wake it: from
-// one microsecond to ten, on virtual machines. It is measured once, by whoever asks first, for some
-// milliseconds.
+// Wake is about how many nanoseconds of processor time it takes to put a thread to sleep and wake
+// it: from one microsecond to ten, on virtual machines. It is measured once, by whoever asks first,
+// for some milliseconds.
 var Wake = sync.OnceValue(func() int64 {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mend is the mend for an error of a system call that takes no privilege: a clause of its own. It is ""
-// where a filter of system calls does not explain the error. Any goroutine may call it.
+// Mend is the mend for an error of a system call that takes no privilege: a clause of its own. It
+// is "" where a filter of system calls does not explain the error. Any goroutine may call it.
 func Mend(err error, call string) string {
 	if !errors.Is(err, unix.EPERM) {
 		return ""

@@ -1,5 +1,5 @@
-// Freeze stops the one thread of a process that runs the loop of a listening TCP socket, and nothing else
-// of it, until it is killed. It prints the thread's number when that stands still.
+// Freeze stops the one thread of a process that runs the loop of a listening TCP socket, and
+// nothing else of it, until it is killed. It prints the thread's number when that stands still.
 //
 //	freeze PID PORT
 package main

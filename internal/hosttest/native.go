@@ -10,8 +10,8 @@ import (
 	"bulkhead/host/config"
 )
 
-// Echo is a native handler that sends back what comes, as much of it at once as its Buffer holds. What
-// the peer does not take in time is lost.
+// Echo is a native handler that sends back what comes, as much of it at once as its Buffer holds.
+// What the peer does not take in time is lost.
 type Echo struct {
 	csa.Base
 	Buffer []byte
@@ -26,8 +26,8 @@ func (e *Echo) Window(*csa.CSA) []byte { return e.Buffer }
 // Data sends p back.
 func (e *Echo) Data(c *csa.CSA, p []byte) int { n, _ := c.Send(p); return n }
 
-// Tenants is a configuration of n tenants, t0 and on, with a listener each, l0 and on, whose handlers
-// are make's, and that for host.Options.Native. The file begins with head.
+// Tenants is a configuration of n tenants, t0 and on, with a listener each, l0 and on, whose
+// handlers are make's, and that for host.Options.Native. The file begins with head.
 func Tenants(t testing.TB, n int, head string, make host.Native) (*config.Config, map[string]host.Native) {
 	t.Helper()
 	var toml strings.Builder

@@ -22,8 +22,8 @@ var State = sync.OnceValue(func() string {
 	return dir
 })
 
-// leastFile is what a file has at least that may be removed: smaller ones are not worth it, and a key
-// is one of them.
+// leastFile is what a file has at least that may be removed: smaller ones are not worth it, and a
+// key is one of them.
 const leastFile = 4096
 
 // bound removes the oldest files in a folder until those that are left have no more than most bytes

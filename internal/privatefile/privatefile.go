@@ -1,5 +1,5 @@
-// Package privatefile reads and writes files that nobody but this process's user may touch: keys, and
-// what is served without asking again.
+// Package privatefile reads and writes files that nobody but this process's user may touch: keys,
+// and what is served without asking again.
 package privatefile
 
 import (
@@ -28,18 +28,19 @@ func OwnedByUs(info fs.FileInfo) bool {
 	return known && (owner == os.Geteuid() || owner == 0)
 }
 
-// Open opens a file of the folder for reading. It follows a symbolic link to a file of the folder, as
-// os.Root does, and none that leads out of it, and does not wait for the writer of a pipe. It looks at
-// neither owner nor mode.
+// Open opens a file of the folder for reading. It follows a symbolic link to a file of the folder,
+// as os.Root does, and none that leads out of it, and does not wait for the writer of a pipe. It
+// looks at neither owner nor mode.
 func Open(root *os.Root, name string) (*os.File, error) {
 	return root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
-// Read reads a whole file of the folder. The error is fs.ErrNotExist where there is none. Read refuses
-// what is no regular file, what belongs to a user who is neither this process's nor root, what the
-// group or others may read or write, and what has more than most bytes.
+// Read reads a whole file of the folder. The error is fs.ErrNotExist where there is none. Read
+// refuses what is no regular file, what belongs to a user who is neither this process's nor root,
+// what the group or others may read or write, and what has more than most bytes.
 func Read(root *os.Root, name string, most int64) ([]byte, error) {
-	// A link is refused with the same words as a folder. Open looks again at what the name leads to by then.
+	// A link is refused with the same words as a folder. Open looks again at what the name leads to
+	// by then.
 	if info, err := root.Lstat(name); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
@@ -71,9 +72,10 @@ func Read(root *os.Root, name string, most int64) ([]byte, error) {
 	return b, nil
 }
 
-// Create makes a file of the folder with the parts in it, and fails with fs.ErrExist where there is one.
-// With sync the bytes are on the disk when it returns; without, some time later. Nothing is left where it
-// fails. Who renames a file that is on the disk has the whole of it after a crash, or the one before.
+// Create makes a file of the folder with the parts in it, and fails with fs.ErrExist where there is
+// one. With sync the bytes are on the disk when it returns; without, some time later. Nothing is
+// left where it fails. Who renames a file that is on the disk has the whole of it after a crash, or
+// the one before.
 func Create(root *os.Root, name string, sync bool, parts ...[]byte) error {
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

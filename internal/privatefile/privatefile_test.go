@@ -78,7 +78,8 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// Open neither follows a link out of the folder nor waits for a pipe's writer, whoever has put them there.
+// Open neither follows a link out of the folder nor waits for a pipe's writer, whoever has put them
+// there.
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	root := open(t, dir)

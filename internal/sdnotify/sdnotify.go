@@ -14,16 +14,16 @@ import (
 // sendTime is how long the manager may take to make room for a message.
 const sendTime = time.Second
 
-// Notifier sends messages to the manager. A nil one has no manager, and sends nothing. Any goroutine
-// may use it.
+// Notifier sends messages to the manager. A nil one has no manager, and sends nothing. Any
+// goroutine may use it.
 type Notifier struct {
 	address  net.UnixAddr
 	watchdog time.Duration
 }
 
-// FromEnvironment is for the manager that NOTIFY_SOCKET names, and nil where it is not set. It takes
-// the manager's variables out of the environment, so that no child takes itself for what is meant.
-// The error says what is wrong with a variable; the Notifier is good for the rest, or nil.
+// FromEnvironment is for the manager that NOTIFY_SOCKET names, and nil where it is not set. It
+// takes the manager's variables out of the environment, so that no child takes itself for what is
+// meant. The error says what is wrong with a variable; the Notifier is good for the rest, or nil.
 func FromEnvironment() (*Notifier, error) {
 	socket, usec, pid := os.Getenv("NOTIFY_SOCKET"), os.Getenv("WATCHDOG_USEC"), os.Getenv("WATCHDOG_PID")
 	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} {
@@ -58,8 +58,8 @@ func (n *Notifier) WatchdogTime() time.Duration {
 	return n.watchdog
 }
 
-// Ready says that the process serves, or that a reload is over, whatever became of it. status is for
-// people, one line.
+// Ready says that the process serves, or that a reload is over, whatever became of it. status is
+// for people, one line.
 func (n *Notifier) Ready(status string) error { return n.send("READY=1", "STATUS="+line(status)) }
 
 // Reloading says that a reload has begun. Ready has to follow.

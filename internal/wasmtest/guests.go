@@ -45,8 +45,8 @@ func PassesOn(module, name, signature, export string) *Module {
 	return m
 }
 
-// HandlerWith is a handler that consumes everything, with something done to it first, so that imports
-// come in front.
+// HandlerWith is a handler that consumes everything, with something done to it first, so that
+// imports come in front.
 func HandlerWith(also func(m *Module)) []byte {
 	m := New()
 	also(m)

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 )
 
-// ProgramOf is the file of a WASI program that a compiler of "zig-cc" (C), "cargo-wasi" (Rust), "zig"
-// or "tinygo" has built. It is one that the engine's own WASI is tested with, and stands where go
-// keeps the engine's module. With the arguments "ls" and a folder it writes the names in it,
-// a line each. The error says what could not be asked of go.
+// ProgramOf is the file of a WASI program that a compiler of "zig-cc" (C), "cargo-wasi" (Rust),
+// "zig" or "tinygo" has built. It is one that the engine's own WASI is tested with, and stands
+// where go keeps the engine's module. With the arguments "ls" and a folder it writes the names in
+// it, a line each. The error says what could not be asked of go.
 func ProgramOf(language string) (string, error) {
 	const engine = "github.com/tetratelabs/wazero"
 	out, err := exec.Command("go", "list", "-m", "-json", engine).CombinedOutput()

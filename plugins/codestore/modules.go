@@ -17,8 +17,8 @@ import (
 	"bulkhead/internal/privatefile"
 )
 
-// Modules are kept as they are, beside the code that was made of them, by their own SHA-256. So one that
-// was overwritten or removed where it came from is still there to go back to.
+// Modules are kept as they are, beside the code that was made of them, by their own SHA-256. So one
+// that was overwritten or removed where it came from is still there to go back to.
 
 const (
 	moduleFolder = "wasm"
@@ -32,8 +32,8 @@ func modulePath(module Sum) string {
 	return filepath.Join(moduleFolder, hex.EncodeToString(module[:])+moduleSuffix)
 }
 
-// KeepModule keeps a module, whose SHA-256 module is, whole or not at all. One that is there already is
-// noted to have been used just now; added reports whether it was not.
+// KeepModule keeps a module, whose SHA-256 module is, whole or not at all. One that is there
+// already is noted to have been used just now; added reports whether it was not.
 func (s *Store) KeepModule(module Sum, b []byte) (added bool, err error) {
 	root, err := openFolder(s.dir)
 	if err != nil {
@@ -53,8 +53,8 @@ func (s *Store) KeepModule(module Sum, b []byte) (added bool, err error) {
 	return true, nil
 }
 
-// holds reports whether a file has these bytes. They are compared since nothing waits for them to be on the
-// disk when they are written: a thousand modules would take seconds.
+// holds reports whether a file has these bytes. They are compared since nothing waits for them to
+// be on the disk when they are written: a thousand modules would take seconds.
 func holds(root *os.Root, name string, b []byte) bool {
 	if info, err := root.Lstat(name); err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(b)) {
 		return false
@@ -75,8 +75,8 @@ func holds(root *os.Root, name string, b []byte) bool {
 	return true
 }
 
-// Module reads a module that was kept. The error is fs.ErrNotExist when there is none, and a *Damaged,
-// which is removed, when its SHA-256 is another one.
+// Module reads a module that was kept. The error is fs.ErrNotExist when there is none, and a
+// *Damaged, which is removed, when its SHA-256 is another one.
 func (s *Store) Module(module Sum) ([]byte, error) {
 	root, err := openFolder(s.dir)
 	if err != nil {
@@ -107,9 +107,9 @@ func (s *Store) Module(module Sum) ([]byte, error) {
 	return b, nil
 }
 
-// TrimModules removes modules that were kept, those first whose use is longest ago, until the others have
-// most bytes together. Those for which used answers true stay, whatever they have. It answers how
-// many bytes are left, and how many modules it has removed.
+// TrimModules removes modules that were kept, those first whose use is longest ago, until the
+// others have most bytes together. Those for which used answers true stay, whatever they have. It
+// answers how many bytes are left, and how many modules it has removed.
 func (s *Store) TrimModules(most int64, used func(module Sum) bool) (left int64, removed int, err error) {
 	root, err := openFolder(s.dir)
 	if err != nil {
@@ -131,9 +131,9 @@ func (s *Store) TrimModules(most int64, used func(module Sum) bool) (left int64,
 	return left, removed, nil
 }
 
-// trim removes files of a folder, those first whose use is longest ago, until the others have most bytes
-// together. Those stay for which stays answers true. It answers how many bytes are left, and how
-// many files it has removed.
+// trim removes files of a folder, those first whose use is longest ago, until the others have most
+// bytes together. Those stay for which stays answers true. It answers how many bytes are left, and
+// how many files it has removed.
 func trim(root *os.Root, folder string, entries []fs.DirEntry, most int64, stays func(file string) bool) (left int64, removed int) {
 	var infos []fs.FileInfo
 	for _, e := range entries {

@@ -229,9 +229,9 @@ func (s *Store) Put(module, engine Sum, code []byte) error {
 	return nil
 }
 
-// BoundCode has all code together take most bytes from now on, up to an eighth more; zero or less: any
-// number. What is more is removed, that first whose use is longest ago, and is compiled
-// again when it is wanted: code is used when it is put or got. The newest stays, however much it has.
+// BoundCode has all code together take most bytes from now on, up to an eighth more; zero or less:
+// any number. What is more is removed, that first whose use is longest ago, and is compiled again
+// when it is wanted: code is used when it is put or got. The newest stays, however much it has.
 func (s *Store) BoundCode(most int64) error {
 	if s.most.Store(most); most > 0 {
 		return s.trimCode(most, "")
@@ -255,8 +255,8 @@ func (s *Store) trimCode(most int64, but string) error {
 	return nil
 }
 
-// place writes a file, whole or not at all, in place of whatever has its name. Without sync a crash of the
-// machine may leave one whose bytes are not all there.
+// place writes a file, whole or not at all, in place of whatever has its name. Without sync a crash
+// of the machine may leave one whose bytes are not all there.
 func place(root *os.Root, sync bool, name string, parts ...[]byte) error {
 	temp, err := writeFile(root, sync, parts...)
 	if err != nil {

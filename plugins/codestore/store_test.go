@@ -355,7 +355,8 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
-// Code that was not used for longest goes when there is more than may be, and what was just put never.
+// Code that was not used for longest goes when there is more than may be, and what was just put
+// never.
 func TestBoundCode(t *testing.T) {
 	s := opened(t, folder(t), testEngine)
 	if err := s.BoundCode(1 << 20); err != nil {

@@ -21,10 +21,10 @@ type Limits struct {
 	Code int64
 }
 
-// What compiling may take where nothing else is said. A Go guest of 2 MiB takes
-// less than a tenth of each; the largest module from a public package that was met, of 32 MB, took
-// 41 s of CPU time. The time on the wall is a multiple of it, for machines that have much else to do: it is
-// there for a process that stands still.
+// What compiling may take where nothing else is said. A Go guest of 2 MiB takes less than a tenth
+// of each; the largest module from a public package that was met, of 32 MB, took 41 s of CPU time.
+// The time on the wall is a multiple of it, for machines that have much else to do: it is there for
+// a process that stands still.
 const (
 	DefaultMemory = 2 << 30
 	DefaultCPU    = 2 * time.Minute

@@ -53,8 +53,8 @@ func everywhere(t testing.TB, module []byte, most int) Calls {
 	return c
 }
 
-// The places of a module's native code lead to the lines of its source, whichever the version of its DWARF, and
-// whether it is in the module.
+// The places of a module's native code lead to the lines of its source, whichever the version of
+// its DWARF, and whether it is in the module.
 func TestLocate(t *testing.T) {
 	for _, c := range []struct{ module, lines string }{{"crash.wasm", "crash.wasm"}, {"split.wasm", "split.debug.wasm"}} {
 		module := example(t, c.module)
@@ -162,8 +162,8 @@ func limitedLocate(t testing.TB) {
 	t.Cleanup(func() { LocateLimits = before })
 }
 
-// Lines made to harm whoever reads them end the child that does, or are an error: the text that comes back
-// is short in any case.
+// Lines made to harm whoever reads them end the child that does, or are an error: the text that
+// comes back is short in any case.
 func TestHostileLines(t *testing.T) {
 	limitedLocate(t)
 	module := example(t, "crash.wasm")

@@ -100,8 +100,8 @@ func TestReturns(t *testing.T) {
 }
 
 // However a function is made, it reaches into memory no more than twice MaxTouches times without a
-// check; and after a call not at all before it returns. A watchdog that takes its fuel away relies on
-// that: each may be the first touch of a page.
+// check; and after a call not at all before it returns. A watchdog that takes its fuel away relies
+// on that: each may be the first touch of a page.
 func TestTouchesAreChecked(t *testing.T) {
 	const count = 6000
 	store := w.Cat(w.LocalGet(0), w.I32Const(1), w.I32Store8(0))

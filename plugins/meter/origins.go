@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Origins says where in the code section that was given each place in the one that came out comes from.
-// The module that runs has no part of it: whoever wants one rewrites the module again, with
+// Origins says where in the code section that was given each place in the one that came out comes
+// from. The module that runs has no part of it: whoever wants one rewrites the module again, with
 // Options.Origins.
 type Origins []origin
 
@@ -30,9 +30,10 @@ func (o Origins) move(by, oldBy int) {
 	}
 }
 
-// At is where the byte at an offset comes from. Both are offsets into the contents of code sections, as
-// DWARF has them. For an instruction that the meter has put in, it is the one it stands in front of. ok is
-// false for code that was not in the module, and for what is no instruction's place.
+// At is where the byte at an offset comes from. Both are offsets into the contents of code
+// sections, as DWARF has them. For an instruction that the meter has put in, it is the one it
+// stands in front of. ok is false for code that was not in the module, and for what is no
+// instruction's place.
 func (o Origins) At(offset uint32) (at uint32, ok bool) {
 	i, found := slices.BinarySearchFunc(o, offset, func(o origin, offset uint32) int {
 		switch {

@@ -36,8 +36,8 @@ func bodies(b []byte) (section []byte, functions [][2]int) {
 	return section, functions
 }
 
-// Each place of what comes out is said to come from the function that it is of, and what is copied from the
-// same bytes; every instruction that went in has a place; and asking changes nothing.
+// Each place of what comes out is said to come from the function that it is of, and what is copied
+// from the same bytes; every instruction that went in has a place; and asking changes nothing.
 func TestOrigins(t *testing.T) {
 	bulk := w.New()
 	bulk.Memory(1)

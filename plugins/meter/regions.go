@@ -7,16 +7,16 @@ import "bulkhead/plugins/wasm"
 const MaxAhead = 24
 
 // MaxTail is how many units may be executed between the return of a call and the next check. What
-// follows a call is not paid before it, but for MaxAhead units, and checks
-// when it is more than this. Otherwise calls within calls could each pay at their entry for much that
-// they do when they return, and nothing would check while all of them return.
+// follows a call is not paid before it, but for MaxAhead units, and checks when it is more than
+// this. Otherwise calls within calls could each pay at their entry for much that they do when they
+// return, and nothing would check while all of them return.
 const MaxTail = 64
 
 // MaxTouches is how many instructions that reach into memory may be executed in a row, within a
-// function, without a check, and twice that at most: each may be the first to touch a page,
-// which takes a thousand times as long as it is charged. Between the return of a call and that of
-// the function that made it, there is none without a check: a deep recursion could do it once for each of
-// its calls while all of them return.
+// function, without a check, and twice that at most: each may be the first to touch a page, which
+// takes a thousand times as long as it is charged. Between the return of a call and that of the
+// function that made it, there is none without a check: a deep recursion could do it once for each
+// of its calls while all of them return.
 const MaxTouches = 32
 
 // node is a stretch of code without a branch in or out, other than at its ends. Nodes

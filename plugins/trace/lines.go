@@ -19,8 +19,8 @@ const maxSteps = 20_000_000
 
 var errTooMuch = errors.New("what it says of its lines takes too long to read")
 
-// Open reads what there is before the first question. sections are those that Sections finds. It may
-// panic, or take more memory than there is, by what they hold.
+// Open reads what there is before the first question. sections are those that Sections finds. It
+// may panic, or take more memory than there is, by what they hold.
 func Open(sections map[string][]byte) (*Lines, error) {
 	s := func(name string) []byte { return sections[linePrefix+name] }
 	data, err := dwarf.New(s("abbrev"), nil, nil, s("info"), s("line"), nil, s("ranges"), s("str"))
@@ -51,8 +51,8 @@ func (l *Lines) step(n int) error {
 	return nil
 }
 
-// covers reports whether an entry is of the code at an offset. known is false if it does not say of which
-// code it is.
+// covers reports whether an entry is of the code at an offset. known is false if it does not say of
+// which code it is.
 func (l *Lines) covers(e *dwarf.Entry, offset uint64) (covers, known bool, err error) {
 	ranges, bad := l.data.Ranges(e)
 	if err = l.step(len(ranges) + 1); err != nil || bad != nil {
@@ -70,9 +70,9 @@ func (l *Lines) covers(e *dwarf.Entry, offset uint64) (covers, known bool, err e
 // maxInlined bounds how many functions may be inlined in one place.
 const maxInlined = 32
 
-// At are the places of the instruction at an offset into the contents of the code section: the function that
-// it is in, with those that were inlined, the innermost first. There are none where nothing is said
-// of it. It may panic, as Open may.
+// At are the places of the instruction at an offset into the contents of the code section: the
+// function that it is in, with those that were inlined, the innermost first. There are none where
+// nothing is said of it. It may panic, as Open may.
 func (l *Lines) At(offset uint32) ([]Place, error) {
 	r := l.data.Reader()
 	for {
@@ -128,7 +128,8 @@ func some(p Place) []Place {
 	return []Place{p}
 }
 
-// callsIn are the function that an instruction is in, and those that are inlined there, the outermost first.
+// callsIn are the function that an instruction is in, and those that are inlined there, the
+// outermost first.
 func (l *Lines) callsIn(r *dwarf.Reader, offset uint64) (calls []*dwarf.Entry, err error) {
 	for depth := 1; depth > 0; {
 		e, err := r.Next()

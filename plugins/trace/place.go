@@ -43,7 +43,8 @@ func (p Place) String() string {
 	return s
 }
 
-// Text is the places in one line of at most about MaxText bytes, the innermost first: "f a.c:1 < g a.c:9".
+// Text is the places in one line of at most about MaxText bytes, the innermost first: "f a.c:1 < g
+// a.c:9".
 func Text(places []Place) string {
 	var b strings.Builder
 	for _, p := range places {

@@ -9,8 +9,8 @@ import (
 // linePrefix is what the names of DWARF's sections begin with.
 const linePrefix = ".debug_"
 
-// Sections are the contents of the sections of DWARF that a module has, by their names, and of the section
-// build_id. What is no module, or ends early, has those up to there. They refer to b.
+// Sections are the contents of the sections of DWARF that a module has, by their names, and of the
+// section build_id. What is no module, or ends early, has those up to there. They refer to b.
 func Sections(b []byte) map[string][]byte {
 	found := make(map[string][]byte)
 	if len(b) < 8 || string(b[:4]) != "\x00asm" {
@@ -52,8 +52,8 @@ func Belongs(module, lines []byte) bool {
 	return a == nil || b == nil || string(a) == string(b)
 }
 
-// FileOf is the file beside a module's that has its lines, where they are not in the module: that of
-// "x.wasm" is "x.debug.wasm".
+// FileOf is the file beside a module's that has its lines, where they are not in the module: that
+// of "x.wasm" is "x.debug.wasm".
 func FileOf(module string) string {
 	return strings.TrimSuffix(module, ".wasm") + ".debug.wasm"
 }

@@ -47,7 +47,8 @@ func (p *Process) path(s []uint64) (string, Errno) {
 // followed is the flag that says that a path's last part is followed when it is a link.
 const followed = 1
 
-// readOnly is what changing a folder's contents answers. Who asks for what lies outside hears that first.
+// readOnly is what changing a folder's contents answers. Who asks for what lies outside hears that
+// first.
 func readOnly(_ *Process, from *node, name string, _ []uint64) Errno {
 	if _, e := from.walk(name, false); e == NotCapable {
 		return e

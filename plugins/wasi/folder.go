@@ -166,8 +166,8 @@ func (n *node) child(name string) *node {
 // mostLinks is how many links one path may lead over.
 const mostLinks = 40
 
-// walk finds what a path means that begins at n, and may not leave it, by links neither. The last part
-// is followed when it is a link if follow says so, or a slash stands behind it.
+// walk finds what a path means that begins at n, and may not leave it, by links neither. The last
+// part is followed when it is a link if follow says so, or a slash stands behind it.
 func (n *node) walk(p string, follow bool) (*node, Errno) {
 	if strings.HasPrefix(p, "/") {
 		return nil, NotCapable

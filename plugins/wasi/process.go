@@ -81,8 +81,8 @@ func at(memory []byte, ptr, n uint32) []byte {
 	return memory[ptr:end:end]
 }
 
-// Copy is a guest in the same state, with its own System. The one that is copied makes no call any more; it
-// may be copied by many goroutines at once.
+// Copy is a guest in the same state, with its own System. The one that is copied makes no call any
+// more; it may be copied by many goroutines at once.
 func (p *Process) Copy(s System) Process {
 	return Process{System: s, Args: p.Args, Env: p.Env, Folder: p.Folder, files: p.files, shared: true}
 }

@@ -1,8 +1,8 @@
 package wasi
 
-// Rights of descriptors. They say what may be asked of a descriptor, and are reported and given up as
-// the specification has it. Only reading and writing are held back by them: what else they
-// name is either harmless, or changes a folder, which nobody may.
+// Rights of descriptors. They say what may be asked of a descriptor, and are reported and given up
+// as the specification has it. Only reading and writing are held back by them: what else they name
+// is either harmless, or changes a folder, which nobody may.
 const (
 	rightDataSync         = 1 << 0
 	rightRead             = 1 << 1

@@ -68,8 +68,8 @@ var functions = func() map[string]Func {
 
 func (f *fake) process() *Process { return &Process{System: f} }
 
-// stackOf is a stack with the arguments of a call, as the engine leaves it: above those of 32 bits stands
-// anything.
+// stackOf is a stack with the arguments of a call, as the engine leaves it: above those of 32 bits
+// stands anything.
 func stackOf(name string, args []uint64) []uint64 {
 	s := make([]uint64, len(args)+1)
 	copy(s, args)

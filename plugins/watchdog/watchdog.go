@@ -121,10 +121,9 @@ type seen struct {
 	running, entered, taken bool // somebody runs; has entered since the last look; has lost fuel
 }
 
-// look looks once at who runs. With a second look at those who ran at the
-// first, it empties the fuel of those whose call still does and had none granted. It runs on a thread
-// that has no part in Go's scheduler: it allocates nothing, writes no pointer and calls
-// nothing that could.
+// look looks once at who runs. With a second look at those who ran at the first, it empties the
+// fuel of those whose call still does and had none granted. It runs on a thread that has no part in
+// Go's scheduler: it allocates nothing, writes no pointer and calls nothing that could.
 //
 //go:nosplit
 //go:norace

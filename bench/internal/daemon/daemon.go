@@ -1,5 +1,5 @@
-// Package daemon is for benchmarks whose daemon is their own program, started again: it can be asked
-// for what no client sees.
+// Package daemon is for benchmarks whose daemon is their own program, started again: it can be
+// asked for what no client sees.
 package daemon
 
 import (
@@ -29,8 +29,8 @@ func Again() bool {
 	return len(os.Args) > 1 && (os.Args[1] == "daemon" || os.Args[1] == "compile")
 }
 
-// Main is the main function of a benchmark with this name: run is what it does, with the command line's
-// arguments, and serve what its daemon does, of which Serve is the most.
+// Main is the main function of a benchmark with this name: run is what it does, with the command
+// line's arguments, and serve what its daemon does, of which Serve is the most.
 func Main(name string, run func(args []string, out io.Writer) error, serve func(file string, in io.Reader, out io.Writer) error) {
 	// The kernel kills the daemon when the thread that started it ends, so that has to be one
 	// that lasts.
@@ -50,9 +50,9 @@ func Main(name string, run func(args []string, out io.Writer) error, serve func(
 	}
 }
 
-// Serve runs a host of a configuration file until its input ends or it is told to stop. It prints where its
-// listeners are, by their names, and then what answer returns for each line that it reads, unless
-// that is nil. Of o it sets the log and the compiler.
+// Serve runs a host of a configuration file until its input ends or it is told to stop. It prints
+// where its listeners are, by their names, and then what answer returns for each line that it
+// reads, unless that is nil. Of o it sets the log and the compiler.
 func Serve(file string, o host.Options, in io.Reader, out io.Writer, answer func(h *host.Host, line string) any) error {
 	cfg, err := config.Load(file)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package guard stands before HTTP that more than its own user can reach: on TCP, where each user of
-// the machine, and each web page that a browser on it shows, can send a request. Rules say what
+// Package guard stands before HTTP that more than its own user can reach: on TCP, where each user
+// of the machine, and each web page that a browser on it shows, can send a request. Rules say what
 // passes; Server and Bounded bound what a client may take.
 package guard
 
@@ -58,9 +58,9 @@ const mostDiscarded = 4 * MostBody
 // MostPath is how many bytes the path of a request may have.
 const MostPath = 1 << 10
 
-// Guard gives a handler that passes on what the rules let pass, and answers the rest with
-// a JSON object that has a message. What passes is GET, HEAD, and POST with a body of JSON; only POST
-// may change something. It adds the headers that keep other pages from the answer; next may replace
+// Guard gives a handler that passes on what the rules let pass, and answers the rest with a JSON
+// object that has a message. What passes is GET, HEAD, and POST with a body of JSON; only POST may
+// change something. It adds the headers that keep other pages from the answer; next may replace
 // Content-Security-Policy by its own. A body is bounded by MostBody.
 func (r Rules) Guard(next http.Handler) http.Handler {
 	own := http.NewCrossOriginProtection()
@@ -228,8 +228,8 @@ func bearer(given []string) (token string, ok bool) {
 	return token, ok && strings.EqualFold(scheme, "Bearer")
 }
 
-// Protect has browsers keep an answer from other pages, and from their caches, and run nothing of it.
-// Guard calls it for each answer.
+// Protect has browsers keep an answer from other pages, and from their caches, and run nothing of
+// it. Guard calls it for each answer.
 func Protect(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

@@ -55,7 +55,8 @@ func open(t *testing.T, r Rules, change func(*http.Server)) (at netip.AddrPort, 
 	return at, passed
 }
 
-// send sends bytes and gives all of the answer. A server that closes before it has read them is no error.
+// send sends bytes and gives all of the answer. A server that closes before it has read them is no
+// error.
 func send(t *testing.T, at netip.AddrPort, text string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", at.String())
@@ -228,8 +229,9 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// Without a token nothing can be changed, whatever is sent as one; where reading needs the token too, only
-// what is public can be read without it; and who has come in by a door of his own needs none.
+// Without a token nothing can be changed, whatever is sent as one; where reading needs the token
+// too, only what is public can be read without it; and who has come in by a door of his own needs
+// none.
 func TestWhoMayReadAndChange(t *testing.T) {
 	text, token := NewToken()
 	page := func(p string) bool { return p == "/" }
@@ -431,8 +433,8 @@ func TestParseToken(t *testing.T) {
 	}
 }
 
-// What is read as a host is written so that it is read as the same one, and holds nothing that has a
-// meaning elsewhere in a URL.
+// What is read as a host is written so that it is read as the same one, and holds nothing that has
+// a meaning elsewhere in a URL.
 func FuzzParseHost(f *testing.F) {
 	for _, s := range []string{"127.0.0.1:9101", "localhost", "[::1]:7", "a-b.example:65535", "[::ffff:1.2.3.4]", "1.2.3.4.:1", "a:b:c", "]["} {
 		f.Add(s)
@@ -451,8 +453,8 @@ func FuzzParseHost(f *testing.F) {
 	})
 }
 
-// Whatever a request says, it passes only with a host of the list, from no other origin, and to change
-// something only with JSON and the token; and nothing panics.
+// Whatever a request says, it passes only with a host of the list, from no other origin, and to
+// change something only with JSON and the token; and nothing panics.
 func FuzzJudge(f *testing.F) {
 	text := strings.Repeat("t", LeastToken)
 	token, err := ParseToken(text)

@@ -52,8 +52,8 @@ const (
 	mostLabel = 63
 )
 
-// isName reports whether a text is the name of a host: parts of letters, digits and hyphens, the last
-// of which does not begin with a digit, as that of an address would.
+// isName reports whether a text is the name of a host: parts of letters, digits and hyphens, the
+// last of which does not begin with a digit, as that of an address would.
 func isName(s string) bool {
 	if len(s) > mostName {
 		return false
@@ -83,8 +83,8 @@ func (h Host) String() string {
 	return h.name + port
 }
 
-// Of are the hosts that a request may name to a listener at an address: that address, if it is one of a
-// machine, and localhost if it is a loopback one.
+// Of are the hosts that a request may name to a listener at an address: that address, if it is one
+// of a machine, and localhost if it is a loopback one.
 func Of(at netip.AddrPort) []Host {
 	addr := at.Addr().Unmap().WithZone("")
 	if addr.IsUnspecified() {

@@ -29,8 +29,8 @@ func NewToken() (string, Token) {
 	return text, Token{sha256.Sum256([]byte(text)), true}
 }
 
-// ParseToken takes a text as a token: LeastToken to MostToken bytes of letters, digits and -._~+/=, as
-// the header Authorization can have it. The error does not have it in it.
+// ParseToken takes a text as a token: LeastToken to MostToken bytes of letters, digits and -._~+/=,
+// as the header Authorization can have it. The error does not have it in it.
 func ParseToken(text string) (Token, error) {
 	if len(text) < LeastToken || len(text) > MostToken {
 		return Token{}, fmt.Errorf("the token has %d characters, and needs %d to %d; make one by: openssl rand -hex 32", len(text), LeastToken, MostToken)

@@ -15,8 +15,8 @@ import (
 )
 
 // ReadToken reads a token from a file: one line, with or without its end. The file belongs to this
-// process's user or root, and nobody else may read it or write to it. A link is followed. The error says
-// what to do, and has nothing of what the file holds.
+// process's user or root, and nobody else may read it or write to it. A link is followed. The error
+// says what to do, and has nothing of what the file holds.
 func ReadToken(path string) (Token, error) {
 	// A pipe does not hold up whoever reads it.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)

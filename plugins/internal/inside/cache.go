@@ -24,8 +24,8 @@ type Code interface {
 	Delete(engine [sha256.Size]byte) error
 }
 
-// CacheOf makes a cache of the engine's that asks c. The engine's own reads files by their names and
-// believes what they say. An engine that asks elsewhere cannot be used: that is the error.
+// CacheOf makes a cache of the engine's that asks c. The engine's own reads files by their names
+// and believes what they say. An engine that asks elsewhere cannot be used: that is the error.
 func CacheOf(c Code) (wazero.CompilationCache, error) {
 	cache := wazero.NewCompilationCache()
 	where := reflect.ValueOf(cache)

@@ -12,17 +12,18 @@ import (
 
 // Calls is where a call was when it trapped.
 type Calls struct {
-	// At are places in Code, each behind the instruction that called the one before it, the innermost
-	// first; the first is that of the trap. Calls of other modules, such as the host's, are left out.
+	// At are places in Code, each behind the instruction that called the one before it, the
+	// innermost first; the first is that of the trap. Calls of other modules, such as the host's,
+	// are left out.
 	At []uint32
 	// Code is the module's native code. It is the engine's, and gone when the module is closed.
 	Code []byte
 }
 
-// CallsOf are the calls that f had made when it trapped, at most so many. It is called when f has returned
-// an error, and before it is called again; the guest's stack is read. Where a trap leaves none, as an
-// overflow of the stack does, there are none. The error says that the engine is not as expected, or
-// that nobody knows how its stacks are on this processor.
+// CallsOf are the calls that f had made when it trapped, at most so many. It is called when f has
+// returned an error, and before it is called again; the guest's stack is read. Where a trap leaves
+// none, as an overflow of the stack does, there are none. The error says that the engine is not as
+// expected, or that nobody knows how its stacks are on this processor.
 func CallsOf(f api.Function, most int) (c Calls, err error) {
 	v := reflect.ValueOf(f)
 	if !v.IsValid() || v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
@@ -76,8 +77,9 @@ func word(stack []byte, at uintptr) (w uintptr, ok bool) {
 	return uintptr(binary.LittleEndian.Uint64(stack[at:])), true
 }
 
-// unwindFrames gives add the return addresses from the frame at a place on: the address of the frame before it,
-// and the return address, as on amd64. Each frame is above the one before it, or it is the last.
+// unwindFrames gives add the return addresses from the frame at a place on: the address of the
+// frame before it, and the return address, as on amd64. Each frame is above the one before it, or
+// it is the last.
 func unwindFrames(stack []byte, at, bottom uintptr, add func(pc uintptr) bool) {
 	for {
 		above, ok1 := word(stack, at)

@@ -8,8 +8,8 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// The calls of a function that has trapped are there, the innermost first, and none of one that is too
-// deep or has not trapped.
+// The calls of a function that has trapped are there, the innermost first, and none of one that is
+// too deep or has not trapped.
 func TestCallsOf(t *testing.T) {
 	m := w.New()
 	m.Memory(1)
@@ -60,7 +60,8 @@ func TestCallsOf(t *testing.T) {
 	}
 }
 
-// A stack that is not as expected ends the search: nothing outside it is read, and it comes to an end.
+// A stack that is not as expected ends the search: nothing outside it is read, and it comes to an
+// end.
 func TestUnwindStrangeStacks(t *testing.T) {
 	const bottom = 1 << 20
 	for _, words := range [][]uint64{

@@ -1,7 +1,7 @@
 // Package inside looks at what the engine, wazero, does not say in public: where a function's stack
-// is, where a global is, and whom it asks for native code. All of it is found by the names and types
-// of the engine's fields. Where those are not as expected, as in another version, the answer is an
-// error, and nothing is guessed. It depends on the version in go.mod, which its tests try.
+// is, where a global is, and whom it asks for native code. All of it is found by the names and
+// types of the engine's fields. Where those are not as expected, as in another version, the answer
+// is an error, and nothing is guessed. It depends on the version in go.mod, which its tests try.
 package inside
 
 import (

@@ -167,8 +167,8 @@ func (w *world) context(ctx context.Context) context.Context {
 	})
 }
 
-// manyRefills is after how many refills of one call the slices become larger. What calls itself until
-// the stack is used up would have millions, all in the same two or three places.
+// manyRefills is after how many refills of one call the slices become larger. What calls itself
+// until the stack is used up would have millions, all in the same two or three places.
 const manyRefills = 20_000
 
 // refill is the host's side of the meter: it is called by m when m has nothing
