@@ -8,16 +8,18 @@ import (
 	"bulkhead/selector"
 )
 
-// Peers is whom a DatagramSocket asks and tells. All methods are called on the
-// socket's loop.
+// Peers is the owner of a DatagramSocket: it admits peers and hears of losses. Its methods are
+// called on the socket's loop, in the middle of an event. They must not block, call a handler or
+// close the socket.
 type Peers interface {
-	// Admit is asked when a datagram has come from somebody who is no peer of
-	// the socket yet. With Admitted the wiring is what the new connection gets;
-	// its Budget has to be that of the socket. Admit must not call a handler.
+	// Admit decides about a sender that is not a peer of the socket yet. With Admitted, the new
+	// connection gets the Wiring, whose Budget has to be the socket's. Otherwise the Wiring is
+	// ignored.
 	Admit(peer netip.AddrPort) (Wiring, Admission)
-	// Lost counts n datagrams that were lost.
+	// Lost counts datagrams that no handler saw, or that could not be sent. n is at least 1.
 	Lost(why Loss, n int)
-	// Broken says that the socket cannot be read any more.
+	// Broken says that the socket can no longer be read. Its peers stay until they end by
+	// themselves or the socket is closed.
 	Broken(err error)
 }
 
@@ -95,13 +97,13 @@ func (k *peerKey) peer() netip.AddrPort {
 	return netip.AddrPortFrom(withZone(netip.AddrFrom16(k.ip).Unmap(), k.zone), k.port)
 }
 
-// DatagramSocket is a UDP socket whose peers are connections: each has a CSA of its
-// own, which has no socket of its own. Each datagram from a peer is one Data
-// of its handler, and each Send of that is one datagram to it. A peer
-// comes into being with its first datagram, and there is no end but the idle
-// timeout, or what its handler says.
+// DatagramSocket is a UDP socket with a connection for each peer: a CSA that shares the socket.
+// Each datagram from a peer is one Data of its handler, and each Send of the handler is one
+// datagram to the peer. A peer begins with its first datagram, if the owner admits it. It ends by
+// the idle timeout, by its handler, when the socket closes, or when another peer needs its place:
+// see Full.
 //
-// Its methods are to be called on its loop.
+// All methods are for the socket's loop.
 type DatagramSocket struct {
 	loop     *Loop
 	d        selector.Descriptor
@@ -151,9 +153,9 @@ type datagrams struct {
 	unsent []*DatagramSocket
 }
 
-// NewDatagramSocket reads from the bound, non-blocking UDP socket fd. The
-// DatagramSocket owns fd from here on; on an error it is closed. Its bandwidth is
-// booked with budget.
+// NewDatagramSocket starts to read from fd, a UDP socket that is bound and non-blocking. It owns fd
+// from here on, and closes it on an error. What comes is booked with budget, which must not be nil,
+// whoever sends it. It is called on the loop, and the loop has to close the socket before it stops.
 func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramSocket, error) {
 	s := &DatagramSocket{loop: l, fd: fd, owner: owner, budget: budget, local: localAddrPort(fd), peers: make(map[peerKey]*datagramPeer)}
 	s.wildcard = s.local.Addr().IsUnspecified()
@@ -213,8 +215,9 @@ func (s *DatagramSocket) Owner() Peers { return s.owner }
 // Len is how many peers there are.
 func (s *DatagramSocket) Len() int { return len(s.peers) }
 
-// Close ends the connections of all peers, which see nothing of it, and closes the
-// socket. Closing again does nothing.
+// Close ends the connections of all peers with the reason r and closes the socket. Handlers hear of
+// it by Closed; the peers themselves are told nothing. What waits to be sent is dropped. Closing
+// again does nothing.
 func (s *DatagramSocket) Close(r Reason) {
 	if s.closed {
 		return

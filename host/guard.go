@@ -20,20 +20,23 @@ type (
 // errReloadedMeanwhile is why a watch has no end.
 var errReloadedMeanwhile = errors.New("watching a reload: another reload, or a rollback, has been made meanwhile; nothing is judged")
 
-// ReloadGuarded reloads as Reload does, watches the new generations for so long by the host's
-// clock, and rolls back as soon as one is worse than the generation that it has replaced: when its
-// handlers trap, are stopped by a limit or refuse more often a connection than the others did since
-// they began. More often means that there would be so many faults by chance less than once in a
-// hundred times, if both were alike. Where so few have come to either that this could not be said
-// if each of the new one's had a fault, and none of the old one's, the verdict is health.TooFew,
-// and the new generation stays. One new connection is enough beside 100 old ones, and 7 are beside
-// 7; beside none there are never enough. A listener that is added has nothing to be compared with.
-// It looks fifty times, and each second at least.
+// ReloadGuarded reloads as Reload does, and then watches each new generation for the time watch, by
+// the host's clock. If a generation is worse than the one that it replaced, it rolls back at once.
+// It looks fifty times in that time, and at least each second. If watch is zero or negative, it is
+// Reload.
 //
-// The error is a *WorseError with the figures when one is worse; what Reload's is when that fails;
-// or says why the watch had no end: ctx was done, the host stops, or another reload was made, which
-// a watch does not hold up. Then the new configuration stays unless it is known to be worse. With
-// no time to watch, or less, it is Reload.
+// A generation is worse if its handlers trap, are stopped by a limit or refuse in a larger share of
+// their connections than those of the old one have since they began. Larger means that chance alone
+// would give so many faults less than once in a hundred times. Sometimes too few connections have
+// come to say that, even if each of the new ones had a fault and none of the old ones: the verdict
+// is then health.TooFew, and the new generation stays. One new connection is enough beside 100 old
+// ones, and 7 are enough beside 7. Beside no old connection there are never enough. An added
+// listener is not compared with anything.
+//
+// The error is a *WorseError with the figures after such a rollback, and Reload's own if the reload
+// fails. It may also say why the watch ended early: ctx was done, the host stops, or another reload
+// was made, which need not wait for a watch. In these cases the new configuration stays in force,
+// unless it is already known to be worse. ReloadGuarded may be called wherever Reload may be.
 func (h *Host) ReloadGuarded(ctx context.Context, cfg *config.Config, watch time.Duration) (Report, error) {
 	if err := complete(cfg); err != nil {
 		return Report{}, err

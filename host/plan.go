@@ -23,13 +23,14 @@ const (
 	Removed       = plan.Removed
 )
 
-// Plan is what Reload would do with a configuration, and does nothing of it: [host] where it
-// differs, then the tenants, then the listeners, each in the order of the configuration, followed
-// by those that it does not have any more. The errors are those that Reload would find by reading
-// and comparing: keys that a reload cannot change, plugins and certificates that cannot be read.
-// Nothing is compiled or started, and no socket is opened, so that these may still fail.
+// Plan says what Reload would do with cfg, and changes nothing. The changes are of [host] and
+// [admin] if they differ, of each tenant and of each listener, in the order of the configuration;
+// those that cfg no longer has follow. The error holds what Reload would find by reading and
+// comparing: keys that a reload cannot change, and plugins and certificates that cannot be read.
+// Nothing is compiled or started, and no socket is opened, so a Reload may still fail at that.
 //
-// It may be called as Reload may be, and waits like it.
+// Any goroutine but a loop's may call Plan while Run serves. It waits until a Reload that is under
+// way is over, or until ctx is done.
 func (h *Host) Plan(ctx context.Context, cfg *config.Config) ([]Change, error) {
 	if err := complete(cfg); err != nil {
 		return nil, err

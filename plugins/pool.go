@@ -60,8 +60,8 @@ type Pool struct {
 	left      bool // it holds the snapshot no more
 }
 
-// Pool makes the pool of one loop, on that loop. It has to be closed before the loop
-// stops.
+// Pool makes a pool of instances for l. It and the pool's methods are called on l, and the pool has
+// to be closed before l stops.
 func (s *Snapshot) Pool(l *csa.Loop) *Pool {
 	pools.Add(1)
 	s.users.Add(1)

@@ -15,10 +15,12 @@ import (
 	"bulkhead/plugins/wasi"
 )
 
-// Snapshot is a guest that has started, as it was then: WebAssembly's start,
-// _initialize, csa_start and csa_window have run. Its Pools make Instances of it that
-// go on from there, each with a memory and globals of its own. Any goroutine may use
-// it.
+// Snapshot is the state of a guest that has started: WebAssembly's start, _initialize, csa_start
+// and csa_window have run. Pools make Instances from it, each with its own copy of the memory, the
+// globals and the timers that were set. A snapshot does not change. Any goroutine may use it.
+//
+// Its image is charged to the tenant's memory, once, and takes a mapping. Both are given back, and
+// the module is let go, when Close has been called and the last Pool has gone.
 type Snapshot struct {
 	module         *Module
 	listener       *Listener
@@ -59,10 +61,11 @@ func (e *SnapshotError) Error() string {
 // clause that goes on from "it". It is empty where one can be.
 func (m *Module) Unsnapshotable() []string { return m.state.Hidden }
 
-// Snapshot makes an instance, as Instantiate does and with the same errors, and
-// keeps what it has become, for which the tenant's memory is charged. The error is a
-// *SnapshotError when the guest starts but cannot be kept. It must not be called on a
-// loop. l is the Listener of all that is made from it.
+// Snapshot starts an instance as Instantiate does, keeps its state and closes it. l becomes the
+// Listener of every Instance that is made from it. The error is one of Instantiate's if the guest
+// does not start, has ErrMappings or ErrClosed inside if the tenant or the module has no room for
+// it, and is a *SnapshotError if the guest starts but cannot be kept. It runs the guest and takes
+// as long as that does, so it must not be called on a loop. The caller closes the snapshot.
 func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	i, err := m.Instantiate(l)
 	if err != nil {

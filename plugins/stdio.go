@@ -12,14 +12,19 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 )
 
-// Process is a command of shape stdio, and the handler of the one CSA that is
-// its standard input and output. The command runs on a goroutine of its own,
-// which waits where the command does; the loop never does.
+// Process is a command of shape stdio, and the handler of the one connection that is its standard
+// input and output. It serves one connection and cannot be used again. The methods of csa.Handler,
+// and Stop, are for the connection's loop; Ended is for any goroutine.
 //
-// The two meet without locks: a read or write of the command is posted to the
-// loop with the guest's own memory, which is the command's to give away while
-// it waits, and is answered through a channel. Bytes are read from the socket
-// straight into that memory, and written straight from it.
+// The command runs on a goroutine of its own, which Open starts. That goroutine waits when the
+// command reads or writes; the loop never waits for it. A trap or a limit ends the connection with
+// that reason. After an exit the connection is flushed and closed; a code other than 0 is logged.
+// When the connection ends first, the command is stopped at its next call of the host or refill of
+// its fuel.
+//
+// The two meet without locks. The command posts a read or write to the loop with a part of its own
+// memory, and does not touch that before the answer comes through a channel. So bytes go from the
+// socket straight into the guest's memory, and back.
 type Process struct {
 	module   *Module
 	listener *Listener
@@ -68,7 +73,9 @@ type ioAnswer struct {
 
 var _ csa.Handler = (*Process)(nil)
 
-// Stdio makes the handler for one connection. The command starts with Open.
+// Stdio makes a handler for one connection of l, in any goroutine. The command starts with Open,
+// and so do its instance and all that its tenant is charged for; without an Open there is nothing
+// to give back. The error says that the module was loaded as another shape.
 func (m *Module) Stdio(l *Listener) (*Process, error) {
 	if m.shape != Stdio {
 		return nil, fmt.Errorf("%s: making a command of a module of shape %q", m.name, m.shape)
@@ -92,12 +99,12 @@ func (m *Module) Stdio(l *Listener) (*Process, error) {
 	return p, nil
 }
 
-// Ended is closed when the command has ended and its memory is free. It is
-// never closed when there was no Open.
+// Ended is closed when the command has ended and its memory is free. Without an Open it is never
+// closed.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Stop has the command see the end of its input, as when the host drains. It
-// is called on the loop.
+// Stop gives the command the end of its input, as when the host drains. The connection stays open
+// until the command ends. It is called on the loop; calling it again does nothing.
 func (p *Process) Stop() {
 	p.eof = true
 	switch {

@@ -20,12 +20,12 @@ const (
 	Same Effect = "same"
 	// InPlace: what differs holds at once, for what is there.
 	InPlace Effect = "in place"
-	// NewGeneration: connections that come have handlers of their own, and those that are there go
-	// on with theirs. Of a tenant, each of its listeners has a new generation.
+	// NewGeneration: new connections get new handlers, and the old connections keep theirs. Of a
+	// tenant: each of its listeners gets a new generation.
 	NewGeneration Effect = "new generation"
-	// Added: it was not there.
+	// Added: it was not there before.
 	Added Effect = "added"
-	// Removed: it is not there any more; its connections go on for a while.
+	// Removed: it is no longer there; its connections may go on for a while.
 	Removed Effect = "removed"
 )
 
@@ -35,13 +35,13 @@ type Change struct {
 	Of   string `json:"of"`
 	Name string `json:"name,omitempty"`
 	What Effect `json:"what"`
-	// Keys are what differs: keys, and tables like "config". "what FILE holds" is a plugin's file
-	// that has changed, and "its tenant's KEY" a key of the tenant that makes a new generation of
-	// a listener.
+	// Keys names what differs: keys, and tables such as "config". "what FILE holds" stands for the
+	// file of a plugin, and "its tenant's KEY" for a key of the tenant that makes a new generation
+	// of the listener.
 	Keys []string `json:"keys,omitempty"`
-	// Draining is how many connections go on with the handlers that they have, those that
-	// handlers have dialled included, and OldFor for how long at most: old_for. Of a tenant that
-	// is removed it is how many connections it has. Both are zero for anything else.
+	// Draining is how many connections keep their old handlers, including those that handlers have
+	// dialled, and OldFor how long they may: the key old_for. Of a removed tenant, Draining is how
+	// many connections it has. Both are zero for any other change.
 	Draining int           `json:"draining,omitempty"`
 	OldFor   time.Duration `json:"old_for_ns,omitempty"`
 }
