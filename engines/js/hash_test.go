@@ -12,13 +12,14 @@ import (
 	"strings"
 	"testing"
 
+	"bulkhead/engines/internal/enginetest"
 	"bulkhead/internal/hosttest"
 )
 
 // The hashes are those of Go's library, for messages that end anywhere in a block, at once and in
 // parts, and with keys of every length.
 func TestHashes(t *testing.T) {
-	h, _ := serve(t, handler{"hashes", `
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "hashes", Script: `
 const message = (n) => Uint8Array.from({ length: n }, (_, i) => i * 7 & 255);
 const algorithms = {
   plain: (name, m) => hash[name](m),
@@ -36,8 +37,8 @@ export default {
     for (let n = 0; n < most; n++) all.update(algorithms[how](name, message(n)));
     c.send(hex.encode(all.digest()) + "\n");
   },
-};`, `event_timeout = "30s"`})
-	c := dial(t, h, "hashes")
+};`, TOML: `event_timeout = "30s"`})
+	c := enginetest.Dial(t, h, "hashes")
 	answers := bufio.NewReader(c)
 	const most = 300
 	message := make([]byte, most)

@@ -7,15 +7,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
+	"bulkhead/engines/internal/enginetest"
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/awaittest"
@@ -23,104 +21,9 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-// state is the state folder of all tests, so that the engine is compiled once.
-var state string
+var scripts = enginetest.Language{Extension: ".js"}
 
-func TestMain(m *testing.M) {
-	var err error
-	if state, err = os.MkdirTemp("", "js"); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	os.RemoveAll(state)
-	os.Exit(code)
-}
-
-// logBook keeps the host's log for the test to look at.
-type logBook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// wait waits for a line of the log that has all of these.
-func (l *logBook) wait(t *testing.T, parts ...string) {
-	t.Helper()
-	what := fmt.Sprintf("the log has a line with %q", parts)
-	hosttest.Eventually(t, what, func() bool {
-		for line := range strings.Lines(l.String()) {
-			all := true
-			for _, part := range parts {
-				all = all && strings.Contains(line, part)
-			}
-			if all {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// handler is one listener's script, and lines of TOML for the listener.
-type handler struct{ name, script, toml string }
-
-// configured is the configuration of a host that serves each of the scripts by a listener of its
-// name.
-func configured(t *testing.T, handlers ...handler) (toml string) {
-	t.Helper()
-	dir := t.TempDir()
-	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", state)
-	for _, one := range handlers {
-		path, network := filepath.Join(dir, one.name+".js"), "tcp"
-		if one.name == "udp" {
-			network = "udp"
-		}
-		if err := os.WriteFile(path, []byte(one.script), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"%s://127.0.0.1:0\"\nplugin = %q\n%s\n", one.name, network, path, one.toml)
-	}
-	return toml
-}
-
-// serve serves each of the scripts by a listener of its name.
-func serve(t *testing.T, handlers ...handler) (h *host.Host, log *logBook) {
-	t.Helper()
-	log = &logBook{}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(log)
-		}
-	})
-	return hosttest.Serve(t, configured(t, handlers...), host.Options{
-		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}), log
-}
-
-func dial(t *testing.T, h *host.Host, listener string) *net.TCPConn {
-	t.Helper()
-	return hosttest.Dial(t, h.Addr(listener))
-}
-
-// gone reads until the connection has ended, one way or the other.
-func gone(t *testing.T, c net.Conn) {
-	t.Helper()
-	b, err := io.ReadAll(c)
-	if err, ok := err.(net.Error); ok && err.Timeout() {
-		t.Fatalf("the connection has not ended; it said %q", b)
-	}
-}
+func TestMain(m *testing.M) { os.Exit(scripts.Main(m)) }
 
 const lines = `
 let visits = 0;
@@ -140,8 +43,8 @@ export default {
 func TestLines(t *testing.T) {
 	for _, instance := range []string{"connection", "loop", "listener"} {
 		t.Run(instance, func(t *testing.T) {
-			h, log := serve(t, handler{"lines", lines, fmt.Sprintf("instance = %q\nconfig = { greeting = \"hé\" }", instance)})
-			a, b := dial(t, h, "lines"), dial(t, h, "lines")
+			h, log := scripts.Serve(t, enginetest.Handler{Name: "lines", Script: lines, TOML: fmt.Sprintf("instance = %q\nconfig = { greeting = \"hé\" }", instance)})
+			a, b := enginetest.Dial(t, h, "lines"), enginetest.Dial(t, h, "lines")
 			hosttest.Hear(t, a, "hé\r\n")
 			hosttest.Hear(t, b, "hé\r\n")
 			// Half a line, and then its end with two more; b's state is its own.
@@ -158,7 +61,7 @@ func TestLines(t *testing.T) {
 			hosttest.HearEnd(t, b)
 			a.CloseWrite()
 			hosttest.HearEnd(t, a)
-			log.wait(t, "closed x OK")
+			log.Wait(t, "closed x OK")
 			if strings.Contains(log.String(), "called after close") {
 				t.Error("the script is given lines of a connection that it has closed")
 			}
@@ -168,12 +71,12 @@ func TestLines(t *testing.T) {
 
 // What a script has besides the language, by what it answers.
 func TestHelpers(t *testing.T) {
-	h, _ := serve(t, handler{"eval", `export default { line(c, expression) {
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "eval", Script: `export default { line(c, expression) {
 		let r;
 		try { r = eval(expression); } catch (e) { r = e.name + ": " + e.message; }
 		c.send((r instanceof Uint8Array ? hex.encode(r) : typeof r === "object" ? JSON.stringify(r) : String(r)) + "\n");
-	} };`, "event_timeout = \"1m\"\nconfig = { list = [1, 2] }"}) // using up all of the memory takes a busy machine long
-	c := dial(t, h, "eval")
+	} };`, TOML: "event_timeout = \"1m\"\nconfig = { list = [1, 2] }"}) // using up all of the memory takes a busy machine long
+	c := enginetest.Dial(t, h, "eval")
 	answers := bufio.NewReader(c)
 	for _, one := range [][2]string{
 		{`config`, `{"list":[1,2]}`},
@@ -269,8 +172,8 @@ export default {
   closed(c, reason) { bad(c, "closed"); },
 };
 `
-	h, log := serve(t, handler{"bad", script, "instance = \"listener\"\ninbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
-	neighbour := dial(t, h, "bad")
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "bad", Script: script, TOML: "instance = \"listener\"\ninbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
+	neighbour := enginetest.Dial(t, h, "bad")
 	hosttest.Hear(t, neighbour, "ok\n")
 	for _, one := range [][]string{
 		{"open", "cannot read property 'x' of null", "bad.js:4:"},
@@ -290,7 +193,7 @@ export default {
 	} {
 		hosttest.Say(t, neighbour, "next "+one[0]+"\n")
 		hosttest.Hear(t, neighbour, "will\n")
-		c := dial(t, h, "bad")
+		c := enginetest.Dial(t, h, "bad")
 		if one[0] != "open" {
 			hosttest.Hear(t, c, "ok\n")
 			if one[0] == "eof" || one[0] == "closed" {
@@ -299,8 +202,8 @@ export default {
 				hosttest.Say(t, c, "go\n")
 			}
 		}
-		gone(t, c)
-		log.wait(t, one[1:]...)
+		enginetest.Gone(t, c)
+		log.Wait(t, one[1:]...)
 	}
 	hosttest.Say(t, neighbour, "next\n")
 	hosttest.Hear(t, neighbour, "next\n")
@@ -308,21 +211,21 @@ export default {
 
 // A loop without an end is stopped by event_timeout, with its instance, which is its connection's.
 func TestEndlessLoop(t *testing.T) {
-	h, log := serve(t, handler{"loop", `export default { line(c, text) {
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "loop", Script: `export default { line(c, text) {
 		if (text === "loop") for (;;);
 		c.send(text + "\n");
-	} };`, `event_timeout = "500ms"`})
-	a, b := dial(t, h, "loop"), dial(t, h, "loop")
+	} };`, TOML: `event_timeout = "500ms"`})
+	a, b := enginetest.Dial(t, h, "loop"), enginetest.Dial(t, h, "loop")
 	hosttest.Say(t, a, "loop\n")
-	gone(t, a)
-	log.wait(t, "event_timeout")
+	enginetest.Gone(t, a)
+	log.Wait(t, "event_timeout")
 	hosttest.Say(t, b, "here\n")
 	hosttest.Hear(t, b, "here\n")
 }
 
 // What the inbox has no room for waits in the script's queue, in order, and requests wait meanwhile.
 func TestShortSends(t *testing.T) {
-	h, log := serve(t, handler{"big", `let n = 0;
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "big", Script: `let n = 0;
 export default {
   queueLimit: 1000000,
   line(c, text) {
@@ -331,11 +234,11 @@ export default {
     if (!all) log("waiting", n);
   },
   writable(c) { log("writable"); c.send("w"); },
-};`, "inbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
-	c := dial(t, h, "big")
+};`, TOML: "inbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
+	c := enginetest.Dial(t, h, "big")
 	hosttest.Say(t, c, "9\n8\n7\n")
 	c.CloseWrite()
-	log.wait(t, "waiting 1")
+	log.Wait(t, "waiting 1")
 	b, err := io.ReadAll(c)
 	if err != nil {
 		t.Fatal(err)
@@ -355,61 +258,61 @@ export default {
 }
 
 func TestFrames(t *testing.T) {
-	h, log := serve(t,
-		handler{"big", `export default { frameLength: { bytes: 2 }, frameLimit: 10,
-	frame(c, b) { c.send(concat(pack("H", b.length), b)); } };`, ""},
-		handler{"little", `export default { frameLength: { bytes: 4, little: true, whole: true },
-	frame(c, b) { c.send(concat(pack("<I", b.length + 4), b)); } };`, ""},
-		handler{"data", `export default { data(c, b) {
+	h, log := scripts.Serve(t,
+		enginetest.Handler{Name: "big", Script: `export default { frameLength: { bytes: 2 }, frameLimit: 10,
+	frame(c, b) { c.send(concat(pack("H", b.length), b)); } };`, TOML: ""},
+		enginetest.Handler{Name: "little", Script: `export default { frameLength: { bytes: 4, little: true, whole: true },
+	frame(c, b) { c.send(concat(pack("<I", b.length + 4), b)); } };`, TOML: ""},
+		enginetest.Handler{Name: "data", Script: `export default { data(c, b) {
 	if (b.length < 3) return 0;
 	c.send(b.subarray(0, 3));
 	return b[0] === 33 ? 99 : 3;
-} };`, ""})
-	c := dial(t, h, "big")
+} };`, TOML: ""})
+	c := enginetest.Dial(t, h, "big")
 	for _, part := range []string{"\x00", "\x03a", "bc\x00\x00\x00\x0a012345", "6789"} {
 		hosttest.Say(t, c, part)
 	}
 	hosttest.Hear(t, c, "\x00\x03abc\x00\x00\x00\x0a0123456789")
 	hosttest.Say(t, c, "\x00\x0b0123456789a")
-	gone(t, c)
-	log.wait(t, "frame of 127.0.0.1:", "the peer's frame is longer than frameLimit, which is 10 bytes")
+	enginetest.Gone(t, c)
+	log.Wait(t, "frame of 127.0.0.1:", "the peer's frame is longer than frameLimit, which is 10 bytes")
 
-	c = dial(t, h, "little")
+	c = enginetest.Dial(t, h, "little")
 	long := "\x00\xe0\x00\x00" + strings.Repeat("x", 0xe000-4)
 	hosttest.Say(t, c, long)
 	hosttest.Hear(t, c, long)
 	hosttest.Say(t, c, "\x03\x00\x00\x00")
-	gone(t, c)
-	log.wait(t, "the peer's frame says that it has 3 bytes, and its length alone has 4")
+	enginetest.Gone(t, c)
+	log.Wait(t, "the peer's frame says that it has 3 bytes, and its length alone has 4")
 
-	c = dial(t, h, "data")
+	c = enginetest.Dial(t, h, "data")
 	hosttest.Say(t, c, "ab")
 	hosttest.Say(t, c, "cde")
 	hosttest.Hear(t, c, "abc")
 	hosttest.Say(t, c, "f")
 	hosttest.Hear(t, c, "def")
 	hosttest.Say(t, c, "!!!")
-	gone(t, c)
-	log.wait(t, "data answers how many bytes it has consumed, 0 to 3")
+	enginetest.Gone(t, c)
+	log.Wait(t, "data answers how many bytes it has consumed, 0 to 3")
 }
 
 func TestLongLines(t *testing.T) {
-	h, log := serve(t, handler{"short", `export default { lineLimit: 5, lineBytes: true, line(c, b) { c.send(b); } };`, ""})
-	c := dial(t, h, "short")
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "short", Script: `export default { lineLimit: 5, lineBytes: true, line(c, b) { c.send(b); } };`, TOML: ""})
+	c := enginetest.Dial(t, h, "short")
 	// The end of a line may come in two parts.
 	hosttest.Say(t, c, "12345\r")
 	hosttest.Say(t, c, "\nab\xff\n")
 	hosttest.Hear(t, c, "12345ab\xff")
 	hosttest.Say(t, c, "1234567")
-	gone(t, c)
-	log.wait(t, "the peer's line is longer than lineLimit, which is 5 bytes")
+	enginetest.Gone(t, c)
+	log.Wait(t, "the peer's line is longer than lineLimit, which is 5 bytes")
 }
 
 // A script dials by await, and the two connections are spliced, or go on by callbacks.
 func TestDial(t *testing.T) {
-	h, log := serve(t,
-		handler{"echo", `export default { data(c, b) { c.send(b); } };`, ""},
-		handler{"proxy", `export default {
+	h, log := scripts.Serve(t,
+		enginetest.Handler{Name: "echo", Script: `export default { data(c, b) { c.send(b); } };`, TOML: ""},
+		enginetest.Handler{Name: "proxy", Script: `export default {
   line(c, text) {
     const [what, address] = text.split(" ");
     c.pause();
@@ -426,9 +329,9 @@ func TestDial(t *testing.T) {
     c.resume();
   },
   async uncaught(c, address) { await dial(address); },
-};`, ""})
+};`, TOML: ""})
 	echo := h.Addr("echo")
-	c := dial(t, h, "proxy")
+	c := enginetest.Dial(t, h, "proxy")
 	hosttest.Say(t, c, "ask tcp://"+echo+"\n")
 	hosttest.Hear(t, c, "question closed\n")
 	hosttest.Say(t, c, "refused tcp://10.0.0.1:1\n")
@@ -441,19 +344,19 @@ func TestDial(t *testing.T) {
 	hosttest.Hear(t, c, "more")
 	c.CloseWrite()
 	hosttest.HearEnd(t, c)
-	c = dial(t, h, "proxy")
+	c = enginetest.Dial(t, h, "proxy")
 	hosttest.Say(t, c, "uncaught tcp://127.0.0.1:1\n")
-	gone(t, c)
-	log.wait(t, "line of 127.0.0.1:", "Error: dial: REFUSED")
+	enginetest.Gone(t, c)
+	log.Wait(t, "line of 127.0.0.1:", "Error: dial: REFUSED")
 }
 
 // Each copy of the snapshot draws random numbers of its own.
 func TestRandomDiffers(t *testing.T) {
-	h, _ := serve(t, handler{"random", `const first = Math.random();
-export default { open(c) { c.send(Math.random() + "\n"); c.close(); } };`, ""})
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "random", Script: `const first = Math.random();
+export default { open(c) { c.send(Math.random() + "\n"); c.close(); } };`, TOML: ""})
 	seen := make(map[string]bool)
 	for range 4 {
-		b, err := io.ReadAll(dial(t, h, "random"))
+		b, err := io.ReadAll(enginetest.Dial(t, h, "random"))
 		if err != nil || len(b) < 3 || seen[string(b)] {
 			t.Errorf("%q, %v, and before %v", b, err, seen)
 		}
@@ -463,48 +366,23 @@ export default { open(c) { c.send(Math.random() + "\n"); c.close(); } };`, ""})
 
 // What is wrong with a script is said with its line when it is loaded.
 func TestScriptsThatCannotBeLoaded(t *testing.T) {
-	wrong := []struct{ script, want string }{
-		{"export default {\n  line(c text) {} };", "wrong0.js:2:"},
-		{"const x = 1;", "the script has no handler; write: export default"},
-		{"export default 7;", "the script has no handler; write: export default"},
-		{"export default { onLine() {} };", "the handler has none of the functions that are called: start, open,"},
-		{"export default { line: 7 };", "line of the handler is not a function"},
-		{"export default { line() {}, data() {} };", "a handler has one of data, line and frame, and this one has 2"},
-		{"export default { frame() {} };", "a handler with frame needs frameLength, as { bytes: 2 }"},
-		{"export default { lineLimit: -1, line() {} };", "lineLimit is a whole number, 1 to 65534"},
-		{"import x from './x.js'; export default { line() {} };", "wrong8.js:1:15: import of \"./x.js\": there is no such file"},
-		{"\n\nnull.x; export default { line() {} };", "wrong9.js:3:"},
-		{"setTimeout(() => {}, 1); export default { line() {} };", "there are no timeouts before the first connection"},
-		{"await new Promise(() => {}); export default { line() {} };", "awaits something while it is loaded"},
-		{"export default { line() {}, start() {\n throw new Error('not today') } };", "wrong12.js:2:"},
-		{"", "wrong13.js is empty; a handler is, for example"},
-		{"\x00asm\x01\x00\x00\x00", "wrong14.js holds a WebAssembly module and no script; call it .wasm"},
-	}
-	var all []handler
-	for i, one := range wrong {
-		all = append(all, handler{fmt.Sprintf("wrong%d", i), one.script, ""})
-	}
-	cfg, err := config.Load(hosttest.WriteConfig(t, configured(t, all...)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := &logBook{}
-	h, err := host.New(cfg, host.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
-	if err == nil {
-		h.Close()
-		t.Fatal("the host starts, with no script that can be loaded")
-	}
-	for i, one := range wrong {
-		said := ""
-		for line := range strings.Lines(log.String() + err.Error()) {
-			if strings.Contains(line, fmt.Sprintf("listener=wrong%d ", i)) || strings.Contains(line, fmt.Sprintf("%q", fmt.Sprint("wrong", i))) {
-				said += line
-			}
-		}
-		if !strings.Contains(said, one.want) {
-			t.Errorf("%q: it says\n%s, want %q", one.script, said, one.want)
-		}
-	}
+	scripts.CannotBeLoaded(t, []enginetest.Wrong{
+		{Script: "export default {\n  line(c text) {} };", Want: "wrong0.js:2:"},
+		{Script: "const x = 1;", Want: "the script has no handler; write: export default"},
+		{Script: "export default 7;", Want: "the script has no handler; write: export default"},
+		{Script: "export default { onLine() {} };", Want: "the handler has none of the functions that are called: start, open,"},
+		{Script: "export default { line: 7 };", Want: "line of the handler is not a function"},
+		{Script: "export default { line() {}, data() {} };", Want: "a handler has one of data, line and frame, and this one has 2"},
+		{Script: "export default { frame() {} };", Want: "a handler with frame needs frameLength, as { bytes: 2 }"},
+		{Script: "export default { lineLimit: -1, line() {} };", Want: "lineLimit is a whole number, 1 to 65534"},
+		{Script: "import x from './x.js'; export default { line() {} };", Want: "wrong8.js:1:15: import of \"./x.js\": there is no such file"},
+		{Script: "\n\nnull.x; export default { line() {} };", Want: "wrong9.js:3:"},
+		{Script: "setTimeout(() => {}, 1); export default { line() {} };", Want: "there are no timeouts before the first connection"},
+		{Script: "await new Promise(() => {}); export default { line() {} };", Want: "awaits something while it is loaded"},
+		{Script: "export default { line() {}, start() {\n throw new Error('not today') } };", Want: "wrong12.js:2:"},
+		{Script: "", Want: "wrong13.js is empty; a handler is, for example"},
+		{Script: "\x00asm\x01\x00\x00\x00", Want: "wrong14.js holds a WebAssembly module and no script; call it .wasm"},
+	})
 }
 
 // A script that was edited is served after a reload, and is known by the SHA-256 of its file. Who was
@@ -513,13 +391,13 @@ func TestReload(t *testing.T) {
 	const script = `export default { line(c, text) { c.send(text + " one\n"); } };`
 	sum := func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
 	before := runtime.NumGoroutine()
-	toml := configured(t, handler{"edited", script, fmt.Sprintf("plugin_sha256 = %q", sum(script))})
+	toml := scripts.Config(t, enginetest.Handler{Name: "edited", Script: script, TOML: fmt.Sprintf("plugin_sha256 = %q", sum(script))})
 	cfg, err := config.Load(hosttest.WriteConfig(t, toml))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := hosttest.ServeConfig(t, cfg, host.Options{}, before)
-	old := dial(t, h, "edited")
+	old := enginetest.Dial(t, h, "edited")
 	hosttest.Say(t, old, "a\n")
 	hosttest.Hear(t, old, "a one\n")
 
@@ -534,7 +412,7 @@ func TestReload(t *testing.T) {
 	if err := h.Reload(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
-	c := dial(t, h, "edited")
+	c := enginetest.Dial(t, h, "edited")
 	hosttest.Say(t, c, "a\n")
 	hosttest.Hear(t, c, "a two\n")
 	hosttest.Say(t, old, "b\n")
@@ -544,7 +422,7 @@ func TestReload(t *testing.T) {
 	if err := h.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	c = dial(t, h, "edited")
+	c = enginetest.Dial(t, h, "edited")
 	hosttest.Say(t, c, "c\n")
 	hosttest.Hear(t, c, "c one\n")
 }
@@ -553,7 +431,7 @@ func TestReload(t *testing.T) {
 func TestSecure(t *testing.T) {
 	ca, dir := certstest.NewAuthority(t), t.TempDir()
 	cert, key := ca.Write(t, dir, "server", "host.test")
-	h, log := serve(t, handler{"starttls", `
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "starttls", Script: `
 const encrypted = { line(c, text) { c.send(c.tlsInside + " " + text + "\n"); } };
 export default {
   line(c, text) {
@@ -562,26 +440,26 @@ export default {
     c.secure("server");
   },
   secured(c, result) { log("secured", result); c.tlsInside = result; c.handler = encrypted; },
-};`, fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\nstarttls = true", cert, key)})
-	c := dial(t, h, "starttls")
+};`, TOML: fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\nstarttls = true", cert, key)})
+	c := enginetest.Dial(t, h, "starttls")
 	hosttest.Say(t, c, "x\nSTARTTLS\n")
 	hosttest.Hear(t, c, "plain\ngo ahead\n")
 	inside := tls.Client(c, &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
 	hosttest.Say(t, inside, "secret\n")
 	hosttest.Hear(t, inside, "OK secret\n")
-	log.wait(t, "secured OK")
+	log.Wait(t, "secured OK")
 	// What follows in the clear right behind must not be taken for encrypted: the host closes.
-	c = dial(t, h, "starttls")
+	c = enginetest.Dial(t, h, "starttls")
 	hosttest.Say(t, c, "STARTTLS\nforged\n")
-	gone(t, c)
+	enginetest.Gone(t, c)
 }
 
 // Over UDP a datagram is a line's beginning and its end, and a message of its own when it is sent.
 func TestUDP(t *testing.T) {
-	h, _ := serve(t, handler{"udp", `export default {
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "udp", Script: `export default {
   open(c) { c.send(c.transport); },
   line(c, text) { c.send("<" + text); c.send(">"); },
-};`, ""})
+};`, TOML: ""})
 	c, err := net.Dial("udp", h.Addr("udp"))
 	if err != nil {
 		t.Fatal(err)
@@ -599,16 +477,16 @@ func TestUDP(t *testing.T) {
 
 // What ended connections leave behind in an instance that all share is collected, cycles too.
 func TestEndedConnectionsLeaveNothing(t *testing.T) {
-	h, _ := serve(t, handler{"shared", `export default {
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "shared", Script: `export default {
   open(c) {
     c.cycle = { c, f: () => c, filler: new Uint8Array(2000) };
     c.handler = { ...this, own: () => c, async line(c, text) { await sleep(1); c.send(text + "\n"); } };
   },
   line() {},
-};`, `instance = "listener"`})
+};`, TOML: `instance = "listener"`})
 	trips := func(n int) int64 {
 		for range n {
-			c := dial(t, h, "shared")
+			c := enginetest.Dial(t, h, "shared")
 			hosttest.Say(t, c, "x\n")
 			hosttest.Hear(t, c, "x\n")
 			c.Close()
@@ -633,12 +511,12 @@ func TestFirstHandlerOfThePage(t *testing.T) {
 	if !found {
 		t.Fatal("the page has no script")
 	}
-	h, log := serve(t, handler{"hello", script, ""})
-	c := dial(t, h, "hello")
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "hello", Script: script, TOML: ""})
+	c := enginetest.Dial(t, h, "hello")
 	hosttest.Hear(t, c, "Who are you?\r\n")
 	hosttest.Say(t, c, "x\r\nname Bob\r\ny\r\nquit\r\n")
 	hosttest.Hear(t, c, `{"name":"stranger","text":"x"}`+"\r\nHello Bob!\r\n"+`{"name":"Bob","text":"y"}`+"\r\n")
 	hosttest.HearEnd(t, c)
 	c.Close() // else the host waits for the end of it
-	log.wait(t, "closed 127.0.0.1:", " OK")
+	log.Wait(t, "closed 127.0.0.1:", " OK")
 }

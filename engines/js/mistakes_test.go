@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"bulkhead/engines/internal/enginetest"
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
@@ -88,7 +89,7 @@ func TestMistakes(t *testing.T) {
 			if slices.Contains(m.said, "event_timeout") {
 				limit = "500ms"
 			}
-			toml := configured(t, handler{"handler", m.script, fmt.Sprintf("event_timeout = %q", limit)})
+			toml := scripts.Config(t, enginetest.Handler{Name: "handler", Script: m.script, TOML: fmt.Sprintf("event_timeout = %q", limit)})
 			var said []string
 			if m.hears == "" {
 				cfg, err := config.Load(hosttest.WriteConfig(t, toml))
@@ -102,15 +103,15 @@ func TestMistakes(t *testing.T) {
 				}
 				said = append(said, err.Error())
 			} else {
-				log := &logBook{}
+				log := &enginetest.Log{}
 				h := hosttest.Serve(t, toml, host.Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError}))})
-				c := dial(t, h, "handler")
+				c := enginetest.Dial(t, h, "handler")
 				if m.hears == "end" {
 					_ = c.CloseWrite()
 				} else {
 					_, _ = fmt.Fprintln(c, m.hears) // it may have closed already
 				}
-				gone(t, c)
+				enginetest.Gone(t, c)
 				c.Close()
 				hosttest.Eventually(t, "it is closed and the log says why", func() bool { return h.Stats().Connections == 0 && log.String() != "" })
 				for line := range strings.Lines(log.String()) {
