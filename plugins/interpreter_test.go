@@ -399,15 +399,22 @@ func TestInterpreterIsCompiledApart(t *testing.T) {
 		found, _ := filepath.Glob(dir + "/compiling-*/out")
 		return len(found)
 	}
-	until(t, "a child is started", func() bool { return children() == 1 })
+	loads := func(r *Runtime) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.live == 1
+	}
+	until(t, "a child is started, and both wait for it", func() bool { return children() == 1 && loads(first) && loads(second) })
 	first.Close()
+	waiting := 2
 	select {
 	case err := <-errs:
 		t.Errorf("when a tenant ends: %v", err)
+		waiting--
 	case <-time.After(10 * time.Millisecond):
 	}
 	p.Close()
-	for range 2 {
+	for range waiting {
 		if err := <-errs; err == nil || !errors.Is(err, ErrClosed) && !strings.Contains(err.Error(), "x.js: does not compile: what would run it was closed meanwhile") {
 			t.Errorf("LoadScript says %v", err)
 		}
