@@ -227,11 +227,10 @@ func TestACallThatWaitsIsSaidToWait(t *testing.T) {
 	peer, _ := g.l.wire(g.i)
 	does := func(want Doing) {
 		t.Helper()
-		var does Doing
-		g.l.on(func() { does = g.i.Doing() })
-		if does != want {
-			t.Errorf("it does %d, want %d", does, want)
-		}
+		until(t, fmt.Sprintf("it does %d", want), func() (does bool) {
+			g.l.on(func() { does = g.i.Doing() == want })
+			return does
+		})
 	}
 	does(Ready)
 	g.away(peer, "d")
