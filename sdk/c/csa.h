@@ -109,46 +109,72 @@ extern "C" {
 /*
  * What control can be told. Any other value is INVALID.
  */
-#define CSA_PRODUCER_FINISHED 0 /* The guest has sent its last byte. What is in the inbox is sent, what the peer still sends is dropped, then the connection closes. */
+
+/* The guest has sent its last byte. What is in the inbox is sent, what the peer still sends is
+ * dropped, then the connection closes. */
+#define CSA_PRODUCER_FINISHED 0
 #define CSA_SHUTDOWN_MICROPROCESS 1 /* Close now, and drop what is not sent yet. */
-#define CSA_FINISH_SENDING 2 /* What is in the inbox is sent, then the peer is told that no more follows (a half-close). Receiving goes on. */
+/* What is in the inbox is sent, then the peer is told that no more follows (a half-close).
+ * Receiving goes on. */
+#define CSA_FINISH_SENDING 2
 
 /*
  * The keys of info. Any other value is INVALID.
  */
-#define CSA_INFO_PEER 0 /* The address of the peer: "ip:port" ("[ip]:port" for IPv6), or the path of a unix socket, which may be empty. */
-#define CSA_INFO_LOCAL 1 /* The address the peer connected to, written likewise. Where a PROXY header came first, both are what it says. */
-#define CSA_INFO_LISTENER 2 /* The name of the listener that accepted the connection, with "/" and the name of its route behind it where it took one. */
+
+/* The address of the peer: "ip:port" ("[ip]:port" for IPv6), or the path of a unix socket, which
+ * may be empty. */
+#define CSA_INFO_PEER 0
+/* The address the peer connected to, written likewise. Where a PROXY header came first, both are
+ * what it says. */
+#define CSA_INFO_LOCAL 1
+/* The name of the listener that accepted the connection, with "/" and the name of its route behind
+ * it where it took one. */
+#define CSA_INFO_LISTENER 2
 #define CSA_INFO_TENANT 3 /* The name of the tenant the connection belongs to. */
 #define CSA_INFO_TRANSPORT 4 /* "tcp", "unix" or "udp". */
-#define CSA_INFO_SERVER_NAME 5 /* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none. So are those that follow, up to InfoClientFingerprint. */
+/* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none.
+ * So are those that follow, up to InfoClientFingerprint. */
+#define CSA_INFO_SERVER_NAME 5
 #define CSA_INFO_ALPN 6 /* The application protocol that both sides have agreed on. */
 #define CSA_INFO_TLS_VERSION 7 /* "TLS 1.2" or "TLS 1.3". */
 #define CSA_INFO_CIPHER 8 /* The name of the cipher suite, as IANA writes it. */
-#define CSA_INFO_CLIENT_SUBJECT 9 /* The subject of the certificate that the client has shown and the host has verified, as RFC 2253 writes it. */
-#define CSA_INFO_CLIENT_NAMES 10 /* Are the names that the same certificate is made out to, each as "DNS:", "IP:", "email:" or "URI:" and the name, with a line feed between two. */
+/* The subject of the certificate that the client has shown and the host has verified, as RFC 2253
+ * writes it. */
+#define CSA_INFO_CLIENT_SUBJECT 9
+/* The names that the same certificate is made out to, each as "DNS:", "IP:", "email:" or "URI:" and
+ * the name, with a line feed between two. */
+#define CSA_INFO_CLIENT_NAMES 10
 #define CSA_INFO_CLIENT_FINGERPRINT 11 /* The SHA-256 of the same certificate, in 64 hex digits. */
-#define CSA_INFO_CERTIFICATE 12 /* "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS. */
-#define CSA_INFO_A_L_P_N CSA_INFO_ALPN /* its name in earlier versions of this header */
-#define CSA_INFO_T_L_S_VERSION CSA_INFO_TLS_VERSION /* its name in earlier versions of this header */
+/* "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
+ * where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS. */
+#define CSA_INFO_CERTIFICATE 12
+#define CSA_INFO_A_L_P_N CSA_INFO_ALPN /* its former name */
+#define CSA_INFO_T_L_S_VERSION CSA_INFO_TLS_VERSION /* its former name */
 
 /*
  * The roles of makessl. Any other value is INVALID.
  */
-#define CSA_TLS_SERVER 0 /* The peer is the client of the handshake. The host shows the listener's certificate. */
-#define CSA_TLS_CLIENT 1 /* The peer is the server of the handshake. The host verifies its certificate. */
-#define CSA_T_L_S_SERVER CSA_TLS_SERVER /* its name in earlier versions of this header */
-#define CSA_T_L_S_CLIENT CSA_TLS_CLIENT /* its name in earlier versions of this header */
+
+/* The peer is the client of the handshake. The host shows the listener's certificate. */
+#define CSA_TLS_SERVER 0
+/* The peer is the server of the handshake. The host verifies its certificate. */
+#define CSA_TLS_CLIENT 1
+#define CSA_T_L_S_SERVER CSA_TLS_SERVER /* its former name */
+#define CSA_T_L_S_CLIENT CSA_TLS_CLIENT /* its former name */
 
 /*
  * The clocks. Any other value is INVALID.
  */
+
 #define CSA_CLOCK_WALL 0 /* The time of day: nanoseconds since 1970-01-01 UTC. It may jump. */
-#define CSA_CLOCK_MONOTONIC 1 /* Counts nanoseconds from an arbitrary start and never goes back. Timers use it. */
+/* Counts nanoseconds from an arbitrary start and never goes back. Timers use it. */
+#define CSA_CLOCK_MONOTONIC 1
 
 /*
  * The levels of log. Any other value is INVALID.
  */
+
 #define CSA_LOG_DEBUG 0 /* For the author of the guest. */
 #define CSA_LOG_INFO 1 /* For the operator, in ordinary operation. */
 #define CSA_LOG_WARN 2 /* For what somebody should look at. */
@@ -158,14 +184,18 @@ extern "C" {
  * The limits of the contract. The limits an operator sets, such as the size
  * of the inbox, are in the configuration file.
  */
+
 #define CSA_MIN_WINDOW 4096 /* The least length of a window, in bytes. */
 #define CSA_MAX_WINDOW 1048576 /* The greatest length of a window, in bytes. */
 #define CSA_MAX_LOG_LINE 1024 /* How many bytes of one log call are kept; the rest is cut. */
 #define CSA_MAX_METRIC_NAME 64 /* The greatest length of the name of a metric, in bytes. */
 #define CSA_MAX_METRICS 100 /* How many names of metrics one tenant may use. */
 #define CSA_MAX_ADDRESS 512 /* The greatest length of an address for connect, in bytes. */
-#define CSA_MAX_TIMERS 16 /* How many timers one handle may have at a time; the instance's own, on handle -1, count by themselves. */
-#define CSA_HANDLE_REUSE 2048 /* How many later connections have taken the same slot before the value of a handle comes back. */
+/* How many timers one handle may have at a time; the instance's own, on handle -1, count by
+ * themselves. */
+#define CSA_MAX_TIMERS 16
+/* How many later connections have taken the same slot before the value of a handle comes back. */
+#define CSA_HANDLE_REUSE 2048
 
 /* --- Host functions --------------------------------------------------------- */
 
@@ -586,9 +616,10 @@ void _initialize(void);
  * What csa_data leaves unconsumed is offered again after csa_writable, and
  * csa_eof waits for that. What is written to a connection before it is open, or
  * while its handshake goes on, waits without a csa_writable: a guest that
- * does so calls csa_flush in csa_open and csa_secured too. A guest that uses queues defines all three: without
- * csa_writable they are never emptied, and without csa_eof the host ends the
- * connection for the guest while something may be in its queue.
+ * does so calls csa_flush in csa_open and csa_secured too. A guest that uses
+ * queues defines all three: without csa_writable they are never emptied, and
+ * without csa_eof the host ends the connection for the guest while something
+ * may be in its queue.
  */
 struct csa_queue {
 	uint8_t *bytes; /* its memory, which stays the guest's */

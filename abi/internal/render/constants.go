@@ -82,9 +82,10 @@ func documented(id *ast.Ident, doc string, v constant.Value) (constantDoc, error
 		return constantDoc{}, errors.New(id.Name + " needs a comment that starts with its name and ends with a full stop")
 	}
 	rest = strings.TrimSpace(rest)
-	// "X is the ..." and "X: the ..." both leave a sentence to print.
-	rest = strings.TrimPrefix(rest, ": ")
-	rest = strings.TrimPrefix(rest, "is ")
+	// "X is the ...", "X are the ..." and "X: the ..." all leave a sentence to print.
+	for _, word := range []string{": ", "is ", "are "} {
+		rest = strings.TrimPrefix(rest, word)
+	}
 	doc = capital(rest)
 	c := constantDoc{Name: id.Name, C: "CSA_" + upper(id.Name), Value: v.ExactString(), Doc: doc}
 	if old := "CSA_" + spelt(id.Name); old != c.C {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"unicode/utf8"
 
 	"bulkhead/abi"
 )
@@ -149,6 +150,7 @@ var funcs = template.FuncMap{
 	"hostArgs":    hostArgs,
 	"goCode":      goCode,
 	"cComment":    func(s string) string { return comment(s, "", " * ", 78) },
+	"cDefine":     cDefine,
 	"goComment":   func(s string) string { return comment(plain(s), "", "// ", 78) },
 	"cCode":       func(name string) string { return "CSA_" + name },
 	"wrap":        func(s string) string { return comment(s, "", "", 100) },
@@ -185,6 +187,16 @@ func comment(text, first, prefix string, width int) string {
 		b.WriteString(prefix + line)
 	}
 	return b.String()
+}
+
+// cDefine is the macro of a constant in C. Its comment stands behind it, or above it where the line
+// would have more than 100 columns.
+func cDefine(k constantDoc) string {
+	macro := "#define " + k.C + " " + k.Value
+	if line := macro + " /* " + k.Doc + " */"; utf8.RuneCountInString(line) <= 100 {
+		return line
+	}
+	return "/*" + strings.TrimPrefix(comment(k.Doc+" */", "", " * ", 100), " *") + "\n" + macro
 }
 
 func newline(b *strings.Builder) {

@@ -18,7 +18,7 @@ func TestConstantsNeedTheirComments(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	groups, err := parseConstants("constants.go", []byte("package abi\n// Some.\nconst (\n// FooBar is a\n// thing.\nFooBar = 1<<4\n// Baz: or none.\nBaz = \"x\"\n)\n"))
+	groups, err := parseConstants("constants.go", []byte("package abi\n// Some.\nconst (\n// FooBar is a\n// thing.\nFooBar = 1<<4\n// Baz: or none.\nBaz = \"x\"\n// Bars are more.\nBars = 2\n)\n"))
 	if err != nil || len(groups) != 1 || groups[0].Doc != "Some." {
 		t.Fatal(groups, err)
 	}
@@ -26,6 +26,9 @@ func TestConstantsNeedTheirComments(t *testing.T) {
 		t.Error(got)
 	}
 	if got := groups[0].Constants[1]; got != (constantDoc{"Baz", "CSA_BAZ", "", `"x"`, "Or none."}) {
+		t.Error(got)
+	}
+	if got := groups[0].Constants[2]; got != (constantDoc{"Bars", "CSA_BARS", "", "2", "More."}) {
 		t.Error(got)
 	}
 }
@@ -46,6 +49,19 @@ func TestMacroNames(t *testing.T) {
 func TestCommentsAreWrapped(t *testing.T) {
 	got := comment("one two three\nfour\n\nfive", "", "// ", 12)
 	if want := "// one two\n// three\n// four\n//\n// five"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A comment that does not fit behind its macro stands above it.
+func TestMacrosAreWrapped(t *testing.T) {
+	doc := strings.Repeat("word ", 14) + "end."
+	if got, want := cDefine(constantDoc{C: "CSA_A", Value: "1", Doc: doc}), "#define CSA_A 1 /* "+doc+" */"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	doc = strings.Repeat("word ", 19) + "end."
+	want := "/* " + strings.Repeat("word ", 18) + "word\n * end. */\n#define CSA_A 1"
+	if got := cDefine(constantDoc{C: "CSA_A", Value: "1", Doc: doc}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
