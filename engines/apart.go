@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 )
 
-// Parts are what Pack makes one module of: an engine of this program, and a script as that has it. Whoever
-// compiles the engine once for many scripts needs no more of each than this.
+// Parts are what Pack makes one module of: an engine of this program, and a script as that has it.
+// Whoever compiles the engine once for many scripts needs no more of each than this.
 type Parts struct {
 	Engine *Engine
 	// At is where in the engine's memory Script has to stand before the engine starts.
@@ -14,9 +14,9 @@ type Parts struct {
 	Script []byte
 }
 
-// Apart returns what Module would make one module of, for a plugin's file: a script, as its name says,
-// or a module that Pack has made with an engine of this program. ok is false for any other module, of
-// which there are no parts. The caller does not write to them: they may be parts of b.
+// Apart returns what Module would make one module of, for a plugin's file: a script, as its name
+// says, or a module that Pack has made with an engine of this program. ok is false for any other
+// module, of which there are no parts. The caller does not write to them: they may be parts of b.
 func Apart(path string, b []byte) (p Parts, ok bool, err error) {
 	e := engineFor(path)
 	if e == nil {
@@ -27,7 +27,8 @@ func Apart(path string, b []byte) (p Parts, ok bool, err error) {
 	return Parts{e, at, script}, err == nil, err
 }
 
-// unpack takes a module apart. Only what Pack makes of an engine as it is now counts, to the last byte.
+// unpack takes a module apart. Only what Pack makes of an engine as it is now counts, to the last
+// byte.
 func unpack(b []byte) (Parts, bool) {
 	at, script := scriptIn(b)
 	if script == nil {

@@ -62,11 +62,12 @@ func exampleFor(name string) string {
 	return JavaScript.example
 }
 
-// IsScript reports whether a file is a script by its name: whether it ends with .js, .mjs, .ts, .mts or
-// .lua. What is none is a module.
+// IsScript reports whether a file is a script by its name: whether it ends with .js, .mjs, .ts,
+// .mts or .lua. What is none is a module.
 func IsScript(path string) bool { return engineFor(path) != nil }
 
-// Imports reports whether a file is a script that package bundle puts together with what it imports.
+// Imports reports whether a file is a script that package bundle puts together with what it
+// imports.
 func Imports(path string) bool { return engineFor(path) == JavaScript }
 
 // Module makes the module of a plugin's file: of a script, as its name says, the engine with the

@@ -12,7 +12,8 @@ func Script(b []byte) (name, text []byte, ok bool) {
 	return parts(script)
 }
 
-// scriptIn is the data segment with the script that a module has, and where that stands; nil if it has none.
+// scriptIn is the data segment with the script that a module has, and where that stands; nil if it
+// has none.
 func scriptIn(b []byte) (at uint32, script []byte) {
 	at, err := scriptAddress(b)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-// What a Go guest panics with is in the log with its text and the lines of its source, by Go's own runtime, and
-// the line of the trap has the functions by the names in the module.
+// What a Go guest panics with is in the log with its text and the lines of its source, by Go's own
+// runtime, and the line of the trap has the functions by the names in the module.
 func TestPanicsOfGo(t *testing.T) {
 	plugin, err := filepath.Abs("testdata/panics/panics.wasm")
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-// bothSinks runs a test for the handler in Go and for the one in JavaScript: whoever talks to them sees
-// no difference.
+// bothSinks runs a test for the handler in Go and for the one in JavaScript: whoever talks to them
+// sees no difference.
 func bothSinks(t *testing.T, test func(t *testing.T, plugin string)) {
 	for _, plugin := range []string{"smtp.wasm", "smtp.js"} {
 		t.Run(plugin, func(t *testing.T) { test(t, plugin) })

@@ -39,13 +39,14 @@ const (
 	DefaultBytes = 32 << 20
 )
 
-// childLimits are what the process may take that makes a bundle: 6 MB in 1000 files take 1.6 s and 420 MB.
+// childLimits are what the process may take that makes a bundle: 6 MB in 1000 files take 1.6 s and
+// 420 MB.
 var childLimits = compiler.Limits{Memory: 2 << 30, CPU: time.Minute, Wall: 10 * time.Minute}
 
 // Maker makes bundles. Any goroutine may use it.
 type Maker struct {
-	// Command is the program that makes them, in a process of its own, and calls compiler.Main with Task.
-	// Without arguments this process makes them.
+	// Command is the program that makes them, in a process of its own, and calls compiler.Main with
+	// Task. Without arguments this process makes them.
 	Command compiler.Command
 	// Dir is where that process gets a folder to work in: one that nobody but us may enter.
 	Dir string
@@ -84,7 +85,8 @@ func (e *Error) Error() string {
 	return s
 }
 
-// imports finds what may be an import. It also finds words in comments and texts, which esbuild sorts out.
+// imports finds what may be an import. It also finds words in comments and texts, which esbuild
+// sorts out.
 var imports = regexp.MustCompile(`\bimport\b|\brequire\s*\(|\bfrom\s*["']`)
 
 // typed are the endings of TypeScript.
@@ -95,9 +97,9 @@ func needed(path string, text []byte) bool {
 	return typed[filepath.Ext(path)] || imports.Match(text)
 }
 
-// Make makes one script of the script at path, whose text is given, and of what it imports. It blocks. The
-// error is an *Error where the script is to blame, a *compiler.Failure where the process was ended, or
-// that of ctx.
+// Make makes one script of the script at path, whose text is given, and of what it imports. It
+// blocks. The error is an *Error where the script is to blame, a *compiler.Failure where the
+// process was ended, or that of ctx.
 func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limits) (Script, error) {
 	name := filepath.Base(path)
 	if !needed(path, text) {

@@ -329,8 +329,8 @@ func TestMadeAgain(t *testing.T) {
 	}
 }
 
-// A child that goes wrong is an error that says so, and never the end of this process. It gets nothing
-// from outside of the folder, whatever it asks for.
+// A child that goes wrong is an error that says so, and never the end of this process. It gets
+// nothing from outside of the folder, whatever it asks for.
 func TestChildrenThatGoWrong(t *testing.T) {
 	dir := files(t, map[string]string{"h.ts": "import './a'", "a.ts": "", "lib/b.ts": "", "../secret": "x", "link": "-> ../secret", "lib/link": "-> ../.."})
 	for role, want := range map[string]string{

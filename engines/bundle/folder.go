@@ -39,8 +39,8 @@ type seen struct {
 	sum  [sha256.Size]byte
 }
 
-// folder answers questions about the folder of one script, from which nothing leads out. It is used by
-// one goroutine at a time, but for read.
+// folder answers questions about the folder of one script, from which nothing leads out. It is used
+// by one goroutine at a time, but for read.
 type folder struct {
 	dir, name string // of the script, without links
 	root      *os.Root

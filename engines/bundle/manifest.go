@@ -16,8 +16,8 @@ type manifest struct {
 	pure               bool   // sideEffects is false: what is imported and not used is left out
 }
 
-// entry is a value of exports or imports: a text, a list, or conditions in their order; null is none of
-// them.
+// entry is a value of exports or imports: a text, a list, or conditions in their order; null is
+// none of them.
 type entry struct {
 	text   *string
 	list   []*entry

@@ -87,8 +87,8 @@ func endings(file string) []string {
 	return []string{".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs", ".json"}
 }
 
-// sources are the endings that files in TypeScript have, by the ending of what is compiled of them, which is
-// what they call each other.
+// sources are the endings that files in TypeScript have, by the ending of what is compiled of them,
+// which is what they call each other.
 var sources = map[string][]string{".js": {".ts", ".tsx"}, ".jsx": {".tsx"}, ".mjs": {".mts"}, ".cjs": {".cts"}}
 
 // exact is the file of a path, or the one in TypeScript that is meant.

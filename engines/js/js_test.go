@@ -223,7 +223,8 @@ func TestEndlessLoop(t *testing.T) {
 	hosttest.Hear(t, b, "here\n")
 }
 
-// What the inbox has no room for waits in the script's queue, in order, and requests wait meanwhile.
+// What the inbox has no room for waits in the script's queue, in order, and requests wait
+// meanwhile.
 func TestShortSends(t *testing.T) {
 	h, log := scripts.Serve(t, enginetest.Handler{Name: "big", Script: `let n = 0;
 export default {
@@ -385,8 +386,8 @@ func TestScriptsThatCannotBeLoaded(t *testing.T) {
 	})
 }
 
-// A script that was edited is served after a reload, and is known by the SHA-256 of its file. Who was
-// there before keeps the old one.
+// A script that was edited is served after a reload, and is known by the SHA-256 of its file. Who
+// was there before keeps the old one.
 func TestReload(t *testing.T) {
 	const script = `export default { line(c, text) { c.send(text + " one\n"); } };`
 	sum := func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }

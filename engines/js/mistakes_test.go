@@ -13,9 +13,9 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-// mistakes are what authors do wrong: a script that cannot be loaded, or one that does wrong when it
-// hears something. Each is told in one message, which has all of these parts: where, what, and what
-// to do about it where the language does not say.
+// mistakes are what authors do wrong: a script that cannot be loaded, or one that does wrong when
+// it hears something. Each is told in one message, which has all of these parts: where, what, and
+// what to do about it where the language does not say.
 var mistakes = []struct {
 	name, script string
 	hears        string // from the client; "end": the end of the stream

@@ -1,5 +1,5 @@
-// Package lua has the engine for handlers in Lua: Lua 5.4 and a few files of C, built to a module that
-// speaks the ABI. build.sh builds it from src, engines/guest and the source package beside it.
+// Package lua has the engine for handlers in Lua: Lua 5.4 and a few files of C, built to a module
+// that speaks the ABI. build.sh builds it from src, engines/guest and the source package beside it.
 package lua
 
 import _ "embed"

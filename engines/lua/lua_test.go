@@ -228,8 +228,8 @@ return {
 	hosttest.Hear(t, neighbour, "next\n")
 }
 
-// A loop without an end is stopped by event_timeout, with its instance, which is its connection's. No
-// pcall of the script keeps it.
+// A loop without an end is stopped by event_timeout, with its instance, which is its connection's.
+// No pcall of the script keeps it.
 func TestEndlessLoop(t *testing.T) {
 	h, log := scripts.Serve(t, enginetest.Handler{Name: "loop", Script: `return { line = function(c, text)
 		while text == "loop" do pcall(function() while true do end end) end
@@ -243,7 +243,8 @@ func TestEndlessLoop(t *testing.T) {
 	hosttest.Hear(t, b, "here\n")
 }
 
-// What the inbox has no room for waits in the script's queue, in order, and requests wait meanwhile.
+// What the inbox has no room for waits in the script's queue, in order, and requests wait
+// meanwhile.
 func TestShortSends(t *testing.T) {
 	h, log := scripts.Serve(t, enginetest.Handler{Name: "big", Script: `local n = 0
 return {
@@ -486,8 +487,8 @@ func TestUDP(t *testing.T) {
 	}
 }
 
-// What ended connections leave behind in an instance that all share is collected, cycles and waiting
-// callbacks too.
+// What ended connections leave behind in an instance that all share is collected, cycles and
+// waiting callbacks too.
 func TestEndedConnectionsLeaveNothing(t *testing.T) {
 	h, _ := scripts.Serve(t, enginetest.Handler{Name: "shared", Script: `return {
   open = function(c)

@@ -1,5 +1,5 @@
-// Package sourcemap puts the source map of a script at its end, as a comment, and takes it off. The map
-// may say anything: its author may be a customer.
+// Package sourcemap puts the source map of a script at its end, as a comment, and takes it off. The
+// map may say anything: its author may be a customer.
 package sourcemap
 
 import (
@@ -19,8 +19,8 @@ func Append(script, sourceMap []byte) []byte {
 	return append(base64.StdEncoding.AppendEncode(script, sourceMap), '\n')
 }
 
-// Cut is a script without the source map at its end, and that. Without one the script is all of code.
-// sourceMap is not checked.
+// Cut is a script without the source map at its end, and that. Without one the script is all of
+// code. sourceMap is not checked.
 func Cut(code []byte) (script, sourceMap []byte) {
 	at := bytes.LastIndex(code, []byte(comment))
 	if at < 0 || at > 0 && code[at-1] != '\n' {

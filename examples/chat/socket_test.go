@@ -16,8 +16,8 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-// both runs a test for the handler in Go and for the one in JavaScript: whoever talks to them sees no
-// difference.
+// both runs a test for the handler in Go and for the one in JavaScript: whoever talks to them sees
+// no difference.
 func both(t *testing.T, test func(t *testing.T, plugin string)) {
 	for _, plugin := range []string{"chat.wasm", "chat.js"} {
 		t.Run(plugin, func(t *testing.T) { test(t, plugin) })

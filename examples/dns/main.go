@@ -4,7 +4,7 @@
 // Its config:
 //
 //	zone = "example.com"
-//	ttl = 3600                      # seconds, of records that do not say; this is what it is without the key
+//	ttl = 3600                      # seconds, for records that do not say; 3600 is the default
 //	records = [
 //	    "@ SOA ns1 hostmaster 1 7200 3600 1209600 300",
 //	    "@ NS ns1",

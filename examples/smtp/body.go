@@ -13,9 +13,9 @@ const (
 )
 
 // body takes a message as it comes behind DATA, and keeps nothing of it but its length
-// and its hash. Lines may be as long as they like, though RFC 5321 has 998 bytes: senders go beyond, and
-// receivers are asked to take it. Only CR LF ends a line: a server that takes less for the end of a
-// message than the one before it does can be given two messages in place of one.
+// and its hash. Lines may be as long as they like, though RFC 5321 has 998 bytes: senders go
+// beyond, and receivers are asked to take it. Only CR LF ends a line: a server that takes less for
+// the end of a message than the one before it does can be given two messages in place of one.
 type body struct {
 	sum   hash.Hash
 	size  int64 // of the message, without the dots that were added for transport

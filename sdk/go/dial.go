@@ -8,9 +8,9 @@ import "unsafe"
 // PROXY protocol header first, with the addresses of the connection whose callback this is.
 //
 // Over udp nobody is asked: Open comes when there is a route. From then on each Send, which
-// must not be Write, is one datagram to the peer, each Data one of the peer's, and nobody else's come.
-// Refused ends it when the peer's machine says that nothing listens there; else Close does, or
-// the listener's idle_timeout. What is lost on the way, nobody says: ask again by a timer.
+// must not be Write, is one datagram to the peer, each Data one of the peer's, and nobody else's
+// come. Refused ends it when the peer's machine says that nothing listens there; else Close does,
+// or the listener's idle_timeout. What is lost on the way, nobody says: ask again by a timer.
 //
 // The Conn comes to Handler.Open when it is up, for tls after the handshake; or
 // Handler.Closed says why it is not, with Refused, Unreachable, NotFound, Timeout,

@@ -28,9 +28,9 @@ func (c *Conn) Queued() int { return c.queue.len() }
 // Write sends all of p: what the inbox has no room for is copied, queued and
 // sent later, ahead of anything else. When the queue would grow beyond the write
 // limit it answers an error that is Quota for errors.Is, and says so: the peer is too
-// slow, and a handler does best to Abort. Then it has taken nothing, or as much as it says of a p that alone is
-// longer than the limit. The other errors are those of Send, without Again; n
-// says how much was taken before.
+// slow, and a handler does best to Abort. Then it has taken nothing, or as much as it says of a p
+// that alone is longer than the limit. The other errors are those of Send, without Again; n says
+// how much was taken before.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	if err := c.maySend(); err != nil {
 		return 0, err

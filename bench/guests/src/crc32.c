@@ -1,5 +1,5 @@
-/* CRC-32 with a table, a byte at a time, and Adler-32 (RFC 1950) of the same 16 KiB: loops with as little in
- * them as real ones have. */
+/* CRC-32 with a table, a byte at a time, and Adler-32 (RFC 1950) of the same 16 KiB: loops with as
+ * little in them as real ones have. */
 #include "guest.h"
 
 static uint8_t data[16 << 10];

@@ -1,4 +1,5 @@
-/* Matches names against patterns with *, ?, [a-z] and {a,b}, by recursion. Each turn tries each pattern on each name. */
+/* Matches names against patterns with *, ?, [a-z] and {a,b}, by recursion. Each turn tries each
+ * pattern on each name. */
 #include "guest.h"
 
 static const char *const patterns[] = {

@@ -1,5 +1,5 @@
-/* Parses HTTP/1.1 requests, pipelined, as RFC 9112 has them: the request line, the fields, what they
- * say about the body. Each turn takes all the requests once. */
+/* Parses HTTP/1.1 requests, pipelined, as RFC 9112 has them: the request line, the fields, what
+ * they say about the body. Each turn takes all the requests once. */
 #include "guest.h"
 
 static const char stream[] =

@@ -1,5 +1,5 @@
-/* JSON, RFC 8259: a parser that makes a tree, and a writer that makes text of it. Each turn parses a document of 2 KiB, adds up its
- * numbers, and writes it. */
+/* JSON, RFC 8259: a parser that makes a tree, and a writer that makes text of it. Each turn parses
+ * a document of 2 KiB, adds up its numbers, and writes it. */
 #include "guest.h"
 
 static const char document[] =

@@ -1,5 +1,6 @@
-/* A compressor of the family of LZ77: matches of four bytes and more, found through a hash table, written as a token with two
- * lengths, literals, and a distance. Each turn compresses 16 KiB of prose, takes them apart again, and compares. */
+/* A compressor of the family of LZ77: matches of four bytes and more, found through a hash table,
+ * written as a token with two lengths, literals, and a distance. Each turn compresses 16 KiB of
+ * prose, takes them apart again, and compares. */
 #include "guest.h"
 
 enum { SIZE = 16 << 10, HASHES = 4096, SHORTEST = 4 };

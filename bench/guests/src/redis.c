@@ -1,5 +1,5 @@
-/* A server of RESP, Redis's protocol: commands as arrays of bulk strings, a table of keys and values, answers.
- * Each turn takes a pipeline of commands and writes all the answers. */
+/* A server of RESP, Redis's protocol: commands as arrays of bulk strings, a table of keys and
+ * values, answers. Each turn takes a pipeline of commands and writes all the answers. */
 #include "guest.h"
 
 enum { SLOTS = 1024, LONGEST_KEY = 31, LONGEST_VALUE = 92, MAX_WORDS = 8, COMMANDS = 64 };

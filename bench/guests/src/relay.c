@@ -1,4 +1,5 @@
-/* Relays every connection to the address that its config is: {"to":"tcp://..."} and nothing else. */
+/* Relays every connection to the address that its config is: {"to":"tcp://..."} and nothing
+ * else. */
 #include "../../../sdk/c/csa.h"
 
 CSA_DEFINE_WINDOW(window, 4096)

@@ -1,5 +1,5 @@
-/* Sorts: numbers by quicksort in place, records by a heap with a comparison that is called through a pointer, as
- * qsort's is, and strings the same way. */
+/* Sorts: numbers by quicksort in place, records by a heap with a comparison that is called through
+ * a pointer, as qsort's is, and strings the same way. */
 #include "guest.h"
 
 enum { NUMBERS = 2048, RECORDS = 512 };

@@ -1,4 +1,5 @@
-/* A handler that never comes back: the first byte that a connection sends keeps it busy for ever. */
+/* A handler that never comes back: the first byte that a connection sends keeps it busy for
+ * ever. */
 #include "../../../sdk/c/csa.h"
 
 CSA_DEFINE_WINDOW(window, 4096)

@@ -1,5 +1,6 @@
-/* An interpreter of bytecode: a loop around a big switch with a stack, the code where charging by regions has the least to
- * gather. Its program counts the primes below 500 with a sieve, and the steps of the Collatz series of 27. */
+/* An interpreter of bytecode: a loop around a big switch with a stack, the code where charging by
+ * regions has the least to gather. Its program counts the primes below 500 with a sieve, and the
+ * steps of the Collatz series of 27. */
 #include "guest.h"
 
 enum { LIMIT = 500, STACK = 64, VARIABLES = 8, LONGEST = 256 };

@@ -38,8 +38,8 @@ func (l *Language) Main(m *testing.M) (status int) {
 	return m.Run()
 }
 
-// Handler is the script of one listener, whose name is Name, with lines of TOML for the listener. The
-// one called "udp" is over UDP.
+// Handler is the script of one listener, whose name is Name, with lines of TOML for the listener.
+// The one called "udp" is over UDP.
 type Handler struct{ Name, Script, TOML string }
 
 // Config is the configuration of a host that serves each of the scripts.
@@ -93,8 +93,8 @@ func Gone(t *testing.T, c net.Conn) {
 // listener.
 type Wrong struct{ Script, Want, TOML string }
 
-// CannotBeLoaded checks that a host which is to serve the scripts, of listeners called wrong0, wrong1
-// and so on, does not start, and says what is wrong with each of them.
+// CannotBeLoaded checks that a host which is to serve the scripts, of listeners called wrong0,
+// wrong1 and so on, does not start, and says what is wrong with each of them.
 func (l *Language) CannotBeLoaded(t *testing.T, wrong []Wrong) {
 	t.Helper()
 	var all []Handler

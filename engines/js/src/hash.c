@@ -106,7 +106,8 @@ static JSValue hash_digest(JSContext *x, JSValueConst self, int argc, JSValueCon
 	return new_bytes(digest, h->algorithm->digest);
 }
 
-/* equal(a, b): whether the bytes are the same, in a time that tells nothing of where they differ. */
+/* equal(a, b): whether the bytes are the same, in a time that tells nothing of where they
+ * differ. */
 static JSValue equal(JSContext *x, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct bytes a, b;

@@ -18,7 +18,8 @@ struct task {
 
 static struct task *spare;
 
-/* The task that runs on a thread; NULL: that is a coroutine of the script's own, or the main one. */
+/* The task that runs on a thread; NULL: that is a coroutine of the script's own, or the main
+ * one. */
 static struct task *task_of(lua_State *l)
 {
 	return *(struct task **)lua_getextraspace(l);

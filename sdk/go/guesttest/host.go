@@ -119,9 +119,9 @@ func (h *Host) Connect() *Peer {
 
 // ConnectUDP has a new peer's first datagram to come be one of a connection over
 // UDP: each Send of the peer is a datagram, which the handler is given once, in a
-// Data of its own, and what it leaves of it is lost; so is one that is longer than the window, and what comes
-// while 16 wait for a handler that has paused. Each Send of the handler is
-// one that goes whole or not at all. See Peer.ReceiveDatagram.
+// Data of its own, and what it leaves of it is lost; so is one that is longer than the window, and
+// what comes while 16 wait for a handler that has paused. Each Send of the handler is one that goes
+// whole or not at all. See Peer.ReceiveDatagram.
 func (h *Host) ConnectUDP() *Peer {
 	h.t.Helper()
 	p := h.newPeer()

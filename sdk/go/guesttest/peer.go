@@ -51,8 +51,8 @@ type Peer struct {
 // mostWaiting is how many datagrams wait for a handler that has paused.
 const mostWaiting = 16
 
-// Send has the peer send text, in one piece; an empty one is sent over UDP alone. What is sent to a closed
-// connection is lost, as it is on a network.
+// Send has the peer send text, in one piece; an empty one is sent over UDP alone. What is sent to a
+// closed connection is lost, as it is on a network.
 func (p *Peer) Send(text string) {
 	p.h.t.Helper()
 	if p.dead || len(text) == 0 && !p.udp {
