@@ -168,8 +168,8 @@ func (c *CSA) clear(f flag)   { c.flags &^= f }
 
 // Origin is what is known of a connection before it is a CSA. The zero value: nothing.
 type Origin struct {
-	// Accepted is when it was accepted, on the loop's clock: its age is counted from then. Zero or less,
-	// or later than now: from now.
+	// Accepted is when it was accepted, on the loop's clock: its age is counted from then. Zero or
+	// less, or later than now: from now.
 	Accepted int64
 	// Number is a number that NextNumber has given for it. 0: it gets one.
 	Number uint64

@@ -179,8 +179,8 @@ func (l *Loop) NewDatagramSocket(fd int, owner Peers, budget Budget) (*DatagramS
 // or with abi.Refused when the system hears that nothing listens at the peer's port. The owner is
 // told of datagrams that are lost; it is never asked to admit anybody.
 //
-// Of from, the number alone counts. The CSA owns fd from here on; on an error it is closed, and nobody
-// is told. NewDatagramPeer does not return when the handler passes the loop on.
+// Of from, the number alone counts. The CSA owns fd from here on; on an error it is closed, and
+// nobody is told. NewDatagramPeer does not return when the handler passes the loop on.
 func (l *Loop) NewDatagramPeer(fd int, peer netip.AddrPort, owner Peers, w Wiring, from Origin) (*CSA, error) {
 	s, err := l.NewDatagramSocket(fd, owner, w.Budget)
 	if err != nil {

@@ -38,7 +38,8 @@ func logged(t *testing.T) (log *access.Log, lines func() []accessLine) {
 	}
 }
 
-// A client's line names the connections that were dialled for it, each of which has a line of its own.
+// A client's line names the connections that were dialled for it, each of which has a line of its
+// own.
 func TestAccessLogNamesUpstreams(t *testing.T) {
 	log, lines := logged(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,9 +15,9 @@ import (
 
 var manyScripts = flag.Int("scripts", 20, "how many tenants TestManyScripts has")
 
-// secretScript is a handler in JavaScript that answers each line with its number, which nobody else has, with
-// what its tenant's configuration says, and with how many lines it was asked. Its number is all over
-// its memory. It spins, or takes all the memory that it can have, when it is told to.
+// secretScript is a handler in JavaScript that answers each line with its number, which nobody else
+// has, with what its tenant's configuration says, and with how many lines it was asked. Its number
+// is all over its memory. It spins, or takes all the memory that it can have, when it is told to.
 func secretScript(number int) []byte {
 	return fmt.Appendf(nil, `// number %[1]d
 const number = "number-%[1]d", all = [];
@@ -51,7 +51,8 @@ config = { is = %[3]d }
 `, name, plugin, number)
 }
 
-// Tenants with a script each are served by one engine, with little memory each. Each serves its own.
+// Tenants with a script each are served by one engine, with little memory each. Each serves its
+// own.
 func TestManyScripts(t *testing.T) {
 	dir := t.TempDir()
 	var toml strings.Builder
@@ -80,8 +81,8 @@ func TestManyScripts(t *testing.T) {
 	}
 }
 
-// What a tenant's script does to itself is nothing to another's on the same engine: its time, its memory, its
-// counts, its log and its end are its own.
+// What a tenant's script does to itself is nothing to another's on the same engine: its time, its
+// memory, its counts, its log and its end are its own.
 func TestScriptsTakeNothingFromEachOther(t *testing.T) {
 	files := map[string][]byte{"bad.js": secretScript(1), "good.js": secretScript(2)}
 	log := hosttest.NewLines(t)
@@ -133,8 +134,8 @@ func TestScriptsTakeNothingFromEachOther(t *testing.T) {
 	}
 }
 
-// Tenants with scripts come and go by reloads, the first and the last of them too, and those that stay go on. None
-// leaves a descriptor.
+// Tenants with scripts come and go by reloads, the first and the last of them too, and those that
+// stay go on. None leaves a descriptor.
 func TestReloadOfScripts(t *testing.T) {
 	files := map[string][]byte{"echo.wasm": tally('e').Bytes()}
 	const many = 4

@@ -220,8 +220,8 @@ func TestALongCallLeavesItsLoop(t *testing.T) {
 	g.l.on(other.Close)
 }
 
-// A call that waits for its tenant's share of the cores is told apart from one that runs, and from one
-// that waits since others have the cores.
+// A call that waits for its tenant's share of the cores is told apart from one that runs, and from
+// one that waits since others have the cores.
 func TestACallThatWaitsIsSaidToWait(t *testing.T) {
 	g := newGuests(t, slow("d"), listener())
 	peer, _ := g.l.wire(g.i)

@@ -14,8 +14,8 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
-// code is what was compiled of a module, and what is known of that. Nothing of it is a tenant's, and
-// nothing changes: what a tenant has besides is its Module.
+// code is what was compiled of a module, and what is known of that. Nothing of it is a tenant's,
+// and nothing changes: what a tenant has besides is its Module.
 type code struct {
 	engine   *engine
 	compiled wazero.CompiledModule
@@ -72,8 +72,9 @@ func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
 	return c, nil
 }
 
-// meterOptions are how modules are rewritten. The memory of an instance has a bound of its tenant's,
-// of which the code knows nothing: what is over it has to be counted (executor.Reallocate).
+// meterOptions are how modules are rewritten. The memory of an instance has a bound of its
+// tenant's, of which the code knows nothing: what is over it has to be counted
+// (executor.Reallocate).
 var meterOptions = meter.Options{MaxPages: admit.MostPages, MaxTableGrowth: wasm.MaxGrowth, Detach: true}
 
 // close lets go of the code, of which no instance is left. What was charged for it stays charged.

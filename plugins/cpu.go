@@ -24,8 +24,8 @@ type CPU interface {
 	// ends the call; ns is as for NextSlice.
 	NextSlice(ns int64)
 	Release(ns int64)
-	// HoldsCalls reports whether calls that wait for a slot now wait for the share of the tenant, rather
-	// than for a core that others have. It is asked on a loop, and must not block.
+	// HoldsCalls reports whether calls that wait for a slot now wait for the share of the tenant,
+	// rather than for a core that others have. It is asked on a loop, and must not block.
 	HoldsCalls() bool
 }
 

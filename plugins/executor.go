@@ -43,8 +43,8 @@ type executor struct {
 	binding bool
 	busy    bool // a call is under way; the pool's
 	charged int  // bytes, beside the memory
-	// declared is how many bytes of memory the module declares at most. The engine takes it for one page
-	// more.
+	// declared is how many bytes of memory the module declares at most. The engine takes it for one
+	// page more.
 	declared uint64
 	said     string // the last error that a guest has logged while it starts, for who reads why it does not
 }
@@ -158,8 +158,8 @@ func (e *executor) unbind() {
 // Allocate is the engine's question for a memory.
 func (e *executor) Allocate(_, _ uint64) experimental.LinearMemory { return e }
 
-// Reallocate is its question for a larger one. What the tenant's memory has no room for, it is asked
-// for all the same, since that has to be counted as refused.
+// Reallocate is its question for a larger one. What the tenant's memory has no room for, it is
+// asked for all the same, since that has to be counted as refused.
 func (e *executor) Reallocate(size uint64) []byte {
 	switch {
 	case e.binding:

@@ -12,14 +12,14 @@ import (
 	"bulkhead/plugins/trace"
 )
 
-// Source reads a module again as it was loaded, and the module with its lines, which is nil where they are
-// in the first. It may block.
+// Source reads a module again as it was loaded, and the module with its lines, which is nil where
+// they are in the first. It may block.
 type Source func() (module, lines []byte, err error)
 
-// SetSource has traps of the module's guests name the lines of its source, which source says. It comes
-// before the first instance. Without it, as for modules that do not say their lines, it is the functions' names
-// alone. A runtime without RuntimeOptions.Compiler does not look at lines: what they say may be
-// made to harm whoever reads it.
+// SetSource has traps of the module's guests name the lines of its source, which source says. It
+// comes before the first instance. Without it, as for modules that do not say their lines, it is
+// the functions' names alone. A runtime without RuntimeOptions.Compiler does not look at lines:
+// what they say may be made to harm whoever reads it.
 func (m *Module) SetSource(source Source) {
 	if len(m.runtime.options.Compiler.Args) > 0 && m.runtime.options.Code != nil {
 		m.lines = &lines{source: source}
@@ -87,8 +87,8 @@ func (m *Module) locate(f *export, err error) error {
 
 // Explain calls then once, with where the guest was: the innermost call first, each with file and
 // line where the module says them, as "f a.c:1 < g a.c:9", and else as In. It is the guest's
-// text, of at most about trace.MaxText bytes. Explain does not block: then is called before it returns
-// where nothing has to be looked up, and else by a goroutine, 20 s later at most.
+// text, of at most about trace.MaxText bytes. Explain does not block: then is called before it
+// returns where nothing has to be looked up, and else by a goroutine, 20 s later at most.
 func (t *Trap) Explain(then func(in string)) {
 	if t.at == nil {
 		then(t.In)

@@ -70,8 +70,8 @@ func file(t *testing.T, name string) []byte {
 // crashed is where examples/testdata/crash.c traps.
 const crashed = "lookup crash.c:14 < route crash.c:22 < csa_data crash.c:29"
 
-// A trap names the line of the guest's source, of inlined functions also, by what the module says or the
-// file beside it: DWARF of versions 5 and 4.
+// A trap names the line of the guest's source, of inlined functions also, by what the module says
+// or the file beside it: DWARF of versions 5 and 4.
 func TestTrapsNameTheLine(t *testing.T) {
 	for _, c := range []struct{ module, lines, send, in string }{
 		{"crash.wasm", "", "GET /b", crashed},
@@ -103,7 +103,8 @@ func TestTrapsNameTheLine(t *testing.T) {
 	}
 }
 
-// What says no lines has its functions' names, and one that lies has them too, and the log says why.
+// What says no lines has its functions' names, and one that lies has them too, and the log says
+// why.
 func TestTrapsWithoutLines(t *testing.T) {
 	module := func(custom ...string) []byte {
 		m, _ := w.Handler()
@@ -157,8 +158,8 @@ func TestTrapsWithWrongLines(t *testing.T) {
 	}
 }
 
-// While one trap is looked up, others of the same place wait for it, and others have their names; none
-// waits when the runtime closes.
+// While one trap is looked up, others of the same place wait for it, and others have their names;
+// none waits when the runtime closes.
 func TestTrapsWhileOneIsLookedUp(t *testing.T) {
 	n := traced(t)
 	b := file(t, "crash.wasm")
@@ -222,8 +223,8 @@ func TestTrapsOfARuntimeThatCloses(t *testing.T) {
 	}
 }
 
-// In each language, a trap and what the language calls where it gives up name the author's lines, and what
-// it says of that is in the log. AssemblyScript's compiler writes names alone.
+// In each language, a trap and what the language calls where it gives up name the author's lines,
+// and what it says of that is in the log. AssemblyScript's compiler writes names alone.
 func TestTrapsOfLanguages(t *testing.T) {
 	n := traced(t)
 	modules := make(map[string]*Module)
@@ -245,7 +246,8 @@ func TestTrapsOfLanguages(t *testing.T) {
 				m = n.load(b, Events)
 				modules[c.source] = m
 			}
-			// Nothing is known of it any more, and so nothing has to wait for what was looked up before.
+			// Nothing is known of it any more, and so nothing has to wait for what was looked up
+			// before.
 			m.SetSource(func() (module, lines []byte, err error) { return b, nil, nil })
 			source := string(file(t, "languages/"+c.source))
 			said, want := atMarks(source, c.source, c.said), atMarks(source, c.source, c.in)

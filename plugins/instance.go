@@ -490,9 +490,9 @@ func (i *Instance) Connections() (n int) {
 	return n
 }
 
-// PeakMemory is the most linear memory that the instance has had, in bytes: what it has in use, as that
-// never shrinks. 0: it is not known, since a call runs beside the loop now, or the instance is closed. It is
-// called on its loop.
+// PeakMemory is the most linear memory that the instance has had, in bytes: what it has in use, as
+// that never shrinks. 0: it is not known, since a call runs beside the loop now, or the instance is
+// closed. It is called on its loop.
 func (i *Instance) PeakMemory() int {
 	if i.inCall {
 		return 0
@@ -514,10 +514,10 @@ func (i *Instance) Memory() int {
 
 // Close ends the instance. Connections that it still
 // serves are shut down; the guest hears nothing of that. Called while the
-// guest runs, or events wait for it to, it takes effect when they are over; StayOpen, called before,
-// takes it back. Its memory is freed when the event is over, since a CSA may yet copy from its
-// window. Calling it again does nothing. An instance that was never attached may be closed by any
-// goroutine, and is freed at once.
+// guest runs, or events wait for it to, it takes effect when they are over; StayOpen, called
+// before, takes it back. Its memory is freed when the event is over, since a CSA may yet copy from
+// its window. Calling it again does nothing. An instance that was never attached may be closed by
+// any goroutine, and is freed at once.
 func (i *Instance) Close() {
 	if i.inCall || i.suspended {
 		i.closing = true

@@ -12,10 +12,10 @@ import (
 )
 
 // Interpreter is a module of the host's own that runs scripts. It is compiled once for all the
-// Runtimes that load scripts for it, and let go of with the last of these. Instances have the code in
-// common and nothing else: memory, globals, tables, fuel, accounts, log and clocks are those of the
-// Instance and its Runtime. The code is nobody's account's, nor are the memory mappings that it takes.
-// Any goroutine may use it.
+// Runtimes that load scripts for it, and let go of with the last of these. Instances have the code
+// in common and nothing else: memory, globals, tables, fuel, accounts, log and clocks are those of
+// the Instance and its Runtime. The code is nobody's account's, nor are the memory mappings that it
+// takes. Any goroutine may use it.
 type Interpreter struct {
 	options InterpreterOptions
 	stop    chan struct{} // closed when closed
@@ -38,12 +38,13 @@ type InterpreterOptions struct {
 	Code      *codestore.Store
 	Compiler  compiler.Command
 	Compiling func(name string) (done func())
-	// Note takes a line for the operator's log. Any goroutine may call it. Nil: nobody wants to know.
+	// Note takes a line for the operator's log. Any goroutine may call it. Nil: nobody wants to
+	// know.
 	Note func(text string)
 }
 
-// Script is what an Interpreter runs: bytes that stand in the memory of each of its instances before
-// anything of that runs, as a data segment of the module would have it.
+// Script is what an Interpreter runs: bytes that stand in the memory of each of its instances
+// before anything of that runs, as a data segment of the module would have it.
 type Script struct {
 	At    uint32
 	Bytes []byte // they are kept, and not written to
@@ -72,9 +73,9 @@ func (p *Interpreter) Close() {
 	}
 }
 
-// LoadScript makes a module of a script. It is as Load would make it of the interpreter's module with the
-// script as one data segment more: name, memory, which is as LoadWithin has it, the shape and the
-// errors are the same.
+// LoadScript makes a module of a script. It is as Load would make it of the interpreter's module
+// with the script as one data segment more: name, memory, which is as LoadWithin has it, the shape
+// and the errors are the same.
 func (r *Runtime) LoadScript(memory int64, name string, p *Interpreter, script Script, shape Shape) (*Module, error) {
 	if err := shapeError(name, shape); err != nil {
 		return nil, err
@@ -116,8 +117,8 @@ func (p *Interpreter) use(name string, shape Shape, pages uint32) (*code, error)
 	return c, err
 }
 
-// made checks that the interpreter's module may run, as one of a shape with so many pages of memory, and
-// has it compiled if c, its code, is nil. making is held.
+// made checks that the interpreter's module may run, as one of a shape with so many pages of
+// memory, and has it compiled if c, its code, is nil. making is held.
 func (p *Interpreter) made(name string, c *code, shape Shape, pages uint32) (*code, error) {
 	parsed, err := wasm.Parse(p.options.Module)
 	if err != nil {

@@ -69,8 +69,8 @@ func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
 	return r.LoadWithin(r.options.MemoryLimit, name, b, shape)
 }
 
-// LoadWithin is Load with another limit of an instance's memory than RuntimeOptions.MemoryLimit, in the same
-// terms. It is part of the code that is compiled.
+// LoadWithin is Load with another limit of an instance's memory than RuntimeOptions.MemoryLimit, in
+// the same terms. It is part of the code that is compiled.
 func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (*Module, error) {
 	pages := admit.Pages(memory)
 	if err := shapeError(name, shape); err != nil {
@@ -120,8 +120,8 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape, pages u
 	return r.newModule(name, c, shape, pages), nil
 }
 
-// newModule is a module that runs code, for whose instances there may be so many pages of memory. The
-// runtime has booked it.
+// newModule is a module that runs code, for whose instances there may be so many pages of memory.
+// The runtime has booked it.
 func (r *Runtime) newModule(name string, c *code, shape Shape, pages uint32) *Module {
 	m := &Module{code: c, name: name, shape: shape, runtime: r, max: min(pages, c.declared)}
 	m.users.Store(1)

@@ -24,7 +24,8 @@ type Trap struct {
 	In string
 	// Stop is why the host stopped the call; StopNot when it trapped by itself.
 	Stop Stop
-	// Connection is the number of the connection that it came about, and Peer its other end: as in Line.
+	// Connection is the number of the connection that it came about, and Peer its other end: as in
+	// Line.
 	Connection uint64
 	Peer       string
 	// Bug reports that the host failed, not the guest.
@@ -99,9 +100,9 @@ func newTrap(call string, err error) *Trap {
 // mostCalls bounds Trap.In, in bytes.
 const mostCalls = 256
 
-// callsOf are the guest's calls that the engine's error has, by their functions' names: one a line, with a
-// tab before and a signature behind; a line with a second tab is of the call above it. Calls that a
-// language makes to panic are one word.
+// callsOf are the guest's calls that the engine's error has, by their functions' names: one a line,
+// with a tab before and a signature behind; a line with a second tab is of the call above it. Calls
+// that a language makes to panic are one word.
 func callsOf(err error) string {
 	_, stack, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
 	stack, _, _ = strings.Cut(stack, "\n\n") // the host's own follows

@@ -15,8 +15,9 @@ type uncaughtError struct {
 // Unwrap returns what the engine said.
 func (e *uncaughtError) Unwrap() error { return e.error }
 
-// uncaught has the error of a call say that an exception was not caught, where that is why it trapped: code
-// that executes unreachable while one is under way is what package exceptions has put in.
+// uncaught has the error of a call say that an exception was not caught, where that is why it
+// trapped: code that executes unreachable while one is under way is what package exceptions has put
+// in.
 func (e *executor) uncaught(err error) error {
 	if err == nil || e.flight == nil || firstLine(err) != "wasm error: unreachable" {
 		return err

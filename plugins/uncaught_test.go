@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// A guest with exceptions, as clang makes them of longjmp, does what it says; one that nobody catches is a
-// trap that says so, with the tag; and traps name the lines of the source through all that is rewritten.
-// What a trap has left does not reach the next instance on the same executor.
+// A guest with exceptions, as clang makes them of longjmp, does what it says; one that nobody
+// catches is a trap that says so, with the tag; and traps name the lines of the source through all
+// that is rewritten. What a trap has left does not reach the next instance on the same executor.
 func TestExceptionsOfAGuest(t *testing.T) {
 	b := file(t, "jumps.wasm")
 	load := func() *Module {

@@ -2,9 +2,9 @@ package plugins
 
 import "bytes"
 
-// whereExport is the global that an interpreter exports for the host: the address of a text of at most
-// whereRoom bytes, with a zero behind it, which says where in its script it is when an event takes
-// long. What the engine's own functions are doing would say nothing to the script's author.
+// whereExport is the global that an interpreter exports for the host: the address of a text of at
+// most whereRoom bytes, with a zero behind it, which says where in its script it is when an event
+// takes long. What the engine's own functions are doing would say nothing to the script's author.
 const (
 	whereExport = "bulkhead_where"
 	whereRoom   = 256

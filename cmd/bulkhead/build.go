@@ -45,8 +45,8 @@ It does not run the script: bulkhead check, with a configuration that names it, 
 	return c
 }
 
-// replaceFile writes a file that is there whole or as it was, so that who reloads meanwhile does not
-// load half of it.
+// replaceFile writes a file that is there whole or as it was, so that who reloads meanwhile does
+// not load half of it.
 func replaceFile(path string, b []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".bulkhead-build-*")
 	if err != nil {

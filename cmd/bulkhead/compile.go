@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// compileName is the command that the host starts to have one module compiled, or one script made of
-// several files.
+// compileName is the command that the host starts to have one module compiled, or one script made
+// of several files.
 const compileName = "compile-module"
 
 // compileCommand is not for users. It takes the limits as they are, one after

@@ -12,8 +12,8 @@ import (
 	"bulkhead/plugins/compiler"
 )
 
-// readPlugin reads the file of a plugin as a listener with default limits does, and makes one script of
-// a script and what it imports. Files are what a script is made of. Warnings go to w.
+// readPlugin reads the file of a plugin as a listener with default limits does, and makes one
+// script of a script and what it imports. Files are what a script is made of. Warnings go to w.
 func readPlugin(ctx context.Context, path string, w io.Writer) (code []byte, files []string, err error) {
 	code, err = admit.ReadFile(path)
 	if err != nil || !engines.Imports(path) {

@@ -113,8 +113,8 @@ type settings struct {
 	group int // of the view socket; -1: there is none
 }
 
-// Check says what is wrong with what [admin] says of doors: the token's file, and the group. It opens nothing. The
-// error is a config.Errors.
+// Check says what is wrong with what [admin] says of doors: the token's file, and the group. It
+// opens nothing. The error is a config.Errors.
 func Check(cfg *config.Config) error {
 	_, err := settingsOf(cfg)
 	return err
@@ -159,7 +159,8 @@ func viewGroup(name string) (int, error) {
 }
 
 // Prepare opens what a configuration needs that is not open, for Set, which may follow or not: then
-// Discard does. Nobody is served there yet. The error is a config.Errors, and then nothing is prepared.
+// Discard does. Nobody is served there yet. The error is a config.Errors, and then nothing is
+// prepared.
 func (d *Door) Prepare(cfg *config.Config) error {
 	s, err := settingsOf(cfg)
 	if err != nil {
@@ -211,8 +212,8 @@ func (d *Door) prepare(s settings) error {
 }
 
 // Set has the doors be as a configuration says that is in force. Those that it does not have are
-// closed: who is inside has some seconds. With an error, which is a config.Errors, those that could not
-// be had are not there, and the others are.
+// closed: who is inside has some seconds. With an error, which is a config.Errors, those that could
+// not be had are not there, and the others are.
 func (d *Door) Set(cfg *config.Config) error {
 	s, err := settingsOf(cfg)
 	if err != nil {
@@ -287,8 +288,8 @@ func (d *Door) setView(s settings) error {
 	return nil
 }
 
-// away lets nobody in by an entrance any more: its socket is closed, and its file is gone. Those inside have
-// some seconds, and it does not wait for them: one of them may have asked for it.
+// away lets nobody in by an entrance any more: its socket is closed, and its file is gone. Those
+// inside have some seconds, and it does not wait for them: one of them may have asked for it.
 func (d *Door) away(e *entrance) {
 	_ = e.socket.Close()
 	d.parting.Go(func() { e.part(d.ctx) })
@@ -332,8 +333,8 @@ func mayReach(state string, group int) error {
 	return nil
 }
 
-// letReach lets a group through the state folder: it may not list what is there, and all that is there
-// has a mode of its own, which lets nobody but the daemon's user read it.
+// letReach lets a group through the state folder: it may not list what is there, and all that is
+// there has a mode of its own, which lets nobody but the daemon's user read it.
 func letReach(state string, group int) error {
 	if err := mayReach(state, group); err != nil {
 		return err

@@ -48,8 +48,8 @@ func NewClient(state, version string) *Client {
 	return c
 }
 
-// Transport sends requests to the daemon, whatever host they name. Those that read (GET) go to the socket
-// of the group of [admin] view where this process may use only that; the error of others has
+// Transport sends requests to the daemon, whatever host they name. Those that read (GET) go to the
+// socket of the group of [admin] view where this process may use only that; the error of others has
 // fs.ErrPermission inside then.
 func (c *Client) Transport() http.RoundTripper { return transport{c} }
 

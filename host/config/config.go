@@ -40,8 +40,8 @@ type Config struct {
 	// that are set in the wrong place, plugin files that others may
 	// write, tenants without listeners.
 	Warnings []*Error
-	// Text is what the file said, and Folder the absolute path of the folder from which relative paths
-	// in it were taken. Text is nil in a Config that a program has made itself.
+	// Text is what the file said, and Folder the absolute path of the folder from which relative
+	// paths in it were taken. Text is nil in a Config that a program has made itself.
 	Text   []byte
 	Folder string
 }
@@ -72,11 +72,11 @@ type Host struct {
 	// ModuleCache is how many bytes of copies of modules the state folder keeps, beside those that
 	// are used. 0 is any number.
 	ModuleCache int64
-	// User is the name or the number of the user that the process becomes when its sockets are open; "":
-	// it stays whose it is. Package host/confine does it.
+	// User is the name or the number of the user that the process becomes when its sockets are
+	// open; "": it stays whose it is. Package host/confine does it.
 	User string
-	// Landlock says that the process may use what the configuration names of the file system alone, where
-	// the kernel has Landlock. Package host/confine does it.
+	// Landlock says that the process may use what the configuration names of the file system alone,
+	// where the kernel has Landlock. Package host/confine does it.
 	Landlock bool
 	// Seccomp says that the kernel refuses the process system calls that it has no use for. Package
 	// host/confine does it.
@@ -271,8 +271,8 @@ func lineOf(lines map[string]int, key string, table int) int {
 // with Line 0, and else every problem found in it. There is no Config then.
 func Load(path string) (*Config, error) { return load(path, false) }
 
-// LoadNative is Load for a program that serves listeners of these names by itself (host.Options.Native).
-// They need no plugin.
+// LoadNative is Load for a program that serves listeners of these names by itself
+// (host.Options.Native). They need no plugin.
 func LoadNative(path string, listeners ...string) (*Config, error) {
 	return load(path, false, listeners...)
 }

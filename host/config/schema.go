@@ -26,8 +26,9 @@ func (d *decoder) newHost() Host {
 	return h
 }
 
-// DefaultHost gives the settings of a host of which a file in the folder dir says nothing, for programs that
-// make a Config themselves. State is the folder "state" in dir; it is needed where there are plugins.
+// DefaultHost gives the settings of a host of which a file in the folder dir says nothing, for
+// programs that make a Config themselves. State is the folder "state" in dir; it is needed where
+// there are plugins.
 func DefaultHost(dir string) Host {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
@@ -99,8 +100,8 @@ func DefaultTenant(name string) Tenant {
 	return t
 }
 
-// defaultTenant and defaultListener read the defaults of their rows once: a file of a thousand tenants
-// asks for them as often.
+// defaultTenant and defaultListener read the defaults of their rows once: a file of a thousand
+// tenants asks for them as often.
 var (
 	defaultTenant = sync.OnceValue(func() (t Tenant) {
 		setDefaults(&t, tenantFields)

@@ -163,8 +163,8 @@ func TestStopLetsEveryoneGo(t *testing.T) {
 	})
 }
 
-// A call that waits is held by its tenant's share when that is used up, or has as many slots as it is
-// cores. It is not when others have the cores.
+// A call that waits is held by its tenant's share when that is used up, or has as many slots as it
+// is cores. It is not when others have the cores.
 func TestHoldsCalls(t *testing.T) {
 	virtual(t, Options{Slots: 2}, func(b *bench) {
 		over, alone, many := b.client(0.01), b.client(1), b.client(2)

@@ -102,9 +102,9 @@ func (s *Share) Release(ns int64) {
 	c.unlock()
 }
 
-// HoldsCalls reports whether a call of the tenant that waits for a slot has to wait since the tenant has
-// used up its quota, or has as many slots as its cpu is cores. Else others have the cores. It holds the
-// lock for a moment.
+// HoldsCalls reports whether a call of the tenant that waits for a slot has to wait since the
+// tenant has used up its quota, or has as many slots as its cpu is cores. Else others have the
+// cores. It holds the lock for a moment.
 func (s *Share) HoldsCalls() bool {
 	s.cores.mu.Lock()
 	defer s.cores.mu.Unlock()

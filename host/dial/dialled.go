@@ -23,7 +23,8 @@ type One struct {
 	Peer   netip.AddrPort // not valid: it is over a Unix socket
 }
 
-// note remembers, on the loop, that a connection is there which a handler has dialled in an event of from.
+// note remembers, on the loop, that a connection is there which a handler has dialled in an event
+// of from.
 func (d *Dialer) note(at int, from *csa.CSA, number uint64, to netip.AddrPort) {
 	if from == nil || from.Over() {
 		return // its line is written, or nobody's
@@ -41,8 +42,8 @@ func (d *Dialer) note(at int, from *csa.CSA, number uint64, to netip.AddrPort) {
 	of.First = append(of.First, One{number, to})
 }
 
-// TakeDialled says which connections were dialled for one that has ended, and forgets them. It is called
-// on the connection's loop. Nil: there was none.
+// TakeDialled says which connections were dialled for one that has ended, and forgets them. It is
+// called on the connection's loop. Nil: there was none.
 func (d *Dialer) TakeDialled(from *csa.CSA) *Dialled {
 	all := d.dialled[d.indexOf(from.Loop())]
 	of := all[from]

@@ -6,7 +6,8 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-// guest is a handler that does what the first byte of its client says, and sends back everything else:
+// guest is a handler that does what the first byte of its client says, and sends back everything
+// else:
 //
 //	!  traps
 //	b  sends until nothing more is taken, and whenever there is room again

@@ -23,14 +23,14 @@ import (
 type proof struct {
 	line string // what its line begins with
 	key  string // that it has to be seen by
-	// tenant and listener are keys of its own tenant and listener. routes says that the guest is on a
-	// route, udp that the listener is one of UDP.
+	// tenant and listener are keys of its own tenant and listener. routes says that the guest is on
+	// a route, udp that the listener is one of UDP.
 	tenant, listener string
 	routes, udp      bool
 	// do provokes it.
 	do func(p *place)
-	// metric is what counts it, with the tenant's name as a label; "": it ends connections, or loses
-	// datagrams, which listeners count by key.
+	// metric is what counts it, with the tenant's name as a label; "": it ends connections, or
+	// loses datagrams, which listeners count by key.
 	metric string
 	// ends says that it ends a connection, which has a line of the access log then.
 	ends bool
@@ -84,8 +84,8 @@ func init() { // since what provokes reads them
 	}
 }
 
-// elsewhere are lines that another test provokes, for which a whole host is needed or a machine of a
-// kind, by file and name.
+// elsewhere are lines that another test provokes, for which a whole host is needed or a machine of
+// a kind, by file and name.
 var elsewhere = map[string][2]string{
 	"memory of all tenants together":                     {"shares/memory_test.go", ""}, // nothing is over it: the start warns
 	"calls of a tenant beside the loops":                 {"cores/slots_test.go", ""},
@@ -265,8 +265,9 @@ func (unknown) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, erro
 	return nil, ctx.Err()
 }
 
-// Each limit is provoked, and is seen by its key wherever an operator may look. All are provoked first,
-// since the page says what is new once a second. What connections do is looked for before time passes.
+// Each limit is provoked, and is seen by its key wherever an operator may look. All are provoked
+// first, since the page says what is new once a second. What connections do is looked for before
+// time passes.
 func TestLimitsAreSeen(t *testing.T) {
 	s := newScene(t)
 	names := slices.Sorted(maps.Keys(proofs))
@@ -284,7 +285,8 @@ func TestLimitsAreSeen(t *testing.T) {
 	}
 }
 
-// does waits until a connection does or waits for what these words say, in the list and on the page.
+// does waits until a connection does or waits for what these words say, in the list and on the
+// page.
 func (p *place) does(words []string) {
 	p.t.Helper()
 	if words == nil {

@@ -37,7 +37,8 @@ type Options struct {
 }
 
 // Loader has one runtime for each tenant that has a plugin, and each plugin of a tenant compiled
-// once, and the engines of scripts once for all. Any goroutine may use it, for one tenant one at a time.
+// once, and the engines of scripts once for all. Any goroutine may use it, for one tenant one at a
+// time.
 type Loader struct {
 	o         Options
 	store     *codestore.Store // nil: nothing is loaded
@@ -128,8 +129,8 @@ func (p *Loader) Prepare(cfg *config.Config) error {
 // Prepared reports whether the state folder is open.
 func (p *Loader) Prepared() bool { return p.store != nil }
 
-// BoundCode has the state folder keep so many bytes of compiled code. That it cannot is no reason not to
-// serve.
+// BoundCode has the state folder keep so many bytes of compiled code. That it cannot is no reason
+// not to serve.
 func (p *Loader) BoundCode(most int64) {
 	if p.store == nil {
 		return

@@ -29,12 +29,12 @@ type module struct {
 	users int // what load has given out and release not taken back; under the loader's lock
 }
 
-// load compiles a listener's plugin, unless its tenant has it already: a plugin is known by the SHA-256 of
-// its bytes, and not by its path. What is compiled is what was hashed: the file is read once. The
-// module is the caller's until release, which closes it when nobody else has it.
+// load compiles a listener's plugin, unless its tenant has it already: a plugin is known by the
+// SHA-256 of its bytes, and not by its path. What is compiled is what was hashed: the file is read
+// once. The module is the caller's until release, which closes it when nobody else has it.
 //
-// A script is known by its own SHA-256, and so is what is kept of it: another engine does not make it
-// another plugin. Where it is made of several files, that is the SHA-256 of what was made.
+// A script is known by its own SHA-256, and so is what is kept of it: another engine does not make
+// it another plugin. Where it is made of several files, that is the SHA-256 of what was made.
 //
 // With pinned, it is what has that SHA-256: of those that are loaded, in its file, or kept.
 func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error) {
@@ -74,8 +74,9 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	return p.use(key, made), nil
 }
 
-// compile makes the module of a listener's plugin, in the runtime of its tenant. A script, and a module that is one
-// with an engine of this program, takes its engine's code, which is compiled once for all tenants.
+// compile makes the module of a listener's plugin, in the runtime of its tenant. A script, and a
+// module that is one with an engine of this program, takes its engine's code, which is compiled
+// once for all tenants.
 func (p *Loader) compile(l *config.Listener, memory int64, code []byte) (*plugins.Module, error) {
 	r, name, shape := p.runtime(l.Tenant), filepath.Base(l.Plugin), plugins.Shape(l.Shape)
 	parts, ok, err := engines.Apart(l.Plugin, code)
@@ -111,8 +112,8 @@ func (p *Loader) interpreter(e *engines.Engine) *plugins.Interpreter {
 	return i
 }
 
-// Read reads a listener's plugin, and its SHA-256: the file, with what it imports, or, where that has not
-// the sum that plugin_sha256 asks for, what was kept of an earlier start.
+// Read reads a listener's plugin, and its SHA-256: the file, with what it imports, or, where that
+// has not the sum that plugin_sha256 asks for, what was kept of an earlier start.
 func (p *Loader) Read(l *config.Listener) (code []byte, sum [sha256.Size]byte, err error) {
 	if code, err = p.scripts.read(l); err == nil {
 		sum = sha256.Sum256(code)
@@ -138,8 +139,8 @@ func (p *Loader) Read(l *config.Listener) (code []byte, sum [sha256.Size]byte, e
 	return kept, sum, nil
 }
 
-// readPinned reads the plugin that a listener has had: its file, or, where that holds another one now,
-// what was kept.
+// readPinned reads the plugin that a listener has had: its file, or, where that holds another one
+// now, what was kept.
 func (p *Loader) readPinned(l *config.Listener, sum codestore.Sum) ([]byte, error) {
 	return p.readSum(l, sum)
 }
@@ -190,8 +191,8 @@ func (p *Loader) use(key moduleKey, made *plugins.Module) *module {
 	return m
 }
 
-// release takes a module back from one that load has given it to. When that was the last, its code is
-// given back as soon as no instance of it is left.
+// release takes a module back from one that load has given it to. When that was the last, its code
+// is given back as soon as no instance of it is left.
 func (p *Loader) release(m *module) {
 	p.mu.Lock()
 	m.users--
@@ -205,8 +206,8 @@ func (p *Loader) release(m *module) {
 	}
 }
 
-// Keep has the state folder keep the plugins of these SHA-256 from now on, and no others that nothing
-// uses.
+// Keep has the state folder keep the plugins of these SHA-256 from now on, and no others that
+// nothing uses.
 func (p *Loader) Keep(sums []codestore.Sum) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -30,7 +30,8 @@ func newScripts(o Options) *scripts {
 	return s
 }
 
-// keptIn has what was made be kept in the state folder. It is called before the first read of a script.
+// keptIn has what was made be kept in the state folder. It is called before the first read of a
+// script.
 func (s *scripts) keptIn(store *codestore.Store) {
 	s.maker.Dir = store.Dir()
 	s.maker.Kept = func(sum [sha256.Size]byte) ([]byte, error) { return store.Module(codestore.Sum(sum)) }

@@ -69,8 +69,8 @@ func valueType(letter byte) byte {
 	return valueBytes[i]
 }
 
-// Signature writes the type of a function as Import takes it, of the format's bytes for the types of
-// its parameters and results.
+// Signature writes the type of a function as Import takes it, of the format's bytes for the types
+// of its parameters and results.
 func Signature[T ~byte](params, results []T) string {
 	var b strings.Builder
 	write := func(types []T) {

@@ -25,8 +25,8 @@ type Report struct {
 	Functions, Globals int
 	// Start reports whether a function runs at instantiation.
 	Start bool
-	// Exceptions reports whether it uses exceptions, and Legacy whether in the legacy encoding; Tags are how
-	// many kinds of them it has.
+	// Exceptions reports whether it uses exceptions, and Legacy whether in the legacy encoding;
+	// Tags are how many kinds of them it has.
 	Exceptions, Legacy bool
 	Tags               int
 	// Ignored are the names of custom sections, which the host drops.

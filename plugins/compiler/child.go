@@ -30,8 +30,8 @@ const maxInput = 8 * wasm.MaxModule
 // It limits the process and gives its privileges away for good, so it is
 // called first thing by a program that does nothing else afterwards. It reads
 // the module from standard input, leaves its code in the working directory and
-// writes why it could not to standard output. Or it is asked where a module was, and answers there; or it
-// does one of the tasks, which Converse names.
+// writes why it could not to standard output. Or it is asked where a module was, and answers there;
+// or it does one of the tasks, which Converse names.
 func Main(args []string, tasks ...Task) int {
 	do := compileHere
 	if len(args) > 0 && args[len(args)-1] == locating {

@@ -61,7 +61,8 @@ const (
 // when as many children run as there are processors. When ctx is over the child
 // is killed. The error is a *Failure when the child was started and gave no
 // code, that of ctx when it is over, or says what could not be started, or that
-// the disk is full (syscall.ENOSPC or EDQUOT). The module is not kept. It blocks, and may be called from any goroutine.
+// the disk is full (syscall.ENOSPC or EDQUOT). The module is not kept. It blocks, and may be called
+// from any goroutine.
 func (c Command) Compile(ctx context.Context, module []byte, dir string) (code *Code, err error) {
 	err = c.inChild(ctx, dir, exchange{input: bytes.NewReader(module)}, nil, func(dir string, _ []byte) (err error) {
 		code, err = readCode(dir, c.Limits.filled().Code)
@@ -70,8 +71,8 @@ func (c Command) Compile(ctx context.Context, module []byte, dir string) (code *
 	return code, err
 }
 
-// inChild has a child do what its arguments behind the limits say. done is given the directory that it has
-// worked in, and what it has said.
+// inChild has a child do what its arguments behind the limits say. done is given the directory that
+// it has worked in, and what it has said.
 func (c Command) inChild(ctx context.Context, dir string, e exchange, args []string, done func(dir string, said []byte) error) error {
 	switch {
 	case len(c.Args) == 0:

@@ -15,9 +15,9 @@ import (
 type Task struct {
 	// Name is the argument by which Converse has Main do it.
 	Name string
-	// Do is called in the child, when that is confined. What it writes to out are lines that begin with
-	// a brace, and in has the answers. An error, which is one line for people, ends the child, and is
-	// the Failure that Converse gives.
+	// Do is called in the child, when that is confined. What it writes to out are lines that begin
+	// with a brace, and in has the answers. An error, which is one line for people, ends the child,
+	// and is the Failure that Converse gives.
 	Do func(in io.Reader, out io.Writer) error
 }
 
@@ -37,9 +37,9 @@ func (t Task) here(limits Limits) (err error) {
 // maxSaid is how long a line may be that a child says, in bytes.
 const maxSaid = 16 << 20
 
-// Converse has a child do a task, with the limits of c, in a directory of its own below dir. hear is given
-// each line that it says and may answer; it is called by one goroutine at a time, and its first error
-// ends the child and is the result. Errors are those of Compile else.
+// Converse has a child do a task, with the limits of c, in a directory of its own below dir. hear
+// is given each line that it says and may answer; it is called by one goroutine at a time, and its
+// first error ends the child and is the result. Errors are those of Compile else.
 func (c Command) Converse(ctx context.Context, dir, task string, hear func(line []byte, answer io.Writer) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -55,14 +55,16 @@ func (c Command) Converse(ctx context.Context, dir, task string, hear func(line 
 	return err
 }
 
-// exchange is what goes to a child and comes from it: all its input at once, or answers to what it says.
+// exchange is what goes to a child and comes from it: all its input at once, or answers to what it
+// says.
 type exchange struct {
 	input io.Reader
 	hear  func(line []byte, answer io.Writer) error // nil: input is all
 	fail  func(error)                               // ends the child, since nobody listens any more
 }
 
-// attach connects a child that has not started. The result has what it says otherwise, once it has ended.
+// attach connects a child that has not started. The result has what it says otherwise, once it has
+// ended.
 func (e exchange) attach(cmd *exec.Cmd) (*head, error) {
 	said := &head{max: maxStdout}
 	if e.hear == nil {

@@ -51,7 +51,8 @@ var conversing = []Task{
 	}},
 }
 
-// What a child says is heard line by line, and answered; how it ends is explained as for one that compiles.
+// What a child says is heard line by line, and answered; how it ends is explained as for one that
+// compiles.
 func TestConverse(t *testing.T) {
 	stop := errors.New("nobody listens")
 	for task, want := range map[string]struct {

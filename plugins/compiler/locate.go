@@ -30,8 +30,8 @@ type Calls struct {
 	Shape admit.Shape
 	// Meter is how the module was rewritten, Exports aside.
 	Meter meter.Options
-	// At are places in its native code, each behind the instruction that was running: the innermost call
-	// first. At most MaxCalls are looked at.
+	// At are places in its native code, each behind the instruction that was running: the innermost
+	// call first. At most MaxCalls are looked at.
 	At []uint32
 	// Sum is SumOf the native code.
 	Sum uint32
@@ -40,7 +40,8 @@ type Calls struct {
 // MaxCalls is how many calls are located at most.
 const MaxCalls = 32
 
-// LocateLimits are what locating takes at most: a module with DWARF is compiled again, and the DWARF read.
+// LocateLimits are what locating takes at most: a module with DWARF is compiled again, and the
+// DWARF read.
 var LocateLimits = Limits{CPU: time.Minute, Wall: 3 * time.Minute}
 
 // SumOf tells native code apart from other code.
@@ -61,11 +62,12 @@ const maxSymbol = 1024
 // maxAnswer is how long the answer may be, in bytes: one line.
 const maxAnswer = 64 << 10
 
-// Locate says where in its source a module was, the innermost call first, inlined ones also. module is
-// as it was loaded, before admit.Mend, exceptions.Lower and meter.Rewrite, and lines is a module with
-// the DWARF, or nil where module has it. It is done in a child process with LocateLimits, as Compile is, since what the module says may be made to harm whoever
-// reads it: that has to compile it again, with a map of its code, which nobody keeps. The text of the
-// places is the module's, and short. Errors are those of Compile.
+// Locate says where in its source a module was, the innermost call first, inlined ones also. module
+// is as it was loaded, before admit.Mend, exceptions.Lower and meter.Rewrite, and lines is a module
+// with the DWARF, or nil where module has it. It is done in a child process with LocateLimits, as
+// Compile is, since what the module says may be made to harm whoever reads it: that has to compile
+// it again, with a map of its code, which nobody keeps. The text of the places is the module's, and
+// short. Errors are those of Compile.
 func (c Command) Locate(ctx context.Context, calls Calls, module, lines []byte, dir string) ([]trace.Place, error) {
 	calls.At = calls.At[:min(len(calls.At), MaxCalls)]
 	head, err := json.Marshal(request{calls, len(module), len(lines)})
@@ -223,8 +225,8 @@ func (m *mapped) source(at uint32) (offset uint32, ok bool) {
 	return uint32(m.places[i][0]), true
 }
 
-// noLines are the sections of DWARF that says nothing, for an engine that keeps a map of the code where there is any:
-// a unit without entries.
+// noLines are the sections of DWARF that says nothing, for an engine that keeps a map of the code
+// where there is any: a unit without entries.
 var noLines = append(custom(".debug_abbrev", []byte{0}), custom(".debug_info", []byte{7, 0, 0, 0, 4, 0, 0, 0, 0, 0, 4})...)
 
 func custom(name string, b []byte) []byte {

@@ -105,8 +105,9 @@ func (c *calls) spread() {
 	c.to, c.of, c.last = nil, nil, nil
 }
 
-// outside looks at what of a module outside of code has to do with exceptions: functions that are referred
-// to, and references to exceptions, of which there can only be the first value of a global.
+// outside looks at what of a module outside of code has to do with exceptions: functions that are
+// referred to, and references to exceptions, of which there can only be the first value of a
+// global.
 func outside(m *wasm.Module, c *calls) error {
 	refer := func(i uint32) error {
 		if c.refer(i); hasExnRef(m.FunctionType(i)) {

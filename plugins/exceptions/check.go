@@ -483,7 +483,8 @@ func hasExnRef(t wasm.FuncType) bool {
 	return slices.Contains(t.Params, wasm.ExnRef) || slices.Contains(t.Results, wasm.ExnRef)
 }
 
-// words is how many words of 32 bits values take, or a negative number if there are references among them.
+// words is how many words of 32 bits values take, or a negative number if there are references
+// among them.
 func words(types []wasm.ValueType) int {
 	n := 0
 	for _, t := range types {

@@ -180,7 +180,8 @@ func (f *body) number32(v uint32) {
 	f.b = appendSigned(append(f.b, byte(wasm.OpI32Const)), int64(int32(v)))
 }
 
-// branch appends a branch, or what ends the code where there is nowhere to go, since nothing comes here.
+// branch appends a branch, or what ends the code where there is nowhere to go, since nothing comes
+// here.
 func (f *body) branch(op wasm.Opcode, depth int) {
 	if depth == noHandler {
 		if op == wasm.OpBrIf {
@@ -404,8 +405,8 @@ func (f *body) end() {
 	f.close()
 }
 
-// dispatch goes where the catches of a try_table say, whose instruction is at a place. The try_table is not
-// among f.places any more.
+// dispatch goes where the catches of a try_table say, whose instruction is at a place. The
+// try_table is not among f.places any more.
 func (f *body) dispatch(at int) {
 	s := wasm.Instructions{Code: f.s.Code, Next: at}
 	s.Step()

@@ -176,8 +176,8 @@ func run(t *testing.T, l *exceptions.Lowered, export string, args ...uint64) ([]
 	return m.ExportedFunction(export).Call(t.Context(), args...)
 }
 
-// TestCarried: what a tag carries arrives as it was, of whatever types, by catches with and without a reference, and
-// thrown again.
+// TestCarried: what a tag carries arrives as it was, of whatever types, by catches with and without
+// a reference, and thrown again.
 func TestCarried(t *testing.T) {
 	// The function f throws its parameters; g calls it and catches.
 	for _, types := range []string{"", "i", "I", "f", "F", "iii", "Ii", "fF", "ff", "V", "VI", "iIfFV", "VVVVVVVVVVVVVVVV"} {
@@ -191,7 +191,8 @@ func TestCarried(t *testing.T) {
 			if kept && words(types) > 3 {
 				continue
 			}
-			// Kept, what was caught is thrown again in another try_table, which hands on what it carries.
+			// Kept, what was caught is thrown again in another try_table, which hands on what it
+			// carries.
 			handed, kind := letters(types), byte(0)
 			if kept {
 				handed, kind = append(handed, typeExnref), 1
@@ -280,9 +281,10 @@ func vec(b []byte) []byte { return append([]byte{byte(len(b))}, b...) }
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// TestWhatTheHostCalls: a function traps for an exception that leaves it where the host alone calls it. Where
-// the module calls it too, the exception goes on to who has called, and another traps for it. What the host
-// calls is by the fields of the module, which may have been changed since it was read.
+// TestWhatTheHostCalls: a function traps for an exception that leaves it where the host alone calls
+// it. Where the module calls it too, the exception goes on to who has called, and another traps for
+// it. What the host calls is by the fields of the module, which may have been changed since it was
+// read.
 func TestWhatTheHostCalls(t *testing.T) {
 	caught := []byte{0x1f, 0x40, 1, 2, 0, 0x10, 0, 0x0b, 0x41, 1, 0x0f, 0x0b} // calls 0, whose exceptions come here
 	functions := []function{
@@ -328,7 +330,8 @@ func TestWhatTheHostCalls(t *testing.T) {
 	}
 }
 
-// TestOrigins: each instruction that is copied comes from where it stood, and what was put in from the one it is for.
+// TestOrigins: each instruction that is copied comes from where it stood, and what was put in from
+// the one it is for.
 func TestOrigins(t *testing.T) {
 	b := module([]string{"i"},
 		function{signature: ":", body: []byte{0x41, 7, 0x08, 0, 0x0b}},
@@ -371,8 +374,8 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// FuzzLower: whatever is given, nothing panics, and what comes out is bounded, and is what the engine accepts
-// wherever nothing but functions was wrong.
+// FuzzLower: whatever is given, nothing panics, and what comes out is bounded, and is what the
+// engine accepts wherever nothing but functions was wrong.
 func FuzzLower(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join("..", "internal", "metertest", "testdata", "setjmp", "*.wasm"))
 	if err != nil || len(files) == 0 {

@@ -120,8 +120,8 @@ func width(t wasm.ValueType) uint32 {
 	return 2
 }
 
-// findWrapped finds the functions that the host calls and that may throw. Where nobody else calls one, it
-// traps instead; for the others there is a function that calls it and then traps.
+// findWrapped finds the functions that the host calls and that may throw. Where nobody else calls
+// one, it traps instead; for the others there is a function that calls it and then traps.
 func (w *writer) findWrapped() {
 	w.bare = make([]bool, w.found.calls.functions)
 	one := func(i uint32) {

@@ -10,8 +10,8 @@ import (
 // are value types, a byte each.
 type effect struct{ takes, makes string }
 
-// effects are those of the instructions whose operands have one type each, whatever else the module has, by
-// slot. The others are nil: the checker knows them.
+// effects are those of the instructions whose operands have one type each, whatever else the module
+// has, by slot. The others are nil: the checker knows them.
 var effects = func() (t [0x300]*effect) {
 	letters := strings.NewReplacer("i", "\x7f", "I", "\x7e", "f", "\x7d", "F", "\x7c", "v", "\x7b")
 	set := func(from, to wasm.Opcode, s string) {

@@ -5,7 +5,8 @@ import (
 	"sort"
 )
 
-// Origins says where in the code section that was given each place in the one that came out comes from.
+// Origins says where in the code section that was given each place in the one that came out comes
+// from.
 type Origins []origin
 
 // origin is that of the code from new on, up to the next: copied from old on, or all of it put in
@@ -34,9 +35,10 @@ func (o Origins) move(by, oldBy int) {
 	}
 }
 
-// At is where the byte at an offset comes from. Both are offsets into the contents of code sections, as
-// DWARF has them. For an instruction that was put in, it is the one it stands for, or that it stands
-// behind. ok is false for code that was not in the module, and for what is no instruction's place.
+// At is where the byte at an offset comes from. Both are offsets into the contents of code
+// sections, as DWARF has them. For an instruction that was put in, it is the one it stands for, or
+// that it stands behind. ok is false for code that was not in the module, and for what is no
+// instruction's place.
 func (o Origins) At(offset uint32) (at uint32, ok bool) {
 	i := sort.Search(len(o), func(i int) bool { return o[i].new > offset }) - 1
 	switch {

@@ -123,8 +123,8 @@ func (f *body) shifted(op wasm.Opcode) {
 	f.op(op)
 }
 
-// keep puts what is under way on the stack as one value: the tag's number and, behind it, the words. They are
-// globals in this order.
+// keep puts what is under way on the stack as one value: the tag's number and, behind it, the
+// words. They are globals in this order.
 func (f *body) keep() {
 	switch {
 	case f.w.exnref == wasm.V128:

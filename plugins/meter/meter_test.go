@@ -382,7 +382,8 @@ func realModules(t testing.TB) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Those with exceptions are metered when these are rewritten: see plugins/internal/metertest.
+		// Those with exceptions are metered when these are rewritten: see
+		// plugins/internal/metertest.
 		if used, _ := m.Exceptions(); !used {
 			all[f] = b
 		}

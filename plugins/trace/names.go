@@ -54,8 +54,8 @@ func part(s string) (part, rest string, ok bool) {
 // longestPart is how long a part of a name may be, in bytes.
 const longestPart = 1000
 
-// isHash reports whether a part is the hash that Rust's compiler ends a name with, or what was left of
-// one.
+// isHash reports whether a part is the hash that Rust's compiler ends a name with, or what was left
+// of one.
 func isHash(part string) bool {
 	return len(part) >= 5 && len(part) <= 17 && part[0] == 'h' && strings.Trim(part[1:], "0123456789abcdef") == ""
 }
@@ -97,8 +97,8 @@ func ofPanic(name string) bool {
 // Panic stands in a text for the calls that PanicCalls counts.
 const Panic = "panic"
 
-// PanicCalls is how many of the innermost calls are those of a language that panics, and say nothing of
-// where its author's code was. names are Names, the innermost first.
+// PanicCalls is how many of the innermost calls are those of a language that panics, and say
+// nothing of where its author's code was. names are Names, the innermost first.
 func PanicCalls(names []string) int {
 	for i, name := range names {
 		if !ofPanic(name) {

@@ -4,11 +4,10 @@
 // What [Parse] has accepted states no count that the file does not bear out,
 // and asks for nothing above the Max constants.
 //
-// It reads WebAssembly 2.0 as core modules have it, and exceptions, in both encodings, but no imported
-// tags; without threads, multiple memories and the proposals after them. It decodes every
-// instruction and checks every index, so that what names a thing names one that the
-// module itself has, whatever a rewriter adds behind. Types of operands are left to
-// the engine's validation.
+// It reads WebAssembly 2.0 as core modules have it, and exceptions, in both encodings, but no
+// imported tags; without threads, multiple memories and the proposals after them. It decodes every
+// instruction and checks every index, so that what names a thing names one that the module itself
+// has, whatever a rewriter adds behind. Types of operands are left to the engine's validation.
 package wasm
 
 // What a module may ask for at most. They are above what compilers have been seen to

@@ -12,9 +12,9 @@ type Instructions struct {
 	// Op is the instruction in hand.
 	Op Opcode
 	// X and Y are its indices, in the order of the format: the label of a br,
-	// br_if, rethrow or delegate; the tag of a throw or catch; the number of labels of a br_table but the last; the function of a
-	// call or ref.func; the type and table of a call_indirect; a local; a
-	// global; tables and segments; else they mean nothing.
+	// br_if, rethrow or delegate; the tag of a throw or catch; the number of labels of a br_table
+	// but the last; the function of a call or ref.func; the type and table of a call_indirect; a
+	// local; a global; tables and segments; else they mean nothing.
 	X, Y uint32
 }
 

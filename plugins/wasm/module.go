@@ -228,8 +228,8 @@ func (m *Module) Tags() int { return len(m.tags) }
 // TagType is the signature of a tag, which has no results. i has to be below Tags.
 func (m *Module) TagType(i uint32) FuncType { return m.types[m.tags[i]] }
 
-// Exceptions reports whether the module uses exceptions, which the engine does not run: tags, the type
-// exnref, or instructions; and whether there are some of the legacy encoding among these.
+// Exceptions reports whether the module uses exceptions, which the engine does not run: tags, the
+// type exnref, or instructions; and whether there are some of the legacy encoding among these.
 func (m *Module) Exceptions() (used, legacy bool) { return m.final || m.legacy, m.legacy }
 
 // GlobalType is the type of a global.

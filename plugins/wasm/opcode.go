@@ -1,8 +1,8 @@
 package wasm
 
-// Opcode is an instruction of WebAssembly 2.0, or of the proposal for exceptions. Those of one byte are that
-// byte. Those behind the prefixes 0xfc and 0xfd have the prefix as the high
-// byte and their number as the low one.
+// Opcode is an instruction of WebAssembly 2.0, or of the proposal for exceptions. Those of one byte
+// are that byte. Those behind the prefixes 0xfc and 0xfd have the prefix as the high byte and their
+// number as the low one.
 type Opcode uint16
 
 // The instructions that a reader of code has to tell from the rest.

@@ -59,8 +59,8 @@ func (l *bounded) Accept() (net.Conn, error) {
 	return &Placed{Conn: c, leave: func() { <-l.places }}, nil
 }
 
-// Close ends the waiting, and closes the socket. It may be called more than once: the socket's file is
-// removed by the first call alone, as another one may be there by then.
+// Close ends the waiting, and closes the socket. It may be called more than once: the socket's file
+// is removed by the first call alone, as another one may be there by then.
 func (l *bounded) Close() error {
 	err := net.ErrClosed
 	l.over.Do(func() {

@@ -37,7 +37,8 @@ type Dash struct {
 }
 
 // Start serves on l, a TCP listener on a loopback address, which is the Dash's from now on. to
-// reaches the daemon; its error has fs.ErrPermission inside where it may not. log has what the HTTP server complains of, at slog.LevelDebug.
+// reaches the daemon; its error has fs.ErrPermission inside where it may not. log has what the HTTP
+// server complains of, at slog.LevelDebug.
 func Start(l net.Listener, to http.RoundTripper, log *slog.Logger) *Dash {
 	once, first := guard.NewToken()
 	d := &Dash{listener: l, once: once, done: make(chan struct{})}

@@ -9,8 +9,8 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
-// TestCPlusPlus runs what Emscripten has made of C++ that throws and catches, with its libc++abi and libunwind. The
-// engine's module has it.
+// TestCPlusPlus runs what Emscripten has made of C++ that throws and catches, with its libc++abi
+// and libunwind. The engine's module has it.
 func TestCPlusPlus(t *testing.T) {
 	root, err := suiteDir()
 	if err != nil {

@@ -68,8 +68,9 @@ func runThrowing(ctx context.Context, m api.Module, functions int) (out thrown) 
 	return out
 }
 
-// TestThrowing generates modules that throw and catch, and wants the same of the engine's own exceptions, of which
-// it says that they are experimental, and of both encodings when they are rewritten and metered.
+// TestThrowing generates modules that throw and catch, and wants the same of the engine's own
+// exceptions, of which it says that they are experimental, and of both encodings when they are
+// rewritten and metered.
 func TestThrowing(t *testing.T) {
 	native := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter().
 		WithCoreFeatures(api.CoreFeaturesV2|experimental.CoreFeaturesExceptionHandling))

@@ -14,8 +14,8 @@ type throwing struct {
 	onlyFinal bool // it has what the legacy encoding has not
 }
 
-// throwingFunction has the type (i32) -> (i32), and locals of type i32. Local 0 is its parameter and
-// its result.
+// throwingFunction has the type (i32) -> (i32), and locals of type i32. Local 0 is its parameter
+// and its result.
 type throwingFunction struct {
 	body   []*statement
 	locals int
@@ -297,8 +297,8 @@ func (w *throwingWriter) spend() {
 	w.op(0x0f, 0x0b)
 }
 
-// escaping writes the content of a frame, which what is delegated to it leaves by a block of its own in the final
-// encoding.
+// escaping writes the content of a frame, which what is delegated to it leaves by a block of its
+// own in the final encoding.
 func (w *throwingWriter) escaping(s *statement, list []*statement) {
 	if w.legacy || !s.escape {
 		w.list(list)
@@ -514,8 +514,8 @@ func (w *throwingWriter) tryLegacy(s *statement) {
 
 func (w *throwingWriter) tryFinal(s *statement) {
 	if s.delegate {
-		// What is delegated to the function leaves it, as does what is delegated to a frame that has no handlers
-		// of its own: by a block of the frame's.
+		// What is delegated to the function leaves it, as does what is delegated to a frame that
+		// has no handlers of its own: by a block of the frame's.
 		to := s.frame
 		if to == nil {
 			to = w.function
@@ -604,7 +604,8 @@ func (g *throwing) bytes(legacy bool) []byte {
 		b = append(binary.AppendUvarint(append(b, id), uint64(len(content))), content...)
 	}
 	b = append(b, "\x00asm\x01\x00\x00\x00"...)
-	// (i32) -> (i32), (i32) -> (), what catches hand on, the same with an exnref, and the tags' own.
+	// (i32) -> (i32), (i32) -> (), what catches hand on, the same with an exnref, and the tags'
+	// own.
 	n := len(g.tags)
 	t := []byte{0x60, 1, typeI32, 1, typeI32, 0x60, 1, typeI32, 0}
 	for _, kept := range []bool{false, true} {

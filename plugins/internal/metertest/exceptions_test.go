@@ -39,11 +39,12 @@ var refusedExceptions = map[string]string{
 	"try_table.13.wasm": "typed function references",
 }
 
-// leftOut are calls whose outcome is that of tail calls, which [withoutImports] has made plain ones: what a
-// callee throws is caught where it would not have been.
+// leftOut are calls whose outcome is that of tail calls, which [withoutImports] has made plain
+// ones: what a callee throws is caught where it would not have been.
 var leftOut = map[string]bool{"return-call-in-try-catch": true, "return-call-indirect-in-try-catch": true}
 
-// TestExceptionSuite runs the suite of the proposal for exceptions, rewritten, metered, in both engines.
+// TestExceptionSuite runs the suite of the proposal for exceptions, rewritten, metered, in both
+// engines.
 func TestExceptionSuite(t *testing.T) {
 	root, err := suiteDir()
 	if err != nil {
@@ -156,9 +157,9 @@ func TestExceptionSuite(t *testing.T) {
 	}
 }
 
-// withoutImports makes of try_table.1.wasm and try_table.2.wasm, which import two tags, or none, and a
-// function that throws the first, ones that have these themselves; and plain calls of tail calls. Two tags that are
-// imported are one by two names. Other modules are left as they are.
+// withoutImports makes of try_table.1.wasm and try_table.2.wasm, which import two tags, or none,
+// and a function that throws the first, ones that have these themselves; and plain calls of tail
+// calls. Two tags that are imported are one by two names. Other modules are left as they are.
 func withoutImports(t *testing.T, b []byte) []byte {
 	const importSection, functionSection, tagSection, codeSection = 2, 3, 13, 10
 	if !bytes.Contains(b, []byte("\x04test\x05throw")) {
@@ -183,7 +184,8 @@ func withoutImports(t *testing.T, b []byte) []byte {
 		case functionSection:
 			content = append([]byte{content[0] + 1}, append(bytes.Clone(throwType), content[1:]...)...)
 		case tagSection:
-			// The tag that is thrown stands in front where it was imported, and behind where it was not.
+			// The tag that is thrown stands in front where it was imported, and behind where it was
+			// not.
 			tag := append([]byte{0}, throwType...)
 			if alias {
 				content = append(append([]byte{content[0] + 2}, append(tag, tag...)...), content[1:]...)

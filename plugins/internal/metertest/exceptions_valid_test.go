@@ -12,13 +12,14 @@ import (
 	"bulkhead/plugins/wasm"
 )
 
-// withoutTypes are what the engine says of invalid modules that are no fault of a function's operands: of
-// constants, element segments and imports. It sees these in what comes out as in what went in.
+// withoutTypes are what the engine says of invalid modules that are no fault of a function's
+// operands: of constants, element segments and imports. It sees these in what comes out as in what
+// went in.
 var withoutTypes = []string{"const expression type mismatch", "element[0]", "element type", "table type mismatch", "empty module name"}
 
-// TestOperandsAreChecked runs the modules of the whole core suite through the validation of modules with
-// exceptions, as if they had some: what the engine refuses for its operands has to be refused before it is
-// rewritten, and what it accepts has to be accepted.
+// TestOperandsAreChecked runs the modules of the whole core suite through the validation of modules
+// with exceptions, as if they had some: what the engine refuses for its operands has to be refused
+// before it is rewritten, and what it accepts has to be accepted.
 func TestOperandsAreChecked(t *testing.T) {
 	root, err := suiteDir()
 	if err != nil {

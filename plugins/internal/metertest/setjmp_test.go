@@ -13,8 +13,8 @@ import (
 	"bulkhead/plugins/wasm"
 )
 
-// TestSetjmp runs random programs of setjmp and longjmp, compiled to the exceptions of both encodings, and
-// wants what native code says. testdata/setjmp/build.sh makes them.
+// TestSetjmp runs random programs of setjmp and longjmp, compiled to the exceptions of both
+// encodings, and wants what native code says. testdata/setjmp/build.sh makes them.
 func TestSetjmp(t *testing.T) {
 	dir := filepath.Join("testdata", "setjmp")
 	modules, err := filepath.Glob(filepath.Join(dir, "*.wasm"))
