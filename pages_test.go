@@ -24,7 +24,8 @@ func pages(t *testing.T) []string {
 			return err
 		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "results" || p != "." && strings.HasPrefix(d.Name(), ".")):
 			return filepath.SkipDir
-		case strings.HasSuffix(p, ".md") && filepath.ToSlash(p) != "abi/ABI.md": // that one is generated
+		case strings.HasSuffix(p, ".md") && filepath.ToSlash(p) != "abi/ABI.md":
+			// abi/ABI.md is generated.
 			all = append(all, p)
 		}
 		return nil
@@ -54,7 +55,8 @@ func TestPagesAreWrapped(t *testing.T) {
 			}
 			switch {
 			case code, strings.HasPrefix(start, "|"), strings.HasPrefix(line, "    "):
-			case strings.HasPrefix(start, "- [") && strings.HasSuffix(line, ")"): // an entry of a list of contents
+			case strings.HasPrefix(start, "- [") && strings.HasSuffix(line, ")"):
+				// An entry of a list of contents.
 			case utf8.RuneCountInString(line) > columns && strings.Contains(start, " "):
 				t.Errorf("%s:%d: the line has %d columns; wrap it at %d", page, i+1, utf8.RuneCountInString(line), columns)
 			}

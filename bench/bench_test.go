@@ -124,7 +124,8 @@ func TestInterrupt(t *testing.T) {
 			t.Fatal(err)
 		}
 		kids := await(t, func() []int {
-			if kids := children(t, cmd.Process.Pid); len(kids) == 2 { // the generator and the server
+			// They are the generator and the server.
+			if kids := children(t, cmd.Process.Pid); len(kids) == 2 {
 				return kids
 			}
 			return nil

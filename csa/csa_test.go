@@ -459,7 +459,8 @@ func TestSlowReaderStopsTheReading(t *testing.T) {
 func TestUnconsumedRestComesAgainWithMoreBehindIt(t *testing.T) {
 	b := newBench(t)
 	s := &script{}
-	s.data = func(c *CSA, p []byte) int { return bytes.LastIndexByte(p, '\n') + 1 } // whole lines only
+	// It takes whole lines only.
+	s.data = func(c *CSA, p []byte) int { return bytes.LastIndexByte(p, '\n') + 1 }
 	_, peer := b.tcp(s)
 	for _, piece := range []struct{ send, told string }{
 		{"one\ntw", "data one\ntw"}, {"o", "data two"}, {"\nthr", "data two\nthr"},

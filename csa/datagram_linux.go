@@ -135,7 +135,8 @@ func parseControl(b []byte) (c said) {
 		switch {
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 			// ipi_spec_dst: an address of this machine also when ipi_addr is a broadcast's.
-			if ip := [4]byte(data[4:8]); ip != [4]byte{} { // of one that came before the option was set
+			// It is zero for a datagram that came before the option was set.
+			if ip := [4]byte(data[4:8]); ip != [4]byte{} {
 				(*peerKey)(nil).setIP4(&c.local, ip)
 				four = true
 				c.toMany = ip != [4]byte(data[8:12])

@@ -205,7 +205,8 @@ func TestRepliesComeFromWhereTheDatagramWentTo(t *testing.T) {
 			hosts = []string{"::1"}
 		}
 		for _, host := range hosts {
-			c := b.client(net.JoinHostPort(host, port)) // connected: from elsewhere nothing is heard
+			// Connected: from elsewhere nothing is heard.
+			c := b.client(net.JoinHostPort(host, port))
 			tell(t, c, "hello, "+host)
 			hear(t, c, "hello, "+host)
 			b.on(func() {

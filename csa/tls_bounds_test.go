@@ -53,7 +53,8 @@ func TestTLSTurnHasItsTime(t *testing.T) {
 		time    time.Duration
 		most    int
 	}{{false, tlsTurnTime, 10 + looksEvery - 1}, {true, emptyTurnTime, 11}} {
-		turn, n := tlsTurn{began: cputime.Monotonic() + int64(time.Hour)}, 0 // a busy machine's time does not count
+		// A busy machine's time does not count.
+		turn, n := tlsTurn{began: cputime.Monotonic() + int64(time.Hour)}, 0
 		for ; !turn.over(try.suspect); n++ {
 			if n == 10 {
 				turn.began = cputime.Monotonic() - int64(try.time) - 1

@@ -189,7 +189,8 @@ func withSegment(engine []byte, at uint32, content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	segment := append(make([]byte, 0, len(content)+16), 0, 0x41) // an active one of the memory, at a constant
+	// It is an active segment of the memory, at a constant address.
+	segment := append(make([]byte, 0, len(content)+16), 0, 0x41)
 	segment = append(appendSigned(segment, int64(int32(at))), 0x0b)
 	segment = append(binary.AppendUvarint(segment, uint64(len(content))), content...)
 	out := append(make([]byte, 0, len(engine)+len(segment)+16), header...)

@@ -120,7 +120,8 @@ func TestPromisedCommands(t *testing.T) {
 				t.Skip("there is no sh")
 			}
 			r := hosttest.Run(t, stdin, "sh", "-c", "export CURL_CA_BUNDLE="+ca.WriteCA(t, dir, "ca.pem")+"; "+here.Replace(command))
-			if r.Code != 0 || !strings.Contains(strings.ReplaceAll(r.Out, " = ", "="), want) { // openssl's versions differ
+			// Versions of openssl differ.
+			if r.Code != 0 || !strings.Contains(strings.ReplaceAll(r.Out, " = ", "="), want) {
 				t.Errorf("%s: %v; want %q", command, r, want)
 			}
 		})

@@ -40,7 +40,8 @@ func countedAs(l *config.Listener) counted { return counted{l.Tenant, l.Name} }
 func (h *Host) newBuild(cfg *config.Config, tenants map[string]*tenant.Tenant) *build {
 	now := h.now.Load()
 	b := &build{h: h, config: cfg, number: now.number + 1, tenants: tenants, certs: make(map[*config.TLS]*certs.Certificates), counting: make(map[counted]*service.Totals)}
-	now.each(func(s *service.Server) { b.counting[countedAs(s.Config())] = s.Totals() }) // all generations have the same
+	// All generations have the same.
+	now.each(func(s *service.Server) { b.counting[countedAs(s.Config())] = s.Totals() })
 	return b
 }
 

@@ -81,7 +81,8 @@ func TestReloadClosesEvenly(t *testing.T) {
 				l.mustReload(of("b.wasm", "1h", 2))
 			}
 			for gone := range 10 {
-				l.settles(cause, 2*(gone*2+1)) // of each loop the first, and then one in five seconds
+				// They are the first of each loop, and then one in five seconds.
+				l.settles(cause, 2*(gone*2+1))
 				clock.Advance(10 * time.Second)
 			}
 			l.settles(cause, connections)
@@ -135,7 +136,8 @@ func TestReloadGenerations(t *testing.T) {
 // Reloads that come faster than the connections of earlier generations are closed do not pile these
 // up: each that begins to be closed halves the time of those before it.
 func TestReloadsFasterThanDrain(t *testing.T) {
-	const reloads, most = 40, 24 // 1 + generations + log2(100 s / 1 ms), and some that end meanwhile
+	// 1 + generations + log2(100 s / 1 ms), and some that end meanwhile.
+	const reloads, most = 40, 24
 	clock := &selector.Manual{}
 	of := func(plugin string) string {
 		return "drain = \"100s\"\n" + acme + listenerOf("it", plugin, "idle_timeout = \"720h\"\nfirst_byte_timeout = \"0s\"\ngenerations = 2")

@@ -103,7 +103,8 @@ func TestEveryLineSaysItsConnection(t *testing.T) {
 		}
 		c, err := net.Dial("tcp", h.Addr(name))
 		if errors.Is(err, syscall.ECONNRESET) {
-			peers[name] = "" // it was refused before it was told that it is connected; its line has its address
+			// It was refused before it was told that it is connected; its line has its address.
+			peers[name] = ""
 			continue
 		}
 		if err != nil {

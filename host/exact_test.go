@@ -263,7 +263,8 @@ func exchange(t *testing.T, dial func() (duplex, error), longest int, rng *rand.
 		if slow {
 			p = buf[:1+rng.IntN(len(buf))]
 			if rng.IntN(64) == 0 {
-				time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond) // a slow reader, not a wait
+				// This is a slow reader, not a wait.
+				time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
 			}
 		}
 		r, err := conn.Read(p)

@@ -61,7 +61,8 @@ func fuzzer(addresses []string) *w.Module {
 	)
 	state := m.Global('i', true, w.I32Const(1))
 	known := m.Global('i', true, w.I32Const(0))
-	started := m.Global('i', true, w.I32Const(0)) // before, what would keep its listener from serving is left out
+	// Before it is set, what would keep its listener from serving is left out.
+	started := m.Global('i', true, w.I32Const(0))
 	m.Data(fuzzName, "localhost")
 	for i, a := range addresses {
 		m.Data(fuzzDialled+64*i, a+strings.Repeat("\x00", 63-len(a))+string(rune(len(a))))
@@ -444,7 +445,8 @@ func TestFuzzGuestEndsAtSIGTERM(t *testing.T) {
 				neighbour := hosttest.Dial(t, p.addrs["good"])
 				hosttest.Say(t, neighbour, "hello")
 				hosttest.Hear(t, neighbour, "hello")
-				time.Sleep(time.Duration(seed%200) * time.Millisecond) // so that it ends in the midst of something else each time
+				// It ends in the midst of something else each time.
+				time.Sleep(time.Duration(seed%200) * time.Millisecond)
 				p.stop()
 				if log := p.stderr.String(); strings.Contains(log, "bug in the host") || strings.Contains(log, "goroutine ") {
 					t.Errorf("something was wrong with the host:\n%s", log)

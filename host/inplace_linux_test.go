@@ -305,7 +305,8 @@ var inPlaceCases = map[string]inPlaceCase{
 	"backlog": {before: "4096", after: "7", see: func(c *changing) {
 		sockets, _ := c.h.Descriptors("it")
 		for _, fd := range sockets {
-			if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 7 { // of one that listens
+			// A listening socket has the length of its queue there.
+			if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 7 {
 				c.t.Errorf("the queue has room for %d: %v", info.Sacked, err)
 			}
 		}

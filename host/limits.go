@@ -74,7 +74,8 @@ func (h *Host) askAgain(changed map[*tenant.Tenant]bool) {
 	for l, all := range accepts {
 		l.Post(func() {
 			for _, k := range all {
-				if s, ok := k.Serving().(*service.Server); ok && changed[s.Tenant()] { // else it does not accept, or not yet
+				// Otherwise it does not accept, or not yet.
+				if s, ok := k.Serving().(*service.Server); ok && changed[s.Tenant()] {
 					s.Resume()
 				}
 			}

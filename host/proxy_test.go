@@ -74,7 +74,8 @@ func TestProxyHeader(t *testing.T) {
 					hosttest.Say(t, c, all[:n])
 					all = all[n:]
 				}
-				hosttest.Hear(t, c, "192.0.2.1:4000 198.51.100.2:25 h") // the rest may come by itself
+				// The rest may come by itself.
+				hosttest.Hear(t, c, "192.0.2.1:4000 198.51.100.2:25 h")
 				_ = c.Close()
 			}
 		}

@@ -590,7 +590,8 @@ func TestCloseDuringReload(t *testing.T) {
 				}
 			}
 		}()
-		time.Sleep(time.Duration(n) * time.Millisecond / 2) // so that it ends at another step each time
+		// It ends at another step each time.
+		time.Sleep(time.Duration(n) * time.Millisecond / 2)
 		c.Close()
 		if n%2 == 0 {
 			stop()

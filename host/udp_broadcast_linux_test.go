@@ -114,7 +114,8 @@ func TestAnswersToABroadcast(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, to := range []string{own, "10.9.0.255", "255.255.255.255"} {
-			c, err := net.ListenPacket("udp4", own+":0") // with SO_BROADCAST, as Go's sockets have it
+			// Go's sockets have SO_BROADCAST.
+			c, err := net.ListenPacket("udp4", own+":0")
 			if err != nil {
 				t.Fatal(err)
 			}

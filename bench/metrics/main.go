@@ -42,7 +42,8 @@ func serve(file string, in io.Reader, out io.Writer) error {
 		if err != nil {
 			return ""
 		}
-		go func() { _ = http.Serve(l, metrics.New(metrics.Source{Host: h})) }() // until the process ends
+		// It serves until the process ends.
+		go func() { _ = http.Serve(l, metrics.New(metrics.Source{Host: h})) }()
 		return l.Addr().String()
 	})
 }

@@ -71,11 +71,12 @@ func TestLines(t *testing.T) {
 
 // What a script has besides the language, by what it answers.
 func TestHelpers(t *testing.T) {
+	// Using up all of the memory takes a busy machine long.
 	h, _ := scripts.Serve(t, enginetest.Handler{Name: "eval", Script: `export default { line(c, expression) {
 		let r;
 		try { r = eval(expression); } catch (e) { r = e.name + ": " + e.message; }
 		c.send((r instanceof Uint8Array ? hex.encode(r) : typeof r === "object" ? JSON.stringify(r) : String(r)) + "\n");
-	} };`, TOML: "event_timeout = \"1m\"\nconfig = { list = [1, 2] }"}) // using up all of the memory takes a busy machine long
+	} };`, TOML: "event_timeout = \"1m\"\nconfig = { list = [1, 2] }"})
 	c := enginetest.Dial(t, h, "eval")
 	answers := bufio.NewReader(c)
 	for _, one := range [][2]string{

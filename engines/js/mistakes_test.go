@@ -85,7 +85,8 @@ var mistakes = []struct {
 func TestMistakes(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
-			limit := "1m" // of CPU time: none but the endless ones are stopped, however slow the machine is
+			// It is CPU time: only the endless ones are stopped, however slow the machine is.
+			limit := "1m"
 			if slices.Contains(m.said, "event_timeout") {
 				limit = "500ms"
 			}

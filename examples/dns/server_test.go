@@ -354,7 +354,8 @@ func TestEDNS(t *testing.T) {
 	if m := read(t, p.ReceiveDatagram()); m.opt != "1232 0 0 0" || m.code() != 3 || len(m.authority) != 1 {
 		t.Errorf("nothing: %+v", m)
 	}
-	p.Send(ask("www.example.com", 28, wire("key.example")+"\x00\xfa\x00\xff"+plainFlags+"\x00\x02ab", edns(4096, plainFlags))) // another record first
+	// Another record comes first.
+	p.Send(ask("www.example.com", 28, wire("key.example")+"\x00\xfa\x00\xff"+plainFlags+"\x00\x02ab", edns(4096, plainFlags)))
 	if m := read(t, p.ReceiveDatagram()); m.opt != "1232 0 0 0" || len(m.answers) != 1 {
 		t.Errorf("behind another record: %+v", m)
 	}

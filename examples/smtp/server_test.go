@@ -399,7 +399,8 @@ func FuzzSession(f *testing.F) {
 			}
 			for rest := text; rest != ""; {
 				if _, _, ok := p.Securing(); ok {
-					p.Drop(guest.TLS) // as a host does when bytes are left, and the answers are lost here
+					// A host does so when bytes are left, and the answers are lost here.
+					p.Drop(guest.TLS)
 					break
 				}
 				part := rest[:min(chunk, len(rest))]

@@ -191,7 +191,8 @@ func TestAcceptIn(t *testing.T) {
 // get the places that come.
 func TestDrainKeepsWhoWaits(t *testing.T) {
 	s := &server{name: "s"}
-	at := accept.Address{Network: "unix", Host: filepath.Join(t.TempDir(), "s")} // where connect ends in the queue
+	// Over a unix socket, connect ends in the queue.
+	at := accept.Address{Network: "unix", Host: filepath.Join(t.TempDir(), "s")}
 	k, home, queued := openAt(t, s, selector.System, at)
 	if err := k.Begin(); err != nil {
 		t.Fatal(err)

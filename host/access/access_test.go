@@ -246,7 +246,8 @@ func TestNoAllocation(t *testing.T) {
 	for range 100 {
 		l.Write(e)
 	}
-	if n := testing.AllocsPerRun(1000, func() { l.Write(e) }); n > 3 { // the queue grows now and then, and the race detector empties pools
+	// The queue grows now and then, and the race detector empties pools.
+	if n := testing.AllocsPerRun(1000, func() { l.Write(e) }); n > 3 {
 		t.Errorf("a line takes %v allocations", n)
 	}
 }

@@ -52,7 +52,8 @@ func TestAnotherUserGetsNothing(t *testing.T) {
 		return
 	}
 	const stranger, viewer, group = 65534, 65533, 65532
-	root := t.TempDir() // what is above the state folder is open, so that it alone is what keeps others out
+	// What is above the state folder is open, so that it alone is what keeps others out.
+	root := t.TempDir()
 	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)

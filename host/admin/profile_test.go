@@ -30,7 +30,8 @@ func TestProfile(t *testing.T) {
 	go func() {
 		for {
 			_, err := c.Profile(ctx, ProfileRequest{Kind: profile.Trace, Seconds: 60})
-			if err == nil || err.Error() != profile.ErrBusy.Error() { // else one of those below was quicker
+			// Otherwise one of those below was quicker.
+			if err == nil || err.Error() != profile.ErrBusy.Error() {
 				ended <- err
 				return
 			}

@@ -249,7 +249,8 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, into any) bool {
 		d.fail(w, http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
 		return false
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a reload takes as long as it takes
+	// A reload takes as long as it takes.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return true
 }
 

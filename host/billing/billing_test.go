@@ -242,7 +242,8 @@ func TestFailedWrites(t *testing.T) {
 	if !g.record("a", 1, 8) {
 		t.Error(g.log.String())
 	}
-	want := []string{"a:1 a:2 a:4 a:16", "a:1 a:2 a:20"}[full] // the first one that fails is written as it was
+	// The first one that fails is written as it was.
+	want := []string{"a:1 a:2 a:4 a:16", "a:1 a:2 a:20"}[full]
 	g.want(Query{}, want)
 	if !strings.Contains(g.log.String(), "is written again") {
 		t.Error(g.log.String())

@@ -36,7 +36,8 @@ func (l *Listener) Changes(before *Listener) []string {
 		keys = append(keys, "route")
 	}
 	if len(keys) == 0 && !same {
-		keys = append(keys, "the defaults of address") // what is not said in the file, and follows from another key
+		// They are not in the file, and follow from another key.
+		keys = append(keys, "the defaults of address")
 	}
 	return keys
 }

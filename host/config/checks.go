@@ -37,7 +37,8 @@ func (d *decoder) checkKind(l *Listener) {
 
 // checkGroups looks at whether a UDP listener's groups go with its address.
 func (d *decoder) checkGroups(l *Listener) {
-	if len(l.Groups.Addresses) == 0 || l.Address.Network == "fd" { // what that is bound to is seen later
+	// What an inherited socket is bound to is seen later.
+	if len(l.Groups.Addresses) == 0 || l.Address.Network == "fd" {
 		return
 	}
 	host, port, _ := net.SplitHostPort(l.Address.Host)

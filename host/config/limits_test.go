@@ -90,7 +90,8 @@ mode = "660"
 		}},
 	} {
 		lines := strings.Split(strings.TrimSuffix(tables[i], "\n"), "\n")
-		table := regexp.MustCompile(" +#").ReplaceAllString(tables[i], " #") // how wide they are depends on DIR
+		// How wide they are depends on DIR.
+		table := regexp.MustCompile(" +#").ReplaceAllString(tables[i], " #")
 		if lines[0] != want.name {
 			t.Errorf("table %d is %s, not %s", i, lines[0], want.name)
 		}

@@ -168,7 +168,8 @@ func sample(ctx context.Context, all []*loops.Loop, whose Whose, q *Query) (*sam
 	ids := slices.Sorted(slices.Values(q.IDs))
 	seen := make([][]one, len(all))
 	for at, l := range all {
-		seen[at] = make([]one, 0, max(int(l.Connections.Load())+64, 0)) // a loop does not wait for its growing
+		// A loop does not wait for its growing.
+		seen[at] = make([]one, 0, max(int(l.Connections.Load())+64, 0))
 	}
 	err := walk(ctx, all, func(at int, c *csa.CSA) {
 		o, _ := whose(c)

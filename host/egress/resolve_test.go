@@ -80,7 +80,8 @@ func TestNoQueryForWhatIsNotListed(t *testing.T) {
 			t.Errorf("%s: %s %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"tcp://10.0.0.1:443", "tcp://93.184.216.34:1"} { // listed, and no names
+	// These are listed, and are no names.
+	for _, s := range []string{"tcp://10.0.0.1:443", "tcp://93.184.216.34:1"} {
 		if got, err := resolve(t, p, r, s); err != nil || "tcp://"+got != s {
 			t.Errorf("%s: %s %v", s, got, err)
 		}

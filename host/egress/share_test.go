@@ -185,7 +185,8 @@ func TestLookupsAreBounded(t *testing.T) {
 		<-over
 		return err
 	}
-	for _, name := range []string{"a.test.", "b.test.", "c.test.", "a.test."} { // the last one joins the first
+	// The last one joins the first.
+	for _, name := range []string{"a.test.", "b.test.", "c.test.", "a.test."} {
 		if err := gives(one, name); err != context.Canceled {
 			t.Errorf("%s, given up: %v", name, err)
 		}

@@ -29,7 +29,8 @@ func guest() *w.Module {
 	send, control, receive, timer, log, count, connect := f[0], f[1], f[2], f[3], f[4], f[5], f[6]
 	const names, filling = 256, 64
 	m.Data(names, strings.Repeat("a", 64)+strings.Repeat("b", 64))
-	deep := m.Func("", ":", "", w.Call(connect+2)) // itself: csa_window comes first behind the imports
+	// It calls itself: csa_window comes first behind the imports.
+	deep := m.Func("", ":", "", w.Call(connect+2))
 	first := func(c byte, then ...[]byte) []byte {
 		return w.Cat(w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const(int32(c)), w.I32Eq, w.If(w.Cat(then...), w.LocalGet(1), w.Return))
 	}

@@ -71,7 +71,8 @@ func newScene(t *testing.T) *scene {
 			case <-over:
 				return
 			case <-time.After(time.Millisecond):
-				s.clock.Advance(100 * time.Microsecond) // slowly: limits of seconds are looked at meanwhile
+				// Slowly: limits of seconds are looked at meanwhile.
+				s.clock.Advance(100 * time.Microsecond)
 			}
 		}
 	}()

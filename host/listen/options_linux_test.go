@@ -58,7 +58,8 @@ func tuned(t *testing.T, fd int, o listen.Options) {
 	if o.UserTimeout > 0 {
 		want = max(1000, int(o.UserTimeout/4/time.Millisecond))
 	}
-	if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, rtoMax); err == nil && got != want { // before Linux 6.15 there is none
+	// Before Linux 6.15 there is none.
+	if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, rtoMax); err == nil && got != want {
 		t.Errorf("TCP_RTO_MAX_MS is %d, want %d", got, want)
 	}
 }

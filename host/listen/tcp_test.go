@@ -172,7 +172,8 @@ func TestAPortIsFreeAfterARestart(t *testing.T) {
 	}
 	defer conn.Close()
 	fd := acceptFrom(t, s)
-	_ = unix.Shutdown(fd, unix.SHUT_WR) // the server is the first to close: its end will be in TIME_WAIT
+	// The server is the first to close: its end will be in TIME_WAIT.
+	_ = unix.Shutdown(fd, unix.SHUT_WR)
 	if _, err := io.Copy(io.Discard, conn); err != nil {
 		t.Fatal(err)
 	}

@@ -176,7 +176,8 @@ func TestModulesThatCannotBeKept(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	k := newStock(t, state)
 	k.write(1)
-	if err := os.Chmod(filepath.Join(state, "modules"), 0o755); err != nil { // which the store does not write to
+	// The store does not write to a folder of this mode.
+	if err := os.Chmod(filepath.Join(state, "modules"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	k.release(k.loaded(""))

@@ -280,7 +280,8 @@ func TestTable(t *testing.T) {
 		}
 	}
 	for name := range missing {
-		if runtime.GOOS == "linux" && name != "process_open_fds" { // which an older kernel does not know
+		// An older kernel does not know process_open_fds.
+		if runtime.GOOS == "linux" && name != "process_open_fds" {
 			t.Errorf("%s is in the table, and not served", name)
 		}
 	}

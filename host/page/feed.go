@@ -77,7 +77,8 @@ func NewFeed(s Source) *Feed { return &Feed{source: s, watchers: make(map[*watch
 func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	me := f.join()
 	if me == nil {
-		http.Error(w, "as many watch this page already as may at once; close one of theirs", http.StatusServiceUnavailable) // the page shows it as it is
+		// The page shows it as it is.
+		http.Error(w, "as many watch this page already as may at once; close one of theirs", http.StatusServiceUnavailable)
 		return
 	}
 	defer f.leave(me)

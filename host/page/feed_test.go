@@ -315,7 +315,8 @@ func TestFindsWhoWaits(t *testing.T) {
 	e := look2(t, f, func() {
 		f.stats.Tenants[0].CPU += time.Second / 2
 		f.stats.Tenants[0].EventsDeferred += 7
-		f.stats.Listeners[0].Accepted, f.stats.Listeners[1].Accepted = 4, 4 // those of a route are its listener's, too
+		// Those of a route are its listener's, too.
+		f.stats.Listeners[0].Accepted, f.stats.Listeners[1].Accepted = 4, 4
 	})
 	w := e.finds(t, act, "wait", "Tenant acme uses 0.50 of 0.50 cores (cpu)", "events that had to wait: 7.", "Raise cpu of [tenant.acme]")
 	if w.Key != "cpu" || len(e.body.Findings) != 1 {

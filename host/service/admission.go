@@ -145,7 +145,8 @@ func (s *Server) Ready() bool {
 // readLate reads datagrams when the plugin is loaded, if the host runs by then. Any goroutine may
 // call it.
 func (s *Server) readLate() {
-	if d, ok := s.generation.sockets.(*accept.Datagrams); ok { // else there is none yet, and it finds the plugin loaded
+	// Otherwise there is none yet, and it finds the plugin loaded.
+	if d, ok := s.generation.sockets.(*accept.Datagrams); ok {
 		d.Read()
 	}
 }

@@ -330,7 +330,8 @@ func (s *Server) writeDown(c *csa.CSA, r csa.Reason, line string) {
 	if r.Cause == csa.Unknown && (r.Code == abi.Invalid || r.Code == abi.Quota) {
 		level = slog.LevelWarn // of a handler written in Go
 	}
-	all := s.log.Enabled(context.Background(), slog.LevelDebug) // whoever asks for it gets all of them
+	// Whoever asks for it gets all of them.
+	all := s.log.Enabled(context.Background(), slog.LevelDebug)
 	lines := s.closes
 	if level >= slog.LevelWarn {
 		lines = s.limited

@@ -188,7 +188,8 @@ var growers = []animal{
 // crowdOut has more clients than there is room for. One waits until others have
 // gone, and is served then.
 func crowdOut(c *cage) {
-	since, counted, before := time.Now(), c.animal.counted, c.now() // the animal may have been refused something already
+	// The animal may have been refused something already.
+	since, counted, before := time.Now(), c.animal.counted, c.now()
 	c.until("there is no more room", func(now state) bool {
 		if counted(now.TenantStats, now.ListenerStats) > counted(before.TenantStats, before.ListenerStats) {
 			return true

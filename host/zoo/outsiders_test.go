@@ -34,7 +34,8 @@ func outsiders() []animal {
 		guest: func() []byte {
 			return echo(func(m *w.Module, f []w.Func) []byte {
 				guess := w.LocalGet(scratch)
-				denied := func(call ...[]byte) []byte { // traps where a guess is answered as if it were right
+				// It traps where a guess is answered as if it were right.
+				denied := func(call ...[]byte) []byte {
 					return w.Cat(w.Cat(call...), w.I32Const(-2), w.I32Ne, w.If(w.Unreachable))
 				}
 				return w.Cat(

@@ -42,7 +42,8 @@ client_auth = "verify"`)
 					t.Errorf("%s: %v", what, r)
 				}
 			default:
-				if r.Code == 0 || !strings.Contains(r.Err, "alert") && r.Code != 60 { // which curl makes of "certificate expired"
+				// 60 is what curl makes of "certificate expired".
+				if r.Code == 0 || !strings.Contains(r.Err, "alert") && r.Code != 60 {
 					t.Errorf("%s: %v", what, r)
 				}
 			}

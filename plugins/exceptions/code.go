@@ -127,7 +127,8 @@ func (f *body) write(index uint32, code []byte) error {
 			return w.tooLarge(len(f.b))
 		}
 	}
-	if leaves { // what stands in front of the last end returns, and here is what an exception leaves by
+	// What stands in front of the last end returns, and here is what an exception leaves by.
+	if leaves {
 		f.leave()
 		f.op(wasm.OpEnd)
 	}

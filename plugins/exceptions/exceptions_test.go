@@ -286,7 +286,8 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 // it. What the host calls is by the fields of the module, which may have been changed since it was
 // read.
 func TestWhatTheHostCalls(t *testing.T) {
-	caught := []byte{0x1f, 0x40, 1, 2, 0, 0x10, 0, 0x0b, 0x41, 1, 0x0f, 0x0b} // calls 0, whose exceptions come here
+	// It calls 0, whose exceptions come here.
+	caught := []byte{0x1f, 0x40, 1, 2, 0, 0x10, 0, 0x0b, 0x41, 1, 0x0f, 0x0b}
 	functions := []function{
 		{signature: ":", export: "throws", body: []byte{0x08, 0, 0x0b}},
 		{signature: ":i", export: "catches", body: join([]byte{0x02, 0x40}, caught, []byte{0x41, 2, 0x0b})},

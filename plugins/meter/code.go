@@ -29,7 +29,8 @@ func (w *writer) codeSection(s *wasm.Section) error {
 		w.origins[first:].move(len(w.code)-len(w.body), at)
 	}
 	if w.o.Origins {
-		w.origins = append(w.origins, origin{new: uint32(len(w.code)), old: noOrigin}) // the helpers
+		// The helpers come from nowhere.
+		w.origins = append(w.origins, origin{new: uint32(len(w.code)), old: noOrigin})
 	}
 	for _, h := range w.helpers {
 		w.appendBody(h.body(w))

@@ -74,7 +74,8 @@ func TestEndless(t *testing.T) {
 // What many calls do when they return is not paid before they do, so that it cannot
 // be done without a check.
 func TestReturns(t *testing.T) {
-	work := bytes.Repeat(w.Cat(w.GlobalGet(0), w.I64Const(1), w.I64Add, w.GlobalSet(0)), 300) // 900 units
+	// It takes 900 units.
+	work := bytes.Repeat(w.Cat(w.GlobalGet(0), w.I64Const(1), w.I64Add, w.GlobalSet(0)), 300)
 	recurse := w.Cat(w.LocalGet(0), w.If(w.LocalGet(0), w.I32Const(1), w.I32Sub, w.Call(0)))
 	for name, body := range map[string][]byte{
 		"straight":      w.Cat(recurse, work),

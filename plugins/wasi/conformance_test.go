@@ -586,11 +586,13 @@ func TestSuiteWithFolder(t *testing.T) {
 				_, _, size, _ := s.stat(fd)
 				want(s.t, name, size, 4)
 			}
-			s.opens(dir, followed, "e/../er/x", 0, rightRead, 0, 0, Success) // from where the link leads
+			// The path goes on from where the link leads.
+			s.opens(dir, followed, "e/../er/x", 0, rightRead, 0, 0, Success)
 			s.opens(dir, followed, "a"+strings.Repeat("/self", 40), 0, rightRead, 0, 0, Success)
 			s.opens(dir, followed, "a"+strings.Repeat("/self", 41), 0, rightRead, 0, 0, Loop)
 			a := s.opens(dir, 0, "a", openDirectory, rightsFolder, rightsBelow, 0, Success)
-			s.opens(a, followed, "up", 0, rightRead, 0, 0, NotCapable) // it leads out of what is open
+			// It leads out of what is open.
+			s.opens(a, followed, "up", 0, rightRead, 0, 0, NotCapable)
 		}},
 		"bad arguments": {map[string]string{"file": "text"}, func(s *suite) {
 			s.opens(preopened, 2, "file", 0, rightRead, 0, 0, Inval)

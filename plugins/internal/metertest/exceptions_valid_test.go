@@ -68,7 +68,8 @@ func TestOperandsAreChecked(t *testing.T) {
 					if version == "v2" {
 						continue
 					}
-					if code, err := e.runtime.CompileModule(t.Context(), b); err == nil { // it is valid since 1.0
+					// It is valid since 1.0.
+					if code, err := e.runtime.CompileModule(t.Context(), b); err == nil {
 						code.Close(context.Background())
 						t.Errorf("%s/%s, line %d: it is valid by now: %v", version, c.Filename, c.Line, refused)
 					}
