@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# check.sh builds the package twice, in two folders, and wants the same bytes; and tries what is in it.
+# check.sh builds the package twice, in two folders, and wants the same bytes; and tries what is in
+# it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)

@@ -42,8 +42,8 @@ trap 'rm -rf "$work"' EXIT
 tar -xJf "$archive" -C "$work" --strip-components=1 --no-same-owner
 cmp -s LICENSE "$work/LICENSE" || fail "LICENSE is not QuickJS's; copy it out of $archive"
 
-# A loop asks now and then whether it may go on: see watch_event of src/engine.c. Where it is has to be
-# known then, and QuickJS writes that down before calls alone.
+# A loop asks now and then whether it may go on: see watch_event of src/engine.c. The engine has to
+# know then where it is, and QuickJS writes that down only before calls.
 asks='if (unlikely(js_poll_interrupts(ctx)))'
 [ "$(grep -cF "$asks" "$work/quickjs.c")" = 7 ] || fail "quickjs.c asks in other places than it did"
 sed -i "s|$asks|if (unlikely(--ctx->interrupt_counter <= 0) \&\& (sf->cur_pc = pc + 1, __js_poll_interrupts(ctx)))|" "$work/quickjs.c"

@@ -1,5 +1,5 @@
-// A mail sink, as the one in Go beside it: it takes messages as a mail server does, with STARTTLS and
-// AUTH, logs one line for each, and keeps none. Its config is that of main.go.
+// A mail sink, as the one in Go beside it: it takes messages as a mail server does, with STARTTLS
+// and AUTH, logs one line for each, and keeps none. Its config is that of main.go.
 
 const maxCommand = 1000; // bytes of a line; RFC 5321 has 512, to which extensions add
 const maxAuthLine = 12288; // in the middle of AUTH (RFC 4954, section 4)
