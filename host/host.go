@@ -443,7 +443,7 @@ func (h *Host) wake() {
 // the guests do: plugins.Stop is the end of their code but for calls that run, which end at their
 // next refill; cores.Stop is the end of all waiting for time; and so the loops have nothing
 // before them but what was posted, and little for each connection and instance. That is
-// what Call, the crews, cores.Wait and plugins.Close wait for.
+// what Call, Server.Close, cores.Wait and plugins.Close wait for.
 func (h *Host) shut() {
 	h.closeOnce.Do(func() {
 		h.mu.Lock() // no generation begins to be closed any more, and no reload replaces anything

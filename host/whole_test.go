@@ -34,7 +34,7 @@ func early(to string) *w.Module {
 }
 
 // A guest whose timers fire as soon as it has started finds everything in its place: it can dial
-// before its listener serves, and none of it runs while there is no crew. The same holds for
+// before its listener serves, and none of it runs before it can be served. The same holds for
 // a plugin that is loaded later.
 func TestTimersOfStart(t *testing.T) {
 	up := newRecorder(t)
