@@ -46,7 +46,7 @@ name = %[1]q
 tenant = %[1]q
 address = "tcp://127.0.0.1:0"
 plugin = %[2]q
-event_timeout = "200ms"
+event_timeout = "10s"
 config = { is = %[3]d }
 `, name, plugin, number)
 }
@@ -86,7 +86,8 @@ func TestManyScripts(t *testing.T) {
 func TestScriptsTakeNothingFromEachOther(t *testing.T) {
 	files := map[string][]byte{"bad.js": secretScript(1), "good.js": secretScript(2)}
 	log := hosttest.NewLines(t)
-	l := newLives(t, files, scriptTenant("good", "good.js", 2)+scriptTenant("bad", "bad.js", 1),
+	bad := strings.Replace(scriptTenant("bad", "bad.js", 1), `"10s"`, `"1s"`, 1) // it spins
+	l := newLives(t, files, scriptTenant("good", "good.js", 2)+bad,
 		host.Options{Log: log.Log()})
 	good, asked := l.dial("good"), 0
 	ask := func() {
@@ -138,7 +139,10 @@ func TestScriptsTakeNothingFromEachOther(t *testing.T) {
 // stay go on. None leaves a descriptor.
 func TestReloadOfScripts(t *testing.T) {
 	files := map[string][]byte{"echo.wasm": tally('e').Bytes()}
-	const many = 4
+	many, rounds := 4, 4
+	if testing.Short() {
+		many, rounds = 2, 3
+	}
 	for n := range many {
 		files[fmt.Sprintf("%d.js", n)] = secretScript(n)
 	}
@@ -150,7 +154,7 @@ func TestReloadOfScripts(t *testing.T) {
 		return len(all)
 	}
 	before := 0
-	for round := range 4 {
+	for round := range rounds {
 		c := l.dial("base")
 		l.ask(c, "e0")
 		stays := ""
