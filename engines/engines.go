@@ -17,6 +17,7 @@ import (
 	"bulkhead/engines/js"
 	"bulkhead/engines/lua"
 	"bulkhead/engines/sourcemap"
+	"bulkhead/plugins/wasm"
 )
 
 // Room is how many bytes a script and its name may have together.
@@ -121,17 +122,9 @@ type section struct {
 	body []byte
 }
 
-const (
-	globalSection    = 6
-	exportSection    = 7
-	dataSection      = 11
-	dataCountSection = 12
-	header           = "\x00asm\x01\x00\x00\x00"
-)
-
 func sections(b []byte) (all []section, err error) {
 	r := reader{b: b}
-	if string(r.take(len(header))) != header {
+	if string(r.take(len(wasm.Header))) != wasm.Header {
 		return nil, errEngine
 	}
 	for len(r.b) > 0 && !r.bad {
@@ -152,7 +145,7 @@ func scriptAddress(engine []byte) (uint32, error) {
 	}
 	index, found := uint64(0), false
 	for _, s := range all {
-		if s.id != exportSection {
+		if s.id != wasm.ExportSection {
 			continue
 		}
 		r := reader{b: s.body}
@@ -164,7 +157,7 @@ func scriptAddress(engine []byte) (uint32, error) {
 		}
 	}
 	for _, s := range all {
-		if s.id != globalSection || !found {
+		if s.id != wasm.GlobalSection || !found {
 			continue
 		}
 		r := reader{b: s.body}
@@ -191,13 +184,13 @@ func withSegment(engine []byte, at uint32, content []byte) ([]byte, error) {
 	}
 	// It is an active segment of the memory, at a constant address.
 	segment := append(make([]byte, 0, len(content)+16), 0, 0x41)
-	segment = append(appendSigned(segment, int64(int32(at))), 0x0b)
+	segment = append(wasm.AppendSigned(segment, int64(int32(at))), 0x0b)
 	segment = append(binary.AppendUvarint(segment, uint64(len(content))), content...)
-	out := append(make([]byte, 0, len(engine)+len(segment)+16), header...)
+	out := append(make([]byte, 0, len(engine)+len(segment)+16), wasm.Header...)
 	added := false
 	for _, s := range all {
 		body := s.body
-		if s.id == dataSection || s.id == dataCountSection {
+		if s.id == wasm.DataSection || s.id == wasm.DataCountSection {
 			r := reader{b: body}
 			n := r.number()
 			if r.bad {
@@ -205,7 +198,7 @@ func withSegment(engine []byte, at uint32, content []byte) ([]byte, error) {
 			}
 			body = append(binary.AppendUvarint(nil, n+1), r.b...)
 		}
-		if s.id == dataSection {
+		if s.id == wasm.DataSection {
 			body = append(body, segment...)
 			added = true
 		}
@@ -217,18 +210,6 @@ func withSegment(engine []byte, at uint32, content []byte) ([]byte, error) {
 		return nil, errEngine
 	}
 	return out, nil
-}
-
-// appendSigned appends v in signed LEB128.
-func appendSigned(b []byte, v int64) []byte {
-	for {
-		low := byte(v & 0x7f)
-		v >>= 7
-		if v == 0 && low&0x40 == 0 || v == -1 && low&0x40 != 0 {
-			return append(b, low)
-		}
-		b = append(b, low|0x80)
-	}
 }
 
 // reader reads what is left of a module. What is not there makes it bad, and is zero.

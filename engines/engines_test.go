@@ -52,7 +52,7 @@ func tail(t *testing.T, b []byte) (after []byte) {
 		t.Fatal(err)
 	}
 	left := len(b)
-	for i := len(all) - 1; i >= 0 && all[i].id != dataSection; i-- {
+	for i := len(all) - 1; i >= 0 && all[i].id != wasm.DataSection; i-- {
 		left -= len(all[i].body) // and its head, which no engine here has
 		t.Fatalf("section %d follows the data", all[i].id)
 	}
@@ -113,11 +113,11 @@ func TestDamagedEngines(t *testing.T) {
 }
 
 func FuzzPack(f *testing.F) {
-	f.Add([]byte(header), "x.js", []byte("export default {}"))
-	f.Add([]byte(header+"\x06\x06\x01\x7f\x00\x41\x10\x0b\x07\x13\x01\x0fbulkhead_script\x03\x00\x0b\x01\x00"), "x.js", []byte("x"))
+	f.Add([]byte(wasm.Header), "x.js", []byte("export default {}"))
+	f.Add([]byte(wasm.Header+"\x06\x06\x01\x7f\x00\x41\x10\x0b\x07\x13\x01\x0fbulkhead_script\x03\x00\x0b\x01\x00"), "x.js", []byte("x"))
 	f.Fuzz(func(t *testing.T, engine []byte, name string, script []byte) {
 		b, err := Pack(engine, name, script)
-		if err == nil && !bytes.HasPrefix(b, []byte(header)) {
+		if err == nil && !bytes.HasPrefix(b, []byte(wasm.Header)) {
 			t.Errorf("%q", b)
 		}
 	})

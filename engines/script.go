@@ -3,6 +3,8 @@ package engines
 import (
 	"bytes"
 	"encoding/binary"
+
+	"bulkhead/plugins/wasm"
 )
 
 // Script returns the script that Pack has put into a module, and its name. ok is false for a module
@@ -24,7 +26,7 @@ func scriptIn(b []byte) (at uint32, script []byte) {
 		return 0, nil
 	}
 	for _, s := range all {
-		if s.id == dataSection {
+		if s.id == wasm.DataSection {
 			r := reader{b: s.body}
 			return at, r.segmentAt(at)
 		}

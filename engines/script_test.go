@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"bulkhead/engines/js"
+	"bulkhead/plugins/wasm"
 )
 
 func TestScript(t *testing.T) {
@@ -29,7 +30,7 @@ func TestScript(t *testing.T) {
 }
 
 func FuzzScript(f *testing.F) {
-	f.Add([]byte(header + "\x06\x06\x01\x7f\x00\x41\x10\x0b\x07\x13\x01\x0fbulkhead_script\x03\x00\x0b\x13\x01\x00\x41\x10\x0b\x0d\x02\x00\x00\x00\x01\x00\x00\x00ab\x00cd"))
+	f.Add([]byte(wasm.Header + "\x06\x06\x01\x7f\x00\x41\x10\x0b\x07\x13\x01\x0fbulkhead_script\x03\x00\x0b\x13\x01\x00\x41\x10\x0b\x0d\x02\x00\x00\x00\x01\x00\x00\x00ab\x00cd"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if name, text, ok := Script(b); ok && (!bytes.Contains(b, name) || len(text) == 0) {
 			t.Errorf("%q, %q", name, text)

@@ -116,10 +116,10 @@ func outside(m *wasm.Module, c *calls) error {
 		return nil
 	}
 	// constant passes a constant expression. exn is whether it has to be an exnref.
-	constant := func(r *source, exn bool) error {
-		s := wasm.Instructions{Code: r.b, Next: r.pos}
+	constant := func(r *wasm.Source, exn bool) error {
+		s := wasm.Instructions{Code: r.Bytes, Next: r.Next}
 		s.Step()
-		r.pos = s.Next + 1
+		r.Next = s.Next + 1
 		switch {
 		case exn != (s.Op == wasm.OpRefNull && wasm.ValueType(s.Code[s.Start+1]) == wasm.ExnRef):
 			return &wasm.SyntaxError{What: "it has a constant of the type exnref that is no global's, or a global of it that is not null at first"}
@@ -128,17 +128,17 @@ func outside(m *wasm.Module, c *calls) error {
 		}
 		return nil
 	}
-	if s := section(m, globalSection); s != nil {
-		r := source{b: s.Content}
-		for n := r.u32(); n > 0; n-- {
-			if err := constant(&r, wasm.ValueType(r.bytes(2)[0]) == wasm.ExnRef); err != nil {
+	if s := m.Section(wasm.GlobalSection); s != nil {
+		r := wasm.Source{Bytes: s.Content}
+		for n := r.U32(); n > 0; n-- {
+			if err := constant(&r, wasm.ValueType(r.Take(2)[0]) == wasm.ExnRef); err != nil {
 				return err
 			}
 		}
 	}
-	if s := section(m, elementSection); s != nil {
-		r := source{b: s.Content}
-		for n := r.u32(); n > 0; n-- {
+	if s := m.Section(wasm.ElementSection); s != nil {
+		r := wasm.Source{Bytes: s.Content}
+		for n := r.U32(); n > 0; n-- {
 			if err := element(&r, constant, refer); err != nil {
 				return err
 			}
@@ -148,26 +148,26 @@ func outside(m *wasm.Module, c *calls) error {
 }
 
 // element passes one element segment.
-func element(r *source, constant func(*source, bool) error, refer func(uint32) error) error {
-	flags := r.u32()
+func element(r *wasm.Source, constant func(*wasm.Source, bool) error, refer func(uint32) error) error {
+	flags := r.U32()
 	passive, explicit, expressions := flags&1 != 0, flags&2 != 0, flags&4 != 0
 	if !passive {
 		if explicit {
-			r.u32()
+			r.U32()
 		}
 		if err := constant(r, false); err != nil {
 			return err
 		}
 	}
 	if passive || explicit {
-		r.bytes(1)
+		r.Take(1)
 	}
-	for n := r.u32(); n > 0; n-- {
+	for n := r.U32(); n > 0; n-- {
 		var err error
 		if expressions {
 			err = constant(r, false)
 		} else {
-			err = refer(r.u32())
+			err = refer(r.U32())
 		}
 		if err != nil {
 			return err

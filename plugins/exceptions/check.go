@@ -1,7 +1,6 @@
 package exceptions
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,16 +73,16 @@ func check(m *wasm.Module) (*checked, error) {
 	if err := outside(m, out.calls); err != nil {
 		return nil, err
 	}
-	s := section(m, codeSection)
+	s := m.Section(wasm.CodeSection)
 	if s == nil {
 		return out, nil
 	}
 	v.most = MaxWork*len(s.Content) + MinWork
-	r := source{b: s.Content}
-	for i := range r.u32() {
-		size := int(r.u32())
-		v.index, v.base = uint32(m.Imported(wasm.Function))+i, r.pos
-		if v.function(r.bytes(size)); v.err != nil {
+	r := wasm.Source{Bytes: s.Content}
+	for i := range r.U32() {
+		size := int(r.U32())
+		v.index, v.base = uint32(m.Imported(wasm.Function))+i, r.Next
+		if v.function(r.Take(size)); v.err != nil {
 			return nil, &wasm.SyntaxError{Offset: s.Offset + v.base + v.s.Start, What: fmt.Sprintf("function %d: %v", v.index, v.err)}
 		}
 	}
@@ -116,15 +115,15 @@ func (v *validator) fail(format string, args ...any) {
 func (v *validator) function(body []byte) {
 	t := v.m.FunctionType(v.index)
 	v.locals = append(v.locals[:0], t.Params...)
-	r := source{b: body}
-	for n := r.u32(); n > 0; n-- {
-		k := r.u32()
-		t := wasm.ValueType(r.bytes(1)[0])
+	r := wasm.Source{Bytes: body}
+	for n := r.U32(); n > 0; n-- {
+		k := r.U32()
+		t := wasm.ValueType(r.Take(1)[0])
 		for ; k > 0; k-- {
 			v.locals = append(v.locals, t)
 		}
 	}
-	v.s = wasm.Instructions{Code: body, Next: r.pos}
+	v.s = wasm.Instructions{Code: body, Next: r.Next}
 	v.stack, v.blocks = v.stack[:0], append(v.blocks[:0], block{op: wasm.OpBlock, makes: t.Results, escapes: true})
 	for v.err == nil && v.s.Step() {
 		v.instruction()
@@ -257,8 +256,8 @@ func blockType(m *wasm.Module, s *wasm.Instructions) wasm.FuncType {
 	case b&0xc0 == 0x40:
 		return wasm.FuncType{Results: []wasm.ValueType{wasm.ValueType(b)}}
 	}
-	r := source{b: s.Code, pos: s.Start + 1}
-	return m.Type(r.u32())
+	r := wasm.Source{Bytes: s.Code, Next: s.Start + 1}
+	return m.Type(r.U32())
 }
 
 // throws notes that an exception may be thrown here: by the instruction itself.
@@ -516,21 +515,4 @@ func tagNames(m *wasm.Module) []string {
 		}
 	}
 	return names
-}
-
-// source reads what wasm.Parse has accepted.
-type source struct {
-	b   []byte
-	pos int
-}
-
-func (r *source) u32() uint32 {
-	v, n := binary.Uvarint(r.b[r.pos:])
-	r.pos += n
-	return uint32(v)
-}
-
-func (r *source) bytes(n int) []byte {
-	r.pos += n
-	return r.b[r.pos-n : r.pos]
 }

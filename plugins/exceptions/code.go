@@ -57,17 +57,17 @@ type body struct {
 // noHandler is the handler of what never throws.
 const noHandler = -1
 
-// codeSection writes all functions into w.code.
+// wasm.CodeSection writes all functions into w.code.
 func (w *writer) codeSection(s *wasm.Section) error {
-	r := source{b: s.Content}
-	n := r.u32()
+	r := wasm.Source{Bytes: s.Content}
+	n := r.U32()
 	w.code = binary.AppendUvarint(make([]byte, 0, len(s.Content)+len(s.Content)/4+1024), uint64(n)+uint64(len(w.wrapped)))
 	f := body{w: w, m: w.m}
 	for i := range n {
 		index := uint32(w.m.Imported(wasm.Function)) + i
-		size := int(r.u32())
-		f.base = r.pos
-		if err := f.write(index, r.bytes(size)); err != nil {
+		size := int(r.U32())
+		f.base = r.Next
+		if err := f.write(index, r.Take(size)); err != nil {
 			return &wasm.SyntaxError{Offset: s.Offset + f.base, What: fmt.Sprintf("function %d: %v", index, err)}
 		}
 		if len(w.code) > w.limit {
@@ -102,20 +102,20 @@ func (f *body) write(index uint32, code []byte) error {
 	w := f.w
 	f.index, f.b, f.depth = index, f.b[:0], 0
 	f.places, f.added, f.free, f.number, f.vector = f.places[:0], f.added[:0], f.free[:0], 0, 0
-	r := source{b: code}
+	r := wasm.Source{Bytes: code}
 	f.locals = uint32(len(f.m.FunctionType(index).Params))
-	groups := r.u32()
+	groups := r.U32()
 	var locals []byte
 	for range groups {
-		n := r.u32()
+		n := r.U32()
 		f.locals += n
-		locals = append(binary.AppendUvarint(locals, uint64(n)), w.valueType(wasm.ValueType(r.bytes(1)[0])))
+		locals = append(binary.AppendUvarint(locals, uint64(n)), w.valueType(wasm.ValueType(r.Take(1)[0])))
 	}
 	from := len(w.origins)
 	leaves := w.may[index]
 	f.places = append(f.places, place{op: wasm.OpBlock, handler: noHandler, saved: -1})
-	f.s = wasm.Instructions{Code: code, Next: r.pos}
-	f.origin(r.pos, false)
+	f.s = wasm.Instructions{Code: code, Next: r.Next}
+	f.origin(r.Next, false)
 	if leaves {
 		f.op(wasm.OpBlock, emptyBlock)
 		f.depth++
@@ -178,7 +178,7 @@ func (f *body) indexed(op wasm.Opcode, i uint32) {
 
 // number32 appends the constant.
 func (f *body) number32(v uint32) {
-	f.b = appendSigned(append(f.b, byte(wasm.OpI32Const)), int64(int32(v)))
+	f.b = wasm.AppendSigned(append(f.b, byte(wasm.OpI32Const)), int64(int32(v)))
 }
 
 // branch appends a branch, or what ends the code where there is nowhere to go, since nothing comes
@@ -238,9 +238,9 @@ func (f *body) block(op wasm.Opcode) {
 	if b := s.Code[s.Start+1]; b&0xc0 == 0x40 && b != emptyBlock {
 		f.b = append(f.b, f.w.valueType(wasm.ValueType(b)))
 	} else {
-		r := source{b: s.Code, pos: s.Start + 1}
-		r.u32()
-		f.b = append(f.b, s.Code[s.Start+1:r.pos]...)
+		r := wasm.Source{Bytes: s.Code, Next: s.Start + 1}
+		r.U32()
+		f.b = append(f.b, s.Code[s.Start+1:r.Next]...)
 	}
 	f.depth++
 }
@@ -256,7 +256,7 @@ func (f *body) try() place {
 	if len(params) == 0 {
 		f.op(emptyBlock)
 	} else {
-		f.b = appendSigned(f.b, int64(f.w.blockWith(params)))
+		f.b = wasm.AppendSigned(f.b, int64(f.w.blockWith(params)))
 	}
 	f.depth++
 	p.handler = f.depth

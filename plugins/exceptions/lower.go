@@ -7,20 +7,6 @@ import (
 	"bulkhead/plugins/wasm"
 )
 
-// The numbers of the sections that are changed.
-const (
-	customSection   = 0
-	typeSection     = 1
-	functionSection = 3
-	globalSection   = 6
-	exportSection   = 7
-	startSection    = 8
-	elementSection  = 9
-	codeSection     = 10
-	dataCount       = 12
-	tagSection      = 13
-)
-
 const emptyBlock = 0x40
 
 // writer writes one module anew.
@@ -152,34 +138,25 @@ func (w *writer) host(i uint32) uint32 {
 	return i
 }
 
-func section(m *wasm.Module, id byte) *wasm.Section {
-	for i := range m.Sections() {
-		if s := &m.Sections()[i]; s.ID == id {
-			return s
-		}
-	}
-	return nil
-}
-
 // module writes all sections. The code comes first, since it says which types it needs.
 func (w *writer) module(total int) error {
-	if s := section(w.m, codeSection); s != nil {
+	if s := w.m.Section(wasm.CodeSection); s != nil {
 		if err := w.codeSection(s); err != nil {
 			return err
 		}
 	}
-	w.out = append(make([]byte, 0, total+len(w.code)/4+4096), "\x00asm\x01\x00\x00\x00"...)
+	w.out = append(make([]byte, 0, total+len(w.code)/4+4096), wasm.Header...)
 	// What may have to be written where the module has no such section.
-	missing := []byte{globalSection, exportSection, startSection, elementSection}
+	missing := []byte{wasm.GlobalSection, wasm.ExportSection, wasm.StartSection, wasm.ElementSection}
 	until := func(place byte) {
 		for len(missing) > 0 && missing[0] <= place {
 			switch id := missing[0]; {
 			case id == place: // it is there
-			case id == globalSection:
+			case id == wasm.GlobalSection:
 				w.globals(nil)
-			case id == exportSection:
+			case id == wasm.ExportSection:
 				w.exports()
-			case id == startSection:
+			case id == wasm.StartSection:
 				w.start()
 			default:
 				w.elements(nil)
@@ -190,33 +167,33 @@ func (w *writer) module(total int) error {
 	for i := range w.m.Sections() {
 		s := &w.m.Sections()[i]
 		switch s.ID {
-		case tagSection:
+		case wasm.TagSection:
 			continue
-		case dataCount:
-			until(elementSection + 1) // it stands in front of the code
+		case wasm.DataCountSection:
+			until(wasm.ElementSection + 1) // it stands in front of the code
 		default:
 			until(s.ID)
 		}
 		switch s.ID {
-		case typeSection:
+		case wasm.TypeSection:
 			w.types(s.Content)
-		case functionSection:
+		case wasm.FunctionSection:
 			w.functions(s.Content)
-		case globalSection:
+		case wasm.GlobalSection:
 			w.globals(s.Content)
-		case exportSection:
+		case wasm.ExportSection:
 			w.exports()
-		case startSection:
+		case wasm.StartSection:
 			w.start()
-		case elementSection:
+		case wasm.ElementSection:
 			w.elements(s.Content)
-		case codeSection:
+		case wasm.CodeSection:
 			w.section(s.ID, w.code)
 		default:
 			w.section(s.ID, s.Content)
 		}
 	}
-	until(elementSection + 1)
+	until(wasm.ElementSection + 1)
 	w.names()
 	if len(w.out) > w.limit {
 		return w.tooLarge(len(w.out))
@@ -261,7 +238,7 @@ func (w *writer) types(content []byte) {
 		list(params)
 		list(nil)
 	}
-	w.section(typeSection, b)
+	w.section(wasm.TypeSection, b)
 }
 
 // vector is the content of a section that is a vector, with more items at its end.
@@ -279,7 +256,7 @@ func (w *writer) functions(content []byte) {
 	for _, i := range w.wrapped {
 		b = binary.AppendUvarint(b, uint64(w.m.FunctionTypeIndex(i)))
 	}
-	w.section(functionSection, vector(content, len(w.wrapped), b))
+	w.section(wasm.FunctionSection, vector(content, len(w.wrapped), b))
 }
 
 // globals writes the globals, and behind them those of the exception under way.
@@ -287,12 +264,12 @@ func (w *writer) globals(content []byte) {
 	var b []byte
 	n := uint64(0)
 	if content != nil {
-		r := source{b: content}
-		n = uint64(r.u32())
+		r := wasm.Source{Bytes: content}
+		n = uint64(r.U32())
 		for range n {
-			t := wasm.ValueType(r.bytes(1)[0])
-			mutable := r.bytes(1)[0]
-			s := wasm.Instructions{Code: content, Next: r.pos}
+			t := wasm.ValueType(r.Take(1)[0])
+			mutable := r.Take(1)[0]
+			s := wasm.Instructions{Code: content, Next: r.Next}
 			s.Step()
 			b = append(b, w.valueType(t), mutable)
 			if t == wasm.ExnRef {
@@ -301,7 +278,7 @@ func (w *writer) globals(content []byte) {
 				b = append(b, content[s.Start:s.Next]...)
 			}
 			b = append(b, byte(wasm.OpEnd))
-			r.pos = s.Next + 1
+			r.Next = s.Next + 1
 		}
 	}
 	for range 1 + w.words {
@@ -313,13 +290,13 @@ func (w *writer) globals(content []byte) {
 		}
 	}
 	n += uint64(1+w.words) + uint64(w.refs[0]+w.refs[1])
-	w.section(globalSection, append(binary.AppendUvarint(nil, n), b...))
+	w.section(wasm.GlobalSection, append(binary.AppendUvarint(nil, n), b...))
 }
 
 // start and exports go by the module's fields: whoever has read it may have changed those.
 func (w *writer) start() {
 	if w.m.Start {
-		w.section(startSection, binary.AppendUvarint(nil, uint64(w.host(w.m.StartFunction))))
+		w.section(wasm.StartSection, binary.AppendUvarint(nil, uint64(w.host(w.m.StartFunction))))
 	}
 }
 
@@ -340,14 +317,14 @@ func (w *writer) exports() {
 		b = binary.AppendUvarint(b, uint64(index))
 		n++
 	}
-	w.section(exportSection, append(binary.AppendUvarint(nil, n), b...))
+	w.section(wasm.ExportSection, append(binary.AppendUvarint(nil, n), b...))
 }
 
 // elements has functions stay declared for ref.func whose exports now name others.
 func (w *writer) elements(content []byte) {
 	if !w.found.mayRef || len(w.wrapped) == 0 {
 		if content != nil {
-			w.section(elementSection, content)
+			w.section(wasm.ElementSection, content)
 		}
 		return
 	}
@@ -356,7 +333,7 @@ func (w *writer) elements(content []byte) {
 	for _, i := range w.wrapped {
 		b = binary.AppendUvarint(b, uint64(i))
 	}
-	w.section(elementSection, vector(content, 1, b))
+	w.section(wasm.ElementSection, vector(content, 1, b))
 }
 
 // names writes the names of functions, and those of what is added: the ones of what they call.
@@ -386,7 +363,7 @@ func (w *writer) names() {
 	}
 	b = append(binary.AppendUvarint(nil, n), b...)
 	content := append([]byte("\x04name\x01"), binary.AppendUvarint(nil, uint64(len(b)))...)
-	w.section(customSection, append(content, b...))
+	w.section(wasm.CustomSection, append(content, b...))
 }
 
 // appendZero appends the instruction that makes the zero of a type.

@@ -149,15 +149,3 @@ func (f *body) restore() {
 		f.storeWords(f.w.flight)
 	}
 }
-
-// appendSigned appends a number as the format writes signed ones.
-func appendSigned(b []byte, v int64) []byte {
-	for {
-		c := byte(v & 0x7f)
-		v >>= 7
-		if v == 0 && c&0x40 == 0 || v == -1 && c&0x40 != 0 {
-			return append(b, c)
-		}
-		b = append(b, c|0x80)
-	}
-}

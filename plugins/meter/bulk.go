@@ -124,8 +124,8 @@ type assembler struct {
 func (a *assembler) raw(b ...byte)  { a.b = append(a.b, b...) }
 func (a *assembler) get(i byte)     { a.raw(opLocalGet, i) }
 func (a *assembler) set(i byte)     { a.raw(opLocalSet, i) }
-func (a *assembler) i32(v int64)    { a.b = appendSigned(append(a.b, opI32Const), v) }
-func (a *assembler) i64(v int64)    { a.b = appendSigned(append(a.b, opI64Const), v) }
+func (a *assembler) i32(v int64)    { a.b = wasm.AppendSigned(append(a.b, opI32Const), v) }
+func (a *assembler) i64(v int64)    { a.b = wasm.AppendSigned(append(a.b, opI64Const), v) }
 func (a *assembler) wide(i byte)    { a.get(i); a.raw(i64ExtendU) }
 func (a *assembler) check()         { a.b = append(a.b, a.w.check...) }
 func (a *assembler) charge(n int64) { a.b = a.w.charge(a.b, uint64(n)) }

@@ -7,19 +7,19 @@ import (
 	"bulkhead/plugins/wasm"
 )
 
-// codeSection writes the code of all functions, and of the helpers that they turn
+// wasm.CodeSection writes the code of all functions, and of the helpers that they turn
 // out to need, into w.code.
 func (w *writer) codeSection(s *wasm.Section) error {
-	r := source{b: s.Content}
-	n := r.u32()
+	r := wasm.Source{Bytes: s.Content}
+	n := r.U32()
 	const count = 5 // bytes left free for the number of functions
 	w.code = make([]byte, count, len(s.Content)+len(s.Content)/2+1024)
 	for i := range n {
 		index := w.imported + i
-		size := int(r.u32())
-		at := r.pos
+		size := int(r.U32())
+		at := r.Next
 		first := len(w.origins)
-		err := w.rewriteFunction(index, r.bytes(size))
+		err := w.rewriteFunction(index, r.Take(size))
 		if err == nil && len(w.code) > w.limit {
 			err = fmt.Errorf("metered, the code up to here has %d bytes, and %d are the most: it consists of loops and branches with little between", len(w.code), w.limit)
 		}
@@ -50,21 +50,21 @@ func (w *writer) appendBody(b []byte) {
 
 // splitBody is the locals of a function, and its instructions.
 func splitBody(body []byte) (locals, code []byte) {
-	r := source{b: body}
-	for n := r.u32(); n > 0; n-- {
-		r.u32()
-		r.pos++
+	r := wasm.Source{Bytes: body}
+	for n := r.U32(); n > 0; n-- {
+		r.U32()
+		r.Next++
 	}
-	return body[:r.pos], body[r.pos:]
+	return body[:r.Next], body[r.Next:]
 }
 
 // localSlots is how many slots the parameters and locals of a function take.
 func (w *writer) localSlots(index uint32, locals []byte) uint32 {
 	slots := valueSlots(w.m.FunctionType(index).Params)
-	r := source{b: locals}
-	for n := r.u32(); n > 0; n-- {
-		k := r.u32()
-		if wasm.ValueType(r.bytes(1)[0]) == wasm.V128 {
+	r := wasm.Source{Bytes: locals}
+	for n := r.U32(); n > 0; n-- {
+		k := r.U32()
+		if wasm.ValueType(r.Take(1)[0]) == wasm.V128 {
 			k *= 2
 		}
 		slots += k
@@ -133,18 +133,18 @@ func (w *writer) rewriteFunction(index uint32, body []byte) error {
 
 // takesValues reports whether the block in hand has parameters.
 func (w *writer) takesValues(s *wasm.Instructions) bool {
-	r := source{b: s.Code, pos: s.Start + 1}
-	if b := s.Code[r.pos]; b&0xc0 == 0x40 {
+	r := wasm.Source{Bytes: s.Code, Next: s.Start + 1}
+	if b := s.Code[r.Next]; b&0xc0 == 0x40 {
 		return false
 	}
-	return len(w.m.Type(r.u32()).Params) > 0
+	return len(w.m.Type(r.U32()).Params) > 0
 }
 
 // blockSlots is how many slots the values take that meet at the end of a block, or
 // at the head of a loop.
 func (w *writer) blockSlots(s *wasm.Instructions) uint32 {
-	r := source{b: s.Code, pos: s.Start + 1}
-	switch b := s.Code[r.pos]; {
+	r := wasm.Source{Bytes: s.Code, Next: s.Start + 1}
+	switch b := s.Code[r.Next]; {
 	case b == emptyBlock:
 		return 0
 	case b&0xc0 == 0x40:
@@ -153,6 +153,6 @@ func (w *writer) blockSlots(s *wasm.Instructions) uint32 {
 		}
 		return 1
 	}
-	t := w.m.Type(r.u32())
+	t := w.m.Type(r.U32())
 	return valueSlots(t.Params) + valueSlots(t.Results)
 }

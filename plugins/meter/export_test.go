@@ -7,12 +7,12 @@ import "bulkhead/plugins/wasm"
 func FrameUnits(m *wasm.Module) (units []uint32) {
 	w := newWriter(m, Options{})
 	for _, s := range m.Sections() {
-		if s.ID != codeSection {
+		if s.ID != wasm.CodeSection {
 			continue
 		}
-		r := source{b: s.Content}
-		for i := range r.u32() {
-			locals, code := splitBody(r.bytes(int(r.u32())))
+		r := wasm.Source{Bytes: s.Content}
+		for i := range r.U32() {
+			locals, code := splitBody(r.Take(int(r.U32())))
 			if w.analysis.function(code, w.localSlots(w.imported+i, locals), 0) == nil {
 				units = append(units, w.analysis.frame())
 			}

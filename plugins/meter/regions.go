@@ -131,10 +131,10 @@ func (a *analysis) replace(s *wasm.Instructions, kind markKind, arg uint32) {
 // shorten has the number of the vector instruction in hand written in as few bytes as
 // it takes, where it has more: the engine takes the first for the whole.
 func (a *analysis) shorten(s *wasm.Instructions) {
-	r := source{b: s.Code, pos: s.Start + 1}
-	n := r.u32()
-	if shortest := 1 + int(n>>7); r.pos-s.Start-1 > shortest {
-		a.marks = append(a.marks, mark{int32(s.Start + 1), int32(r.pos), shortOpcode, n})
+	r := wasm.Source{Bytes: s.Code, Next: s.Start + 1}
+	n := r.U32()
+	if shortest := 1 + int(n>>7); r.Next-s.Start-1 > shortest {
+		a.marks = append(a.marks, mark{int32(s.Start + 1), int32(r.Next), shortOpcode, n})
 	}
 }
 

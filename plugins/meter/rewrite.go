@@ -22,23 +22,6 @@ const (
 	MaxNames = 4 << 20
 )
 
-// The numbers of the sections that are changed.
-const (
-	customSection   = 0
-	typeSection     = 1
-	importSection   = 2
-	functionSection = 3
-	tableSection    = 4
-	memorySection   = 5
-	globalSection   = 6
-	exportSection   = 7
-	startSection    = 8
-	elementSection  = 9
-	codeSection     = 10
-	dataSection     = 11
-	dataCount       = 12
-)
-
 // writer writes one module anew.
 type writer struct {
 	m        *wasm.Module
@@ -110,7 +93,7 @@ func newWriter(m *wasm.Module, o Options) *writer {
 // charge appends the instructions that take units.
 func (w *writer) charge(b []byte, units uint64) []byte {
 	b = append(b, w.getFuel...)
-	b = appendSigned(append(b, opI64Const), int64(units))
+	b = wasm.AppendSigned(append(b, opI64Const), int64(units))
 	b = append(b, i64Sub)
 	return append(b, w.setFuel...)
 }
@@ -118,7 +101,7 @@ func (w *writer) charge(b []byte, units uint64) []byte {
 // module writes all sections. The code comes first, since what it uses has to be
 // known for those before it.
 func (w *writer) module() error {
-	given := make([]*wasm.Section, dataCount+1)
+	given := make([]*wasm.Section, wasm.DataCountSection+1)
 	total := 0
 	for i := range w.m.Sections() {
 		s := &w.m.Sections()[i]
@@ -126,13 +109,13 @@ func (w *writer) module() error {
 		total += len(s.Content) + 6
 	}
 	w.limit = MaxGrowth*total + MinGrowth
-	if s := given[codeSection]; s != nil {
+	if s := given[wasm.CodeSection]; s != nil {
 		if err := w.codeSection(s); err != nil {
 			return err
 		}
 	}
 	w.out = make([]byte, 0, total+len(w.code)+len(w.code)/8+4096)
-	w.out = append(w.out, "\x00asm\x01\x00\x00\x00"...)
+	w.out = append(w.out, wasm.Header...)
 	content := func(id int) []byte {
 		if given[id] == nil {
 			return []byte{0}
@@ -140,35 +123,35 @@ func (w *writer) module() error {
 		return given[id].Content
 	}
 	first, extra := w.signatures()
-	w.vector(typeSection, content(typeSection), len(w.types), extra)
-	w.vector(importSection, content(importSection), 1, w.refillImport(first))
-	w.vector(functionSection, content(functionSection), len(w.helpers), w.helperTypes(first))
-	if given[tableSection] != nil {
-		w.section(tableSection, w.tables())
+	w.vector(wasm.TypeSection, content(wasm.TypeSection), len(w.types), extra)
+	w.vector(wasm.ImportSection, content(wasm.ImportSection), 1, w.refillImport(first))
+	w.vector(wasm.FunctionSection, content(wasm.FunctionSection), len(w.helpers), w.helperTypes(first))
+	if given[wasm.TableSection] != nil {
+		w.section(wasm.TableSection, w.tables())
 	}
-	if given[memorySection] != nil {
-		w.section(memorySection, w.memories())
+	if given[wasm.MemorySection] != nil {
+		w.section(wasm.MemorySection, w.memories())
 	}
-	w.globals(content(globalSection))
-	w.section(exportSection, w.exports())
-	if s := given[elementSection]; s != nil {
-		w.section(elementSection, w.elements(s.Content))
+	w.globals(content(wasm.GlobalSection))
+	w.section(wasm.ExportSection, w.exports())
+	if s := given[wasm.ElementSection]; s != nil {
+		w.section(wasm.ElementSection, w.elements(s.Content))
 	}
 	if w.o.Detach && !w.state.Segments {
-		given[dataCount], given[dataSection] = nil, nil // nobody misses them
+		given[wasm.DataCountSection], given[wasm.DataSection] = nil, nil // nobody misses them
 	}
-	if s := given[dataCount]; s != nil {
-		w.section(dataCount, s.Content)
+	if s := given[wasm.DataCountSection]; s != nil {
+		w.section(wasm.DataCountSection, s.Content)
 	}
-	if given[codeSection] != nil {
-		w.section(codeSection, w.code)
+	if given[wasm.CodeSection] != nil {
+		w.section(wasm.CodeSection, w.code)
 	}
-	if s := given[dataSection]; s != nil {
+	if s := given[wasm.DataSection]; s != nil {
 		data := s.Content
 		if w.o.Detach {
 			data = emptiedData(data)
 		}
-		w.section(dataSection, data)
+		w.section(wasm.DataSection, data)
 	}
 	w.names()
 	if len(w.out) > w.limit {
@@ -306,16 +289,16 @@ func (w *writer) memories() []byte {
 }
 
 func (w *writer) globals(content []byte) {
-	r := source{b: content}
+	r := wasm.Source{Bytes: content}
 	b := make([]byte, 0, len(content)+16)
-	n := r.u32()
+	n := r.U32()
 	b = binary.AppendUvarint(b, uint64(n)+1)
 	for ; n > 0; n-- {
-		b = append(b, r.bytes(2)...)
+		b = append(b, r.Take(2)...)
 		b = w.constant(&r, b)
 	}
 	b = append(b, byte(wasm.I64), 1, opI64Const, 0, opEnd)
-	w.section(globalSection, b)
+	w.section(wasm.GlobalSection, b)
 }
 
 // function is the index that a function has now.
@@ -327,15 +310,15 @@ func (w *writer) function(i uint32) uint64 {
 }
 
 // constant copies a constant expression.
-func (w *writer) constant(r *source, b []byte) []byte {
-	s := wasm.Instructions{Code: r.b, Next: r.pos}
+func (w *writer) constant(r *wasm.Source, b []byte) []byte {
+	s := wasm.Instructions{Code: r.Bytes, Next: r.Next}
 	s.Step()
 	if s.Op == wasm.OpRefFunc {
 		b = binary.AppendUvarint(append(b, byte(s.Op)), w.function(s.X))
 	} else {
-		b = append(b, r.b[s.Start:s.Next]...)
+		b = append(b, r.Bytes[s.Start:s.Next]...)
 	}
-	r.pos = s.Next + 1
+	r.Next = s.Next + 1
 	return append(b, opEnd)
 }
 
@@ -370,30 +353,30 @@ func (w *writer) exports() []byte {
 }
 
 func (w *writer) elements(content []byte) []byte {
-	r := source{b: content}
+	r := wasm.Source{Bytes: content}
 	b := make([]byte, 0, len(content)+len(content)/8+16)
-	n := r.u32()
+	n := r.U32()
 	b = binary.AppendUvarint(b, uint64(n))
 	for ; n > 0; n-- {
-		flags := r.u32()
+		flags := r.U32()
 		b = binary.AppendUvarint(b, uint64(flags))
 		passive, explicit, expressions := flags&1 != 0, flags&2 != 0, flags&4 != 0
 		if !passive {
 			if explicit {
-				b = binary.AppendUvarint(b, uint64(r.u32()))
+				b = binary.AppendUvarint(b, uint64(r.U32()))
 			}
 			b = w.constant(&r, b)
 		}
 		if passive || explicit {
-			b = append(b, r.bytes(1)...)
+			b = append(b, r.Take(1)...)
 		}
-		k := r.u32()
+		k := r.U32()
 		b = binary.AppendUvarint(b, uint64(k))
 		for ; k > 0; k-- {
 			if expressions {
 				b = w.constant(&r, b)
 			} else {
-				b = binary.AppendUvarint(b, w.function(r.u32()))
+				b = binary.AppendUvarint(b, w.function(r.U32()))
 			}
 		}
 	}
@@ -451,7 +434,7 @@ func (w *writer) names() {
 	body = append(body, 1)
 	body = binary.AppendUvarint(body, uint64(k+len(b)))
 	body = append(body, number[:k]...)
-	w.section(customSection, append(body, b...))
+	w.section(wasm.CustomSection, append(body, b...))
 }
 
 // helperIndex is the index of the ith helper as a function: they are the last.
@@ -461,33 +444,4 @@ func (w *writer) helperIndex(i uint32) uint64 {
 
 func appendName(b []byte, name string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(name))), name...)
-}
-
-// appendSigned appends a number as the format writes signed ones.
-func appendSigned(b []byte, v int64) []byte {
-	for {
-		c := byte(v & 0x7f)
-		v >>= 7
-		if v == 0 && c&0x40 == 0 || v == -1 && c&0x40 != 0 {
-			return append(b, c)
-		}
-		b = append(b, c|0x80)
-	}
-}
-
-// source reads what wasm.Parse has accepted.
-type source struct {
-	b   []byte
-	pos int
-}
-
-func (r *source) u32() uint32 {
-	v, n := binary.Uvarint(r.b[r.pos:])
-	r.pos += n
-	return uint32(v)
-}
-
-func (r *source) bytes(n int) []byte {
-	r.pos += n
-	return r.b[r.pos-n : r.pos]
 }

@@ -103,14 +103,14 @@ var hiddenChanges = [...]string{
 
 // eachInstruction calls f for every instruction of a module.
 func eachInstruction(m *wasm.Module, f func(*wasm.Instructions)) {
-	s := sectionOf(m, codeSection)
+	s := m.Section(wasm.CodeSection)
 	if s == nil {
 		return
 	}
-	r := source{b: s.Content}
+	r := wasm.Source{Bytes: s.Content}
 	var i wasm.Instructions // one for all: in the loop each turn would have its own on the heap
-	for n := r.u32(); n > 0; n-- {
-		_, code := splitBody(r.bytes(int(r.u32())))
+	for n := r.U32(); n > 0; n-- {
+		_, code := splitBody(r.Take(int(r.U32())))
 		for i = (wasm.Instructions{Code: code}); i.Step(); {
 			f(&i)
 		}
@@ -121,14 +121,14 @@ func eachInstruction(m *wasm.Module, f func(*wasm.Instructions)) {
 // has none.
 func globalTypes(m *wasm.Module) []wasm.ValueType {
 	types := make([]wasm.ValueType, m.Imported(wasm.Global), m.Imported(wasm.Global)+m.Globals)
-	s := sectionOf(m, globalSection)
+	s := m.Section(wasm.GlobalSection)
 	if s == nil {
 		return types
 	}
-	r := source{b: s.Content}
-	for n := r.u32(); n > 0; n-- {
-		types = append(types, wasm.ValueType(r.bytes(2)[0]))
-		r.skipConstant()
+	r := wasm.Source{Bytes: s.Content}
+	for n := r.U32(); n > 0; n-- {
+		types = append(types, wasm.ValueType(r.Take(2)[0]))
+		skipConstant(&r)
 	}
 	return types
 }
@@ -142,25 +142,25 @@ type Segment struct {
 // ActiveData are the active data segments of a module, in order. ok is false when
 // where one goes depends on an import.
 func ActiveData(m *wasm.Module) (data []Segment, ok bool) {
-	s := sectionOf(m, dataSection)
+	s := m.Section(wasm.DataSection)
 	if s == nil {
 		return nil, true
 	}
-	r := source{b: s.Content}
-	for n := r.u32(); n > 0; n-- {
-		flags := r.u32()
+	r := wasm.Source{Bytes: s.Content}
+	for n := r.U32(); n > 0; n-- {
+		flags := r.U32()
 		if flags&1 != 0 {
-			r.bytes(int(r.u32()))
+			r.Take(int(r.U32()))
 			continue
 		}
 		if flags&2 != 0 {
-			r.u32() // the memory
+			r.U32() // the memory
 		}
-		offset, constant := r.i32Constant()
+		offset, constant := i32Constant(&r)
 		if !constant {
 			return nil, false
 		}
-		data = append(data, Segment{offset, r.bytes(int(r.u32()))})
+		data = append(data, Segment{offset, r.Take(int(r.U32()))})
 	}
 	return data, true
 }
@@ -210,51 +210,42 @@ func eachRun(data []Segment, f func(from, to int)) {
 // emptiedData is the content of the data section with nothing in its active
 // segments.
 func emptiedData(content []byte) []byte {
-	r := source{b: content}
-	n := r.u32()
+	r := wasm.Source{Bytes: content}
+	n := r.U32()
 	b := binary.AppendUvarint(nil, uint64(n))
 	for ; n > 0; n-- {
-		at := r.pos
-		flags := r.u32()
+		at := r.Next
+		flags := r.U32()
 		if flags&1 != 0 {
-			r.bytes(int(r.u32()))
-			b = append(b, r.b[at:r.pos]...)
+			r.Take(int(r.U32()))
+			b = append(b, r.Bytes[at:r.Next]...)
 			continue
 		}
 		if flags&2 != 0 {
-			r.u32()
+			r.U32()
 		}
-		r.skipConstant()
-		b = append(append(b, r.b[at:r.pos]...), 0)
-		r.bytes(int(r.u32()))
+		skipConstant(&r)
+		b = append(append(b, r.Bytes[at:r.Next]...), 0)
+		r.Take(int(r.U32()))
 	}
 	return b
 }
 
-func sectionOf(m *wasm.Module, id byte) *wasm.Section {
-	for i := range m.Sections() {
-		if s := &m.Sections()[i]; s.ID == id {
-			return s
-		}
-	}
-	return nil
-}
-
 // skipConstant goes behind a constant expression.
-func (r *source) skipConstant() {
-	s := wasm.Instructions{Code: r.b, Next: r.pos}
+func skipConstant(r *wasm.Source) {
+	s := wasm.Instructions{Code: r.Bytes, Next: r.Next}
 	s.Step()
-	r.pos = s.Next + 1
+	r.Next = s.Next + 1
 }
 
 // i32Constant reads a constant expression, if it is an i32.const.
-func (r *source) i32Constant() (v uint32, ok bool) {
-	s := wasm.Instructions{Code: r.b, Next: r.pos}
+func i32Constant(r *wasm.Source) (v uint32, ok bool) {
+	s := wasm.Instructions{Code: r.Bytes, Next: r.Next}
 	s.Step()
 	if s.Op == wasm.OpI32Const {
-		v, ok = uint32(signed(r.b[s.Start+1:s.Next])), true
+		v, ok = uint32(signed(r.Bytes[s.Start+1:s.Next])), true
 	}
-	r.pos = s.Next + 1
+	r.Next = s.Next + 1
 	return v, ok
 }
 

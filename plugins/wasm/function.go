@@ -11,7 +11,7 @@ func (m *Module) Code(function uint32) []byte {
 		return nil
 	}
 	for _, s := range m.sections {
-		if s.ID != codeSection {
+		if s.ID != CodeSection {
 			continue
 		}
 		b := s.Content

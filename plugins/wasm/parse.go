@@ -8,20 +8,20 @@ import (
 
 // The numbers of the sections.
 const (
-	customSection = iota
-	typeSection
-	importSection
-	functionSection
-	tableSection
-	memorySection
-	globalSection
-	exportSection
-	startSection
-	elementSection
-	codeSection
-	dataSection
-	dataCountSection
-	tagSection
+	CustomSection = iota
+	TypeSection
+	ImportSection
+	FunctionSection
+	TableSection
+	MemorySection
+	GlobalSection
+	ExportSection
+	StartSection
+	ElementSection
+	CodeSection
+	DataSection
+	DataCountSection
+	TagSection
 )
 
 var sectionNames = [...]string{"custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data", "data count", "tag"}
@@ -29,10 +29,10 @@ var sectionNames = [...]string{"custom", "type", "import", "function", "table", 
 // place is where a section stands among the others.
 func place(id byte) int {
 	switch id {
-	case dataCountSection:
-		return 2*elementSection + 1
-	case tagSection:
-		return 2*memorySection + 1
+	case DataCountSection:
+		return 2*ElementSection + 1
+	case TagSection:
+		return 2*MemorySection + 1
 	default:
 		return 2 * int(id)
 	}
@@ -61,7 +61,7 @@ func Parse(b []byte) (*Module, error) {
 			break
 		}
 		s := &reader{b: b[:r.pos], pos: body, file: -1}
-		if id != customSection {
+		if id != CustomSection {
 			if place(id) <= last {
 				r.pos = start
 				r.fail("%s is in the wrong place, or there twice", what)
@@ -70,33 +70,33 @@ func Parse(b []byte) (*Module, error) {
 			last = place(id)
 		}
 		switch id {
-		case customSection:
+		case CustomSection:
 			m.custom(s)
-		case typeSection:
+		case TypeSection:
 			m.typeSection(s)
-		case importSection:
+		case ImportSection:
 			m.importSection(s)
-		case functionSection:
+		case FunctionSection:
 			m.functionSection(s)
-		case tableSection:
+		case TableSection:
 			m.tableSection(s)
-		case memorySection:
+		case MemorySection:
 			m.memorySection(s)
-		case tagSection:
+		case TagSection:
 			m.tagSection(s)
-		case globalSection:
+		case GlobalSection:
 			m.globalSection(s)
-		case exportSection:
+		case ExportSection:
 			m.exportSection(s)
-		case startSection:
+		case StartSection:
 			m.startSection(s)
-		case elementSection:
+		case ElementSection:
 			m.elementSection(s)
-		case codeSection:
+		case CodeSection:
 			code = m.codeSection(s)
-		case dataSection:
+		case DataSection:
 			m.dataSection(s)
-		case dataCountSection:
+		case DataCountSection:
 			m.data = int(s.u32("the number of data segments"))
 		}
 		if s.err == nil && s.left() > 0 {
@@ -106,7 +106,7 @@ func Parse(b []byte) (*Module, error) {
 			return nil, s.err
 		}
 		m.final = m.final || s.exnref
-		if id != customSection {
+		if id != CustomSection {
 			m.sections = append(m.sections, Section{ID: id, Offset: body, Content: b[body:r.pos]})
 		}
 	}
