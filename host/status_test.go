@@ -60,6 +60,14 @@ func TestStatus(t *testing.T) {
 			t.Errorf("generation %d holds %d bytes and %d mappings; it has an instance of 64 KiB at least", g.Number, g.Memory, g.Mappings)
 		}
 	}
+	for _, f := range l.h.Stats().Generations { // as metrics
+		i := slices.IndexFunc(st.Listeners, func(one stats.ListenerStatus) bool { return one.Name == f.Listener })
+		for _, g := range st.Listeners[i].Generations {
+			if g.Number == f.Number && (f.Memory != g.Memory || f.Code != g.Code || f.Mappings != g.Mappings) {
+				t.Errorf("the figures are %+v, and the status is %+v", f, g)
+			}
+		}
+	}
 	held := g[0].Memory + g[1].Memory + st.Listeners[1].Generations[0].Memory
 	if all := st.Tenants[0].Limits["memory"].Used; held > all || held < all/2 {
 		t.Errorf("the generations hold %d bytes of the %d of their tenant", held, all)

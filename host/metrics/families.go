@@ -117,8 +117,8 @@ func histogramOfListener(name, help string, of func(*stats.Listener) *csa.Histog
 	return f
 }
 
-func ofGeneration(name, help string, of func(*stats.Generation) int64) family {
-	return newFamily(name, "", help, generationLabels, func(s *scrape, f *family) {
+func ofGeneration(name, key, help string, of func(*stats.Generation) int64) family {
+	return newFamily(name, key, help, generationLabels, func(s *scrape, f *family) {
 		for i, labels := range s.generations {
 			if labels != nil {
 				s.figure(f, labels, of(&s.stats.Generations[i]))
@@ -354,7 +354,10 @@ var listenerFamilies = []family{
 }
 
 var generationFamilies = []family{
-	ofGeneration("bulkhead_generation_connections", "Connections of a listener, its routes and what their handlers have dialled included, by the configuration that they came under.", func(g *stats.Generation) int64 { return g.Connections }),
-	ofGeneration("bulkhead_generation_instances", "Instances that are alive, likewise.", func(g *stats.Generation) int64 { return g.Instances }),
-	ofGeneration("bulkhead_generation_retired", "1 if a reload has replaced or removed it, so that no new connections come to it.", func(g *stats.Generation) int64 { return oneIf(g.Retired) }),
+	ofGeneration("bulkhead_generation_connections", "", "Connections of a listener, its routes and what their handlers have dialled included, by the configuration that they came under.", func(g *stats.Generation) int64 { return g.Connections }),
+	ofGeneration("bulkhead_generation_instances", "", "Instances that are alive, likewise.", func(g *stats.Generation) int64 { return g.Instances }),
+	ofGeneration("bulkhead_generation_memory_bytes", "memory", "What its instances hold of its tenant's memory: linear memory, stacks, what they run on, and snapshots.", func(g *stats.Generation) int64 { return g.Memory }),
+	ofGeneration("bulkhead_generation_code_bytes", "memory", "What the code of its plugins holds of its tenant's memory. Generations of a tenant that have the same plugin share that, and each has it here.", func(g *stats.Generation) int64 { return g.Code }),
+	ofGeneration("bulkhead_generation_mappings", "mappings", "Memory mappings of its instances, and of the code of its plugins.", func(g *stats.Generation) int64 { return g.Mappings }),
+	ofGeneration("bulkhead_generation_retired", "", "1 if a reload has replaced or removed it, so that no new connections come to it.", func(g *stats.Generation) int64 { return oneIf(g.Retired) }),
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,6 @@ import (
 	"bulkhead/host/loops"
 	"bulkhead/host/stats"
 	"bulkhead/host/tenant"
-	"bulkhead/plugins"
 )
 
 // Generation is one listener as one configuration has it: its server, and those of its routes.
@@ -216,24 +216,29 @@ func (g *Generation) close() {
 // Stats are its figures. Any goroutine may call it.
 func (g *Generation) Stats() stats.Generation {
 	s := g.servers[0]
-	return stats.Generation{
+	st := stats.Generation{
 		Listener: s.config.Name, Tenant: s.config.Tenant, Number: g.number, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load(),
 	}
+	for i, s := range g.servers {
+		st.Memory += s.held.Memory()
+		st.Mappings += s.held.Mappings()
+		m := s.Module()
+		if m == nil || slices.ContainsFunc(g.servers[:i], func(o *Server) bool { return o.Module() == m }) {
+			continue // routes may have the same
+		}
+		code, mappings := m.Held()
+		st.Code += code
+		st.Mappings += mappings
+	}
+	return st
 }
 
 // Status is how it is. Any goroutine may call it.
 func (g *Generation) Status() stats.GenerationStatus {
-	st := stats.GenerationStatus{Number: g.number, Since: g.since, Changed: g.changed, Retired: g.retired.Load(), Connections: g.open.Load(), Instances: g.instances.Load()}
-	counted := make(map[*plugins.Module]bool) // routes may have the same
-	for _, s := range g.servers {
-		st.Memory += s.held.Memory()
-		st.Mappings += s.held.Mappings()
-		if m := s.Module(); m != nil && !counted[m] {
-			counted[m] = true
-			code, mappings := m.Held()
-			st.Code += code
-			st.Mappings += mappings
-		}
+	f := g.Stats()
+	st := stats.GenerationStatus{
+		Number: f.Number, Since: g.since, Changed: g.changed, Retired: f.Retired, Connections: f.Connections, Instances: f.Instances,
+		Memory: f.Memory, Code: f.Code, Mappings: f.Mappings,
 	}
 	if at := g.until.Load(); at != 0 {
 		until := time.Unix(0, at)

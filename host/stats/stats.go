@@ -232,6 +232,10 @@ type Generation struct {
 	// Connections are its own, those that its handlers have dialled included. Instances are alive.
 	Connections int64 `metric:"bulkhead_generation_connections"`
 	Instances   int64 `metric:"bulkhead_generation_instances"`
+	// Memory, Code and Mappings are GenerationStatus's.
+	Memory   int64 `metric:"bulkhead_generation_memory_bytes"`
+	Code     int64 `metric:"bulkhead_generation_code_bytes"`
+	Mappings int64 `metric:"bulkhead_generation_mappings"`
 }
 
 // Quarantine is the state of a listener whose plugin could not be loaded, or did not start.
