@@ -82,8 +82,8 @@ func Module(path string, b []byte) ([]byte, error) {
 	return Pack(e.Module, filepath.Base(path), b)
 }
 
-// Pack puts a script into an engine. name is what the script's errors call it. A source map at the
-// script's end is left out.
+// Pack puts a script into an engine. name is what the script's errors call it, unless a source map
+// at the script's end names the file that a line came from.
 func Pack(engine []byte, name string, script []byte) ([]byte, error) {
 	at, content, err := segment(engine, name, script)
 	if err != nil {
@@ -95,10 +95,13 @@ func Pack(engine []byte, name string, script []byte) ([]byte, error) {
 // segment is a script as an engine has it in its memory, and where.
 func segment(engine []byte, name string, script []byte) (at uint32, content []byte, err error) {
 	script = bytes.TrimPrefix(script, []byte("\uFEFF")) // which some editors write
-	script, _ = sourcemap.Cut(script)
+	script, sourceMap := sourcemap.Cut(script)
 	switch {
 	case bytes.HasPrefix(script, []byte("\x00asm")):
 		return 0, nil, fmt.Errorf("%s holds a WebAssembly module and no script; call it .wasm", name)
+	case len(bytes.TrimSpace(script)) == 0 && sourceMap != nil:
+		// esbuild leaves out what nobody uses.
+		return 0, nil, fmt.Errorf("%s exports no handler; write, for example: %s", name, exampleFor(name))
 	case len(bytes.TrimSpace(script)) == 0:
 		return 0, nil, fmt.Errorf("%s is empty; a handler is, for example: %s", name, exampleFor(name))
 	case len(name)+len(script) > Room:
@@ -107,11 +110,12 @@ func segment(engine []byte, name string, script []byte) (at uint32, content []by
 	if at, err = scriptAddress(engine); err != nil {
 		return 0, nil, err
 	}
-	content = make([]byte, 0, 8+len(name)+1+len(script))
+	lines := linesOf(sourceMap, Room-len(name)-len(script))
+	content = make([]byte, 0, 8+len(name)+1+len(script)+len(lines))
 	content = binary.LittleEndian.AppendUint32(content, uint32(len(name)))
 	content = binary.LittleEndian.AppendUint32(content, uint32(len(script)))
 	content = append(append(content, name...), 0)
-	return at, append(content, script...), nil
+	return at, append(append(content, script...), lines...), nil
 }
 
 var errEngine = errors.New("the engine is no module that a script can be put into; build it again with its build.sh")

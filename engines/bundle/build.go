@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
@@ -90,8 +91,29 @@ func build(script string, read func(path string) answer) result {
 			result.Code = f.Contents
 		}
 	}
-	result.Code = sourcemap.Append(result.Code, sourceMap)
+	result.Code = sourcemap.Append(result.Code, inFolder(sourceMap))
 	return result
+}
+
+// inFolder is a source map whose sources are paths in the script's folder.
+func inFolder(sourceMap []byte) []byte {
+	var m struct {
+		Version  int      `json:"version"`
+		Sources  []string `json:"sources"`
+		Names    []string `json:"names"`
+		Mappings string   `json:"mappings"`
+	}
+	if json.Unmarshal(sourceMap, &m) != nil {
+		return nil // errors have the lines of the bundle then
+	}
+	for i, s := range m.Sources {
+		m.Sources[i] = strings.TrimPrefix(s, space+":")
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // short is a name as a message may have it.

@@ -152,8 +152,14 @@ func TestImports(t *testing.T) {
 						t.Errorf("want %s in:\n%s", want, text)
 					}
 				}
-				if !strings.Contains(string(sourceMap), `"mappings"`) {
-					t.Errorf("the source map: %s", sourceMap)
+				m, err := sourcemap.Parse(sourceMap)
+				if err != nil || len(m.Places) == 0 {
+					t.Errorf("the source map: %v %s", err, sourceMap)
+				}
+				for _, source := range m.Sources {
+					if _, ok := c.files[source]; !ok {
+						t.Errorf("a source is called %q, of %q", source, s.Files)
+					}
 				}
 				if s.Files[0] != script {
 					t.Errorf("it is made of %q", s.Files)

@@ -15,6 +15,8 @@
 #define FRAME_LIMIT WINDOW      /* of a frame, likewise */
 #define QUEUE_LIMIT (256 << 10) /* bytes that wait to be sent, likewise */
 
+#define SCRIPT_ROOM (512 << 10) /* bytes for a script, its name and what is behind it */
+
 /* What went wrong, where a function says that it says so here. It lasts until the next
  * of them is called. */
 extern char problem[256];

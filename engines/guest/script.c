@@ -2,9 +2,8 @@
 
 /* Where the host puts the script before anything runs, by a data segment: see Pack of
  * the Go package engines, which finds it by its exported address. Behind the lengths are the
- * script's name and its text, with a zero byte behind each. It is volatile, since nothing
- * here writes to it. */
-#define SCRIPT_ROOM (512 << 10)
+ * script's name and its text, with a zero byte behind each, and what the engine's language
+ * may have behind that. It is volatile, since nothing here writes to it. */
 __attribute__((used, visibility("default"), aligned(16))) volatile struct {
 	uint32_t name_length, text_length;
 	char bytes[SCRIPT_ROOM];

@@ -57,9 +57,16 @@ mkdir "$work/none"
 flags=(--target=wasm32-wasi --sysroot=/usr -O2 -mbulk-memory -D_GNU_SOURCE -DEMSCRIPTEN
 	-DCONFIG_STACK_CHECK "-DCONFIG_VERSION=\"$version\"" -I"$work/none" -I"$work" -I../../sdk/c
 	-ffile-prefix-map="$work"=quickjs -ffile-prefix-map="$PWD"=js)
+# An error's stack names the files that a script was made of: see src/lines.h.
+patch() { # a line of quickjs.c, and what becomes of it
+	[ "$(grep -cF "$1" "$work/quickjs.c")" = 1 ] || fail "quickjs.c has not once: $1"
+	sed -i "s|$(sed 's/[][\\.*^$|]/\\&/g' <<<"$1")|$(sed 's/[\\&|]/\\&/g' <<<"$2")|" "$work/quickjs.c"
+}
+patch 'atom_str ? atom_str : "<null>");' 'written_at(atom_str ? atom_str : "<null>", &line_num1, &col_num1));'
+patch 'dbuf_printf(&dbuf, "    at %s", filename);' 'filename = written_at(filename, &line_num, &col_num), dbuf_printf(&dbuf, "    at %s", filename);'
 objects=()
 for name in quickjs cutils libregexp libunicode dtoa; do
-	clang-19 "${flags[@]}" -w -c "$work/$name.c" -o "$work/$name.o" &
+	clang-19 "${flags[@]}" -w -include src/lines.h -c "$work/$name.c" -o "$work/$name.o" &
 	objects+=("$work/$name.o")
 done
 for file in src/*.c ../guest/*.c; do

@@ -1,5 +1,5 @@
-// Package sourcemap puts the source map of a script at its end, as a comment, and takes it off. The
-// map may say anything: its author may be a customer.
+// Package sourcemap reads the source map at the end of a script, so that the script's errors name
+// the lines that its author has written. The map may say anything: its author may be a customer.
 package sourcemap
 
 import (

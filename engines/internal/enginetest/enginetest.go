@@ -38,6 +38,10 @@ func (l *Language) Main(m *testing.M) (status int) {
 	return m.Run()
 }
 
+// In is a language whose scripts' names end with something else, and that has the same engine. It
+// is valid once Main has begun.
+func (l *Language) In(extension string) *Language { return &Language{extension, l.state} }
+
 // Handler is the script of one listener, whose name is Name, with lines of TOML for the listener.
 // The one called "udp" is over UDP.
 type Handler struct{ Name, Script, TOML string }
