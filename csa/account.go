@@ -20,6 +20,9 @@ type spent struct {
 // taken for 19 hours.
 const firstUnit = int64(16 * time.Microsecond)
 
+// Born is when it came, on its loop's clock.
+func (c *CSA) Born() int64 { return c.born }
+
 // noteIn notes that bytes come, if they are the first.
 func (c *CSA) noteIn() {
 	if c.spent.firstIn == 0 {

@@ -23,9 +23,10 @@ type accessLine struct {
 	Listener, Route, Tenant, Module, SHA256, Transport string
 	Peer, Local, Who, Cause, Key, Code, Why            string
 	Generation, In, Out, Events, Fuel                  int64
-	Proxied, Dialled                                   bool
+	Proxied, Dialled, Open                             bool
 	TLS                                                *conns.TLS
 	Duration                                           float64  `json:"duration_seconds"`
+	Idle                                               float64  `json:"idle_seconds"`
 	FirstIn                                            *float64 `json:"first_in_seconds"`
 	FirstOut                                           *float64 `json:"first_out_seconds"`
 	CPU                                                float64  `json:"cpu_seconds"`

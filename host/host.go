@@ -255,6 +255,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		for _, l := range h.machine.Loops {
 			l.Call(func() { l.KeepLocal(h.machine.Access.On) })
 		}
+		h.machine.WriteOpen(cfg.Admin.AccessInterval)
 	}
 	if o.EventsByThread {
 		for _, l := range h.machine.Loops {

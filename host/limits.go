@@ -90,6 +90,7 @@ func (h *Host) setHost(cfg *config.Config) {
 	h.handshakes.SetLimit(shares.Handshakes(cfg))
 	held, _, _ := shares.Pipes(cfg)
 	h.pipes.SetLimit(held)
+	h.machine.WriteOpen(cfg.Admin.AccessInterval)
 	if h.plugins != nil {
 		h.plugins.BoundCode(cfg.Host.CodeCache)
 		h.plugins.BoundModules(cfg.Host.ModuleCache)

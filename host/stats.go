@@ -38,7 +38,7 @@ func (h *Host) fillStats(st *Stats, now *state) {
 	}
 	if h.machine.Access != nil {
 		of := h.machine.Access.Stats()
-		st.AccessSampled, st.AccessLost = of.Sampled, of.Lost
+		st.AccessSampled, st.AccessLost, st.AccessOpen = of.Sampled, of.Lost, of.Open
 	}
 	if h.usage != nil {
 		of := h.usage.Stats()

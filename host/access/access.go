@@ -1,6 +1,6 @@
-// Package access writes the access log: a line of JSON for each connection that has ended. Lines go
-// through a bounded queue, so that no loop waits for a disk or a reader; what does not fit is
-// counted, and a line says so.
+// Package access writes the access log: a line of JSON for each connection that has ended, and
+// lines for those that are open for long. Lines go through a bounded queue, so that no loop waits
+// for a disk or a reader; what does not fit is counted, and a line says so.
 package access
 
 import (
@@ -28,6 +28,7 @@ type Log struct {
 	now     atomic.Pointer[target] // nil: off
 	sample  atomic.Uint64          // a float64's bits
 	sampled atomic.Int64           // lines left out by that
+	open    atomic.Int64           // lines of connections that were open
 	lost    atomic.Int64           // of targets that are closed
 
 	mu     sync.Mutex // held by Set, Reopen and Close
@@ -192,11 +193,13 @@ type Stats struct {
 	// Sampled were left out since their ends were orderly, and Lost since they could not be written
 	// as fast as they came, or at all.
 	Sampled, Lost int64
+	// Open are lines of connections that were open: those that were lost included.
+	Open int64
 }
 
 // Stats may be called at any time.
 func (l *Log) Stats() Stats {
-	s := Stats{Sampled: l.sampled.Load(), Lost: l.lost.Load()}
+	s := Stats{Sampled: l.sampled.Load(), Lost: l.lost.Load(), Open: l.open.Load()}
 	if t := l.now.Load(); t != nil {
 		s.Lost += t.queue.Stats().LeftOut
 	}
@@ -211,14 +214,19 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Write writes the line of a connection, or leaves it out and counts it. It does not wait, and
 // keeps nothing of e.
-func (l *Log) Write(e *End) {
+func (l *Log) Write(e *Line) {
 	t := l.now.Load()
 	if t == nil {
 		return
 	}
-	if e.Reason.Code == abi.OK && !kept(e.Account.Number, math.Float64frombits(l.sample.Load())) {
-		l.sampled.Add(1)
+	if (e.Open || e.Reason.Code == abi.OK) && !kept(e.Account.Number, math.Float64frombits(l.sample.Load())) {
+		if !e.Open { // else it may have a line at its end, and is not left out
+			l.sampled.Add(1)
+		}
 		return
+	}
+	if e.Open {
+		l.open.Add(1)
 	}
 	b := buffers.Get().(*[]byte)
 	*b = e.append((*b)[:0])

@@ -21,8 +21,8 @@ import (
 	"bulkhead/internal/awaittest"
 )
 
-func end(number uint64, cause csa.Cause) *End {
-	e := &End{
+func end(number uint64, cause csa.Cause) *Line {
+	e := &Line{
 		At: time.Date(2026, 11, 30, 1, 2, 3, 4e6, time.UTC), Owner: &conns.Owner{Listener: "mail", Tenant: "acme", Generation: 7},
 		Transport: "tcp", Peer: netip.MustParseAddrPort("192.0.2.1:5"), Reason: cause.Reason(),
 	}
@@ -60,6 +60,54 @@ func TestLine(t *testing.T) {
 	least := string(end(1, csa.Finished).append(nil))
 	if err := json.Unmarshal([]byte(least), &all); err != nil || strings.Contains(least, "first_in") || strings.Contains(least, "tls") || strings.Contains(least, "local") || strings.Contains(least, "peak_mem") || strings.Contains(least, "upstreams") {
 		t.Errorf("the least line is %q: %v", least, err)
+	}
+}
+
+// The line of a connection that is open says so, and nothing of an end; the sample that its end may
+// be left out by holds for it, and it is counted apart.
+func TestOpenLine(t *testing.T) {
+	out := new(held)
+	l := New(out)
+	if err := l.Set(Stdout, 0.25); err != nil {
+		t.Fatal(err)
+	}
+	const many = 400
+	for n := range uint64(many) {
+		e := end(n+1, csa.Finished)
+		e.Open, e.Reason, e.Account.Idle = true, csa.Reason{}, 1500*time.Millisecond
+		l.Write(e)
+		l.Write(end(n+1, csa.Finished))
+	}
+	l.Close()
+	s := l.Stats()
+	if s.Open == 0 || s.Open+s.Sampled != many {
+		t.Errorf("%d have a line while they are open, and %d have none at the end; want %d together", s.Open, s.Sampled, many)
+	}
+	open := 0
+	for line := range strings.Lines(out.text.String()) {
+		var all map[string]any
+		if err := json.Unmarshal([]byte(line), &all); err != nil {
+			t.Fatalf("%q is no line of JSON: %v", line, err)
+		}
+		_, who := all["who"]
+		if all["open"] != true {
+			if _, idle := all["idle_seconds"]; !who || idle || all["open"] != nil {
+				t.Fatalf("a line at the end is %q", line)
+			}
+			continue
+		}
+		open++
+		for _, name := range []string{"who", "cause", "key", "code", "why"} {
+			if _, has := all[name]; has {
+				t.Fatalf("a line of an open connection has %s: %q", name, line)
+			}
+		}
+		if all["idle_seconds"] != 1.5 {
+			t.Fatalf("a line of an open connection is %q", line)
+		}
+	}
+	if int64(open) != s.Open {
+		t.Errorf("%d lines are of open connections, and %d were counted", open, s.Open)
 	}
 }
 

@@ -12,9 +12,11 @@ import (
 	"bulkhead/host/logs"
 )
 
-// End is the end of a connection.
-type End struct {
-	// At is when, and Owner whose it was.
+// Line is what a connection's line says: at its end, or while it is open.
+type Line struct {
+	// Open says that the connection is open yet: then there is no Reason.
+	Open bool
+	// At is when, and Owner whose it is.
 	At    time.Time
 	Owner *conns.Owner
 	// Module is the name of its handler's module, and Sum its SHA-256; "" and nil: it never had
@@ -39,7 +41,7 @@ type End struct {
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
 // append appends the line. Text that peers and handlers choose is quoted.
-func (e *End) append(b []byte) []byte {
+func (e *Line) append(b []byte) []byte {
 	a, o := &e.Account, e.Owner
 	b = append(b, `{"time":"`...)
 	b = e.At.UTC().AppendFormat(b, timeFormat)
@@ -111,6 +113,10 @@ func (e *End) append(b []byte) []byte {
 		if u.More > 0 {
 			b = appendInt(b, "more_upstreams", int64(u.More))
 		}
+	}
+	if e.Open {
+		b = appendSeconds(b, "idle_seconds", a.Idle)
+		return append(b, `,"open":true}`+"\n"...)
 	}
 	info := e.Reason.Cause.Info()
 	b = appendText(b, "who", e.Reason.Cause.Who())

@@ -16,6 +16,9 @@ type Admin struct {
 	// AccessSample is the share of the connections with an orderly end that the access log has: 0
 	// to 1. It has all others.
 	AccessSample float64
+	// AccessInterval is how often the access log has a line of a connection that is open; 0: it has
+	// none before the end.
+	AccessInterval time.Duration
 	// UsageInterval is how often what each tenant has used is written down; 0: it is not.
 	UsageInterval time.Duration
 	// UsageSize bounds the files with it, in bytes, and UsageKeep is for how long they stay.
@@ -60,6 +63,7 @@ var adminFields = []field[Admin]{
 		columns: columns{deflt: AccessOff, reload: InPlace},
 	},
 	numberField("access_sample", 0, 1, func(a *Admin) *float64 { return &a.AccessSample }).is(columns{deflt: 1, reload: InPlace, note: "of the orderly ends"}),
+	durationField("access_interval", time.Second, 24*time.Hour, time.Second, "no lines before the end", "10m", func(a *Admin) *time.Duration { return &a.AccessInterval }).is(columns{deflt: "10m", reload: InPlace}),
 	durationField("usage_interval", time.Second, 24*time.Hour, time.Second, "no records", "1m", func(a *Admin) *time.Duration { return &a.UsageInterval }).is(columns{deflt: "1m", reload: InPlace}),
 	sizeField("usage_size", mib, 1024*gib, "256MiB", func(a *Admin) *int64 { return &a.UsageSize }).is(columns{deflt: "256MiB", reload: InPlace, note: "the oldest files go"}),
 	durationField("usage_keep", time.Hour, 87600*time.Hour, time.Second, "", "2160h", func(a *Admin) *time.Duration { return &a.UsageKeep }).is(columns{deflt: "2160h", reload: InPlace}),

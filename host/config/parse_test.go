@@ -84,6 +84,7 @@ log_level = "warn"
 [admin]
 access_log = "logs/access.log"
 access_sample = 0.25
+access_interval = "5m"
 usage_interval = "5m"
 usage_size = "2MiB"
 usage_keep = "24h"

@@ -53,6 +53,10 @@ func (d *Dialer) TakeDialled(from *csa.CSA) *Dialled {
 	return of
 }
 
+// DialledFor says which connections were dialled for one so far. It is called on the connection's
+// loop, and what it returns is right until the end of the event. Nil: there was none.
+func (d *Dialer) DialledFor(from *csa.CSA) *Dialled { return d.dialled[d.indexOf(from.Loop())][from] }
+
 // indexOf is a loop's index.
 func (d *Dialer) indexOf(loop *csa.Loop) int {
 	for i, l := range d.site.Loops() {

@@ -235,6 +235,7 @@ var hostFamilies = []family{
 	ofHost("bulkhead_module_cache_removed_total", "module_cache", "How many copies had to go for module_cache.", func(h *stats.Host) int64 { return h.ModulesRemoved }),
 	ofHost("bulkhead_host_bugs_total", "", "Panics of the host's own that were caught; the log has their stacks.", func(h *stats.Host) int64 { return h.HostBugs }),
 	ofHost("bulkhead_access_log_lines_lost_total", "", "Lines of the access log that could not be written, or not as fast as they came.", func(h *stats.Host) int64 { return h.AccessLost }),
+	ofHost("bulkhead_access_log_open_lines_total", "access_interval", "Lines of connections that were open for long, by access_interval.", func(h *stats.Host) int64 { return h.AccessOpen }),
 	ofHost("bulkhead_access_log_sampled_out_total", "", "Connections with an orderly end that the access log leaves out, by access_sample.", func(h *stats.Host) int64 { return h.AccessSampled }),
 	ofHost("bulkhead_log_lines_lost_total", "", "Lines of the host's log that were left out since nobody read them in time.", func(h *stats.Host) int64 { return h.LogLost }),
 	ofHost("bulkhead_usage_records_total", "usage_interval", "Records of what tenants have used that were written to the state folder.", func(h *stats.Host) int64 { return h.UsageRecords }),

@@ -20,16 +20,30 @@ func (s *Server) writeAccess(c *csa.CSA, r csa.Reason) {
 	if log == nil || !log.On() {
 		return
 	}
-	e := access.End{
+	e := s.lineOf(c)
+	e.Upstreams, e.Reason = dialled, r
+	log.Write(&e)
+}
+
+// writeOpen writes one that is open into the access log. It is called on its loop.
+func (s *Server) writeOpen(c *csa.CSA) {
+	e := s.lineOf(c)
+	e.Open, e.Upstreams = true, s.dialer.DialledFor(c)
+	s.machine.Access.Write(&e)
+}
+
+// lineOf is what the access log says of a connection, open or not.
+func (s *Server) lineOf(c *csa.CSA) access.Line {
+	e := access.Line{
 		At: time.Now(), Transport: c.Transport(), Peer: c.PeerAddress(), Local: c.LocalAddress(),
-		TLS: conns.TLSOf(c), Account: c.Account(), Upstreams: dialled, Reason: r,
+		TLS: conns.TLSOf(c), Account: c.Account(),
 	}
 	e.Owner, e.Dialled = Whose(c)
 	s.moduleOf(&e)
 	if i, ok := front.HandlerOf(c).(*plugins.Instance); ok {
 		e.PeakMemory = int64(i.PeakMemory())
 	}
-	log.Write(&e)
+	return e
 }
 
 // writeRefused does so with one that has ended before it was a CSA, and returns its number; 0: it
@@ -43,7 +57,7 @@ func (s *Server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64)
 	if log == nil || !log.On() {
 		return number
 	}
-	e := access.End{At: time.Now(), Owner: s.owner, Transport: "tcp", Peer: peer, Reason: r}
+	e := access.Line{At: time.Now(), Owner: s.owner, Transport: "tcp", Peer: peer, Reason: r}
 	e.Account.Number, e.Account.FirstIn, e.Account.FirstOut = number, -1, -1
 	at := s
 	if s.front != nil {
@@ -58,7 +72,7 @@ func (s *Server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64)
 }
 
 // moduleOf says which module a server's handlers are of.
-func (s *Server) moduleOf(e *access.End) {
+func (s *Server) moduleOf(e *access.Line) {
 	if sum := s.loaded.Load(); sum != nil {
 		e.Module, e.Sum = filepath.Base(s.config.Plugin), (*[32]byte)(sum)
 	}

@@ -19,10 +19,13 @@ type Machine struct {
 	Clock selector.Clock
 	// Connections are all that are open.
 	Connections *budget.Count
-	// Access has a line of each connection that ends; nil: none is written.
+	// Access has a line of each connection that ends; nil: none is written. WriteOpen has lines of
+	// open ones be written, too.
 	Access *access.Log
 	// Bugs counts panics that were caught.
 	Bugs *bugs.Bugs
+
+	open []*openLines // by loop; set by the first call of WriteOpen
 
 	// Drains are the listeners that take no new connections.
 	Drains atomic.Pointer[Drains]

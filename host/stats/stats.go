@@ -32,6 +32,8 @@ type Host struct {
 	// came.
 	AccessSampled int64 `metric:"bulkhead_access_log_sampled_out_total"`
 	AccessLost    int64 `metric:"bulkhead_access_log_lines_lost_total"`
+	// AccessOpen are lines of connections that were open, by access_interval.
+	AccessOpen int64 `metric:"bulkhead_access_log_open_lines_total"`
 	// UsageRecords were written to usage/ in the state folder. UsageFailures is how often that
 	// failed, after which the same records are written later; UsageLost are those that were given
 	// up, and UsageRemoved the files of records that had to go for usage_size. All are 0 without
