@@ -46,6 +46,7 @@ func TestQuickstartAddresses(t *testing.T) {
 	for i, want := range []struct{ name, network, addr string }{
 		{"echo", "tcp", "127.0.0.1:7001"}, {"chat", "tcp", "127.0.0.1:7002"}, {"rot13", "tcp", "127.0.0.1:7003"},
 		{"hello", "tcp", "127.0.0.1:7007"}, {"hello-lua", "tcp", "127.0.0.1:7008"},
+		{"hello-ts", "tcp", "127.0.0.1:7009"},
 		{"smtp", "tcp", "127.0.0.1:7004"}, {"socks5", "tcp", "127.0.0.1:7005"}, {"sni-router", "tcp", "127.0.0.1:7006"},
 		{"dns", "udp", "127.0.0.1:7053"}, {"dns-tcp", "tcp", "127.0.0.1:7053"},
 	} {
@@ -87,7 +88,7 @@ func TestQuickstartServes(t *testing.T) {
 	hosttest.Hear(t, rot13, "Uryyb\n")
 	hosttest.HearEnd(t, rot13)
 
-	for _, name := range []string{"hello", "hello-lua"} {
+	for _, name := range []string{"hello", "hello-lua", "hello-ts"} {
 		hello := hosttest.Dial(t, h.Addr(name))
 		hosttest.Say(t, hello, "Bob\r\nit works\nquit\n")
 		hosttest.Hear(t, hello, "What is your name?\r\nHello, Bob!\r\nBob says it works\r\n")

@@ -7,5 +7,11 @@ import _ "embed"
 //go:embed js.wasm
 var engine []byte
 
+//go:embed bulkhead.d.ts
+var types string
+
 // Engine is the module, without a script. It is the package's: callers do not write to it.
 func Engine() []byte { return engine }
+
+// Types declares in TypeScript what the engine has for handlers: the content of bulkhead.d.ts.
+func Types() string { return types }
