@@ -7,9 +7,9 @@ import (
 	"bulkhead/host/service"
 )
 
-// Connections lists the connections that handlers have, or will have when a PROXY header or a
-// TLS handshake is over; those that wait for a place or a route are none yet. It gives up when ctx
-// is done, and fails on a host that has stopped. It is not called on a loop.
+// Connections lists the connections that were accepted: those of handlers, and those that wait for
+// a PROXY header, for TLS, for their route or for a place there. It gives up when ctx is done, and
+// fails on a host that has stopped. It is not called on a loop.
 func (h *Host) Connections(ctx context.Context, q conns.Query) (conns.List, error) {
 	return conns.Gather(ctx, h.machine.Loops, service.Whose, q)
 }

@@ -19,6 +19,7 @@ import (
 	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
 	w "bulkhead/internal/wasmtest"
+	"bulkhead/selector"
 )
 
 // connections lists them, without rates.
@@ -129,6 +130,117 @@ func (q *quiet) Data(c *csa.CSA, p []byte) int {
 	c.Send(p)
 	c.Receive(false)
 	return len(p)
+}
+
+// A connection that has no route yet, or no place there, is in the list, with what it waits for and
+// its age; it keeps its number when it has a handler. An operator can close it, and its line in the
+// access log has the time that it was open.
+func TestConnectionsThatArrive(t *testing.T) {
+	log, lines := logged(t)
+	clock := &selector.Manual{}
+	clock.Advance(time.Hour)
+	echo := writeModule(t, w.Echo())
+	routes := fmt.Sprintf("[[listener.route]]\nname = \"mail\"\nfirst = [\"EHLO\"]\nplugin = %q\n"+
+		"[[listener.route]]\nname = \"web\"\nsni = [\"a.test\"]\nplugin = %q\n"+
+		"[[listener.route]]\nname = \"full\"\ntenant = \"small\"\nfirst = [\"FULL\"]\nplugin = %q\n", echo, echo, echo)
+	h := hosttest.Serve(t, fmt.Sprintf("[host]\nstate = %q\n", hosttest.State())+acme+"[tenant.small]\nconnections = 1\n"+
+		"[[listener]]\nname = \"routed\"\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\n"+routes+
+		"[[listener]]\nname = \"balanced\"\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nproxy_from = [\"127.0.0.1\"]\n"+routes+
+		listenerOf("plain", echo, "proxy_from = [\"127.0.0.1\"]"),
+		host.Options{Access: log, Clock: clock})
+
+	conn := make(map[string]net.Conn)
+	dial := func(name, listener, says string) {
+		conn[name] = hosttest.Dial(t, h.Addr(listener))
+		hosttest.Say(t, conn[name], says)
+	}
+	seen := func(name string) (found conns.Conn, ok bool) {
+		for _, c := range connections(t, h, conns.Query{}).Connections {
+			if c.Peer == conn[name].LocalAddr().String() {
+				return c, true
+			}
+		}
+		return found, false
+	}
+	ids := make(map[string]uint64)
+	is := func(name, route, state string) {
+		t.Helper()
+		hosttest.Eventually(t, name+" "+state, func() bool {
+			c, ok := seen(name)
+			ids[name] = c.ID
+			return ok && c.Route == route && slices.Equal(c.State, []string{state})
+		})
+	}
+	dial("holder", "routed", "FULL")
+	hosttest.Hear(t, conn["holder"], "FULL") // the place of the tenant small is taken
+	dial("silent", "routed", "")
+	is("silent", "", "awaits-first-bytes")
+	dial("begins", "routed", "EH")
+	is("begins", "", "awaits-first-bytes")
+	dial("tls", "routed", "\x16\x03\x01")
+	is("tls", "", "awaits-tls-hello")
+	dial("queued", "routed", "FULL")
+	is("queued", "full", "awaits-place")
+	dial("behind", "balanced", "PROXY ")
+	is("behind", "", "awaits-proxy-header")
+	dial("plain", "plain", "PROXY ")
+	is("plain", "", "awaits-proxy-header")
+
+	clock.Advance(3 * time.Second)
+	list := connections(t, h, conns.Query{Sort: "age", Filter: conns.Filter{Listener: "routed"}})
+	if list.Matched != 5 || len(list.Connections) != 5 {
+		t.Fatalf("the list is %+v", list)
+	}
+	for _, c := range list.Connections {
+		if c.Age != 3 || c.ID == 0 || c.Transport != "tcp" || c.Generation != 1 {
+			t.Errorf("a connection is %+v", c)
+		}
+	}
+	if list := connections(t, h, conns.Query{Filter: conns.Filter{Tenant: "small"}}); list.Matched != 2 {
+		t.Errorf("of the tenant small there are %+v", list)
+	}
+
+	hosttest.Say(t, conn["begins"], "LO")
+	hosttest.Hear(t, conn["begins"], "EHLO")
+	if c, ok := seen("begins"); !ok || c.ID != ids["begins"] || c.Route != "mail" || c.Age != 3 || slices.Contains(c.State, "awaits-first-bytes") {
+		t.Errorf("with a handler it is %+v, and had the number %d", c, ids["begins"])
+	}
+
+	ask := []uint64{ids["tls"], ids["queued"], ids["behind"]}
+	slices.Sort(ask)
+	killed, err := h.Kill(t.Context(), conns.Filter{IDs: ask})
+	if err != nil || !slices.Equal(killed, ask) {
+		t.Fatalf("%v were closed, want %v: %v", killed, ask, err)
+	}
+	for _, name := range []string{"tls", "queued", "behind"} {
+		if _, err := conn[name].Read(make([]byte, 1)); err == nil {
+			t.Errorf("%s is not closed", name)
+		}
+		if c, ok := seen(name); ok {
+			t.Errorf("%s is closed, and in the list: %+v", name, c)
+		}
+	}
+	by := make(map[uint64]accessLine)
+	hosttest.Eventually(t, "those have a line", func() bool {
+		for _, one := range lines() {
+			by[one.ID] = one
+		}
+		return len(by) == 3
+	})
+	for _, id := range ask {
+		if one := by[id]; one.Cause != "operator_closed" || one.Duration != 3 || one.Who != "operator" {
+			t.Errorf("the line of %d is %+v", id, one)
+		}
+	}
+	if by[ids["queued"]].Route != "full" {
+		t.Errorf("the line of who waited for a place is %+v", by[ids["queued"]])
+	}
+	is("silent", "", "awaits-first-bytes")
+	killed, err = h.Kill(t.Context(), conns.Filter{Listener: "routed"})
+	if err != nil || len(killed) != 3 {
+		t.Errorf("%v were closed: %v", killed, err)
+	}
+	hosttest.Eventually(t, "their places are given back", func() bool { return h.Stats().Connections == 1 })
 }
 
 // What a connection waits for is told with the key of the limit.

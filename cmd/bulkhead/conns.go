@@ -31,7 +31,8 @@ func connsCommand() *cobra.Command {
 has moved, what waits, what it does, and what its handler has used for it. STATE has
 what a connection does, such as asleep, paused or background, and throttled with the
 keys of the limits that it waits for. IN and OUT are bytes, and behind them bytes a
-second, taken over the time of --over. Those that wait for a place, or for their route, are not there yet.
+second, taken over the time of --over. Those that wait for
+their route, or for a place there, say in STATE what they await.
 
 --sort takes `+strings.Join(conns.Keys(), ", ")+`.
 

@@ -73,10 +73,12 @@ type Server interface {
 	// Take alone: one that waits after Drain has none yet.
 	Join()
 	// Take has a connection be the server's, which has joined it and for which Reserve took
-	// the places. The server has Streams.Tune give the socket its options if it keeps it.
-	Take(k *Streams, fd int, peer netip.AddrPort, at int)
-	// GiveUp counts a connection that has joined it and was closed, since it found no place.
-	GiveUp()
+	// the places. accepted is when it was accepted, on the loop's clock. The server has
+	// Streams.Tune give the socket its options if it keeps it.
+	Take(k *Streams, fd int, peer netip.AddrPort, accepted int64, at int)
+	// GiveUp counts a connection that has joined it and was closed, since it found no place. It
+	// was accepted at a time on the loop's clock.
+	GiveUp(peer netip.AddrPort, accepted int64)
 	// CountShortage counts an accept that failed for want of descriptors or memory, and
 	// returns how many did so far.
 	CountShortage() int64

@@ -51,7 +51,7 @@ func (s *server) Log() *slog.Logger                     { return slog.New(slog.D
 func (s *server) LogLimited(slog.Level, string, ...any) {}
 func (s *server) PutBack()                              { s.put.Add(1); s.places.Add(1) }
 func (s *server) Join()                                 { s.joined.Add(1) }
-func (s *server) GiveUp()                               { s.given.Add(1) }
+func (s *server) GiveUp(netip.AddrPort, int64)          { s.given.Add(1) }
 func (s *server) CountShortage() int64                  { return 1 }
 func (s *server) HasRoutes() bool                       { return s.routes }
 func (s *server) StopRouting()                          { s.stopped.Add(1) }
@@ -72,7 +72,7 @@ func (s *server) Reserve(k *accept.Streams) (int, accept.Next) {
 	return 7, accept.Go
 }
 
-func (s *server) Take(k *accept.Streams, fd int, _ netip.AddrPort, at int) {
+func (s *server) Take(k *accept.Streams, fd int, _ netip.AddrPort, _ int64, at int) {
 	k.Tune(fd, s.Options())
 	if at == 7 {
 		_, _ = unix.Write(fd, []byte(s.name))

@@ -39,8 +39,9 @@ var _ Sockets = (*Streams)(nil)
 
 // arrival is a connection that was accepted and has no place.
 type arrival struct {
-	fd   int
-	peer netip.AddrPort
+	fd       int
+	peer     netip.AddrPort
+	accepted int64 // on the home loop's clock
 }
 
 const (
@@ -213,7 +214,7 @@ func (k *Streams) emptyQueue() {
 		case err == nil:
 			k.queued.Add(1)
 			k.server.Join()
-			k.arrived = append(k.arrived, arrival{fd, csa.AddrPortOf(sa)})
+			k.arrived = append(k.arrived, arrival{fd, csa.AddrPortOf(sa), k.home.Now()})
 		case err == unix.ECONNABORTED || err == unix.EINTR:
 		default:
 			return
@@ -229,28 +230,28 @@ func (k *Streams) giveUp() {
 	for _, a := range k.arrived {
 		listen.ResetOnClose(a.fd)
 		_ = unix.Close(a.fd)
-		k.server.GiveUp()
+		k.server.GiveUp(a.peer, a.accepted)
 	}
 	k.queued.Add(-int64(len(k.arrived)))
 	k.arrived = nil
 }
 
 // next is the next connection; the error is EAGAIN when there is none.
-func (k *Streams) next() (fd int, peer netip.AddrPort, err error) {
+func (k *Streams) next() (a arrival, err error) {
 	if k.stopped {
 		if len(k.arrived) == 0 {
-			return 0, peer, unix.EAGAIN
+			return a, unix.EAGAIN
 		}
-		a := k.arrived[0]
+		a = k.arrived[0]
 		k.arrived = k.arrived[1:]
 		k.queued.Add(-1)
-		return a.fd, a.peer, nil
+		return a, nil
 	}
 	fd, sa, err := k.acceptOne()
 	if err != nil {
-		return 0, peer, err
+		return a, err
 	}
-	return fd, csa.AddrPortOf(sa), nil
+	return arrival{fd, csa.AddrPortOf(sa), k.home.Now()}, nil
 }
 
 // acceptOne takes a connection from the next socket that has one. It answers EAGAIN when
@@ -312,7 +313,7 @@ func (k *Streams) Accept() {
 		case Again:
 			continue
 		}
-		fd, peer, err := k.next()
+		a, err := k.next()
 		if err != nil {
 			s.PutBack()
 			if !k.failed(err) {
@@ -324,7 +325,7 @@ func (k *Streams) Accept() {
 		if !k.stopped { // else it joined when the queue was emptied
 			s.Join()
 		}
-		s.Take(k, fd, peer, at)
+		s.Take(k, a.fd, a.peer, a.accepted, at)
 	}
 	// There may be more: a turn for the others first.
 	if k.stopped {

@@ -108,8 +108,8 @@ type Conn struct {
 	// Unsent bytes wait for the peer, Unconsumed ones for the handler.
 	Unsent     int `json:"unsent"`
 	Unconsumed int `json:"unconsumed"`
-	// State is what it does, in words of States; ThrottledBy are the keys of the limits that it
-	// waits for, where throttled is one of them.
+	// State is what it does, or what it awaits before it has a handler; ThrottledBy are the keys of
+	// the limits that it waits for, where throttled is one of them.
 	State       []string `json:"state"`
 	ThrottledBy []string `json:"throttled_by,omitempty"`
 	// Events is how often its loop has turned to it, Fuel and CPU (seconds) what its handler has
@@ -138,6 +138,7 @@ type row struct {
 	dialled   bool
 	doing     doing
 	tls       *TLS
+	awaits    string // what it waits for before it is a CSA; "": it is one
 	inRate    float64
 	outRate   float64
 }
@@ -217,7 +218,11 @@ func (r *row) conn(rates bool) Conn {
 	if rates {
 		c.InRate, c.OutRate = &r.inRate, &r.outRate
 	}
-	c.State, c.ThrottledBy = words(a.State, r.doing)
+	if r.awaits != "" {
+		c.State = []string{r.awaits}
+	} else {
+		c.State, c.ThrottledBy = words(a.State, r.doing)
+	}
 	return c
 }
 

@@ -8,21 +8,26 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/arriving"
 	"bulkhead/host/loops"
 )
 
 // ErrStopped is the error of whoever asks a host that has stopped.
 var ErrStopped = errors.New("the host has stopped")
 
-// walk calls visit for the connections of all loops, each on its loop and some in each turn, with
-// the loop's index, and waits until all have been visited, and until what visit has posted is over.
-// With an error visit may still be called.
-func walk(ctx context.Context, all []*loops.Loop, visit func(at int, c *csa.CSA)) error {
+// walk calls arrives for the connections of all loops that arrive, and visit for the others, each
+// on its loop and some in each turn, with the loop's index, and waits until all have been visited,
+// and until what was posted then is over. Where arrives answers false, the next is visited in
+// another turn. One that goes from a loop to another meanwhile may be visited twice, but by visit
+// last. With an error both may still be called.
+func walk(ctx context.Context, all []*loops.Loop, arrives func(at int, c arriving.Conn) (more bool), visit func(at int, c *csa.CSA)) error {
 	done := make(chan struct{}, len(all))
 	for at, l := range all {
 		over := func() { done <- struct{}{} }
 		if !l.Post(func() {
-			l.Walk(func(c *csa.CSA) { visit(at, c) }, func() { l.Post(over) })
+			l.Arriving.Walk(l.Post, func(c arriving.Conn) bool { return arrives(at, c) }, func() {
+				l.Walk(func(c *csa.CSA) { visit(at, c) }, func() { l.Post(over) })
+			})
 		}) {
 			return ErrStopped
 		}
@@ -96,7 +101,20 @@ func Gather(ctx context.Context, all []*loops.Loop, whose Whose, q Query) (List,
 		room := min(q.Limit, int(l.Connections.Load())+8)
 		found[at] = best{all: make([]*row, 0, max(room, 0)), most: q.Limit, before: first}
 	}
-	err = walk(ctx, all, func(at int, c *csa.CSA) {
+	err = walk(ctx, all, func(at int, c arriving.Conn) bool {
+		if a := c.Account(); meantArriving(&q.Filter, ids, &a) {
+			b := &found[at]
+			age := time.Duration(all[at].Now() - a.Accepted)
+			b.next = row{owner: ownerOf(&a), peer: a.Peer, transport: "tcp", awaits: a.Awaits.String(), account: csa.Account{
+				Number: a.Number, Age: age, Idle: age,
+			}}
+			if a.Unix {
+				b.next.transport = "unix"
+			}
+			b.add()
+		}
+		return true
+	}, func(at int, c *csa.CSA) {
 		o, dialled := whose(c)
 		if !meant(&q.Filter, ids, o, c) {
 			return
@@ -133,11 +151,58 @@ func collect(found []best, before func(a, b *row) bool, q Query) List {
 		}
 		return 0
 	})
+	rows = list.once(rows)
 	rows = rows[:min(len(rows), q.Limit)]
 	for _, r := range rows {
 		list.Connections = append(list.Connections, r.conn(q.Over > 0))
 	}
 	return list
+}
+
+// once leaves out those that arrived when they were seen first, and then had a handler.
+func (list *List) once(rows []*row) []*row {
+	arriving := make(map[uint64]bool)
+	for _, r := range rows {
+		if r.awaits != "" {
+			arriving[r.account.Number] = true
+		}
+	}
+	if len(arriving) == 0 {
+		return rows
+	}
+	for _, r := range rows {
+		if r.awaits == "" {
+			delete(arriving, r.account.Number)
+		}
+	}
+	return slices.DeleteFunc(rows, func(r *row) bool {
+		twice := r.awaits != "" && !arriving[r.account.Number]
+		if twice {
+			list.Matched--
+		}
+		return twice
+	})
+}
+
+// ownerOf is whose a connection is that arrives.
+func ownerOf(a *arriving.Account) *Owner {
+	if of, ok := a.Of.(interface{ Owner() *Owner }); ok {
+		return of.Owner()
+	}
+	return nil
+}
+
+// meantArriving is meant for a connection that arrives.
+func meantArriving(f *Filter, ids []uint64, a *arriving.Account) bool {
+	o := ownerOf(a)
+	if o == nil || !f.fits(o) {
+		return false
+	}
+	if f.IDs == nil {
+		return true
+	}
+	_, ok := slices.BinarySearch(ids, a.Number)
+	return ok
 }
 
 // meant reports whether a connection of an owner is meant. ids are sorted.
@@ -171,7 +236,7 @@ func sample(ctx context.Context, all []*loops.Loop, whose Whose, q *Query) (*sam
 		// A loop does not wait for its growing.
 		seen[at] = make([]one, 0, max(int(l.Connections.Load())+64, 0))
 	}
-	err := walk(ctx, all, func(at int, c *csa.CSA) {
+	err := walk(ctx, all, func(int, arriving.Conn) bool { return true }, func(at int, c *csa.CSA) {
 		o, _ := whose(c)
 		if meant(&q.Filter, ids, o, c) {
 			in, out := c.Traffic()
@@ -221,7 +286,16 @@ func Kill(ctx context.Context, all []*loops.Loop, whose Whose, f Filter) (killed
 	ids := slices.Sorted(slices.Values(f.IDs))
 	found := make([][]*csa.CSA, len(all))
 	closed := make([][]uint64, len(all))
-	if err := walk(ctx, all, func(at int, c *csa.CSA) {
+	arrived := make([]int, len(all)) // were closed, by loop
+	if err := walk(ctx, all, func(at int, c arriving.Conn) bool {
+		if a := c.Account(); meantArriving(&f, ids, &a) {
+			closed[at] = append(closed[at], a.Number)
+			c.Kill()
+			arrived[at]++
+			return arrived[at]%killBatch != 0
+		}
+		return true
+	}, func(at int, c *csa.CSA) {
 		if o, _ := whose(c); meant(&f, ids, o, c) {
 			found[at] = append(found[at], c)
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 
 	"bulkhead/csa"
+	"bulkhead/host/arriving"
 	"bulkhead/host/front"
 	"bulkhead/host/handlers"
 	"bulkhead/plugins"
@@ -14,6 +15,7 @@ type doing byte
 
 const (
 	takesEvents doing = iota
+	awaitsProxyHeader
 	asleep
 	background
 	backgroundWaits
@@ -25,6 +27,9 @@ const (
 
 // doingOf asks a connection's handler, on its loop.
 func doingOf(c *csa.CSA) doing {
+	if front.AwaitsProxyHeader(c) {
+		return awaitsProxyHeader
+	}
 	h := front.HandlerOf(c)
 	i, ok := h.(*plugins.Instance)
 	if !ok {
@@ -72,6 +77,8 @@ func words(s csa.State, d doing) (state, by []string) {
 		}
 	}
 	switch d {
+	case awaitsProxyHeader:
+		state = append(state, arriving.ProxyHeader.String())
 	case asleep:
 		state = append(state, "asleep")
 	case background, backgroundWaits:

@@ -19,6 +19,7 @@ func TestWords(t *testing.T) {
 		{csa.Shaking, takesEvents, []string{"handshake"}, nil},
 		{csa.Relayed | csa.Blocked, takesEvents, []string{"relay", "blocked"}, nil},
 		{csa.Paused | csa.Ended | csa.Finishing, takesEvents, []string{"paused", "peer-finished", "finishing"}, nil},
+		{0, awaitsProxyHeader, []string{"awaits-proxy-header"}, nil},
 		{0, asleep, []string{"asleep"}, nil},
 		{csa.Paused, background, []string{"paused", "background"}, nil},
 		{csa.Paused, backgroundWaits, []string{"paused", "background", "throttled"}, []string{"cpu"}},

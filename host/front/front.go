@@ -42,9 +42,9 @@ type Site interface {
 	// one, or has to be called after wait, in nanoseconds, if that is not zero.
 	Enter(a handlers.Arrival) (ok bool, wait int64)
 	// CountRefused counts and logs the end of a connection that the site has no place for.
-	CountRefused(peer netip.AddrPort, why csa.Reason)
+	CountRefused(a *handlers.Arrival, why csa.Reason)
 	// CountUnrouted counts and logs the end of a connection of the listener's without a route.
-	CountUnrouted(peer netip.AddrPort, why csa.Reason, args ...any)
+	CountUnrouted(a *handlers.Arrival, why csa.Reason, args ...any)
 	// Discard closes a connection of the listener's that did not become a site's, and gives its
 	// places back.
 	Discard(a handlers.Arrival)

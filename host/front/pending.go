@@ -2,6 +2,7 @@ package front
 
 import (
 	"bulkhead/csa"
+	"bulkhead/host/arriving"
 	"bulkhead/host/handlers"
 	"bulkhead/host/hello"
 	"bulkhead/selector"
@@ -17,7 +18,10 @@ type pending struct {
 	since      int64               // on the home loop, when it came to its list
 	queue      *routeQueue         // that it is in; nil: it is peeked at
 	next, prev *pending
+	node       arriving.Node // for whoever lists connections; it is in while it is in a list here
 }
+
+var _ arriving.Conn = (*pending)(nil)
 
 // ReadReady is the selector's notice that more has come.
 func (c *pending) ReadReady() {
@@ -26,6 +30,7 @@ func (c *pending) ReadReady() {
 	if !over && q == nil {
 		if !c.await(need) {
 			r.drop(c)
+			c.leave()
 			r.refuse(&c.a, csa.MemoryFull.Because(tooLongForMemory))
 			return
 		}
@@ -37,6 +42,9 @@ func (c *pending) ReadReady() {
 	r.forget(c)
 	if q != nil {
 		r.choose(c, q)
+	}
+	if c.queue == nil {
+		c.leave()
 	}
 }
 
@@ -65,6 +73,31 @@ func (c *pending) endAwait() {
 	}
 }
 
+// leave is the end of it as one that is pending.
+func (c *pending) leave() { c.r.site.Home().Arriving.Remove(&c.node) }
+
+// Account says what is known of it.
+func (c *pending) Account() arriving.Account {
+	a := arriving.Account{
+		Number: c.a.Number, Accepted: c.a.Accepted, Peer: c.a.Peer, Of: c.r.site, Unix: c.r.site.Config().Address.Network == "unix",
+	}
+	var first [2]byte
+	switch {
+	case c.queue != nil:
+		a.Of, a.Awaits = c.queue.to, arriving.Place
+	case !c.a.ProxyRead && c.r.site.WantsProxyHeader(c.a.Peer):
+		a.Awaits = arriving.ProxyHeader
+	case c.need > 0:
+		if n, err := peek(c.a.FD, first[:]); n > 0 && err == nil && hello.Begins(first[:n]) {
+			a.Awaits = arriving.TLSHello
+		}
+	}
+	return a
+}
+
+// Kill closes it for an operator.
+func (c *pending) Kill() { c.r.end(c, csa.OperatorClosed) }
+
 // SendReady is not asked for.
 func (c *pending) SendReady() {}
 
@@ -87,6 +120,9 @@ func (l *pendingList) add(c *pending) {
 		l.first = c
 	}
 	l.last = c
+	if !c.node.In() {
+		l.r.site.Home().Arriving.Add(&c.node, c)
+	}
 	if l.n++; l.n == 1 {
 		l.watch()
 	}

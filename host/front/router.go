@@ -208,7 +208,7 @@ func (r *Router) choose(c *pending, q *routeQueue) {
 	switch {
 	case len(q.waits) == 0 && q.enter(c.a):
 	case len(q.waits) >= queueLength || r.waiting.n >= r.mostWaiting():
-		q.refuse(c)
+		q.refuse(c, csa.NoRoom)
 	default:
 		c.queue = q
 		q.waits = append(q.waits, c)
@@ -238,21 +238,22 @@ func (q *routeQueue) resume() {
 			return
 		}
 		q.r.forget(c)
+		c.leave()
 	}
 }
 
 // Expired is the end of the wait for the tenant's accepts.
 func (q *routeQueue) Expired(*selector.Timer) { q.r.site.Home().Event(q.resume) }
 
-// refuse closes a connection that the route has no place for.
-func (q *routeQueue) refuse(c *pending) {
-	q.to.CountRefused(c.a.Peer, csa.NoRoom.Reason())
+// refuse closes a connection that waits for the route, or would.
+func (q *routeQueue) refuse(c *pending, why csa.Cause) {
+	q.to.CountRefused(&c.a, why.Reason())
 	q.r.site.Discard(c.a)
 }
 
 // refuse closes a connection that has no route.
 func (r *Router) refuse(a *handlers.Arrival, why csa.Reason, args ...any) {
-	r.site.CountUnrouted(a.Peer, why, args...)
+	r.site.CountUnrouted(a, why, args...)
 	r.site.Discard(*a)
 }
 
@@ -282,8 +283,12 @@ func (r *Router) drop(c *pending) {
 func (r *Router) end(c *pending, why csa.Cause) {
 	q := c.queue
 	r.forget(c)
+	c.leave()
 	if q != nil {
-		q.refuse(c)
+		if why != csa.OperatorClosed {
+			why = csa.NoRoom // that is why it waited
+		}
+		q.refuse(c, why)
 	} else {
 		r.refuse(&c.a, why.Reason())
 	}

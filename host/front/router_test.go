@@ -22,17 +22,17 @@ type site struct {
 	connections, discarded int
 }
 
-func (s *site) Config() *config.Listener                               { return &s.config }
-func (s *site) RouteTimeout() time.Duration                            { return time.Minute }
-func (s *site) MostConnections() int                                   { return s.connections }
-func (s *site) Home() *loops.Loop                                      { return nil }
-func (s *site) Budget() csa.Budget                                     { return nil }
-func (s *site) WantsProxyHeader(netip.AddrPort) bool                   { return false }
-func (s *site) TakeSource(*handlers.Arrival, int64) bool               { return true }
-func (s *site) Enter(handlers.Arrival) (ok bool, wait int64)           { return false, 0 }
-func (s *site) CountRefused(netip.AddrPort, csa.Reason)                {}
-func (s *site) CountUnrouted(_ netip.AddrPort, _ csa.Reason, _ ...any) {}
-func (s *site) Discard(handlers.Arrival)                               { s.discarded++ }
+func (s *site) Config() *config.Listener                                  { return &s.config }
+func (s *site) RouteTimeout() time.Duration                               { return time.Minute }
+func (s *site) MostConnections() int                                      { return s.connections }
+func (s *site) Home() *loops.Loop                                         { return nil }
+func (s *site) Budget() csa.Budget                                        { return nil }
+func (s *site) WantsProxyHeader(netip.AddrPort) bool                      { return false }
+func (s *site) TakeSource(*handlers.Arrival, int64) bool                  { return true }
+func (s *site) Enter(handlers.Arrival) (ok bool, wait int64)              { return false, 0 }
+func (s *site) CountRefused(*handlers.Arrival, csa.Reason)                {}
+func (s *site) CountUnrouted(_ *handlers.Arrival, _ csa.Reason, _ ...any) {}
+func (s *site) Discard(handlers.Arrival)                                  { s.discarded++ }
 
 // Looking at a connection allocates nothing and takes nothing of it, whether its route is known
 // then or not.

@@ -53,9 +53,11 @@ type Provider interface {
 
 // Arrival is a connection that was accepted and counted, and has no handler yet.
 type Arrival struct {
-	FD   int
-	Peer netip.AddrPort
-	At   int // the index of its loop
+	FD int
+	// Number is csa.NextNumber's; 0: it is a peer over UDP, which has none yet.
+	Number uint64
+	Peer   netip.AddrPort
+	At     int // the index of its loop
 	// Accepted is when it was accepted, on the loops' clock.
 	Accepted int64
 	// Source is the address that it is counted under for per_source. Not valid:

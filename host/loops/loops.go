@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"bulkhead/csa"
+	"bulkhead/host/arriving"
 	"bulkhead/selector"
 )
 
@@ -15,6 +16,9 @@ type Loop struct {
 	// Connections counts those that live on the loop or are on their way to
 	// it, so that the next can go to the least loaded.
 	Connections atomic.Int64
+	// Arriving are the connections of its listeners that have no handler yet, since their route is
+	// not known or has no place. It is the loop's.
+	Arriving arriving.List
 }
 
 // New makes n loops that run. fault is csa.Loop.OnFault's, idlePipes KeepPipes'.

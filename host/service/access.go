@@ -1,7 +1,6 @@
 package service
 
 import (
-	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"bulkhead/host/conns"
 	"bulkhead/host/dial"
 	"bulkhead/host/front"
+	"bulkhead/host/handlers"
 	"bulkhead/plugins"
 )
 
@@ -46,19 +46,18 @@ func (s *Server) lineOf(c *csa.CSA) access.Line {
 	return e
 }
 
-// writeRefused does so with one that has ended before it was a CSA, and returns its number; 0: it
-// is no connection, but a datagram. Any goroutine may call it.
-func (s *Server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64) {
-	if s.udp {
-		return 0
-	}
-	number = csa.NextNumber()
+// writeRefused does so with one that has ended before it was a CSA. A datagram is none, and has no
+// line. Any goroutine may call it.
+func (s *Server) writeRefused(a *handlers.Arrival, r csa.Reason) {
 	log := s.machine.Access
-	if log == nil || !log.On() {
-		return number
+	if s.udp || log == nil || !log.On() {
+		return
 	}
-	e := access.Line{At: time.Now(), Owner: s.owner, Transport: "tcp", Peer: peer, Reason: r}
-	e.Account.Number, e.Account.FirstIn, e.Account.FirstOut = number, -1, -1
+	e := access.Line{At: time.Now(), Owner: s.owner, Transport: "tcp", Peer: a.Peer, Local: a.Local, Reason: r}
+	e.Account = csa.Account{
+		Number: a.Number, FirstIn: -1, FirstOut: -1, Proxied: a.Local.IsValid(),
+		Age: time.Duration(max(s.machine.Clock.Now()-a.Accepted, 0)),
+	}
 	at := s
 	if s.front != nil {
 		at = s.front
@@ -68,7 +67,6 @@ func (s *Server) writeRefused(peer netip.AddrPort, r csa.Reason) (number uint64)
 	}
 	s.moduleOf(&e)
 	log.Write(&e)
-	return number
 }
 
 // moduleOf says which module a server's handlers are of.

@@ -61,14 +61,14 @@ func (s *Server) full(k *accept.Streams, still func() bool) accept.Next {
 }
 
 // Take has an accepted connection be the server's, on the home loop.
-func (s *Server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
+func (s *Server) Take(k *accept.Streams, fd int, peer netip.AddrPort, accepted int64, at int) {
 	s.totals.accepted.Add(1)
+	a := handlers.Arrival{FD: fd, Number: csa.NextNumber(), Peer: peer, Accepted: accepted}
 	if s.Drained() {
-		s.turnAway(fd, peer)
+		s.turnAway(a)
 		return
 	}
 	s.since.Came()
-	a := handlers.Arrival{FD: fd, Peer: peer, Accepted: s.home.Now()}
 	if !s.WantsProxyHeader(peer) && !s.TakeSource(&a, s.home.Now()) {
 		// It is not one of the accepts a second, which are the others' too.
 		_ = unix.Close(fd)
@@ -91,8 +91,8 @@ func (s *Server) Take(k *accept.Streams, fd int, peer netip.AddrPort, at int) {
 func (s *Server) Join() { s.generation.join() }
 
 // GiveUp counts one that has joined it and found no place.
-func (s *Server) GiveUp() {
-	s.writeRefused(netip.AddrPort{}, csa.HostStopped.Reason())
+func (s *Server) GiveUp(peer netip.AddrPort, accepted int64) {
+	s.writeRefused(&handlers.Arrival{Number: csa.NextNumber(), Peer: peer, Accepted: accepted}, csa.HostStopped.Reason())
 	s.totals.Refused.Add(1)
 	s.totals.ended[csa.HostStopped].Add(1)
 	s.generation.leave()
@@ -162,7 +162,7 @@ func (s *Server) Admit(peer netip.AddrPort, at int) (w csa.Wiring, answer csa.Ad
 		return w, csa.TurnedAway
 	}
 	// A source that may have no more is not one for whom another makes room.
-	a := handlers.Arrival{Peer: peer}
+	a := handlers.Arrival{Peer: peer, Accepted: l.Now()}
 	if !s.TakeSource(&a, l.Now()) {
 		return w, csa.TurnedAway
 	}

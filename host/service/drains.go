@@ -1,9 +1,8 @@
 package service
 
 import (
-	"net/netip"
-
 	"bulkhead/csa"
+	"bulkhead/host/handlers"
 	"bulkhead/host/listen"
 
 	"golang.org/x/sys/unix"
@@ -44,10 +43,10 @@ func (s *Server) Drained() bool {
 
 // turnAway closes a connection that has come to a listener that takes none, and gives its places
 // back. It is called on the home loop.
-func (s *Server) turnAway(fd int, peer netip.AddrPort) {
-	s.CountRefused(peer, csa.Drained.Reason())
-	listen.ResetOnClose(fd)
-	_ = unix.Close(fd)
+func (s *Server) turnAway(a handlers.Arrival) {
+	s.CountRefused(&a, csa.Drained.Reason())
+	listen.ResetOnClose(a.FD)
+	_ = unix.Close(a.FD)
 	s.PutBack()
 	s.generation.leave()
 }

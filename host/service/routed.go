@@ -2,7 +2,6 @@ package service
 
 import (
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"bulkhead/csa"
@@ -83,20 +82,20 @@ func (s *Server) Enter(a handlers.Arrival) (ok bool, wait int64) {
 }
 
 // CountRefused counts and logs the end of a connection that it has no place for.
-func (s *Server) CountRefused(peer netip.AddrPort, why csa.Reason) {
+func (s *Server) CountRefused(a *handlers.Arrival, why csa.Reason) {
 	s.totals.Refused.Add(1)
-	s.refused(peer, why, "a connection was closed: ")
+	s.refused(a, why, "a connection was closed: ")
 }
 
 // CountUnrouted counts and logs the end of a connection that has no route.
-func (s *Server) CountUnrouted(peer netip.AddrPort, why csa.Reason, args ...any) {
+func (s *Server) CountUnrouted(a *handlers.Arrival, why csa.Reason, args ...any) {
 	s.totals.unrouted.Add(1)
-	s.refused(peer, why, "a connection was closed, and went nowhere: ", args...)
+	s.refused(a, why, "a connection was closed, and went nowhere: ", args...)
 }
 
 // refused counts and logs the end of a connection that never was a CSA.
-func (s *Server) refused(peer netip.AddrPort, why csa.Reason, line string, args ...any) {
-	number := s.writeRefused(peer, why)
+func (s *Server) refused(a *handlers.Arrival, why csa.Reason, line string, args ...any) {
+	s.writeRefused(a, why)
 	s.totals.ended[why.Cause].Add(1)
 	info := why.Cause.Info()
 	lines := s.closes
@@ -104,10 +103,10 @@ func (s *Server) refused(peer netip.AddrPort, why csa.Reason, line string, args 
 		lines = s.limited
 	}
 	if lines.May(info.Level) {
-		if number != 0 {
-			args = append(args, "connection", number)
+		if a.Number != 0 {
+			args = append(args, "connection", a.Number)
 		}
-		lines.Write(info.Level, line+why.Why, append(args, "peer", peer, "key", info.Key, "cause", info.Name)...)
+		lines.Write(info.Level, line+why.Why, append(args, "peer", a.Peer, "key", info.Key, "cause", info.Name)...)
 	}
 }
 

@@ -226,7 +226,8 @@ func (s *Server) HandOver(a handlers.Arrival, find func() (csa.Handler, handlers
 			s.wire(a, h)
 			return
 		}
-		args := []any{"connection", s.drop(a), "peer", a.Peer}
+		s.drop(a)
+		args := []any{"connection", a.Number, "peer", a.Peer}
 		if none.Err != nil {
 			args = append(args, "error", none.Err)
 		}
@@ -265,11 +266,11 @@ func (s *Server) wire(a handlers.Arrival, h csa.Handler) {
 	}
 	_, err := s.machine.Loops[a.At].NewCSAOf(a.FD, a.Peer, csa.Wiring{
 		Handler: handler, Settings: &s.terms.Load().settings, Budget: s.tenant, Creator: s, Signal: s.signal(a.At, a.Source),
-	}, csa.Origin{Accepted: a.Accepted})
+	}, csa.Origin{Accepted: a.Accepted, Number: a.Number})
 	if err != nil {
 		s.releaseSource(a.Source)
-		number := s.writeRefused(a.Peer, csa.SystemFull.Reason())
-		s.limited.Event(slog.LevelError, "a connection was dropped: the selector does not take it", "connection", number, "peer", a.Peer, "error", err)
+		s.writeRefused(&a, csa.SystemFull.Reason())
+		s.limited.Event(slog.LevelError, "a connection was dropped: the selector does not take it", "connection", a.Number, "peer", a.Peer, "error", err)
 		s.totals.Refused.Add(1)
 		s.totals.ended[csa.SystemFull].Add(1)
 		s.provider.Release(h)
@@ -277,16 +278,15 @@ func (s *Server) wire(a handlers.Arrival, h csa.Handler) {
 	}
 }
 
-// drop closes a connection that gets no handler, and gives its number. Any goroutine may call it.
-func (s *Server) drop(a handlers.Arrival) (number uint64) {
+// drop closes a connection that gets no handler. Any goroutine may call it.
+func (s *Server) drop(a handlers.Arrival) {
 	_ = unix.Close(a.FD)
-	number = s.writeRefused(a.Peer, csa.NotStarted.Reason())
+	s.writeRefused(&a, csa.NotStarted.Reason())
 	s.totals.Refused.Add(1)
 	s.totals.ended[csa.NotStarted].Add(1)
 	s.since.Ended(csa.NotStarted)
 	s.releaseSource(a.Source)
 	s.gone(a.At)
-	return number
 }
 
 // gone gives the places of a connection back, last. Any goroutine may call it.

@@ -89,7 +89,8 @@ func (s *Server) Settled() {
 // Refuse resets a connection that gets no handler.
 func (s *Server) Refuse(a handlers.Arrival, why string) {
 	listen.ResetOnClose(a.FD)
-	s.limited.Event(slog.LevelInfo, why, "connection", s.drop(a), "peer", a.Peer)
+	s.drop(a)
+	s.limited.Event(slog.LevelInfo, why, "connection", a.Number, "peer", a.Peer)
 }
 
 // Guests is what the guests of the server are told and held to.

@@ -28,7 +28,7 @@ func (s *Server) WantsProxyHeader(peer netip.AddrPort) bool {
 func (s *Server) TakeSource(a *handlers.Arrival, now int64) bool {
 	var ok bool
 	if a.Source, ok = s.perSource().Take(a.Peer.Addr(), now); !ok {
-		s.CountRefused(a.Peer, csa.SourceFull.Reason())
+		s.CountRefused(a, csa.SourceFull.Reason())
 	}
 	return ok
 }
