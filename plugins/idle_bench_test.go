@@ -12,9 +12,12 @@ import (
 // waits for the next, of a thousand: in Go's heap, in pages of its own, in page tables.
 // One turn is enough: -benchtime 1x.
 func BenchmarkIdleInstance(b *testing.B) {
-	for name, file := range map[string]string{"C": "echo/echo.wasm", "Go": "chat/chat.wasm"} {
+	for name, module := range map[string][]byte{
+		"C": shipped(b, "echo/echo.wasm"), "Go": shipped(b, "chat/chat.wasm"),
+		"JavaScript": scriptModule(b, "echo.js"), "Lua": scriptModule(b, "echo.lua"),
+	} {
 		b.Run(name, func(b *testing.B) {
-			onPool(b, file, func(p *Pool) {
+			onPoolOf(b, module, func(p *Pool) {
 				for b.Loop() {
 					idle(b, p)
 				}

@@ -8,7 +8,13 @@ import (
 // onPool runs f on the loop of a pool of a shipped handler, which has an executor.
 func onPool(b *testing.B, file string, f func(p *Pool)) {
 	b.Helper()
-	s, err := newTenant(b, 0).load(shipped(b, file), Events).Snapshot(listener())
+	onPoolOf(b, shipped(b, file), f)
+}
+
+// onPoolOf is onPool for the bytes of a module.
+func onPoolOf(b testing.TB, module []byte, f func(p *Pool)) {
+	b.Helper()
+	s, err := newTenant(b, 0).load(module, Events).Snapshot(listener())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -482,5 +482,18 @@ int define_connections(JSValueConst global)
 	prototype = JS_NewObject(ctx);
 	JS_SetPropertyFunctionList(ctx, prototype, connection_functions, sizeof connection_functions / sizeof *connection_functions);
 	JS_SetClassProto(ctx, connection_class, prototype);
-	return JS_SetPropertyStr(ctx, global, "dial", JS_NewCFunction(ctx, dial, "dial", 2));
+	return JS_SetPropertyStr(ctx, global, "dial", JS_NewCFunction(ctx, dial, "dial", 2)) < 0 ? -1 : 0;
+}
+
+/* Has QuickJS make what it makes when it is used for the first time, so that each copy need not:
+ * methods, and what it notes of objects of one kind. It makes objects that stay. */
+void use_connections(void)
+{
+	JSValue c = JS_NewObjectClass(ctx, connection_class);
+	size_t i;
+
+	for (i = 0; i < sizeof connection_functions / sizeof *connection_functions; i++)
+		if (connection_functions[i].def_type == JS_DEF_CFUNC)
+			JS_FreeValue(ctx, JS_GetPropertyStr(ctx, c, connection_functions[i].name));
+	new_bytes("", 0);
 }

@@ -5,7 +5,10 @@
 
 #include "engine.h"
 
-CSA_DEFINE_WINDOW(window, WINDOW)
+/* It begins a page, and what follows it is written to by events, too: see memory.h. */
+static _Alignas(4096) uint8_t *window;
+
+int64_t csa_window(void) { return (int64_t)((uint64_t)(uintptr_t)window << 32 | WINDOW); }
 
 JSContext *ctx;
 struct connection *serving;
@@ -407,6 +410,7 @@ static bool load_script(void)
 	if (JS_IsException(module))
 		return false;
 	definition = JS_VALUE_GET_PTR(module);
+	pieces_are_written(OFTEN); /* what the script makes, and not its code */
 	r = JS_EvalFunction(ctx, module);
 	if (JS_IsException(r))
 		return false;
@@ -436,8 +440,13 @@ int32_t csa_start(void)
 {
 	JSValue global, config;
 
+	/* It is the first piece of the C library's, which begins behind all that has a fixed
+	 * place. What events write to of that comes last, so that it shares a page with a short
+	 * message. */
+	window = malloc(WINDOW);
+	pieces_are_written(NEXT);
 	rt = JS_NewRuntime2(&memory_functions, NULL);
-	if (!rt)
+	if (!window || !rt)
 		return CSA_QUOTA;
 	/* The engine's own limit comes before the host's, so that endless recursion is an
 	 * exception with a line, and not the end of the instance. */
@@ -445,6 +454,7 @@ int32_t csa_start(void)
 	JS_SetHostPromiseRejectionTracker(rt, track, NULL);
 	JS_SetInterruptHandler(rt, watch_event, NULL);
 	JS_SetModuleLoaderFunc(rt, NULL, no_imports, NULL);
+	pieces_are_written(NEXT);
 	ctx = JS_NewContext(rt);
 	if (!ctx)
 		return CSA_QUOTA;
@@ -459,7 +469,10 @@ int32_t csa_start(void)
 		!call(NULL, handler, ON_START, 1, &config, NULL))
 		return CSA_INVALID;
 	JS_FreeValue(ctx, config);
+	use_connections();
 	JS_RunGC(rt);
+	/* QuickJS has a list of all objects. The next one is written down in the last. */
+	JS_NewObject(ctx);
 	is_started = true;
 	return CSA_OK;
 }

@@ -45,6 +45,7 @@ extern const JSMallocFunctions memory_functions;
 
 /* connection.c */
 int define_connections(JSValueConst global);
+void use_connections(void);
 JSValue read_callbacks(JSValueConst object, bool of_script);
 struct callbacks *callbacks_of(struct connection *c);
 struct connection *known(int32_t handle, JSValueConst callbacks);
