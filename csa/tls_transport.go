@@ -306,7 +306,7 @@ func (s *tlsTransport) shaken(err error) {
 	code := abi.OK
 	if err != nil {
 		code = abi.TLS
-		c.kill(HandshakeFailed.Because("the TLS handshake failed: " + err.Error()))
+		c.kill(HandshakeFailed.Because("the TLS handshake failed: " + handshakeError(err)))
 	} else {
 		if len(s.in) > 0 {
 			s.early = s.in
@@ -334,6 +334,17 @@ func (s *tlsTransport) shaken(err error) {
 		c.d.ReadAgain()
 	}
 	c.wiring.Handler.Secured(c, code) // last: it may pass the loop on
+}
+
+// handshakeError says why a handshake has failed. crypto/tls refuses a server name with a final
+// dot, and does not say so.
+func handshakeError(err error) string {
+	const decodeError = tls.AlertError(50)
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "local error" && op.Err.Error() == decodeError.Error() {
+		return err.Error() + ", such as a server name with a final dot"
+	}
+	return err.Error()
 }
 
 func (s *tlsTransport) close(c *CSA) {

@@ -108,6 +108,16 @@ func TestServerNames(t *testing.T) {
 	})
 }
 
+// A name with a final dot is none (RFC 6066, section 3): the client hears so, and the log.
+func TestServerNameWithAFinalDot(t *testing.T) {
+	each(t, func(t *testing.T, version string) {
+		s := one(t, "")
+		s.refuses("alert decode error", version, "-servername", "host.test.")
+		s.log.Wait("cause=handshake_failed", "a server name with a final dot")
+		s.gone()
+	})
+}
+
 func TestALPN(t *testing.T) {
 	each(t, func(t *testing.T, version string) {
 		s := one(t, `alpn = ["b", "a"]`)
