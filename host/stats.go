@@ -5,7 +5,9 @@ import (
 	"os"
 	"slices"
 
+	"bulkhead/host/limits"
 	"bulkhead/host/stats"
+	"bulkhead/host/tenant"
 )
 
 // What a host tells of itself: package host/stats has what each figure means.
@@ -118,12 +120,7 @@ func (h *Host) Status() Status {
 	h.fillStats(&figures, now)
 	st := Status{
 		PID: os.Getpid(), File: now.config.File, Since: h.began, InForce: now.since, Draining: h.machine.Draining.Load(),
-		Limits: map[string]stats.Use{
-			"connections": {Used: int64(h.machine.Connections.Used()), Limit: int64(h.machine.Connections.Limit())},
-			"handshakes":  {Used: h.handshakes.Used(), Limit: h.handshakes.Limit()},
-			"pipes":       {Used: h.pipes.Used(), Limit: h.pipes.Limit()},
-			"mappings":    {Used: h.mappings.Used(), Limit: h.mappings.Limit()},
-		},
+		Limits:  limits.Uses(limits.Host, &figures),
 		Metrics: stats.MetricsOf(figures),
 	}
 	for _, l := range figures.Loops {
@@ -131,7 +128,7 @@ func (h *Host) Status() Status {
 	}
 	for i := range figures.Tenants {
 		f := &figures.Tenants[i]
-		one := now.tenants[f.Name].Status(f)
+		one := tenant.Status(f)
 		one.Removed = f.Removed
 		st.Tenants = append(st.Tenants, one)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"bulkhead/host/admin"
-	"bulkhead/host/metrics"
+	"bulkhead/host/limits"
 	"bulkhead/host/shares"
 	"bulkhead/host/stats"
 
@@ -141,9 +141,9 @@ func (a *asking) top(interval time.Duration, count, limit int, order string) err
 // their names as metrics, with the limit's key.
 var topWaits = func() map[string]string {
 	all := make(map[string]string)
-	for _, f := range metrics.Families() {
-		if f.Key != "" && strings.HasPrefix(f.Name, "bulkhead_tenant_") && strings.HasSuffix(f.Name, "_total") && f.Unit != "seconds" {
-			all[f.Name] = f.Key
+	for _, l := range limits.Tenants {
+		for _, f := range l.Over {
+			all[f.Metric] = l.Key
 		}
 	}
 	return all

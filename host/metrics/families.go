@@ -3,12 +3,14 @@ package metrics
 import (
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/limits"
 	"bulkhead/host/openmetrics"
 	"bulkhead/host/stats"
 )
@@ -183,7 +185,43 @@ func oneIf(is bool) int64 {
 // since1970 is a time as a figure of the unit seconds; false: it is none.
 func since1970(t time.Time) (int64, bool) { return t.UnixNano(), !t.IsZero() }
 
-var table = slices.Concat(hostFamilies, tenantFamilies, listenerFamilies, generationFamilies)
+// limitFamilies are those of a table of limits: of makes a family of a figure, and rate one of what
+// there may be a second.
+func limitFamilies[T any](rows []limits.Limit[T], of func(name, key, help string, figure func(*T) int64) family,
+	rate func(f limits.Figure[T], key string, rate func(*T) float64) family,
+) (all []family) {
+	for _, l := range rows {
+		for _, f := range slices.Concat([]limits.Figure[T]{l.Used, l.Most}, l.Beside, l.Over) {
+			switch {
+			case f.Metric == "":
+			case f.Metric == l.Most.Metric && l.Rate != nil:
+				all = append(all, rate(f, l.Key, l.Rate))
+			default:
+				all = append(all, of(f.Metric, l.Key, f.Help, f.Of))
+			}
+		}
+	}
+	return all
+}
+
+// ofTenantRate has what a tenant may have a second, which need not be a whole number.
+func ofTenantRate(of limits.Figure[stats.Tenant], key string, rate func(*stats.Tenant) float64) family {
+	return newFamily(of.Metric, key, of.Help, tenantLabels, func(s *scrape, f *family) {
+		for i, labels := range s.tenants {
+			if labels == nil {
+				continue
+			}
+			t := &s.stats.Tenants[i]
+			if v := rate(t); v != math.Trunc(v) && f.Unit != "seconds" {
+				s.e.Float(labels, v)
+			} else {
+				s.figure(f, labels, of.Of(t))
+			}
+		}
+	})
+}
+
+var table = slices.Concat(hostFamilies, limitFamilies(limits.Host, ofHost, nil), limitFamilies(limits.Tenants, ofTenant, ofTenantRate), tenantFamilies, limitFamilies(limits.Listeners, ofListener, nil), listenerFamilies, generationFamilies)
 
 var hostFamilies = []family{
 	newFamily("bulkhead_build_info", "", "The program that runs.", []string{"version", "go"}, func(s *scrape, _ *family) {
@@ -223,16 +261,6 @@ var hostFamilies = []family{
 		}
 	}),
 	ofHost("bulkhead_retired_generations", "", "Listeners as they were before a reload has changed or removed them, that have connections yet.", func(h *stats.Host) int64 { return int64(h.RetiredGenerations) }),
-	ofHost("bulkhead_connections", "connections", "Open connections of all tenants.", func(h *stats.Host) int64 { return int64(h.Connections) }),
-	ofHost("bulkhead_connections_limit", "connections", "How many there may be.", func(h *stats.Host) int64 { return int64(h.ConnectionLimit) }),
-	ofHost("bulkhead_handshakes", "handshakes", "TLS handshakes of all tenants that are under way.", func(h *stats.Host) int64 { return h.Handshakes }),
-	ofHost("bulkhead_handshakes_limit", "handshakes", "How many there may be.", func(h *stats.Host) int64 { return h.HandshakeLimit }),
-	ofHost("bulkhead_mappings", "mappings", "Memory mappings that plugins and instances hold.", func(h *stats.Host) int64 { return h.Mappings }),
-	ofHost("bulkhead_mappings_limit", "mappings", "How many they may hold together: most of what the system gives the process.", func(h *stats.Host) int64 { return h.MappingLimit }),
-	ofHost("bulkhead_pipes", "pipes", "Pipes of the kernel that relays hold bytes in.", func(h *stats.Host) int64 { return h.Pipes }),
-	ofHost("bulkhead_pipes_limit", "pipes", "How many they may hold.", func(h *stats.Host) int64 { return h.PipeLimit }),
-	ofHost("bulkhead_module_cache_bytes", "module_cache", "Modules that the state folder has copies of, as far as is known.", func(h *stats.Host) int64 { return h.ModuleCache }),
-	ofHost("bulkhead_module_cache_removed_total", "module_cache", "How many copies had to go for module_cache.", func(h *stats.Host) int64 { return h.ModulesRemoved }),
 	ofHost("bulkhead_host_bugs_total", "", "Panics of the host's own that were caught; the log has their stacks.", func(h *stats.Host) int64 { return h.HostBugs }),
 	ofHost("bulkhead_access_log_lines_lost_total", "", "Lines of the access log that could not be written, or not as fast as they came.", func(h *stats.Host) int64 { return h.AccessLost }),
 	ofHost("bulkhead_access_log_open_lines_total", "access_interval", "Lines of connections that were open for long, by access_interval.", func(h *stats.Host) int64 { return h.AccessOpen }),
@@ -263,51 +291,10 @@ var hostFamilies = []family{
 }
 
 var tenantFamilies = []family{
-	ofTenant("bulkhead_tenant_connections", "connections", "Open connections.", func(t *stats.Tenant) int64 { return int64(t.Connections) }),
-	ofTenant("bulkhead_tenant_connections_limit", "connections", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.ConnectionLimit) }),
-	ofTenant("bulkhead_tenant_accept_rate_limit", "accept_rate", "How many connections may come a second.", func(t *stats.Tenant) int64 { return int64(t.AcceptRate) }),
-	ofTenant("bulkhead_tenant_accept_waits_total", "accept_rate", "How often accepting had to wait for accept_rate.", func(t *stats.Tenant) int64 { return t.AcceptWaits }),
-	ofTenant("bulkhead_tenant_bandwidth_limit_bytes", "bandwidth", "How many bytes may move a second, each way.", func(t *stats.Tenant) int64 { return t.Bandwidth }),
-	ofTenant("bulkhead_tenant_receive_waits_total", "bandwidth", "How often reading from a peer had to wait for bandwidth.", func(t *stats.Tenant) int64 { return t.ReceiveWaits }),
-	ofTenant("bulkhead_tenant_send_waits_total", "bandwidth", "How often writing to a peer had to wait for bandwidth.", func(t *stats.Tenant) int64 { return t.SendWaits }),
-	ofTenant("bulkhead_tenant_memory_bytes", "memory", "Memory in use: linear memory, native code, stacks and buffers.", func(t *stats.Tenant) int64 { return t.Memory }),
-	ofTenant("bulkhead_tenant_memory_limit_bytes", "memory", "How much it may be.", func(t *stats.Tenant) int64 { return t.MemoryLimit }),
-	ofTenant("bulkhead_tenant_memory_refused_total", "memory", "How often memory was wanted and not there.", func(t *stats.Tenant) int64 { return t.MemoryRefused }),
-	ofTenant("bulkhead_tenant_cpu_seconds_total", "cpu", "CPU time used.", func(t *stats.Tenant) int64 { return int64(t.CPU) }),
-	ofTenant("bulkhead_tenant_cpu_limit_seconds", "cpu", "How much CPU time it may use a second.", func(t *stats.Tenant) int64 { return int64(t.CPULimit) }),
-	ofTenant("bulkhead_tenant_events_deferred_total", "cpu", "Events that had to wait for CPU time.", func(t *stats.Tenant) int64 { return t.EventsDeferred }),
 	ofTenant("bulkhead_tenant_fuel_total", "", "Units of fuel used: docs/METER.md.", func(t *stats.Tenant) int64 { return t.Fuel }),
 	ofTenant("bulkhead_tenant_background_calls_total", "", "Calls that have left their loop.", func(t *stats.Tenant) int64 { return t.BackgroundCalls }),
 	ofTenant("bulkhead_tenant_background_running", "", "Calls that run beside their loop now.", func(t *stats.Tenant) int64 { return int64(t.BackgroundRunning) }),
-	ofTenant("bulkhead_tenant_instances", "instances", "Instances that are alive.", func(t *stats.Tenant) int64 { return int64(t.Instances) }),
-	ofTenant("bulkhead_tenant_instances_asleep", "", "Of these, those that have nothing to do, and hold no memory of their own.", func(t *stats.Tenant) int64 { return int64(t.Asleep) }),
-	ofTenant("bulkhead_tenant_instances_limit", "instances", "How many may live; 0: there is no bound.", func(t *stats.Tenant) int64 { return int64(t.InstanceLimit) }),
-	ofTenant("bulkhead_tenant_instances_refused_total", "instances", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.InstancesRefused }),
 	ofTenant("bulkhead_tenant_executors_refused_total", "", "How often what calls run on could not be made.", func(t *stats.Tenant) int64 { return t.ExecutorsRefused }),
-	ofTenant("bulkhead_tenant_mappings", "mappings", "Memory mappings that its plugins and instances hold.", func(t *stats.Tenant) int64 { return t.Mappings }),
-	ofTenant("bulkhead_tenant_mappings_limit", "mappings", "How many they could hold now.", func(t *stats.Tenant) int64 { return t.MappingLimit }),
-	ofTenant("bulkhead_tenant_mappings_refused_total", "mappings", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.MappingsRefused }),
-	ofTenant("bulkhead_tenant_pipes", "pipes", "Pipes of the kernel that its relays hold bytes in.", func(t *stats.Tenant) int64 { return t.Pipes }),
-	ofTenant("bulkhead_tenant_pipes_refused_total", "pipes", "How often a relay wanted another, and copied instead.", func(t *stats.Tenant) int64 { return t.PipesRefused }),
-	ofTenant("bulkhead_tenant_lookups", "dials", "Lookups of names that its handlers dial and that are under way.", func(t *stats.Tenant) int64 { return int64(t.Lookups) }),
-	ofTenant("bulkhead_tenant_lookups_refused_total", "dials", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.LookupsRefused }),
-	ofTenant("bulkhead_tenant_handshakes", "handshakes", "TLS handshakes that are under way.", func(t *stats.Tenant) int64 { return int64(t.Handshakes) }),
-	ofTenant("bulkhead_tenant_handshakes_limit", "handshakes", "How many there may be; 0: there is no bound but the host's.", func(t *stats.Tenant) int64 { return int64(t.HandshakeLimit) }),
-	ofTenant("bulkhead_tenant_handshakes_refused_total", "handshakes", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.HandshakesRefused }),
-	ofTenant("bulkhead_tenant_socket_memory_bytes", "socket_memory", "What its sockets hold in the system beyond what each may hold in any case.", func(t *stats.Tenant) int64 { return t.SocketMemory }),
-	ofTenant("bulkhead_tenant_socket_memory_limit_bytes", "socket_memory", "How much it may be.", func(t *stats.Tenant) int64 { return t.SocketMemoryLimit }),
-	ofTenant("bulkhead_tenant_socket_memory_refused_total", "socket_memory", "How often a socket wanted more, and was kept small.", func(t *stats.Tenant) int64 { return t.SocketMemoryRefused }),
-	ofTenant("bulkhead_tenant_timers", "timers", "Timers of its handlers in use.", func(t *stats.Tenant) int64 { return t.Timers }),
-	ofTenant("bulkhead_tenant_timers_limit", "timers", "How many there may be.", func(t *stats.Tenant) int64 { return t.TimerLimit }),
-	ofTenant("bulkhead_tenant_timers_refused_total", "timers", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.TimersRefused }),
-	ofTenant("bulkhead_tenant_dials", "dials", "Connections that its handlers have asked for and that are not there yet.", func(t *stats.Tenant) int64 { return int64(t.Dials) }),
-	ofTenant("bulkhead_tenant_dials_limit", "dials", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.DialLimit) }),
-	ofTenant("bulkhead_tenant_dials_refused_total", "dials", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.DialsRefused }),
-	ofTenant("bulkhead_tenant_upstreams", "upstreams", "Connections that its handlers have asked for, those that are there included.", func(t *stats.Tenant) int64 { return int64(t.Upstreams) }),
-	ofTenant("bulkhead_tenant_upstreams_limit", "upstreams", "How many there may be.", func(t *stats.Tenant) int64 { return int64(t.UpstreamLimit) }),
-	ofTenant("bulkhead_tenant_upstreams_refused_total", "upstreams", "How often another was wanted and not allowed.", func(t *stats.Tenant) int64 { return t.UpstreamsRefused }),
-	ofTenant("bulkhead_tenant_log_lines_dropped_total", "log_lines, log_bytes", "Lines of its handlers that were left out of the log.", func(t *stats.Tenant) int64 { return t.LogLinesDropped }),
-	ofTenant("bulkhead_tenant_counts_refused_total", "", "How often its handlers wanted to count by a name that is new, with as many names as there may be.", func(t *stats.Tenant) int64 { return t.CountsRefused }),
 	newFamily("bulkhead_tenant_counted", "", "What its handlers count, by names of theirs, of which there are few. It may go down, as they may count down.", []string{"tenant", "name"}, func(s *scrape, f *family) {
 		for i, labels := range s.tenants {
 			if labels == nil {
@@ -328,7 +315,6 @@ var listenerFamilies = []family{
 	ofListener("bulkhead_listener_refused_total", "", "Connections accepted, and closed because no handler, or no room, could be had.", func(l *stats.Listener) int64 { return l.Refused }),
 	ofListener("bulkhead_listener_closed_before_route_total", "", "Connections of a listener with routes that have ended before one was known.", func(l *stats.Listener) int64 { return l.ClosedBeforeRoute }),
 	ofListenerBy("bulkhead_listener_ended_total", "Connections that have ended, those refused and dialled included, by cause, by who has ended them, and by the key of the limit.", []string{"cause", "by", "key"}, causeLabels, func(l *stats.Listener) map[string]int64 { return l.Ended }),
-	ofListener("bulkhead_listener_accept_errors_total", "", "Accepts that failed for want of descriptors or memory.", func(l *stats.Listener) int64 { return l.AcceptErrors }),
 	ofListener("bulkhead_listener_received_bytes_total", "", "Bytes from peers, those of open connections included.", func(l *stats.Listener) int64 { return l.Received }),
 	ofListener("bulkhead_listener_sent_bytes_total", "", "Bytes to peers, those of open connections included.", func(l *stats.Listener) int64 { return l.Sent }),
 	ofListener("bulkhead_listener_upstream_received_bytes_total", "", "Bytes from those whom its handlers have dialled.", func(l *stats.Listener) int64 { return l.UpstreamReceived }),

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"bulkhead/host/conns"
-	"bulkhead/host/metrics"
+	"bulkhead/host/limits"
 	"bulkhead/host/stats"
 	"bulkhead/internal/awaittest"
 )
@@ -452,7 +452,7 @@ func TestFindsTheRest(t *testing.T) {
 	})
 	e.finds(t, act, "lag", "2s")
 	e.finds(t, note, "bug", "1 panic")
-	e.finds(t, look, "host", "95 of 100 connections", "Raise [host] connections")
+	e.finds(t, look, "host", "95 of 100 connections", "Raise connections of [host]")
 	e.finds(t, act, "quarantine", "mail of acme serves nobody: no such file", "3 times", "1m0s")
 	e.finds(t, look, "certificate", "of web expires")
 	e.finds(t, act, "certificate", "of old has expired")
@@ -502,25 +502,10 @@ func TestReloads(t *testing.T) {
 	}
 }
 
-// Every limit of a tenant that a metric counts the waits for is on the page, by its key.
-func TestKeys(t *testing.T) {
-	known := map[string]bool{}
-	for _, w := range waits {
-		known[w.key] = true
-	}
-	for _, h := range helds {
-		known[h.key] = true
-	}
-	for _, key := range []string{"cpu", "bandwidth", "accept_rate"} {
-		known[key] = true
-	}
-	for _, f := range metrics.Families() {
-		if f.Key != "" && strings.HasPrefix(f.Name, "bulkhead_tenant_") && !known[f.Key] {
-			t.Errorf("%s is of the key %s, which the page does not have", f.Name, f.Key)
-		}
-	}
-	if len(waits) > len(tenantTotals{}.waits) {
-		t.Errorf("there are %d waits, and room for %d", len(waits), len(tenantTotals{}.waits))
+// What the page counts has room for each limit.
+func TestRoomForWaits(t *testing.T) {
+	if have, want := len(waits{}), max(len(limits.Tenants), len(limits.Listeners), len(limits.Host)); have < want {
+		t.Errorf("there are %d limits, and room for %d", want, have)
 	}
 }
 

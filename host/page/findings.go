@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bulkhead/host/conns"
+	"bulkhead/host/limits"
 	"bulkhead/internal/bytesize"
 )
 
@@ -80,22 +81,31 @@ func (v *view) findHost(h *hostRow) {
 		v.found(finding{Level: act, Kind: "lag", weight: 8, Text: fmt.Sprintf("A loop took %v to come to its turn. All connections on it wait.", lag.Round(time.Millisecond)),
 			Mend: "The machine is busy with something else, or stands still. See what else runs on it."})
 	}
-	for _, key := range slices.Sorted(maps.Keys(h.Uses)) {
-		u := h.Uses[key]
-		if u.share() < nearly {
+	for i := range limits.Host {
+		l := &limits.Host[i]
+		u, n := h.Uses[l.Key], h.Waits[l.Key]
+		f := finding{Level: look, Kind: "host", Key: l.Key, weight: 7, Mend: "Raise " + l.Key + " of [host], or see which tenant has the most."}
+		switch {
+		case u.share() >= nearly:
+			f.Text = fmt.Sprintf("The host has %s.", ofLimit(l.Key, u))
+		case n > 0:
+			f.Text = fmt.Sprintf("The host comes up against %s.", l.Key)
+		default:
 			continue
 		}
-		level, mend := look, "Raise [host] "+key+", or see which tenant has the most."
 		if u.share() >= 1 {
-			level = act
+			f.Level = act
 		}
-		switch key {
-		case "mappings":
-			mend = "Raise the system's vm.max_map_count, or see which tenant has the most instances."
-		case "pipes":
-			level, mend = note, "Relays copy what no pipe can be had for. The system's limit of descriptors sets how many there are."
+		if l.Mend != "" {
+			f.Mend = l.Mend
 		}
-		v.found(finding{Level: level, Kind: "host", Key: key, weight: 7, Text: fmt.Sprintf("The host has %.0f of %.0f %s.", u[0], u[1], key), Mend: mend})
+		if l.Mild {
+			f.Level = note
+		}
+		if n > 0 {
+			f.Text += fmt.Sprintf(" In the last %.0f s, %s: %d.", max(v.over, 1), l.What, n)
+		}
+		v.found(f)
 	}
 	if r := h.LastReload; r != nil && len(r.Errors) > 0 {
 		text := fmt.Sprintf("The last %s %s: %s", r.What, r.Result, r.Errors[0])
@@ -124,6 +134,7 @@ func (v *view) findListeners(all []listenerRow) {
 		}
 		v.findFailures(r)
 		v.findLimits(r)
+		v.findWaits(r)
 		if r.Failures > 0 {
 			seen[r.Name] = true
 		}
@@ -205,20 +216,31 @@ func (v *view) findLimits(r *listenerRow) {
 	}
 }
 
+// findWaits looks for limits of a listener's own that it comes up against.
+func (v *view) findWaits(r *listenerRow) {
+	for i := range limits.Listeners {
+		if l := &limits.Listeners[i]; r.Waits[l.Key] > 0 {
+			v.found(finding{Level: act, Kind: "wait", Key: l.Key, Tenant: r.Tenant, Listener: r.Name,
+				Text: fmt.Sprintf("%s of %s waits for %s. In the last %.0f s, %s: %d.", r.Name, r.Tenant, l.Key, max(v.over, 1), l.What, r.Waits[l.Key]), Mend: l.Mend})
+		}
+	}
+}
+
 // findTenants looks at each tenant beside its limits.
 func (v *view) findTenants(all []tenantRow) {
 	for i := range all {
 		r := &all[i]
-		for w := range waits {
-			key := waits[w].key
+		for l := range limits.Tenants {
+			limit := &limits.Tenants[l]
+			key := limit.Key
 			n, of := r.Waits[key], tenantKey{r.Name, key}
 			if n == 0 || v.held[of] {
 				continue
 			}
 			f := finding{Level: act, Kind: "wait", Key: key, Tenant: r.Name, weight: min(r.Uses[key].share(), 4),
-				Text: fmt.Sprintf("Tenant %s waits for %s. In the last %.0f s, %s: %d.", r.Name, key, max(v.over, 1), waits[w].what, n)}
+				Text: fmt.Sprintf("Tenant %s waits for %s. In the last %.0f s, %s: %d.", r.Name, key, max(v.over, 1), limit.What, n)}
 			if u, ok := r.Uses[key]; ok {
-				f.Text = fmt.Sprintf("Tenant %s uses %s. In the last %.0f s, %s: %d.", r.Name, ofLimit(key, u), max(v.over, 1), waits[w].what, n)
+				f.Text = fmt.Sprintf("Tenant %s uses %s. In the last %.0f s, %s: %d.", r.Name, ofLimit(key, u), max(v.over, 1), limit.What, n)
 				if u.share() < 0.5 {
 					f.Level = look // it came and went
 				}
@@ -228,12 +250,11 @@ func (v *view) findTenants(all []tenantRow) {
 				f.Connection, f.Listener = most.ID, ownerOf(most)
 			}
 			f.Mend = fmt.Sprintf("Raise %s of [tenant.%s], or see which of its connections uses the most.", key, r.Name)
-			if mend := waits[w].mend; mend != "" {
-				f.Level, f.Mend = note, mend
+			if limit.Mend != "" {
+				f.Mend = limit.Mend
 			}
-			if strings.HasPrefix(key, "log_") {
+			if limit.Mild {
 				f.Level = note
-				f.Mend = fmt.Sprintf("Its handlers log more than %s of [tenant.%s] allow.", key, r.Name)
 			}
 			v.found(f)
 		}

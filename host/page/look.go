@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"bulkhead/host/limits"
 	"bulkhead/host/stats"
 )
 
@@ -65,18 +66,44 @@ type totals struct {
 	at        time.Time
 	tenants   map[string]tenantTotals
 	listeners map[string]listenerTotals
+	host      waits
 	bugs      int64
 	lost      int64 // lines of the log
 }
 
 type tenantTotals struct {
 	cpu   time.Duration
-	waits [16]int64
+	waits waits
+}
+
+// waits are how often somebody had to wait for the limits of a table, or was refused: a total for
+// each of its first rows, of which there are not more.
+type waits [32]int64
+
+func waitsFor[T any](rows []limits.Limit[T], of *T) (w waits) {
+	for i := range rows {
+		w[i] = rows[i].Total(of)
+	}
+	return w
+}
+
+// since are those that have grown, by key. Nil: none has.
+func since[T any](rows []limits.Limit[T], now, before *waits) (grown map[string]int64) {
+	for i := range rows {
+		if n := now[i] - before[i]; n > 0 {
+			if grown == nil {
+				grown = make(map[string]int64)
+			}
+			grown[rows[i].Key] += n
+		}
+	}
+	return grown
 }
 
 type listenerTotals struct {
 	accepted, in, out, failed, refused int64
 	limits                             map[string]int64 // by key
+	waits                              waits
 }
 
 // failure is what is known of failing handlers of a listener.
@@ -111,7 +138,7 @@ func (l *looker) look(ctx context.Context, now time.Time) *frame {
 
 	l.number++
 	f := &frame{number: l.number}
-	host := v.host()
+	host := v.host(&t)
 	listeners := v.listenerRows()
 	tenants := v.tenantRows(&t)
 	for i := range tenants {
@@ -181,18 +208,14 @@ func (l *looker) newTotals(now time.Time) totals {
 	}
 	clear(t.tenants)
 	clear(t.listeners)
-	t.at, t.bugs, t.lost = now, l.stats.HostBugs, l.stats.LogLost
+	t.at, t.bugs, t.lost, t.host = now, l.stats.HostBugs, l.stats.LogLost, waitsFor(limits.Host, &l.stats)
 	for i := range l.stats.Tenants {
 		s := &l.stats.Tenants[i]
-		one := tenantTotals{cpu: s.CPU}
-		for w := range waits {
-			one.waits[w] = waits[w].of(s)
-		}
-		t.tenants[s.Name] = one
+		t.tenants[s.Name] = tenantTotals{s.CPU, waitsFor(limits.Tenants, s)}
 	}
 	for i := range l.stats.Listeners {
 		s := &l.stats.Listeners[i]
-		t.listeners[s.Name] = listenerTotals{s.Accepted, s.Received, s.Sent, failuresOf(s), s.Refused, s.ByKey()}
+		t.listeners[s.Name] = listenerTotals{s.Accepted, s.Received, s.Sent, failuresOf(s), s.Refused, s.ByKey(), waitsFor(limits.Listeners, s)}
 	}
 	return t
 }
@@ -245,18 +268,13 @@ func (v *view) rate(now, before int64) float64 {
 	return round(float64(max(now-before, 0)) / v.over)
 }
 
-func (v *view) host() hostRow {
+func (v *view) host(now *totals) hostRow {
 	s := &v.stats
 	h := hostRow{
 		Version: v.source.Version, File: v.source.File, PID: v.pid, Since: s.Began.UTC().Format(time.RFC3339),
 		InForce: s.InForce.UTC().Format(time.RFC3339), Generation: s.Generation, Draining: v.draining,
 		Tenants: len(s.Tenants), Listeners: len(s.Listeners), Generations: s.RetiredGenerations,
-		Uses: map[string]use{
-			"connections": {float64(s.Connections), float64(s.ConnectionLimit)},
-			"handshakes":  {float64(s.Handshakes), float64(s.HandshakeLimit)},
-			"mappings":    {float64(s.Mappings), float64(s.MappingLimit)},
-			"pipes":       {float64(s.Pipes), float64(s.PipeLimit)},
-		},
+		Uses: usesOf(limits.Host, s), Waits: since(limits.Host, &now.host, &v.before.host),
 	}
 	for i := range s.Loops {
 		h.Lag = max(h.Lag, s.Loops[i].Lag.Seconds())
@@ -276,12 +294,13 @@ func (v *view) listenerRows() []listenerRow {
 		if was, known := v.before.listeners[s.Name]; known {
 			before = was
 		} else { // it is new: nothing is known of how fast it came to what it has
-			before = listenerTotals{s.Accepted, s.Received, s.Sent, failures, s.Refused, nil}
+			before = listenerTotals{s.Accepted, s.Received, s.Sent, failures, s.Refused, nil, waitsFor(limits.Listeners, s)}
 		}
+		now := waitsFor(limits.Listeners, s)
 		r := listenerRow{
 			Name: s.Name, Tenant: s.Tenant, Address: v.layout[s.Name].address, Removed: s.Removed, Active: s.Active, Accepted: s.Accepted,
 			AcceptRate: v.rate(s.Accepted, before.accepted), InRate: v.rate(s.Received, before.in), OutRate: v.rate(s.Sent, before.out),
-			Ended: maps.Clone(s.Ended), Lost: maps.Clone(s.DatagramsLost), Limits: s.ByKey(), Failures: failures, Failed: max(failures-before.failed, 0),
+			Ended: maps.Clone(s.Ended), Lost: maps.Clone(s.DatagramsLost), Limits: s.ByKey(), Waits: since(limits.Listeners, &now, &before.waits), Failures: failures, Failed: max(failures-before.failed, 0),
 		}
 		if s.Quarantine != nil {
 			r.Quarantine = s.Quarantine.Cause
@@ -302,16 +321,22 @@ func (v *view) listenerRows() []listenerRow {
 
 func isRoute(name string) bool { return strings.Contains(name, "/") }
 
+// usesOf are how much is in use of limits, by key, where anything is or there is a bound.
+func usesOf[T any](rows []limits.Limit[T], of *T) map[string]use {
+	all := make(map[string]use, len(rows))
+	for i := range rows {
+		if u, is := rows[i].Use(of); is && (u.Used > 0 || u.Limit > 0) {
+			all[rows[i].Key] = use{float64(u.Used), float64(u.Limit)}
+		}
+	}
+	return all
+}
+
 func (v *view) tenantRows(now *totals) []tenantRow {
 	all := make([]tenantRow, len(v.stats.Tenants))
 	for i := range v.stats.Tenants {
 		s := &v.stats.Tenants[i]
-		r := tenantRow{Name: s.Name, Removed: s.Removed, Asleep: int64(s.Asleep), Uses: make(map[string]use, len(helds)+3)}
-		for _, h := range helds {
-			if used, limit := h.of(s); used > 0 || limit > 0 {
-				r.Uses[h.key] = use{float64(used), float64(limit)}
-			}
-		}
+		r := tenantRow{Name: s.Name, Removed: s.Removed, Asleep: int64(s.Asleep), Uses: usesOf(limits.Tenants, s)}
 		traffic := v.traffic[s.Name]
 		if traffic == nil {
 			traffic = new(tenantTraffic)
@@ -336,14 +361,8 @@ func (v *view) tenantRows(now *totals) []tenantRow {
 		if r.Share = round(r.Share); r.Share < 0.01 {
 			r.Worst = ""
 		}
-		for w := range waits {
-			if n := now.tenants[s.Name].waits[w] - then.waits[w]; n > 0 {
-				if r.Waits == nil {
-					r.Waits = make(map[string]int64)
-				}
-				r.Waits[waits[w].key] += n
-			}
-		}
+		was := now.tenants[s.Name].waits
+		r.Waits = since(limits.Tenants, &was, &then.waits)
 		all[i] = r
 	}
 	return all

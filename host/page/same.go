@@ -18,7 +18,7 @@ func (r listenerRow) same(o *listenerRow) bool {
 	return r.Name == o.Name && r.Tenant == o.Tenant && r.Address == o.Address && r.Removed == o.Removed &&
 		r.Active == o.Active && r.Accepted == o.Accepted && r.AcceptRate == o.AcceptRate && r.InRate == o.InRate &&
 		r.OutRate == o.OutRate && r.Failed == o.Failed && r.Failures == o.Failures && r.Quarantine == o.Quarantine &&
-		maps.Equal(r.Ended, o.Ended) && maps.Equal(r.Lost, o.Lost) && maps.Equal(r.Limits, o.Limits)
+		maps.Equal(r.Ended, o.Ended) && maps.Equal(r.Lost, o.Lost) && maps.Equal(r.Limits, o.Limits) && maps.Equal(r.Waits, o.Waits)
 }
 
 func (r generationRow) same(o *generationRow) bool {

@@ -1,49 +1,5 @@
 package page
 
-import "bulkhead/host/stats"
-
-// held is a limit of what a tenant has, by its key.
-type held struct {
-	key string
-	of  func(t *stats.Tenant) (used, limit int64)
-}
-
-var helds = []held{
-	{"connections", func(t *stats.Tenant) (int64, int64) { return int64(t.Connections), int64(t.ConnectionLimit) }},
-	{"memory", func(t *stats.Tenant) (int64, int64) { return t.Memory, t.MemoryLimit }},
-	{"socket_memory", func(t *stats.Tenant) (int64, int64) { return t.SocketMemory, t.SocketMemoryLimit }},
-	{"instances", func(t *stats.Tenant) (int64, int64) { return int64(t.Instances), int64(t.InstanceLimit) }},
-	{"mappings", func(t *stats.Tenant) (int64, int64) { return t.Mappings, t.MappingLimit }},
-	{"handshakes", func(t *stats.Tenant) (int64, int64) { return int64(t.Handshakes), int64(t.HandshakeLimit) }},
-	{"timers", func(t *stats.Tenant) (int64, int64) { return t.Timers, t.TimerLimit }},
-	{"dials", func(t *stats.Tenant) (int64, int64) { return int64(t.Dials), int64(t.DialLimit) }},
-	{"upstreams", func(t *stats.Tenant) (int64, int64) { return int64(t.Upstreams), int64(t.UpstreamLimit) }},
-}
-
-// wait is what counts how often a tenant had to wait for a limit, or was refused by it.
-type wait struct {
-	key  string
-	what string // is counted
-	of   func(t *stats.Tenant) int64
-	mend string // "": the tenant's key of this name
-}
-
-var waits = []wait{
-	{"cpu", "events that had to wait", func(t *stats.Tenant) int64 { return t.EventsDeferred }, ""},
-	{"bandwidth", "reads and writes that had to wait", func(t *stats.Tenant) int64 { return t.ReceiveWaits + t.SendWaits }, ""},
-	{"accept_rate", "connections that had to wait to be accepted", func(t *stats.Tenant) int64 { return t.AcceptWaits }, ""},
-	{"memory", "refusals of memory", func(t *stats.Tenant) int64 { return t.MemoryRefused }, ""},
-	{"socket_memory", "sockets that were kept small", func(t *stats.Tenant) int64 { return t.SocketMemoryRefused }, ""},
-	{"instances", "refusals of instances", func(t *stats.Tenant) int64 { return t.InstancesRefused }, ""},
-	{"mappings", "refusals of mappings", func(t *stats.Tenant) int64 { return t.MappingsRefused }, ""},
-	{"handshakes", "refusals of handshakes", func(t *stats.Tenant) int64 { return t.HandshakesRefused }, ""},
-	{"timers", "refusals of timers", func(t *stats.Tenant) int64 { return t.TimersRefused }, ""},
-	{"dials", "refusals of dials and of lookups of names", func(t *stats.Tenant) int64 { return t.DialsRefused + t.LookupsRefused }, ""},
-	{"upstreams", "refusals of connections to upstreams", func(t *stats.Tenant) int64 { return t.UpstreamsRefused }, ""},
-	{"pipes", "relays that copied, for want of a pipe", func(t *stats.Tenant) int64 { return t.PipesRefused }, "Nobody waits. pipes of [host] sets how many there are, and the system's limit of descriptors."},
-	{"log_lines, log_bytes", "lines of its handlers that are not in the log", func(t *stats.Tenant) int64 { return t.LogLinesDropped }, ""},
-}
-
 // use is how much of a limit is in use. 0 as the limit: it has no bound of its own.
 type use [2]float64
 
@@ -90,6 +46,8 @@ type listenerRow struct {
 	Lost  map[string]int64 `json:"lost,omitempty"`
 	// Limits has both, by the key of the limit.
 	Limits map[string]int64 `json:"limits,omitempty"`
+	// Waits is a tenant's, of the listener's own limits.
+	Waits  map[string]int64 `json:"waits,omitempty"`
 	Failed int64            `json:"failed"`
 	// Failures are handlers that trapped, were stopped or did not start, since the start.
 	Failures   int64  `json:"failures"`
@@ -131,21 +89,23 @@ type connRow struct {
 
 // hostRow is the host.
 type hostRow struct {
-	Version     string         `json:"version"`
-	File        string         `json:"file"`
-	PID         int            `json:"pid"`
-	Since       string         `json:"since"`
-	InForce     string         `json:"in_force"`
-	Generation  int64          `json:"generation"`
-	Draining    bool           `json:"draining,omitempty"`
-	Uses        map[string]use `json:"uses"`
-	CPU         float64        `json:"cpu"` // of all tenants, in cores
-	Lag         float64        `json:"lag_seconds"`
-	AcceptRate  float64        `json:"accept_rate"`
-	InRate      float64        `json:"in_rate"`
-	OutRate     float64        `json:"out_rate"`
-	LastReload  *Reload        `json:"last_reload,omitempty"`
-	Tenants     int            `json:"tenants"`
-	Listeners   int            `json:"listeners"`
-	Generations int            `json:"retired_generations"`
+	Version    string         `json:"version"`
+	File       string         `json:"file"`
+	PID        int            `json:"pid"`
+	Since      string         `json:"since"`
+	InForce    string         `json:"in_force"`
+	Generation int64          `json:"generation"`
+	Draining   bool           `json:"draining,omitempty"`
+	Uses       map[string]use `json:"uses"`
+	// Waits is a tenant's, of the host's limits.
+	Waits       map[string]int64 `json:"waits,omitempty"`
+	CPU         float64          `json:"cpu"` // of all tenants, in cores
+	Lag         float64          `json:"lag_seconds"`
+	AcceptRate  float64          `json:"accept_rate"`
+	InRate      float64          `json:"in_rate"`
+	OutRate     float64          `json:"out_rate"`
+	LastReload  *Reload          `json:"last_reload,omitempty"`
+	Tenants     int              `json:"tenants"`
+	Listeners   int              `json:"listeners"`
+	Generations int              `json:"retired_generations"`
 }

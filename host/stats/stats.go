@@ -163,6 +163,9 @@ type Tenant struct {
 	// second it may move each way.
 	AcceptRate float64 `metric:"bulkhead_tenant_accept_rate_limit"`
 	Bandwidth  int64   `metric:"bulkhead_tenant_bandwidth_limit_bytes"`
+	// LogLines is how many lines its handlers may log a second, and LogBytes how many bytes.
+	LogLines float64 `metric:"bulkhead_tenant_log_lines_limit"`
+	LogBytes int64   `metric:"bulkhead_tenant_log_limit_bytes"`
 	// LogLinesDropped are lines of its handlers that were left out: log_lines, log_bytes.
 	LogLinesDropped int64 `metric:"bulkhead_tenant_log_lines_dropped_total"`
 	// Counts are what its handlers have counted. CountsRefused is how often they wanted to count by

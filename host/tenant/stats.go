@@ -3,6 +3,7 @@ package tenant
 import (
 	"time"
 
+	"bulkhead/host/limits"
 	"bulkhead/host/stats"
 )
 
@@ -48,6 +49,8 @@ func (t *Tenant) FillStats(st *stats.Tenant, removed bool) {
 		SendWaits:         t.out.Waits(),
 		AcceptRate:        c.AcceptRate,
 		Bandwidth:         int64(c.Bandwidth),
+		LogLines:          c.LogLines,
+		LogBytes:          int64(c.LogBytes),
 		Counts:            t.counts.All(),
 		CountsRefused:     t.counts.Refused(),
 	}
@@ -64,27 +67,11 @@ func (t *Tenant) FillStats(st *stats.Tenant, removed bool) {
 	}
 }
 
-// Status is that for people: figures are its own, of FillStats. Removed is left out.
-func (t *Tenant) Status(figures *stats.Tenant) stats.TenantStatus {
-	c := t.Config()
+// Status is that for people of a tenant's figures. Removed is left out.
+func Status(figures *stats.Tenant) stats.TenantStatus {
 	return stats.TenantStatus{
-		Name: t.name,
-		Limits: map[string]stats.Use{
-			"memory":        {Used: figures.Memory, Limit: t.memory.Limit()},
-			"socket_memory": {Used: figures.SocketMemory, Limit: figures.SocketMemoryLimit},
-			"connections":   {Used: int64(figures.Connections), Limit: int64(t.Connections.Limit())},
-			"instances":     {Used: int64(figures.Instances), Limit: int64(c.Instances)},
-			"mappings":      {Used: figures.Mappings, Limit: figures.MappingLimit},
-			"timers":        {Used: figures.Timers, Limit: t.timers.Limit()},
-			"dials":         {Used: int64(t.dials.Used()), Limit: int64(t.dials.Limit())},
-			"upstreams":     {Used: int64(t.upstreams.Used()), Limit: int64(t.upstreams.Limit())},
-			"handshakes":    {Used: int64(figures.Handshakes), Limit: int64(c.Handshakes)},
-		},
-		Rates: map[string]float64{
-			"cpu": c.CPU, "accept_rate": c.AcceptRate, "bandwidth": float64(c.Bandwidth), "log_lines": c.LogLines, "log_bytes": float64(c.LogBytes),
-		},
-		Metrics: stats.MetricsOf(*figures),
-		Counts:  figures.Counts,
+		Name: figures.Name, Limits: limits.Uses(limits.Tenants, figures), Rates: limits.Rates(limits.Tenants, figures),
+		Metrics: stats.MetricsOf(*figures), Counts: figures.Counts,
 	}
 }
 

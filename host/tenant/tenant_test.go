@@ -267,7 +267,7 @@ func TestRuntimeGoesByTheLimits(t *testing.T) {
 		t.Error("the runtime, or its log, is not the tenant's")
 	}
 	mustSet(t, acme, func(c *config.Tenant) { c.LogLines, c.Instances = 1000, 3 })
-	if st := acme.Status(figures(acme)); st.Limits["instances"].Limit != 3 || st.Rates["log_lines"] != 1000 {
+	if st := Status(figures(acme)); st.Limits["instances"].Limit != 3 || st.Rates["log_lines"] != 1000 {
 		t.Errorf("its status has %+v and %v", st.Limits["instances"], st.Rates)
 	}
 	acme.AskAgain()
