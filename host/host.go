@@ -124,6 +124,8 @@ type Host struct {
 	pipes      *budget.Pool
 	lookups    *egress.Shared
 	handshakes *budget.Pool
+	// machineMemory is what the machine had at the start, in bytes; 0: nobody knows.
+	machineMemory int64
 
 	refresher *loops.Refresher
 
@@ -221,6 +223,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	h.handshakes = budget.NewPool(shares.Handshakes(cfg), len(cfg.Tenants))
 	h.machine.Connections = budget.NewCount(shares.Connections(cfg, h.machine.Log))
 	h.cores = cores.New(cores.Options{VirtualTimers: h.machine.Clock != selector.System})
+	h.machineMemory = shares.PlanMemory(cfg).Have
 	h.mappings = shares.Mappings(cfg, o.Mappings, h.machine.Log)
 	held, idlePipes, _ := shares.Pipes(cfg)
 	h.pipes = budget.NewPool(held, len(cfg.Tenants))

@@ -36,7 +36,7 @@ func (h *Host) fillStats(st *Stats, now *state) {
 	*st = Stats{
 		Began: h.began, InForce: now.since, Generation: now.number, Connections: h.machine.Connections.Used(), ConnectionLimit: h.machine.Connections.Limit(),
 		Handshakes: h.handshakes.Used(), HandshakeLimit: h.handshakes.Limit(), HostBugs: h.machine.Bugs.Caught(),
-		Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(), Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit(),
+		MachineMemory: h.machineMemory, Mappings: h.mappings.Used(), MappingLimit: h.mappings.Limit(), Pipes: h.pipes.Used(), PipeLimit: h.pipes.Limit(),
 	}
 	if h.machine.Access != nil {
 		of := h.machine.Access.Stats()
@@ -51,6 +51,7 @@ func (h *Host) fillStats(st *Stats, now *state) {
 	}
 	if h.plugins != nil {
 		st.ModuleCache, st.ModulesRemoved = h.plugins.KeptBytes(), h.plugins.RemovedModules()
+		st.CodeCache, st.CodeRemoved = h.plugins.Code()
 	}
 	for i, l := range h.machine.Loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())
@@ -74,6 +75,9 @@ func (h *Host) fillStats(st *Stats, now *state) {
 				now.tenants[name].FillStats(&tenants[len(tenants)-1], true)
 			}
 		}
+	}
+	for i := range tenants {
+		st.Memory += tenants[i].Memory
 	}
 	st.Tenants = tenants
 	for _, g := range now.generations {

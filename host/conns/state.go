@@ -20,6 +20,7 @@ const (
 	background
 	backgroundWaits
 	waitsForCPU
+	waitsForCalls
 	waitsForMemory
 	waitsForMappings
 	waitsForInstance
@@ -46,6 +47,9 @@ func doingOf(c *csa.CSA) doing {
 	case plugins.BackgroundWaits:
 		return backgroundWaits
 	case plugins.WaitsForCPU:
+		if t, ok := c.Budget().(interface{ Crowded() bool }); ok && t.Crowded() {
+			return waitsForCalls
+		}
 		return waitsForCPU
 	case plugins.WaitsForMemory:
 		return waitsForMemory
@@ -66,7 +70,7 @@ var bits = []struct {
 
 // limits are the keys of what a handler waits for.
 var limits = map[doing]string{
-	backgroundWaits: "cpu", waitsForCPU: "cpu", waitsForMemory: "memory", waitsForMappings: "mappings", waitsForInstance: "instances, memory, mappings",
+	backgroundWaits: "cpu", waitsForCPU: "cpu", waitsForCalls: "calls", waitsForMemory: "memory", waitsForMappings: "mappings", waitsForInstance: "instances, memory, mappings",
 }
 
 // words says in words what a connection does, "open" if nothing else, and which keys it waits for.

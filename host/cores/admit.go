@@ -56,7 +56,17 @@ func (s *Share) ask(again func()) bool {
 	case answer:
 		s.first.push(again) // it came too late, and keeps its place
 	default:
-		s.deferred.Add(1)
+		// One that comes behind others waits for what they wait for.
+		if s.over {
+			s.crowded.Store(false)
+		} else if s.room() == 0 {
+			s.crowded.Store(true)
+		}
+		if s.crowded.Load() {
+			s.deferredByCalls.Add(1)
+		} else {
+			s.deferredByQuota.Add(1)
+		}
 		s.then.push(again)
 	}
 	s.callBack(now)

@@ -46,12 +46,15 @@ const (
 type Share struct {
 	// shut says that Admit has to look closer. That it is false is a promise
 	// of nothing: it is a little late.
-	shut     atomic.Bool
-	calls    atomic.Int32 // background calls now; written under the lock
-	cores    *Cores
-	used     atomic.Int64
-	booked   atomic.Int64 // of used: what the quota has been told
-	deferred atomic.Int64
+	shut   atomic.Bool
+	calls  atomic.Int32 // background calls now; written under the lock
+	cores  *Cores
+	used   atomic.Int64
+	booked atomic.Int64 // of used: what the quota has been told
+
+	// Events that had to wait, and whether the last of them did for the number of calls.
+	deferredByQuota, deferredByCalls atomic.Int64
+	crowded                          atomic.Bool
 
 	pausedUntil atomic.Int64 // when the pause under way, or the last one, ends
 	least       atomic.Int64 // the least length of that pause
@@ -216,7 +219,20 @@ func (s *Share) Used() int64 { return s.used.Load() }
 
 // Deferred returns how often an event had to wait. One that has to wait again when
 // it asks again counts once.
-func (s *Share) Deferred() int64 { return s.deferred.Load() }
+func (s *Share) Deferred() int64 { return s.deferredByQuota.Load() + s.deferredByCalls.Load() }
+
+// DeferredBy is Deferred by what they had to wait for: the quota, or that the tenant, or the host,
+// had as many background calls as it may have.
+func (s *Share) DeferredBy() (quota, calls int64) {
+	return s.deferredByQuota.Load(), s.deferredByCalls.Load()
+}
+
+// Crowded reports whether the last event that had to wait did so for the number of background
+// calls, and not for the quota.
+func (s *Share) Crowded() bool { return s.crowded.Load() }
+
+// MostCalls is how many background calls the tenant may have before its events wait.
+func (s *Share) MostCalls() int { return s.cores.options.TenantCalls }
 
 // Background is how many calls of the tenant are in the background now, and how
 // many have ever been.

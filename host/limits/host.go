@@ -30,6 +30,32 @@ var Host = []Limit[stats.Host]{
 		Mild: true,
 	},
 	{
+		Key: "memory", Keyless: true, Line: "memory of all tenants together",
+		Used: ofHost{"bulkhead_memory_bytes", "Memory that all tenants use of theirs together.", func(h *stats.Host) int64 { return h.Memory }},
+		Most: ofHost{"bulkhead_machine_memory_bytes", "Memory that the machine, or the cgroup, has: nothing is refused before the system refuses it. 0: nobody knows.", func(h *stats.Host) int64 { return h.MachineMemory }},
+		Mend: "Lower memory of the tenants that use the most, or give the machine more.",
+	},
+	{
+		Key: "log_queue", Keyless: true, Line: "lines that wait for the log's reader",
+		Over: []ofHost{{"bulkhead_log_lines_lost_total", "Lines of the host's log that were left out since nobody read them in time.", func(h *stats.Host) int64 { return h.LogLost }}},
+		What: "lines that are not in the log",
+		Mend: "Whoever reads the log is too slow, or [host] log_level lets too much through.",
+	},
+	{
+		Key: "usage_size", Line: "files of what tenants have used",
+		Over: []ofHost{{"bulkhead_usage_files_removed_total", "Files of records that were removed for usage_size, before usage_keep was over.", func(h *stats.Host) int64 { return h.UsageRemoved }}},
+		What: "files of records that had to go",
+		Mend: "Have them collected sooner, or raise usage_size of [admin].",
+	},
+	{
+		Key: "code_cache", Line: "compiled code, and copies of modules",
+		Beside: []ofHost{{"bulkhead_code_cache_bytes", "Compiled code that the state folder has, as far as is known.", func(h *stats.Host) int64 { return h.CodeCache }}},
+		Over:   []ofHost{{"bulkhead_code_cache_removed_total", "How many files of compiled code had to go for code_cache.", func(h *stats.Host) int64 { return h.CodeRemoved }}},
+		What:   "files of compiled code that had to go",
+		Mend:   "They are compiled again when they are wanted. Raise code_cache of [host] to keep more.",
+		Mild:   true,
+	},
+	{
 		Key: "module_cache", Line: "compiled code, and copies of modules",
 		Beside: []ofHost{{"bulkhead_module_cache_bytes", "Modules that the state folder has copies of, as far as is known.", func(h *stats.Host) int64 { return h.ModuleCache }}},
 		Over:   []ofHost{{"bulkhead_module_cache_removed_total", "How many copies had to go for module_cache.", func(h *stats.Host) int64 { return h.ModulesRemoved }}},

@@ -33,7 +33,7 @@ func TestTable(t *testing.T) {
 		table, _, _ := strings.Cut(rest, next)
 		return table
 	}
-	checkTable(t, limits.Host, table("\n[host]\n", "\n["))
+	checkTable(t, limits.Host, table("\n[host]\n", "\n[tenant"))
 	// The host's pipes are shared out to the tenants.
 	checkTable(t, limits.Tenants, table("\n[host]\n", "\n[[listener]]\n"))
 	checkTable(t, limits.Listeners, table("\n[[listener]]\n", "\n["))

@@ -51,6 +51,15 @@ var Tenants = []Limit[stats.Tenant]{
 		What:   "events that had to wait",
 	},
 	{
+		Key: "calls", Keyless: true, Line: "calls of a tenant beside the loops",
+		Used:   ofTenant{"bulkhead_tenant_background_running", "Calls that run beside their loop now.", func(t *stats.Tenant) int64 { return int64(t.BackgroundRunning) }},
+		Most:   ofTenant{"bulkhead_tenant_background_limit", "How many may run before events of the tenant wait.", func(t *stats.Tenant) int64 { return int64(t.BackgroundLimit) }},
+		Beside: []ofTenant{{"bulkhead_tenant_background_calls_total", "Calls that have left their loop.", func(t *stats.Tenant) int64 { return t.BackgroundCalls }}},
+		Over:   []ofTenant{{"bulkhead_tenant_background_waits_total", "Events that had to wait since as many calls ran beside the loops as may, of the tenant or of the host.", func(t *stats.Tenant) int64 { return t.BackgroundWaits }}},
+		What:   "events that had to wait for calls that run beside the loops",
+		Mend:   "See which of its connections computes for long: bulkhead conns has them in the background.",
+	},
+	{
 		Key: "instances", Line: "instances of a tenant",
 		Used:   ofTenant{"bulkhead_tenant_instances", "Instances that are alive.", func(t *stats.Tenant) int64 { return int64(t.Instances) }},
 		Most:   ofTenant{"bulkhead_tenant_instances_limit", "How many may live; 0: there is no bound.", func(t *stats.Tenant) int64 { return int64(t.InstanceLimit) }},

@@ -95,5 +95,14 @@ func (p *Loader) trimNow(added bool, size int) bool {
 // goroutine may call it.
 func (p *Loader) KeptBytes() int64 { return p.kept.bytes.Load() }
 
+// Code is how many bytes of compiled code the state folder has, as far as is known, and how many
+// files of it had to go for code_cache. Any goroutine may call it.
+func (p *Loader) Code() (bytes, removed int64) {
+	if p.store == nil {
+		return 0, 0
+	}
+	return p.store.Code()
+}
+
 // RemovedModules is how many copies had to go for module_cache. Any goroutine may call it.
 func (p *Loader) RemovedModules() int64 { return p.kept.removed.Load() }

@@ -265,11 +265,9 @@ var hostFamilies = []family{
 	ofHost("bulkhead_access_log_lines_lost_total", "", "Lines of the access log that could not be written, or not as fast as they came.", func(h *stats.Host) int64 { return h.AccessLost }),
 	ofHost("bulkhead_access_log_open_lines_total", "access_interval", "Lines of connections that were open for long, by access_interval.", func(h *stats.Host) int64 { return h.AccessOpen }),
 	ofHost("bulkhead_access_log_sampled_out_total", "", "Connections with an orderly end that the access log leaves out, by access_sample.", func(h *stats.Host) int64 { return h.AccessSampled }),
-	ofHost("bulkhead_log_lines_lost_total", "", "Lines of the host's log that were left out since nobody read them in time.", func(h *stats.Host) int64 { return h.LogLost }),
 	ofHost("bulkhead_usage_records_total", "usage_interval", "Records of what tenants have used that were written to the state folder.", func(h *stats.Host) int64 { return h.UsageRecords }),
 	ofHost("bulkhead_usage_write_failures_total", "usage_interval", "How often records could not be written, as on a full disk. The same ones are written later.", func(h *stats.Host) int64 { return h.UsageFailures }),
 	ofHost("bulkhead_usage_records_lost_total", "usage_interval", "Records that were given up, since too many waited to be written.", func(h *stats.Host) int64 { return h.UsageLost }),
-	ofHost("bulkhead_usage_files_removed_total", "usage_size", "Files of records that were removed for usage_size, before usage_keep was over.", func(h *stats.Host) int64 { return h.UsageRemoved }),
 	ofHost("bulkhead_longest_event_seconds", "", "How long a loop has worked at one go at most since the start.", func(h *stats.Host) int64 { return int64(h.LongestEvent) }),
 	ofHost("bulkhead_lost_events_total", "", "Events that may have been longer, and of which nobody knows. It is for tests of the host.", func(h *stats.Host) int64 { return h.LostEvents }),
 	ofLoop("bulkhead_loop_lag_seconds", "How long this scrape, or one before that waits yet, has waited for the loop's turn.", func(l *stats.Loop) time.Duration { return l.Lag }),
@@ -292,8 +290,6 @@ var hostFamilies = []family{
 
 var tenantFamilies = []family{
 	ofTenant("bulkhead_tenant_fuel_total", "", "Units of fuel used: docs/METER.md.", func(t *stats.Tenant) int64 { return t.Fuel }),
-	ofTenant("bulkhead_tenant_background_calls_total", "", "Calls that have left their loop.", func(t *stats.Tenant) int64 { return t.BackgroundCalls }),
-	ofTenant("bulkhead_tenant_background_running", "", "Calls that run beside their loop now.", func(t *stats.Tenant) int64 { return int64(t.BackgroundRunning) }),
 	ofTenant("bulkhead_tenant_executors_refused_total", "", "How often what calls run on could not be made.", func(t *stats.Tenant) int64 { return t.ExecutorsRefused }),
 	newFamily("bulkhead_tenant_counted", "", "What its handlers count, by names of theirs, of which there are few. It may go down, as they may count down.", []string{"tenant", "name"}, func(s *scrape, f *family) {
 		for i, labels := range s.tenants {

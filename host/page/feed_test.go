@@ -457,7 +457,7 @@ func TestFindsTheRest(t *testing.T) {
 	e.finds(t, look, "certificate", "of web expires")
 	e.finds(t, act, "certificate", "of old has expired")
 	e.finds(t, note, "nearly", "full uses 95 bytes of 100 bytes of memory")
-	e.finds(t, look, "log", "4 lines")
+	e.finds(t, look, "host_wait", "comes up against log_queue", "not in the log: 4", "log_level")
 	e.finds(t, note, "draining")
 	if e.body.Problem != "a loop stands still" {
 		t.Errorf("the problem with connections is %q", e.body.Problem)

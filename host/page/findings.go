@@ -89,7 +89,7 @@ func (v *view) findHost(h *hostRow) {
 		case u.share() >= nearly:
 			f.Text = fmt.Sprintf("The host has %s.", ofLimit(l.Key, u))
 		case n > 0:
-			f.Text = fmt.Sprintf("The host comes up against %s.", l.Key)
+			f.Kind, f.Text = "host_wait", fmt.Sprintf("The host comes up against %s.", l.Key)
 		default:
 			continue
 		}
@@ -113,9 +113,6 @@ func (v *view) findHost(h *hostRow) {
 			text += fmt.Sprintf(" (and %s)", many(int64(n), "other error", "other errors"))
 		}
 		v.found(finding{Level: look, Kind: "reload", weight: 6, Text: text, Mend: "The configuration before is in force. Correct the file, try it with bulkhead check, and reload."})
-	}
-	if n := v.stats.LogLost - v.before.lost; n > 0 {
-		v.found(finding{Level: look, Kind: "log", Text: fmt.Sprintf("%s of the log could not be written.", many(n, "line", "lines")), Mend: "Whoever reads the log is too slow, or [host] log_level lets too much through."})
 	}
 	if h.Draining {
 		v.found(finding{Level: note, Kind: "draining", Text: "The host stops: it accepts no more connections.", Mend: "Those that are open have until [host] drain."})

@@ -68,7 +68,6 @@ type totals struct {
 	listeners map[string]listenerTotals
 	host      waits
 	bugs      int64
-	lost      int64 // lines of the log
 }
 
 type tenantTotals struct {
@@ -208,7 +207,7 @@ func (l *looker) newTotals(now time.Time) totals {
 	}
 	clear(t.tenants)
 	clear(t.listeners)
-	t.at, t.bugs, t.lost, t.host = now, l.stats.HostBugs, l.stats.LogLost, waitsFor(limits.Host, &l.stats)
+	t.at, t.bugs, t.host = now, l.stats.HostBugs, waitsFor(limits.Host, &l.stats)
 	for i := range l.stats.Tenants {
 		s := &l.stats.Tenants[i]
 		t.tenants[s.Name] = tenantTotals{s.CPU, waitsFor(limits.Tenants, s)}

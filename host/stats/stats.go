@@ -23,6 +23,10 @@ type Host struct {
 	// Handshakes of TLS are under way, and HandshakeLimit how many may be.
 	Handshakes     int64 `metric:"bulkhead_handshakes"`
 	HandshakeLimit int64 `metric:"bulkhead_handshakes_limit"`
+	// Memory is what all tenants use of theirs together, in bytes, and MachineMemory what the
+	// machine, or the cgroup, has; 0: nobody knows.
+	Memory        int64 `metric:"bulkhead_memory_bytes"`
+	MachineMemory int64 `metric:"bulkhead_machine_memory_bytes"`
 	// HostBugs are panics of the host's own that were caught; the log has their stacks.
 	HostBugs int64 `metric:"bulkhead_host_bugs_total"`
 	// LogLost are lines of the host's log that were left out, as Options.LogLost says; 0 without.
@@ -57,6 +61,10 @@ type Host struct {
 	// Pipes are those that relays hold bytes in, PipeLimit how many they may.
 	Pipes     int64 `metric:"bulkhead_pipes"`
 	PipeLimit int64 `metric:"bulkhead_pipes_limit"`
+	// CodeCache is how many bytes of compiled code the state folder has, as far as is known, and
+	// CodeRemoved how many files of it had to go for code_cache.
+	CodeCache   int64 `metric:"bulkhead_code_cache_bytes"`
+	CodeRemoved int64 `metric:"bulkhead_code_cache_removed_total"`
 	// ModuleCache is how many bytes of modules the state folder has copies of, as far as is known,
 	// and ModulesRemoved how many copies had to go for module_cache.
 	ModuleCache    int64 `metric:"bulkhead_module_cache_bytes"`
@@ -103,9 +111,13 @@ type Tenant struct {
 	// EventsDeferred are events that had to wait for CPU time.
 	EventsDeferred int64 `metric:"bulkhead_tenant_events_deferred_total"`
 	// BackgroundCalls are the calls that have left their loop since the host began, and
-	// BackgroundRunning those that run beside it now.
+	// BackgroundRunning those that run beside it now. BackgroundLimit is how many may before events
+	// have to wait, and BackgroundWaits are events that had to, for this or for as many of the
+	// host.
 	BackgroundCalls   int64 `metric:"bulkhead_tenant_background_calls_total"`
 	BackgroundRunning int   `metric:"bulkhead_tenant_background_running"`
+	BackgroundLimit   int   `metric:"bulkhead_tenant_background_limit"`
+	BackgroundWaits   int64 `metric:"bulkhead_tenant_background_waits_total"`
 	// Instances are alive. Those Asleep have nothing to do, and hold no memory of their own.
 	// InstanceLimit is how many may live, 0 where there is no bound, and InstancesRefused how often
 	// another was wanted and not allowed.

@@ -21,7 +21,6 @@ func (t *Tenant) FillStats(st *stats.Tenant, removed bool) {
 		MemoryRefused:     t.memory.Refused(),
 		CPU:               time.Duration(t.cpu.Used()),
 		CPULimit:          time.Duration(c.CPU * float64(time.Second)),
-		EventsDeferred:    t.cpu.Deferred(),
 		InstanceLimit:     c.Instances,
 		Mappings:          t.mappings.Used(),
 		MappingLimit:      t.mappings.Limit(),
@@ -55,6 +54,8 @@ func (t *Tenant) FillStats(st *stats.Tenant, removed bool) {
 		CountsRefused:     t.counts.Refused(),
 	}
 	st.SocketMemoryRefused = t.SocketMemory.Refused()
+	st.BackgroundLimit = t.cpu.MostCalls()
+	st.EventsDeferred, st.BackgroundWaits = t.cpu.DeferredBy()
 	st.BackgroundRunning, st.BackgroundCalls = t.cpu.Background()
 	if r := t.runtime.Load(); r != nil {
 		st.Fuel = r.Fuel()

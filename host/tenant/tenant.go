@@ -150,6 +150,10 @@ func (t *Tenant) Sent(n int, now int64) (wait int64) { return t.out.Spend(n, now
 // Book books processor time that a loop has used for it.
 func (t *Tenant) Book(ns int64) { t.cpu.Book(ns) }
 
+// Crowded reports whether the last of its events that had to wait for its turn did so since as many
+// calls of it ran beside the loops as may, and not for its cpu.
+func (t *Tenant) Crowded() bool { return t.cpu.Crowded() }
+
 // CPUWait is for how long its accepts, datagrams and relays wait when it is over its cpu.
 func (t *Tenant) CPUWait() (wait int64) { return t.cpu.CPUWait() }
 

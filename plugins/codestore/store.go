@@ -29,6 +29,8 @@ type Store struct {
 
 	most atomic.Int64 // bytes of code; zero or less: any number
 	put  atomic.Int64 // bytes since code was last trimmed
+	// left are bytes of code as it was then, and removed files that have ever been.
+	left, removed atomic.Int64
 }
 
 // Sum is a SHA-256: that of a module, or what the engine makes of one.
@@ -239,6 +241,13 @@ func (s *Store) BoundCode(most int64) error {
 	return nil
 }
 
+// Code is how many bytes of code the folder has, as far as is known: what others have put there
+// counts from when it was looked over last. removed is how many files had to go for BoundCode. Any
+// goroutine may call it.
+func (s *Store) Code() (bytes, removed int64) {
+	return s.left.Load() + s.put.Load(), s.removed.Load()
+}
+
 // trimCode removes code, but for one file.
 func (s *Store) trimCode(most int64, but string) error {
 	s.put.Store(0)
@@ -251,7 +260,9 @@ func (s *Store) trimCode(most int64, but string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("looking at the compiled code in %s: %w", s.dir, err)
 	}
-	trim(root, codeFolder, entries, most, func(file string) bool { return file == but })
+	left, removed := trim(root, codeFolder, entries, most, func(file string) bool { return file == but })
+	s.left.Store(left)
+	s.removed.Add(int64(removed))
 	return nil
 }
 
