@@ -27,16 +27,16 @@ var mistakes = []mistake{
 		[]string{"SyntaxError", "handler.js:2:"}},
 	{"no export", "const x = 1;", "",
 		[]string{"handler.js", "the script has no handler; write: export default { line(c, text)"}},
-	{"a misspelt function", "export default { onLine() {} };", "",
-		[]string{"handler.js", "none of the functions that are called: start, open, data, line,"}},
-	{"no function", "export default { line: 7 };", "",
-		[]string{"handler.js", "line of the handler is not a function"}},
-	{"two readers", "export default { line() {}, data() {} };", "",
-		[]string{"handler.js", "a handler has one of data, line and frame, and this one has 2"}},
-	{"frames of no length", "export default { frame() {} };", "",
-		[]string{"handler.js", "a handler with frame needs frameLength, as { bytes: 2 }"}},
-	{"a limit that is none", "export default { lineLimit: '9', line() {} };", "",
-		[]string{"handler.js", "lineLimit is a whole number, 1 to 65534"}},
+	{"a misspelt function", "export default {\n onLine() {} };", "",
+		[]string{"none of the functions that are called: start, open, data, line,", "at onLine (handler.js:2:"}},
+	{"no function", "const x = 1;\nexport default { line: x };", "",
+		[]string{"line of the handler is not a function", "at export default (handler.js:2:1)"}},
+	{"two readers", "export default { data() {},\n line() {} };", "",
+		[]string{"a handler has one of data, line and frame, and this one has 2", "at line (handler.js:2:"}},
+	{"frames of no length", "export default {\n frame() {} };", "",
+		[]string{"a handler with frame needs frameLength, as { bytes: 2 }", "at frame (handler.js:2:"}},
+	{"a limit that is none", "export default { lineLimit: '9',\n line() {} };", "",
+		[]string{"lineLimit is a whole number, 1 to 65534", "at line (handler.js:2:"}},
 	{"an error while it is loaded", "\n\nundefined.x; export default { line() {} };", "",
 		[]string{"cannot read property 'x' of undefined", "handler.js:3:"}},
 	{"an error in start", "export default { line() {}, start(config) {\n throw new Error('no port') } };", "",
@@ -117,6 +117,29 @@ var mistakesInTypeScript = []mistake{
 		[]string{"stack overflow", "at f (handler.ts:5:"}},
 	{"a number that is sent", "type T = {\n  a: string,\n};\nexport default { line(c: any, text: string) {\n c.send(text.length) } };", "hello",
 		[]string{"handler.ts:5:", "send takes text, a Uint8Array or an ArrayBuffer, and was given a number"}},
+}
+
+// A handler whose data consumes nothing gets no more when there is no room. The log says so, once.
+func TestNothingIsConsumed(t *testing.T) {
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "stuck", Script: "export default {\n data(c, b) { return 0 } };"},
+		enginetest.Handler{Name: "patient", Script: `export default { data(c, b) {
+			if (b.length < 65536) return 0; // until all is there
+			if (c.paused) { c.send("all\n"); return; }
+			c.paused = true;
+			c.pause();
+			c.timer(1, 1);
+			return 0;
+		}, timer(c) { c.resume(); } };`})
+	c := enginetest.Dial(t, h, "patient")
+	hosttest.Say(t, c, strings.Repeat("x", 65536))
+	hosttest.Hear(t, c, "all\n")
+	c = enginetest.Dial(t, h, "stuck")
+	hosttest.Say(t, c, strings.Repeat("x", 65536))
+	log.Wait(t, "level=WARN", "data of 127.0.0.1:", "it has consumed none of 65536 bytes, and there is no room for more",
+		"return how many it has consumed, or nothing for all of them, at data (stuck.js:2:")
+	if n := strings.Count(log.String(), "consumed none of"); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
 }
 
 func TestMistakes(t *testing.T) { tellMistakes(t, &scripts, mistakes) }

@@ -69,6 +69,8 @@ static bool read_flag(JSValueConst object, const char *name)
 	return is;
 }
 
+const char *suspect;
+
 /* Makes the object that has the struct callbacks of what a script has written. That of
  * the script itself must have one function at least. */
 JSValue read_callbacks(JSValueConst object, bool of_script)
@@ -78,6 +80,7 @@ JSValue read_callbacks(JSValueConst object, bool of_script)
 	int i, functions = 0, readers = 0;
 	bool ok;
 
+	suspect = NULL;
 	if (!JS_IsObject(object))
 		return JS_ThrowTypeError(ctx, of_script ?
 			"the script has no handler; write: export default { line(c, text) { c.send(text + \"\\n\") } }" :
@@ -102,12 +105,16 @@ JSValue read_callbacks(JSValueConst object, bool of_script)
 			continue;
 		if (!JS_IsFunction(ctx, f)) {
 			JS_FreeValue(ctx, f);
+			suspect = callback_names[i];
 			JS_ThrowTypeError(ctx, "%s of the handler is not a function", callback_names[i]);
 			goto bad;
 		}
 		k->function[i] = f;
 		functions++;
-		readers += i == ON_DATA || i == ON_LINE || i == ON_FRAME;
+		if (i == ON_DATA || i == ON_LINE || i == ON_FRAME) {
+			readers++;
+			suspect = callback_names[i];
+		}
 	}
 	if (readers > 1) {
 		JS_ThrowTypeError(ctx, "a handler has one of data, line and frame, and this one has %d", readers);
@@ -273,8 +280,14 @@ static JSValue connection_tell(JSContext *x, JSValueConst self, int argc, JSValu
 		c->closing = true;
 		csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
 		break;
-	case PAUSE: csa_v1_receive(c->handle, 0); break;
-	case RESUME: csa_v1_receive(c->handle, 1); break;
+	case PAUSE:
+		c->paused = true;
+		csa_v1_receive(c->handle, 0);
+		break;
+	case RESUME:
+		c->paused = false;
+		csa_v1_receive(c->handle, 1);
+		break;
 	}
 	return JS_UNDEFINED;
 }

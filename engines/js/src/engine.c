@@ -432,6 +432,8 @@ static bool load_script(void)
 	object = JS_GetPropertyStr(ctx, exports, "default");
 	JS_FreeValue(ctx, exports);
 	handler = read_callbacks(object, true);
+	if (JS_IsException(handler))
+		add_place(object, suspect);
 	JS_FreeValue(ctx, object);
 	return !JS_IsException(handler);
 }
@@ -575,6 +577,23 @@ static int32_t read_frames(struct connection *c, int32_t len)
 	return done;
 }
 
+/* Says that data has consumed nothing of a full window, once a connection: the host reads no
+ * more then. */
+static void warn_of_stuck(struct connection *c)
+{
+	char line[CSA_MAX_LOG_LINE], place[400];
+	int n;
+
+	if (c->told_stuck || c->paused || !c->handle)
+		return;
+	c->told_stuck = true;
+	n = snprintf(line, sizeof line, "data of %.250s: it has consumed none of %d bytes, and there is no room for more; "
+		"return how many it has consumed, or nothing for all of them", c->peer ? c->peer : "a connection", WINDOW);
+	if (place_of(callbacks_of(c)->function[ON_DATA], "data", place, sizeof place))
+		n += snprintf(line + n, sizeof line - (size_t)n, ", %.*s", (int)strcspn(place + 4, "\n"), place + 4);
+	csa_v1_log(CSA_LOG_WARN, line, n < (int32_t)sizeof line ? n : (int32_t)sizeof line - 1);
+}
+
 static int32_t read_bytes(struct connection *c, int32_t len)
 {
 	JSValue args[2] = {c->object, new_bytes(window, (size_t)len)}, r = JS_UNDEFINED;
@@ -594,6 +613,8 @@ static int32_t read_bytes(struct connection *c, int32_t len)
 	}
 	JS_FreeValue(ctx, r);
 	JS_FreeValue(ctx, args[1]);
+	if (n == 0 && len == WINDOW && reading((struct link *)c))
+		warn_of_stuck(c);
 	return (int32_t)n;
 }
 

@@ -30,6 +30,8 @@ struct connection {
 	JSValue object;    /* the script's; held while there is a handle */
 	JSValue callbacks; /* an object that has a struct callbacks */
 	JSValue resolve, reject; /* of who waits for a dial, or undefined */
+	bool paused;       /* the script has said pause, and not resume */
+	bool told_stuck;   /* the log says that data consumes nothing */
 };
 
 extern struct connection *serving; /* whose event it is, or NULL */
@@ -43,10 +45,19 @@ bool started(void);
 /* memory.c */
 extern const JSMallocFunctions memory_functions;
 
+/* place.c */
+/* Puts where a function was written into to, as a line of a stack, under this name. False: f
+ * is no function of a script. */
+bool place_of(JSValueConst f, const char *name, char *to, size_t room);
+/* Adds to the exception that is pending where the handler was written: its function suspect;
+ * where that is NULL, its first one; or else its export. */
+void add_place(JSValueConst object, const char *suspect);
+
 /* connection.c */
 int define_connections(JSValueConst global);
 void use_connections(void);
 JSValue read_callbacks(JSValueConst object, bool of_script);
+extern const char *suspect; /* the function that read_callbacks does not like, or NULL */
 struct callbacks *callbacks_of(struct connection *c);
 struct connection *known(int32_t handle, JSValueConst callbacks);
 struct connection *find(int32_t handle);
