@@ -118,6 +118,14 @@ var (
 		atMost("handshakes: time within 10%", 1.10, "bulkhead-conn", inverse(rateOf), []load.Kind{load.Handshakes}, goTLS),
 		leaner("memory per idle connection: at most half", "bulkhead-conn", goTLS, 0.5),
 	}
+	scriptGoals = []goal{
+		atMost("a line echoed in JavaScript: CPU at most 1.5x of C", 1.5, jsConn, cpuOf, echoes, cConn),
+		atMost("a line echoed in Lua: CPU at most 1.2x of C", 1.2, luaConn, cpuOf, echoes, cConn),
+		atMost("connect-ask-close in JavaScript: CPU at most 1.5x of C", 1.5, jsConn, cpuOf, visits, cConn),
+		atMost("connect-ask-close in Lua: CPU at most 1.5x of C", 1.5, luaConn, cpuOf, visits, cConn),
+		holds("memory per idle connection of a script in JavaScript, awake: RSS at most 40 KiB, a page of the snapshot counted once (PSS)", jsConn, 40<<10, echoedPSS),
+		holds("the same, when they have been idle for 6 s: RSS at most 2 KiB", jsConn, 2<<10, restedRSS),
+	}
 	instanceGoals = []goal{
 		atMost("connect-echo-close, C: CPU at most 1.25x of go-net", 1.25, cConn, cpuOf, visits, yardstick),
 		atMost("echo in connection mode, C: CPU within 5% of loop mode", 1.05, cConn, cpuOf, echoes, cLoop),

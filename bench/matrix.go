@@ -27,6 +27,7 @@ type plan struct {
 	Idle        int // connections to hold open; 0: none
 	IdleRepeats int
 	Secure      bool // hold them open with TLS
+	Lines       bool // what they say is lines
 }
 
 var (

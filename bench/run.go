@@ -117,7 +117,7 @@ func (r *runner) idle(s server, rep int) error {
 		if out.Empty, err = proc.MemoryOf(pid); err != nil {
 			return err
 		}
-		job := load.Job{Kind: load.Idle, Address: on.address, Conns: r.plan.Idle, Timeout: 60 * time.Second}
+		job := load.Job{Kind: load.Idle, Address: on.address, Conns: r.plan.Idle, Lines: r.plan.Lines, Timeout: 60 * time.Second}
 		if r.plan.Secure {
 			job.Kind = load.SecureIdle
 		}
@@ -138,7 +138,7 @@ func (r *runner) idle(s server, rep int) error {
 		}
 		// The same connections again, with a byte of traffic on each: a server
 		// may put off most of the cost until then.
-		if res, err = r.gen.Run(load.Job{Kind: load.Touch, Size: 64, Timeout: 60 * time.Second}); err != nil {
+		if res, err = r.gen.Run(load.Job{Kind: load.Touch, Size: 64, Lines: r.plan.Lines, Timeout: 60 * time.Second}); err != nil {
 			return err
 		}
 		if !out.Failures.Any() {
@@ -187,7 +187,7 @@ func (r *runner) rested(pid int, out *idleSample) error {
 	if out.Rested, err = proc.MemoryOf(pid); err != nil {
 		return err
 	}
-	res, err := r.gen.Run(load.Job{Kind: load.Touch, Size: 64, Timeout: 60 * time.Second})
+	res, err := r.gen.Run(load.Job{Kind: load.Touch, Size: 64, Lines: r.plan.Lines, Timeout: 60 * time.Second})
 	if err == nil && !out.Failures.Any() {
 		out.Failures = res.Failures
 	}

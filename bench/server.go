@@ -260,7 +260,7 @@ func (s server) echoOnce(ctx context.Context, on *running) error {
 		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 	}
 	var steps []load.Step
-	want := []byte("are you there?")
+	want := []byte("are you there?\n") // some answer whole lines alone
 	if s.visit != nil {
 		var message []byte
 		if steps, message = s.visit(on.backend); len(message) > 0 {

@@ -36,6 +36,7 @@ func init() {
 		"relay":     {title: "relaying", yardstick: haproxy, servers: relayServers, plan: relayPlan, goals: relayGoals},
 		"routing":   {title: "connections relayed to where their client says", yardstick: haproxySNI, servers: routingServers, plan: routingPlan, goals: routingGoals},
 		"tls":       {title: "echo over TLS", yardstick: goTLS, servers: secureServers, plan: securePlan, goals: secureGoals},
+		"scripts":   {title: "lines echoed by scripts", yardstick: cConn, servers: scriptServers, plan: scriptPlan, goals: scriptGoals},
 		"instances": {title: "instances", yardstick: yardstick, servers: instanceServers, plan: instancePlan, goals: instanceGoals},
 	}
 }

@@ -68,7 +68,7 @@ func (c *churn) begin(i int) {
 			c.refill = false
 			return
 		}
-		*v = visit{fd: -1, start: uint64(c.made) * 977, begun: time.Now()}
+		*v = visit{fd: -1, start: c.job.start(int(c.made)), begun: time.Now()}
 		fd, err := open(c.to, c.made, unix.SOCK_NONBLOCK)
 		c.made++
 		if err == nil {
@@ -205,7 +205,7 @@ func (c *churn) message(v *visit, pos, n int) []byte {
 	if m := c.job.Message; len(m) > 0 {
 		return m[pos : pos+n]
 	}
-	return at(v.start+uint64(pos), n)
+	return c.job.at(v.start+uint64(pos), n)
 }
 
 // send sends what is left of the message; false when the visit is over.

@@ -61,7 +61,7 @@ func newEcho(job Job, to netip.AddrPort, hist *stats.Histogram, buf []byte) (*ec
 	for i := range e.conns {
 		c := &e.conns[i]
 		c.fd = -1
-		c.start = uint64(i) * 977
+		c.start = job.start(i)
 		c.times = times[i*job.Pipeline : (i+1)*job.Pipeline]
 		left := job.Timeout - time.Since(e.begun)
 		if left <= 0 {
@@ -157,7 +157,7 @@ func (e *echo) read(c *stream, hungUp bool) {
 			e.lose(c, fmt.Sprintf("%s after %d bytes of the %d sent", why, c.received, c.sent))
 			return
 		}
-		if c.received+uint64(n) > c.sent || !bytes.Equal(e.buf[:n], at(c.start+c.received, n)) {
+		if c.received+uint64(n) > c.sent || !bytes.Equal(e.buf[:n], e.job.at(c.start+c.received, n)) {
 			e.fail.Wrong++
 			e.lose(c, fmt.Sprintf("bytes %d to %d of the answer are not those that were sent", c.received, c.received+uint64(n)))
 			return
@@ -212,7 +212,7 @@ func (e *echo) ask(c *stream, n int) {
 func (e *echo) flush(c *stream) {
 	for c.sent < c.queued {
 		n := int(min(c.queued-c.sent, longest))
-		n, err := unix.Write(c.fd, at(c.start+c.sent, n))
+		n, err := unix.Write(c.fd, e.job.at(c.start+c.sent, n))
 		if err == unix.EINTR {
 			continue
 		}
@@ -320,7 +320,7 @@ func (e *echo) touch(job Job) (Result, error) {
 		return Result{}, errors.New("touch: the message before has not been answered on every connection")
 	}
 	// A connection's position is a whole number of messages of any size now.
-	e.job.Size, e.job.Timeout = job.Size, job.Timeout
+	e.job.Size, e.job.Timeout, e.job.Lines = job.Size, job.Timeout, job.Lines
 	for i := range e.conns {
 		c := &e.conns[i]
 		c.start += c.received

@@ -64,6 +64,7 @@ type Job struct {
 	Upload  bool   // Stream: from the client to the backend, else the other way
 	Steps   []Step // Churn: what comes before the message
 	Message []byte // Churn: the message, in place of Size bytes of the pattern
+	Lines   bool   // Echo, Churn, Idle and Touch: messages are lines, of 64 bytes with their end; so is Size
 	Resume  bool   // Handshakes: resume the session before, which has to work
 	Oldest  bool   // the TLS kinds: version 1.2, not 1.3
 }

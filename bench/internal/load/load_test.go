@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
@@ -329,5 +330,36 @@ func TestGenerator(t *testing.T) {
 	}
 	if _, err := g.Run(j); err == nil {
 		t.Error("a generator that is gone takes jobs")
+	}
+}
+
+// Jobs of lines are of whole lines, of which a server that answers lines alone answers each, and
+// of nothing but letters.
+func TestLines(t *testing.T) {
+	addr := server(t, func(c net.Conn) {
+		for r := bufio.NewReader(c); ; {
+			line, err := r.ReadSlice('\n')
+			if err != nil || len(line) != lineSize || len(bytes.Trim(line, "abcdefghijklmnopqrstuvwxyz")) != 1 {
+				return
+			}
+			if _, err := c.Write(line); err != nil {
+				return
+			}
+		}
+	})
+	for i, a := range jobs(t,
+		Job{Kind: Echo, Address: addr, Conns: 3, Size: lineSize, Pipeline: 2, Lines: true, Duration: short, Timeout: time.Minute},
+		Job{Kind: Churn, Address: addr, Conns: 3, Size: lineSize, Lines: true, Duration: short, Timeout: time.Minute},
+		Job{Kind: Idle, Address: addr, Conns: 3, Lines: true, Timeout: time.Minute},
+		Job{Kind: Touch, Size: lineSize, Lines: true, Timeout: time.Minute},
+		Job{Kind: Touch, Size: lineSize, Lines: true, Timeout: time.Minute},
+		Job{Kind: Release},
+	) {
+		if a.Error != "" || a.Result.Failures.Any() || i != 2 && i != 5 && a.Result.Messages == 0 {
+			t.Errorf("job %d: %+v", i, a)
+		}
+	}
+	if a := jobs(t, Job{Kind: Echo, Address: addr, Conns: 1, Size: 10, Pipeline: 1, Lines: true, Timeout: time.Minute}); a[0].Error == "" {
+		t.Error("lines of 10 bytes are taken")
 	}
 }

@@ -25,8 +25,47 @@ var pattern = func() []byte {
 	return p
 }()
 
+// lineSize is how many bytes a line has, with its end.
+const lineSize = 64
+
+// lines is a stream of lines, for servers that answer those alone. Its period is a whole number of
+// them. It is never written to.
+var lines = func() []byte {
+	rng := rand.New(rand.NewPCG(0x6c696e65, 0x68656164))
+	p := make([]byte, linesPeriod+longest)
+	for i := range p[:linesPeriod] {
+		p[i] = 'a' + byte(rng.IntN(26))
+		if i%lineSize == lineSize-1 {
+			p[i] = '\n'
+		}
+	}
+	for i := linesPeriod; i < len(p); i++ {
+		p[i] = p[i-linesPeriod]
+	}
+	return p
+}()
+
+const linesPeriod = lineSize * 1021
+
 // at returns n bytes, at most longest, of the stream from position pos.
 func at(pos uint64, n int) []byte {
 	i := int(pos % period)
 	return pattern[i : i+n]
+}
+
+// at is at for the stream of the job.
+func (j *Job) at(pos uint64, n int) []byte {
+	if j.Lines {
+		i := int(pos % linesPeriod)
+		return lines[i : i+n]
+	}
+	return at(pos, n)
+}
+
+// start is where the stream of the i-th connection begins.
+func (j *Job) start(i int) uint64 {
+	if j.Lines {
+		return uint64(i) * 977 * lineSize
+	}
+	return uint64(i) * 977
 }

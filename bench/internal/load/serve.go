@@ -34,6 +34,8 @@ func (j Job) check() (netip.AddrPort, error) {
 	switch {
 	case j.Kind == Touch && (j.Size < 1 || j.Size > longest):
 		err = fmt.Errorf("messages of %d bytes: want 1 to %d", j.Size, longest)
+	case j.Lines && j.Kind != Idle && j.Size != lineSize:
+		err = fmt.Errorf("lines of %d bytes: want %d", j.Size, lineSize)
 	case j.Kind == Touch && j.Timeout <= 0:
 		err = fmt.Errorf("timeout %v: want more than none", j.Timeout)
 	case j.Kind == Touch:

@@ -1,0 +1,4 @@
+-- Answers each line with that line.
+return {
+  line = function(c, text) c:send(text .. "\n") end,
+}
