@@ -5,6 +5,7 @@ package access
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -42,17 +43,20 @@ type target struct {
 	file  *file // nil for stdout
 }
 
-// file is a file that can be opened again.
-type file struct {
-	mu sync.Mutex
-	f  *os.File
-}
+// file is a file that can be opened again. No lock is held while it is written to: a terminal whose
+// reader stands still, or a disk, may have that take for ever.
+type file struct{ now atomic.Pointer[os.File] }
 
-// Write is the queue's.
-func (f *file) Write(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.f.Write(p)
+// Write is the queue's. What the file does not take since it was opened again meanwhile, the new
+// one has.
+func (f *file) Write(p []byte) (n int, err error) {
+	for {
+		to := f.now.Load()
+		more, err := to.Write(p[n:])
+		if n += more; err == nil || !errors.Is(err, os.ErrClosed) || f.now.Load() == to {
+			return n, err
+		}
+	}
 }
 
 // The places that are no paths.
@@ -138,7 +142,8 @@ func (l *Log) Set(place string, sample float64) error {
 		if err != nil {
 			return err
 		}
-		to := &file{f: f}
+		to := &file{}
+		to.now.Store(f)
 		l.now.Store(&target{path: place, queue: logqueue.New(to, logqueue.Options{}), file: to})
 	}
 	l.sample.Store(math.Float64bits(sample))
@@ -154,9 +159,7 @@ func (l *Log) end(t *target) {
 	t.queue.Close(lastLines)
 	l.lost.Add(t.queue.Stats().LeftOut)
 	if t.file != nil {
-		t.file.mu.Lock()
-		_ = t.file.f.Close()
-		t.file.mu.Unlock()
+		_ = t.file.now.Load().Close()
 	}
 }
 
@@ -173,10 +176,7 @@ func (l *Log) Reopen() (is bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	t.file.mu.Lock()
-	f, t.file.f = t.file.f, f
-	t.file.mu.Unlock()
-	return true, f.Close()
+	return true, t.file.now.Swap(f).Close()
 }
 
 // Close writes what waits, for a second at most, and takes no more.

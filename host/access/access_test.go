@@ -283,6 +283,49 @@ func TestFile(t *testing.T) {
 	has(other, 6)
 }
 
+// A file that takes nothing more, as a terminal whose reader stands still, holds up neither those
+// who have it opened again nor the end.
+func TestAFileThatTakesNothingMore(t *testing.T) {
+	r, stuck, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	path := filepath.Join(t.TempDir(), "a.log")
+	l := New(nil)
+	if err := l.Set(path, 1); err != nil {
+		t.Fatal(err)
+	}
+	to := l.now.Load().file
+	fill := func() {
+		lost := l.Stats().Lost
+		for n := uint64(1); l.Stats().Lost == lost; n++ {
+			l.Write(end(n, csa.PeerReset))
+		}
+	}
+	to.now.Swap(stuck).Close()
+	fill()
+	if is, err := l.Reopen(); !is || err != nil {
+		t.Fatal(is, err)
+	}
+	awaittest.Until(t, "the new file has lines", func() bool {
+		l.Write(end(1e9, csa.PeerReset)) // there may be no room at first
+		text, _ := os.ReadFile(path)
+		return strings.Contains(string(text), `"id":1000000000,`)
+	})
+
+	if r, stuck, err = os.Pipe(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	to.now.Swap(stuck).Close()
+	fill()
+	l.Close()
+	if _, err := stuck.Write([]byte("x")); err == nil {
+		t.Error("the file is still open")
+	}
+}
+
 // A line costs its loop no allocation.
 func TestNoAllocation(t *testing.T) {
 	l := New(new(held))
