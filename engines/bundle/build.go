@@ -25,6 +25,10 @@ const space = "folder"
 func build(script string, read func(path string) answer) result {
 	r := newResolver(read)
 	imported := false
+	tsconfig, refused := "{}", ""
+	if f := read(tsconfigName); f.Kind == isFile {
+		tsconfig, refused = readTsconfig(f.content)
+	}
 	out := api.Build(api.BuildOptions{
 		EntryPoints:    []string{script},
 		Bundle:         true,
@@ -37,7 +41,7 @@ func build(script string, read func(path string) answer) result {
 		Sourcemap:      api.SourceMapExternal,
 		SourcesContent: api.SourcesContentExclude,
 		LegalComments:  api.LegalCommentsEndOfFile,
-		TsconfigRaw:    "{}",
+		TsconfigRaw:    tsconfig,
 		Define:         map[string]string{"process.env.NODE_ENV": `"production"`, "global": "globalThis"},
 		LogLevel:       api.LogLevelSilent,
 		LogLimit:       maxLines,
@@ -76,10 +80,14 @@ func build(script string, read func(path string) answer) result {
 		}}},
 	})
 	result := result{Errors: lines(out.Errors, script), Warnings: lines(out.Warnings, script)}
+	plain := !imported && !typed[path.Ext(script)]
+	if refused != "" && !plain {
+		result.Errors = append([]string{refused}, result.Errors...)
+	}
 	if len(result.Errors) > 0 {
 		return result
 	}
-	if !imported && !typed[path.Ext(script)] {
+	if plain {
 		result.Plain = true
 		return result
 	}
