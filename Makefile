@@ -28,6 +28,7 @@ wasm:
 	bash examples/build.sh
 	bash engines/js/build.sh
 	bash engines/lua/build.sh
+	bash engines/python/build.sh
 
 # Each fuzz target for FUZZTIME; what they find is saved under testdata/fuzz.
 FUZZTIME ?= 10s

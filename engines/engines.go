@@ -16,6 +16,7 @@ import (
 
 	"bulkhead/engines/js"
 	"bulkhead/engines/lua"
+	"bulkhead/engines/python"
 	"bulkhead/engines/sourcemap"
 	"bulkhead/plugins/wasm"
 )
@@ -40,10 +41,11 @@ type Engine struct {
 // The engines that there are.
 var (
 	JavaScript = &Engine{"JavaScript", js.Engine(), []string{".js", ".mjs", ".ts", ".mts"}, `export default { line(c, text) { c.send(text + "\n") } }`}
+	Python     = &Engine{"Python", python.Engine(), []string{".py"}, `def line(c, text): c.send(text + "\n")`}
 	Lua        = &Engine{"Lua", lua.Engine(), []string{".lua"}, `return { line = function(c, text) c:send(text .. "\n") end }`}
 )
 
-var all = []*Engine{JavaScript, Lua}
+var all = []*Engine{JavaScript, Python, Lua}
 
 // engineFor is the engine for a file, by its name. Nil: the file is none's script.
 func engineFor(path string) *Engine {
@@ -64,7 +66,7 @@ func exampleFor(name string) string {
 }
 
 // IsScript reports whether a file is a script by its name: whether it ends with .js, .mjs, .ts,
-// .mts or .lua. What is none is a module.
+// .mts, .py or .lua. What is none is a module.
 func IsScript(path string) bool { return engineFor(path) != nil }
 
 // Imports reports whether a file is a script that package bundle puts together with what it

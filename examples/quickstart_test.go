@@ -47,6 +47,7 @@ func TestQuickstartAddresses(t *testing.T) {
 		{"echo", "tcp", "127.0.0.1:7001"}, {"chat", "tcp", "127.0.0.1:7002"}, {"rot13", "tcp", "127.0.0.1:7003"},
 		{"hello", "tcp", "127.0.0.1:7007"}, {"hello-lua", "tcp", "127.0.0.1:7008"},
 		{"hello-ts", "tcp", "127.0.0.1:7009"},
+		{"hello-python", "tcp", "127.0.0.1:7010"},
 		{"smtp", "tcp", "127.0.0.1:7004"}, {"socks5", "tcp", "127.0.0.1:7005"}, {"sni-router", "tcp", "127.0.0.1:7006"},
 		{"dns", "udp", "127.0.0.1:7053"}, {"dns-tcp", "tcp", "127.0.0.1:7053"},
 	} {
@@ -88,7 +89,7 @@ func TestQuickstartServes(t *testing.T) {
 	hosttest.Hear(t, rot13, "Uryyb\n")
 	hosttest.HearEnd(t, rot13)
 
-	for _, name := range []string{"hello", "hello-lua", "hello-ts"} {
+	for _, name := range []string{"hello", "hello-lua", "hello-ts", "hello-python"} {
 		hello := hosttest.Dial(t, h.Addr(name))
 		hosttest.Say(t, hello, "Bob\r\nit works\nquit\n")
 		hosttest.Hear(t, hello, "What is your name?\r\nHello, Bob!\r\nBob says it works\r\n")

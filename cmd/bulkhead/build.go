@@ -14,18 +14,18 @@ import (
 func buildCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:   "build X.js|X.ts|X.lua",
+		Use:   "build X.js|X.ts|X.py|X.lua",
 		Short: "Make a module of a script",
-		Long: `Build makes a module of a handler in JavaScript, TypeScript or Lua: the engine, with
-the script and what it imports in it. It runs wherever a module does, without this
+		Long: `Build makes a module of a handler in JavaScript, TypeScript, Python or Lua: the engine,
+with the script and what it imports in it. It runs wherever a module does, without this
 command. The same files give the same bytes, so that plugin_sha256 can pin them.
 A listener needs no module: plugin = "X.ts" does the same when it is loaded.
 
 It does not run the script: bulkhead check, with a configuration that names it, does.`,
-		Args: one("X.js|X.ts|X.lua"),
+		Args: one("X.js|X.ts|X.py|X.lua"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !engines.IsScript(args[0]) {
-				return fmt.Errorf("%s is no script that can be built: its name does not end with .js, .mjs, .ts, .mts or .lua", args[0])
+				return fmt.Errorf("%s is no script that can be built: its name does not end with .js, .mjs, .ts, .mts, .py or .lua", args[0])
 			}
 			script, _, err := readPlugin(c.Context(), args[0], c.ErrOrStderr())
 			if err != nil {

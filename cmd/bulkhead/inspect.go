@@ -16,7 +16,7 @@ import (
 
 func inspectCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect X.wasm|X.js|X.ts|X.lua",
+		Use:   "inspect X.wasm|X.js|X.ts|X.py|X.lua",
 		Short: "Say what a module is, and what it would be refused for",
 		Long: `Inspect reads a module without running it: its shape, what it imports and
 exports, its memory, and everything that a listener of a tenant with default

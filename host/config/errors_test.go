@@ -164,14 +164,14 @@ plugin = ["echo.wasm"]
 `, `2: name = "Echo" is no listener's name; write a name of 1 to 63 of a-z, 0-9, "_", "." and "-", beginning with a letter or a digit
 3: tenant = "" is empty; write the NAME of a [tenant.NAME] table
 4: address = 1 is a whole number; write tcp://HOST:PORT, udp://HOST:PORT (also tcp4, tcp6, udp4, udp6), unix://PATH, unix://@NAME or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"
-5: plugin = [...] is an array; write the path of a .wasm, .js, .ts or .lua file`},
+5: plugin = [...] is an array; write the path of a .wasm, .js, .ts, .py or .lua file`},
 		{"undefined tenant", strings.Replace(least, `"acme"`, `"acne"`, 1), `4: tenant "acne" is not defined; did you mean "acme"?`},
 		{"undefined tenant, nothing near", strings.Replace(least, `"acme"`, `"zeta.x"`, 1), `4: tenant "zeta.x" is not defined; add a [tenant."zeta.x"] table; it may be empty`},
-		{"no plugin", strings.Replace(least, `echo.wasm`, `none.wasm`, 1), `6: plugin = "none.wasm" cannot be read (DIR/none.wasm: no such file or directory); write the path of a .wasm, .js, .ts or .lua file, taken from the folder of this file unless it begins with a slash`},
+		{"no plugin", strings.Replace(least, `echo.wasm`, `none.wasm`, 1), `6: plugin = "none.wasm" cannot be read (DIR/none.wasm: no such file or directory); write the path of a .wasm, .js, .ts, .py or .lua file, taken from the folder of this file unless it begins with a slash`},
 		{"no expansion", strings.Replace(least, `echo.wasm`, `$HOME/echo.wasm`, 1), `6: plugin = "$HOME/echo.wasm" cannot be read (DIR/$HOME/echo.wasm: no such file or directory); write the path in full: ~ and $NAME stand for themselves here`},
-		{"plugin is a folder", strings.Replace(least, `echo.wasm`, `.`, 1), `6: plugin = "." is a folder; write the path of a .wasm, .js, .ts or .lua file`},
-		{"plugin is a device", strings.Replace(least, `echo.wasm`, `/dev/null`, 1), `6: plugin = "/dev/null" is not a regular file; write the path of a .wasm, .js, .ts or .lua file`},
-		{"plugin empty", strings.Replace(least, `echo.wasm`, ``, 1), `6: plugin = "" is empty; write the path of a .wasm, .js, .ts or .lua file`},
+		{"plugin is a folder", strings.Replace(least, `echo.wasm`, `.`, 1), `6: plugin = "." is a folder; write the path of a .wasm, .js, .ts, .py or .lua file`},
+		{"plugin is a device", strings.Replace(least, `echo.wasm`, `/dev/null`, 1), `6: plugin = "/dev/null" is not a regular file; write the path of a .wasm, .js, .ts, .py or .lua file`},
+		{"plugin empty", strings.Replace(least, `echo.wasm`, ``, 1), `6: plugin = "" is empty; write the path of a .wasm, .js, .ts, .py or .lua file`},
 		{"sha256", "+plugin_sha256 = \"abc\"\n", `7: plugin_sha256 = "abc" is not 64 hex digits; write the 64 hex digits that sha256sum prints for the plugin`},
 		{"words", "+instance = \"conection\"\nshape = \"stdin\"\non_bad_data = 1\n", `7: instance = "conection" is not one of its words; did you mean "connection"? Write "connection", "loop" or "listener"
 8: shape = "stdin" is not one of its words; did you mean "stdio"? Write "events" or "stdio"

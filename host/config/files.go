@@ -53,7 +53,7 @@ func readPlugin(l *Listener, v *value) {
 
 // readable looks at the file of a plugin, which the configuration calls written.
 func readable(path, written string) (os.FileInfo, *fault) {
-	const kind = "write the path of a .wasm, .js, .ts or .lua file"
+	const kind = "write the path of a .wasm, .js, .ts, .py or .lua file"
 	info, err := os.Stat(path)
 	if err != nil {
 		mend := kind + ", taken from the folder of this file unless it begins with a slash"

@@ -139,7 +139,7 @@ func TestRouteErrors(t *testing.T) {
 16: sni = [...] is empty; ` + names + `
 17: alpn = "x" is text; write a list of up to 16 protocols of 1 to 255 bytes, like ["h2", "http/1.1"]`},
 		{"a tenant that is not there", "[[listener.route]]\ntenant = \"acne\"\n", `8: tenant "acne" is not defined; did you mean "acme"?`},
-		{"a plugin that is not there", "[[listener.route]]\nplugin = \"none.wasm\"\n", `8: plugin = "none.wasm" cannot be read (DIR/none.wasm: no such file or directory); write the path of a .wasm, .js, .ts or .lua file, taken from the folder of this file unless it begins with a slash`},
+		{"a plugin that is not there", "[[listener.route]]\nplugin = \"none.wasm\"\n", `8: plugin = "none.wasm" cannot be read (DIR/none.wasm: no such file or directory); write the path of a .wasm, .js, .ts, .py or .lua file, taken from the folder of this file unless it begins with a slash`},
 		{"both kinds", "[[listener.route]]\nfirst = [\"x\"]\nsni = [\"a\"]\n", `8: first does not go with sni and alpn, which are about what a TLS client says; make two routes of it`},
 		{"kinds of instances", "instance = \"loop\"\n[[listener.route]]\nshape = \"stdio\"\n", `9: instance = "loop" does not go with shape = "stdio", where each connection has a program of its own; add instance = "connection"`},
 		{"snapshot", "[[listener.route]]\nsnapshot = false\ninstance = \"loop\"\n", `8: snapshot is for instance = "connection" and shape = "events"; leave it out`},

@@ -211,7 +211,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 	},
 	{
 		name:     "plugin",
-		want:     "the path of a .wasm, .js, .ts or .lua file",
+		want:     "the path of a .wasm, .js, .ts, .py or .lua file",
 		required: `plugin = "FILE.wasm"`,
 		instead:  "route",
 		read:     readPlugin,

@@ -1,0 +1,165 @@
+/* When garbage is collected, and where a script is that takes long.
+ *
+ * MicroPython's collector looks for pointers in memory. In WebAssembly the locals of C
+ * functions are not there, so what only such a local points at would be taken for garbage.
+ * Therefore it runs at two places alone: between events, and in a loop of Python that no C
+ * function has called but the engine's own. There all that is alive hangs on the frames,
+ * which are in the stack of frames, or on the roots. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine.h"
+
+#include "py/bc.h"
+#include "py/cstack.h"
+#include "py/objfun.h"
+#include "py/pystack.h"
+
+#define HEAP (48 << 10)          /* bytes, that the engine begins with */
+#define FRAMES (64 << 10)        /* of the stack of frames: it bounds recursion of Python */
+#define C_STACK (40 << 10)       /* of C's: it bounds recursion through C, before the host does */
+#define REGEX_STACK (140 << 10)  /* likewise of a regular expression's; its frames are small */
+#define MOST_SPLIT (16 << 20)    /* by which the heap grows at once, or by what is asked for */
+#define LEAST_GARBAGE (24 << 10) /* bytes that are allocated before a collection pays */
+#define ROUNDS 20000             /* of loops, until it is written down where the script is */
+
+#define BLOCK (4 * sizeof(void *))
+
+uint32_t rounds_left = ROUNDS;
+size_t collect_at = LEAST_GARBAGE / BLOCK; /* blocks, allocated since the last collection */
+
+/* Where a script is whose event takes long, for the host to read when it stops it: text, with
+ * a zero byte behind it. Empty: the event has not taken long. */
+__attribute__((used, visibility("default"))) char bulkhead_where[256];
+
+static char heap[HEAP] __attribute__((aligned(16)));
+static char frames[FRAMES] __attribute__((aligned(16)));
+static int loops;   /* of Python that are in each other, with C functions between */
+
+void start_memory(void)
+{
+	char top;
+
+	mp_cstack_init_with_top(&top, C_STACK);
+	gc_init(heap, heap + sizeof heap);
+	MP_STATE_MEM(gc_alloc_threshold) = (size_t)-1; /* it only counts */
+	mp_pystack_init(frames, frames + sizeof frames);
+}
+
+size_t gc_get_max_new_split(void)
+{
+	return MOST_SPLIT;
+}
+
+void gc_collect(void)
+{
+	/* The allocator asks for it amidst anything. */
+}
+
+void collect_between(void)
+{
+	if (MP_STATE_MEM(gc_alloc_amount) > collect_at)
+		collect_all();
+}
+
+/* Collects, and sees how much is alive: half as much again is allocated before the next. */
+void collect_all(void)
+{
+	gc_info_t info;
+
+	gc_collect_start();
+	gc_collect_end();
+	gc_info(&info);
+	collect_at = (info.used / 2 > LEAST_GARBAGE ? info.used / 2 : LEAST_GARBAGE) / BLOCK;
+}
+
+void enter(void *top)
+{
+	mp_cstack_init_with_top(top, C_STACK);
+	loops = 0;
+}
+
+/* A regular expression calls itself for each character that a star has taken. */
+void check_regex_depth(volatile void *here)
+{
+	if (MP_STATE_THREAD(stack_top) - (char *)here > REGEX_STACK)
+		raise_text(&mp_type_RuntimeError, "the regular expression repeats something too often for this text");
+}
+
+void begin_watch(void)
+{
+	rounds_left = ROUNDS;
+	if (bulkhead_where[0])
+		bulkhead_where[0] = 0;
+}
+
+/* The first byte of the allocator's table, from i on, that has a free block, or len. Each byte
+ * has four blocks, of two bits, which are zero for a free one. If any byte is passed, no run
+ * of free blocks goes on. */
+size_t pass_full(const unsigned char *table, size_t i, size_t len, size_t *run)
+{
+	const uint64_t low = 0x5555555555555555;
+	uint64_t word;
+
+	for (; i < len && ((table[i] | table[i] >> 1) & 0x55) == 0x55; i++) {
+		*run = 0;
+		for (; i + 9 <= len; i += 8) {
+			memcpy(&word, table + i + 1, 8);
+			if (((word | word >> 1) & low) != low)
+				break;
+		}
+	}
+	return i;
+}
+
+/* The line that a frame is at, as a traceback has it. */
+static size_t line_of(mp_code_state_t *frame, qstr *file, qstr *function)
+{
+	const byte *ip = frame->fun_bc->bytecode;
+	size_t i;
+
+	MP_BC_PRELUDE_SIG_DECODE(ip);
+	MP_BC_PRELUDE_SIZE_DECODE(ip);
+	const byte *line_info_top = ip + n_info, *start = ip + n_info + n_cell;
+	*function = mp_decode_uint_value(ip);
+	for (i = 0; i < 1 + n_pos_args + n_kwonly_args; i++)
+		ip = mp_decode_uint_skip(ip);
+	*file = frame->fun_bc->context->constants.source_file;
+	(void)n_state; (void)n_exc_stack; (void)scope_flags; (void)n_def_pos_args;
+	return mp_bytecode_get_source_line(ip, line_info_top, (size_t)(frame->ip - start));
+}
+
+static void write_where(mp_code_state_t *frame)
+{
+	size_t n = 0;
+	qstr file, function;
+
+	for (; frame && n < sizeof bulkhead_where; frame = frame->prev) {
+		size_t line = line_of(frame, &file, &function);
+
+		n += (size_t)snprintf(bulkhead_where + n, sizeof bulkhead_where - n, "%sat %.60s (%.60s:%d)",
+			n ? ", " : "", qstr_str(function), qstr_str(file), (int)line);
+	}
+}
+
+void look_around(mp_code_state_t *frame)
+{
+	if (rounds_left == 0) {
+		rounds_left = ROUNDS;
+		write_where(frame);
+	}
+	if (loops == 1 && MP_STATE_MEM(gc_alloc_amount) > collect_at)
+		collect_all();
+}
+
+/* vm.c has it under another name. */
+mp_vm_return_kind_t execute_frame(mp_code_state_t *frame, volatile mp_obj_t exception);
+mp_vm_return_kind_t mp_execute_bytecode(mp_code_state_t *frame, volatile mp_obj_t exception)
+{
+	mp_vm_return_kind_t kind;
+
+	loops++;
+	kind = execute_frame(frame, exception);
+	loops--;
+	return kind;
+}
