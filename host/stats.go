@@ -52,6 +52,8 @@ func (h *Host) fillStats(st *Stats, now *state) {
 	if h.plugins != nil {
 		st.ModuleCache, st.ModulesRemoved = h.plugins.KeptBytes(), h.plugins.RemovedModules()
 		st.CodeCache, st.CodeRemoved = h.plugins.Code()
+		of := h.plugins.RefusedScripts()
+		st.ScriptsRefused, st.ScriptsOverFiles, st.ScriptsOverBytes = of.All, of.Files, of.Bytes
 	}
 	for i, l := range h.machine.Loops {
 		st.LongestEvent = max(st.LongestEvent, l.LongestEvent())

@@ -74,6 +74,9 @@ const mostMade = 1 << 14
 type Error struct {
 	// Lines say why: the file, the line and the column, then what is wrong and the mend.
 	Lines []string
+	// Key is that of the limit which the script's files go beyond: "script_files" or
+	// "script_bytes". "": none.
+	Key string
 }
 
 // Error is the first line, and how many there are besides.
@@ -128,7 +131,7 @@ func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limit
 		err = fmt.Errorf("%s cannot be made into one script: %w", path, err)
 	case err != nil:
 	case len(r.Errors) > 0:
-		err = &Error{clean(r.Errors)}
+		err = &Error{Lines: clean(r.Errors), Key: f.beyond}
 	case r.Plain:
 		s.Code = f.script
 	case len(r.Code) == 0:
@@ -149,7 +152,7 @@ func (m *Maker) run(ctx context.Context, f *folder) (r result, err error) {
 	if len(m.Command.Args) == 0 {
 		defer func() {
 			if p := recover(); p != nil {
-				err = &Error{[]string{fmt.Sprintf("%s: the bundler gave up on it: %v", f.name, p)}}
+				err = &Error{Lines: []string{fmt.Sprintf("%s: the bundler gave up on it: %v", f.name, p)}}
 			}
 		}()
 		return build(f.name, f.read), nil

@@ -221,6 +221,15 @@ func TestImportsThatFail(t *testing.T) {
 				if !ok || !strings.Contains(err.Error(), c.want) {
 					t.Fatalf("%v\nwant %s", err, c.want)
 				}
+				key := ""
+				for _, of := range []string{"script_files", "script_bytes"} {
+					if strings.HasSuffix(c.want, of) {
+						key = of
+					}
+				}
+				if wrong.Key != key {
+					t.Errorf("the limit's key is %q, want %q", wrong.Key, key)
+				}
 				if len(wrong.Lines) > maxLines || strings.ContainsAny(err.Error(), "\n\x1b") {
 					t.Errorf("%q", wrong.Lines)
 				}
@@ -234,7 +243,7 @@ func TestTriesAreBounded(t *testing.T) {
 	dir := files(t, map[string]string{"h.ts": "import './a'; import './b'; import './c'; import './d'"})
 	_, err := (&Maker{}).of(t, filepath.Join(dir, "h.ts"), Limits{Files: 1})
 	wrong, ok := errors.AsType[*Error](err)
-	if !ok || !slices.ContainsFunc(wrong.Lines, func(s string) bool {
+	if !ok || wrong.Key != "script_files" || !slices.ContainsFunc(wrong.Lines, func(s string) bool {
 		return strings.Contains(s, "takes more than 25 tries, 25 for each file of its listener's script_files; write imports with the files' endings")
 	}) {
 		t.Errorf("%v %q", err, wrong)

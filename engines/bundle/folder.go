@@ -51,6 +51,7 @@ type folder struct {
 	files  []string
 	bytes  int64
 	script []byte // what the script's own file held
+	beyond string // the key of the limit that a question has gone beyond; "": none has
 }
 
 const (
@@ -108,6 +109,7 @@ func (f *folder) look(path string) answer {
 	local := filepath.FromSlash(path)
 	switch {
 	case len(f.seen) >= questions*f.limits.Files:
+		f.beyond = "script_files"
 		return barred("looking for what it imports takes more than %d tries, %d for each file of its listener's script_files; write imports with the files' endings, or raise that", questions*f.limits.Files, questions)
 	case path == "" || len(path) > maxPath || strings.ContainsRune(path, 0):
 		return answer{Kind: isAbsent}
@@ -137,6 +139,7 @@ func (f *folder) look(path string) answer {
 	case !info.Mode().IsRegular():
 		return barred("%s is not a regular file", path)
 	case len(f.files) >= f.limits.Files:
+		f.beyond = "script_files"
 		return barred("it takes more than %d files; bundle them beforehand, or raise its listener's script_files", f.limits.Files)
 	}
 	left := f.limits.Bytes - f.bytes
@@ -145,6 +148,7 @@ func (f *folder) look(path string) answer {
 		return failed(path, err)
 	}
 	if int64(len(content)) > left {
+		f.beyond = "script_bytes"
 		return barred("its files have more than %s together; leave out what it does not need, or raise its listener's script_bytes", bytesize.String(f.limits.Bytes))
 	}
 	return answer{Kind: isFile, Real: filepath.ToSlash(real), content: content}

@@ -282,3 +282,34 @@ func TestScriptsShareTheirEngine(t *testing.T) {
 		t.Errorf("the log says %s", k.log.String())
 	}
 }
+
+// Scripts that cannot be loaded are counted, each time and by the key of the limit, and nothing
+// else is.
+func TestRefusedScripts(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a.ts": "import './b.ts'; export default {}", "b.ts": "// " + strings.Repeat("x", 8<<10), "wrong.ts": "export default {", "a.wasm": "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &Loader{scripts: newScripts(Options{Log: slog.New(slog.DiscardHandler)})}
+	defer p.scripts.stop()
+	read := func(name string, files int, bytes int64, want RefusedScripts) {
+		t.Helper()
+		l := config.DefaultListener()
+		l.Plugin, l.ScriptFiles, l.ScriptBytes = filepath.Join(dir, name), files, bytes
+		_, _, err := p.Read(&l)
+		if got := p.RefusedScripts(); got != want {
+			t.Errorf("%s with %d files and %d bytes: %v; %+v were refused so far, want %+v", name, files, bytes, err, got, want)
+		}
+	}
+	read("a.ts", 2, 1<<20, RefusedScripts{})
+	read("a.ts", 1, 1<<20, RefusedScripts{All: 1, Files: 1})
+	read("a.ts", 2, 4<<10, RefusedScripts{All: 2, Files: 1, Bytes: 1})
+	read("a.ts", 2, 4<<10, RefusedScripts{All: 3, Files: 1, Bytes: 2}) // as it is remembered
+	read("wrong.ts", 2, 1<<20, RefusedScripts{All: 4, Files: 1, Bytes: 2})
+	read("none.js", 2, 1<<20, RefusedScripts{All: 5, Files: 1, Bytes: 2})
+	read("none.wasm", 2, 1<<20, RefusedScripts{All: 5, Files: 1, Bytes: 2})
+}

@@ -115,7 +115,9 @@ func (p *Loader) interpreter(e *engines.Engine) *plugins.Interpreter {
 // Read reads a listener's plugin, and its SHA-256: the file, with what it imports, or, where that
 // has not the sum that plugin_sha256 asks for, what was kept of an earlier start.
 func (p *Loader) Read(l *config.Listener) (code []byte, sum [sha256.Size]byte, err error) {
-	if code, err = p.scripts.read(l); err == nil {
+	code, err = p.scripts.read(l)
+	p.scripts.count(l, err)
+	if err == nil {
 		sum = sha256.Sum256(code)
 		if want := l.PluginSHA256; want != "" && hex.EncodeToString(sum[:]) != want {
 			err = fmt.Errorf("%s has the SHA-256 %x, and plugin_sha256 asks for %s; put the right file there, or the new sum into the configuration", l.Plugin, sum, want)

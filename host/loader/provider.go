@@ -67,6 +67,7 @@ func (p *Loader) start(s Site, m *module) (c handlers.Provider, err error) {
 	}
 	if err != nil {
 		err = explained(err)
+		p.scripts.count(s.Config(), err)
 		p.release(m)
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"bulkhead/engines"
 	"bulkhead/engines/bundle"
@@ -22,6 +23,8 @@ type scripts struct {
 	maker  bundle.Maker
 	making context.Context
 	stop   func() // what is being made, and whatever would be
+
+	refused, manyFiles, manyBytes atomic.Int64
 }
 
 func newScripts(o Options) *scripts {
@@ -35,6 +38,35 @@ func newScripts(o Options) *scripts {
 func (s *scripts) keptIn(store *codestore.Store) {
 	s.maker.Dir = store.Dir()
 	s.maker.Kept = func(sum [sha256.Size]byte) ([]byte, error) { return store.Module(codestore.Sum(sum)) }
+}
+
+// RefusedScripts are scripts that could not be loaded, each time that it was tried.
+type RefusedScripts struct {
+	// All are those of whatever reason, Files and Bytes those of script_files and script_bytes.
+	All, Files, Bytes int64
+}
+
+// RefusedScripts may be called by any goroutine.
+func (p *Loader) RefusedScripts() RefusedScripts {
+	s := p.scripts
+	return RefusedScripts{All: s.refused.Load(), Files: s.manyFiles.Load(), Bytes: s.manyBytes.Load()}
+}
+
+// count counts a plugin that could not be loaded, if it is a script.
+func (s *scripts) count(l *config.Listener, err error) {
+	if err == nil || errors.Is(err, plugins.ErrClosed) || !engines.IsScript(l.Plugin) {
+		return
+	}
+	s.refused.Add(1)
+	var refused *bundle.Error
+	if errors.As(err, &refused) {
+		switch refused.Key {
+		case "script_files":
+			s.manyFiles.Add(1)
+		case "script_bytes":
+			s.manyBytes.Add(1)
+		}
+	}
 }
 
 // read reads a listener's plugin: the file, or what is made of a script.

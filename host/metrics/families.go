@@ -261,6 +261,9 @@ var hostFamilies = []family{
 		}
 	}),
 	ofHost("bulkhead_retired_generations", "", "Listeners as they were before a reload has changed or removed them, that have connections yet.", func(h *stats.Host) int64 { return int64(h.RetiredGenerations) }),
+	ofHost("bulkhead_scripts_refused_total", "", "How often a script could not be loaded, at the start, by a reload or by a new try; the last errors say why.", func(h *stats.Host) int64 { return h.ScriptsRefused }),
+	ofHost("bulkhead_scripts_over_files_total", "script_files", "Those of them that import more files than script_files allows.", func(h *stats.Host) int64 { return h.ScriptsOverFiles }),
+	ofHost("bulkhead_scripts_over_bytes_total", "script_bytes", "Those of them whose files have more bytes than script_bytes allows.", func(h *stats.Host) int64 { return h.ScriptsOverBytes }),
 	ofHost("bulkhead_host_bugs_total", "", "Panics of the host's own that were caught; the log has their stacks.", func(h *stats.Host) int64 { return h.HostBugs }),
 	ofHost("bulkhead_access_log_lines_lost_total", "", "Lines of the access log that could not be written, or not as fast as they came.", func(h *stats.Host) int64 { return h.AccessLost }),
 	ofHost("bulkhead_access_log_open_lines_total", "access_interval", "Lines of connections that were open for long, by access_interval.", func(h *stats.Host) int64 { return h.AccessOpen }),

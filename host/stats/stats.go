@@ -69,6 +69,11 @@ type Host struct {
 	// and ModulesRemoved how many copies had to go for module_cache.
 	ModuleCache    int64 `metric:"bulkhead_module_cache_bytes"`
 	ModulesRemoved int64 `metric:"bulkhead_module_cache_removed_total"`
+	// ScriptsRefused is how often a script could not be loaded, for whatever reason;
+	// ScriptsOverFiles and ScriptsOverBytes count those of script_files and script_bytes.
+	ScriptsRefused   int64 `metric:"bulkhead_scripts_refused_total"`
+	ScriptsOverFiles int64 `metric:"bulkhead_scripts_over_files_total"`
+	ScriptsOverBytes int64 `metric:"bulkhead_scripts_over_bytes_total"`
 	// RetiredGenerations are the listeners as they were before a reload has changed or removed
 	// them, that have connections yet.
 	RetiredGenerations int `metric:"bulkhead_retired_generations"`

@@ -33,7 +33,8 @@ func addressSpace() int64 {
 }
 
 // killFirst has the kernel take this process when the machine runs out of
-// memory, and not the one that serves.
+// memory, and not the one that serves. Under the Landlock rules of the one that serves it cannot:
+// RATIONALE.md says why that stays so.
 func killFirst() { _ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) }
 
 // dropPrivileges gives up all capabilities, and the chance to gain any by
