@@ -14,6 +14,7 @@ import (
 //	c  counts by 128 names
 //	d  dials the address that follows
 //	f  does as b, once, and says that it has finished
+//	g  writes to so much of its memory that it does not sleep
 //	l  logs a thousand lines
 //	m  wants 12 MiB of memory, page by page
 //	M  wants them at one step
@@ -21,6 +22,7 @@ import (
 //	r  calls itself for ever
 //	s  never ends
 //	t  sets two timers
+//	v  computes for some tens of milliseconds
 //	w  computes for some milliseconds
 //	x  leaves it unconsumed
 func guest() *w.Module {
@@ -50,6 +52,7 @@ func guest() *w.Module {
 		first('c', times(64, named(names), named(names+64))),
 		first('d', w.I32Const(w.WindowAt+1), w.LocalGet(1), w.I32Const(1), w.I32Sub, w.Call(connect), w.Drop),
 		first('f', fill, w.LocalGet(0), w.I32Const(0), w.Call(control), w.Drop),
+		first('g', w.I32Const(21_000), w.I32Const(7), w.I32Const(40_000), []byte{0xfc, 0x0b, 0}), // memory.fill
 		first('l', times(1000, w.I32Const(1), w.I32Const(names), w.I32Const(10), w.Call(log), w.Drop)),
 		first('m', times(200, w.I32Const(1), []byte{0x40, 0}, w.Drop)), // memory.grow
 		first('M', w.I32Const(200), []byte{0x40, 0}, w.Drop),
@@ -57,9 +60,28 @@ func guest() *w.Module {
 		first('r', w.Call(deep)),
 		first('s', w.Forever()),
 		first('t', timers(1), timers(2)),
+		first('v', times(30_000_000)),
 		first('w', times(3_000_000)),
 		w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const('x'), w.I32Eq, w.If(w.I32Const(0), w.Return),
 		w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(send), w.Drop, w.LocalGet(1))
 	m.Func("csa_writable", "i:", "", w.I32Const(filling), w.I32Load8U(0), w.If(fill))
+	return m
+}
+
+// relay dials what follows the first byte of its client, says "open" when that is up, and splices
+// the two when more comes.
+func relay() *w.Module {
+	m, f := w.Handler([2]string{"send", "iii:i"}, [2]string{"connect", "ii:i"}, [2]string{"splice", "ii:i"})
+	send, connect, splice := f[0], f[1], f[2]
+	client, up, opened := m.Global('i', true, w.I32Const(0)), m.Global('i', true, w.I32Const(0)), m.Global('i', true, w.I32Const(0))
+	m.Data(100, "open")
+	m.Func("csa_open", "i:i", "",
+		w.LocalGet(0), w.GlobalGet(up), w.I32Eq,
+		w.If(w.I32Const(1), w.GlobalSet(opened), w.GlobalGet(client), w.I32Const(100), w.I32Const(4), w.Call(send), w.Drop),
+		w.I32Const(0))
+	m.Func("csa_data", "ii:i", "",
+		w.GlobalGet(opened), w.If(w.GlobalGet(client), w.GlobalGet(up), w.Call(splice), w.Drop, w.I32Const(0), w.Return),
+		w.LocalGet(0), w.GlobalSet(client), w.I32Const(w.WindowAt+1), w.LocalGet(1), w.I32Const(1), w.I32Sub, w.Call(connect), w.GlobalSet(up),
+		w.LocalGet(1))
 	return m
 }

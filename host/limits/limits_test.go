@@ -4,17 +4,21 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
+	"io"
 	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"bulkhead/host/conns"
+	"bulkhead/host/limits"
 	"bulkhead/internal/hosttest"
 	"bulkhead/internal/recordtest"
 )
@@ -27,6 +31,8 @@ type proof struct {
 	// a route, udp that the listener is one of UDP.
 	tenant, listener string
 	routes, udp      bool
+	// relays says that the guest is relay, and linux that the limit holds on Linux alone.
+	relays, linux bool
 	// do provokes it.
 	do func(p *place)
 	// metric is what counts it, with the tenant's name as a label; "": it ends connections, or
@@ -34,12 +40,17 @@ type proof struct {
 	metric string
 	// ends says that it ends a connection, which has a line of the access log then.
 	ends bool
+	// fails says that it is a handler's failure, which listeners count.
+	fails bool
 	// waits says that the page's tenant waits by the key, where no listener counts it.
 	waits bool
 	// throttles are words in the list of connections: those that it waits by, or states. Nil: the
 	// status has it.
 	throttles []string
 }
+
+// here reports whether it can be provoked on this system.
+func (p *proof) here() bool { return !p.linux || runtime.GOOS == "linux" }
 
 const selfSigned = "\n[listener.tls]\nself_signed = [\"a.test\"]\n"
 
@@ -52,6 +63,13 @@ func init() { // since what provokes reads them
 		"memory_step": {line: "memory of a tenant", key: "memory", tenant: `memory = "8MiB"`, do: says("M"), metric: "bulkhead_tenant_memory_refused_total", waits: true},
 		"cpu":         {line: "CPU time of a tenant", key: "cpu", tenant: "cpu = 0.01", do: computes, metric: "bulkhead_tenant_events_deferred_total", waits: true, throttles: []string{"cpu"}},
 		"event":       {line: "CPU time of one event", key: "event_timeout", listener: `event_timeout = "5ms"`, do: says("s"), ends: true},
+		"working":     {line: "calls of a tenant beside the loops", key: "calls", tenant: "cpu = 64\nbandwidth = \"1GiB/s\"", do: computesLong, metric: "bulkhead_tenant_background_waits_total", waits: true, throttles: []string{"calls"}},
+		"mappings":    {line: "memory mappings of a tenant", key: "mappings", tenant: "mappings = 30", do: keepsAwake, metric: "bulkhead_tenant_mappings_refused_total", ends: true, waits: true, throttles: []string{"mappings"}, linux: true},
+		"pipes":       {line: "pipes of relays", key: "pipes", tenant: "bandwidth = \"1GiB/s\"\nconnect = [\"UPSTREAM\"]", listener: "write_timeout = \"0s\"\nmin_rate = \"0B/s\"", do: relays, metric: "bulkhead_tenant_pipes_refused_total", waits: true, relays: true, linux: true},
+		"lowat":       {line: "bytes of a connection that the kernel has not sent", key: "", listener: "notsent_lowat = \"4KiB\"\nsend_buffer = \"16KiB\"", do: says("b"), throttles: []string{"blocked"}},
+		"sockets":     {line: "kernel memory of a tenant's sockets", key: "socket_memory", tenant: "socket_memory = \"0B\"\nbandwidth = \"100GiB/s\"", listener: "write_timeout = \"0s\"\nmin_rate = \"0B/s\"", do: floodsSockets, metric: "bulkhead_tenant_socket_memory_refused_total", waits: true, linux: true},
+		"lookups":     {line: "names that are looked up", key: "dials", tenant: "dials = 1\nconnect = [\"*.example:1\"]", do: looksUp, metric: "bulkhead_tenant_lookups_refused_total", waits: true},
+		"kernel":      {line: "datagrams that the kernel is asked to hold", key: "receive_buffer", udp: true, tenant: "bandwidth = \"1KiB/s\"", do: overruns, linux: true},
 		"stack":       {line: "stack of a call", key: "stack", tenant: `stack = "64KiB"`, do: says("r"), ends: true},
 		"instances":   {line: "instances of a tenant", key: "instances", tenant: "instances = 1", do: another(false), metric: "bulkhead_tenant_instances_refused_total", ends: true, waits: true, throttles: []string{"instances"}},
 		"connections": {line: "connections of a tenant", key: "connections", tenant: "connections = 1", listener: `first_byte_timeout = "0s"`, do: another(true), metric: "bulkhead_tenant_connections"},
@@ -79,67 +97,124 @@ func init() { // since what provokes reads them
 		"waiting":     {line: "datagrams of a peer that wait", key: "waiting_datagrams", udp: true, listener: "waiting_datagrams = 1", do: loses},
 		"timers":      {line: "timers of a connection, of a tenant", key: "timers", tenant: "timers = 1", do: says("t"), metric: "bulkhead_tenant_timers_refused_total", waits: true},
 		"log":         {line: "log lines of an instance", key: "log_lines", do: says("l"), metric: "bulkhead_tenant_log_lines_dropped_total", waits: true},
-		"counts":      {line: "metric names of a tenant", key: "", do: says("c"), metric: "bulkhead_tenant_counts_refused_total"},
-		"trap":        {line: "a trap", key: "", do: says("!"), ends: true},
+		"counts":      {line: "metric names of a tenant", key: "counts", do: says("c"), metric: "bulkhead_tenant_counts_refused_total", waits: true},
+		"trap":        {line: "a trap", key: "", do: says("!"), ends: true, fails: true},
 	}
 }
 
-// elsewhere are lines that another test provokes, for which a whole host is needed or a machine of
-// a kind, by file and name.
-var elsewhere = map[string][2]string{
-	"memory of all tenants together":                     {"shares/memory_test.go", ""}, // nothing is over it: the start warns
-	"calls of a tenant beside the loops":                 {"cores/slots_test.go", ""},
-	"memory mappings of a tenant":                        {"mappings_linux_test.go", "TestMappingsAreBounded"},
-	"pipes of relays":                                    {"relay_pipes_test.go", "TestPipesAreShared"},
-	"bytes of a connection that the kernel has not sent": {"socketmemory_linux_test.go", "TestSocketMemory"},
-	"kernel memory of a tenant's sockets":                {"socketmemory_linux_test.go", "TestSocketMemory"},
-	"names that are looked up":                           {"egress/share_test.go", ""},
-	"requests to the daemon itself":                      {"admin/guard/guard_test.go", ""},
-	"datagrams that the kernel is asked to hold":         {"udp_linux_test.go", "TestDatagramsLostInTheKernel"},
-	"lines that wait for the log's reader":               {"logqueue/queue_test.go", ""},
-	"descriptors or memory of the system":                {"torn_test.go", "TestFloodWithFewDescriptors"},
-	"compiled code, and copies of modules":               {"loader/loader_test.go", ""},
-	"files of what tenants have used":                    {"billing/billing_test.go", ""},
-	"files of a script":                                  {"../engines/bundle/bundle_test.go", "TestImportsThatFail"},
-	"looking up the line of a trap":                      {"../plugins/compiler/locate_test.go", "TestHostileLines"},
-	"size and shape of a module":                         {"zoo/refused_test.go", ""},
+// elsewhere are lines that another test provokes, by file and name, and where they are seen.
+var elsewhere = map[string][3]string{
+	"descriptors or memory of the system": {"limits/descriptors_linux_test.go", "TestNoDescriptorsAreSeen", inHost},
+	"requests to the daemon itself":       {"admin/beside_test.go", "TestRefusalsAreFew", "metrics"},
+	"looking up the line of a trap":       {"../plugins/compiler/locate_test.go", "TestHostileLines", "-"},
 }
 
-// Each line of the table of limits has a proof here, or a test elsewhere that is there.
+// Where limits are seen, as docs/LIMITS.md has it.
+const (
+	inAll   = "all"
+	inHost  = "metrics, status, page"
+	inConns = "conns, page"
+)
+
+// seenIn says where the proof wants it to be seen.
+func (p *proof) seenIn() string {
+	switch {
+	case p.ends || p.udp:
+		// Of a datagram that is lost the line of its connection says nothing.
+		if p.udp {
+			return inHost
+		}
+		return inAll
+	case p.metric != "":
+		return inHost
+	}
+	return inConns
+}
+
+var update = flag.Bool("update", false, "write the last column of docs/LIMITS.md anew")
+
+// Each line of the table of limits has a proof here, or a test elsewhere that is there, and says
+// where it is seen as the proofs do. Each limit that is counted has one.
 func TestEveryLineHasAProof(t *testing.T) {
-	page, err := os.ReadFile("../../docs/LIMITS.md")
+	const path = "../../docs/LIMITS.md"
+	page, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	used := make(map[string]bool)
 	lines := 0
+	var anew strings.Builder
 	for line := range strings.Lines(string(page)) {
 		first, is := strings.CutPrefix(line, "| ")
 		if !is || strings.HasPrefix(line, "| limit |") {
+			anew.WriteString(line)
 			continue
 		}
 		lines++
-		proved := false
+		var seen []string
 		for name, p := range proofs {
 			if strings.HasPrefix(first, p.line) {
-				used[name], proved = true, true
+				used[name], seen = true, append(seen, p.seenIn())
 			}
 		}
-		for begin := range elsewhere {
+		for _, p := range hostProofs {
+			if strings.HasPrefix(first, p.line) {
+				used[p.line], seen = true, append(seen, inHost)
+			}
+		}
+		for begin, at := range elsewhere {
 			if strings.HasPrefix(first, begin) {
-				used[begin], proved = true, true
+				used[begin], seen = true, append(seen, at[2])
 			}
 		}
-		if !proved {
+		if seen == nil {
 			t.Errorf("nothing provokes %.60q of docs/LIMITS.md: give it a proof", first)
+			continue
+		}
+		slices.Sort(seen) // all, conns, metrics
+		if slices.Contains(seen, inHost) && seen[0] == inConns {
+			seen = seen[1:]
+		}
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		for len(cells) < 6 {
+			cells = append(cells[:len(cells)-1], "", "")
+		}
+		cells[4] = " " + seen[0] + " "
+		want := strings.Join(cells, "|") + "\n"
+		anew.WriteString(want)
+		if want != line && !*update {
+			t.Errorf("docs/LIMITS.md does not say that it is seen in %q; -update writes it: %.60q", seen[0], first)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(anew.String()), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if lines < 40 {
 		t.Errorf("docs/LIMITS.md has %d lines", lines)
 	}
-	for name := range proofs {
+	proved := make(map[string]bool)
+	for name, p := range proofs {
 		if !used[name] {
 			t.Errorf("the proof %q is of no line of docs/LIMITS.md", name)
+		}
+		proved[p.key] = true
+	}
+	for _, p := range hostProofs {
+		if !used[p.line] {
+			t.Errorf("the proof of %q is of no line of docs/LIMITS.md", p.line)
+		}
+		proved[p.key] = true
+	}
+	for _, l := range limits.Tenants {
+		if !slices.ContainsFunc(strings.Split(l.Key, ", "), func(key string) bool { return proved[key] }) && l.Key != "log_bytes" {
+			t.Errorf("nothing provokes %s of a tenant: give it a proof", l.Key)
+		}
+	}
+	for _, l := range limits.Host {
+		if !proved[l.Key] {
+			t.Errorf("nothing provokes %s of the host: give it a proof", l.Key)
 		}
 	}
 	for begin, at := range elsewhere {
@@ -177,6 +252,94 @@ func computes(p *place) {
 			}
 		}()
 	}
+}
+
+// computesLong has more clients than there may be calls beside the loops, which want something
+// computed for long until it was looked for who waits.
+func computesLong(p *place) {
+	for range 40 {
+		c := p.dial()
+		go func() {
+			for {
+				if _, err := c.Write([]byte("vy")); err != nil {
+					return
+				}
+				select {
+				case <-p.looked:
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
+		}()
+	}
+}
+
+// keepsAwake has clients come whose instances do not sleep, until one finds no mapping.
+func keepsAwake(p *place) {
+	for range 40 {
+		hosttest.Say(p.t, p.dial(), "g")
+	}
+}
+
+// relays has clients that do not read what is relayed to them.
+func relays(p *place) {
+	for range 3 {
+		c := p.dial()
+		hosttest.Say(p.t, c, "Ztcp://"+p.upstream)
+		hosttest.Hear(p.t, c, "open")
+		hosttest.Say(p.t, c, "x")
+	}
+}
+
+// floodsSockets has a client that sends much, and reads for a while alone: so its connection has
+// become fast.
+func floodsSockets(p *place) {
+	c := p.dial()
+	go func() {
+		for piece := make([]byte, 64<<10); ; {
+			if _, err := c.Write(piece); err != nil {
+				return // the test is over
+			}
+		}
+	}()
+	p.until("a socket is kept small", func() bool {
+		_, _ = io.CopyN(io.Discard, c, 1<<20)
+		return p.tenant().SocketMemoryRefused > 0
+	})
+}
+
+// looksUp has a handler trap while it looks up a name for which there is no end, and another one
+// dial.
+func looksUp(p *place) {
+	c := p.dial()
+	hosttest.Say(p.t, c, "dtcp://stuck.example:1")
+	p.until("it is looked up", func() bool { return p.tenant().Lookups == 1 })
+	hosttest.Say(p.t, c, "!")
+	p.until("the dial is given up, and the lookup is not over", func() bool { return p.tenant().Dials == 0 && p.tenant().Lookups == 1 })
+	hosttest.Say(p.t, p.dial(), "dtcp://b.example:1")
+}
+
+// overruns sends a handler, which waits for bandwidth, more than the kernel holds.
+func overruns(p *place) {
+	c, err := net.Dial("udp", p.h.Addr(p.name))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	big := []byte(strings.Repeat("y", 8000))
+	for range 500 {
+		_, _ = c.Write(big)
+	}
+	go func() { // the next one that is taken says how many are lost
+		for {
+			select {
+			case <-p.over:
+				return
+			case <-time.After(10 * time.Millisecond):
+				_, _ = c.Write([]byte("x"))
+			}
+		}
+	}()
 }
 
 // another has one client come and, once it is there, a second one. quiet: neither says anything.
@@ -257,10 +420,14 @@ func loses(p *place) {
 	})
 }
 
-// unknown never answers, until nobody asks any more.
-type unknown struct{}
+// unknown never answers, until nobody asks any more, or, of stuck.example, until the test is over.
+type unknown struct{ over chan struct{} }
 
-func (unknown) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+func (u unknown) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
+	if host == "stuck.example" {
+		<-u.over
+		return nil, errors.New("the test is over")
+	}
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -270,13 +437,17 @@ func (unknown) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, erro
 // time passes.
 func TestLimitsAreSeen(t *testing.T) {
 	s := newScene(t)
-	names := slices.Sorted(maps.Keys(proofs))
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(proofs)), func(name string) bool {
+		p := proofs[name]
+		return !p.here()
+	})
 	for _, name := range names {
 		proofs[name].do(&place{scene: s, t: t, name: name})
 	}
 	for _, name := range names { // before time passes, which ends connections
 		(&place{scene: s, t: t, name: name}).does(proofs[name].throttles)
 	}
+	close(s.looked)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			want := proofs[name]
@@ -310,7 +481,7 @@ func (p *place) seen(want *proof) {
 	p.t.Helper()
 	passed := time.Duration(0)
 	pass := func() {
-		if want.ends && passed < limitTime && p.listener().ByKey()[p.keyOf(want)] == 0 {
+		if (want.ends || want.udp) && passed < limitTime && p.listener().ByKey()[p.keyOf(want)] == 0 {
 			passed += 5 * time.Second
 			p.clock.Advance(5 * time.Second)
 			p.h.Refresh(p.t.Context()) // each loop has its turn
@@ -346,7 +517,7 @@ func (p *place) seen(want *proof) {
 				if st.Name == p.name {
 					_, limit := st.Limits[want.key]
 					_, rate := st.Rates[want.key]
-					return st.Metrics[want.metric] != "0" && (limit || rate || want.key == "")
+					return st.Metrics[want.metric] != "" && st.Metrics[want.metric] != "0" && (limit || rate || want.key == "counts")
 				}
 			}
 			return false
@@ -359,6 +530,18 @@ func (p *place) seen(want *proof) {
 				return p.watcher.uses(p.name, want.key) || counted(p.watcher.waits(p.name))
 			})
 		}
+	}
+	if want.fails {
+		p.until("the metrics count it", func() bool { return p.scrape("bulkhead_listener_traps_total", "") > 0 })
+		p.until("so does the status", func() bool {
+			for _, l := range p.h.Status().Listeners {
+				if l.Name == p.name {
+					return l.Metrics["bulkhead_listener_traps_total"] != "0"
+				}
+			}
+			return false
+		})
+		p.until("so does the page", func() bool { return p.watcher.failed(p.name) > 0 })
 	}
 	if want.waits {
 		p.until("the page says that the tenant waits", func() bool { return counted(p.watcher.waits(p.name)) })

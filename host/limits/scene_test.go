@@ -25,8 +25,10 @@ import (
 	"bulkhead/host/page"
 	"bulkhead/host/stats"
 	"bulkhead/internal/hosttest"
+	"bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -39,7 +41,11 @@ type scene struct {
 	log     *accessLog
 	watcher *watcher
 	path    string // of its configuration
-	plugin  string
+	// plugin is guest's file, and relay that of relay.
+	plugin, relay string
+	upstream      string        // its address: it sends without an end
+	looked        chan struct{} // closed when what connections do has been looked for
+	over          chan struct{} // closed when the test is over
 }
 
 // place is where one proof is.
@@ -50,10 +56,13 @@ type place struct {
 }
 
 func newScene(t *testing.T) *scene {
-	s := &scene{clock: &selector.Manual{}, path: filepath.Join(t.TempDir(), "bulkhead.toml"), plugin: filepath.Join(t.TempDir(), "guest.wasm")}
-	if err := os.WriteFile(s.plugin, guest().Bytes(), 0o600); err != nil {
-		t.Fatal(err)
+	s := &scene{clock: &selector.Manual{}, path: filepath.Join(t.TempDir(), "bulkhead.toml"), plugin: filepath.Join(t.TempDir(), "guest.wasm"), relay: filepath.Join(t.TempDir(), "relay.wasm"), looked: make(chan struct{}), over: make(chan struct{})}
+	for path, m := range map[string]*wasmtest.Module{s.plugin: guest(), s.relay: relay()} {
+		if err := os.WriteFile(path, m.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	s.upstream = endless(t)
 	s.log = &accessLog{path: filepath.Join(t.TempDir(), "access.log")}
 	log := access.New(nil)
 	t.Cleanup(log.Close)
@@ -61,14 +70,14 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	cfg := s.load(t, "")
-	s.h = hosttest.ServeConfig(t, cfg, host.Options{Clock: s.clock, Access: log, Resolver: unknown{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, 1<<20)
+	s.h = hosttest.ServeConfig(t, cfg, host.Options{Clock: s.clock, Access: log, Resolver: unknown{s.over}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, 1<<20)
 	s.scrapes = metrics.New(metrics.Source{Host: s.h})
-	over, ticked := make(chan struct{}), make(chan struct{})
+	ticked := make(chan struct{})
 	go func() { // a guest that has used its part of a turn waits for the next
 		defer close(ticked)
 		for {
 			select {
-			case <-over:
+			case <-s.over:
 				return
 			case <-time.After(time.Millisecond):
 				// Slowly: limits of seconds are looked at meanwhile.
@@ -76,7 +85,7 @@ func newScene(t *testing.T) *scene {
 			}
 		}
 	}()
-	t.Cleanup(func() { close(over); <-ticked })
+	t.Cleanup(func() { close(s.over); <-ticked })
 	s.watcher = watch(t, s.h)
 	return s
 }
@@ -85,10 +94,16 @@ func newScene(t *testing.T) *scene {
 func (s *scene) load(t *testing.T, renewed string) *config.Config {
 	t.Helper()
 	var text strings.Builder
-	fmt.Fprintf(&text, "[host]\nstate = %q\nloops = 2\ndrain = \"1s\"\n", hosttest.State())
+	fmt.Fprintf(&text, "[host]\nstate = %q\nloops = 2\ndrain = \"1s\"\npipes = 1\n", hosttest.State())
 	for _, name := range slices.Sorted(maps.Keys(proofs)) {
 		p := proofs[name]
-		network := "tcp"
+		if !p.here() {
+			continue
+		}
+		network, plugin := "tcp", s.plugin
+		if p.relays {
+			plugin = s.relay
+		}
 		if p.udp {
 			network = "udp"
 		}
@@ -96,14 +111,14 @@ func (s *scene) load(t *testing.T, renewed string) *config.Config {
 		if name == renewed {
 			more = "snapshot = false\n"
 		}
-		fmt.Fprintf(&text, "[tenant.%s]\n%s\n[[listener]]\nname = %q\ntenant = %q\naddress = \"%s://127.0.0.1:0\"\n", name, p.tenant, name, name, network)
+		fmt.Fprintf(&text, "[tenant.%s]\n%s\n[[listener]]\nname = %q\ntenant = %q\naddress = \"%s://127.0.0.1:0\"\n", name, strings.ReplaceAll(p.tenant, "UPSTREAM", s.upstream), name, name, network)
 		if !strings.Contains(p.listener, "idle_timeout") {
 			text.WriteString("idle_timeout = \"720h\"\n")
 		}
 		if p.routes {
-			fmt.Fprintf(&text, "%s\n[[listener.route]]\nname = \"r\"\nfirst = [\"AB\"]\nplugin = %q\n%s", p.listener, s.plugin, more)
+			fmt.Fprintf(&text, "%s\n[[listener.route]]\nname = \"r\"\nfirst = [\"AB\"]\nplugin = %q\n%s", p.listener, plugin, more)
 		} else {
-			fmt.Fprintf(&text, "plugin = %q\n%s%s\n", s.plugin, more, p.listener)
+			fmt.Fprintf(&text, "plugin = %q\n%s%s\n", plugin, more, p.listener)
 		}
 	}
 	if err := os.WriteFile(s.path, []byte(text.String()), 0o600); err != nil {
@@ -114,6 +129,32 @@ func (s *scene) load(t *testing.T, renewed string) *config.Config {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// endless listens, and sends to each who says something as long as that is taken.
+func endless(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, err := io.ReadFull(c, make([]byte, 1))
+				for bulk := make([]byte, 64<<10); err == nil; {
+					_, err = c.Write(bulk)
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
 }
 
 // reload gives the place's listener another generation, and the next time the one before.
@@ -159,14 +200,7 @@ func (p *place) keyOf(want *proof) string {
 // that label.
 func (p *place) scrape(name, key string) (sum float64) {
 	p.t.Helper()
-	w := httptest.NewRecorder()
-	p.scrapes.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics?tenant="+p.name, nil))
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(w.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for _, m := range families[name].GetMetric() {
+	for _, m := range scrape(p.t, p.scrapes, "?tenant="+p.name)[name].GetMetric() {
 		labels := make(map[string]string)
 		for _, l := range m.Label {
 			labels[l.GetName()] = l.GetValue()
@@ -176,6 +210,19 @@ func (p *place) scrape(name, key string) (sum float64) {
 		}
 	}
 	return sum
+}
+
+// scrape is an answer of /metrics.
+func scrape(t *testing.T, scrapes http.Handler, query string) map[string]*dto.MetricFamily {
+	t.Helper()
+	w := httptest.NewRecorder()
+	scrapes.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics"+query, nil))
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
 }
 
 // keyOfFamily is what docs/METRICS.md has as the key of a metric.
@@ -210,6 +257,20 @@ type watcher struct {
 	used    map[string]map[string]bool
 	limited map[string]map[string]int64
 	did     map[string]string // by tenant, what its connections ever did or waited for
+	// By listener.
+	failures   map[string]int64
+	quarantine map[string]string
+}
+
+// theHost is the name under which a watcher keeps what the host uses and waits for.
+const theHost = " host"
+
+// waitedBy is what somebody ever waited for. The lock is held.
+func (w *watcher) waitedBy(name string) map[string]int64 {
+	if w.waited[name] == nil {
+		w.waited[name] = make(map[string]int64)
+	}
+	return w.waited[name]
 }
 
 // frame is the time from one frame of the page to the next.
@@ -219,7 +280,7 @@ const frame = 20 * time.Millisecond
 func watch(t *testing.T, h *host.Host) *watcher {
 	t.Helper()
 	ticks := make(chan time.Time)
-	w := &watcher{waited: make(map[string]map[string]int64), used: make(map[string]map[string]bool), limited: make(map[string]map[string]int64), did: make(map[string]string)}
+	w := &watcher{waited: make(map[string]map[string]int64), used: make(map[string]map[string]bool), limited: make(map[string]map[string]int64), did: make(map[string]string), failures: make(map[string]int64), quarantine: make(map[string]string)}
 	server := httptest.NewServer(page.NewFeed(page.Source{Host: h, Ticks: ticks}))
 	got, err := http.Get(server.URL)
 	if err != nil {
@@ -261,14 +322,20 @@ func watch(t *testing.T, h *host.Host) *watcher {
 
 func (w *watcher) take(t *testing.T, text string) {
 	var body struct {
+		Host struct {
+			Uses  map[string][2]float64
+			Waits map[string]int64
+		}
 		Tenants []struct {
 			Name  string
 			Uses  map[string][2]float64
 			Waits map[string]int64
 		}
 		Listeners []struct {
-			Name   string
-			Limits map[string]int64
+			Name          string
+			Limits, Waits map[string]int64
+			Quarantine    string
+			Failures      int64
 		}
 		Connections []struct {
 			Tenant       string
@@ -283,17 +350,26 @@ func (w *watcher) take(t *testing.T, text string) {
 	defer w.mu.Unlock()
 	for _, one := range body.Tenants {
 		if w.used[one.Name] == nil {
-			w.used[one.Name], w.waited[one.Name] = make(map[string]bool), make(map[string]int64)
+			w.used[one.Name] = make(map[string]bool)
 		}
 		for key, u := range one.Uses {
 			if u[1] > 0 && u[0] >= u[1] {
 				w.used[one.Name][key] = true
 			}
 		}
-		maps.Copy(w.waited[one.Name], one.Waits)
+		maps.Copy(w.waitedBy(one.Name), one.Waits)
 	}
 	for _, one := range body.Listeners {
 		w.limited[one.Name] = one.Limits
+		maps.Copy(w.waitedBy(one.Name), one.Waits)
+		w.failures[one.Name], w.quarantine[one.Name] = one.Failures, one.Quarantine
+	}
+	maps.Copy(w.waitedBy(theHost), body.Host.Waits)
+	if w.used[theHost] == nil {
+		w.used[theHost] = make(map[string]bool)
+	}
+	for key, u := range body.Host.Uses {
+		w.used[theHost][key] = u[0] > 0
 	}
 	for _, one := range body.Connections {
 		for _, word := range slices.Concat(one.State, one.Waits) {
@@ -330,4 +406,18 @@ func (w *watcher) words(tenant string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.did[tenant]
+}
+
+// failed is how many handlers of a listener have failed.
+func (w *watcher) failed(listener string) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failures[listener]
+}
+
+// quarantined is why a listener serves nobody; "": it does.
+func (w *watcher) quarantined(listener string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.quarantine[listener]
 }
