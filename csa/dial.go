@@ -19,7 +19,10 @@ const attemptDelay = 250 * time.Millisecond
 type Address struct {
 	IP   netip.AddrPort
 	Path string
-	UDP  bool
+	// Via, where it is valid, is connected to in place of IP, which stays who the peer is for the
+	// handler and the log.
+	Via netip.AddrPort
+	UDP bool
 }
 
 // Dial is a TCPClient: it connects a socket to the first of several addresses that

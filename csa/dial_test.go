@@ -123,6 +123,23 @@ func TestDial(t *testing.T) {
 	}
 }
 
+// A socket is connected to Via, and the address stays what it is.
+func TestDialVia(t *testing.T) {
+	b := newBench(t)
+	ln, at := listenTCP(t)
+	called := Address{IP: netip.MustParseAddrPort("[2001:db8::1]:80"), Via: at.IP}
+	_, end := b.dial(time.Second, called)
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b.over(end)
+	if end.r != Orderly || end.to != called {
+		t.Errorf("it ended with %v at %v", end.r, end.to)
+	}
+}
+
 func TestDialUnix(t *testing.T) {
 	b := newBench(t)
 	path := filepath.Join(t.TempDir(), "s")

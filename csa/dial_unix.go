@@ -4,6 +4,7 @@ package csa
 
 import (
 	"errors"
+	"net/netip"
 
 	"bulkhead/abi"
 
@@ -14,16 +15,24 @@ import (
 // listens on a port that the kernel then picks for this end.
 var errSelf = errors.New("the socket would be connected to itself")
 
+// connects is the address that a socket for to is connected to; not valid: that is Path.
+func (to Address) connects() netip.AddrPort {
+	if to.Via.IsValid() {
+		return to.Via
+	}
+	return to.IP
+}
+
 // newSocket makes a non-blocking socket of the address's family.
 func newSocket(to Address) (int, error) {
 	kind := unix.SOCK_STREAM
 	if to.UDP {
 		kind = unix.SOCK_DGRAM
 	}
-	switch {
-	case !to.IP.IsValid():
+	switch ip := to.connects(); {
+	case !ip.IsValid():
 		return openSocket(unix.AF_UNIX, kind)
-	case to.IP.Addr().Unmap().Is4():
+	case ip.Addr().Unmap().Is4():
 		return openSocket(unix.AF_INET, kind)
 	}
 	return openSocket(unix.AF_INET6, kind)
@@ -32,13 +41,14 @@ func newSocket(to Address) (int, error) {
 // connectSocket begins to connect, and reports whether that is over already.
 func connectSocket(fd int, to Address) (connected bool, err error) {
 	var sa unix.Sockaddr
-	switch ip := to.IP.Addr().Unmap(); {
-	case !to.IP.IsValid():
+	port := int(to.connects().Port())
+	switch ip := to.connects().Addr().Unmap(); {
+	case !ip.IsValid():
 		sa = &unix.SockaddrUnix{Name: to.Path}
 	case ip.Is4():
-		sa = &unix.SockaddrInet4{Addr: ip.As4(), Port: int(to.IP.Port())}
+		sa = &unix.SockaddrInet4{Addr: ip.As4(), Port: port}
 	default:
-		sa = &unix.SockaddrInet6{Addr: ip.As16(), Port: int(to.IP.Port())}
+		sa = &unix.SockaddrInet6{Addr: ip.As16(), Port: port}
 	}
 	for {
 		switch err := unix.Connect(fd, sa); err {

@@ -74,6 +74,11 @@ type Options struct {
 	// Resolver finds the addresses of names that handlers dial. Nil asks the DNS, as the system's
 	// files say, and takes no threads. See egress.Share for what one promises.
 	Resolver egress.Resolver
+	// Redirect, if it is not nil, is asked where each connection goes that a handler dials, instead
+	// of the tenant's connect list and Resolver: for who plays the other side. The handler is told
+	// that its peer is the IP of the answer. An error of package egress says why there is no
+	// connection. Several goroutines may call it at once.
+	Redirect func(egress.Target) (csa.Address, error)
 	// RootCAs are the authorities that handlers trust when they dial a server with TLS. Nil is the
 	// system's.
 	RootCAs *x509.CertPool
@@ -212,7 +217,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		reloading: make(chan struct{}, 1),
 	}
 	h.machine.Released, h.machine.Over, h.machine.DelayStop, h.machine.Stopped = h.wake, h.end, h.delayStop, h.closed
-	h.machine.Access = o.Access
+	h.machine.Access, h.machine.Redirect = o.Access, o.Redirect
 	if h.machine.Log = o.Log; h.machine.Log == nil {
 		h.machine.Log = slog.Default()
 	}

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +13,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"bulkhead/abi"
+	"bulkhead/csa"
 	"bulkhead/host"
+	"bulkhead/host/egress"
 	"bulkhead/internal/hosttest"
 	w "bulkhead/internal/wasmtest"
 )
@@ -72,6 +76,25 @@ plugin = %q
 instance = %q
 connect_timeout = "20s"
 `, hosttest.State(), connect, writeModule(t, m), instance), o)
+}
+
+// A redirected dial asks neither the connect list nor a resolver, and fails as it is told to.
+func TestRedirect(t *testing.T) {
+	there := echoServer(t, "tcp", "127.0.0.1:0").Addr().(*net.TCPAddr).AddrPort()
+	h := served(t, dialler(false), "connection", "", host.Options{Redirect: func(to egress.Target) (csa.Address, error) {
+		if to.Host() == "nobody" {
+			return csa.Address{}, &egress.Error{Kind: egress.Unreachable, Target: to.String(), Err: errors.New("nobody is there")}
+		}
+		return csa.Address{IP: netip.MustParseAddrPort("192.0.2.9:80"), Via: there}, nil
+	}})
+	c := hosttest.Dial(t, h.Addr("dial"))
+	hosttest.Say(t, c, "tcp://anybody:80")
+	hosttest.Hear(t, c, "=A")
+	hosttest.Say(t, c, "hello")
+	hosttest.Hear(t, c, "HELLO")
+	c = hosttest.Dial(t, h.Addr("dial"))
+	hosttest.Say(t, c, "tcp://nobody:80")
+	hosttest.Hear(t, c, "!"+string(rune('A'-int(abi.Unreachable))))
 }
 
 func writeModule(t testing.TB, m *w.Module) string {

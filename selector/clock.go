@@ -84,7 +84,7 @@ func (c systemClock) timeout(_ *Selector, at int64) int64 { return max(0, at-c.N
 type Manual struct {
 	now       atomic.Int64
 	mu        sync.Mutex
-	selectors map[*Selector]struct{}
+	selectors map[*Selector]int64 // when their first timers are due, as they went to sleep
 	calls     map[*manualCall]struct{}
 }
 
@@ -114,6 +114,27 @@ func (m *Manual) Advance(d time.Duration) {
 	}
 }
 
+// Next is how long it is until a selector that sleeps has a timer to run, or what AfterFunc was
+// given is due: who advances by that misses nothing in between. ok is false if nothing is due,
+// ever. A timer may have been stopped since.
+func (m *Manual) Next() (d time.Duration, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now.Load()
+	soonest := func(at int64) {
+		if at > now && (!ok || at-now < int64(d)) {
+			d, ok = time.Duration(at-now), true
+		}
+	}
+	for _, at := range m.selectors {
+		soonest(at)
+	}
+	for c := range m.calls {
+		soonest(c.at)
+	}
+	return d, ok
+}
+
 // AfterFunc has f called by the Advance that moves the clock on by d from now in all; at once
 // where d is not above zero.
 func (m *Manual) AfterFunc(d time.Duration, f func()) (stop func() bool) {
@@ -141,9 +162,9 @@ func (m *Manual) timeout(s *Selector, at int64) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.selectors == nil {
-		m.selectors = make(map[*Selector]struct{})
+		m.selectors = make(map[*Selector]int64)
 	}
-	m.selectors[s] = struct{}{}
+	m.selectors[s] = at
 	if m.now.Load() >= at {
 		return 0
 	}

@@ -777,3 +777,21 @@ func TestClockOfAProgram(t *testing.T) {
 		t.Errorf("%d calls are still asked of the clock", n)
 	}
 }
+
+// Next is when the first timer is due, whoever's it is.
+func TestManualNext(t *testing.T) {
+	var m Manual
+	if d, ok := m.Next(); ok {
+		t.Fatalf("with nothing to wait for, Next is %v", d)
+	}
+	stop := m.AfterFunc(3*time.Second, func() {})
+	m.AfterFunc(5*time.Second, func() {})
+	if d, ok := m.Next(); !ok || d != 3*time.Second {
+		t.Fatalf("Next is %v, %v; want 3s", d, ok)
+	}
+	stop()
+	m.Advance(time.Second)
+	if d, ok := m.Next(); !ok || d != 4*time.Second {
+		t.Fatalf("Next is %v, %v; want 4s", d, ok)
+	}
+}

@@ -86,6 +86,10 @@ func (a *attempt) free() {
 func (a *attempt) find(ctx context.Context) (to []csa.Address, err error) {
 	site, target := a.d.site, a.target
 	defer site.Guard("looking an address up", &err)
+	if redirect := site.Redirect(); redirect != nil {
+		address, err := redirect(target)
+		return []csa.Address{address}, err
+	}
 	policy := site.Policy()
 	if target.Network() == "unix" {
 		path, release, err := policy.Find(target)

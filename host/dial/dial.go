@@ -32,6 +32,9 @@ type Site interface {
 	Policy() *egress.Policy
 	// Resolver finds the addresses of names. Any goroutine may call it.
 	Resolver() egress.Resolver
+	// Redirect, if it is not nil, says where every connection goes, instead of Policy and Resolver;
+	// its error is one of package egress. It is called off the loops.
+	Redirect() func(egress.Target) (csa.Address, error)
 	// DialledSettings are those of connections that were dialled, and DialledTuning is what
 	// their sockets over TCP get.
 	DialledSettings() *csa.Settings
@@ -98,7 +101,8 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if err != nil || version != 0 && target.Network() == "udp" {
 		return nil, abi.Invalid
 	}
-	if err := d.site.Policy().Check(target); err != nil {
+	redirected := d.site.Redirect() != nil
+	if err := d.site.Policy().Check(target); err != nil && !redirected {
 		args := []any{"error", err, "key", "connect"}
 		if ask.From != nil {
 			args = append(args, "connection", ask.From.Number(), "peer", ask.From.Peer())
@@ -124,7 +128,7 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	if version != 0 && ask.From != nil {
 		a.from, a.to = ask.From.Addresses()
 	}
-	if ip, ok := d.site.Policy().Direct(target); ok {
+	if ip, ok := d.site.Policy().Direct(target); ok && !redirected {
 		a.connect([]csa.Address{{IP: ip, UDP: a.overUDP()}})
 	} else {
 		a.lookUp()

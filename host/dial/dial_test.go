@@ -40,6 +40,7 @@ type site struct {
 func (s *site) Loops() []*loops.Loop                                { return s.loops }
 func (s *site) Budget() csa.Budget                                  { return csa.Unlimited{} }
 func (s *site) Resolver() egress.Resolver                           { return s }
+func (s *site) Redirect() func(egress.Target) (csa.Address, error)  { return nil }
 func (s *site) ClientHandshake(string, time.Duration) csa.Handshake { return csa.Handshake{} }
 func (s *site) Stopping() bool                                      { return false }
 func (s *site) DialOver()                                           { s.dials.Add(-1) }

@@ -33,6 +33,9 @@ func (s *Server) ConnectTimeout() time.Duration { return s.terms.Load().connectT
 // Resolver is its tenant's part of the host's.
 func (s *Server) Resolver() egress.Resolver { return s.tenant.Resolver() }
 
+// Redirect is the machine's.
+func (s *Server) Redirect() func(egress.Target) (csa.Address, error) { return s.machine.Redirect }
+
 // DialledSettings are those of connections that its handlers have dialled.
 func (s *Server) DialledSettings() *csa.Settings { return &s.terms.Load().dialled }
 

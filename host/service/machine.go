@@ -4,9 +4,11 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"bulkhead/csa"
 	"bulkhead/host/access"
 	"bulkhead/host/budget"
 	"bulkhead/host/bugs"
+	"bulkhead/host/egress"
 	"bulkhead/host/loops"
 	"bulkhead/selector"
 )
@@ -22,6 +24,8 @@ type Machine struct {
 	// Access has a line of each connection that ends; nil: none is written. WriteOpen has lines of
 	// open ones be written, too.
 	Access *access.Log
+	// Redirect says where connections go that handlers dial: see dial.Site. Nil: to whom they dial.
+	Redirect func(egress.Target) (csa.Address, error)
 	// Bugs counts panics that were caught.
 	Bugs *bugs.Bugs
 

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"bulkhead/internal/play"
+	"bulkhead/internal/talk"
+
+	"github.com/spf13/cobra"
+)
+
+func tryCommand() *cobra.Command {
+	t := &trial{}
+	c := &cobra.Command{
+		Use:   "try X.wasm|X.js|X.ts|X.lua",
+		Short: "Talk to a handler, or play conversations with it, without a daemon",
+		Long: `Try serves one handler in this process. Without --script it connects you to the
+handler: what you type is sent line by line, what it answers is printed, and its
+log goes to standard error. An end of input (Ctrl-D) ends what you send.
+
+With --script it plays the conversations of the files, which say what is sent and
+what must come back: docs/TALK.md. Each is played as written, byte by byte, cut at
+random, with a small inbox, and without a snapshot, since what a handler answers
+may not depend on it. Time is virtual, so nothing waits, and the time of day and
+random bytes are the same each time. The exit status is 1 when a conversation does
+not go as it is written.`,
+		Args: one("X.wasm"),
+		RunE: func(c *cobra.Command, args []string) error {
+			t.handler.Plugin, t.handler.Compiler, t.handler.State = args[0], compileWith, tryState()
+			t.out, t.errs = c.OutOrStdout(), c.ErrOrStderr()
+			if len(t.scripts) == 0 {
+				return play.Interactive(c.Context(), t.handler, c.InOrStdin(), t.out, t.errs)
+			}
+			return t.run(c)
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&t.scripts, "script", nil, "play the conversations of this `FILE`; it may be given more than once")
+	f.StringVar(&t.handler.Instance, "instance", "", "connection, loop or listener: which connections share an instance, as in a listener's configuration")
+	f.StringVar(&t.which, "run", "", "play only conversations whose names match this `REGEXP`")
+	f.Uint64Var(&t.seed, "seed", 1, "cut at the places that belong to this `NUMBER`")
+	f.BoolVarP(&t.verbose, "verbose", "v", false, "print what the handler logs in each conversation")
+	f.BoolVar(&t.json, "json", false, "print a line of JSON for each way in which a conversation was played")
+	return c
+}
+
+// tryState is where modules that were compiled for try are kept; "": nowhere.
+func tryState() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	folder := filepath.Join(cache, "bulkhead", "try")
+	if os.MkdirAll(folder, 0o700) != nil {
+		return ""
+	}
+	return folder
+}
+
+// trial is what try was asked to do with conversations.
+type trial struct {
+	handler       play.Handler
+	scripts       []string
+	which         string
+	seed          uint64
+	verbose, json bool
+	out, errs     io.Writer
+}
+
+func (t *trial) run(c *cobra.Command) error {
+	which, err := regexp.Compile(t.which)
+	if err != nil {
+		return fmt.Errorf("--run %s: %w", t.which, err)
+	}
+	var files []*talk.File
+	for _, name := range t.scripts {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		f, err := talk.Parse(name, text)
+		if err != nil {
+			fmt.Fprintln(t.errs, err) // which begins with the file and the line
+			return errFailed
+		}
+		files = append(files, f)
+	}
+	played, failed := 0, 0
+	for _, f := range files {
+		for _, one := range f.Cases {
+			if !which.MatchString(one.Name) {
+				continue
+			}
+			ok, err := t.play(c, f, one)
+			if err != nil {
+				return err
+			}
+			played++
+			if !ok {
+				failed++
+			}
+		}
+	}
+	switch {
+	case played == 0:
+		return errors.New("no conversation has such a name")
+	case failed > 0:
+		fmt.Fprintf(t.errs, "%d of %d conversations did not go as they are written\n", failed, played)
+		return errFailed
+	}
+	return nil
+}
+
+// play plays one conversation in all ways, up to the first that fails.
+func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, err error) {
+	var first *play.Report
+	ways := play.Variants(t.seed)
+	for _, way := range ways {
+		r, err := play.Play(c.Context(), t.handler, one, way)
+		if err != nil {
+			return false, err
+		}
+		if first == nil {
+			first = r
+		}
+		if t.json {
+			t.writeJSON(f, r)
+		}
+		if r.Failure != nil {
+			if !t.json {
+				t.writeFailure(f, r)
+			}
+			return false, nil
+		}
+		if t.verbose && !t.json {
+			for _, line := range r.Log {
+				fmt.Fprintf(t.out, "log   %s\n", line)
+			}
+		}
+	}
+	if !t.json {
+		fmt.Fprintf(t.out, "ok    %s: %d ways, %d events, %d fuel\n", one.Name, len(ways), first.Events, first.Fuel)
+	}
+	return true, nil
+}
+
+// mostShown is how many bytes of a difference are printed.
+const mostShown = 200
+
+func (t *trial) writeFailure(f *talk.File, r *play.Report) {
+	e := r.Failure
+	fmt.Fprintf(t.out, "FAIL  %s, %s\n%s:%d: %s\n", r.Case.Name, r.Variant.Name, f.Name, e.Line, e.What)
+	switch {
+	case e.Pattern != "":
+		fmt.Fprintf(t.out, "  want  ~ %s\n", e.Pattern)
+	case e.Want != nil:
+		fmt.Fprintf(t.out, "  want  %s\n", shown(e.Want))
+	}
+	if e.Pattern != "" || e.Want != nil || len(e.Got) > 0 {
+		fmt.Fprintf(t.out, "  got   %s\n", shown(e.Got))
+	}
+	if n := differs(e.Want, e.Got); e.Want != nil && len(e.Got) > 0 {
+		fmt.Fprintf(t.out, "  they differ at byte %d\n", n)
+	}
+	for _, line := range r.Log {
+		fmt.Fprintf(t.out, "  log   %s\n", line)
+	}
+}
+
+// shown is bytes in one line: in quotes if they are text, else in hex.
+func shown(b []byte) string {
+	more := ""
+	if len(b) > mostShown {
+		more = fmt.Sprintf(" and %d bytes more", len(b)-mostShown)
+		b = b[:mostShown]
+	}
+	if len(b) == 0 {
+		return "nothing"
+	}
+	return strings.Join(talk.Lines("", b, ""), "")[1:] + more
+}
+
+// differs is the place of the first byte that differs.
+func differs(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+func (t *trial) writeJSON(f *talk.File, r *play.Report) {
+	type failure struct {
+		Line int    `json:"line"`
+		What string `json:"what"`
+		// Bytes are in base64.
+		Want    []byte `json:"want,omitempty"`
+		Got     []byte `json:"got,omitempty"`
+		Pattern string `json:"pattern,omitempty"`
+	}
+	v := struct {
+		File    string   `json:"file"`
+		Case    string   `json:"case"`
+		Line    int      `json:"line"`
+		Way     string   `json:"way"`
+		OK      bool     `json:"ok"`
+		Failure *failure `json:"failure,omitempty"`
+		Events  int      `json:"events"`
+		Fuel    int64    `json:"fuel"`
+		Log     []string `json:"log"`
+	}{f.Name, r.Case.Name, r.Case.Line, r.Variant.Name, r.Failure == nil, nil, r.Events, r.Fuel, append([]string{}, r.Log...)}
+	if e := r.Failure; e != nil {
+		v.Failure = &failure{e.Line, e.What, e.Want, e.Got, e.Pattern}
+	}
+	_ = json.NewEncoder(t.out).Encode(v)
+}

@@ -1,0 +1,47 @@
+package play
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"bulkhead/internal/hosttest"
+	"bulkhead/internal/talk"
+)
+
+// The conversations of the examples go as written with each handler of the protocol.
+func TestExamples(t *testing.T) {
+	for conversations, handlers := range map[string][]string{
+		"echo/echo.talk":   {"echo/echo.wasm"},
+		"gt06/gt06.talk":   {"gt06/gt06.js"},
+		"hello/hello.talk": {"hello/hello.js", "hello/hello.lua"},
+		"smtp/smtp.talk":   {"smtp/smtp.js", "smtp/smtp.wasm"},
+	} {
+		text, err := os.ReadFile("../../examples/" + conversations)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, handler := range handlers {
+			ways := Variants(1)
+			if i > 0 {
+				ways = few // the first has shown what the ways show
+			}
+			t.Run(handler, func(t *testing.T) {
+				wellPlayed(t, Handler{Plugin: "../../examples/" + handler}, string(text), ways...)
+			})
+		}
+	}
+}
+
+// A conversation that is given up is an error, and nothing of its host is left.
+func TestGivenUp(t *testing.T) {
+	f, err := talk.Parse("t.talk", []byte("== a\n> hello\n< hello\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Play(ctx, Handler{Plugin: "../../examples/echo/echo.wasm", State: hosttest.State()}, f.Cases[0], Written); err != context.Canceled {
+		t.Fatalf("Play: %v", err)
+	}
+}

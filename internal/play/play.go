@@ -1,0 +1,351 @@
+// Package play plays conversations (package talk) with a handler: it serves the handler in this
+// process, on the host that serves everybody, and is its clients and those whom it dials. Time is
+// virtual, the time of day and random bytes are fixed, so a conversation goes the same way each
+// time.
+package play
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"bulkhead/internal/talk"
+	"bulkhead/selector"
+)
+
+// Handler is what is played with.
+type Handler struct {
+	// Plugin is the path of a module or a script.
+	Plugin string
+	// Instance is the listener's instance: "connection", "loop" or "listener"; "": connection.
+	Instance string
+	// Compiler is host.Options.Compiler.
+	Compiler []string
+	// State is a folder that keeps what was compiled, from one conversation to the next.
+	State string
+}
+
+// Report is how a conversation went.
+type Report struct {
+	Case    *talk.Case
+	Variant Variant
+	Failure *Failure // nil: it went as written
+	Log     []string // what the handler has logged, and what the host says of it
+	Fuel    int64    // that the handler has used, its start left out
+	Events  int      // of its connections
+	Sent    int64    // bytes that the clients have got
+}
+
+// Failure is where a conversation went otherwise than written.
+type Failure struct {
+	Line int // of the file
+	What string
+	// Want and Got are compared, from the first byte that differs on; nil: there is nothing to
+	// compare.
+	Want, Got []byte
+	// Pattern is the pattern that Got does not match; "": there is none.
+	Pattern string
+}
+
+// Error is the failure in a line, without the place.
+func (f *Failure) Error() string { return f.What }
+
+// longest is for how long the player waits, by the clock on the wall, for a handler that does not
+// come to rest: long enough for the slowest machine.
+const longest = time.Minute
+
+// Play plays a conversation in a variant. An error is none of the conversation's: the handler does
+// not load, or ctx is done.
+func Play(ctx context.Context, h Handler, c *talk.Case, v Variant) (*Report, error) {
+	s, err := h.serve(c, v, &selector.Manual{})
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return &Report{Case: c, Variant: v, Failure: f}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	p := &player{stage: s, c: c, v: v, parties: map[string]*party{}, captures: talk.Captures{}, ctx: ctx}
+	report := &Report{Case: c, Variant: v}
+	err = p.play()
+	if f, ok := errors.AsType[*Failure](err); ok {
+		report.Failure, err = f, nil
+	}
+	p.measure()
+	report.Log, report.Fuel, report.Events = s.log.lines(), p.fuel, p.events
+	for _, one := range p.parties {
+		report.Sent += one.read
+	}
+	p.closeAll()
+	return report, err
+}
+
+type player struct {
+	*stage
+	ctx      context.Context
+	c        *talk.Case
+	v        Variant
+	parties  map[string]*party
+	order    []*party
+	captures talk.Captures
+	sending  *party // whose segment is being put together
+	segment  []byte
+	from     int // the line where the segment begins
+	line     int // of the last step
+	logAt    int // how many lines of the log are compared
+	fuel     int64
+	events   int
+}
+
+// failed is a failure at a step.
+func failed(line int, format string, args ...any) error {
+	return &Failure{Line: line, What: fmt.Sprintf(format, args...)}
+}
+
+func (p *player) play() error {
+	p.line = p.c.Line
+	p.expectDials(p.c.Steps)
+	if _, err := p.connect(talk.Client, p.c.Line); err != nil {
+		return err
+	}
+	for i := range p.c.Steps {
+		if err := p.ctx.Err(); err != nil {
+			return err
+		}
+		step := &p.c.Steps[i]
+		if step.Kind != talk.Stretch {
+			p.line = step.Line
+		}
+		if step.Kind != talk.Send || p.sending != nil && p.sending.name != step.Party {
+			if err := p.sendSegment(); err != nil {
+				return err
+			}
+		}
+		if err := p.step(step); err != nil {
+			return err
+		}
+	}
+	if err := p.sendSegment(); err != nil {
+		return err
+	}
+	if err := p.settle(p.line); err != nil {
+		return err
+	}
+	return p.nothingLeft()
+}
+
+// nothingLeft fails if a party has got what no line has.
+func (p *player) nothingLeft() error {
+	for _, one := range p.order {
+		if rest := one.rest(); len(rest) > 0 {
+			return &Failure{Line: p.line, What: fmt.Sprintf("the conversation is over, and %s has got more", one.who()), Got: rest}
+		}
+	}
+	for _, d := range p.dials.unasked() {
+		return failed(d.step.Line, "the handler has not dialled %s", d.step.Address)
+	}
+	return nil
+}
+
+// party is who a step is of: a client connects when it is first named.
+func (p *player) party(s *talk.Step) (*party, error) {
+	if one := p.parties[s.Party]; one != nil {
+		return one, nil
+	}
+	if p.dials.expects(s.Party) {
+		return nil, failed(s.Line, "the handler has not dialled yet who is called %s", s.Party)
+	}
+	return p.connect(s.Party, s.Line)
+}
+
+func (p *player) step(s *talk.Step) error {
+	switch s.Kind {
+	case talk.Stretch:
+		return nil
+	case talk.Wait:
+		return p.wait(s)
+	case talk.Log:
+		return p.logged(s)
+	case talk.Count:
+		return p.counted(s)
+	case talk.Fuel:
+		return p.within(s)
+	case talk.Dial:
+		return p.dialled(s)
+	}
+	one, err := p.party(s)
+	if err != nil {
+		return err
+	}
+	switch s.Kind {
+	case talk.Send:
+		if p.sending == nil {
+			p.sending, p.from = one, s.Line
+		}
+		p.segment = append(p.segment, s.Text.Bytes(p.captures)...)
+	case talk.Expect:
+		return p.expect(s, one)
+	case talk.SendEOF:
+		one.finish()
+	case talk.SendRST:
+		one.reset()
+	case talk.GetEOF, talk.GetRST:
+		return p.expectEnd(s, one)
+	case talk.Closed:
+		return p.closedWith(s, one)
+	case talk.Secured:
+		return p.secured(s, one)
+	}
+	return nil
+}
+
+// sendSegment sends what was put together, cut as the variant has it.
+func (p *player) sendSegment() error {
+	one, segment, line := p.sending, p.segment, p.from
+	p.sending, p.segment = nil, nil
+	if one == nil {
+		return nil
+	}
+	if one.over() {
+		return failed(line, "%s sends, and its connection is over (%s)", one.who(), one.ending())
+	}
+	for _, piece := range p.v.cut(segment) {
+		one.send(piece)
+		if err := p.settle(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *player) expect(s *talk.Step, one *party) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	n, result := s.Match(one.rest(), p.captures)
+	if result == talk.Matches {
+		one.taken += n
+		return nil
+	}
+	f := &Failure{Line: s.Line, Got: bytes.Clone(one.rest())}
+	if s.Pattern != nil {
+		f.Pattern = s.Pattern.String()
+	} else {
+		f.Want = s.Text.Bytes(p.captures)
+	}
+	switch {
+	case result == talk.Differs:
+		f.What = fmt.Sprintf("%s has got something else", one.who())
+	case one.over():
+		f.What = fmt.Sprintf("%s has not got all of it, and its connection is over (%s)", one.who(), one.ending())
+	default:
+		f.What = fmt.Sprintf("%s has not got all of it, and the handler waits for more", one.who())
+	}
+	return f
+}
+
+func (p *player) expectEnd(s *talk.Step, one *party) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	if rest := one.rest(); len(rest) > 0 {
+		return &Failure{Line: s.Line, What: fmt.Sprintf("%s has got more before the end", one.who()), Got: bytes.Clone(rest)}
+	}
+	switch {
+	case !one.eof && !one.broken:
+		return failed(s.Line, "the connection of %s goes on", one.who())
+	case s.Kind == talk.GetEOF && one.broken:
+		return failed(s.Line, "the connection of %s was reset, not ended", one.who())
+	case s.Kind == talk.GetRST && !one.broken:
+		return failed(s.Line, "the connection of %s has ended in order, it was not reset", one.who())
+	}
+	return nil
+}
+
+func (p *player) closedWith(s *talk.Step, one *party) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	if one.eof && !one.finished && !one.shut {
+		one.finish() // as a client does that has got the end
+		if err := p.settle(s.Line); err != nil {
+			return err
+		}
+	}
+	end, ok := p.log.end(one.address)
+	switch {
+	case !ok:
+		return failed(s.Line, "the connection of %s goes on", one.who())
+	case end.Code != s.Code:
+		return failed(s.Line, "the connection of %s has ended with %s, not with %s: %s", one.who(), end.Code, s.Code, end.Reason)
+	}
+	return nil
+}
+
+func (p *player) wait(s *talk.Step) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	// From timer to timer, each of which may set others.
+	for left := s.Wait; left > 0; {
+		d, ok := p.clock.Next()
+		if !ok || d > left {
+			d = left
+		}
+		p.clock.Advance(d)
+		left -= d
+		if err := p.settle(s.Line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *player) logged(s *talk.Step) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	want := string(s.Text.Bytes(p.captures))
+	all := p.log.lines()
+	for i := p.logAt; i < len(all); i++ {
+		if strings.Contains(all[i], want) {
+			p.logAt = i + 1
+			return nil
+		}
+	}
+	return failed(s.Line, "no line of the log has %q", want)
+}
+
+func (p *player) counted(s *talk.Step) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	if n := p.host.Stats().Tenants[0].Counts[s.Name]; n != s.Number {
+		return failed(s.Line, "the handler has counted %s %d times, not %d", s.Name, n, s.Number)
+	}
+	return nil
+}
+
+func (p *player) within(s *talk.Step) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	p.measure()
+	if p.fuel >= s.Number && !p.v.anew { // where a start is no part of it
+		return failed(s.Line, "the handler has used %d of fuel so far", p.fuel)
+	}
+	return nil
+}
+
+func (p *player) dialled(s *talk.Step) error {
+	if err := p.settle(s.Line); err != nil {
+		return err
+	}
+	if !p.dials.done(s) {
+		return failed(s.Line, "the handler has not dialled %s", s.Address)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package play
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bulkhead/host/conns"
+)
+
+// settle waits until the handler has done all that it does for what it was sent: every byte has
+// arrived, no call runs, and nothing more comes. Time stands still meanwhile, so no timer is part
+// of that.
+func (p *player) settle(line int) error {
+	ctx, cancel := context.WithTimeout(p.ctx, longest)
+	defer cancel()
+	last, calm := "", 0
+	for try := 0; calm < 2; try++ {
+		moved := false
+		for _, one := range p.order {
+			moved = one.pump() || moved
+		}
+		accepted, err := p.accept()
+		if err != nil {
+			return err
+		}
+		if err := p.host.Turn(ctx); err != nil {
+			return p.unsettled(line, err)
+		}
+		list, err := p.host.Connections(ctx, conns.Query{Limit: conns.MostListed})
+		if err != nil {
+			return p.unsettled(line, err)
+		}
+		if address := p.dials.unexpected(); address != "" {
+			return failed(line, "the handler dials %s, and no line says who answers: dial %s as NAME, or dial %s refused", address, address, address)
+		}
+		now := ageless(list.Connections)
+		if !moved && !accepted && now == last && p.atRest(list.Connections) {
+			calm++
+		} else {
+			calm = 0
+		}
+		last = now
+		if calm == 0 && try > 2 {
+			time.Sleep(min(time.Duration(try)*20*time.Microsecond, time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// unsettled is the failure when the handler does not come to rest.
+func (p *player) unsettled(line int, err error) error {
+	if p.ctx.Err() != nil {
+		return p.ctx.Err()
+	}
+	return failed(line, "the handler does not come to rest within %v: %v", longest, err)
+}
+
+// ageless is what connections do, without the times.
+func ageless(all []conns.Conn) string {
+	var b strings.Builder
+	for _, c := range all {
+		fmt.Fprintln(&b, c.ID, c.In, c.Out, c.Unsent, c.Unconsumed, c.State, c.Events)
+	}
+	return b.String()
+}
+
+// atRest reports whether nothing is on its way between the parties and the handler, and nothing
+// runs beside the loops.
+func (p *player) atRest(all []conns.Conn) bool {
+	st := p.host.Stats().Tenants[0]
+	if st.BackgroundRunning > 0 || st.Dials > 0 {
+		return false
+	}
+	for _, one := range p.order {
+		if !one.secure.idle() {
+			return false
+		}
+		i := slices.IndexFunc(all, func(c conns.Conn) bool { return c.Peer == one.address })
+		if i < 0 {
+			// It was not accepted yet, or has ended: then the party hears of it.
+			e, ended := p.log.end(one.address)
+			if !ended || !one.over() || !one.closed && one.read < e.Out {
+				return false
+			}
+			continue
+		}
+		if busy(&all[i]) {
+			return false
+		}
+		if c := &all[i]; one.closed || one.read < c.Out || !takesNoMore(c) && one.unheard(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// busy reports whether something of a connection goes on beside the loops, or waits for what will
+// be there without the parties: an instance, a turn.
+func busy(c *conns.Conn) bool {
+	return len(c.ThrottledBy) > 0 || slices.Contains(c.State, "background")
+}
+
+// unheard reports whether the handler's side has not read all that the party has sent.
+func (o *party) unheard(c *conns.Conn) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.out) > 0 || c.In < o.wrote || o.finished && !slices.Contains(c.State, "peer-finished")
+}
+
+// takesNoMore reports whether the handler's side may leave bytes in the socket.
+func takesNoMore(c *conns.Conn) bool {
+	return c.Unconsumed > 0 || slices.ContainsFunc(c.State, func(s string) bool { return s == "paused" || s == "finishing" || s == "relay" })
+}
+
+// measure notes what the handler has used so far, for all connections.
+func (p *player) measure() {
+	list, err := p.host.Connections(p.ctx, conns.Query{Limit: conns.MostListed})
+	if err != nil {
+		return // the host has stopped, or ctx is done
+	}
+	p.fuel, p.events = 0, 0
+	for _, c := range list.Connections {
+		p.fuel += c.Fuel
+		p.events += int(c.Events)
+	}
+	p.log.mu.Lock()
+	defer p.log.mu.Unlock()
+	for _, e := range p.log.ends {
+		p.fuel += e.Fuel
+		p.events += e.Events
+	}
+}
