@@ -3,6 +3,7 @@ package admit
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"bulkhead/plugins/wasm"
 )
@@ -177,8 +178,10 @@ func Mend(m *wasm.Module, shape Shape) []string {
 	}
 	m.Exports = slices.Clone(m.Exports)
 	initializes := false
+	var wrappers []uint32
 	for _, call := range c.calls {
 		e := &m.Exports[call.export]
+		wrappers = append(wrappers, e.Index)
 		e.Index = call.wrapped
 		initializes = initializes || e.Name == initialize
 	}
@@ -187,5 +190,43 @@ func Mend(m *wasm.Module, shape Shape) []string {
 	} else {
 		m.Exports = append(m.Exports, wasm.Export{Name: initialize, Kind: wasm.Function, Index: c.function, Type: m.FunctionType(c.function)})
 	}
+	keepDeclared(m, wrappers)
 	return []string{"has each callback run its constructors, as the linker does where nothing calls them; the host runs them once, before csa_start"}
+}
+
+// declaredExport is what the name of an export begins with that is there for keepDeclared.
+const declaredExport = wasm.ReservedPrefix + "declared."
+
+// keepDeclared exports those of the functions that code takes references to. Code may do that only
+// where a function is exported, or something else outside of code names it; and what has exported
+// these now names others.
+func keepDeclared(m *wasm.Module, functions []uint32) {
+	code := m.Section(wasm.CodeSection)
+	if code == nil {
+		return
+	}
+	r := wasm.Source{Bytes: code.Content}
+	for range r.U32() {
+		size := int(r.U32())
+		body := wasm.Source{Bytes: r.Take(size)}
+		for n := body.U32(); n > 0; n-- {
+			body.U32()
+			body.Take(1)
+		}
+		s := wasm.Instructions{Code: body.Bytes, Next: body.Next}
+		for s.Step() {
+			if s.Op != wasm.OpRefFunc {
+				continue
+			}
+			at := slices.Index(functions, s.X)
+			if at < 0 {
+				continue
+			}
+			m.Exports = append(m.Exports, wasm.Export{
+				Name: declaredExport + strconv.FormatUint(uint64(s.X), 10),
+				Kind: wasm.Function, Index: s.X, Type: m.FunctionType(s.X),
+			})
+			functions = slices.Delete(functions, at, at+1)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"context"
 	"encoding/binary"
 	"path/filepath"
 	"slices"
@@ -8,7 +9,10 @@ import (
 	"testing"
 
 	w "bulkhead/internal/wasmtest"
+	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
+
+	"github.com/tetratelabs/wazero"
 )
 
 // linked is a handler as wasm-ld leaves it, in parts that a test can change: the
@@ -29,7 +33,10 @@ const (
 	realInit    = 5
 )
 
-func (l linked) bytes() []byte {
+func (l linked) bytes() []byte { return l.bytesWith(func(*w.Module) {}) }
+
+// bytesWith is bytes with more functions behind them.
+func (l linked) bytesWith(more func(m *w.Module)) []byte {
 	m := w.New()
 	m.Import("csa_v1", "receive", "ii:i")
 	m.Memory(1)
@@ -51,6 +58,7 @@ func (l linked) bytes() []byte {
 	if l.initialize != nil {
 		m.Func("_initialize", ":", "", l.initialize)
 	}
+	more(m)
 	if l.names != nil {
 		m.Custom("name", nameSection(l.names))
 	}
@@ -176,6 +184,41 @@ func checkMended(t *testing.T, name string, b []byte, l *linked) {
 	}
 	if Mend(m, Events) != nil || refuseConstructors(m) != nil {
 		t.Errorf("%s: what is mended is mended again, or refused", name)
+	}
+}
+
+// A wrapper that code takes a reference to stays declared for that, once, though what exported it
+// exports what it wraps.
+func TestMendedWrappersStayDeclared(t *testing.T) {
+	const wrapper = realInit + 2 // that of csa_data
+	l := linked{constructors: w.Call(initializer)}
+	l.call(first)
+	reference := w.Cat([]byte{byte(wasm.OpRefFunc), wrapper}, w.Drop)
+	b := l.bytesWith(func(m *w.Module) { m.Func("", ":", "", w.Cat(reference, reference)) })
+	m, err := wasm.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(Mend(m, Events)) != 1 {
+		t.Fatal("it is not mended")
+	}
+	named := 0
+	for i := range m.Exports {
+		if e := &m.Exports[i]; e.Kind == wasm.Function && e.Index == wrapper {
+			named++
+		}
+	}
+	if named != 1 {
+		t.Errorf("%d exports name the wrapper that code refers to, want 1", named)
+	}
+	metered, err := meter.Rewrite(m, meter.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter())
+	defer r.Close(context.Background())
+	if _, err := r.CompileModule(t.Context(), metered.Code); err != nil {
+		t.Errorf("the engine refuses it: %v", err)
 	}
 }
 
