@@ -19,9 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"bulkhead/engines/bundle"
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/awaittest"
+	"bulkhead/plugins/compiler"
 
 	"bulkhead/internal/hosttest"
 )
@@ -31,6 +33,9 @@ import (
 const daemonConfig = "BULKHEAD_TEST_DAEMON"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == childArgument {
+		os.Exit(compiler.Main(os.Args[2:], bundle.Task()))
+	}
 	if path := os.Getenv(daemonConfig); path != "" {
 		if err := daemon(path); err != nil {
 			fmt.Fprintln(os.Stderr, err)

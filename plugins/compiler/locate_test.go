@@ -12,6 +12,7 @@ import (
 	"time"
 
 	w "bulkhead/internal/wasmtest"
+	"bulkhead/plugins/admit"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/trace"
 	"bulkhead/plugins/wasm"
@@ -103,6 +104,54 @@ func TestLocateWithout(t *testing.T) {
 	}
 	if _, err := locate(Calls{Meter: metering, At: []uint32{0, 1 << 31, 1<<32 - 1}, Sum: calls.Sum}, b, module); err != nil {
 		t.Errorf("of places that are none: %v", err)
+	}
+}
+
+// Where a component's core module runs, it is that which is located: its own sections say the
+// lines.
+func TestLocateInAComponent(t *testing.T) {
+	const from, to = "\x06csa_v1", "\x16wasi_snapshot_preview1"
+	plain := example(t, "crash.wasm")
+	core := append([]byte(nil), plain[:8]...)
+	for rest := plain[8:]; len(rest) > 0; {
+		n, k := binary.Uvarint(rest[1:])
+		content := rest[1+k:][:n]
+		if rest[0] == wasm.ImportSection { // a component's core module imports WASI alone
+			content = bytes.ReplaceAll(content, []byte(from), []byte(to))
+		}
+		core = append(binary.AppendUvarint(append(core, rest[0]), uint64(len(content))), content...)
+		rest = rest[1+k:][n:]
+	}
+	places, err := locate(everywhere(t, core, 1<<20), w.Component(core), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (trace.Place{Function: "route", File: "crash.c", Line: 22}); !slices.Contains(places, want) {
+		t.Errorf("nothing is in %v, but in %v", want, places)
+	}
+}
+
+// Code is located as it runs: a handler whose callbacks ran its constructors, without that.
+func TestLocateInAMendedModule(t *testing.T) {
+	module, lines := example(t, "unconstructed.wasm"), example(t, "crash.wasm")
+	m, err := wasm.Parse(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(admit.Mend(m, admit.Events)) == 0 {
+		t.Fatal("there is nothing to mend in it")
+	}
+	metered, err := meter.Rewrite(m, metering)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := compileMapped(metered.Code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := Calls{Shape: admit.Events, Meter: metering, Sum: code.sum, At: []uint32{uint32(code.places[len(code.places)-1][1]) + 1}}
+	if places, err := locate(calls, module, lines); err != nil || len(places) == 0 {
+		t.Errorf("as it runs: %v, %v", places, err)
 	}
 }
 
