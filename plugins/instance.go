@@ -309,7 +309,7 @@ func (i *Instance) start() error {
 func (i *Instance) once(c call) (uint64, error) {
 	f, err := i.exec.function(c)
 	if err != nil {
-		return 0, i.notStarted(newTrap(c.String(), err))
+		return 0, i.notStarted(i.newTrap(c.String(), err))
 	}
 	i.exec.stack = [2]uint64{}
 	i.inCall = true
@@ -324,7 +324,7 @@ func (i *Instance) once(c call) (uint64, error) {
 	i.finish()
 	i.inCall = false
 	if err = i.exec.uncaught(err); err != nil {
-		return 0, i.notStarted(newTrap(c.String(), err))
+		return 0, i.notStarted(i.newTrap(c.String(), err))
 	}
 	return i.exec.stack[0], nil
 }
@@ -398,7 +398,7 @@ func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 		i.pool.give(i.exec)
 	}
 	if err != nil {
-		i.trapped(newTrap(c.String(), err))
+		i.trapped(i.newTrap(c.String(), err))
 	}
 	i.settleSplices()
 	if i.closing && !i.suspended {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bulkhead/csa"
+	"bulkhead/plugins/meter"
 	"bulkhead/plugins/trace"
 
 	"github.com/tetratelabs/wazero/sys"
@@ -20,7 +21,8 @@ type Trap struct {
 	// Why is one clause, such as "unreachable", safe to be shown to the tenant.
 	Why string
 	// In are the functions that were being called, the innermost first, as the module names
-	// them: "f < g". It is the guest's text, 256 bytes at most, and empty where nothing is known.
+	// them: "f < g". It is the guest's text, 256 bytes at most, and empty where nothing is known,
+	// and where an interpreter was stopped: Why says where its script was.
 	In string
 	// Stop is why the host stopped the call; StopNot when it trapped by itself.
 	Stop Stop
@@ -109,7 +111,7 @@ func callsOf(err error) string {
 	var names []string
 	for line := range strings.Lines(stack) {
 		name, isCall := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "\t")
-		if !isCall || strings.HasPrefix(name, "\t") || strings.HasPrefix(name, "...") {
+		if !isCall || strings.HasPrefix(name, "\t") || strings.HasPrefix(name, "...") || strings.HasPrefix(name, refillCall) {
 			continue
 		}
 		if at := strings.LastIndexByte(name, '('); at > 0 {
@@ -120,19 +122,15 @@ func callsOf(err error) string {
 	if n := trace.PanicCalls(names); n > 0 {
 		names = append([]string{trace.Panic}, names[n:]...)
 	}
-	var in strings.Builder
-	for _, name := range names {
-		name = strings.ToValidUTF8(name[:min(len(name), mostCalls/4)], "")
-		switch n := in.Len(); {
-		case n+len(" < ")+len(name) > mostCalls:
-			return in.String() + " < ..."
-		case n > 0:
-			in.WriteString(" < ")
-		}
-		in.WriteString(name)
+	for i, name := range names {
+		names[i] = strings.ToValidUTF8(name[:min(len(name), mostCalls/4)], "")
 	}
-	return in.String()
+	return trace.Fold(names, mostCalls)
 }
+
+// refillCall is how the engine calls the function by which a guest asks the host for more fuel. The
+// host has put the call there, so that it is none of the guest's.
+const refillCall = meter.ImportModule + "." + meter.Refill + "("
 
 // rangeError is a pointer and a length that are not inside the guest's memory.
 // Host functions panic with it, which the engine turns into a trap.

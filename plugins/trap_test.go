@@ -2,6 +2,8 @@ package plugins
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,13 +25,19 @@ func TestWhereATrapWas(t *testing.T) {
 		{"a name with brackets", of(".std::f(int)(i32)"), "std::f(int)"},
 		{"the host's own calls are not the guest's", errors.New("x (recovered by wazero)\nwasm stack trace:\n\t.f()\n\ngoroutine 1\n\tsecret.go:1"), "f"},
 		{"no calls", errors.New("anything"), ""},
+		{"the host's own function for more fuel", of("bulkhead.refill()", ".f(i32)", ".main()"), "f < main"},
+		{"a recursion", of(slices.Concat([]string{".f(i32)"}, slices.Repeat([]string{".g()", ".h()"}, 9), []string{".main()"})...), "f < g < h < ... 16 more < main"},
 	} {
 		if got := newTrap("csa_data", c.err).In; got != c.want {
 			t.Errorf("%s: it was in %q, want %q", c.what, got, c.want)
 		}
 	}
-	for name, frame := range map[string]string{"deep": ".f(i32)", "long": "." + strings.Repeat("ä", 1000) + "()"} {
-		in := callsOf(of(strings.Split(strings.Repeat(frame+"\n", 500), "\n")...))
+	for name, frame := range map[string]string{"deep": "f", "long": strings.Repeat("ä", 1000)} {
+		var frames []string
+		for n := range 500 {
+			frames = append(frames, fmt.Sprintf(".f%d%s()", n, frame))
+		}
+		in := callsOf(of(frames...))
 		if len(in) > mostCalls+10 || !strings.HasSuffix(in, " < ...") {
 			t.Errorf("%s: it is %d bytes, %q", name, len(in), in)
 		}

@@ -31,3 +31,13 @@ func (i *Instance) where() string {
 	}
 	return ", " + printable(string(b[:n]))
 }
+
+// newTrap is the function newTrap. Of an interpreter that was stopped it does not say which of its
+// functions were being called: the reason says where the script was.
+func (i *Instance) newTrap(call string, err error) *Trap {
+	t := newTrap(call, err)
+	if t.Stop != StopNot && i.exec != nil && i.exec.guest != nil && i.exec.guest.ExportedGlobal(whereExport) != nil {
+		t.In, t.at = "", nil
+	}
+	return t
+}

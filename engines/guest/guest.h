@@ -27,6 +27,29 @@ extern char problem[256];
  * behind it. False: there is none. */
 bool script(const char **name, const char **text, size_t *length);
 
+/* --- calls.c: the calls that an error was in -------------------------------------- */
+
+#define MOST_CALLS 12    /* that are shown, innermost first; those of a recursion once */
+#define LONGEST_ROUND 4  /* how many functions may call each other in a recursion */
+#define CALL_ROOM 160    /* bytes of one, with the zero byte behind it */
+
+struct calls {
+	char *to;
+	size_t n, room; /* bytes that are there, and that there may be */
+	int shown;
+	bool full;      /* nothing more is shown */
+	int round, repeated; /* of a recursion: calls of a round; calls that are left out so far */
+	int count;
+	char last[LONGEST_ROUND][CALL_ROOM];
+};
+
+/* Begins a list of calls behind the length bytes at to, where there is room for so many in
+ * all. Each call is text, as "at f (x.js:1:2)", shorter than CALL_ROOM. end_calls returns
+ * how many bytes there are then, without a zero byte. */
+void begin_calls(struct calls *k, char *to, size_t length, size_t room);
+void add_call(struct calls *k, const char *call);
+size_t end_calls(struct calls *k);
+
 /* --- link.c: connections ---------------------------------------------------------- */
 
 /* What a script wants of its connections. */

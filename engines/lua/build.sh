@@ -54,7 +54,25 @@ unsigned int guest_seed(void);
 #define lua_writestring(s, l) ((void)0)
 #define lua_writeline() ((void)0)
 #define lua_writestringerror(s, p) ((void)0)
+struct lua_State;
+extern int steps_left;
+void note_where(struct lua_State *l);
+#define luai_step(state, save) (l_unlikely(--steps_left <= 0) ? ((void)(save), note_where(state)) : (void)0)
 EOF
+
+# Loops that jump back, calls, and the tries of a pattern are steps: see note_where of src/engine.c.
+# The interpreter has to know then where it is, and Lua writes that down only before calls.
+patch() { # a file, a line of it that is there once, and what becomes of it
+	[ "$(grep -cF "$2" "$work/src/$1")" = 1 ] || fail "$1 has not once: $2"
+	sed -i "s|$(sed 's/[][\\.*^$|]/\\&/g' <<<"$2")|$(sed 's/[\\&|]/\\&/g' <<<"$3")|" "$work/src/$1"
+}
+patch lvm.c '{ pc += GETARG_sJ(i) + e; updatetrap(ci); }' \
+	'{ int by = GETARG_sJ(i) + e; if (by < 0) luai_step(L, savepc(L)); pc += by; updatetrap(ci); }'
+patch lvm.c 'updatetrap(ci);  /* allows a signal to break the loop */' 'updatetrap(ci); luai_step(L, savepc(L));'
+patch lvm.c 'setobjs2s(L, ra + 2, ra + 4);  /* save control variable */' \
+	'setobjs2s(L, ra + 2, ra + 4); luai_step(L, savepc(L));'
+patch lvm.c ' startfunc:' ' startfunc: luai_step(L, 0);'
+patch lstrlib.c 'if (l_unlikely(ms->matchdepth-- == 0))' 'luai_step(ms->L, 0); if (l_unlikely(ms->matchdepth-- == 0))'
 # What a guest does not have. The functions of scripts that would use it are taken out of their
 # tables, in library.c.
 cat >"$work/none.h" <<'EOF'
@@ -89,7 +107,7 @@ for name in lapi lauxlib lbaselib lcode lcorolib lctype ldebug ldo ldump lfunc l
 	objects+=("$work/$name.o")
 done
 for file in src/*.c ../guest/*.c ../../sdk/c/setjmp/setjmp.c; do
-	name=our-$(basename "$file" .c)
+	name=our-$(basename "$(dirname "$file")")-$(basename "$file" .c)
 	clang-19 "${flags[@]}" -std=c2x -fms-extensions -Wall -Wextra -Werror -Wno-unused-parameter \
 		-Wno-sign-compare -Wno-microsoft-anon-tag -c "$file" -o "$work/$name.o"
 	objects+=("$work/$name.o")
@@ -98,7 +116,7 @@ wait
 
 # The stack comes first of all, so that an overflow traps and overwrites nothing.
 clang-19 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -mexec-model=reactor -Wl,--strip-all -Wl,--stack-first \
-	-Wl,-z,stack-size=262144 -Wl,--export=bulkhead_script "${objects[@]}" -lm \
+	-Wl,-z,stack-size=262144 -Wl,--export=bulkhead_script -Wl,--export=bulkhead_where "${objects[@]}" -lm \
 	-lwasi-emulated-process-clocks -o "$work/lua.wasm"
 chmod 644 "$work/lua.wasm"
 

@@ -134,7 +134,13 @@ end }`, TOML: "config = { list = [1, 2], none = [] }"})
 		{`(function() c.peer = "x" end)()`, "eval:1: peer of a connection cannot be set; keep it by another name"},
 		{`(function() c.handler = { line = 1 } end)()`, "eval:1: line of the handler is not a function, but a number"},
 		{`c:timer("x", 1)`, "timer takes whole numbers, and was given x"},
-		{`require("x")`, "require of 'x': a handler is one file; put what it needs into it"},
+		{`require("x")`, "require of 'x': no such file was put into the script: that is done for a name which stands in it as text; write, for example: require \"lib.parse\""},
+		{`require("str" .. "ing") == string`, "true"},
+		{`hexes(Hash("md5"):update("a"):update("bc"):digest())`, "900150983cd24fb0d6963f7d28e17f72"},
+		{`(function() local h = Hash("md5") h:digest() h:digest() end)()`, `the hash has ended with its digest; Hash("md5") begins another`},
+		{`Hash("sha3")`, `there is no hash "sha3"; there are md5, sha1, sha256 and sha512`},
+		{`Hash("md5").update("x")`, "update is a method of a hash: write h:update(...), with a colon"},
+		{`Hash.x`, "attempt to index a function value (global 'Hash')"},
 		{`load("\27Lua")`, "nil"},
 		{`select(2, coroutine.resume(coroutine.create(function() sleep(1) end)))`, "sleep waits, and here nothing can; begin what waits by spawn(function() ... end)"},
 		{`after(-1, print)`, "after takes milliseconds, 0 to 2147483647"},
@@ -201,7 +207,7 @@ return {
 		{"writable", "writable of 127.0.0.1:", "bad.lua:26)"},
 		{"table", "a table was thrown, which is no text", "bad.lua:14)"},
 		{"object", "line of 127.0.0.1:", ": an object, at", "bad.lua:15)"},
-		{"recursion", "stack overflow", "at f (bad.lua:16)", "and so on"},
+		{"recursion", "stack overflow, at f (bad.lua:16), ... ", " more, at a function (bad.lua:16)"},
 		{"send", "bad.lua:17: send takes text, and was given nothing"},
 		{"full", "beyond queue_limit, which is 262144", "bad.lua:18)"},
 		{"yield", "coroutine.yield outside of a coroutine", "bad.lua:19)"},
@@ -241,6 +247,71 @@ func TestEndlessLoop(t *testing.T) {
 	log.Wait(t, "event_timeout")
 	hosttest.Say(t, b, "here\n")
 	hosttest.Hear(t, b, "here\n")
+}
+
+// What is stopped says where it is, with its callers: in loops of each kind, in calls, in patterns,
+// and in what makes much in few steps. The engine's own functions are not shown.
+func TestWhereItIsStopped(t *testing.T) {
+	loops := map[string]string{
+		"while":     "while true do end",
+		"repeat":    "repeat local x = 1 until false",
+		"for":       "for i = 1, math.huge do end",
+		"iterator":  "for _ in os.clock do end",
+		"jump":      "::again:: goto again",
+		"calls":     "local function f(n) if n > 0 then f(n - 1) f(n - 1) end end f(200)",
+		"pattern":   `("a"):rep(64):find(("a-"):rep(32) .. "b")`,
+		"large":     `while true do local s = ("x"):rep(1 << 20) end`,
+		"coroutine": "coroutine.wrap(function() while true do end end)()",
+		"pcall":     "while true do pcall(function() while true do end end) end",
+	}
+	var all []enginetest.Handler
+	for name, loop := range loops {
+		all = append(all, enginetest.Handler{Name: name, Script: "local function work()\n" + loop + "\nend\nreturn { line = function(c)\nwork()\nend }", TOML: `event_timeout = "150ms"`})
+	}
+	h, log := scripts.Serve(t, all...)
+	for _, one := range all {
+		c := enginetest.Dial(t, h, one.Name)
+		hosttest.Say(t, c, "x\n")
+		enginetest.Gone(t, c)
+		log.Wait(t, "was stopped", "listener="+one.Name, "event_timeout), at ", one.Name+".lua:2)")
+	}
+	log.Wait(t, "listener=while", "(event_timeout), at work (while.lua:2), at a function (while.lua:5)\" ")
+	log.Wait(t, "listener=calls", ", at f (calls.lua:2), ... ", "at work (calls.lua:2), at a function (calls.lua:5)")
+	if strings.Contains(log.String(), " in=") {
+		t.Error("the log tells of the engine's functions")
+	}
+}
+
+// A script requires files in its folder, and they others; each runs once. What goes wrong there is
+// said with its file.
+func TestRequire(t *testing.T) {
+	h, log := scripts.Serve(t, enginetest.Handler{Name: "many", Script: `#!/usr/bin/lua
+local parse = require "lib.parse"
+loads = 0
+local later = { x = function() return require "later" end }
+return { line = function(c, text)
+  if text == "fail" then parse.fail() end
+  local a, path = require "lib"
+  c:send(parse.double(text) .. later.x() .. later.x() .. loads .. a .. tostring(require "nothing") .. tostring(require "string" == string) .. "\n")
+  if text == "circle" then require "round" end
+end }`, Files: map[string]string{
+		"lib/parse.lua": "local lib = require 'lib'\nlocal parse = {}\nfunction parse.double(s) return s .. lib .. s end\nfunction parse.fail()\n  error('no')\nend\nreturn parse",
+		"lib/init.lua":  "local name, path = ...\nreturn '<' .. name .. ' ' .. path .. '>'",
+		"later.lua":     "\uFEFFloads = loads + 1 return 'late'",
+		"nothing.lua":   "loads = loads",
+		"round.lua":     "return require 'again'",
+		"again.lua":     "\nreturn require 'round'",
+	}})
+	c := enginetest.Dial(t, h, "many")
+	hosttest.Say(t, c, "a\n")
+	hosttest.Hear(t, c, "a<lib lib/init.lua>alatelate1<lib lib/init.lua>truetrue\n")
+	hosttest.Say(t, c, "fail\n")
+	enginetest.Gone(t, c)
+	log.Wait(t, "lib/parse.lua:5: no, at fail (lib/parse.lua:5), at a function (many.lua:6)")
+	c = enginetest.Dial(t, h, "many")
+	hosttest.Say(t, c, "circle\n")
+	enginetest.Gone(t, c)
+	log.Wait(t, "again.lua:2: require of 'round': it is being loaded already", "at the script (again.lua:2), at the script (round.lua:1), at a function (many.lua:9)")
 }
 
 // What the inbox has no room for waits in the script's queue, in order, and requests wait
@@ -425,7 +496,7 @@ func TestScriptsThatCannotBeLoaded(t *testing.T) {
 		{Script: "return { line = print, data = print }", Want: "a handler has one of data, line and frame, and this one has 2"},
 		{Script: "return { frame = print }", Want: "a handler with frame needs frame_length, as { bytes = 2 }"},
 		{Script: "return { line_limit = -1, line = print }", Want: "line_limit is a whole number, 1 to 65534"},
-		{Script: "local x = require 'x'; return { line = print }", Want: "wrong8.lua:1: require of 'x': a handler is one file"},
+		{Script: "local x = require 'x'; return { line = print }", Want: `wrong8.lua:1:19: require of "x": there is no x.lua and no x/init.lua in the script's folder`},
 		{Script: "\n\nlocal x; x.y = 1; return { line = print }", Want: "wrong9.lua:3:"},
 		{Script: "after(1, print); return { line = print }", Want: "there is no time before the first connection"},
 		{Script: "sleep(1); return { line = print }", Want: "there is no time before the first connection"},
@@ -435,7 +506,8 @@ func TestScriptsThatCannotBeLoaded(t *testing.T) {
 		{Script: "\x00asm\x01\x00\x00\x00", Want: "wrong15.lua holds a WebAssembly module and no script; call it .wasm"},
 		{Script: "\x1bLua", Want: "attempt to load a binary chunk"},
 		{Script: "while true do end", Want: "(event_timeout)", TOML: `event_timeout = "500ms"`},
-		{Script: "local t = {} while true do t[#t+1] = ('x'):rep(1<<20) .. #t end", Want: "wrong18.lua:1)"},
+		{Script: "local n = 'x'; require(n)", Want: "wrong18.lua:1: require of 'x': no such file was put into the script"},
+		{Script: "local t = {} while true do t[#t+1] = ('x'):rep(1<<20) .. #t end", Want: "wrong19.lua:1)"},
 	})
 }
 

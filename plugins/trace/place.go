@@ -43,22 +43,56 @@ func (p Place) String() string {
 	return s
 }
 
-// Text is the places in one line of at most about MaxText bytes, the innermost first: "f a.c:1 < g
-// a.c:9".
+// Text is the places in one line of at most about MaxText bytes, the innermost first, as Fold
+// shows them: "f a.c:1 < g a.c:9".
 func Text(places []Place) string {
-	var b strings.Builder
+	calls := make([]string, 0, len(places))
 	for _, p := range places {
-		s := p.String()
-		if s == "" {
-			continue
+		if s := p.String(); s != "" {
+			calls = append(calls, s)
 		}
-		if b.Len()+len(s) > MaxText {
-			return b.String() + " < ..."
+	}
+	return Fold(calls, MaxText)
+}
+
+// longestRound is how many functions may call each other in a recursion that Fold shortens.
+const longestRound = 4
+
+// Fold is calls in one line of at most about most bytes. Of a recursion it has one round, and how
+// many calls are left out: "f < ... 212 more < main".
+func Fold(calls []string, most int) string {
+	var b strings.Builder
+	add := func(s string) (fits bool) {
+		if b.Len()+len(" < ")+len(s) > most {
+			b.WriteString(" < ...")
+			return false
 		}
 		if b.Len() > 0 {
 			b.WriteString(" < ")
 		}
 		b.WriteString(s)
+		return true
+	}
+	for len(calls) > 0 {
+		shown, left := 1, 0
+		for round := 1; round <= longestRound && left == 0; round++ {
+			again := 0
+			for round+again < len(calls) && calls[round+again] == calls[again] {
+				again++
+			}
+			if again >= 2*round {
+				shown, left = round, again
+			}
+		}
+		for _, s := range calls[:shown] {
+			if !add(s) {
+				return b.String()
+			}
+		}
+		if left > 0 && !add("... "+strconv.Itoa(left)+" more") {
+			return b.String()
+		}
+		calls = calls[shown+left:]
 	}
 	return b.String()
 }

@@ -60,7 +60,7 @@ func TestText(t *testing.T) {
 	}
 	deep := make([]Place, 1000)
 	for i := range deep {
-		deep[i] = Place{short(strings.Repeat("ä", 100)), base(strings.Repeat("b", 100)), 1 << 30}
+		deep[i] = Place{short(strings.Repeat("ä", 100)), base(strings.Repeat("b", 100)), 1<<30 + i}
 	}
 	if got := Text(deep); len(got) > MaxText+6 || !strings.HasSuffix(got, " < ...") {
 		t.Errorf("1000 places are %d bytes", len(got))
@@ -69,6 +69,30 @@ func TestText(t *testing.T) {
 		if got := base(in); got != want {
 			t.Errorf("the file %q is %q, want %q", in, got, want)
 		}
+	}
+}
+
+// A recursion is one round and a number, whoever is in it; calls that come twice are none.
+func TestFold(t *testing.T) {
+	calls := func(of string) []string { return strings.Split(of, "") }
+	for of, want := range map[string]string{
+		"":                    "",
+		"abc":                 "a < b < c",
+		"aab":                 "a < a < b",
+		"aaab":                "a < ... 2 more < b",
+		"ababc":               "a < b < a < b < c",
+		"xababababy":          "x < a < b < ... 6 more < y",
+		"abcdabcdabcdz":       "a < b < c < d < ... 8 more < z",
+		"abaaaaab":            "a < b < a < ... 4 more < b",
+		"aaabbb":              "a < ... 2 more < b < ... 2 more",
+		"abcdeabcdeabcdeabcd": "a < b < c < d < e < a < b < c < d < e < a < b < c < d < e < a < b < c < d",
+	} {
+		if got := Fold(calls(of), 1000); got != want {
+			t.Errorf("%s is %q, want %q", of, got, want)
+		}
+	}
+	if got := Fold(calls("abcdefgh"), 12); got != "a < b < c < ..." {
+		t.Errorf("what does not fit is %q", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package enginetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,8 +44,11 @@ func (l *Language) Main(m *testing.M) (status int) {
 func (l *Language) In(extension string) *Language { return &Language{extension, l.state} }
 
 // Handler is the script of one listener, whose name is Name, with lines of TOML for the listener.
-// The one called "udp" is over UDP.
-type Handler struct{ Name, Script, TOML string }
+// The one called "udp" is over UDP. Files are beside it, by their paths from there.
+type Handler struct {
+	Name, Script, TOML string
+	Files              map[string]string
+}
 
 // Config is the configuration of a host that serves each of the scripts.
 func (l *Language) Config(t *testing.T, handlers ...Handler) (toml string) {
@@ -52,6 +56,12 @@ func (l *Language) Config(t *testing.T, handlers ...Handler) (toml string) {
 	dir := t.TempDir()
 	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nmemory = \"64MiB\"\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", l.state)
 	for _, one := range handlers {
+		for name, text := range one.Files {
+			path := filepath.Join(dir, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		path, network := filepath.Join(dir, one.Name+l.Extension), "tcp"
 		if one.Name == "udp" {
 			network = "udp"
@@ -103,7 +113,7 @@ func (l *Language) CannotBeLoaded(t *testing.T, wrong []Wrong) {
 	t.Helper()
 	var all []Handler
 	for i, one := range wrong {
-		all = append(all, Handler{fmt.Sprintf("wrong%d", i), one.Script, one.TOML})
+		all = append(all, Handler{Name: fmt.Sprintf("wrong%d", i), Script: one.Script, TOML: one.TOML})
 	}
 	cfg, err := config.Load(hosttest.WriteConfig(t, l.Config(t, all...)))
 	if err != nil {

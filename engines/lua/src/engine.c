@@ -5,6 +5,8 @@
 
 #include "engine.h"
 
+#include "lstate.h" /* CallInfo */
+
 CSA_DEFINE_WINDOW(window, WINDOW)
 
 lua_State *L;
@@ -15,6 +17,11 @@ static int handler = LUA_NOREF;     /* the callbacks of accepted connections */
 static int randomseed = LUA_NOREF;  /* math.randomseed */
 
 bool started(void) { return is_started; }
+
+#define STEPS 50000       /* rounds of loops, calls and tries of a pattern */
+#define BYTES_OF_STEP 64  /* allocated bytes that count as a step */
+
+int steps_left = STEPS; /* until note_where is called */
 
 /* Lua mixes it into what it hashes, so that nobody can choose texts that collide. */
 unsigned int guest_seed(void);
@@ -28,6 +35,8 @@ unsigned int guest_seed(void)
 
 static void *allocate(void *unused, void *p, size_t old, size_t size)
 {
+	if (size > BYTES_OF_STEP && steps_left > 0)
+		steps_left -= (int)(size / BYTES_OF_STEP); /* what makes much of few steps takes long, too */
 	if (size == 0) {
 		free(p);
 		return NULL;
@@ -36,8 +45,6 @@ static void *allocate(void *unused, void *p, size_t old, size_t size)
 }
 
 /* --- Errors ------------------------------------------------------------------------ */
-
-#define LEVELS 12 /* of the stack that are logged */
 
 /* Pushes a text of the error that is on the top of the stack of l. */
 static const char *error_text(lua_State *l)
@@ -57,28 +64,43 @@ static const char *error_text(lua_State *l)
 	return text;
 }
 
+/* Appends the calls that a thread is in to the n bytes in line: ", at f (x.lua:1), at g ...".
+ * Returns how many there are then. It goes through the calls by itself: by lua_getstack each
+ * one would be looked for from the first. */
+static size_t append_calls(lua_State *thread, char *line, size_t n, size_t room)
+{
+	struct calls calls;
+	char call[CALL_ROOM];
+	CallInfo *ci;
+	lua_Debug ar;
+
+	begin_calls(&calls, line, n, room);
+	for (ci = thread->ci; ci != &thread->base_ci && !calls.full; ci = ci->previous) {
+		ar.i_ci = ci;
+		lua_getinfo(thread, "Sln", &ar);
+		if (ar.currentline < 0)
+			continue; /* a function of the engine */
+		snprintf(call, sizeof call, "at %.60s (%s:%d)",
+			ar.name ? ar.name : *ar.what == 'm' ? "the script" : "a function", ar.short_src, ar.currentline);
+		add_call(&calls, call);
+	}
+	return end_calls(&calls);
+}
+
 /* Logs the error on the top of a thread's stack, with what it was in and whose connection,
  * and the calls that the thread was in. It takes one line. */
 void report(struct connection *c, const char *what, lua_State *thread)
 {
 	char line[CSA_MAX_LOG_LINE];
-	lua_Debug ar;
-	int n, level, shown = 0;
+	size_t n;
+	int part = snprintf(line, sizeof line, "%s%s%.250s: ", what, c && c->peer ? " of " : "", c && c->peer ? c->peer : "");
 
-	n = snprintf(line, sizeof line, "%s%s%.250s: ", what, c && c->peer ? " of " : "", c && c->peer ? c->peer : "");
-	n += snprintf(line + n, sizeof line - (size_t)n, "%s", error_text(thread));
-	for (level = 0; thread != L && lua_getstack(thread, level, &ar); level++) {
-		lua_getinfo(thread, "Sln", &ar);
-		if (ar.currentline < 0)
-			continue; /* a function of the engine */
-		if (shown++ == LEVELS || n > (int)sizeof line - 150) {
-			n += snprintf(line + n, sizeof line - (size_t)n, ", and so on");
-			break;
-		}
-		n += snprintf(line + n, sizeof line - (size_t)n, ", at %.60s (%s:%d)",
-			ar.name ? ar.name : *ar.what == 'm' ? "the script" : "a function", ar.short_src, ar.currentline);
-	}
-	csa_v1_log(CSA_LOG_ERROR, line, n < (int)sizeof line ? n : (int)sizeof line - 1);
+	n = part > 0 ? (size_t)part : 0;
+	part = snprintf(line + n, sizeof line - n, "%s", error_text(thread));
+	n += part > 0 ? (size_t)part : 0;
+	if (thread != L)
+		n = append_calls(thread, line, n, sizeof line);
+	csa_v1_log(CSA_LOG_ERROR, line, n < sizeof line ? (int32_t)n : (int32_t)sizeof line - 1);
 }
 
 /* Is report, and closes the connection, if there is one. */
@@ -90,6 +112,32 @@ void fail(struct connection *c, const char *what, lua_State *thread)
 			csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
 	}
 	report(c, what, thread);
+}
+
+/* --- What takes long ------------------------------------------------------------- */
+
+/* Where a script is whose event takes long, for the host to read when it stops it: text, with
+ * a zero byte behind it. Empty: the event has not taken long. */
+__attribute__((used, visibility("default"))) char bulkhead_where[256];
+
+/* Lua calls this after so many steps: see build.sh. It writes down where the script is, which
+ * goes on: the host alone stops an event. */
+void note_where(lua_State *l)
+{
+	size_t n = append_calls(l, bulkhead_where, 0, sizeof bulkhead_where - 1);
+
+	bulkhead_where[n] = 0;
+	if (n > 2)
+		memmove(bulkhead_where, bulkhead_where + 2, n - 1); /* without the comma */
+	steps_left = STEPS;
+}
+
+/* What begins takes its own time. */
+static void begin_watch(void)
+{
+	steps_left = STEPS;
+	if (bulkhead_where[0])
+		bulkhead_where[0] = 0;
 }
 
 /* --- Events -------------------------------------------------------------------------- */
@@ -127,6 +175,7 @@ static int32_t run_event(lua_CFunction f, const char *what, int32_t handle, int3
 	struct event e = {.what = what, .handle = handle, .argument = argument, .answer = CSA_OK};
 	bool failed;
 
+	begin_watch();
 	lua_settop(L, 0);
 	lua_pushcfunction(L, f);
 	lua_pushlightuserdata(L, &e);
@@ -426,6 +475,7 @@ static int load(lua_State *l)
 	define_json();
 	define_connections();
 	define_tasks();
+	define_require();
 	lua_getglobal(l, "math");
 	lua_getfield(l, -1, "randomseed");
 	randomseed = luaL_ref(l, LUA_REGISTRYINDEX);
@@ -435,9 +485,7 @@ static int load(lua_State *l)
 	lua_setglobal(l, "config");
 	if (!script(&name, &text, &length))
 		return luaL_error(l, "there is no script in this engine; bulkhead puts one in: plugin = \"handler.lua\"");
-	lua_pushfstring(l, "@%s", name);
-	if (luaL_loadbufferx(l, text, length, lua_tostring(l, -1), "t") != LUA_OK)
-		return lua_error(l);
+	load_main(l, name, text, length);
 	if (run(NULL, e->what, false, l, 0) != DONE)
 		return 0; /* it was reported */
 	read_callbacks(l, lua_gettop(l), true);

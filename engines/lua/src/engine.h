@@ -1,6 +1,7 @@
 /* The Lua engine: Lua 5.4 as a guest of the host. engine.c starts a script and has the
  * callbacks; task.c runs them, so that they can wait; connection.c is the connection object
- * of scripts; library.c and json.c are what scripts have besides. */
+ * of scripts; require.c loads them and what they require; library.c, hash.c and json.c are
+ * what scripts have besides. */
 #ifndef ENGINE_H
 #define ENGINE_H
 
@@ -63,8 +64,15 @@ void let_go(struct connection *c);
 void forget(struct connection *c);
 void update_reading(struct connection *c);
 
-/* library.c, json.c */
+/* require.c */
+void define_require(void);
+void load_main(lua_State *l, const char *name, const char *text, size_t length);
+
+/* library.c, hash.c, json.c */
 void define_library(void);
+void define_hashes(void);
+const uint8_t *bytes_of(lua_State *l, int at, size_t *length);
+void define_all(const char *table, lua_CFunction f, const char *(*name)(int), int n);
 void define_json(void);
 void decode_json(lua_State *l, const char *text, size_t length, const char *what);
 

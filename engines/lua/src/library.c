@@ -73,7 +73,7 @@ static int l_count(lua_State *l)
 
 /* --- Bytes ------------------------------------------------------------------------ */
 
-static const uint8_t *bytes_of(lua_State *l, int at, size_t *length)
+const uint8_t *bytes_of(lua_State *l, int at, size_t *length)
 {
 	return (const uint8_t *)luaL_checklstring(l, at, length);
 }
@@ -134,39 +134,6 @@ static int l_crc(lua_State *l)
 	return 1;
 }
 
-static int l_hash(lua_State *l)
-{
-	const struct algorithm *a = &algorithms[lua_tointeger(l, lua_upvalueindex(1))];
-	uint8_t digest[DIGEST_ROOM];
-	size_t length;
-	const uint8_t *p = bytes_of(l, 1, &length);
-
-	hash_of(a, p, length, digest);
-	lua_pushlstring(l, (const char *)digest, a->digest);
-	return 1;
-}
-
-static int l_hmac(lua_State *l)
-{
-	const struct algorithm *a = &algorithms[lua_tointeger(l, lua_upvalueindex(1))];
-	uint8_t digest[DIGEST_ROOM];
-	size_t key_length, length;
-	const uint8_t *key = bytes_of(l, 1, &key_length), *p = bytes_of(l, 2, &length);
-
-	hmac_of(a, key, key_length, p, length, digest);
-	lua_pushlstring(l, (const char *)digest, a->digest);
-	return 1;
-}
-
-static int l_equal(lua_State *l)
-{
-	size_t length, other_length;
-	const uint8_t *p = bytes_of(l, 1, &length), *q = bytes_of(l, 2, &other_length);
-
-	lua_pushboolean(l, equal_bytes(p, length, q, other_length));
-	return 1;
-}
-
 static int l_random_bytes(lua_State *l)
 {
 	lua_Integer n = luaL_checkinteger(l, 1);
@@ -188,16 +155,9 @@ static int l_clock(lua_State *l)
 	return 1;
 }
 
-static int l_require(lua_State *l)
-{
-	return luaL_error(l, "require of '%s': a handler is one file; put what it needs into it", luaL_checkstring(l, 1));
-}
-
 static const luaL_Reg globals[] = {
 	{"count", l_count},
-	{"equal", l_equal},
 	{"random_bytes", l_random_bytes},
-	{"require", l_require},
 	{NULL, NULL},
 };
 static const luaL_Reg base64[] = {{"encode", l_base64_encode}, {"decode", l_base64_decode}, {NULL, NULL}};
@@ -221,11 +181,10 @@ static void take_out(const char *table, const char *const *names)
 }
 
 static const char *crc_name(int i) { return crc_names[i]; }
-static const char *algorithm_name(int i) { return algorithms[i].name; }
 
 /* Sets a field of the table on the top to a table of n functions. Their upvalues are their
  * numbers. */
-static void define_all(const char *table, lua_CFunction f, const char *(*name)(int), int n)
+void define_all(const char *table, lua_CFunction f, const char *(*name)(int), int n)
 {
 	int i;
 
@@ -259,8 +218,7 @@ void define_library(void)
 	luaL_newlib(L, hex);
 	lua_setfield(L, -2, "hex");
 	define_all("crc", l_crc, crc_name, CRCS);
-	define_all("hash", l_hash, algorithm_name, ALGORITHMS);
-	define_all("hmac", l_hmac, algorithm_name, ALGORITHMS);
+	define_hashes();
 	lua_settop(L, 0);
 	define_log();
 }
