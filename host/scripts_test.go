@@ -36,6 +36,23 @@ export default {
 `, number)
 }
 
+// secretLua is the same in Lua.
+func secretLua(number int) []byte {
+	return fmt.Appendf(nil, `-- number %[1]d
+local number, all, asked = "number-%[1]d", {}, 0
+for i = 1, 200 do all[i] = number .. "-" .. i end
+return { line = function(c, text)
+  asked = asked + 1 count("asked") log(number)
+  for i = 1, 200 do if not all[i]:find(number, 1, true) then return c:send("a leak: " .. all[i] .. "\n") end end
+  if seen then return c:send("a leak: " .. seen .. "\n") end
+  if text ~= "?" then seen = text end
+  while text == "spin" do end
+  while text == "hog" do all[#all + 1] = ("x"):rep(65536) .. #all end
+  c:send(number .. " " .. math.tointeger(config.is) .. " " .. c.tenant .. " " .. asked .. "\n")
+end }
+`, number)
+}
+
 // scriptTenant is a tenant and its listener, both of that name.
 func scriptTenant(name, plugin string, number int) string {
 	return fmt.Sprintf(`
@@ -84,10 +101,16 @@ func TestManyScripts(t *testing.T) {
 // What a tenant's script does to itself is nothing to another's on the same engine: its time, its
 // memory, its counts, its log and its end are its own.
 func TestScriptsTakeNothingFromEachOther(t *testing.T) {
-	files := map[string][]byte{"bad.js": secretScript(1), "good.js": secretScript(2)}
+	for ending, script := range map[string]func(number int) []byte{".js": secretScript, ".lua": secretLua} {
+		t.Run(ending, func(t *testing.T) { takeNothing(t, ending, script) })
+	}
+}
+
+func takeNothing(t *testing.T, ending string, script func(number int) []byte) {
+	files := map[string][]byte{"bad" + ending: script(1), "good" + ending: script(2)}
 	log := hosttest.NewLines(t)
-	bad := strings.Replace(scriptTenant("bad", "bad.js", 1), `"10s"`, `"1s"`, 1) // it spins
-	l := newLives(t, files, scriptTenant("good", "good.js", 2)+bad,
+	bad := strings.Replace(scriptTenant("bad", "bad"+ending, 1), `"10s"`, `"1s"`, 1) // it spins
+	l := newLives(t, files, scriptTenant("good", "good"+ending, 2)+bad,
 		host.Options{Log: log.Log()})
 	good, asked := l.dial("good"), 0
 	ask := func() {

@@ -1,0 +1,7 @@
+package lua_test
+
+import "testing"
+
+// Each of the mistakes that authors make is told in one message, with the file, the line and the
+// mend.
+func TestMistakes(t *testing.T) { scripts.Mistakes(t) }
