@@ -50,6 +50,16 @@ void begin_calls(struct calls *k, char *to, size_t length, size_t room);
 void add_call(struct calls *k, const char *call);
 size_t end_calls(struct calls *k);
 
+/* --- where.c: what takes long ------------------------------------------------------ */
+
+/* Says where a script is whose event takes long: text with a zero byte behind it, in WHERE_ROOM
+ * bytes, all of which are read. The host reads it when it stops the event. */
+#define WHERE_ROOM 256
+void set_where(const char *text);
+
+/* Says nothing, as when an event begins. */
+void clear_where(void);
+
 /* --- link.c: connections ---------------------------------------------------------- */
 
 /* What a script wants of its connections. */

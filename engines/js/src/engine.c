@@ -17,9 +17,6 @@ static JSRuntime *rt;
 static JSValue handler = JS_UNDEFINED; /* the callbacks of accepted connections */
 static JSValue due = JS_UNDEFINED;     /* the prelude's */
 static bool is_started;
-/* Where a script is whose event takes long, for the host to read when it stops it: text, with
- * a zero byte behind it. Empty: the event has not taken long. */
-__attribute__((used, visibility("default"))) char bulkhead_where[256];
 static JSValue new_error = JS_UNDEFINED; /* the constructor, whose errors know their stack */
 static int asked; /* how often this event's loops and calls have asked whether they may go on */
 
@@ -94,8 +91,8 @@ void fail(struct connection *c, const char *what)
 static int watch_event(JSRuntime *runtime, void *opaque)
 {
 	static bool busy;
+	char text[WHERE_ROOM];
 	JSValue e;
-	size_t n;
 
 	if (++asked % 8 != 0 || busy)
 		return 0;
@@ -104,8 +101,8 @@ static int watch_event(JSRuntime *runtime, void *opaque)
 	if (JS_IsException(e)) {
 		JS_FreeValue(ctx, JS_GetException(ctx));
 	} else {
-		n = append_calls(e, bulkhead_where, 0, sizeof bulkhead_where);
-		bulkhead_where[n] = 0;
+		text[append_calls(e, text, 0, sizeof text)] = 0;
+		set_where(text);
 		JS_FreeValue(ctx, e);
 	}
 	busy = false;
@@ -116,8 +113,7 @@ static int watch_event(JSRuntime *runtime, void *opaque)
 static void begin_watch(void)
 {
 	asked = 0;
-	if (bulkhead_where[0])
-		bulkhead_where[0] = 0;
+	clear_where();
 }
 
 /* Promises that were rejected in this event, and that nobody has handled yet. */

@@ -116,19 +116,15 @@ void fail(struct connection *c, const char *what, lua_State *thread)
 
 /* --- What takes long ------------------------------------------------------------- */
 
-/* Where a script is whose event takes long, for the host to read when it stops it: text, with
- * a zero byte behind it. Empty: the event has not taken long. */
-__attribute__((used, visibility("default"))) char bulkhead_where[256];
-
 /* Lua calls this after so many steps: see build.sh. It writes down where the script is, which
  * goes on: the host alone stops an event. */
 void note_where(lua_State *l)
 {
-	size_t n = append_calls(l, bulkhead_where, 0, sizeof bulkhead_where - 1);
+	char text[2 + WHERE_ROOM];
+	size_t n = append_calls(l, text, 0, WHERE_ROOM + 1);
 
-	bulkhead_where[n] = 0;
-	if (n > 2)
-		memmove(bulkhead_where, bulkhead_where + 2, n - 1); /* without the comma */
+	text[n] = 0;
+	set_where(n > 2 ? text + 2 : text + n); /* without the comma */
 	steps_left = STEPS;
 }
 
@@ -136,8 +132,7 @@ void note_where(lua_State *l)
 static void begin_watch(void)
 {
 	steps_left = STEPS;
-	if (bulkhead_where[0])
-		bulkhead_where[0] = 0;
+	clear_where();
 }
 
 /* --- Events -------------------------------------------------------------------------- */

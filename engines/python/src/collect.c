@@ -28,10 +28,6 @@
 uint32_t rounds_left = ROUNDS;
 size_t collect_at = LEAST_GARBAGE / BLOCK; /* blocks, allocated since the last collection */
 
-/* Where a script is whose event takes long, for the host to read when it stops it: text, with
- * a zero byte behind it. Empty: the event has not taken long. */
-__attribute__((used, visibility("default"))) char bulkhead_where[256];
-
 static char heap[HEAP] __attribute__((aligned(16)));
 static char frames[FRAMES] __attribute__((aligned(16)));
 static int loops;   /* of Python that are in each other, with C functions between */
@@ -89,8 +85,7 @@ void check_regex_depth(volatile void *here)
 void begin_watch(void)
 {
 	rounds_left = ROUNDS;
-	if (bulkhead_where[0])
-		bulkhead_where[0] = 0;
+	clear_where();
 }
 
 /* The first byte of the allocator's table, from i on, that has a free block, or len. Each byte
@@ -131,15 +126,17 @@ static size_t line_of(mp_code_state_t *frame, qstr *file, qstr *function)
 
 static void write_where(mp_code_state_t *frame)
 {
+	char text[WHERE_ROOM] = "";
 	size_t n = 0;
 	qstr file, function;
 
-	for (; frame && n < sizeof bulkhead_where; frame = frame->prev) {
+	for (; frame && n < sizeof text; frame = frame->prev) {
 		size_t line = line_of(frame, &file, &function);
 
-		n += (size_t)snprintf(bulkhead_where + n, sizeof bulkhead_where - n, "%sat %.60s (%.60s:%d)",
+		n += (size_t)snprintf(text + n, sizeof text - n, "%sat %.60s (%.60s:%d)",
 			n ? ", " : "", qstr_str(function), qstr_str(file), (int)line);
 	}
+	set_where(text);
 }
 
 void look_around(mp_code_state_t *frame)
