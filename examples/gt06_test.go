@@ -2,10 +2,8 @@ package examples_test
 
 import (
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -64,21 +62,7 @@ var (
 
 func serveTrackers(t *testing.T) (*host.Host, *hosttest.Lines) {
 	t.Helper()
-	plugin, err := filepath.Abs("gt06/gt06.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := hosttest.NewLines(t)
-	return hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-[tenant.acme]
-[[listener]]
-name = "trackers"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-`, hosttest.State(), plugin), host.Options{Log: log.Log()}), log
+	return serveOne(t, "trackers", "gt06/gt06.js")
 }
 
 func TestGT06(t *testing.T) {

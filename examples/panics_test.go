@@ -1,33 +1,16 @@
 package examples_test
 
 import (
-	"fmt"
 	"net"
-	"path/filepath"
 	"testing"
 
-	"bulkhead/host"
 	"bulkhead/internal/hosttest"
 )
 
 // What a Go guest panics with is in the log with its text and the lines of its source, by Go's own
 // runtime, and the line of the trap has the functions by the names in the module.
 func TestPanicsOfGo(t *testing.T) {
-	plugin, err := filepath.Abs("testdata/panics/panics.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := hosttest.NewLines(t)
-	h := hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-[tenant.acme]
-[[listener]]
-name = "guest"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-`, hosttest.State(), plugin), host.Options{Log: lines.Log()})
+	h, lines := serveOne(t, "guest", "testdata/panics/panics.wasm")
 	for _, c := range []struct {
 		verb string
 		said []string

@@ -1,12 +1,9 @@
 package examples_test
 
 import (
-	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"bulkhead/host"
 	"bulkhead/internal/hosttest"
 )
 
@@ -14,21 +11,7 @@ import (
 // calls, and the destructors on the way run. What nobody catches ends its connection, with the kind
 // of exception in the log.
 func TestExceptionsOfCPlusPlus(t *testing.T) {
-	plugin, err := filepath.Abs("testdata/throws/throws.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := hosttest.NewLines(t)
-	h := hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-[tenant.acme]
-[[listener]]
-name = "guest"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-`, hosttest.State(), plugin), host.Options{Log: lines.Log()})
+	h, lines := serveOne(t, "guest", "testdata/throws/throws.wasm")
 	conn := hosttest.Dial(t, h.Addr("guest"))
 	for _, c := range [][2]string{
 		{"n12", "12"}, {"nx", "invalid_argument stoi: no conversion"}, {"n99999999999", "out_of_range stoi: out of range"},

@@ -1,0 +1,30 @@
+package examples_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"bulkhead/host"
+	"bulkhead/internal/hosttest"
+)
+
+// serveOne serves one handler, whose path is from this folder, on a listener of that name.
+func serveOne(t *testing.T, listener, path string) (*host.Host, *hosttest.Lines) {
+	t.Helper()
+	plugin, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := hosttest.NewLines(t)
+	return hosttest.Serve(t, fmt.Sprintf(`
+[host]
+state = %q
+[tenant.acme]
+[[listener]]
+name = %q
+tenant = "acme"
+address = "tcp://127.0.0.1:0"
+plugin = %q
+`, hosttest.State(), listener, plugin), host.Options{Log: lines.Log()}), lines
+}
