@@ -19,7 +19,7 @@ func Interactive(ctx context.Context, h Handler, in io.Reader, out, log io.Write
 	}
 	defer s.close()
 	s.log.follow(log)
-	conn, err := net.Dial("tcp", s.host.Addr(name))
+	conn, err := net.Dial("tcp", s.address())
 	if err != nil {
 		return err
 	}

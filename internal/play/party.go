@@ -54,7 +54,7 @@ func header(n int) []byte {
 
 // connect connects another client.
 func (p *player) connect(name string, line int) (*party, error) {
-	conn, err := net.Dial("tcp", p.host.Addr("try"))
+	conn, err := net.Dial("tcp", p.address())
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (p *player) add(name, address string, conn *net.TCPConn) (*party, error) {
 func (p *player) closeAll() {
 	for _, one := range p.order {
 		one.conn.Close()
-		one.secure.close()
+		one.secure.end()
 	}
 }
 

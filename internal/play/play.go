@@ -36,7 +36,6 @@ type Report struct {
 	Log     []string // what the handler has logged, and what the host says of it
 	Fuel    int64    // that the handler has used, its start left out
 	Events  int      // of its connections
-	Sent    int64    // bytes that the clients have got
 }
 
 // Failure is where a conversation went otherwise than written.
@@ -76,9 +75,6 @@ func Play(ctx context.Context, h Handler, c *talk.Case, v Variant) (*Report, err
 	}
 	p.measure()
 	report.Log, report.Fuel, report.Events = s.log.lines(), p.fuel, p.events
-	for _, one := range p.parties {
-		report.Sent += one.read
-	}
 	p.closeAll()
 	return report, err
 }

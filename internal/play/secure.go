@@ -146,8 +146,6 @@ func (s *secure) end() {
 	s.fed.Broadcast()
 }
 
-func (s *secure) close() { s.end() }
-
 // idle reports whether its goroutine has nothing to do until more is fed.
 func (s *secure) idle() bool {
 	if s == nil {

@@ -92,6 +92,9 @@ func (h Handler) serve(c *talk.Case, v Variant, clock *selector.Manual) (_ *stag
 	return s, nil
 }
 
+// address is where the handler listens.
+func (s *stage) address() string { return s.host.Addr(name) }
+
 // close ends the host and all that it has.
 func (s *stage) close() {
 	s.dials.close()
