@@ -83,6 +83,12 @@ func (l *lineup) add(a *animal, name, mode string) {
 	if !strings.Contains(listener, "event_timeout =") {
 		listener += fmt.Sprintf("\nevent_timeout = %q", spin)
 	}
+	// Many animals hear nothing from their client, and on a busy machine it may take minutes until
+	// they have used up what stops them.
+	listener += "\nfirst_byte_timeout = \"0s\""
+	if !strings.Contains(listener, "idle_timeout =") {
+		listener += "\nidle_timeout = \"1h\""
+	}
 	fmt.Fprintf(&l.toml, `
 [tenant.%s]
 accept_rate = 10000
