@@ -70,7 +70,7 @@ func noRoom(err error) bool {
 
 // compileHere confines the process and compiles.
 func compileHere(limits Limits) error {
-	dir, err := confine(limits)
+	dir, err := confine(limits, true)
 	if err != nil {
 		return fmt.Errorf("the compiler could not be confined: %w", err)
 	}

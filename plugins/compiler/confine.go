@@ -24,9 +24,10 @@ const (
 	guessedBase = 2 << 30
 )
 
-// confine sets the limits of this process and gives its privileges away. The
-// result is a path of the working directory that holds from now on.
-func confine(l Limits) (dir string, err error) {
+// confine sets the limits of this process and gives its privileges away, and
+// with them the file system: all of it, or all but the working directory. The
+// result is a path of that directory that holds from now on.
+func confine(l Limits, keepFolder bool) (dir string, err error) {
 	// Some of what follows is of one thread: it is the one that compiles.
 	runtime.LockOSThread()
 	if err := dieWithParent(); err != nil {
@@ -66,7 +67,10 @@ func confine(l Limits) (dir string, err error) {
 	if dir, err = becomeOwner(); err != nil {
 		return "", err
 	}
-	return dir, dropPrivileges()
+	if err := dropPrivileges(); err != nil {
+		return "", err
+	}
+	return dir, restrict(keepFolder)
 }
 
 // withMend says what to do about a system call that is forbidden.

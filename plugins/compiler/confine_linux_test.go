@@ -31,7 +31,7 @@ func told(args []string) string {
 	if err != nil {
 		return err.Error()
 	}
-	dir, err := confine(l)
+	dir, err := confine(l, true)
 	if err != nil {
 		return err.Error()
 	}

@@ -23,7 +23,7 @@ type Task struct {
 
 // here confines the process and does the task. Panics are errors; those of other goroutines end it.
 func (t Task) here(limits Limits) (err error) {
-	if _, err := confine(limits); err != nil {
+	if _, err := confine(limits, false); err != nil {
 		return fmt.Errorf("the compiler could not be confined: %w", err)
 	}
 	defer func() {

@@ -91,7 +91,7 @@ func (c Command) Locate(ctx context.Context, calls Calls, module, lines []byte, 
 
 // locateHere confines the process, and answers one request.
 func locateHere(limits Limits) error {
-	if _, err := confine(limits); err != nil {
+	if _, err := confine(limits, false); err != nil {
 		return fmt.Errorf("the compiler could not be confined: %w", err)
 	}
 	b, err := io.ReadAll(io.LimitReader(os.Stdin, 2*maxInput))

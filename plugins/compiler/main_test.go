@@ -45,7 +45,7 @@ var goodName = strings.Repeat("0123", 16)
 
 var roles = map[string]func(args []string) int{
 	"compile":  func(args []string) int { return Main(args) },
-	"converse": func(args []string) int { return Main(args, conversing...) },
+	"converse": func(args []string) int { return Main(args, append(conversing, trying)...) },
 
 	// Children that go wrong once they are confined.
 	"panic": confined(func() int { panic("first line\nsecond line") }),
@@ -128,6 +128,7 @@ var roles = map[string]func(args []string) int{
 	},
 	"sleeps": func([]string) int { time.Sleep(time.Hour); return 0 },
 	"tells":  tells,
+	"tries":  tries,
 	"parent": parent,
 }
 
@@ -136,7 +137,7 @@ func confined(do func() int) func([]string) int {
 	return func(args []string) int {
 		l, err := parseArgs(args)
 		if err == nil {
-			_, err = confine(l)
+			_, err = confine(l, true)
 		}
 		if err != nil {
 			fmt.Println(err)
