@@ -21,6 +21,11 @@ const (
 	// FinishSending: what is in the inbox is sent, then the peer is told that no
 	// more follows (a half-close). Receiving goes on.
 	FinishSending = 2
+	// HandlerFailed: the guest has met an error that it does not deal with, such as
+	// one that a script does not catch. The host counts each, and closes as for
+	// ShutdownMicroprocess, but with INVALID. For conn -1 it counts only: the error
+	// was no connection's.
+	HandlerFailed = 3
 )
 
 // The keys of info. Any other value is INVALID.

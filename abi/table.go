@@ -122,7 +122,8 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{val("conn"), val("what")},
 		Results: i32,
 		Doc: "Tells the CSA of `conn`: 0 producerFinished (send what is in the inbox, then close), 1 shutdownMicroprocess (close now), " +
-			"2 finish sending (send what is in the inbox, then half-close; receiving continues). To say the same twice does nothing and is no error. " +
+			"2 finish sending (send what is in the inbox, then half-close; receiving continues), " +
+			"3 the handler has failed (close now with INVALID). To say the same twice does nothing and is no error, but the host counts each 3. It counts one for -1 as `conn`, too, and closes nothing. " +
 			"A close cannot be undone. `csa_closed` always follows, after the event that is being served.\n\n" +
 			"Over UDP the peer does not notice. After a close its next datagram opens a new connection. After 2, only the idle timeout ends the connection.",
 		Errors: []Code{Invalid, BadHandle},

@@ -74,6 +74,7 @@ const (
 	MappingsFull
 	InstancesFull
 	TimersFull
+	HandlerFailed
 	NotStarted
 	InstanceGone
 	HostBug
@@ -154,6 +155,7 @@ var causes = [Causes]CauseInfo{
 	MappingsFull:  {"mappings", abi.Quota, "mappings", slog.LevelWarn, "its tenant has no memory mappings left"},
 	InstancesFull: {"instances", abi.Quota, "instances", slog.LevelWarn, "its tenant has as many instances as it may have"},
 	TimersFull:    {"timers", abi.Quota, "timers", slog.LevelWarn, "its tenant has as many timers as it may have"},
+	HandlerFailed: {"handler_failed", abi.Invalid, "", slog.LevelWarn, "its handler met an error that it does not catch"},
 	NotStarted:    {"not_started", abi.Refused, "", slog.LevelWarn, "its handler did not start"},
 	InstanceGone:  {"instance_gone", abi.Refused, "", slog.LevelWarn, "its handler's instance is gone"},
 	HostBug:       {"host_bug", abi.Closed, "", slog.LevelWarn, "a bug in the host"},
@@ -180,7 +182,7 @@ func (c Cause) Who() string {
 		return "network"
 	case RelayEnded:
 		return "relay"
-	case Unknown, HandlerEnded, HandlerRefused, BadData, BadResult, Trapped, NotStarted, InstanceGone:
+	case Unknown, HandlerEnded, HandlerRefused, BadData, BadResult, Trapped, HandlerFailed, NotStarted, InstanceGone:
 		return "handler"
 	case OperatorClosed, Drained:
 		return "operator"

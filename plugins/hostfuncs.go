@@ -68,6 +68,10 @@ func (i *Instance) badData(code abi.Code, why string) int32 {
 }
 
 func (i *Instance) control(handle, what int32) abi.Code {
+	if handle == -1 && what == abi.HandlerFailed {
+		i.failed()
+		return abi.OK
+	}
 	s := i.handles.get(handle)
 	if s == nil {
 		return abi.BadHandle
@@ -79,10 +83,21 @@ func (i *Instance) control(handle, what int32) abi.Code {
 		s.conn.ShutdownMicroprocess(csa.HandlerEnded.Reason())
 	case abi.FinishSending:
 		s.conn.FinishSending()
+	case abi.HandlerFailed:
+		i.failed()
+		s.conn.ShutdownMicroprocess(csa.HandlerFailed.Reason())
 	default:
 		return abi.Invalid
 	}
 	return abi.OK
+}
+
+// failed tells of an error that the guest does not deal with. One while it starts is a start that
+// has failed, if it is anything.
+func (i *Instance) failed() {
+	if i.listener.OnFailed != nil && i.state == running {
+		i.listener.OnFailed()
+	}
 }
 
 func (i *Instance) receive(handle, on int32) abi.Code {

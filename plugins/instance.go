@@ -60,6 +60,10 @@ type Listener struct {
 	// OnClosed is called once for an instance that is closed, by whoever closes it. Nil:
 	// nobody is told.
 	OnClosed func(i *Instance)
+	// OnFailed is called each time that a guest says it has met an error that it does not deal
+	// with, but not while it starts. Where that ends a connection, its cause is
+	// csa.HandlerFailed. It is called by whoever has the instance's loop. Nil: nobody is told.
+	OnFailed func()
 
 	// Held counts what the instances hold of their tenant's budgets. Nil: nobody counts.
 	Held *Held

@@ -40,7 +40,7 @@ type topTenant struct {
 	Asleep      int64     `json:"asleep"`
 	// Waits is how often it had to wait for a limit, or was refused by it, by key.
 	Waits map[string]int64 `json:"waits,omitempty"`
-	// Failed is how often a handler of it trapped or was stopped.
+	// Failed is how often its handlers have failed, as stats.Listener.Failures counts it.
 	Failed int64 `json:"failed"`
 }
 
@@ -68,7 +68,8 @@ func topCommand() *cobra.Command {
 		`Top shows the tenants of the daemon that serves FILE beside their limits, again and again:
 the cores that each has used since the time before, its memory, connections and
 instances, for which limits it had to wait, or was refused by them, and how often, and how
-often its handlers have failed: trapped, or were stopped. Ctrl-C ends it.
+often its handlers have failed: trapped, were stopped, met an error that they do not catch,
+or did not start. Ctrl-C ends it.
 
 --sort takes `+orders+`. With --json it prints an object a line.
 
@@ -155,7 +156,9 @@ func newTopFrame(before, st admin.Status, now time.Time, over time.Duration, ord
 	failed := func(st admin.Status) map[string]float64 {
 		by := make(map[string]float64)
 		for _, l := range st.Listeners {
-			by[l.Tenant] += figure(l.Metrics, "bulkhead_listener_traps_total") + figure(l.Metrics, "bulkhead_listener_limit_stops_total")
+			for _, name := range stats.FailureMetrics {
+				by[l.Tenant] += figure(l.Metrics, name)
+			}
 		}
 		return by
 	}

@@ -82,6 +82,7 @@ struct link {
 	int32_t wanted;    /* what want was told */
 	bool closing;      /* the script has said close or abort: it reads nothing more */
 	bool failed;       /* an error was not caught: it is closed */
+	bool told_failed;  /* and the host knows */
 	bool told_full;    /* send has answered false, so writable follows */
 	bool unread;       /* nobody reads: reading is paused until somebody does */
 	bool secured_now;  /* makessl was called in this event */
@@ -97,6 +98,12 @@ bool add_link(struct link *l, int32_t handle);
  * spliced. The engine frees l, after end_link. */
 void forget_link(struct link *l);
 void end_link(struct link *l);
+
+/* Tells the host that an error was not caught. It counts it, and closes the connection of the
+ * handle; 0: the error was nobody's. tell_failed does so once for each connection; l may be
+ * NULL. */
+void handler_failed(int32_t handle);
+void tell_failed(struct link *l);
 
 /* Sends what waits, and then says what finish was told. */
 void flush(struct link *l);

@@ -106,6 +106,22 @@ void end_link(struct link *l)
 	l->peer = NULL;
 }
 
+void handler_failed(int32_t handle)
+{
+	/* If the connection has ended already, the error counts all the same. */
+	if (handle <= 0 || csa_v1_control(handle, CSA_HANDLER_FAILED) != CSA_OK)
+		csa_v1_control(-1, CSA_HANDLER_FAILED);
+}
+
+void tell_failed(struct link *l)
+{
+	if (l && l->told_failed)
+		return;
+	handler_failed(l ? l->handle : 0);
+	if (l)
+		l->told_failed = true;
+}
+
 /* --- Sending -------------------------------------------------------------------- */
 
 void flush(struct link *l)

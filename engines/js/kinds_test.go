@@ -4,3 +4,6 @@ import "testing"
 
 // Each of the mistakes that can be made in every language is told in one message.
 func TestMistakesOfAllLanguages(t *testing.T) { scripts.Mistakes(t) }
+
+// What a script does not catch ends its connection with a cause of its own, and is counted.
+func TestFailures(t *testing.T) { scripts.Failures(t) }

@@ -5,3 +5,6 @@ import "testing"
 // Each of the mistakes that authors make is told in one message, with the file, the line and the
 // mend.
 func TestMistakes(t *testing.T) { scripts.Mistakes(t) }
+
+// What a script does not catch ends its connection with a cause of its own, and is counted.
+func TestFailures(t *testing.T) { scripts.Failures(t) }

@@ -147,3 +147,6 @@ func TestMistakes(t *testing.T) {
 		})
 	}
 }
+
+// What a script does not catch ends its connection with a cause of its own, and is counted.
+func TestFailures(t *testing.T) { scripts.Failures(t) }

@@ -13,7 +13,7 @@ import (
 // Counts are what says whether the handlers of one listener, or route, are well. The zero value has
 // counted nothing. Any goroutine may use it.
 type Counts struct {
-	connections, traps, stops, refusals atomic.Int64
+	connections, traps, stops, errors, refusals atomic.Int64
 }
 
 // Came counts a connection that has come, or a peer of UDP.
@@ -25,6 +25,9 @@ func (c *Counts) Trapped() { c.traps.Add(1) }
 // Stopped counts a handler that a limit has stopped.
 func (c *Counts) Stopped() { c.stops.Add(1) }
 
+// Failed counts an error that a handler did not deal with.
+func (c *Counts) Failed() { c.errors.Add(1) }
+
 // Ended counts a connection that has ended, if its handler did not start, or has refused it.
 func (c *Counts) Ended(cause csa.Cause) {
 	if cause == csa.HandlerRefused || cause == csa.NotStarted {
@@ -34,25 +37,27 @@ func (c *Counts) Ended(cause csa.Cause) {
 
 // Health is the counts as they are now.
 func (c *Counts) Health() Health {
-	return Health{c.connections.Load(), c.traps.Load(), c.stops.Load(), c.refusals.Load()}
+	return Health{c.connections.Load(), c.traps.Load(), c.stops.Load(), c.errors.Load(), c.refusals.Load()}
 }
 
 // Health is how the handlers of a listener, or of a route, have done in one generation.
 type Health struct {
 	// Connections have come. Those of UDP are peers.
 	Connections int64 `json:"connections"`
-	// Traps are handlers that trapped, LimitStops those that a limit has stopped, and Refusals
-	// connections that their handler refused, or that had none because it did not start.
+	// Traps are handlers that trapped, LimitStops those that a limit has stopped, Errors those that
+	// handlers did not deal with, and Refusals connections that their handler refused, or that had
+	// none because it did not start.
 	Traps      int64 `json:"traps"`
 	LimitStops int64 `json:"limit_stops"`
+	Errors     int64 `json:"errors"`
 	Refusals   int64 `json:"refusals"`
 }
 
-func (h Health) faults() int64 { return h.Traps + h.LimitStops + h.Refusals }
+func (h Health) faults() int64 { return h.Traps + h.LimitStops + h.Errors + h.Refusals }
 
 // String is the counts, in words.
 func (h Health) String() string {
-	return fmt.Sprintf("%d traps, %d limit stops and %d refusals in %d connections", h.Traps, h.LimitStops, h.Refusals, h.Connections)
+	return fmt.Sprintf("%d traps, %d limit stops, %d errors and %d refusals in %d connections", h.Traps, h.LimitStops, h.Errors, h.Refusals, h.Connections)
 }
 
 // Verdict is what a guarded reload finds of one listener, or route.

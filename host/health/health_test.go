@@ -33,7 +33,7 @@ func TestJudge(t *testing.T) {
 		{of(1e9, 1e6), of(1e8, 1e5), Good},
 		{of(1e9, 1e6), of(1e8, 2e5), Worse},
 		{of(10, 0), of(10, 1e6), Worse}, // more than one a connection
-		{Health{Connections: 100}, Health{10, 1, 1, 1}, Worse},
+		{Health{Connections: 100}, Health{10, 1, 1, 1, 1}, Worse},
 	} {
 		if got := judge(c.old, c.now); got != c.want {
 			t.Errorf("%v, and before %v: %s, want %s", c.now, c.old, got, c.want)
@@ -58,14 +58,17 @@ func TestCounts(t *testing.T) {
 	c.Trapped()
 	c.Stopped()
 	c.Stopped()
+	for range 3 {
+		c.Failed()
+	}
 	for cause := range csa.Cause(csa.Causes) {
 		c.Ended(cause) // two of them say that the handler would not
 	}
-	if got, want := c.Health(), (Health{Connections: 5, Traps: 1, LimitStops: 2, Refusals: 2}); got != want {
+	if got, want := c.Health(), (Health{Connections: 5, Traps: 1, LimitStops: 2, Errors: 3, Refusals: 2}); got != want {
 		t.Errorf("it has counted %v, want %v", got, want)
 	}
 	found := Compare("echo", Health{Connections: 100}, c.Health())
-	if want := `listener "echo" is worse: 1 traps, 2 limit stops and 2 refusals in 5 connections; before 0 traps, 0 limit stops and 0 refusals in 100 connections`; found.String() != want {
+	if want := `listener "echo" is worse: 1 traps, 2 limit stops, 3 errors and 2 refusals in 5 connections; before 0 traps, 0 limit stops, 0 errors and 0 refusals in 100 connections`; found.String() != want {
 		t.Errorf("it says %q, want %q", found, want)
 	}
 }

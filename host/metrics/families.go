@@ -335,6 +335,7 @@ var listenerFamilies = []family{
 	ofListener("bulkhead_listener_start_failures_total", "", "Instances that did not start.", func(l *stats.Listener) int64 { return l.StartFailures }),
 	ofListener("bulkhead_listener_traps_total", "", "Instances that have trapped.", func(l *stats.Listener) int64 { return l.Traps }),
 	ofListener("bulkhead_listener_limit_stops_total", "event_timeout, stack", "Instances that a limit has stopped.", func(l *stats.Listener) int64 { return l.LimitStops }),
+	ofListener("bulkhead_listener_handler_errors_total", "", "Errors that handlers did not deal with, such as one that a script does not catch.", func(l *stats.Listener) int64 { return l.HandlerErrors }),
 	ofListener("bulkhead_listener_drained", "", "1 while it takes no new connections, as bulkhead drain has it.", func(l *stats.Listener) int64 { return oneIf(l.Drained) }),
 	ofListener("bulkhead_listener_quarantined", "", "1 while its plugin cannot be loaded, or does not start.", func(l *stats.Listener) int64 { return oneIf(l.Quarantine != nil) }),
 }

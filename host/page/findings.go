@@ -153,7 +153,7 @@ func (v *view) findListeners(all []listenerRow) {
 
 // causesOfHandlers are those that count as a failing handler's, by the names of causes.
 var causesOfHandlers = map[string]string{
-	"trap": "trapped", "event_timeout": "stopped by event_timeout", "stack": "stopped by stack",
+	"trap": "trapped", "handler_failed": "with an error that was not caught", "event_timeout": "stopped by event_timeout", "stack": "stopped by stack",
 	"bad_result": "with a wrong result", "bad_data": "with bad data (on_bad_data)", "not_started": "not started",
 }
 

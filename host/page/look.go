@@ -214,13 +214,10 @@ func (l *looker) newTotals(now time.Time) totals {
 	}
 	for i := range l.stats.Listeners {
 		s := &l.stats.Listeners[i]
-		t.listeners[s.Name] = listenerTotals{s.Accepted, s.Received, s.Sent, failuresOf(s), s.Refused, s.ByKey(), waitsFor(limits.Listeners, s)}
+		t.listeners[s.Name] = listenerTotals{s.Accepted, s.Received, s.Sent, s.Failures(), s.Refused, s.ByKey(), waitsFor(limits.Listeners, s)}
 	}
 	return t
 }
-
-// failuresOf are the handlers of a listener that have failed.
-func failuresOf(s *stats.Listener) int64 { return s.Traps + s.LimitStops + s.StartFailures }
 
 // readLayout asks for what has no figure, if it may be another than before.
 func (l *looker) readLayout() {
@@ -289,7 +286,7 @@ func (v *view) listenerRows() []listenerRow {
 	all := make([]listenerRow, len(v.stats.Listeners))
 	for i := range v.stats.Listeners {
 		s, before := &v.stats.Listeners[i], listenerTotals{}
-		failures := failuresOf(s)
+		failures := s.Failures()
 		if was, known := v.before.listeners[s.Name]; known {
 			before = was
 		} else { // it is new: nothing is known of how fast it came to what it has

@@ -389,6 +389,12 @@ func (s *Server) Died(t *plugins.Trap, who, then string, args ...any) {
 	})
 }
 
+// failed counts an error that a handler does not deal with. Any goroutine may call it.
+func (s *Server) failed() {
+	s.totals.errors.Add(1)
+	s.since.Failed()
+}
+
 // mendTrap says what to do about a handler that traps by itself.
 const mendTrap = "mend the handler, or go back to the one before: bulkhead rollback"
 

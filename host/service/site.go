@@ -97,6 +97,7 @@ func (s *Server) Refuse(a handlers.Arrival, why string) {
 func (s *Server) Guests(onTrap func(*plugins.Instance, *plugins.Trap)) *plugins.Listener {
 	l := loader.Guests(&s.config, s.tenant.Config().Stack, onTrap)
 	l.Dialer, l.MakeSSL = s.dialer, s.makeSSL
+	l.OnFailed = s.failed
 	l.Held = &s.held
 	l.Certificate = s.config.TLS != nil // they are loaded later, or the host does not start
 	s.changing.Lock()

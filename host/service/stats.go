@@ -13,6 +13,7 @@ import (
 type Totals struct {
 	handlers.Counters
 	accepted, shortages, traps, stopped atomic.Int64
+	errors                              atomic.Int64
 	unrouted                            atomic.Int64
 	ended                               [csa.Causes]atomic.Int64 // connections, by cause
 	clients, upstreams                  *csa.Tallies             // of those that have come, and that its handlers have dialled
@@ -89,6 +90,7 @@ func (s *Server) FillStats(st *stats.Listener, removed bool) {
 		StartFailures:     c.Failed.Load(),
 		Traps:             c.traps.Load(),
 		LimitStops:        c.stopped.Load(),
+		HandlerErrors:     c.errors.Load(),
 		Instances:         c.Instances.Load(),
 		Received:          clients.Received,
 		Sent:              clients.Sent,

@@ -211,11 +211,14 @@ type Listener struct {
 	// AcceptErrors are accepts that failed for want of descriptors or memory.
 	AcceptErrors int64 `metric:"bulkhead_listener_accept_errors_total"`
 	// Instances are alive. StartFailures are those that did not start, Traps those that
-	// trapped, and LimitStops those that a limit has stopped: event_timeout, stack.
+	// trapped, and LimitStops those that a limit has stopped: event_timeout, stack. HandlerErrors
+	// are errors that handlers did not deal with, as they have said by control of the ABI: such
+	// as one that a script does not catch.
 	Instances     int64 `metric:"bulkhead_listener_instances"`
 	StartFailures int64 `metric:"bulkhead_listener_start_failures_total"`
 	Traps         int64 `metric:"bulkhead_listener_traps_total"`
 	LimitStops    int64 `metric:"bulkhead_listener_limit_stops_total"`
+	HandlerErrors int64 `metric:"bulkhead_listener_handler_errors_total"`
 	// Received and Sent are the bytes of the connections that have ended, and of those that are
 	// open as Host.Refresh has found them last. UpstreamReceived and UpstreamSent are likewise of
 	// those that its handlers have dialled.
@@ -242,6 +245,18 @@ type Listener struct {
 	// DatagramsLost counts those that were lost of peers over UDP, those that its handlers
 	// have dialled included, by the Name of csa.LossInfo. It has no zeros.
 	DatagramsLost map[string]int64 `metric:"bulkhead_listener_datagrams_lost_total"`
+}
+
+// Failures is how often its handlers have failed: trapped, were stopped by a limit, met an error
+// that they did not deal with, or did not start.
+func (l *Listener) Failures() int64 {
+	return l.Traps + l.LimitStops + l.HandlerErrors + l.StartFailures
+}
+
+// FailureMetrics are the names of what Failures adds up.
+var FailureMetrics = []string{
+	"bulkhead_listener_traps_total", "bulkhead_listener_limit_stops_total",
+	"bulkhead_listener_handler_errors_total", "bulkhead_listener_start_failures_total",
 }
 
 // Generation is a listener as one configuration had it.

@@ -117,6 +117,10 @@ extern "C" {
 /* What is in the inbox is sent, then the peer is told that no more follows (a half-close).
  * Receiving goes on. */
 #define CSA_FINISH_SENDING 2
+/* The guest has met an error that it does not deal with, such as one that a script does not catch.
+ * The host counts each, and closes as for ShutdownMicroprocess, but with INVALID. For conn -1 it
+ * counts only: the error was no connection's. */
+#define CSA_HANDLER_FAILED 3
 
 /*
  * The keys of info. Any other value is INVALID.
@@ -234,9 +238,11 @@ int32_t csa_v1_send(int32_t conn, const void *ptr, int32_t len);
 /*
  * Tells the CSA of `conn`: 0 producerFinished (send what is in the inbox,
  * then close), 1 shutdownMicroprocess (close now), 2 finish sending (send
- * what is in the inbox, then half-close; receiving continues). To say the
- * same twice does nothing and is no error. A close cannot be undone.
- * `csa_closed` always follows, after the event that is being served.
+ * what is in the inbox, then half-close; receiving continues), 3 the handler
+ * has failed (close now with INVALID). To say the same twice does nothing and
+ * is no error, but the host counts each 3. It counts one for -1 as `conn`,
+ * too, and closes nothing. A close cannot be undone. `csa_closed` always
+ * follows, after the event that is being served.
  *
  * Over UDP the peer does not notice. After a close its next datagram opens a
  * new connection. After 2, only the idle timeout ends the connection.

@@ -128,6 +128,7 @@ const (
 	producerFinished      = 0
 	shutdownMicroprocess  = 1
 	finishSending         = 2
+	handlerFailed         = 3
 	infoPeer              = 0
 	infoLocal             = 1
 	infoListener          = 2

@@ -117,7 +117,7 @@ func begins(name string, prefixes []string) bool {
 
 // public are the beginnings of the names of constants that the Go guest library has under
 // the same names, for authors. The others it has for itself.
-var public = []string{"Log", "TLS", "Min", "Max", "Handle"}
+var public = []string{"Log", "TLS", "Min", "Max", "HandleReuse"}
 
 // Own are the constants that the Go guest library has for itself.
 func (c contract) Own() (list []constantDoc) {

@@ -79,11 +79,10 @@ void report(struct connection *c, const char *what)
 void fail(struct connection *c, const char *what)
 {
 	report(c, what);
-	if (!c || c->failed)
-		return;
-	c->failed = true;
-	if (c->handle && c != serving)
-		csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
+	if (c)
+		c->failed = true;
+	if (!c || c != serving)
+		tell_failed((struct link *)c);
 }
 
 /* QuickJS calls this after some ten thousand rounds of loops and calls. It writes down where
@@ -235,8 +234,8 @@ static struct connection *begin(int32_t handle)
 static void end(struct connection *c, JSValue object)
 {
 	serving = NULL;
-	if (c->failed && c->handle)
-		csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
+	if (c->failed)
+		tell_failed((struct link *)c);
 	JS_FreeValue(ctx, object);
 }
 
@@ -488,8 +487,10 @@ int32_t csa_open(int32_t handle)
 	JSValue object, r = JS_UNDEFINED, resolve;
 	int32_t code = CSA_OK;
 
-	if (!c)
-		return CSA_QUOTA;
+	if (!c) {
+		handler_failed(handle); /* there is no memory for it */
+		return CSA_OK;
+	}
 	object = c->object;
 	if (!JS_IsUndefined(c->resolve)) {
 		resolve = c->resolve;
@@ -505,17 +506,16 @@ int32_t csa_open(int32_t handle)
 			code = CSA_REFUSED;
 	}
 	JS_FreeValue(ctx, r);
-	if (c->failed)
-		code = CSA_INVALID;
-	serving = NULL;
-	JS_FreeValue(ctx, object);
+	end(c, object);
 	return code;
 }
 
-static void broken(struct connection *c, const char *what)
+/* Refuses what the peer has sent, which is no error of the script's. */
+static int32_t refuse(struct connection *c, const char *what)
 {
 	JS_ThrowRangeError(ctx, "%s", problem);
-	fail(c, what);
+	report(c, what);
+	return CSA_INVALID;
 }
 
 static int32_t read_lines(struct connection *c, int32_t len)
@@ -528,8 +528,8 @@ static int32_t read_lines(struct connection *c, int32_t len)
 		JSValue args[2];
 
 		if (n < 0)
-			broken(c, "line");
-		if (n <= 0)
+			return refuse(c, "line");
+		if (n == 0)
 			break;
 		done += n;
 		args[0] = c->object;
@@ -554,8 +554,8 @@ static int32_t read_frames(struct connection *c, int32_t len)
 		JSValue args[2];
 
 		if (n < 0)
-			broken(c, "frame");
-		if (n <= 0)
+			return refuse(c, "frame");
+		if (n == 0)
 			break;
 		args[0] = c->object;
 		args[1] = new_bytes(frame.p, (size_t)frame.len);
@@ -620,8 +620,10 @@ int32_t csa_data(int32_t handle, int32_t len)
 	JSValue object;
 	int32_t done = 0;
 
-	if (!c)
-		return CSA_QUOTA;
+	if (!c) {
+		handler_failed(handle);
+		return 0;
+	}
 	object = c->object;
 	if (!reading((struct link *)c))
 		done = c->failed || c->closing ? len : 0;
@@ -636,10 +638,7 @@ int32_t csa_data(int32_t handle, int32_t len)
 		csa_v1_receive(handle, 0);
 	}
 	c->secured_now = false;
-	if (c->failed)
-		done = CSA_INVALID;
-	serving = NULL;
-	JS_FreeValue(ctx, object);
+	end(c, object);
 	return done;
 }
 
@@ -717,8 +716,8 @@ static void run_timeouts(void)
 		JS_FreeValue(ctx, r);
 		JS_FreeValue(ctx, f);
 		serving = NULL;
-		if (c && c->failed && c->handle)
-			csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
+		if (c && c->failed)
+			tell_failed((struct link *)c);
 		JS_FreeValue(ctx, object);
 	}
 }
@@ -767,6 +766,8 @@ void csa_closed(int32_t handle, int32_t reason)
 		call(c, c->callbacks, ON_CLOSED, 2, args, NULL);
 		JS_FreeValue(ctx, args[1]);
 	}
+	if (c->failed)
+		tell_failed((struct link *)c);
 	serving = NULL;
 	forget(c);
 	JS_FreeValue(ctx, args[0]);

@@ -106,11 +106,10 @@ void report(struct connection *c, const char *what, lua_State *thread)
 /* Is report, and closes the connection, if there is one. */
 void fail(struct connection *c, const char *what, lua_State *thread)
 {
-	if (c && !c->failed) {
+	if (c)
 		c->failed = true;
-		if (c->handle && c != serving)
-			csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
-	}
+	if (!c || c != serving)
+		tell_failed((struct link *)c);
 	report(c, what, thread);
 }
 
@@ -144,6 +143,8 @@ struct event {
 	struct connection *c; /* held, once begin has been called */
 };
 
+static bool is_refused; /* the event has ended because of what the peer has sent */
+
 /* Makes c of the event, and pushes it. */
 static struct connection *begin(lua_State *l, struct event *e)
 {
@@ -171,22 +172,26 @@ static int32_t run_event(lua_CFunction f, const char *what, int32_t handle, int3
 	bool failed;
 
 	begin_watch();
+	is_refused = false;
 	lua_settop(L, 0);
 	lua_pushcfunction(L, f);
 	lua_pushlightuserdata(L, &e);
 	failed = lua_pcall(L, 1, 0, 0) != LUA_OK;
 	if (failed) {
-		fail(e.c, e.what, L);
-		e.answer = CSA_QUOTA;
+		e.answer = is_refused ? CSA_INVALID : CSA_QUOTA;
+		if (e.c && !is_refused)
+			fail(e.c, e.what, L);
+		else
+			report(e.c, e.what, L);
 	}
 	serving = NULL;
 	if (e.c) {
 		e.c->secured_now = false;
-		if (e.c->failed && e.c->handle)
-			csa_v1_control(e.c->handle, CSA_SHUTDOWN_MICROPROCESS);
+		if (e.c->failed)
+			tell_failed((struct link *)e.c);
 		let_go(e.c);
-	} else if (failed && handle > 0)
-		csa_v1_control(handle, CSA_SHUTDOWN_MICROPROCESS);
+	} else if (failed)
+		handler_failed(handle);
 	lua_settop(L, 0);
 	return e.answer;
 }
@@ -236,6 +241,13 @@ static bool reads(struct connection *c)
 	return c->blocked == 0 && reading((struct link *)c);
 }
 
+/* Ends the event, and refuses what the peer has sent, which is no error of the script's. */
+static void refuse(lua_State *l)
+{
+	is_refused = true;
+	luaL_error(l, "%s", problem);
+}
+
 static int32_t read_lines(lua_State *l, struct connection *c, int32_t len)
 {
 	int32_t done = 0;
@@ -245,7 +257,7 @@ static int32_t read_lines(lua_State *l, struct connection *c, int32_t len)
 		int32_t n = first_line((struct link *)c, window + done, len - done, &line);
 
 		if (n < 0)
-			luaL_error(l, "%s", problem);
+			refuse(l);
 		if (n == 0)
 			break;
 		done += n;
@@ -266,7 +278,7 @@ static int32_t read_frames(lua_State *l, struct connection *c, int32_t len)
 		int32_t n = first_frame((struct link *)c, window + done, len - done, &frame, &needed);
 
 		if (n < 0)
-			luaL_error(l, "%s", problem);
+			refuse(l);
 		if (n == 0)
 			break;
 		done += n;

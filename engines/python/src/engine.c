@@ -90,11 +90,10 @@ void report(struct connection *c, const char *what, mp_obj_t exception)
 /* Is report, and closes the connection, if there is one. */
 void fail(struct connection *c, const char *what, mp_obj_t exception)
 {
-	if (c && !c->failed) {
+	if (c)
 		c->failed = true;
-		if (c->handle && c != serving)
-			csa_v1_control(c->handle, CSA_SHUTDOWN_MICROPROCESS);
-	}
+	if (!c || c != serving)
+		tell_failed(c ? (struct link *)&c->handle : NULL);
 	report(c, what, exception);
 }
 
@@ -106,6 +105,8 @@ struct event {
 	int32_t answer;
 	struct connection *c; /* held, once begin has been called */
 };
+
+static bool is_refused; /* the event has ended because of what the peer has sent */
 
 /* Makes c of the event. */
 static struct connection *begin(struct event *e)
@@ -136,24 +137,28 @@ static int32_t run_event(void (*f)(struct event *e), const char *what, int32_t h
 
 	enter(&nlr);
 	begin_watch();
+	is_refused = false;
 	if (nlr_push(&nlr) == 0) {
 		f(e);
 		nlr_pop();
 	} else {
 		failed = true;
-		fail(e->c, e->what, MP_OBJ_FROM_PTR(nlr.ret_val));
-		e->answer = CSA_QUOTA;
+		e->answer = is_refused ? CSA_INVALID : CSA_QUOTA;
+		if (e->c && !is_refused)
+			fail(e->c, e->what, MP_OBJ_FROM_PTR(nlr.ret_val));
+		else
+			report(e->c, e->what, MP_OBJ_FROM_PTR(nlr.ret_val));
 	}
 	serving = NULL;
 	flush_print();
 	warn_of_unawaited();
 	if (e->c) {
 		e->c->secured_now = false;
-		if (e->c->failed && e->c->handle)
-			csa_v1_control(e->c->handle, CSA_SHUTDOWN_MICROPROCESS);
+		if (e->c->failed)
+			tell_failed((struct link *)&e->c->handle);
 		let_go(e->c);
-	} else if (failed && handle > 0)
-		csa_v1_control(handle, CSA_SHUTDOWN_MICROPROCESS);
+	} else if (failed)
+		handler_failed(handle);
 	if (is_started)
 		collect_between();
 	return e->answer;
@@ -206,6 +211,13 @@ static bool reads(struct connection *c)
 	return c->blocked == 0 && reading((struct link *)&c->handle);
 }
 
+/* Ends the event, and refuses what the peer has sent, which is no error of the script's. */
+static void refuse(void)
+{
+	is_refused = true;
+	raise_text(&mp_type_ValueError, "%s", problem);
+}
+
 static int32_t read_lines(struct connection *c, int32_t len)
 {
 	int32_t done = 0;
@@ -215,7 +227,7 @@ static int32_t read_lines(struct connection *c, int32_t len)
 		int32_t n = first_line((struct link *)&c->handle, window + done, len - done, &line);
 
 		if (n < 0)
-			raise_text(&mp_type_ValueError, "%s", problem);
+			refuse();
 		if (n == 0)
 			break;
 		done += n;
@@ -233,7 +245,7 @@ static int32_t read_frames(struct connection *c, int32_t len)
 		int32_t n = first_frame((struct link *)&c->handle, window + done, len - done, &frame, &needed);
 
 		if (n < 0)
-			raise_text(&mp_type_ValueError, "%s", problem);
+			refuse();
 		if (n == 0)
 			break;
 		done += n;

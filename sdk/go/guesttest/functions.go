@@ -46,11 +46,14 @@ func (f functions) Send(conn int32, b []byte) int32 {
 }
 
 func (f functions) Control(conn, what int32) int32 {
+	if conn == -1 && what == seam.HandlerFailed {
+		return 0 // no connection ends by it
+	}
 	if f.stale(conn) {
 		return int32(guest.BadHandle)
 	}
 	p := f.h.find(conn)
-	if p.pending && what >= seam.ProducerFinished && what <= seam.FinishSending {
+	if p.pending && what >= seam.ProducerFinished && what <= seam.HandlerFailed {
 		p.kill(0) // it is given up
 		return 0
 	}
@@ -64,6 +67,11 @@ func (f functions) Control(conn, what int32) int32 {
 			p.inbox = nil
 		}
 		p.kill(0)
+	case seam.HandlerFailed:
+		if !p.dying {
+			p.inbox = nil
+		}
+		p.kill(int32(guest.Invalid))
 	case seam.FinishSending:
 		// No csa_writable comes any more, so nothing may wait for it.
 		p.finished, p.blocked, p.offer = true, false, true

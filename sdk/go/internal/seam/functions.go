@@ -25,6 +25,7 @@ const (
 	ProducerFinished      = 0
 	ShutdownMicroprocess  = 1
 	FinishSending         = 2
+	HandlerFailed         = 3
 	InfoPeer              = 0
 	InfoLocal             = 1
 	InfoListener          = 2
