@@ -1,0 +1,130 @@
+package project_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bulkhead/internal/hosttest"
+	"bulkhead/internal/play"
+	"bulkhead/internal/project"
+	"bulkhead/internal/talk"
+	"bulkhead/internal/toolchain"
+)
+
+// Each project is complete: it builds with nothing fetched, and its handler passes its own
+// conversation. A compiler that this machine has not is skipped; CI installs them.
+func TestProjects(t *testing.T) {
+	for _, lang := range project.Languages() {
+		t.Run(lang, func(t *testing.T) {
+			t.Parallel()
+			made, err := project.Write(t.TempDir(), lang, "my-handler")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range made.Files {
+				text, err := os.ReadFile(filepath.Join(made.Folder, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.HasPrefix(name, "bulkhead") && (bytes.Contains(text, []byte("PLUGIN")) || bytes.Contains(text, []byte("MEMORY"))) || strings.Contains(name, "NAME") {
+					t.Errorf("%s has a place that was not filled in:\n%s", name, text)
+				}
+			}
+			plugin := filepath.Join(made.Folder, made.Handler)
+			if !made.Script {
+				plugin = filepath.Join(made.Folder, "my-handler.wasm")
+				build(t, made.Folder, plugin)
+			}
+			conversation(t, plugin, filepath.Join(made.Folder, "my-handler.talk"))
+		})
+	}
+}
+
+func build(t *testing.T, folder, plugin string) {
+	t.Helper()
+	source, err := toolchain.Find(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name := source.Name(); name != "my-handler" {
+		t.Errorf("the module would be called %s", name)
+	}
+	var said bytes.Buffer
+	module, err := source.Build(t.Context(), &said)
+	if missing := (*toolchain.Missing)(nil); errors.As(err, &missing) {
+		t.Skip(err)
+	}
+	if err != nil || said.Len() > 0 {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	if err := os.WriteFile(plugin, module, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func conversation(t *testing.T, plugin, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := talk.Parse("my-handler.talk", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Cases) == 0 {
+		t.Fatal("there is no conversation")
+	}
+	h := play.Handler{Plugin: plugin, State: hosttest.State()}
+	for _, one := range f.Cases {
+		for _, v := range play.Variants(1) {
+			r, err := play.Play(context.Background(), h, one, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Failure != nil {
+				t.Errorf("%s, %s: line %d: %s: want %q, got %q\n%s", one.Name, v.Name, r.Failure.Line, r.Failure.What, r.Failure.Want, r.Failure.Got, strings.Join(r.Log, "\n"))
+			}
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"", "A", "a/b", "..", "-a", "1a", "a_b", "a b", strings.Repeat("a", 33)} {
+		if _, err := project.Write(dir, "js", name); err == nil || !strings.Contains(err.Error(), "cannot be the name") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if _, err := project.Write(dir, "go", "bulkhead"); err == nil {
+		t.Error("a Go project has the name of its library's module")
+	}
+	for alias, handler := range map[string]string{"JavaScript": "a.js", "C++": "a.cc", "py": "a.py", "golang": "a.go"} {
+		made, err := project.Write(t.TempDir(), alias, "a")
+		if err != nil || made.Handler != handler {
+			t.Errorf("%s: %v, %v", alias, made, err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("what was refused has left %v (%v)", entries, err)
+	}
+}
+
+// An empty folder is as good as none.
+func TestEmptyFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := project.Write(dir, "lua", "a"); err != nil {
+		t.Error(err)
+	}
+	if _, err := project.Write(dir, "lua", "a"); err == nil {
+		t.Error("a project was written over another")
+	}
+}
