@@ -73,6 +73,9 @@ patch lvm.c 'setobjs2s(L, ra + 2, ra + 4);  /* save control variable */' \
 	'setobjs2s(L, ra + 2, ra + 4); luai_step(L, savepc(L));'
 patch lvm.c ' startfunc:' ' startfunc: luai_step(L, 0);'
 patch lstrlib.c 'if (l_unlikely(ms->matchdepth-- == 0))' 'luai_step(ms->L, 0); if (l_unlikely(ms->matchdepth-- == 0))'
+# A connection's methods and fields are found without a call: see quick_index of src/connection.c.
+patch lvm.c 'luaT_callTMres(L, tm, t, key, val);  /* call it */' \
+	'int quick_index(lua_State *, const TValue *, const TValue *, const TValue *, StkId); if (!quick_index(L, t, tm, key, val)) luaT_callTMres(L, tm, t, key, val);'
 # What a guest does not have. The functions of scripts that would use it are taken out of their
 # tables, in library.c.
 cat >"$work/none.h" <<'EOF'

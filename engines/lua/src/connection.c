@@ -3,6 +3,11 @@
 
 #include "engine.h"
 
+#include "lapi.h" /* what is done for each line does without Lua's calls for C */
+#include "lstate.h"
+#include "lstring.h"
+#include "ltable.h"
+
 const struct limit_names limit_names = {"line_limit", "frame_limit", "queue_limit"};
 
 /* --- Callbacks ---------------------------------------------------------------- */
@@ -86,7 +91,7 @@ void read_callbacks(lua_State *l, int at, bool of_script)
 
 /* --- Objects ------------------------------------------------------------------- */
 
-static char metatable; /* its address is the metatable's key in the registry */
+static Table *metatable; /* of connections; its address is its key in the registry, too */
 
 /* Pushes a connection that has no handle yet. The callbacks are at an index. */
 struct connection *new_connection(lua_State *l, int callbacks)
@@ -136,6 +141,21 @@ void push_connection(lua_State *l, struct connection *c)
 	lua_rawgeti(l, LUA_REGISTRYINDEX, c->reference);
 }
 
+static Udata *userdata_of(struct connection *c)
+{
+	return (Udata *)((char *)c - udatamemoffset(OWN_CALLBACKS));
+}
+
+/* Pushes a callback that c has, and c. There is room. */
+void push_callback(lua_State *l, struct connection *c, enum callback which)
+{
+	const Udata *callbacks = uvalue(&userdata_of(c)->uv[OWN_CALLBACKS - 1].uv);
+
+	setobj2s(l, l->top.p, &callbacks->uv[which].uv);
+	setuvalue(l, s2v(l->top.p + 1), userdata_of(c));
+	l->top.p += 2;
+}
+
 /* Takes the handle away, for which it was held. */
 void forget(struct connection *c)
 {
@@ -160,15 +180,10 @@ void update_reading(struct connection *c)
 
 static struct connection *self_of(lua_State *l, const char *method)
 {
-	struct connection *c = lua_touserdata(l, 1);
+	const TValue *self = s2v(l->ci->func.p + 1);
 
-	if (c && lua_getmetatable(l, 1)) {
-		lua_rawgetp(l, LUA_REGISTRYINDEX, &metatable);
-		if (lua_rawequal(l, -1, -2)) {
-			lua_pop(l, 2);
-			return c;
-		}
-	}
+	if (l->top.p > l->ci->func.p + 1 && ttisfulluserdata(self) && uvalue(self)->metatable == metatable)
+		return (struct connection *)getudatamem(uvalue(self));
 	luaL_error(l, "%s is a method of a connection: write c:%s(...), with a colon", method, method);
 	return NULL;
 }
@@ -370,6 +385,29 @@ static int connection_index(lua_State *l)
 	return 1;
 }
 
+/* Lua calls this, before it calls connection_index: see build.sh. True: it is a method or one of
+ * the script's own fields, and is put at to. tm is what the metatable of t has as __index. */
+int quick_index(lua_State *l, const TValue *t, const TValue *tm, const TValue *key, StkId to);
+int quick_index(lua_State *l, const TValue *t, const TValue *tm, const TValue *key, StkId to)
+{
+	const TValue *found, *fields;
+
+	if (!ttisCclosure(tm) || clCvalue(tm)->f != connection_index || !ttisshrstring(key))
+		return false;
+	found = luaH_getshortstr(hvalue(&clCvalue(tm)->upvalue[0]), tsvalue(key));
+	if (isabstkey(found)) {
+		fields = &uvalue(t)->uv[FIELDS - 1].uv;
+		if (!ttistable(fields))
+			return false;
+		found = luaH_getshortstr(hvalue(fields), tsvalue(key));
+		if (isempty(found))
+			return false;
+	} else if (!ttisfunction(found))
+		return false;
+	setobj2s(l, to, found);
+	return true;
+}
+
 static int connection_newindex(lua_State *l)
 {
 	struct connection *c = lua_touserdata(l, 1);
@@ -440,5 +478,6 @@ void define_connections(void)
 	lua_setfield(L, -2, "__metatable");
 	lua_pushstring(L, "connection");
 	lua_setfield(L, -2, "__name");
+	metatable = hvalue(s2v(L->top.p - 1));
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable);
 }

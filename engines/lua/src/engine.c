@@ -143,8 +143,6 @@ struct event {
 	struct connection *c; /* held, once begin has been called */
 };
 
-static bool is_refused; /* the event has ended because of what the peer has sent */
-
 /* Makes c of the event, and pushes it. */
 static struct connection *begin(lua_State *l, struct event *e)
 {
@@ -164,6 +162,14 @@ static struct connection *begin(lua_State *l, struct event *e)
 	return c;
 }
 
+static void end_event(struct connection *c)
+{
+	c->secured_now = false;
+	if (c->failed)
+		tell_failed((struct link *)c);
+	let_go(c);
+}
+
 /* Runs an event, so that no error gets out of it: one of begin and the like is that there is
  * no memory. */
 static int32_t run_event(lua_CFunction f, const char *what, int32_t handle, int32_t argument)
@@ -172,25 +178,21 @@ static int32_t run_event(lua_CFunction f, const char *what, int32_t handle, int3
 	bool failed;
 
 	begin_watch();
-	is_refused = false;
 	lua_settop(L, 0);
 	lua_pushcfunction(L, f);
 	lua_pushlightuserdata(L, &e);
 	failed = lua_pcall(L, 1, 0, 0) != LUA_OK;
 	if (failed) {
-		e.answer = is_refused ? CSA_INVALID : CSA_QUOTA;
-		if (e.c && !is_refused)
+		e.answer = CSA_QUOTA;
+		if (e.c)
 			fail(e.c, e.what, L);
 		else
 			report(e.c, e.what, L);
 	}
 	serving = NULL;
-	if (e.c) {
-		e.c->secured_now = false;
-		if (e.c->failed)
-			tell_failed((struct link *)e.c);
-		let_go(e.c);
-	} else if (failed)
+	if (e.c)
+		end_event(e.c);
+	else if (failed)
 		handler_failed(handle);
 	lua_settop(L, 0);
 	return e.answer;
@@ -241,95 +243,130 @@ static bool reads(struct connection *c)
 	return c->blocked == 0 && reading((struct link *)c);
 }
 
-/* Ends the event, and refuses what the peer has sent, which is no error of the script's. */
-static void refuse(lua_State *l)
+/* Refuses what the peer has sent, which is no error of the script's. */
+static int refuse(lua_State *l, struct event *e)
 {
-	is_refused = true;
-	luaL_error(l, "%s", problem);
+	e->answer = CSA_INVALID;
+	lua_pushstring(l, problem);
+	report(e->c, e->what, l);
+	return 0;
 }
 
-static int32_t read_lines(lua_State *l, struct connection *c, int32_t len)
+/* Calls one of the functions of c with what a piece has. What it answers is on the stack then, if
+ * something is to be. */
+static void call_with(lua_State *l, struct connection *c, enum callback which, struct piece piece, int answers)
 {
-	int32_t done = 0;
-
-	while (done < len && reads(c) && c->callbacks->has[ON_LINE]) {
-		struct piece line;
-		int32_t n = first_line((struct link *)c, window + done, len - done, &line);
-
-		if (n < 0)
-			refuse(l);
-		if (n == 0)
-			break;
-		done += n;
-		push_call(l, c, ON_LINE);
-		lua_pushlstring(l, (const char *)line.p, (size_t)line.len);
-		call(l, c, ON_LINE, 1);
-		lua_settop(l, 1);
-	}
-	return done;
+	push_callback(l, c, which);
+	lua_pushlstring(l, (const char *)piece.p, (size_t)piece.len);
+	lua_callk(l, 2, answers, 0, end_waiting);
 }
 
-static int32_t read_frames(lua_State *l, struct connection *c, int32_t len)
-{
-	int32_t done = 0, needed = 1;
+/* The reading functions say what is consumed before they call the script, which may wait or fail. */
 
-	while (done < len && reads(c) && c->callbacks->has[ON_FRAME]) {
-		struct piece frame;
-		int32_t n = first_frame((struct link *)c, window + done, len - done, &frame, &needed);
-
-		if (n < 0)
-			refuse(l);
-		if (n == 0)
-			break;
-		done += n;
-		needed = 1;
-		push_call(l, c, ON_FRAME);
-		lua_pushlstring(l, (const char *)frame.p, (size_t)frame.len);
-		call(l, c, ON_FRAME, 1);
-		lua_settop(l, 1);
-	}
-	if (reads(c))
-		want((struct link *)c, needed);
-	return done;
-}
-
-static int32_t read_bytes(lua_State *l, struct connection *c, int32_t len)
-{
-	lua_Number n;
-
-	push_call(l, c, ON_DATA);
-	lua_pushlstring(l, (const char *)window, (size_t)len);
-	if (call(l, c, ON_DATA, 1) != DONE || lua_type(l, -1) != LUA_TNUMBER)
-		return len;
-	n = lua_tonumber(l, -1);
-	if (!(n >= 0 && n <= len && n == (int32_t)n))
-		luaL_error(l, "data answers how many bytes it has consumed, 0 to %d, or nothing for all of them; it answered %f", (int)len, n);
-	return (int32_t)n;
-}
-
-static int on_data(lua_State *l)
+static int read_lines(lua_State *l)
 {
 	struct event *e = event_of(l);
-	struct connection *c = begin(l, e);
+	struct connection *c = e->c;
+	int32_t len = e->argument;
 
-	if (!reads(c))
-		e->answer = c->failed || c->closing ? e->argument : 0;
-	else if (c->callbacks->has[ON_LINE]) {
-		e->what = "line";
-		e->answer = read_lines(l, c, e->argument);
-	} else if (c->callbacks->has[ON_FRAME]) {
-		e->what = "frame";
-		e->answer = read_frames(l, c, e->argument);
-	} else if (c->callbacks->has[ON_DATA])
-		e->answer = read_bytes(l, c, e->argument);
-	else {
-		c->unread = true; /* until it gets a handler that reads, or is spliced */
-		update_reading(c);
+	while (e->answer < len && reads(c) && c->callbacks->has[ON_LINE]) {
+		struct piece line;
+		int32_t n = first_line((struct link *)c, window + e->answer, len - e->answer, &line);
+
+		if (n < 0)
+			return refuse(l, e);
+		if (n == 0)
+			break;
+		e->answer += n;
+		call_with(l, c, ON_LINE, line, 0);
 	}
 	return 0;
 }
 
-int32_t csa_data(int32_t handle, int32_t len) { return run_event(on_data, "data", handle, len); }
+static int read_frames(lua_State *l)
+{
+	struct event *e = event_of(l);
+	struct connection *c = e->c;
+	int32_t len = e->argument, needed = 1;
+
+	while (e->answer < len && reads(c) && c->callbacks->has[ON_FRAME]) {
+		struct piece frame;
+		int32_t n = first_frame((struct link *)c, window + e->answer, len - e->answer, &frame, &needed);
+
+		if (n < 0)
+			return refuse(l, e);
+		if (n == 0)
+			break;
+		e->answer += n;
+		needed = 1;
+		call_with(l, c, ON_FRAME, frame, 0);
+	}
+	if (reads(c))
+		want((struct link *)c, needed);
+	return 0;
+}
+
+static int read_bytes(lua_State *l)
+{
+	struct event *e = event_of(l);
+	int32_t len = e->argument;
+	lua_Number n;
+
+	e->answer = len;
+	call_with(l, e->c, ON_DATA, (struct piece){window, len}, 1);
+	if (lua_type(l, -1) != LUA_TNUMBER)
+		return 0;
+	n = lua_tonumber(l, -1);
+	e->answer = n >= 0 && n <= len && n == (int32_t)n ? (int32_t)n : CSA_QUOTA;
+	if (e->answer == CSA_QUOTA)
+		luaL_error(l, "data answers how many bytes it has consumed, 0 to %d, or nothing for all of them; it answered %f", (int)len, n);
+	return 0;
+}
+
+static int make_connection(lua_State *l)
+{
+	begin(l, event_of(l));
+	return 0;
+}
+
+static void read_by(struct event *e, enum callback which, lua_CFunction f)
+{
+	e->what = callback_names[which];
+	if (!run_event_of(e->c, e->what, f, e)) {
+		e->c->failed = true;
+		e->answer = CSA_QUOTA;
+	}
+}
+
+int32_t csa_data(int32_t handle, int32_t len)
+{
+	struct event e = {.what = "data", .handle = handle, .argument = len, .c = connection_of(handle)};
+	struct connection *c = e.c;
+
+	if (!c) {
+		int32_t answer = run_event(make_connection, "data", handle, len);
+
+		e.c = c = connection_of(handle);
+		if (!c)
+			return answer;
+	}
+	begin_watch();
+	c->holds++;
+	if (!reads(c))
+		e.answer = c->failed || c->closing ? len : 0;
+	else if (c->callbacks->has[ON_LINE])
+		read_by(&e, ON_LINE, read_lines);
+	else if (c->callbacks->has[ON_FRAME])
+		read_by(&e, ON_FRAME, read_frames);
+	else if (c->callbacks->has[ON_DATA])
+		read_by(&e, ON_DATA, read_bytes);
+	else {
+		c->unread = true; /* until it gets a handler that reads, or is spliced */
+		update_reading(c);
+	}
+	end_event(c);
+	return e.answer;
+}
 
 static int on_writable(lua_State *l)
 {

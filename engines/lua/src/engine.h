@@ -48,6 +48,8 @@ void fail(struct connection *c, const char *what, lua_State *thread);
 /* task.c */
 enum outcome { DONE, WAITS, FAILED };
 enum outcome run(struct connection *c, const char *what, bool blocks, lua_State *from, int args);
+bool run_event_of(struct connection *c, const char *what, lua_CFunction f, void *event);
+int end_waiting(lua_State *l, int status, lua_KContext unused);
 bool resume_dialler(struct connection *c, int32_t code);
 void run_timeouts(void);
 void wake_for_first(void);
@@ -59,6 +61,7 @@ void read_callbacks(lua_State *l, int at, bool of_script);
 struct connection *new_connection(lua_State *l, int callbacks);
 struct connection *connection_of(int32_t handle);
 void push_connection(lua_State *l, struct connection *c);
+void push_callback(lua_State *l, struct connection *c, enum callback which);
 void hold(lua_State *l, struct connection *c);
 void let_go(struct connection *c);
 void forget(struct connection *c);

@@ -33,6 +33,7 @@ static struct task *new_task(lua_State *l)
 		spare = NULL;
 		return t;
 	}
+	luaL_checkstack(l, 1, "a task");
 	lua_newthread(l);
 	t = calloc(1, sizeof *t);
 	if (!t)
@@ -62,6 +63,25 @@ static void end_task(struct task *t)
 	free(t);
 }
 
+/* What step does of a task that has ended with an error, whose message is on its stack. */
+static void fail_task(struct task *t, lua_State *from, int status)
+{
+	if (status == LUA_YIELD) {
+		lua_settop(t->thread, 0);
+		lua_pushstring(t->thread, "coroutine.yield outside of a coroutine of the script's own; what waits is sleep and dial");
+	}
+	fail(t->connection, t->what, t->thread);
+	lua_closethread(t->thread, from);
+	end_task(t);
+}
+
+static void note_waiting(struct task *t)
+{
+	if (!t->has_waited && t->blocks && t->connection->blocked++ == 0)
+		update_reading(t->connection);
+	t->has_waited = true;
+}
+
 /* Begins a task, or goes on with one, with the arguments on its stack. When it is DONE, its
  * first result is pushed on from. */
 static enum outcome step(struct task *t, lua_State *from, int args)
@@ -75,9 +95,7 @@ static enum outcome step(struct task *t, lua_State *from, int args)
 	status = lua_resume(t->thread, from, args, &results);
 	serving = before;
 	if (status == LUA_YIELD && t->waits) {
-		if (!t->has_waited && t->blocks && c->blocked++ == 0)
-			update_reading(c);
-		t->has_waited = true;
+		note_waiting(t);
 		return WAITS;
 	}
 	if (status == LUA_OK) {
@@ -92,13 +110,7 @@ static enum outcome step(struct task *t, lua_State *from, int args)
 		end_task(t);
 		return DONE;
 	}
-	if (status == LUA_YIELD) {
-		lua_settop(t->thread, 0);
-		lua_pushstring(t->thread, "coroutine.yield outside of a coroutine of the script's own; what waits is sleep and dial");
-	}
-	fail(c, t->what, t->thread);
-	lua_closethread(t->thread, from);
-	end_task(t);
+	fail_task(t, from, status);
 	return FAILED;
 }
 
@@ -117,6 +129,67 @@ enum outcome run(struct connection *c, const char *what, bool blocks, lua_State 
 		c->holds++; /* somebody holds it, whose event it is */
 	lua_xmove(from, t->thread, args + 1);
 	return step(t, from, args);
+}
+
+static int make_spare(lua_State *l)
+{
+	spare = new_task(l);
+	return 0;
+}
+
+static int fail_one(lua_State *l)
+{
+	fail_task(lua_touserdata(l, 1), l, (int)lua_tointeger(l, 2));
+	return 0;
+}
+
+/* Runs f, whose argument is event, as a task of c that blocks it. f calls the script by lua_callk
+ * with end_waiting, and answers nothing. What calls this need not be protected, as run's callers
+ * are: to be so would cost each line a good deal. False: there is no memory for a task. */
+bool run_event_of(struct connection *c, const char *what, lua_CFunction f, void *event)
+{
+	struct connection *before = serving;
+	struct task *t;
+	int results, status;
+
+	if (!spare) {
+		lua_pushcfunction(L, make_spare);
+		status = lua_pcall(L, 0, 0, 0);
+		lua_settop(L, 0);
+		if (status != LUA_OK)
+			return false;
+	}
+	t = spare;
+	spare = NULL;
+	t->what = what;
+	t->blocks = !c->datagrams;
+	t->connection = c;
+	t->waits = false;
+	c->holds++;
+	lua_pushcfunction(t->thread, f);
+	lua_pushlightuserdata(t->thread, event);
+	serving = c;
+	status = lua_resume(t->thread, L, 1, &results);
+	serving = before;
+	if (status == LUA_OK)
+		end_task(t);
+	else if (status == LUA_YIELD && t->waits)
+		note_waiting(t);
+	else {
+		lua_pushcfunction(L, fail_one);
+		lua_pushlightuserdata(L, t);
+		lua_pushinteger(L, status);
+		if (lua_pcall(L, 2, 0, 0) != LUA_OK) /* there is no memory to say it */
+			c->failed = true;
+		lua_settop(L, 0);
+	}
+	return true;
+}
+
+/* Goes on behind a call of the script in run_event_of that has waited: the event is over. */
+int end_waiting(lua_State *l, int status, lua_KContext unused)
+{
+	return 0;
 }
 
 /* --- Timeouts ------------------------------------------------------------------- */
