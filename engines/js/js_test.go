@@ -21,9 +21,10 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-var scripts = enginetest.Language{Extension: ".js"}
-
-func TestMain(m *testing.M) { os.Exit(scripts.Main(m)) }
+var (
+	scripts      = enginetest.Language{Extension: ".js"}
+	inTypeScript = enginetest.Language{Extension: ".ts"}
+)
 
 const lines = `
 let visits = 0;

@@ -145,7 +145,7 @@ func TestNothingIsConsumed(t *testing.T) {
 func TestMistakes(t *testing.T) { tellMistakes(t, &scripts, mistakes) }
 
 func TestMistakesInTypeScript(t *testing.T) {
-	tellMistakes(t, scripts.In(".ts"), mistakesInTypeScript)
+	tellMistakes(t, &inTypeScript, mistakesInTypeScript)
 }
 
 // tellMistakes checks that each mistake is told in one message, with what it has to say.

@@ -134,7 +134,7 @@ func TestTypesAreUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, log := scripts.In(".ts").Serve(t, enginetest.Handler{Name: "api", Script: string(script), TOML: "config = { list = [1] }"})
+	h, log := inTypeScript.Serve(t, enginetest.Handler{Name: "api", Script: string(script), TOML: "config = { list = [1] }"})
 	c := enginetest.Dial(t, h, "api")
 	hosttest.Say(t, c, "hello\n")
 	hosttest.Hear(t, c, "ok\n")

@@ -19,8 +19,6 @@ import (
 
 var scripts = enginetest.Language{Extension: ".py"}
 
-func TestMain(m *testing.M) { os.Exit(scripts.Main(m)) }
-
 const lines = `
 import json, re
 visits = 0

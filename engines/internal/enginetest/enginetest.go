@@ -23,25 +23,7 @@ import (
 type Language struct {
 	// Extension is what the names of its scripts end with: ".js".
 	Extension string
-
-	state string
 }
-
-// Main runs the tests of a package, with one state folder for all of them, so that the engine is
-// compiled once. It returns the status to exit with.
-func (l *Language) Main(m *testing.M) (status int) {
-	state, err := os.MkdirTemp("", "engine")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(state)
-	l.state = state
-	return m.Run()
-}
-
-// In is a language whose scripts' names end with something else, and that has the same engine. It
-// is valid once Main has begun.
-func (l *Language) In(extension string) *Language { return &Language{extension, l.state} }
 
 // Handler is the script of one listener, whose name is Name, with lines of TOML for the listener.
 // The one called "udp" is over UDP. Files are beside it, by their paths from there.
@@ -54,7 +36,7 @@ type Handler struct {
 func (l *Language) Config(t *testing.T, handlers ...Handler) (toml string) {
 	t.Helper()
 	dir := t.TempDir()
-	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nmemory = \"64MiB\"\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", l.state)
+	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nmemory = \"64MiB\"\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", hosttest.State())
 	for _, one := range handlers {
 		for name, text := range one.Files {
 			path := filepath.Join(dir, name)
