@@ -51,6 +51,8 @@ func TestEachLanguageNamesTheLine(t *testing.T) {
 			[]string{"b.ts:5:", "b.ts:7:"}},
 		{"Lua", script("c.lua", "local function find(o)\n  return o.x.y\nend\nreturn { line = function() return find({}) + 1 end }\n"), "x\n",
 			[]string{"c.lua:2: attempt to index a nil value (field 'x')", "c.lua:4)"}},
+		{"Python", script("d.py", "def find(o):\n  return o['x']['y']\ndef line(c, text):\n  find({'x': None})\n"), "x\n",
+			[]string{"TypeError: 'NoneType' object isn't subscriptable, at find (d.py:2), at line (d.py:4)"}},
 	}
 	child, err := os.Executable()
 	if err != nil {
