@@ -69,16 +69,9 @@ func exampleFor(name string) string {
 // .mts, .py or .lua. What is none is a module.
 func IsScript(path string) bool { return engineFor(path) != nil }
 
-// Imports reports whether a file is a script that package bundle puts together with what it
-// imports.
-func Imports(path string) bool {
-	e := engineFor(path)
-	return e == JavaScript || e == Lua
-}
-
 // Module makes the module of a plugin's file: of a script, as its name says, the engine with the
-// script in it; anything else is one, and is returned as it is. b of a script that imports is as
-// package bundle makes it. The caller does not write to the result, which may be b.
+// script in it; anything else is one, and is returned as it is. b of a script is as package
+// bundle makes it. The caller does not write to the result, which may be b.
 func Module(path string, b []byte) ([]byte, error) {
 	e := engineFor(path)
 	if e == nil {

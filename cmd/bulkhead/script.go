@@ -16,7 +16,7 @@ import (
 // script of a script and what it imports. Files are what a script is made of. Warnings go to w.
 func readPlugin(ctx context.Context, path string, w io.Writer) (code []byte, files []string, err error) {
 	code, err = admit.ReadFile(path)
-	if err != nil || !engines.Imports(path) {
+	if err != nil || !engines.IsScript(path) {
 		return code, nil, err
 	}
 	dir, err := os.MkdirTemp("", "bulkhead-build-*")

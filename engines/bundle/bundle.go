@@ -18,9 +18,9 @@ import (
 
 // Script is a script that imports nothing.
 type Script struct {
-	// Code is JavaScript, with a source map as a comment at its end; of a script in Lua, its files
-	// behind each other, as the engine takes them. Of a script in JavaScript or Lua that imports
-	// nothing it is the file, byte for byte.
+	// Code is JavaScript, with a source map as a comment at its end; of a script in Lua or Python,
+	// its files behind each other, as the engines take them. Of a script in JavaScript, Lua or
+	// Python that imports no file it is the script's, byte for byte.
 	Code []byte
 	// Files are what it was made of, by their paths in the script's folder, the script first.
 	Files []string
@@ -93,16 +93,22 @@ func (e *Error) Error() string {
 // sorts out.
 var imports = regexp.MustCompile(`\bimport\b|\brequire\s*\(|\bfrom\s*["']`)
 
-// requires is the same in Lua.
-var requires = regexp.MustCompile(`\brequire\b`)
+// requires is the same in Lua, and pythonWords in Python.
+var (
+	requires    = regexp.MustCompile(`\brequire\b`)
+	pythonWords = regexp.MustCompile(`\bimport\b`)
+)
 
 // typed are the endings of TypeScript.
 var typed = map[string]bool{".ts": true, ".mts": true}
 
 // needed reports whether a script may have to be bundled.
 func needed(path string, text []byte) bool {
-	if isLua(path) {
+	switch {
+	case isLua(path):
 		return requires.Match(text)
+	case isPython(path):
+		return pythonWords.Match(text)
 	}
 	return typed[filepath.Ext(path)] || imports.Match(text)
 }
@@ -154,11 +160,14 @@ func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limit
 	return s, nil
 }
 
-// run makes the bundle. esbuild does, in a child if there is a command for that; for Lua there is
-// not enough to do to harm anybody.
+// run makes the bundle. esbuild does, in a child if there is a command for that; for Lua and Python
+// there is not enough to do to harm anybody.
 func (m *Maker) run(ctx context.Context, f *folder) (r result, err error) {
-	if isLua(f.name) {
+	switch {
+	case isLua(f.name):
 		return buildLua(f.name, f.read), nil
+	case isPython(f.name):
+		return buildPython(f.name, f.read), nil
 	}
 	if len(m.Command.Args) == 0 {
 		defer func() {

@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -10,21 +9,11 @@ import (
 
 func isLua(file string) bool { return path.Ext(file) == ".lua" }
 
-// luaMark is what a script of several files begins with, for the engine: see require.c of
-// engines/lua. Each file follows, with a line before it.
-const luaMark = "\x1bfiles\n"
-
 // luaLibraries are what require gives of the engine's own, without a file.
 var luaLibraries = strings.Fields("_G string table math utf8 coroutine os")
 
 // luaAbsent are libraries of Lua that a handler does not have.
 var luaAbsent = strings.Fields("io debug package")
-
-// luaFile is a file of a script.
-type luaFile struct {
-	name, path string // what it is required by; "-": it is the script
-	text       []byte
-}
 
 // buildLua makes one script of a script in Lua and of the files that it requires, and they do,
 // by a name that stands there as text. Names are paths in the script's folder, as Lua has them.
@@ -35,7 +24,7 @@ func buildLua(script string, read func(path string) answer) (r result) {
 		r.Errors = []string{script + ": " + wrong(a).Error()}
 		return r
 	}
-	b.files = []luaFile{{"-", script, a.content}}
+	b.files = []scriptFile{{"-", script, a.content}}
 	for i := 0; i < len(b.files) && len(b.errors) < maxLines; i++ {
 		b.resolve(&b.files[i])
 	}
@@ -45,25 +34,20 @@ func buildLua(script string, read func(path string) answer) (r result) {
 	case len(b.files) == 1:
 		r.Plain = true
 	default:
-		r.Code = []byte(luaMark)
-		for _, f := range b.files {
-			text := bytes.TrimPrefix(f.text, []byte("\uFEFF"))
-			r.Code = fmt.Appendf(r.Code, "%d %s %s\n", len(text), f.name, f.path)
-			r.Code = append(append(r.Code, text...), '\n')
-		}
+		r.Code = oneScript(b.files)
 	}
 	return r
 }
 
 type luaBuilder struct {
 	read   func(path string) answer
-	files  []luaFile
+	files  []scriptFile
 	known  map[string]bool // by their names: read, or none
 	errors []string
 }
 
 // resolve adds what a file requires.
-func (b *luaBuilder) resolve(f *luaFile) {
+func (b *luaBuilder) resolve(f *scriptFile) {
 	for _, r := range luaRequires(f.text) {
 		if b.known[r.name] || slices.Contains(luaLibraries, r.name) {
 			continue
@@ -90,7 +74,7 @@ func (b *luaBuilder) add(name string) error {
 		switch a := b.read(p); a.Kind {
 		case isFile:
 			b.known[name] = true
-			b.files = append(b.files, luaFile{name, p, a.content})
+			b.files = append(b.files, scriptFile{name, p, a.content})
 			return nil
 		case isBarred:
 			return wrong(a)

@@ -42,7 +42,7 @@ func TestLua(t *testing.T) {
 				}
 				return
 			}
-			want := luaMark
+			want := filesMark
 			for _, one := range c.want {
 				text := c.files[strings.Fields(one)[1]]
 				if to, ok := strings.CutPrefix(text, "-> "); ok {

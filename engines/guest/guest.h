@@ -27,6 +27,27 @@ extern char problem[256];
  * behind it. False: there is none. */
 bool script(const char **name, const char **text, size_t *length);
 
+/* --- files.c: a script of several files -------------------------------------------- */
+
+/* The host has put what a script imports behind it: see files.go of the Go package
+ * engines/bundle. Such a script begins with a mark. Each file follows: a line with the length
+ * of its text, the name that it is found by, and its path in the script's folder; then the
+ * text, and the end of a line. The first is the script itself. */
+struct file {
+	const char *name, *path, *text; /* without zero bytes behind them */
+	size_t name_length, path_length, length;
+};
+
+/* Makes f the script itself, of what script gave. A script of one file has its name as its
+ * path. False: the files are not as the host makes them. */
+bool main_file(const char *name, const char *text, size_t length, struct file *f);
+/* The file by a name. False: there is none. */
+bool find_file(const char *name, size_t length, struct file *f);
+/* Where the other files begin, or NULL; and the file there, after which *at is behind it.
+ * False: there is no other one. */
+const char *other_files(void);
+bool next_file(const char **at, struct file *f);
+
 /* --- calls.c: the calls that an error was in -------------------------------------- */
 
 #define MOST_CALLS 12    /* that are shown, innermost first; those of a recursion once */

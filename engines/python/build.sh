@@ -54,8 +54,12 @@ open(sys.argv[1], "w").write(s.replace(os.environ["OLD"], os.environ["NEW"]))' "
 replace py/vm.c 'MICROPY_WRAP_MP_EXECUTE_BYTECODE(mp_execute_bytecode)' execute_frame
 replace py/pystack.c 'mp_raise_type_arg(&mp_type_RuntimeError, MP_OBJ_NEW_QSTR(MP_QSTR_pystack_space_exhausted));' \
 	'mp_raise_recursion_depth();'
-replace py/builtinimport.c "\"no module named '%q'\"), module_name_qstr" \
-	"\"no module named '%q': a handler is one file; put what it needs into it\"), module_name_qstr"
+# Imports are of files that the host has put behind the script, without a path to look along.
+[ "$(grep -c '^ *#if MICROPY_PY_SYS$' "$top/py/builtinimport.c")" = 2 ] || fail "py/builtinimport.c is not as it was"
+sed -i 's/^\( *\)#if MICROPY_PY_SYS$/\1#if MICROPY_PY_SYS_PATH/' "$top/py/builtinimport.c"
+replace py/builtinimport.c "\"no module named '%q'\"), full_mod_name" \
+	"\"no module named '%q', neither of the engine nor among the files that the script's import statements name\"), full_mod_name"
+replace py/runtime.c '"can'"'"'t import name %q"' '"can'"'"'t import name %q: its file does not define it, or not yet, as files import each other in a circle; let one of them import the other inside of a function"'
 # A search for room passes what is full by words: else many large values take time squared.
 replace py/gc.c 'byte a = area->gc_alloc_table_start[i];' \
 	'i = pass_full(area->gc_alloc_table_start, i, area->gc_alloc_table_byte_len, &n_free);
@@ -64,8 +68,7 @@ replace py/gc.c 'byte a = area->gc_alloc_table_start[i];' \
 	byte a = area->gc_alloc_table_start[i];'
 # Its frames have nothing in memory that the check of the stack would see: see src/collect.c.
 replace lib/re1.5/recursiveloop.c 're1_5_stack_chk();' 'volatile char here; check_regex_depth((void *)&here);'
-# Two escapes of JSON may be one character, and bytes of it that are no UTF-8 are none.
-replace extmod/modjson.c 'next = mp_obj_new_str(vstr.buf, vstr.len);' 'next = text_of_json(&vstr);'
+rm "$top/extmod/modjson.c" # src/json.c is instead
 
 flags=(--target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 -mbulk-memory -DNDEBUG
 	-fwasm-exceptions -mllvm -wasm-enable-sjlj

@@ -41,8 +41,19 @@ var mistakes = []struct {
 		[]string{"'NoneType' object has no attribute 'x'", "at the script (handler.py:3)"}},
 	{"an error in start", "def line(c, text): pass\ndef start(config):\n    raise ValueError('no port')\n", "",
 		[]string{"start: ValueError: no port", "handler.py:3)"}},
-	{"a module that is not there", "import json\nimport os\ndef line(c, text): pass\n", "",
-		[]string{"ImportError: no module named 'os': a handler is one file; put what it needs into it", "handler.py:2)"}},
+	{"a module that is not there", "import json\nimport helper\ndef line(c, text): pass\n", "",
+		[]string{"handler.py:2:8: import of \"helper\": there is no helper.py and no helper/__init__.py in the script's folder, and the engine has no such module; put the file there"}},
+	{"a module of Python's", "import json, os\ndef line(c, text): pass\n", "",
+		[]string{"handler.py:1:14: import of \"os\": the engine does not have it, and there is no os.py in the script's folder; a guest has no files"}},
+	{"an import of a folder above", "from .. import helper\ndef line(c, text): pass\n", "",
+		[]string{"handler.py:1:6: import of \"..\": its dots lead out of the packages in the script's folder; a file beside the script is imported by its name alone; write, for example: import helper"}},
+	{"imports in a circle", "import circle\ndef line(c, text): pass\n", "",
+		[]string{"ImportError: can't import name x: its file does not define it, or not yet, as files import each other in a circle; let one of them import the other inside of a function",
+			"at the script (round.py:2), at the script (circle.py:1), at the script (handler.py:1)"}},
+	{"a syntax error in an imported file", "import wrong\ndef line(c, text): pass\n", "",
+		[]string{"SyntaxError: invalid syntax", "at the script (wrong.py:3), at the script (handler.py:1)"}},
+	{"a module that is not there when it is asked for", "def line(c, text):\n    try:\n        import helper\n    finally: pass\n", "hello",
+		[]string{"line of 127.0.0.1:", "ImportError: no module named 'helper', neither of the engine nor among the files that the script's import statements name", "at line (handler.py:3)"}},
 	{"a wait while it is loaded", "\nsleep(1)\ndef line(c, text): pass\n", "",
 		[]string{"sleep: there is no time before the first connection: the script is loaded once", "handler.py:2)"}},
 	{"a timeout while it is loaded", "\nafter(1, print)\ndef line(c, text): pass\n", "",
@@ -96,6 +107,11 @@ var mistakes = []struct {
 		[]string{"line of 127.0.0.1:", "OSError: dial tcp://10.0.0.1:1: DENIED", "at line (handler.py:2)"}},
 }
 
+// imported are files beside each of the scripts.
+var imported = map[string]string{
+	"circle.py": "from round import y\nx = 1", "round.py": "\nfrom circle import x\ny = 1", "wrong.py": "\n\nx = = 1",
+}
+
 func TestMistakes(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
@@ -104,7 +120,7 @@ func TestMistakes(t *testing.T) {
 			if slices.Contains(m.said, "event_timeout") {
 				limit = "500ms"
 			}
-			toml := scripts.Config(t, enginetest.Handler{Name: "handler", Script: m.script, TOML: fmt.Sprintf("event_timeout = %q", limit)})
+			toml := scripts.Config(t, enginetest.Handler{Name: "handler", Script: m.script, Files: imported, TOML: fmt.Sprintf("event_timeout = %q", limit)})
 			var said []string
 			if m.hears == "" {
 				cfg, err := config.Load(hosttest.WriteConfig(t, toml))

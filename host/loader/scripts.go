@@ -72,7 +72,7 @@ func (s *scripts) count(l *config.Listener, err error) {
 // read reads a listener's plugin: the file, or what is made of a script.
 func (s *scripts) read(l *config.Listener) ([]byte, error) {
 	code, err := admit.ReadFile(l.Plugin)
-	if err != nil || !engines.Imports(l.Plugin) {
+	if err != nil || !engines.IsScript(l.Plugin) {
 		return code, err
 	}
 	script, err := s.maker.Make(s.making, l.Plugin, code, bundle.Limits{Files: l.ScriptFiles, Bytes: l.ScriptBytes})

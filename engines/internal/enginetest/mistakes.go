@@ -23,8 +23,9 @@ type by map[string]string
 // to do about it where the language does not say. In them and in scripts FILE is the script's file.
 type mistake struct {
 	name    string
-	hears   string // from the client; "end": the end of the stream; "": it cannot be loaded
-	scripts by     // a language that cannot make the mistake has none
+	hears   string            // from the client; "end": the end of the stream; "": it cannot be loaded
+	scripts by                // a language that cannot make the mistake has none
+	files   map[string]string // beside the script; all languages have them
 	said    []string
 	also    by // further parts, which differ; "|" is between two
 	toml    string
@@ -66,6 +67,14 @@ var mistakes = []mistake{
 		scripts: by{".js": "\nimport x from './x.js'; export default { line() {} };", ".lua": "\nlocal x = require 'lib.x' return { line = print }"},
 		also: by{".js": `FILE:2:15: import of "./x.js": there is no such file; write its path from this file, with its ending`,
 			".lua": `FILE:2:19: require of "lib.x": there is no lib/x.lua and no lib/x/init.lua in the script's folder; put the file there`}},
+	{name: "an import of a folder above",
+		scripts: by{".js": "\nimport x from '../x.js'; export default { line() {} };", ".lua": "\nlocal x = require '../x' return { line = print }"},
+		also: by{".js": `FILE:2:15: import of "../x.js": it is outside of the script's folder, and nothing is read there; put it into the folder`,
+			".lua": `FILE:2:19: require of "../x": a name is a path from the script's folder, with dots for slashes and without .lua; write, for example: require "lib.parse"`}},
+	{name: "imports in a circle",
+		scripts: by{".lua": "require 'circle' return { line = print }"}, // bundled JavaScript has no order to get wrong
+		files:   map[string]string{"circle.lua": "return\n require 'round'", "round.lua": "return\n require 'circle'"},
+		also:    by{".lua": "round.lua:2: require of 'circle': it is being loaded already, as files require each other in a circle|let one of them require the other inside of a function|circle.lua:2"}},
 
 	{name: "an error in open", hears: "hello", said: []string{"open of 127.0.0.1:", "FILE:2"},
 		scripts: by{".js": "export default {\n open(c) { c.x.y = 1 } };", ".lua": "return { open = function(c)\n c.x.y = 1 end }"},
@@ -154,7 +163,7 @@ func (l *Language) Mistakes(t *testing.T) {
 		if !ok {
 			continue
 		}
-		one := Handler{Name: fmt.Sprintf("mistake%d", i), Script: script, TOML: m.toml}
+		one := Handler{Name: fmt.Sprintf("mistake%d", i), Script: script, TOML: m.toml, Files: m.files}
 		if !strings.Contains(one.TOML, "event_timeout") {
 			one.TOML += "\nevent_timeout = \"1m\""
 		}

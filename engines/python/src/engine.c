@@ -394,6 +394,7 @@ static void load(struct event *e)
 {
 	const char *name, *text;
 	size_t length;
+	struct file main;
 	struct callbacks *k;
 	mp_obj_t config, script_object;
 
@@ -405,7 +406,9 @@ static void load(struct event *e)
 	set_builtin(MP_QSTR_config, config);
 	if (!script(&name, &text, &length))
 		raise_text(&mp_type_RuntimeError, "there is no script in this engine; bulkhead puts one in: plugin = \"handler.py\"");
-	mp_lexer_t *lexer = mp_lexer_new_from_str_len(qstr_from_str(name), text, length, 0);
+	if (!main_file(name, text, length, &main))
+		raise_text(&mp_type_RuntimeError, "the script is not as the host makes it of several files; build it again");
+	mp_lexer_t *lexer = mp_lexer_new_from_str_len(qstr_from_strn(main.path, main.path_length), main.text, main.length, 0);
 	qstr source = lexer->source_name;
 	mp_parse_tree_t tree = mp_parse(lexer, MP_PARSE_FILE_INPUT);
 	script_object = mp_compile(&tree, source, false);

@@ -1,7 +1,8 @@
 /* The Python engine: MicroPython as a guest of the host. engine.c starts a script and has the
  * callbacks; task.c runs them, so that they can wait; connection.c is the connection object
- * of scripts; library.c is what scripts have besides; collect.c is when garbage is collected,
- * and where a script is that takes long. */
+ * of scripts; library.c is what scripts have besides, and json.c its module json; import.c finds
+ * the files that a script imports; collect.c is when garbage is collected, and where a script
+ * is that takes long. */
 #ifndef ENGINE_H
 #define ENGINE_H
 
@@ -85,7 +86,11 @@ void define_library(void);
 void set_builtin(qstr name, mp_obj_t value);
 void flush_print(void);
 void seed_random(void);
+size_t utf8_character(const uint8_t *p, size_t len);
 mp_obj_t text_of_bytes(const uint8_t *p, size_t len);
 mp_obj_t read_config(void);
+
+/* json.c */
+mp_obj_t json_loads(mp_obj_t text);
 
 #endif

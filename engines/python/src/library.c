@@ -16,6 +16,27 @@ void set_builtin(qstr name, mp_obj_t value)
 	mp_store_attr(MP_OBJ_FROM_PTR(&mp_module_builtins), name, value);
 }
 
+/* How many of the len bytes at p are the first character of UTF-8; 0: none is. len is not 0. */
+size_t utf8_character(const uint8_t *p, size_t len)
+{
+	uint32_t least, c = p[0];
+	size_t k, n;
+
+	if (c < 0x80)
+		return 1;
+	if (c >= 0xc2 && c < 0xe0)
+		n = 2, least = 0x80, c &= 0x1f;
+	else if (c >= 0xe0 && c < 0xf0)
+		n = 3, least = 0x800, c &= 0x0f;
+	else if (c >= 0xf0 && c < 0xf5)
+		n = 4, least = 0x10000, c &= 7;
+	else
+		return 0;
+	for (k = 1; k < n && k < len && (p[k] & 0xc0) == 0x80; k++)
+		c = c << 6 | (p[k] & 0x3f);
+	return k == n && c >= least && c < 0x110000 && (c < 0xd800 || c >= 0xe000) ? n : 0;
+}
+
 /* Text of UTF-8. What is none becomes U+FFFD. */
 mp_obj_t text_of_bytes(const uint8_t *p, size_t len)
 {
@@ -24,23 +45,8 @@ mp_obj_t text_of_bytes(const uint8_t *p, size_t len)
 	vstr_t text;
 
 	for (i = 0; i < len; i += n) {
-		uint32_t least, c = p[i];
-		size_t k;
-
-		n = 1;
-		if (c < 0x80)
-			continue;
-		if (c >= 0xc2 && c < 0xe0)
-			n = 2, least = 0x80, c &= 0x1f;
-		else if (c >= 0xe0 && c < 0xf0)
-			n = 3, least = 0x800, c &= 0x0f;
-		else if (c >= 0xf0 && c < 0xf5)
-			n = 4, least = 0x10000, c &= 7;
-		else
-			n = 0;
-		for (k = 1; k < n && i + k < len && (p[i + k] & 0xc0) == 0x80; k++)
-			c = c << 6 | (p[i + k] & 0x3f);
-		if (n > 0 && k == n && c >= least && c < 0x110000 && (c < 0xd800 || c >= 0xe000))
+		n = utf8_character(p + i, len - i);
+		if (n > 0)
 			continue;
 		n = 1;
 		if (valid) {
@@ -55,32 +61,6 @@ mp_obj_t text_of_bytes(const uint8_t *p, size_t len)
 		return mp_obj_new_str((const char *)p, len);
 	vstr_add_strn(&text, (const char *)p + begin, len - begin);
 	return mp_obj_new_str_from_utf8_vstr(&text);
-}
-
-/* The text of a JSON string. JSON has characters beyond 16 bits as two escapes, and MicroPython
- * has encoded each of them alone. */
-mp_obj_t text_of_json(vstr_t *text)
-{
-	uint8_t *p = (uint8_t *)text->buf, *end = p + text->len, *to = p;
-
-	while (p < end) {
-		if (end - p >= 6 && p[0] == 0xed && p[1] >= 0xa0 && p[1] < 0xb0 && p[3] == 0xed && p[4] >= 0xb0 && p[4] < 0xc0) {
-			uint32_t high = (uint32_t)(p[1] & 0x0f) << 6 | (p[2] & 0x3f), low = (uint32_t)(p[4] & 0x0f) << 6 | (p[5] & 0x3f);
-			uint32_t c = 0x10000 + (high << 10 | low);
-
-			*to++ = (uint8_t)(0xf0 | c >> 18);
-			*to++ = (uint8_t)(0x80 | (c >> 12 & 0x3f));
-			*to++ = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-			*to++ = (uint8_t)(0x80 | (c & 0x3f));
-			p += 6;
-		} else if (end - p >= 3 && p[0] == 0xed && p[1] >= 0xa0 && p[1] < 0xc0) {
-			memcpy(to, "\xef\xbf\xbd", 3); /* half of one */
-			to += 3;
-			p += 3;
-		} else
-			*to++ = *p++;
-	}
-	return text_of_bytes((uint8_t *)text->buf, (size_t)(to - (uint8_t *)text->buf));
 }
 
 /* --- Log and metrics ------------------------------------------------------------- */
@@ -556,7 +536,7 @@ mp_obj_t read_config(void)
 
 	vstr_init_len(&text, (size_t)n);
 	csa_v1_config(text.buf, n);
-	return mp_call_function_1(mp_load_attr(MP_OBJ_FROM_PTR(&mp_module_json), MP_QSTR_loads), mp_obj_new_str_from_utf8_vstr(&text));
+	return json_loads(mp_obj_new_str_from_utf8_vstr(&text));
 }
 
 void define_library(void)

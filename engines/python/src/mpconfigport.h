@@ -35,11 +35,9 @@ void look_around(struct _mp_code_state_t *frame);
 	if (--rounds_left == 0 || MP_STATE_MEM(gc_alloc_amount) > collect_at) \
 		look_around(code_state);
 
-/* What gc.c, recursiveloop.c and modjson.c call. */
+/* What gc.c and recursiveloop.c call. */
 size_t pass_full(const unsigned char *table, size_t i, size_t len, size_t *run);
 void check_regex_depth(volatile void *here);
-struct _vstr_t;
-void *text_of_json(struct _vstr_t *text);
 
 #define MICROPY_ENABLE_COMPILER (1)
 #define MICROPY_ENABLE_SOURCE_LINE (1)
@@ -56,7 +54,7 @@ void *text_of_json(struct _vstr_t *text);
 #define MICROPY_PY_FUNCTION_ATTRS (1)
 #define MICROPY_PY_DELATTR_SETATTR (1)
 
-#define MICROPY_ENABLE_EXTERNAL_IMPORT (0)
+#define MICROPY_ENABLE_EXTERNAL_IMPORT (1) /* of what the host has put behind the script */
 #define MICROPY_READER_VFS (0)
 #define MICROPY_VFS (0)
 #define MICROPY_KBD_EXCEPTION (0)
@@ -76,7 +74,8 @@ void *text_of_json(struct _vstr_t *text);
 #define MICROPY_PY_SYS_PS1_PS2 (0)
 #define MICROPY_PY_SYS_STDIO_BUFFER (0)
 #define MICROPY_PY_IO (1)
-#define MICROPY_PY_JSON (1)
+#define MICROPY_PY_JSON (1) /* text of it: the module is in json.c */
+#define MICROPY_PY_JSON_SEPARATORS (0)
 #define MICROPY_PY_RE (1)
 #define MICROPY_PY_RE_SUB (1)
 #define MICROPY_PY_RE_MATCH_GROUPS (1)
