@@ -24,7 +24,7 @@ import (
 
 // connections is how many the test of all ways makes; the claim is proved by a million
 // of them under the race detector.
-var connections = flag.Int("connections", 10_000, "connections that TestEveryWayToEnd makes")
+var connections = flag.Int("connections", 5_000, "connections that TestEveryWayToEnd makes")
 
 // site is a listener of the guest's.
 type site struct {

@@ -272,8 +272,8 @@ func ways() []way {
 		sudden("a trap", 400, doTrap),
 		sudden("a pointer beyond the memory", 100, doBeyond),
 		orderly("a trap in csa_closed", 100, doTrapClosed),
-		sudden("the stack's limit", 20, doRecurse),
-		{"after a sleep, the client closes", 20, func(v *visitor) error {
+		sudden("the stack's limit", 40, doRecurse),
+		{"after a sleep, the client closes", 40, func(v *visitor) error {
 			if err := v.answered(); err != nil {
 				return err
 			}
