@@ -21,12 +21,13 @@ const (
 	callStop
 	callInitialize
 	callCommand
-	callBegin // WebAssembly's start function, by the meter's name for it
+	callBegin   // WebAssembly's start function, by the meter's name for it
+	callPrepare // an interpreter's, before it has a script; of other modules it is never called
 	calls
 )
 
 var callNames = [calls]string{"csa_window", "csa_start", "csa_reseed", "csa_open", "csa_data", "csa_writable", "csa_secured",
-	"csa_eof", "csa_closed", "csa_timer", "csa_message", "csa_stop", "_initialize", "_start", meter.StartExport}
+	"csa_eof", "csa_closed", "csa_timer", "csa_message", "csa_stop", "_initialize", "_start", meter.StartExport, "bulkhead_prepare"}
 
 // String is the name of the export, or what it is where that is the meter's.
 func (c call) String() string {

@@ -27,6 +27,7 @@ type code struct {
 	state    meter.State
 	data     []meter.Segment
 	fits     map[Shape]bool // an Interpreter's: which shapes its module has
+	base     *base          // an Interpreter's: what its instances begin as; nil: as any module's do
 	throws   bool           // it uses exceptions
 	tags     []string       // their names; fewer may be known
 }
@@ -78,7 +79,12 @@ func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
 var meterOptions = meter.Options{MaxPages: admit.MostPages, MaxTableGrowth: wasm.MaxGrowth, Detach: true}
 
 // close lets go of the code, of which no instance is left. What was charged for it stays charged.
-func (c *code) close() { _ = c.compiled.Close(context.Background()) }
+func (c *code) close() {
+	if c.base != nil {
+		c.base.image.Close()
+	}
+	_ = c.compiled.Close(context.Background())
+}
 
 // compileError is the error of code that does not compile.
 type compileError struct{ err error }

@@ -130,6 +130,7 @@ type Instance struct {
 	used          int64  // when it last had something to do
 	awake         bool   // it is among its pool's
 	outOfMemory   bool   // its tenant had no memory for what it has written to
+	based         bool   // it began as its interpreter's base
 	unseeded      bool   // csa_reseed is to be called before anything else
 	waitedTooLong bool   // its pool has not got in time what it waits for
 	waitingSince  int64  // since when it waits for memory or an executor; 0: it does not
@@ -192,9 +193,15 @@ func (m *Module) Instantiate(l *Listener) (*Instance, error) { return m.make(l, 
 // trace but its log.
 func (m *Module) InstantiateHere(l *Listener) (*Instance, error) { return m.make(l, onLoop) }
 
-func (m *Module) make(l *Listener, at place) (*Instance, error) {
+// unmade is an instance that has nothing yet.
+func (m *Module) unmade(l *Listener) *Instance {
 	i := &Instance{module: m, listener: l}
 	i.wasi.System, i.wasi.Args = (*handlerSystem)(i), []string{m.name}
+	return i
+}
+
+func (m *Module) make(l *Listener, at place) (*Instance, error) {
+	i := m.unmade(l)
 	if m.shape != Events {
 		return nil, fmt.Errorf("%s: making an instance of shape %q of a module of shape %q", m.name, Events, m.shape)
 	}
@@ -261,29 +268,37 @@ func (i *Instance) instantiate(at place) (err error) {
 		m.removeInstance()
 		err = fmt.Errorf("%s: making an instance: %w", m.name, err)
 	}()
-	of := i.budget()
-	if i.memory, err = memory.New(of, of, int(m.max)*wasm.PageSize, int(m.min)*wasm.PageSize); err != nil {
+	of, most, based := i.budget(), int(m.max)*wasm.PageSize, m.base.fits(m)
+	if based {
+		i.memory, err = m.base.copy(of, most)
+	} else {
+		i.memory, err = memory.New(of, of, most, int(m.min)*wasm.PageSize)
+	}
+	if err != nil {
 		return err
 	}
 	if i.exec, err = m.newExecutor(i.memory, of, &startContext{context.Background(), i}); err != nil {
 		return err
 	}
 	i.exec.use.place = at
-	if err := m.fill(i.memory.Bytes()); err != nil {
+	if based {
+		i.startFrom(m.base)
+	} else if err = m.fill(i.memory.Bytes()); err != nil {
 		i.exec.close(of)
 		return err
 	}
-	return nil
+	if err = put(i.memory.Bytes(), uint64(m.script.At), m.script.Bytes); err != nil {
+		i.exec.close(of)
+	}
+	return err
 }
 
 // start runs what an instance runs once.
 func (i *Instance) start() error {
 	name := i.module.name
-	for _, c := range []call{callBegin, callInitialize} {
-		if i.module.has[c] {
-			if _, err := i.once(c); err != nil {
-				return err
-			}
+	if !i.based {
+		if err := i.each(callBegin, callInitialize); err != nil {
+			return err
 		}
 	}
 	if i.module.has[callStart] {
@@ -305,6 +320,18 @@ func (i *Instance) start() error {
 		return fmt.Errorf("%s: csa_window says that the window has %d bytes; it has to have %d to %d", name, i.length, abi.MinWindow, abi.MaxWindow)
 	case end > uint64(len(i.memory.Bytes())):
 		return fmt.Errorf("%s: csa_window says that the window is %d bytes at %#x, which are not all inside its memory of %d bytes", name, i.length, i.window, len(i.memory.Bytes()))
+	}
+	return nil
+}
+
+// each calls those of the exports that there are, once.
+func (i *Instance) each(all ...call) error {
+	for _, c := range all {
+		if i.module.has[c] {
+			if _, err := i.once(c); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -154,6 +154,7 @@ func (p *Interpreter) made(name string, c *code, shape Shape, pages uint32) (*co
 	for _, s := range []Shape{Events, Stdio} {
 		c.fits[s] = admit.Refusals(parsed, s, admit.MostPages) == nil
 	}
+	c.base = newBase(p.options.Name, c)
 	p.mu.Lock()
 	p.code = c
 	p.mu.Unlock()
@@ -188,7 +189,7 @@ func (m *Module) fill(memory []byte) error {
 			return err
 		}
 	}
-	return put(memory, uint64(m.script.At), m.script.Bytes)
+	return nil
 }
 
 // put writes a segment of data.

@@ -11,9 +11,12 @@ import (
 // serve is the daemon.
 func serve(file string, in io.Reader, out io.Writer) error {
 	return daemon.Serve(file, host.Options{LoadLate: true}, in, out, func(h *host.Host, line string) any {
-		if line == "settle" {
+		switch line {
+		case "settle":
 			debug.FreeOSMemory() // garbage of loading is not what a tenant costs
 			return nil
+		case "loaded":
+			return loadedIn(h.Stats())
 		}
 		return accountOf(h)
 	})
@@ -24,9 +27,16 @@ func accountOf(h *host.Host) account {
 	a := account{Holds: daemon.HoldsNow()}
 	for _, t := range h.Stats().Tenants {
 		a.Memory += t.Memory
-		if t.Memory > 0 {
-			a.Loaded++
-		}
 	}
 	return a
+}
+
+// loadedIn is how many tenants' plugins are there.
+func loadedIn(st host.Stats) (n int) {
+	for _, t := range st.Tenants {
+		if t.Memory > 0 {
+			n++
+		}
+	}
+	return n
 }

@@ -43,12 +43,12 @@ type kind struct {
 type account struct {
 	daemon.Holds
 	Memory int64 // charged to all tenants
-	Loaded int   // tenants whose plugin is there
 }
 
 // result is one daemon.
 type result struct {
 	start, loaded     time.Duration // from exec until all listen, and until all plugins are loaded
+	cpu               time.Duration // that the daemon has used until then
 	idle, served      proc.Memory   // as they are then, and when each has served a connection, which has ended
 	holds, afterwards account
 }
@@ -74,7 +74,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	t := table.New("tenants, a listener each", "", "cold start, s", "warm start, s", "loaded, s", "RSS, KiB each", "after one served", "charged, KiB each", "descriptors each", "mappings each", "goroutines in all")
+	t := table.New("tenants, a listener each", "", "cold start, s", "warm start, s", "loaded, s", "CPU until then, s", "RSS, KiB each", "after one served", "charged, KiB each", "descriptors each", "mappings each", "goroutines in all")
 	for _, c := range []struct {
 		kind
 		counts []int
@@ -95,12 +95,12 @@ func run(args []string, out io.Writer) error {
 			}
 			if base == nil {
 				base, fewest = warm, n
-				t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded), "-", "-",
+				t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded), seconds(warm.cpu), "-", "-",
 					kib(warm.holds.Memory, n), "-", "-", strconv.Itoa(warm.holds.Goroutines))
 				continue
 			}
 			more := n - fewest
-			t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded),
+			t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded), seconds(warm.cpu),
 				kib(warm.idle.RSS-base.idle.RSS, more), kib(warm.served.RSS-base.served.RSS, more),
 				kib(warm.holds.Memory, n),
 				table.Figure(float64(warm.holds.Descriptors-base.holds.Descriptors)/float64(more)),
@@ -128,14 +128,14 @@ func (k kind) measure(dir string, n, rounds int) (cold, warm *result, err error)
 	if cold, err = k.serve(file); err != nil {
 		return nil, nil, err
 	}
-	var starts, loads []float64
+	var starts, loads, cpus []float64
 	for range rounds {
 		if warm, err = k.serve(file); err != nil {
 			return nil, nil, err
 		}
-		starts, loads = append(starts, float64(warm.start)), append(loads, float64(warm.loaded))
+		starts, loads, cpus = append(starts, float64(warm.start)), append(loads, float64(warm.loaded)), append(cpus, float64(warm.cpu))
 	}
-	warm.start, warm.loaded = time.Duration(stats.Median(starts)), time.Duration(stats.Median(loads))
+	warm.start, warm.loaded, warm.cpu = time.Duration(stats.Median(starts)), time.Duration(stats.Median(loads)), time.Duration(stats.Median(cpus))
 	return cold, warm, nil
 }
 
@@ -175,12 +175,15 @@ func (k kind) serve(file string) (r *result, err error) {
 		*m, err = proc.MemoryOf(d.PID())
 		return err
 	}
-	for r.holds.Loaded < len(d.Addresses) {
-		if err := look(&r.idle, &r.holds); err != nil {
+	for loaded := 0; loaded < len(d.Addresses); {
+		time.Sleep(max(10*time.Millisecond, time.Since(began)/20)) // the answer takes CPU, too
+		if err := d.Ask("loaded", &loaded); err != nil {
 			return nil, err
 		}
-		r.loaded = time.Since(began)
-		time.Sleep(10 * time.Millisecond)
+	}
+	r.loaded = time.Since(began)
+	if r.cpu, err = proc.CPU(d.PID()); err != nil {
+		return nil, err
 	}
 	if err := d.Tell("settle"); err != nil {
 		return nil, err

@@ -27,15 +27,26 @@ const (
 // charges usual bytes for what will be written to. The error has ErrNoRoom or ErrNoMappings
 // inside.
 func (g *Image) Copy(account Account, mappings MappingAccount, most, usual int) (*Linear, error) {
+	return g.copyFor(account, mappings, most, g.Cost(usual), usual)
+}
+
+// CopyWhole is Copy for a memory that is charged as one of New's is: for all of its bytes, and for
+// nothing beside them.
+func (g *Image) CopyWhole(account Account, mappings MappingAccount, most int) (*Linear, error) {
+	return g.copyFor(account, mappings, most, len(g.bytes), len(g.bytes))
+}
+
+// copyFor is Copy that charges so many bytes, which do for as many as before that are written to.
+func (g *Image) copyFor(account Account, mappings MappingAccount, most, charged, before int) (*Linear, error) {
 	m := &Linear{account: account, maps: mapped{account: mappings}, image: g}
-	if !m.charge(g.Cost(usual)) {
-		return nil, NoRoom(g.Cost(usual))
+	if !m.charge(charged) {
+		return nil, NoRoom(charged)
 	}
 	if !m.maps.take(copyMappings) {
 		m.discharge(m.charged)
 		return nil, noMappings()
 	}
-	m.written.before = usual
+	m.written.before = before
 	space, err := g.copyOf(most)
 	if err != nil {
 		m.discharge(m.charged)

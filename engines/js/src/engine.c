@@ -16,7 +16,7 @@ struct connection *serving;
 static JSRuntime *rt;
 static JSValue handler = JS_UNDEFINED; /* the callbacks of accepted connections */
 static JSValue due = JS_UNDEFINED;     /* the prelude's */
-static bool is_started;
+static bool prepared, is_started;
 static JSValue new_error = JS_UNDEFINED; /* the constructor, whose errors know their stack */
 static int asked; /* how often this event's loops and calls have asked whether they may go on */
 
@@ -363,7 +363,7 @@ static JSValue read_config(void)
 
 static bool define_globals(void)
 {
-	JSValue global = JS_GetGlobalObject(ctx), math, native, f, config;
+	JSValue global = JS_GetGlobalObject(ctx), math, native, f;
 	bool ok = false;
 
 	new_error = JS_GetPropertyStr(ctx, global, "Error");
@@ -372,11 +372,9 @@ static bool define_globals(void)
 	JS_FreeValue(ctx, math);
 	JS_SetPropertyStr(ctx, global, "count", JS_NewCFunction(ctx, js_count, "count", 2));
 	define_log(global);
-	config = read_config();
 	define_bytes(global);
-	if (JS_IsException(config) || define_connections(global) < 0 || define_hashes(global) < 0)
+	if (define_connections(global) < 0 || define_hashes(global) < 0)
 		goto out;
-	JS_SetPropertyStr(ctx, global, "config", config);
 	native = JS_NewObject(ctx);
 	JS_SetPropertyFunctionList(ctx, native, natives, sizeof natives / sizeof *natives);
 	f = JS_Eval(ctx, prelude, sizeof prelude - 1, "prelude.js", JS_EVAL_TYPE_GLOBAL);
@@ -433,10 +431,10 @@ static bool load_script(void)
 	return !JS_IsException(handler);
 }
 
-int32_t csa_start(void)
+/* Makes what is the same for all scripts: QuickJS's runtime, and what it has besides the
+ * language. False: it cannot. */
+static bool prepare(void)
 {
-	JSValue global, config;
-
 	/* It is the first piece of the C library's, which begins behind all that has a fixed
 	 * place. What events write to of that comes last, so that it shares a page with a short
 	 * message. */
@@ -444,7 +442,7 @@ int32_t csa_start(void)
 	pieces_are_written(NEXT);
 	rt = JS_NewRuntime2(&memory_functions, NULL);
 	if (!window || !rt)
-		return CSA_QUOTA;
+		return false;
 	/* The engine's own limit comes before the host's, so that endless recursion is an
 	 * exception with a line, and not the end of the instance. */
 	JS_SetMaxStackSize(rt, 64 << 10);
@@ -453,20 +451,39 @@ int32_t csa_start(void)
 	JS_SetModuleLoaderFunc(rt, NULL, no_imports, NULL);
 	pieces_are_written(NEXT);
 	ctx = JS_NewContext(rt);
-	if (!ctx)
+	if (!ctx || !define_globals())
+		return false;
+	pieces_are_written(OFTEN);
+	use_connections();
+	pieces_are_written(RARELY);
+	JS_RunGC(rt); /* it puts objects into an order, which csa_start changes little then */
+	return true;
+}
+
+/* The host may call it before it puts a script into the memory, once for any number of scripts of
+ * all tenants, whose instances then begin as copies of this one. So nothing here is anybody's, and
+ * nothing is drawn at random. */
+__attribute__((export_name("bulkhead_prepare"))) void bulkhead_prepare(void) { prepared = prepare(); }
+
+int32_t csa_start(void)
+{
+	JSValue global, config;
+
+	if (!prepared && !prepare())
 		return CSA_QUOTA;
-	if (!define_globals() || !load_script()) {
+	JS_UpdateStackTop(rt);
+	global = JS_GetGlobalObject(ctx);
+	config = read_config();
+	if (JS_IsException(config) || JS_SetPropertyStr(ctx, global, "config", config) < 0 || !load_script()) {
 		report(NULL, "the script cannot be loaded");
 		return CSA_INVALID;
 	}
-	global = JS_GetGlobalObject(ctx);
-	config = JS_GetPropertyStr(ctx, global, "config");
+	config = JS_GetPropertyStr(ctx, global, "config"); /* the script may have put another there */
 	JS_FreeValue(ctx, global);
 	if (!JS_IsUndefined(((struct callbacks *)JS_GetAnyOpaque(handler, &(JSClassID){0}))->function[ON_START]) &&
 		!call(NULL, handler, ON_START, 1, &config, NULL))
 		return CSA_INVALID;
 	JS_FreeValue(ctx, config);
-	use_connections();
 	JS_RunGC(rt);
 	/* QuickJS has a list of all objects. The next one is written down in the last. */
 	JS_NewObject(ctx);
