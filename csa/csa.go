@@ -27,6 +27,9 @@ type Settings struct {
 	// Inbox is how many bytes a connection may hold unsent. Zero or less:
 	// 64 KiB.
 	Inbox int
+	// InboxOnly has a Send on a stream take no more than the inbox has room for, though the socket
+	// would take the rest at once. It is for tests of handlers.
+	InboxOnly bool
 	// IdleTimeout ends a connection on which no byte has moved either way for
 	// so long. Bytes that the peer takes out of the socket's buffer move; where the system
 	// does not say when, it is up to a quarter late. Zero or less: never.

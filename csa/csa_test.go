@@ -367,6 +367,31 @@ func TestALongSendIsWrittenWhereItStands(t *testing.T) {
 	b.ended(s, Orderly)
 }
 
+// With InboxOnly a Send is as short as the inbox is small, though the socket has room, and Writable
+// follows.
+func TestInboxOnly(t *testing.T) {
+	b := newBench(t)
+	b.set.Inbox, b.set.InboxOnly = 5, true
+	rest := bytes.Repeat([]byte("0123456789"), direct/5)
+	want := string(rest)
+	var most int
+	pump := func(c *CSA) {
+		n, _ := c.Send(rest)
+		rest, most = rest[n:], max(most, n)
+		if len(rest) == 0 {
+			c.ProducerFinished()
+		}
+	}
+	s := &script{open: pump, writabl: pump}
+	_, peer := b.tcp(s)
+	wantRead(t, peer, want)
+	peer.CloseWrite()
+	b.ended(s, Orderly)
+	if most != 5 {
+		t.Errorf("a send took %d bytes, of an inbox of 5", most)
+	}
+}
+
 // A peer that does not read: the inbox fills and no further, Send answers
 // AGAIN, Writable comes once there is room, and not a byte is lost.
 func TestBoundedInbox(t *testing.T) {

@@ -33,7 +33,7 @@ func (c *CSA) sendBytes(p []byte) (taken int, code abi.Code) {
 		return 0, abi.Again
 	}
 	limit := c.wiring.Settings.inbox()
-	if len(p) >= direct || len(p) > limit-c.inbox.len() {
+	if (len(p) >= direct || len(p) > limit-c.inbox.len()) && !c.wiring.Settings.InboxOnly {
 		// Either it is long, or it would not fit: ask the socket now.
 		taken = c.sendNow(p)
 		if c.is(dying) { // what went before it died counts

@@ -79,6 +79,10 @@ type Options struct {
 	// that its peer is the IP of the answer. An error of package egress says why there is no
 	// connection. Several goroutines may call it at once.
 	Redirect func(egress.Target) (csa.Address, error)
+	// ShortSends, above zero, is how many bytes a handler's send on a stream takes at most until
+	// the socket has had them, whatever the key inbox says: for tests of handlers, which may not
+	// ignore that a send is short. Zero or less: nothing is different.
+	ShortSends int
 	// RootCAs are the authorities that handlers trust when they dial a server with TLS. Nil is the
 	// system's.
 	RootCAs *x509.CertPool
@@ -217,7 +221,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 		reloading: make(chan struct{}, 1),
 	}
 	h.machine.Released, h.machine.Over, h.machine.DelayStop, h.machine.Stopped = h.wake, h.end, h.delayStop, h.closed
-	h.machine.Access, h.machine.Redirect = o.Access, o.Redirect
+	h.machine.Access, h.machine.Redirect, h.machine.ShortSends = o.Access, o.Redirect, o.ShortSends
 	if h.machine.Log = o.Log; h.machine.Log == nil {
 		h.machine.Log = slog.Default()
 	}

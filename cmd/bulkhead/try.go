@@ -27,8 +27,10 @@ log goes to standard error. An end of input (Ctrl-D) ends what you send.
 
 With --script it plays the conversations of the files, which say what is sent and
 what must come back: docs/TALK.md. Each is played as written, byte by byte, cut at
-random, with a small inbox, and without a snapshot, since what a handler answers
-may not depend on it. Time is virtual, so nothing waits, and the time of day and
+random, with short sends, with the client's end right behind its last bytes, without
+a snapshot, and with --instance loop or listener beside other clients, since what a
+handler answers may not depend on it. What fails in one way only has a likely cause,
+which is said with its mend. Time is virtual, so nothing waits, and the time of day and
 random bytes are the same each time. The exit status is 1 when a conversation does
 not go as it is written.`,
 		Args: one("X.wasm"),
@@ -122,7 +124,12 @@ func (t *trial) run(c *cobra.Command) error {
 func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, err error) {
 	var first *play.Report
 	ways := play.Variants(t.seed)
+	played := 0
 	for _, way := range ways {
+		if !way.Suits(t.handler, one) {
+			continue
+		}
+		played++
 		r, err := play.Play(c.Context(), t.handler, one, way)
 		if err != nil {
 			return false, err
@@ -146,7 +153,7 @@ func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, e
 		}
 	}
 	if !t.json {
-		fmt.Fprintf(t.out, "ok    %s: %d ways, %d events, %d fuel\n", one.Name, len(ways), first.Events, first.Fuel)
+		fmt.Fprintf(t.out, "ok    %s: %d ways, %d events, %d fuel\n", one.Name, played, first.Events, first.Fuel)
 	}
 	return true, nil
 }
@@ -171,6 +178,9 @@ func (t *trial) writeFailure(f *talk.File, r *play.Report) {
 	}
 	for _, line := range r.Log {
 		fmt.Fprintf(t.out, "  log   %s\n", line)
+	}
+	if v := r.Variant; v.Cause != "" { // the ways before it went well
+		fmt.Fprintf(t.out, "  cause likely: %s\n  mend  %s\n", v.Cause, v.Mend)
 	}
 }
 
@@ -204,6 +214,8 @@ func (t *trial) writeJSON(f *talk.File, r *play.Report) {
 		Want    []byte `json:"want,omitempty"`
 		Got     []byte `json:"got,omitempty"`
 		Pattern string `json:"pattern,omitempty"`
+		Cause   string `json:"cause,omitempty"` // the likely one
+		Mend    string `json:"mend,omitempty"`
 	}
 	v := struct {
 		File    string   `json:"file"`
@@ -217,7 +229,7 @@ func (t *trial) writeJSON(f *talk.File, r *play.Report) {
 		Log     []string `json:"log"`
 	}{f.Name, r.Case.Name, r.Case.Line, r.Variant.Name, r.Failure == nil, nil, r.Events, r.Fuel, append([]string{}, r.Log...)}
 	if e := r.Failure; e != nil {
-		v.Failure = &failure{e.Line, e.What, e.Want, e.Got, e.Pattern}
+		v.Failure = &failure{e.Line, e.What, e.Want, e.Got, e.Pattern, r.Variant.Cause, r.Variant.Mend}
 	}
 	_ = json.NewEncoder(t.out).Encode(v)
 }

@@ -26,6 +26,9 @@ type Machine struct {
 	Access *access.Log
 	// Redirect says where connections go that handlers dial: see dial.Site. Nil: to whom they dial.
 	Redirect func(egress.Target) (csa.Address, error)
+	// ShortSends is how many bytes a handler's send takes at most, until the socket has had them.
+	// Zero or less: listeners say how large an inbox is.
+	ShortSends int
 	// Bugs counts panics that were caught.
 	Bugs *bugs.Bugs
 

@@ -45,6 +45,9 @@ func (s *Server) NewTerms(l *config.Listener) (*Terms, error) {
 			Pipes: s.tenant.Pipes, SocketMemory: s.tenant.SocketMemory, Tallies: s.totals.clients,
 		},
 	}
+	if n := s.machine.ShortSends; n > 0 && !OverUDP(l) {
+		t.settings.Inbox, t.settings.InboxOnly = n, true
+	}
 	if l.TLS != nil {
 		t.HandshakeTimeout = l.TLS.HandshakeTimeout
 	}

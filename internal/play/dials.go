@@ -86,9 +86,10 @@ func (p *player) accept() (accepted bool, err error) {
 		}
 		one.socket.Close()
 		one.socket = nil
-		if one.party, err = p.add(one.step.As, one.address.String(), conn); err != nil {
+		if one.party, err = p.newParty(one.step.As, one.address.String(), conn); err != nil {
 			return true, err
 		}
+		p.add(one.party)
 		if one.target.Network() == "tls" {
 			one.party.serveTLS(one.target.ServerName())
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -54,36 +55,52 @@ func header(n int) []byte {
 
 // connect connects another client.
 func (p *player) connect(name string, line int) (*party, error) {
+	one, err := p.open(name, len(p.order))
+	if err != nil {
+		return nil, err
+	}
+	p.add(one)
+	return one, p.settle(line)
+}
+
+// open connects the nth client.
+func (p *player) open(name string, n int) (*party, error) {
 	conn, err := net.Dial("tcp", p.address())
 	if err != nil {
 		return nil, err
 	}
-	n := len(p.order)
-	one, err := p.add(name, client(n).String(), conn.(*net.TCPConn))
+	one, err := p.newParty(name, client(n).String(), conn.(*net.TCPConn))
 	if err != nil {
 		return nil, err
 	}
 	one.send(header(n))
-	return one, p.settle(line)
+	return one, nil
 }
 
-func (p *player) add(name, address string, conn *net.TCPConn) (*party, error) {
+func (p *player) newParty(name, address string, conn *net.TCPConn) (*party, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
 	one := &party{name: name, address: address, conn: conn, raw: raw}
-	if p.v.small {
+	if p.v.short {
 		_ = conn.SetReadBuffer(4 << 10)
 	}
-	p.parties[name] = one
-	p.order = append(p.order, one)
 	return one, nil
 }
 
+// add has it take part in the conversation.
+func (p *player) add(one *party) {
+	p.parties[one.name] = one
+	p.order = append(p.order, one)
+}
+
+// everyone are those of the conversation, and who comes and goes beside it.
+func (p *player) everyone() []*party { return slices.Concat(p.order, p.visitors) }
+
 func (p *player) closeAll() {
-	for _, one := range p.order {
+	for _, one := range p.everyone() {
 		one.conn.Close()
 		one.secure.end()
 	}

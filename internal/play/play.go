@@ -59,16 +59,22 @@ const longest = time.Minute
 // Play plays a conversation in a variant. An error is none of the conversation's: the handler does
 // not load, or ctx is done.
 func Play(ctx context.Context, h Handler, c *talk.Case, v Variant) (*Report, error) {
+	written := c
+	if v.ended {
+		if c = endedAtOnce(c); c == nil {
+			return nil, fmt.Errorf("the conversation %q cannot be played %s", written.Name, v.Name)
+		}
+	}
 	s, err := h.serve(c, v, &selector.Manual{})
 	if f, ok := errors.AsType[*Failure](err); ok {
-		return &Report{Case: c, Variant: v, Failure: f}, nil
+		return &Report{Case: written, Variant: v, Failure: f}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	p := &player{stage: s, c: c, v: v, parties: map[string]*party{}, captures: talk.Captures{}, ctx: ctx}
-	report := &Report{Case: c, Variant: v}
+	report := &Report{Case: written, Variant: v}
 	err = p.play()
 	if f, ok := errors.AsType[*Failure](err); ok {
 		report.Failure, err = f, nil
@@ -86,6 +92,8 @@ type player struct {
 	v        Variant
 	parties  map[string]*party
 	order    []*party
+	visitors []*party // of the variant beside
+	begun    []byte   // the first segment, likewise
 	captures talk.Captures
 	sending  *party // whose segment is being put together
 	segment  []byte
@@ -116,15 +124,19 @@ func (p *player) play() error {
 			p.line = step.Line
 		}
 		if step.Kind != talk.Send || p.sending != nil && p.sending.name != step.Party {
-			if err := p.sendSegment(); err != nil {
+			ends := p.v.ended && step.Kind == talk.SendEOF
+			if err := p.sendSegment(ends); err != nil {
 				return err
+			}
+			if ends {
+				continue
 			}
 		}
 		if err := p.step(step); err != nil {
 			return err
 		}
 	}
-	if err := p.sendSegment(); err != nil {
+	if err := p.sendSegment(false); err != nil {
 		return err
 	}
 	if err := p.settle(p.line); err != nil {
@@ -198,8 +210,9 @@ func (p *player) step(s *talk.Step) error {
 	return nil
 }
 
-// sendSegment sends what was put together, cut as the variant has it.
-func (p *player) sendSegment() error {
+// sendSegment sends what was put together, cut as the variant has it. ends: the end of what its
+// party sends is part of it.
+func (p *player) sendSegment(ends bool) error {
 	one, segment, line := p.sending, p.segment, p.from
 	p.sending, p.segment = nil, nil
 	if one == nil {
@@ -208,13 +221,26 @@ func (p *player) sendSegment() error {
 	if one.over() {
 		return failed(line, "%s sends, and its connection is over (%s)", one.who(), one.ending())
 	}
+	var visitor *party
+	if p.v.beside {
+		var err error
+		if visitor, err = p.visitor(segment, line); err != nil {
+			return err
+		}
+	}
 	for _, piece := range p.v.cut(segment) {
+		if ends {
+			one.cork()
+		}
 		one.send(piece)
+		if ends {
+			one.finish()
+		}
 		if err := p.settle(line); err != nil {
 			return err
 		}
 	}
-	return nil
+	return p.leave(visitor, line)
 }
 
 func (p *player) expect(s *talk.Step, one *party) error {
@@ -319,6 +345,9 @@ func (p *player) counted(s *talk.Step) error {
 	if err := p.settle(s.Line); err != nil {
 		return err
 	}
+	if p.v.beside {
+		return nil // others are counted too
+	}
 	if n := p.host.Stats().Tenants[0].Counts[s.Name]; n != s.Number {
 		return failed(s.Line, "the handler has counted %s %d times, not %d", s.Name, n, s.Number)
 	}
@@ -330,7 +359,11 @@ func (p *player) within(s *talk.Step) error {
 		return err
 	}
 	p.measure()
-	if p.fuel >= s.Number && !p.v.anew { // where a start is no part of it
+	// Where a start is part of it, or others are, or the player has made more of the events.
+	if p.v.anew || p.v.beside || p.v.short {
+		return nil
+	}
+	if p.fuel >= s.Number {
 		return failed(s.Line, "the handler has used %d of fuel so far", p.fuel)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package play
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -25,6 +24,9 @@ func reports(t *testing.T, h Handler, text string, variants ...Variant) (all []*
 	h.State = hosttest.State()
 	for _, c := range f.Cases {
 		for _, v := range variants {
+			if !v.Suits(h, c) {
+				continue
+			}
 			r, err := Play(context.Background(), h, c, v)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", c.Name, v.Name, err)
@@ -255,30 +257,12 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// Faults that a handler has, though the conversation as written goes well, are found by the ways in
-// which it is played.
-func TestVariantsFindFaults(t *testing.T) {
-	for _, c := range []struct{ name, script, text, variant string }{
-		{"an event is taken for a message", `
-export default { data(c, b) { c.send(text(b).trim() === "PING" ? "+PONG\r\n" : "-ERR\r\n") } };`,
-			"== a\n> PING\n< +PONG\n", "byte by byte"},
-		{"what one connection says is another's", `
-let last = "";
-export default { line(c, t) { c.send(last + "|" + t + "\r\n"); last = t } };`,
-			"== a\n> one\n< |one\nb> two\nb< |two\n", ""},
-	} {
-		h := script(t, c.script)
-		if c.variant == "" {
-			h.Instance = "listener"
-		}
-		failed := ""
-		for _, r := range reports(t, h, c.text, Variants(1)...) {
-			if r.Failure != nil && failed == "" {
-				failed = r.Variant.Name
-			}
-		}
-		if want := cmp.Or(c.variant, Written.Name); failed != want {
-			t.Errorf("%s: it fails first %q, want %q", c.name, failed, want)
-		}
+// parsed is the only conversation of a text.
+func parsed(t *testing.T, text string) *talk.Case {
+	t.Helper()
+	f, err := talk.Parse("t.talk", []byte(text))
+	if err != nil {
+		t.Fatal(err)
 	}
+	return f.Cases[0]
 }

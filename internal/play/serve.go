@@ -82,6 +82,9 @@ func (h Handler) serve(c *talk.Case, v Variant, clock *selector.Manual) (_ *stag
 		o.Wall = func() int64 { return noon + clock.Now() }
 		o.Random = func(p []byte) { fixed(p, drawn.Add(1)) }
 	}
+	if v.short {
+		o.ShortSends = shortSend
+	}
 	s.host, err = host.New(cfg, o)
 	if err != nil {
 		s.access.Close()
@@ -148,11 +151,10 @@ func (h *Handler) toml(c *talk.Case, v Variant, stdio bool) (text string, lines 
 		put("instance = %q", h.Instance)
 	}
 	put(`proxy_from = ["127.0.0.1"]`)
-	if v.small {
-		put(`inbox = "4KiB"`)
+	if v.short {
 		put(`send_buffer = "4KiB"`)
 	}
-	if v.anew && !stdio && (h.Instance == "" || h.Instance == "connection") {
+	if v.anew && !stdio && h.perConnection() {
 		put("snapshot = false")
 	}
 	if slices.ContainsFunc(c.Steps, func(s talk.Step) bool { return s.Kind == talk.Secured }) {
@@ -200,6 +202,9 @@ func keyOf(toml string) string {
 	key, _, _ := strings.Cut(toml, "=")
 	return strings.TrimSpace(key)
 }
+
+// perConnection reports whether each connection has an instance of its own.
+func (h *Handler) perConnection() bool { return h.Instance == "" || h.Instance == "connection" }
 
 // isProgram reports whether a module is a program, of shape stdio.
 func isProgram(plugin string) (bool, error) {

@@ -19,7 +19,7 @@ func (p *player) settle(line int) error {
 	last, calm := "", 0
 	for try := 0; calm < 2; try++ {
 		moved := false
-		for _, one := range p.order {
+		for _, one := range p.everyone() {
 			moved = one.pump() || moved
 		}
 		accepted, err := p.accept()
@@ -74,7 +74,7 @@ func (p *player) atRest(all []conns.Conn) bool {
 	if st.BackgroundRunning > 0 || st.Dials > 0 {
 		return false
 	}
-	for _, one := range p.order {
+	for _, one := range p.everyone() {
 		if !one.secure.idle() {
 			return false
 		}

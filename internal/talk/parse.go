@@ -53,6 +53,7 @@ type parser struct {
 	eol     string
 	fileEOL string // what a case begins with
 	config  []Setting
+	alone   bool            // all cases are
 	section bool            // in -- config.toml --
 	parties map[string]bool // of the case, that a line may be of
 	known   map[string]bool // captures of the case
@@ -107,7 +108,7 @@ func (p *parser) begin(name string) error {
 	}
 	p.section, p.eol = false, p.fileEOL
 	p.parties, p.known = map[string]bool{}, map[string]bool{}
-	p.at = &Case{Name: name, Line: p.line, Config: slices.Clone(p.config)}
+	p.at = &Case{Name: name, Line: p.line, Config: slices.Clone(p.config), Alone: p.alone}
 	p.file.Cases = append(p.file.Cases, p.at)
 	return nil
 }
@@ -273,7 +274,7 @@ func (p *parser) pattern(source string) (*Pattern, error) {
 }
 
 // words begin lines that are no party's, so no party is called so.
-var words = []string{"config", "eol", "dial", "secured", "closed", "wait", "log", "count", "fuel"}
+var words = []string{"alone", "config", "eol", "dial", "secured", "closed", "wait", "log", "count", "fuel"}
 
 // word reads a line that begins with a word.
 func (p *parser) word(f []string, line string) error {
@@ -301,6 +302,16 @@ func (p *parser) word(f []string, line string) error {
 			}
 		}
 		return fmt.Errorf("eol is crlf, lf or none: what ends a line that stands without quotes")
+	case "alone":
+		if len(f) != 1 {
+			return fmt.Errorf("alone stands alone: no other client is connected while the conversation is played")
+		}
+		if p.at == nil {
+			p.alone = true
+		} else {
+			p.at.Alone = true
+		}
+		return nil
 	case "closed":
 		s.Kind = Closed
 		if len(f) != 2 || !isCode(f[1]) {

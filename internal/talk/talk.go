@@ -32,7 +32,9 @@ type Case struct {
 	Line int // where it begins; the first line of a file is 1
 	// Config are the lines of a handler's config, in TOML: those of the file, then its own.
 	Config []Setting
-	Steps  []Step
+	// Alone says that no other client is connected meanwhile: what one sends may reach others.
+	Alone bool
+	Steps []Step
 }
 
 // Setting is one line of TOML for the handler's config.

@@ -144,6 +144,8 @@ func TestParseErrors(t *testing.T) {
 		{"== a\neol cr", "a.talk:2: eol is crlf, lf or none"},
 		{"== a\nconfig x", "a.talk:2: config is followed by a key"},
 		{"== a\n> x\nconfig x = 1", "a.talk:3: config stands before the first line"},
+		{"== a\nalone here", "a.talk:2: alone stands alone"},
+		{"== a\nalone> x", "a.talk:2: alone is no name for a party"},
 		{"== a\nclosed BAD", "a.talk:2: closed is followed by the code"},
 		{"== a\nsecured well", "a.talk:2: secured stands alone"},
 		{"== a\nwait", "a.talk:2: wait is followed by a time"},
@@ -197,6 +199,16 @@ func TestMatch(t *testing.T) {
 	}
 	if string(c["id"]) != "a.b" {
 		t.Errorf("captured %q", c["id"])
+	}
+}
+
+func TestParseAlone(t *testing.T) {
+	f, err := Parse("a.talk", []byte("== a\n> x\nalone\n== b\n> x\n"))
+	if err != nil || !f.Cases[0].Alone || f.Cases[1].Alone {
+		t.Errorf("alone in the first: %v", err)
+	}
+	if !parse(t, "alone\n== a\n> x\n").Alone {
+		t.Error("alone for all is not of the first")
 	}
 }
 
