@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"bulkhead/internal/play"
@@ -30,21 +33,29 @@ what must come back: docs/TALK.md. Each is played as written, byte by byte, cut 
 random, with short sends, with the client's end right behind its last bytes, without
 a snapshot, and with --instance loop or listener beside other clients, since what a
 handler answers may not depend on it. What fails in one way only has a likely cause,
-which is said with its mend. Time is virtual, so nothing waits, and the time of day and
+which is said with its mend. With --update it first writes into the file what happens in
+place of what is expected; comments, order and patterns that match stay. --record
+adds a session at the terminal to a file as a conversation, whose answers are those
+that the handler gives when the same is sent once more. Time is virtual, so nothing waits, and the time of day and
 random bytes are the same each time. The exit status is 1 when a conversation does
 not go as it is written.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
 			t.handler.Plugin, t.handler.Compiler, t.handler.State = args[0], compileWith, tryState()
 			t.out, t.errs = c.OutOrStdout(), c.ErrOrStderr()
-			if len(t.scripts) == 0 {
-				return play.Interactive(c.Context(), t.handler, c.InOrStdin(), t.out, t.errs)
+			switch {
+			case t.record != "" && len(t.scripts)+len(t.updates) > 0:
+				return errors.New("--record keeps what you say to the handler, and --script and --update play what files say: leave one of them out")
+			case len(t.scripts)+len(t.updates) == 0:
+				return t.talk(c)
 			}
 			return t.run(c)
 		},
 	}
 	f := c.Flags()
 	f.StringArrayVar(&t.scripts, "script", nil, "play the conversations of this `FILE`; it may be given more than once")
+	f.StringArrayVar(&t.updates, "update", nil, "write into this `FILE` what happens, in place of what it expects; then play it")
+	f.StringVar(&t.record, "record", "", "add the session to this `FILE` as a conversation")
 	f.StringVar(&t.handler.Instance, "instance", "", "connection, loop or listener: which connections share an instance, as in a listener's configuration")
 	f.StringVar(&t.which, "run", "", "play only conversations whose names match this `REGEXP`")
 	f.Uint64Var(&t.seed, "seed", 1, "cut at the places that belong to this `NUMBER`")
@@ -70,6 +81,8 @@ func tryState() string {
 type trial struct {
 	handler       play.Handler
 	scripts       []string
+	updates       []string
+	record        string
 	which         string
 	seed          uint64
 	verbose, json bool
@@ -81,16 +94,16 @@ func (t *trial) run(c *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("--run %s: %w", t.which, err)
 	}
-	var files []*talk.File
-	for _, name := range t.scripts {
-		text, err := os.ReadFile(name)
-		if err != nil {
+	for _, name := range t.updates {
+		if err := t.update(c, name, which); err != nil {
 			return err
 		}
-		f, err := talk.Parse(name, text)
+	}
+	var files []*talk.File
+	for _, name := range slices.Concat(t.scripts, t.updates) {
+		_, f, err := t.read(name)
 		if err != nil {
-			fmt.Fprintln(t.errs, err) // which begins with the file and the line
-			return errFailed
+			return err
 		}
 		files = append(files, f)
 	}
@@ -119,6 +132,129 @@ func (t *trial) run(c *cobra.Command) error {
 	}
 	return nil
 }
+
+// read reads a file of conversations. It says what is wrong in a line itself.
+func (t *trial) read(name string) (text []byte, f *talk.File, err error) {
+	if text, err = os.ReadFile(name); err != nil {
+		return nil, nil, err
+	}
+	if f, err = talk.Parse(name, text); err != nil {
+		fmt.Fprintln(t.errs, err) // which begins with the file and the line
+		return nil, nil, errFailed
+	}
+	return text, f, nil
+}
+
+// update writes into the file what happens.
+func (t *trial) update(c *cobra.Command, name string, which *regexp.Regexp) error {
+	text, f, err := t.read(name)
+	if err != nil {
+		return err
+	}
+	changed := 0
+	for i, one := range f.Cases {
+		if !which.MatchString(one.Name) {
+			continue
+		}
+		r, edits, err := play.Update(c.Context(), t.handler, one)
+		if err != nil {
+			return err
+		}
+		if r.Failure != nil {
+			t.writeFailure(f, r)
+			continue
+		}
+		if !edits.Any() {
+			continue
+		}
+		changed++
+		text = edits.Apply(text)
+		again, err := talk.Parse(name, text) // its lines have moved
+		if err != nil {
+			return fmt.Errorf("the file was left as it is, since what happens makes a conversation that cannot be read: %w", err)
+		}
+		copy(f.Cases[i+1:], again.Cases[i+1:])
+	}
+	if changed == 0 {
+		fmt.Fprintf(t.errs, "%s: nothing has changed\n", name)
+		return nil
+	}
+	if err := overwrite(name, text); err != nil {
+		return err
+	}
+	fmt.Fprintf(t.errs, "%s: %d of %d conversations have changed\n", name, changed, len(f.Cases))
+	return nil
+}
+
+// overwrite replaces a file as a whole, or leaves it.
+func overwrite(name string, text []byte) error {
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real
+	}
+	mode := os.FileMode(0o644)
+	if info, err := os.Stat(name); err == nil {
+		mode = info.Mode().Perm()
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// talk connects the terminal to the handler, and records what is said if it was asked to.
+func (t *trial) talk(c *cobra.Command) error {
+	if t.record == "" {
+		return play.Interactive(c.Context(), t.handler, c.InOrStdin(), t.out, t.errs, nil)
+	}
+	text, err := os.ReadFile(t.record)
+	number := 1
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		f, err := talk.Parse(t.record, text)
+		if err != nil {
+			fmt.Fprintln(t.errs, err)
+			return errFailed
+		}
+		for slices.ContainsFunc(f.Cases, func(one *talk.Case) bool { return one.Name == sessionName(number) }) {
+			number++
+		}
+	}
+	recording := &play.Recording{}
+	err = play.Interactive(c.Context(), t.handler, c.InOrStdin(), t.out, t.errs, recording)
+	if err != nil && c.Context().Err() == nil {
+		return err
+	}
+	said, err := recording.Conversation(context.WithoutCancel(c.Context()), t.handler, sessionName(number))
+	if err != nil {
+		return fmt.Errorf("%s was left as it is: %w", t.record, err)
+	}
+	if len(text) > 0 {
+		said = strings.TrimRight(string(text), "\n") + "\n\n" + said
+	}
+	if err := overwrite(t.record, []byte(said)); err != nil {
+		return err
+	}
+	if recording.Full() {
+		fmt.Fprintln(t.errs, "only the first MiB of what was sent is in the conversation")
+	}
+	fmt.Fprintf(t.errs, "%s has the session as the conversation %q\n", t.record, sessionName(number))
+	return nil
+}
+
+// sessionName is what a recorded conversation is called.
+func sessionName(n int) string { return fmt.Sprintf("session %d", n) }
 
 // play plays one conversation in all ways, up to the first that fails.
 func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, err error) {

@@ -11,8 +11,9 @@ import (
 
 // Interactive serves the handler, connects to it, sends what comes from in, and writes what the
 // handler answers to out and its log to log, line by line. It returns when the handler has ended
-// the connection, or ctx is done. Time is the system's, and whom the handler dials is refused.
-func Interactive(ctx context.Context, h Handler, in io.Reader, out, log io.Writer) error {
+// the connection, or ctx is done. Time is the system's, and whom the handler dials is refused. r
+// gets what was said; nil: nobody does.
+func Interactive(ctx context.Context, h Handler, in io.Reader, out, log io.Writer, r *Recording) error {
 	s, err := h.serve(&talk.Case{}, Variant{}, nil)
 	if err != nil {
 		return err
@@ -29,10 +30,11 @@ func Interactive(ctx context.Context, h Handler, in io.Reader, out, log io.Write
 		return err
 	}
 	go func() { // it may wait for a key for ever, and ends with the process then
-		_, _ = io.Copy(conn, in)
+		_, _ = io.Copy(conn, r.sends(in))
+		r.ends()
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}()
-	_, _ = io.Copy(out, conn) // how it ends, the host says
+	_, _ = io.Copy(out, r.gets(conn)) // how it ends, the host says
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -47,6 +47,8 @@ type Failure struct {
 	Want, Got []byte
 	// Pattern is the pattern that Got does not match; "": there is none.
 	Pattern string
+	// Dialled is whom the handler dials, where no line says who answers.
+	Dialled string
 }
 
 // Error is the failure in a line, without the place.
@@ -59,6 +61,10 @@ const longest = time.Minute
 // Play plays a conversation in a variant. An error is none of the conversation's: the handler does
 // not load, or ctx is done.
 func Play(ctx context.Context, h Handler, c *talk.Case, v Variant) (*Report, error) {
+	return h.play(ctx, c, v, nil)
+}
+
+func (h Handler) play(ctx context.Context, c *talk.Case, v Variant, u *updating) (*Report, error) {
 	written := c
 	if v.ended {
 		if c = endedAtOnce(c); c == nil {
@@ -73,7 +79,7 @@ func Play(ctx context.Context, h Handler, c *talk.Case, v Variant) (*Report, err
 		return nil, err
 	}
 	defer s.close()
-	p := &player{stage: s, c: c, v: v, parties: map[string]*party{}, captures: talk.Captures{}, ctx: ctx}
+	p := &player{stage: s, c: c, v: v, parties: map[string]*party{}, captures: talk.Captures{}, ctx: ctx, updating: u}
 	report := &Report{Case: written, Variant: v}
 	err = p.play()
 	if f, ok := errors.AsType[*Failure](err); ok {
@@ -95,9 +101,11 @@ type player struct {
 	visitors []*party // of the variant beside
 	begun    []byte   // the first segment, likewise
 	captures talk.Captures
-	sending  *party // whose segment is being put together
+	updating *updating // nil: it goes as written, or fails
+	sending  *party    // whose segment is being put together
 	segment  []byte
 	from     int // the line where the segment begins
+	until    int // and where it ends
 	line     int // of the last step
 	logAt    int // how many lines of the log are compared
 	fuel     int64
@@ -115,7 +123,8 @@ func (p *player) play() error {
 	if _, err := p.connect(talk.Client, p.c.Line); err != nil {
 		return err
 	}
-	for i := range p.c.Steps {
+	p.noteAnswers(p.beforeSteps())
+	for i := 0; i < len(p.c.Steps); i++ {
 		if err := p.ctx.Err(); err != nil {
 			return err
 		}
@@ -132,6 +141,18 @@ func (p *player) play() error {
 				continue
 			}
 		}
+		if step.Kind == talk.Expect && p.updating != nil {
+			one, err := p.party(step)
+			if err != nil {
+				return err
+			}
+			n, err := p.block(p.c.Steps[i:], one)
+			if err != nil {
+				return err
+			}
+			i += n - 1
+			continue
+		}
 		if err := p.step(step); err != nil {
 			return err
 		}
@@ -142,7 +163,18 @@ func (p *player) play() error {
 	if err := p.settle(p.line); err != nil {
 		return err
 	}
+	if p.updating != nil {
+		p.updateRest()
+	}
 	return p.nothingLeft()
+}
+
+// beforeSteps is the line behind which what comes unasked stands.
+func (p *player) beforeSteps() int {
+	if len(p.c.Steps) == 0 {
+		return p.c.Last
+	}
+	return p.c.Steps[0].Line - 1
 }
 
 // nothingLeft fails if a party has got what no line has.
@@ -193,11 +225,18 @@ func (p *player) step(s *talk.Step) error {
 		if p.sending == nil {
 			p.sending, p.from = one, s.Line
 		}
+		p.until = s.Line
 		p.segment = append(p.segment, s.Text.Bytes(p.captures)...)
 	case talk.Expect:
 		return p.expect(s, one)
 	case talk.SendEOF:
 		one.finish()
+		if p.updating != nil {
+			if err := p.settle(s.Line); err != nil {
+				return err
+			}
+			p.noteAnswers(s.Line)
+		}
 	case talk.SendRST:
 		one.reset()
 	case talk.GetEOF, talk.GetRST:
@@ -240,6 +279,7 @@ func (p *player) sendSegment(ends bool) error {
 			return err
 		}
 	}
+	p.noteAnswers(p.until)
 	return p.leave(visitor, line)
 }
 
@@ -270,6 +310,9 @@ func (p *player) expect(s *talk.Step, one *party) error {
 }
 
 func (p *player) expectEnd(s *talk.Step, one *party) error {
+	if p.updating != nil {
+		return p.updateEnd(s, one)
+	}
 	if err := p.settle(s.Line); err != nil {
 		return err
 	}
@@ -299,8 +342,12 @@ func (p *player) closedWith(s *talk.Step, one *party) error {
 	}
 	end, ok := p.log.end(one.address)
 	switch {
+	case !ok && p.updating != nil:
+		p.updating.edits.Drop(s.Line)
 	case !ok:
 		return failed(s.Line, "the connection of %s goes on", one.who())
+	case end.Code != s.Code && p.updating != nil:
+		p.updating.edits.Replace(s.Line, partyPrefix(one.name)+"closed "+end.Code)
 	case end.Code != s.Code:
 		return failed(s.Line, "the connection of %s has ended with %s, not with %s: %s", one.who(), end.Code, s.Code, end.Reason)
 	}
@@ -323,6 +370,7 @@ func (p *player) wait(s *talk.Step) error {
 			return err
 		}
 	}
+	p.noteAnswers(s.Line)
 	return nil
 }
 
@@ -349,6 +397,10 @@ func (p *player) counted(s *talk.Step) error {
 		return nil // others are counted too
 	}
 	if n := p.host.Stats().Tenants[0].Counts[s.Name]; n != s.Number {
+		if p.updating != nil {
+			p.updating.edits.Replace(s.Line, fmt.Sprintf("count %s %d", s.Name, n))
+			return nil
+		}
 		return failed(s.Line, "the handler has counted %s %d times, not %d", s.Name, n, s.Number)
 	}
 	return nil
@@ -361,6 +413,10 @@ func (p *player) within(s *talk.Step) error {
 	p.measure()
 	// Where a start is part of it, or others are, or the player has made more of the events.
 	if p.v.anew || p.v.beside || p.v.short {
+		return nil
+	}
+	if p.fuel >= s.Number && p.updating != nil {
+		p.updating.edits.Replace(s.Line, withMargin(p.fuel))
 		return nil
 	}
 	if p.fuel >= s.Number {

@@ -34,7 +34,7 @@ func (p *player) settle(line int) error {
 			return p.unsettled(line, err)
 		}
 		if address := p.dials.unexpected(); address != "" {
-			return failed(line, "the handler dials %s, and no line says who answers: dial %s as NAME, or dial %s refused", address, address, address)
+			return &Failure{Line: line, Dialled: address, What: fmt.Sprintf("the handler dials %s, and no line says who answers: dial %s as NAME, or dial %s refused", address, address, address)}
 		}
 		now := ageless(list.Connections)
 		if !moved && !accepted && now == last && p.atRest(list.Connections) {

@@ -87,6 +87,7 @@ func (p *parser) read(line string) error {
 		p.stretch()
 		return nil
 	}
+	defer p.last()
 	if m := party.FindStringSubmatch(line); m != nil {
 		if slices.Contains(words, m[1]) {
 			return fmt.Errorf("%s is no name for a party, since other lines begin with it", m[1])
@@ -109,8 +110,16 @@ func (p *parser) begin(name string) error {
 	p.section, p.eol = false, p.fileEOL
 	p.parties, p.known = map[string]bool{}, map[string]bool{}
 	p.at = &Case{Name: name, Line: p.line, Config: slices.Clone(p.config), Alone: p.alone}
+	p.last()
 	p.file.Cases = append(p.file.Cases, p.at)
 	return nil
+}
+
+// last notes where the case ends so far.
+func (p *parser) last() {
+	if p.at != nil {
+		p.at.Last, p.at.EOL = p.line, p.eol
+	}
 }
 
 // configure adds a line of config to the case, or to all cases that follow.
@@ -138,7 +147,7 @@ func (p *parser) add(s Step) error {
 	if p.at == nil {
 		return fmt.Errorf("this stands before the first conversation, which begins with a line such as == a login")
 	}
-	s.Line = p.line
+	s.Line, s.EOL = p.line, p.eol
 	p.at.Steps = append(p.at.Steps, s)
 	return nil
 }
@@ -156,7 +165,7 @@ func (p *parser) bytes(of string, sends bool, rest string) error {
 		return fmt.Errorf("after %s> or %s< comes a blank, EOF or RST", of, of)
 	}
 	rest = strings.TrimPrefix(rest, " ")
-	s := Step{Kind: Expect, Party: of, EOL: p.eol}
+	s := Step{Kind: Expect, Party: of}
 	if sends {
 		s.Kind = Send
 	}

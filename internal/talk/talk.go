@@ -35,6 +35,9 @@ type Case struct {
 	// Alone says that no other client is connected meanwhile: what one sends may reach others.
 	Alone bool
 	Steps []Step
+	// Last is its last line that is more than a blank or a comment, and EOL what ends a line there.
+	Last int
+	EOL  string
 }
 
 // Setting is one line of TOML for the handler's config.
@@ -52,7 +55,7 @@ type Kind int
 // The kinds of steps, with the fields of a Step that each has beside Line, Kind and Party.
 const (
 	Send    Kind = iota // Text: the party sends it
-	Expect              // Text or Pattern, and EOL: what the party gets next
+	Expect              // Text or Pattern: what the party gets next
 	SendEOF             // the party sends no more
 	SendRST             // the party resets the connection
 	GetEOF              // the party gets the end of the stream, and nothing before it
@@ -77,7 +80,7 @@ type Step struct {
 	// Pattern is what the next line must match from its first byte to its last, the line ending,
 	// EOL, left out. Nil where Text is expected.
 	Pattern *Pattern
-	EOL     string
+	EOL     string // what ends a line without quotes where the step stands
 	Code    string // as abi names it: "OK", "INVALID"
 	Address string // of Dial, as the handler gives it
 	As      string // the party that answers a Dial; "" if Code says how it fails

@@ -290,3 +290,25 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestEdits(t *testing.T) {
+	var e Edits
+	e.Before(1)
+	e.After(1)
+	if e.Any() {
+		t.Error("nothing is a change")
+	}
+	e.Before(1, "a", "b")
+	e.Replace(2, "two")
+	e.Drop(3)
+	e.After(4, "e", "f")
+	for text, want := range map[string]string{
+		"1\n2\n3\n4\n":         "a\nb\n1\ntwo\n4\ne\nf\n",
+		"1\n2\n3\n4":           "a\nb\n1\ntwo\n4\ne\nf\n",
+		"1\r\n2\r\n3\r\n4\r\n": "a\r\nb\r\n1\r\ntwo\r\n4\r\ne\r\nf\r\n",
+	} {
+		if got := string(e.Apply([]byte(text))); got != want || !e.Any() {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}
