@@ -48,6 +48,8 @@ static void end_rounds(struct calls *k)
 	char text[32];
 	int left;
 
+	if (k->repeated == 0)
+		return;
 	if (k->repeated >= 2 * k->round) {
 		if (!k->full && fits(k, 0))
 			append(k, text, (size_t)snprintf(text, sizeof text, ", ... %d more", k->repeated));

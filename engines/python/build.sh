@@ -68,6 +68,16 @@ replace py/gc.c 'byte a = area->gc_alloc_table_start[i];' \
 	byte a = area->gc_alloc_table_start[i];'
 # Its frames have nothing in memory that the check of the stack would see: see src/collect.c.
 replace lib/re1.5/recursiveloop.c 're1_5_stack_chk();' 'volatile char here; check_regex_depth((void *)&here);'
+# Values in each other may be deep, and nothing else sees how deep the stack is then.
+replace py/obj.c 'while (pass_number < 2) {' 'volatile char here;
+    check_depth((void *)&here);
+    while (pass_number < 2) {'
+replace py/objtuple.c 'mp_int_t hash = (mp_int_t)mp_const_empty_tuple;' 'volatile char here;
+            check_depth((void *)&here);
+            mp_int_t hash = (mp_int_t)mp_const_empty_tuple;'
+replace py/objset.c 'mp_int_t hash = (mp_int_t)(uintptr_t)&mp_type_frozenset;' 'volatile char here;
+                check_depth((void *)&here);
+                mp_int_t hash = (mp_int_t)(uintptr_t)&mp_type_frozenset;'
 rm "$top/extmod/modjson.c" # src/json.c is instead
 
 flags=(--target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 -mbulk-memory -DNDEBUG

@@ -46,21 +46,41 @@ static void *allocate(void *unused, void *p, size_t old, size_t size)
 
 /* --- Errors ------------------------------------------------------------------------ */
 
-/* Pushes a text of the error that is on the top of the stack of l. */
+/* Makes text of what was thrown, if it is a number or has a __tostring; else gives nothing. */
+static int text_of_thrown(lua_State *l)
+{
+	if (lua_type(l, 1) != LUA_TNUMBER && luaL_getmetafield(l, 1, "__tostring") == LUA_TNIL)
+		return 0;
+	luaL_tolstring(l, 1, NULL);
+	return 1;
+}
+
+/* A text of the error that is on the top of the stack of l. What makes text of it is the script's,
+ * and may fail itself. */
 static const char *error_text(lua_State *l)
 {
 	static char text[640];
-	const char *message = lua_tostring(l, -1);
+	const char *message = lua_type(l, -1) == LUA_TSTRING ? lua_tostring(l, -1) : NULL;
+	const char *type = luaL_typename(l, -1);
+	int top = lua_gettop(L);
+	bool failed = false;
 
-	if (!message && luaL_getmetafield(l, -1, "__tostring") != LUA_TNIL) {
-		lua_pop(l, 1);
-		lua_xmove(l, L, l == L ? 0 : 1);
-		message = luaL_tolstring(L, -1, NULL);
+	if (!message && lua_checkstack(l, 1) && lua_checkstack(L, LUA_MINSTACK)) {
+		lua_pushvalue(l, -1);
+		if (l != L)
+			lua_xmove(l, L, 1);
+		lua_pushcfunction(L, text_of_thrown);
+		lua_insert(L, -2);
+		failed = lua_pcall(L, 1, 1, 0) != LUA_OK;
+		message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
 	}
-	if (message)
+	if (failed)
+		snprintf(text, sizeof text, "a %s was thrown, and its __tostring failed%s%.500s", type, message ? ": " : "", message ? message : "");
+	else if (message)
 		snprintf(text, sizeof text, "%.600s", message);
 	else
-		snprintf(text, sizeof text, "a %s was thrown, which is no text and has no line", luaL_typename(l, -1));
+		snprintf(text, sizeof text, "a %s was thrown, which is no text and has no line", type);
+	lua_settop(L, top);
 	return text;
 }
 
@@ -88,8 +108,8 @@ static size_t append_calls(lua_State *thread, char *line, size_t n, size_t room)
 }
 
 /* Logs the error on the top of a thread's stack, with what it was in and whose connection,
- * and the calls that the thread was in. It takes one line. */
-void report(struct connection *c, const char *what, lua_State *thread)
+ * and the calls that another thread was in, which may be the same. It takes one line. */
+static void report(struct connection *c, const char *what, lua_State *thread, lua_State *called)
 {
 	char line[CSA_MAX_LOG_LINE];
 	size_t n;
@@ -98,19 +118,19 @@ void report(struct connection *c, const char *what, lua_State *thread)
 	n = part > 0 ? (size_t)part : 0;
 	part = snprintf(line + n, sizeof line - n, "%s", error_text(thread));
 	n += part > 0 ? (size_t)part : 0;
-	if (thread != L)
-		n = append_calls(thread, line, n, sizeof line);
+	if (called != L)
+		n = append_calls(called, line, n, sizeof line);
 	csa_v1_log(CSA_LOG_ERROR, line, n < sizeof line ? (int32_t)n : (int32_t)sizeof line - 1);
 }
 
 /* Is report, and closes the connection, if there is one. */
-void fail(struct connection *c, const char *what, lua_State *thread)
+void fail(struct connection *c, const char *what, lua_State *thread, lua_State *called)
 {
 	if (c)
 		c->failed = true;
 	if (!c || c != serving)
 		tell_failed((struct link *)c);
-	report(c, what, thread);
+	report(c, what, thread, called);
 }
 
 /* --- What takes long ------------------------------------------------------------- */
@@ -185,9 +205,9 @@ static int32_t run_event(lua_CFunction f, const char *what, int32_t handle, int3
 	if (failed) {
 		e.answer = CSA_QUOTA;
 		if (e.c)
-			fail(e.c, e.what, L);
+			fail(e.c, e.what, L, L);
 		else
-			report(e.c, e.what, L);
+			report(e.c, e.what, L, L);
 	}
 	serving = NULL;
 	if (e.c)
@@ -248,7 +268,7 @@ static int refuse(lua_State *l, struct event *e)
 {
 	e->answer = CSA_INVALID;
 	lua_pushstring(l, problem);
-	report(e->c, e->what, l);
+	report(e->c, e->what, l, l);
 	return 0;
 }
 

@@ -42,8 +42,7 @@ extern struct connection *serving; /* whose event it is, or NULL */
 
 /* engine.c */
 bool started(void);
-void report(struct connection *c, const char *what, lua_State *thread);
-void fail(struct connection *c, const char *what, lua_State *thread);
+void fail(struct connection *c, const char *what, lua_State *thread, lua_State *called);
 
 /* task.c */
 enum outcome { DONE, WAITS, FAILED };

@@ -6,6 +6,8 @@
 
 #include "engine.h"
 
+#include "lstate.h" /* CallInfo */
+
 struct task {
 	lua_State *thread;
 	int reference;    /* of the thread in the registry */
@@ -70,7 +72,8 @@ static void fail_task(struct task *t, lua_State *from, int status)
 		lua_settop(t->thread, 0);
 		lua_pushstring(t->thread, "coroutine.yield outside of a coroutine of the script's own; what waits is sleep and dial");
 	}
-	fail(t->connection, t->what, t->thread);
+	/* One that could not even begin is where from is. */
+	fail(t->connection, t->what, t->thread, t->thread->ci == &t->thread->base_ci ? from : t->thread);
 	lua_closethread(t->thread, from);
 	end_task(t);
 }

@@ -82,6 +82,14 @@ void check_regex_depth(volatile void *here)
 		raise_text(&mp_type_RuntimeError, "the regular expression repeats something too often for this text");
 }
 
+/* What looks into a value calls itself for each value in it. The frames of that have nothing in
+ * memory but here, so that this bounds how many there are, and with them the host's stack. */
+void check_depth(volatile void *here)
+{
+	if (MP_STATE_THREAD(stack_top) - (char *)here > C_STACK)
+		mp_raise_recursion_depth();
+}
+
 void begin_watch(void)
 {
 	rounds_left = ROUNDS;

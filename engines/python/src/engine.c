@@ -50,8 +50,6 @@ static void add(void *to, const char *s, size_t len)
 		m->p[m->n++] = *s == '\n' ? ' ' : *s;
 }
 
-#define LEVELS 12 /* of the stack that are logged */
-
 /* Logs an exception with what it was in and whose connection, and the calls that it came out
  * of. It takes one line. */
 void report(struct connection *c, const char *what, mp_obj_t exception)
@@ -61,6 +59,8 @@ void report(struct connection *c, const char *what, mp_obj_t exception)
 	mp_print_t to = {&message, add};
 	const char *peer = c ? peer_of(c) : NULL;
 	size_t n, count, *trace, i, length;
+	struct calls calls;
+	char call[CALL_ROOM];
 	const char *file, *text;
 	nlr_buf_t nlr;
 
@@ -73,15 +73,14 @@ void report(struct connection *c, const char *what, mp_obj_t exception)
 		add(&message, ", and it cannot be told", 23);
 	n = message.n;
 	mp_obj_exception_get_traceback(exception, &count, &trace);
-	for (i = 0; i + 2 < count; i += 3) {
-		if (i == 3 * LEVELS || n > sizeof line - 150) {
-			n += (size_t)snprintf(line + n, sizeof line - n, ", and so on");
-			break;
-		}
-		n += (size_t)snprintf(line + n, sizeof line - n, ", at %.60s (%.60s:%d)",
+	begin_calls(&calls, line, n, sizeof line);
+	for (i = 0; i + 2 < count && !calls.full; i += 3) {
+		snprintf(call, sizeof call, "at %.60s (%.60s:%d)",
 			trace[i + 2] == MP_QSTRnull || trace[i + 2] == MP_QSTR__lt_module_gt_ ? "the script" : qstr_str((qstr)trace[i + 2]),
 			qstr_str((qstr)trace[i]), (int)trace[i + 1]);
+		add_call(&calls, call);
 	}
+	n = end_calls(&calls);
 	if (count == 0 && script(&file, &text, &length))
 		n += (size_t)snprintf(line + n, sizeof line - n, ", in %.60s", file);
 	csa_v1_log(CSA_LOG_ERROR, line, (int32_t)n);

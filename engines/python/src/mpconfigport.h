@@ -35,9 +35,10 @@ void look_around(struct _mp_code_state_t *frame);
 	if (--rounds_left == 0 || MP_STATE_MEM(gc_alloc_amount) > collect_at) \
 		look_around(code_state);
 
-/* What gc.c and recursiveloop.c call. */
+/* What gc.c, recursiveloop.c, and obj.c, objtuple.c and objset.c call. */
 size_t pass_full(const unsigned char *table, size_t i, size_t len, size_t *run);
 void check_regex_depth(volatile void *here);
+void check_depth(volatile void *here);
 
 #define MICROPY_ENABLE_COMPILER (1)
 #define MICROPY_ENABLE_SOURCE_LINE (1)
