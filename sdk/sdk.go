@@ -8,29 +8,43 @@ import (
 	"strings"
 )
 
-//go:embed c/csa.h go/*.go go/guesttest/*.go go/internal
-var files embed.FS
+//go:embed c/csa.h go/*.go go/guesttest/*.go go/internal rust/Cargo.toml rust/src
+var sources embed.FS
 
 // CHeader is csa.h, the guest header for C and C++.
 func CHeader() []byte {
-	text, err := files.ReadFile("c/csa.h")
+	text, err := sources.ReadFile("c/csa.h")
 	if err != nil {
 		panic(err) // it is in the program
 	}
 	return text
 }
 
-// Go has the guest library for Go, below the folder sdk/go of a module bulkhead, without its tests.
-// The calls are in no order.
-func Go(each func(path string, text []byte) error) error {
-	return fs.WalkDir(files, "go", func(path string, d fs.DirEntry, err error) error {
+// Go has the guest library for Go, without its tests: its files by their paths below a module
+// called bulkhead.
+func Go() []File { return files("go", "sdk/go/") }
+
+// Rust has the crate bulkhead: its files by their paths in the crate's folder.
+func Rust() []File { return files("rust", "") }
+
+// File is a source of a guest library.
+type File struct {
+	Path string // with slashes
+	Text []byte
+}
+
+// files are those below a folder, with prefix in place of the folder's name and a slash.
+func files(folder, prefix string) (list []File) {
+	err := fs.WalkDir(sources, folder, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
-		text, err := files.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return each("sdk/"+path, text)
+		text, err := sources.ReadFile(path)
+		list = append(list, File{prefix + strings.TrimPrefix(path, folder+"/"), text})
+		return err
 	})
+	if err != nil {
+		panic(err) // they are in the program
+	}
+	return list
 }

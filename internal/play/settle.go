@@ -90,7 +90,11 @@ func (p *player) atRest(all []conns.Conn) bool {
 		if busy(&all[i]) {
 			return false
 		}
-		if c := &all[i]; one.closed || one.read < c.Out || !takesNoMore(c) && one.unheard(c) {
+		c := &all[i]
+		if c.Unsent > 0 && !one.over() {
+			return false // the party takes all that comes, so the system is about to tell of room
+		}
+		if one.closed || one.read < c.Out || !takesNoMore(c) && one.unheard(c) {
 			return false
 		}
 	}

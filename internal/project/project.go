@@ -45,6 +45,7 @@ var languages = []*language{
 	{name: "python", aliases: []string{"py"}, handler: "NAME.py", script: true, memory: "16MiB", files: static(script("py"))},
 	{name: "lua", handler: "NAME.lua", script: true, memory: "16MiB", files: static(script("lua"))},
 	{name: "go", aliases: []string{"golang"}, handler: "NAME.go", memory: "64MiB", files: goProject},
+	{name: "rust", aliases: []string{"rs"}, handler: "src/lib.rs", memory: "16MiB", files: rustProject, ignore: []string{"/target/"}},
 	{name: "c", handler: "NAME.c", memory: "16MiB", files: withHeader("c")},
 	{name: "cpp", aliases: []string{"c++", "cc"}, handler: "NAME.cc", memory: "16MiB", files: withHeader("cc")},
 }
@@ -86,11 +87,25 @@ func goProject() ([]file, error) {
 		{"go.mod", "module NAME\n\ngo 1.24\n\nrequire bulkhead v0.0.0\n\nreplace bulkhead => ./bulkhead\n"},
 		{"bulkhead/go.mod", "module bulkhead\n\ngo 1.24\n"},
 	}
-	err := sdk.Go(func(path string, text []byte) error {
-		files = append(files, file{"bulkhead/" + path, string(text)})
-		return nil
-	})
-	return files, err
+	return append(files, vendored(sdk.Go())...), nil
+}
+
+// rustProject has the crate in a folder of its own.
+func rustProject() ([]file, error) {
+	files := []file{
+		{"src/lib.rs", template("lib.rs.txt")},
+		{"Cargo.toml", template("Cargo.toml.txt")},
+		{".cargo/config.toml", template("cargo-config.toml.txt")},
+	}
+	return append(files, vendored(sdk.Rust())...), nil
+}
+
+// vendored are the files of a guest library, in the folder bulkhead.
+func vendored(library []sdk.File) (files []file) {
+	for _, f := range library {
+		files = append(files, file{"bulkhead/" + f.Path, string(f.Text)})
+	}
+	return files
 }
 
 const jsconfig = `{

@@ -49,7 +49,7 @@ func buildRust(b *build) error {
 		env = append(env, "CARGO_ENCODED_RUSTFLAGS="+strings.Join(rustFlags, "\x1f"))
 	}
 	var messages bytes.Buffer
-	if _, err := b.callWith(env, &messages, cargo, "build", "--release", "--target", rustTarget, "--message-format=json-render-diagnostics"); err != nil {
+	if _, err := b.callWith(env, &messages, cargo, "build", "--quiet", "--release", "--target", rustTarget, "--message-format=json-render-diagnostics"); err != nil {
 		return err
 	}
 	made := ""

@@ -1,6 +1,6 @@
 // Package render writes everything that comes from the tables of package abi:
-// the contract in prose, the C header, the bindings of the Go guest library, and the host's
-// calls of what is behind the host functions.
+// the contract in prose, the C header, the bindings of the guest libraries for Go and Rust, and the
+// host's calls of what is behind the host functions.
 package render
 
 import (
@@ -31,6 +31,8 @@ var (
 	goCodes string
 	//go:embed calls.go.tmpl
 	hostCalls string
+	//go:embed abi.rs.tmpl
+	rustAbi string
 )
 
 // outputs are the generated files, by their path under the module's root.
@@ -42,6 +44,7 @@ var outputs = map[string]string{
 	"sdk/go/internal/seam/functions.go": goSeam,
 	"sdk/go/abi.go":                     goCodes,
 	"plugins/hostcalls.go":              hostCalls,
+	"sdk/rust/src/abi.rs":               rustAbi,
 }
 
 // contract is what the templates see.
@@ -155,6 +158,10 @@ var funcs = template.FuncMap{
 	"cCode":       func(name string) string { return "CSA_" + name },
 	"wrap":        func(s string) string { return comment(s, "", "", 100) },
 	"cell":        func(s string) string { return strings.ReplaceAll(s, "|", "\\|") },
+	"rustDoc":     rustDoc,
+	"rustParams":  rustParams,
+	"rustCode":    rustCode,
+	"rustResult":  func(f abi.Function) string { return rustType(f.Results[0]) },
 	"uncapital":   func(s string) string { return strings.ToLower(s[:1]) + s[1:] },
 	"later":       func(names []string) string { return "`" + strings.Join(names, "`, `") + "`" },
 }
