@@ -1,8 +1,9 @@
-// Metrics compares echoes of a host whose metrics somebody scrapes each second with those of one
-// that is left alone: the same daemon, in turns.
+// Metrics compares what an echo costs a host whose metrics somebody scrapes each second with what
+// it costs one that is left alone: the CPU time of the same daemon, in short turns. How many echoes
+// there are in a second says more of what else the machine does.
 //
 //	make -C bench metrics
-//	make -C bench metrics ARGS='-rounds 3 -tenants 1000'
+//	make -C bench metrics ARGS='-rounds 60 -tenants 1000'
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,10 +52,10 @@ func serve(file string, in io.Reader, out io.Writer) error {
 
 func run(args []string, out io.Writer) error {
 	f := flag.NewFlagSet("metrics", flag.ContinueOnError)
-	rounds := f.Int("rounds", 5, "`times` that each of the two is measured")
+	rounds := f.Int("rounds", 20, "`times` that each of the two is measured")
 	tenants := f.Int("tenants", 20, "`tenants`, with a listener each")
 	conns := f.Int("connections", 64, "`connections` that echo, to one of them")
-	duration := f.Duration("duration", 5*time.Second, "`time` of one measurement")
+	duration := f.Duration("duration", 2*time.Second, "`time` of one measurement")
 	plugin := f.String("plugin", "../examples/echo/echo.wasm", "`file` of the handler")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -93,7 +95,10 @@ func run(args []string, out io.Writer) error {
 	}
 	defer g.Close()
 	job := load.Job{Kind: load.Echo, Address: d.Addresses["l0"], PID: d.PID(), Conns: *conns, Size: 64, Pipeline: 1, Warmup: time.Second / 2, Duration: *duration, Timeout: 20 * time.Second}
-	var rates [2][]float64 // left alone, scraped
+	// Of each round the CPU time that an echo took, left alone and scraped, and by how much the
+	// second was more.
+	var costs [2][]float64
+	var more []float64
 	scrapes, bytes := 0, int64(0)
 	for round := range *rounds {
 		for turn := range 2 {
@@ -109,14 +114,24 @@ func run(args []string, out io.Writer) error {
 			if r.Messages == 0 || r.Failures.First != "" {
 				return fmt.Errorf("%d echoes were answered, and of others: %s", r.Messages, r.Failures.First)
 			}
-			rates[scraped] = append(rates[scraped], float64(r.Messages)/r.Elapsed.Seconds())
+			costs[scraped] = append(costs[scraped], float64(r.ServerCPU.Nanoseconds())/float64(r.Messages))
 		}
+		more = append(more, costs[1][round]/costs[0][round]-1)
 	}
-	alone, with := stats.Median(rates[0]), stats.Median(rates[1])
+	least, most := middle(more)
 	fmt.Fprintf(out, "%d tenants, %d connections, %d rounds of %v; %d scrapes of %d bytes\n", *tenants, *conns, *rounds, *duration, scrapes, bytes)
-	fmt.Fprintf(out, "left alone: %.0f echoes a second (spread %.1f %%)\n", alone, 100*stats.Spread(rates[0]))
-	fmt.Fprintf(out, "scraped each second: %.0f echoes a second (spread %.1f %%), %+.2f %%\n", with, 100*stats.Spread(rates[1]), 100*(with/alone-1))
+	fmt.Fprintf(out, "left alone: %.0f ns of CPU time an echo\n", stats.Median(costs[0]))
+	fmt.Fprintf(out, "scraped each second: %.0f ns, in the median of the rounds %+.2f %%, in the middle half of them %+.2f to %+.2f %%\n",
+		stats.Median(costs[1]), 100*stats.Median(more), 100*least, 100*most)
 	return nil
+}
+
+// middle are the least and the most of the middle half of some figures, of which there is one at
+// least.
+func middle(all []float64) (least, most float64) {
+	sorted := slices.Sorted(slices.Values(all))
+	n := len(sorted)
+	return sorted[n/4], sorted[n-1-n/4]
 }
 
 // scrape asks for the metrics each second until the function that it returns is called, which says

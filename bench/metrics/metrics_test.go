@@ -45,3 +45,19 @@ func TestBadFlags(t *testing.T) {
 		}
 	}
 }
+
+func TestMiddle(t *testing.T) {
+	for _, c := range []struct {
+		all         []float64
+		least, most float64
+	}{
+		{[]float64{3}, 3, 3},
+		{[]float64{2, 1}, 1, 2},
+		{[]float64{9, 1, 3, 2}, 2, 3},
+		{[]float64{8, 7, 6, 5, 4, 3, 2, 1}, 3, 6},
+	} {
+		if least, most := middle(c.all); least != c.least || most != c.most {
+			t.Errorf("of %v they are %v and %v, want %v and %v", c.all, least, most, c.least, c.most)
+		}
+	}
+}
