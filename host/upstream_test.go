@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -201,6 +202,30 @@ func TestConnectRefused(t *testing.T) {
 		_ = c.Close()
 	}
 	hosttest.Eventually(t, "nothing is open", func() bool { return h.Stats().Connections == 0 })
+	want := map[string]int64{"refused": 1, "denied": 8, "not_found": 2, "invalid": 4}
+	if got := h.Stats().Listeners[0].Dials; !maps.Equal(got, want) {
+		t.Errorf("dials are counted as %v, want %v", got, want)
+	}
+}
+
+// A dial that fails has a line in the log, which says whose it was, where it went, and why.
+func TestAFailedDialIsLogged(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := ln.Addr().String()
+	ln.Close()
+	log := hosttest.NewLines(t)
+	h := served(t, dialler(false), "connection", fmt.Sprintf("%q", nobody), host.Options{Log: log.Log()})
+	c := hosttest.Dial(t, h.Addr("dial"))
+	defer c.Close()
+	hosttest.Say(t, c, "tcp://"+nobody)
+	hosttest.Hear(t, c, "!K")
+	log.Wait("a handler's dial has failed", "level=INFO", "listener=dial", "tenant=", "connection=", "peer="+c.LocalAddr().String(), "to=tcp://"+nobody, "refused the connection", "code=REFUSED", "took_seconds=")
+	if got := h.Stats().Listeners[0].Dials; got["refused"] != 1 || len(got) != 1 {
+		t.Errorf("dials are counted as %v", got)
+	}
 }
 
 // resolver knows some names.

@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -9,7 +10,9 @@ import (
 	"bulkhead/host/egress"
 	"bulkhead/host/front"
 	"bulkhead/host/listen"
+	"bulkhead/host/logs"
 	"bulkhead/host/proxy"
+	"bulkhead/host/stats"
 	"bulkhead/internal/cputime"
 	"bulkhead/plugins"
 
@@ -22,12 +25,17 @@ type attempt struct {
 	ask    *plugins.Dial
 	at     int // the loop's index
 	target egress.Target
-	began  int64          // on the loop's clock
-	proxy  int            // the version of the PROXY header to send first; 0: none
-	from   netip.AddrPort // what that says
-	to     netip.AddrPort
-	dial   *csa.Dial          // while it connects
-	stop   context.CancelFunc // while it looks the name up
+	// asker is the number of the connection in whose event the handler has asked, and askerPeer its
+	// other end, for the log; 0: the event was of none.
+	asker     uint64
+	askerPeer string
+
+	began int64          // on the loop's clock
+	proxy int            // the version of the PROXY header to send first; 0: none
+	from  netip.AddrPort // what that says
+	to    netip.AddrPort
+	dial  *csa.Dial          // while it connects
+	stop  context.CancelFunc // while it looks the name up
 	// release lets go of the unix socket that is connected to; nil: there is none.
 	release func()
 	over    bool
@@ -132,6 +140,7 @@ func (a *attempt) connected(fd int, to csa.Address, r csa.Reason) {
 	loop.Serve(a)
 	a.finish()
 	site := a.d.site
+	site.CountDial(stats.DialConnected)
 	site.Loops()[a.at].Connections.Add(1)
 	up := &Upstream{site: site, at: a.at, instance: a.ask.Instance}
 	a.up, a.fd = up, fd
@@ -189,14 +198,31 @@ func (a *attempt) Faulted(any) {
 // failed tells the handler, last, that there is no connection.
 func (a *attempt) failed(r csa.Reason) {
 	a.finish()
+	a.d.site.CountDial(outcomeOf(r.Code))
+	a.write(r)
 	a.releasePlaces()
 	a.ask.Failed(r)
+}
+
+// write logs that there is no connection.
+func (a *attempt) write(r csa.Reason) {
+	took := time.Duration(a.ask.Loop.Now() - a.began)
+	args := make([]any, 0, 14)
+	if a.asker != 0 {
+		args = append(args, "connection", a.asker, "peer", a.askerPeer)
+	}
+	args = append(args, "to", a.target.String(), "error", logs.Outside(r.Why), "code", r.Code.String(), "took_seconds", took.Seconds())
+	if key := r.Cause.Info().Key; key != "" {
+		args = append(args, "key", key)
+	}
+	a.d.site.LogLimited(slog.LevelInfo, "a handler's dial has failed", args...)
 }
 
 // giveUp ends it without a word.
 func (a *attempt) giveUp() {
 	if !a.over {
 		a.finish()
+		a.d.site.CountDial(stats.DialGivenUp)
 		a.releasePlaces()
 	}
 }

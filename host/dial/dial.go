@@ -16,6 +16,7 @@ import (
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/loops"
+	"bulkhead/host/stats"
 	"bulkhead/plugins"
 )
 
@@ -57,6 +58,8 @@ type Site interface {
 	// dialled. It is called on the instance's loop.
 	Retain(i *plugins.Instance, n int)
 
+	// CountDial counts, once for each dial, what has become of it. Any goroutine may call it.
+	CountDial(o stats.DialOutcome)
 	// Ended counts and logs how a connection that was dialled has ended.
 	Ended(c *csa.CSA, r csa.Reason)
 	// CountLost counts n datagrams of such a connection that were lost. It returns how many
@@ -93,6 +96,14 @@ func New(site Site) *Dialer {
 
 // Dial connects, on the loop of the handler that asks: see plugins.Dialer.
 func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
+	cancel, code = d.dial(ask)
+	if code != abi.OK {
+		d.site.CountDial(outcomeOf(code))
+	}
+	return cancel, code
+}
+
+func (d *Dialer) dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 	address, version, ok := cutProxy(ask.Address)
 	if !ok {
 		return nil, abi.Invalid
@@ -125,6 +136,9 @@ func (d *Dialer) Dial(ask *plugins.Dial) (cancel func(), code abi.Code) {
 			a.giveUp()
 		}
 	}()
+	if ask.From != nil {
+		a.asker, a.askerPeer = ask.From.Number(), ask.From.Peer()
+	}
 	if version != 0 && ask.From != nil {
 		a.from, a.to = ask.From.Addresses()
 	}
@@ -181,6 +195,29 @@ func codeOf(err error) abi.Code {
 		return abi.Quota
 	}
 	return abi.Unreachable
+}
+
+// outcomeOf is the outcome of a dial of which the guest is told a code.
+func outcomeOf(code abi.Code) stats.DialOutcome {
+	switch code {
+	case abi.OK:
+		return stats.DialConnected
+	case abi.Invalid:
+		return stats.DialInvalid
+	case abi.Denied:
+		return stats.DialDenied
+	case abi.NotFound:
+		return stats.DialNotFound
+	case abi.Refused:
+		return stats.DialRefused
+	case abi.Unreachable:
+		return stats.DialUnreachable
+	case abi.Timeout:
+		return stats.DialTimeout
+	case abi.Quota:
+		return stats.DialQuota
+	}
+	return stats.DialFailed
 }
 
 func reasonOf(err error) csa.Reason { return csa.NotConnected.With(codeOf(err), err.Error()) }

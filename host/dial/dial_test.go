@@ -15,6 +15,7 @@ import (
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
 	"bulkhead/host/loops"
+	"bulkhead/host/stats"
 	"bulkhead/internal/awaittest"
 	"bulkhead/plugins"
 	"bulkhead/selector"
@@ -35,6 +36,18 @@ type site struct {
 	calls  atomic.Int64
 
 	dials, upstreams, left, retained atomic.Int64
+
+	outcomes [stats.DialOutcomes]atomic.Int64
+}
+
+// counted checks how many dials have had which outcome: no others than these.
+func (s *site) counted(t *testing.T, want map[stats.DialOutcome]int64) {
+	t.Helper()
+	for o := range stats.DialOutcomes {
+		if n := s.outcomes[o].Load(); n != want[o] {
+			t.Errorf("%d dials are counted as %v, want %d", n, o, want[o])
+		}
+	}
 }
 
 func (s *site) Loops() []*loops.Loop                                { return s.loops }
@@ -49,6 +62,7 @@ func (s *site) Leave()                                              { s.left.Add
 func (s *site) Retain(_ *plugins.Instance, n int)                   { s.retained.Add(int64(n)) }
 func (s *site) Ended(*csa.CSA, csa.Reason)                          {}
 func (s *site) CountLost(csa.Loss, int) int64                       { return 0 }
+func (s *site) CountDial(o stats.DialOutcome)                       { s.outcomes[o].Add(1) }
 func (s *site) LogLimited(slog.Level, string, ...any)               {}
 func (s *site) Guard(string, *error)                                {}
 
@@ -126,6 +140,7 @@ func TestNotDialled(t *testing.T) {
 	if s.held() != [3]int64{} || s.left.Load() != 0 {
 		t.Errorf("%v is held, and %d have left", s.held(), s.left.Load())
 	}
+	s.counted(t, map[stats.DialOutcome]int64{stats.DialInvalid: 4, stats.DialDenied: 2, stats.DialQuota: 2})
 }
 
 // What is under way is given up by its handler, or by Stop, and gives back all that it has taken,
@@ -155,6 +170,7 @@ func TestGivenUp(t *testing.T) {
 			if s.held() != [3]int64{} || s.left.Load() != 1 {
 				t.Errorf("%v is held, and %d have left", s.held(), s.left.Load())
 			}
+			s.counted(t, map[stats.DialOutcome]int64{stats.DialGivenUp: 1})
 		})
 	}
 }
@@ -168,6 +184,24 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%v is a code of two kinds", code)
 		}
 		seen[code] = true
+	}
+}
+
+// Each code that a dial can end with has an outcome of its own, and each outcome a name.
+func TestOutcomes(t *testing.T) {
+	codes, names := make(map[stats.DialOutcome]abi.Code), make(map[string]bool)
+	for _, code := range []abi.Code{abi.OK, abi.Invalid, abi.Denied, abi.NotFound, abi.Refused, abi.Timeout, abi.Quota, abi.Unreachable, abi.Reset} {
+		o := outcomeOf(code)
+		if other, seen := codes[o]; seen {
+			t.Errorf("%v is the outcome of %v and of %v", o, code, other)
+		}
+		codes[o] = code
+	}
+	for o := range stats.DialOutcomes {
+		if o.String() == "" || names[o.String()] {
+			t.Errorf("the outcome %d has the name %q", uint8(o), o)
+		}
+		names[o.String()] = true
 	}
 }
 
@@ -235,6 +269,13 @@ func TestFaults(t *testing.T) {
 			})
 			if s.held() != [3]int64{} || s.left.Load() != 1 || l.Connections.Load() != 0 {
 				t.Errorf("%v is held, %d have left, and the loop has %d connections", s.held(), s.left.Load(), l.Connections.Load())
+			}
+			outcomes := int64(0)
+			for o := range s.outcomes {
+				outcomes += s.outcomes[o].Load()
+			}
+			if outcomes != 1 {
+				t.Errorf("it has %d outcomes", outcomes)
 			}
 		})
 	}

@@ -157,6 +157,15 @@ var causeLabels = func() map[string]string {
 	return all
 }()
 
+// dialLabels are those of each outcome of a dial, by its name.
+var dialLabels = func() map[string]string {
+	all := make(map[string]string)
+	for o := range stats.DialOutcomes {
+		all[o.String()] = fmt.Sprintf(`outcome="%s"`, o)
+	}
+	return all
+}()
+
 // lossLabels likewise.
 var lossLabels = func() map[string]string {
 	all := make(map[string]string)
@@ -311,6 +320,7 @@ var listenerFamilies = []family{
 	ofListener("bulkhead_listener_connections", "", "Open connections of a listener, or of a route, which is called LISTENER/ROUTE.", func(l *stats.Listener) int64 { return l.Active }),
 	ofListener("bulkhead_listener_upstreams", "", "Open connections that its handlers have dialled.", func(l *stats.Listener) int64 { return l.Upstreams }),
 	ofListener("bulkhead_listener_connections_total", "", "Connections accepted; of a route, those that took it, which are its listener's, too.", func(l *stats.Listener) int64 { return l.Accepted }),
+	ofListenerBy("bulkhead_listener_dials_total", "Connections that its handlers have asked for, by what has become of them: connected, given_up, and otherwise why there is none.", []string{"outcome"}, dialLabels, func(l *stats.Listener) map[string]int64 { return l.Dials }),
 	ofListener("bulkhead_listener_refused_total", "", "Connections accepted, and closed because no handler, or no room, could be had.", func(l *stats.Listener) int64 { return l.Refused }),
 	ofListener("bulkhead_listener_closed_before_route_total", "", "Connections of a listener with routes that have ended before one was known.", func(l *stats.Listener) int64 { return l.ClosedBeforeRoute }),
 	ofListenerBy("bulkhead_listener_ended_total", "Connections that have ended, those refused and dialled included, by cause, by who has ended them, and by the key of the limit.", []string{"cause", "by", "key"}, causeLabels, func(l *stats.Listener) map[string]int64 { return l.Ended }),

@@ -84,6 +84,7 @@ func newHost(tenants int) *host {
 		l := stats.Listener{
 			Name: "listener-" + name, Tenant: name, CertificateEnds: time.Unix(4000, 0),
 			Ended:         map[string]int64{csa.Finished.Info().Name: 5, csa.IdleTimeout.Info().Name: 6, csa.HandshakeFailed.Info().Name: 7},
+			Dials:         map[string]int64{stats.DialConnected.String(): 9, stats.DialRefused.String(): 10},
 			DatagramsLost: map[string]int64{csa.LostWaiting.Info().Name: 8},
 		}
 		figures(&l, &next)

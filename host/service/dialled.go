@@ -7,6 +7,7 @@ import (
 	"bulkhead/host/dial"
 	"bulkhead/host/egress"
 	"bulkhead/host/listen"
+	"bulkhead/host/stats"
 	"bulkhead/plugins"
 )
 
@@ -85,6 +86,9 @@ func (s *Server) Leave() { s.generation.leave() }
 
 // Retain says that n connections more, or less, that were dialled keep the instance alive.
 func (s *Server) Retain(i *plugins.Instance, n int) { s.provider.Retain(i, n) }
+
+// CountDial counts what has become of a dial.
+func (s *Server) CountDial(o stats.DialOutcome) { s.totals.dials[o].Add(1) }
 
 // Ended counts and logs how a connection that was dialled has ended.
 func (s *Server) Ended(c *csa.CSA, r csa.Reason) { s.writeDown(c, r, "upstream closed") }

@@ -18,7 +18,8 @@ type Totals struct {
 	ended                               [csa.Causes]atomic.Int64 // connections, by cause
 	clients, upstreams                  *csa.Tallies             // of those that have come, and that its handlers have dialled
 	lost                                [csa.Losses]atomic.Int64 // datagrams
-	booked                              stats.Used               // see Book
+	dials                               [stats.DialOutcomes]atomic.Int64
+	booked                              stats.Used // see Book
 }
 
 func newTotals(loops int) *Totals {
@@ -75,7 +76,7 @@ func (s *Server) Totals() *Totals { return s.totals }
 func (s *Server) FillStats(st *stats.Listener, removed bool) {
 	c := s.totals
 	pending, _ := s.provider.(*loader.Pending)
-	ended, lost := st.Ended, st.DatagramsLost
+	ended, lost, dials := st.Ended, st.DatagramsLost, st.Dials
 	clients, upstreams := c.clients.Shown(), c.upstreams.Shown()
 	*st = stats.Listener{
 		Name:              s.config.Name,
@@ -102,6 +103,7 @@ func (s *Server) FillStats(st *stats.Listener, removed bool) {
 		FirstByte:         clients.FirstByte,
 
 		Ended:         named(ended, c.ended[:], func(i int) string { return csa.Cause(i).Info().Name }),
+		Dials:         named(dials, c.dials[:], func(i int) string { return stats.DialOutcome(i).String() }),
 		DatagramsLost: named(lost, c.lost[:], func(i int) string { return csa.Loss(i).Info().Name }),
 	}
 	if !removed {

@@ -242,6 +242,9 @@ type Listener struct {
 	// Ended counts the connections that have ended, those that its handlers have dialled
 	// included, by the Name of csa.CauseInfo. It has no zeros.
 	Ended map[string]int64 `metric:"bulkhead_listener_ended_total"`
+	// Dials counts the connections that its handlers have asked for, once it is known what has
+	// become of them, by the String of DialOutcome. It has no zeros.
+	Dials map[string]int64 `metric:"bulkhead_listener_dials_total"`
 	// DatagramsLost counts those that were lost of peers over UDP, those that its handlers
 	// have dialled included, by the Name of csa.LossInfo. It has no zeros.
 	DatagramsLost map[string]int64 `metric:"bulkhead_listener_datagrams_lost_total"`

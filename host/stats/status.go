@@ -77,6 +77,8 @@ type ListenerStatus struct {
 	// Ended and DatagramsLost are Listener's.
 	Ended         map[string]int64 `json:"ended,omitempty"`
 	DatagramsLost map[string]int64 `json:"datagrams_lost,omitempty"`
+	// Dials is Listener's.
+	Dials map[string]int64 `json:"dials,omitempty"`
 	// ByKey has both by the key of the limit, as Listener.ByKey says.
 	ByKey map[string]int64 `json:"by_key,omitempty"`
 	// Drained says that it takes no new connections, as an operator wants it.
@@ -124,7 +126,7 @@ type GenerationStatus struct {
 // Status is the part of the listener's status that its figures say: all but Tenant, Address,
 // Removed and Generations.
 func (l Listener) Status() ListenerStatus {
-	st := ListenerStatus{Name: l.Name, Metrics: MetricsOf(l), Ended: l.Ended, DatagramsLost: l.DatagramsLost, ByKey: l.ByKey(), Drained: l.Drained}
+	st := ListenerStatus{Name: l.Name, Metrics: MetricsOf(l), Ended: l.Ended, DatagramsLost: l.DatagramsLost, Dials: l.Dials, ByKey: l.ByKey(), Drained: l.Drained}
 	if q := l.Quarantine; q != nil {
 		st.Quarantine = &QuarantineStatus{q.Cause, q.Tries, q.Wait.Seconds()}
 	}
