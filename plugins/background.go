@@ -120,6 +120,7 @@ func (i *Instance) returnToLoop(err error) {
 	defer cpu.Release(ns) // last: who waits for it finds the rest done
 	fuel, took := u.sinceSpent()
 	if !i.loop.Post(func() {
+		i.shown.clear()
 		i.spentOn(fuel, took)
 		i.back(e, err)
 	}) {

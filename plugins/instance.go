@@ -142,6 +142,7 @@ type Instance struct {
 	handles   handles
 	serving   conn // whose event the call that runs is, or nil
 	about     conn // whom its log lines are about, or nil
+	shown     shown
 	timers    []instanceTimer
 	current   event // that runs
 	suspended bool  // no event runs at once: see background.go

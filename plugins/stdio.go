@@ -40,6 +40,7 @@ type Process struct {
 	written int
 	eof     bool // the end of input is reached, or there is to be none
 	over    bool // Closed was called
+	shown   shown
 
 	// The command's goroutine's; the first two are the loop's to read once
 	// posted.
@@ -257,6 +258,7 @@ func (p *Process) run() {
 	defer close(p.ended)
 	reason, trap := p.guarded()
 	p.loop.Post(func() {
+		p.shown.clear()
 		p.csa.Spend(p.lastFuel, p.lastTook)
 		if trap != nil && p.listener.OnTrap != nil {
 			trap.Connection, trap.Peer = p.csa.Number(), p.csa.Peer()

@@ -302,6 +302,9 @@ func (i *Instance) yieldIfDue() {
 // asking whether the call may go on.
 func (i *Instance) yield() {
 	u := &i.exec.use
+	if u.place == background || i.process != nil {
+		i.showSpent()
+	}
 	if u.slotted {
 		u.unbooked += sliceCost()
 		i.leaveLoop()

@@ -120,7 +120,7 @@ func Gather(ctx context.Context, all []*loops.Loop, whose Whose, q Query) (List,
 			return
 		}
 		b := &found[at]
-		b.next = row{owner: o, account: c.Account(), dialled: dialled}
+		b.next = row{owner: o, account: accountOf(c), dialled: dialled}
 		if earlier != nil {
 			b.next.inRate, b.next.outRate = earlier.rates(&b.next.account, all[at].Now())
 		}

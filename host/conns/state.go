@@ -2,6 +2,7 @@ package conns
 
 import (
 	"crypto/tls"
+	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/arriving"
@@ -57,6 +58,22 @@ func doingOf(c *csa.CSA) doing {
 		return waitsForMappings
 	}
 	return takesEvents
+}
+
+// accountOf is a connection's account on its loop, with what a call has used that goes on: one that
+// computes without an end is told of at no other time.
+func accountOf(c *csa.CSA) csa.Account {
+	a := c.Account()
+	var fuel, cpu int64
+	switch h := front.HandlerOf(c).(type) {
+	case *plugins.Instance:
+		fuel, cpu = h.UnderWay(c)
+	case *plugins.Process:
+		fuel, cpu = h.UnderWay()
+	}
+	a.Fuel += fuel
+	a.CPU += time.Duration(cpu)
+	return a
 }
 
 // bits are the words for what a connection does, in the order in which they stand.
