@@ -70,7 +70,11 @@ func writeReport(w io.Writer, name string, r *admit.Report, err error) {
 		if r.Legacy {
 			encoding = ", in the legacy encoding"
 		}
-		fmt.Fprintf(w, "throws    exceptions of %d kinds%s; they are rewritten before it runs\n", r.Tags, encoding)
+		kinds := "kinds"
+		if r.Tags == 1 {
+			kinds = "kind"
+		}
+		fmt.Fprintf(w, "throws    exceptions of %d %s%s; they are rewritten before it runs\n", r.Tags, kinds, encoding)
 	}
 	if r.Start {
 		fmt.Fprintln(w, "start     a function runs when it is instantiated")
