@@ -64,6 +64,13 @@ var modules = map[string]func() []byte{
 		m.Func("csa_data", "ii:i", "", w.Unreachable)
 		return m.Bytes()
 	},
+	"spin-on-s": func() []byte { // echoes, and computes without an end at an "s"
+		m, f := w.Handler([2]string{"send", "iii:i"})
+		m.Func("csa_data", "ii:i", "",
+			w.I32Const(w.WindowAt), w.I32Load8U(0), w.I32Const('s'), w.I32Eq, w.If(w.Loop(w.Br(0))),
+			w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(f[0]))
+		return m.Bytes()
+	},
 	"say-and-trap": func() []byte {
 		m, f := w.Handler([2]string{"log", "iii:i"})
 		m.Data(0, "two words \x1b[2J")

@@ -68,6 +68,10 @@ func TestMain(m *testing.M) {
 //	                     environment
 //	get [-host=HOST] [-token=FILE] [-post=JSON] ADDRESS PATH STATUS [REGEXP]
 //	                     asks there, or at unix:SOCKET, and wants that answer
+//	shows FILE COMMAND...   runs a command until it prints what the file says, in which * is any
+//	                     word, and + one that begins with a number above 0
+//	keeps-asking PEER TEXT   says the text and waits for its echo, until the script ends
+//	comes-again ADDRESS TEXT   connects, says the text and reads until the end, likewise
 //	own-group FILE...    puts the group that the script runs as in the place of GROUP
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
 //
@@ -144,6 +148,9 @@ func TestScripts(t *testing.T) {
 			"door":          door,
 			"get":           get,
 			"own-group":     ownGroup,
+			"shows":         shows,
+			"keeps-asking":  keepsAsking,
+			"comes-again":   comesAgain,
 		},
 	})
 }
