@@ -15,7 +15,7 @@ import (
 	"bulkhead/internal/hosttest"
 )
 
-var chatMembers = flag.Int("members", 400, "how many TestHalfOfAChatVanishes has; 100 at most with -short or the race detector")
+var chatMembers = flag.Int("members", 200, "how many TestHalfOfAChatVanishes has; 100 at most with -short or the race detector")
 
 // Half of a chat vanishes at once: each of the others is told of each that has gone, and is
 // still there afterwards. An event then sends to hundreds of connections, which is too long for a
@@ -40,7 +40,7 @@ tenant = "acme"
 address = "tcp://127.0.0.1:0"
 plugin = %q
 instance = "listener"
-`, t.TempDir(), plugin), host.Options{})
+`, hosttest.State(), plugin), host.Options{})
 
 	type member struct {
 		lines *bufio.Reader

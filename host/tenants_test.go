@@ -16,9 +16,9 @@ import (
 	w "bulkhead/internal/wasmtest"
 )
 
-var manyTenants = flag.Int("tenants", 300, "how many TestManyTenants has; 50 at most with -short")
+var manyTenants = flag.Int("tenants", 100, "how many TestManyTenants has; 50 at most with -short")
 
-// Hundreds of tenants, each with a listener and a module that no other has: they start,
+// Many tenants, a thousand in CI, each with a listener and a module that no other has: they start,
 // anew and from what the start before has compiled; each one serves; and none holds
 // more than its memory, which is little. (make -C bench tenants says what one costs.)
 func TestManyTenants(t *testing.T) {
