@@ -109,10 +109,7 @@ func (p *passer) Data(c *CSA, b []byte) int {
 // Whatever a handler is doing when it passes the loop on, not a byte is lost,
 // nothing gets stuck, and everybody is told of the end once.
 func TestLoopsArePassedOnAtAnyTime(t *testing.T) {
-	seeds := 300
-	if testing.Short() {
-		seeds = 40
-	}
+	seeds := someWhims()
 	var passed atomic.Int64
 	handlers := uint64(0)
 	asTheyPlease(t, seeds, func(w *whim) Handler {

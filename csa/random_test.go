@@ -2,6 +2,7 @@ package csa
 
 import (
 	"bytes"
+	stdflag "flag" // the package has a type flag
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -95,12 +96,18 @@ func (w *whim) note(event string) {
 	w.events++
 }
 
-func TestHandlersAsTheyPlease(t *testing.T) {
-	seeds := 400
+var whims = stdflag.Int("whims", 100, "how many random handlers TestHandlersAsTheyPlease and TestLoopsArePassedOnAtAnyTime have each; 40 at most with -short")
+
+// someWhims are as many as the flags say.
+func someWhims() int {
 	if testing.Short() {
-		seeds = 40
+		return min(*whims, 40)
 	}
-	asTheyPlease(t, seeds, func(w *whim) Handler { return w })
+	return *whims
+}
+
+func TestHandlersAsTheyPlease(t *testing.T) {
+	asTheyPlease(t, someWhims(), func(w *whim) Handler { return w })
 }
 
 // asTheyPlease runs a whim a seed, each as the handler that wire makes of it.
