@@ -30,9 +30,10 @@ func restless() *w.Module {
 
 var forgedPeers = flag.Int("peers", 6_000, "how many peers TestMappingsAreBounded forges; 65,000 at most")
 
-// Mappings for thousands of connections, 60,000 in CI, are wanted by a tenant that is to have few: it gets its
-// share, its other connections are closed with the key, another tenant notices nothing, and
-// all come back. Only Linux bounds mappings, and takes datagrams from sources on all of 127/8.
+// Mappings for thousands of connections, 60,000 in CI, are wanted by a tenant that is to have
+// few: it gets its share, its other connections are closed with the key, another tenant notices
+// nothing, and all come back. Only Linux bounds mappings, and takes datagrams from sources on all
+// of 127/8.
 func TestMappingsAreBounded(t *testing.T) {
 	const most = 150
 	peers := *forgedPeers

@@ -97,7 +97,8 @@ func TestHellosOfGo(t *testing.T) {
 		for _, protocols := range [][]string{nil, {"h2", "http/1.1"}, {strings.Repeat("p", 255)}} {
 			for _, most := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 				c := &tls.Config{ServerName: name, InsecureSkipVerify: true, NextProtos: protocols, MaxVersion: most}
-				if name != "host.test" { // the others have a short key: every beginning of each is tried
+				// The others have a short key, since every beginning of each is tried.
+				if name != "host.test" {
 					c.CurvePreferences = []tls.CurveID{tls.X25519}
 				}
 				p := helloOf(c)
