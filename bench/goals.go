@@ -123,8 +123,12 @@ var (
 		atMost("a line echoed in Lua: CPU at most 1.2x of C", 1.2, luaConn, cpuOf, echoes, cConn),
 		atMost("connect-ask-close in JavaScript: CPU at most 1.5x of C", 1.5, jsConn, cpuOf, visits, cConn),
 		atMost("connect-ask-close in Lua: CPU at most 1.5x of C", 1.5, luaConn, cpuOf, visits, cConn),
+		aside(atMost("a line echoed in Python: CPU, to that of C", 1.5, pythonConn, cpuOf, echoes, cConn)),
+		aside(atMost("connect-ask-close in Python: CPU, to that of C", 1.5, pythonConn, cpuOf, visits, cConn)),
 		holds("memory per idle connection of a script in JavaScript, awake: RSS at most 40 KiB, a page of the snapshot counted once (PSS)", jsConn, 40<<10, echoedPSS),
 		holds("the same, when they have been idle for 6 s: RSS at most 2 KiB", jsConn, 2<<10, restedRSS),
+		aside(holds("memory per idle connection of a script in Python, awake (PSS)", pythonConn, 40<<10, echoedPSS)),
+		aside(holds("the same, when they have been idle for 6 s (RSS)", pythonConn, 2<<10, restedRSS)),
 	}
 	instanceGoals = []goal{
 		atMost("connect-echo-close, C: CPU at most 1.25x of go-net", 1.25, cConn, cpuOf, visits, yardstick),

@@ -4,7 +4,7 @@ import "time"
 
 // The servers of the table of scripts, beside the echo in C: handlers that answer each line with
 // that line.
-const jsConn, luaConn = "js-conn", "lua-conn"
+const jsConn, luaConn, pythonConn = "js-conn", "lua-conn", "python-conn"
 
 func scriptServers(s *settings) []server {
 	on := func(plugin string) func(place) ([]string, error) {
@@ -14,6 +14,7 @@ func scriptServers(s *settings) []server {
 		{name: cConn, program: "bulkhead", rests: true, arguments: on(s.plugin)},
 		{name: jsConn, program: "bulkhead", rests: true, arguments: on("guests/src/echo.js")},
 		{name: luaConn, program: "bulkhead", rests: true, arguments: on("guests/src/echo.lua")},
+		{name: pythonConn, program: "bulkhead", rests: true, arguments: on("guests/src/echo.py")},
 	}
 }
 

@@ -15,6 +15,7 @@ func BenchmarkIdleInstance(b *testing.B) {
 	for name, module := range map[string][]byte{
 		"C": shipped(b, "echo/echo.wasm"), "Go": shipped(b, "chat/chat.wasm"),
 		"JavaScript": scriptModule(b, "echo.js"), "Lua": scriptModule(b, "echo.lua"),
+		"Python": scriptModule(b, "echo.py"),
 	} {
 		b.Run(name, func(b *testing.B) {
 			onPoolOf(b, module, func(p *Pool) {

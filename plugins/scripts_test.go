@@ -11,6 +11,7 @@ import (
 var scripts = map[string]string{
 	"echo.js":  `export default { line(c, text) { c.send(text + "\n") } }`,
 	"echo.lua": `return { line = function(c, text) c:send(text .. "\n") end }`,
+	"echo.py":  "def line(c, text): c.send(text + '\\n')",
 }
 
 // scriptModule is the module of one of the scripts, by its name.

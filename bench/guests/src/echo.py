@@ -1,0 +1,3 @@
+# Answers each line with that line.
+def line(c, text):
+    c.send(text + "\n")
