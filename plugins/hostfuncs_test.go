@@ -120,7 +120,7 @@ func TestConnectionFunctions(t *testing.T) {
 		{"send", []int64{h, 5, 0}, 0},
 		{"control", []int64{h, 0}, 0},
 		{"control", []int64{h, 2}, 0},
-		{"control", []int64{h, 3}, int64(abi.Invalid)},
+		{"control", []int64{h, 4}, int64(abi.Invalid)},
 		{"control", []int64{h, -1}, int64(abi.Invalid)},
 		{"receive", []int64{h, 1}, 0},
 		{"receive", []int64{h, 0}, 0},
