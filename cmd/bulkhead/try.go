@@ -22,7 +22,7 @@ import (
 func tryCommand() *cobra.Command {
 	t := &trial{}
 	c := &cobra.Command{
-		Use:   "try X.wasm|X.js|X.ts|X.lua",
+		Use:   "try X.wasm|X.js|X.ts|X.py|X.lua",
 		Short: "Talk to a handler, or play conversations with it, without a daemon",
 		Long: `Try serves one handler in this process. Without --script it connects you to the
 handler: what you type is sent line by line, what it answers is printed, and its
@@ -59,7 +59,7 @@ not go as it is written.`,
 	f.StringVar(&t.handler.Instance, "instance", "", "connection, loop or listener: which connections share an instance, as in a listener's configuration")
 	f.StringVar(&t.which, "run", "", "play only conversations whose names match this `REGEXP`")
 	f.Uint64Var(&t.seed, "seed", 1, "cut at the places that belong to this `NUMBER`")
-	f.BoolVarP(&t.verbose, "verbose", "v", false, "print what the handler logs in each conversation")
+	f.BoolVarP(&t.verbose, "verbose", "v", false, "print what the handler logs in each conversation, and what each line costs")
 	f.BoolVar(&t.json, "json", false, "print a line of JSON for each way in which a conversation was played")
 	return c
 }
@@ -286,10 +286,19 @@ func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, e
 			for _, line := range r.Log {
 				fmt.Fprintf(t.out, "log   %s\n", line)
 			}
+			if r == first {
+				for _, c := range r.Costs {
+					fmt.Fprintf(t.out, "cost  %s:%d: %d fuel, %d events, %+d bytes of memory\n", f.Name, c.Line, c.Fuel, c.Events, c.Memory)
+				}
+			}
 		}
 	}
 	if !t.json {
-		fmt.Fprintf(t.out, "ok    %s: %d ways, %d events, %d fuel\n", one.Name, played, first.Events, first.Fuel)
+		most := ""
+		if c, ok := first.Costliest(); ok {
+			most = fmt.Sprintf(", most for line %d: %d", c.Line, c.Fuel)
+		}
+		fmt.Fprintf(t.out, "ok    %s: %d ways, %d events, %d fuel%s\n", one.Name, played, first.Events, first.Fuel, most)
 	}
 	return true, nil
 }
@@ -354,16 +363,17 @@ func (t *trial) writeJSON(f *talk.File, r *play.Report) {
 		Mend    string `json:"mend,omitempty"`
 	}
 	v := struct {
-		File    string   `json:"file"`
-		Case    string   `json:"case"`
-		Line    int      `json:"line"`
-		Way     string   `json:"way"`
-		OK      bool     `json:"ok"`
-		Failure *failure `json:"failure,omitempty"`
-		Events  int      `json:"events"`
-		Fuel    int64    `json:"fuel"`
-		Log     []string `json:"log"`
-	}{f.Name, r.Case.Name, r.Case.Line, r.Variant.Name, r.Failure == nil, nil, r.Events, r.Fuel, append([]string{}, r.Log...)}
+		File    string      `json:"file"`
+		Case    string      `json:"case"`
+		Line    int         `json:"line"`
+		Way     string      `json:"way"`
+		OK      bool        `json:"ok"`
+		Failure *failure    `json:"failure,omitempty"`
+		Events  int         `json:"events"`
+		Fuel    int64       `json:"fuel"`
+		Costs   []play.Cost `json:"costs"`
+		Log     []string    `json:"log"`
+	}{f.Name, r.Case.Name, r.Case.Line, r.Variant.Name, r.Failure == nil, nil, r.Events, r.Fuel, append([]play.Cost{}, r.Costs...), append([]string{}, r.Log...)}
 	if e := r.Failure; e != nil {
 		v.Failure = &failure{e.Line, e.What, e.Want, e.Got, e.Pattern, r.Variant.Cause, r.Variant.Mend}
 	}

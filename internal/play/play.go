@@ -36,6 +36,8 @@ type Report struct {
 	Log     []string // what the handler has logged, and what the host says of it
 	Fuel    int64    // that the handler has used, its start left out
 	Events  int      // of its connections
+	// Costs are its parts, by line, in the order in which they came about.
+	Costs []Cost
 }
 
 // Failure is where a conversation went otherwise than written.
@@ -86,7 +88,7 @@ func (h Handler) play(ctx context.Context, c *talk.Case, v Variant, u *updating)
 		report.Failure, err = f, nil
 	}
 	p.measure()
-	report.Log, report.Fuel, report.Events = s.log.lines(), p.fuel, p.events
+	report.Log, report.Fuel, report.Events, report.Costs = s.log.lines(), p.fuel, p.events, p.costs
 	p.closeAll()
 	return report, err
 }
@@ -110,6 +112,8 @@ type player struct {
 	logAt    int // how many lines of the log are compared
 	fuel     int64
 	events   int
+	memory   int64 // that the handler holds
+	costs    []Cost
 }
 
 // failed is a failure at a step.
@@ -420,7 +424,8 @@ func (p *player) within(s *talk.Step) error {
 		return nil
 	}
 	if p.fuel >= s.Number {
-		return failed(s.Line, "the handler has used %d of fuel so far", p.fuel)
+		most, _ := (&Report{Costs: p.costs}).Costliest()
+		return failed(s.Line, "the handler has used %d of fuel so far, %d of it for line %d", p.fuel, most.Fuel, most.Line)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func (p *player) settle(line int) error {
 	ctx, cancel := context.WithTimeout(p.ctx, longest)
 	defer cancel()
 	last, calm := "", 0
+	var list conns.List
 	for try := 0; calm < 2; try++ {
 		moved := false
 		for _, one := range p.everyone() {
@@ -29,8 +30,7 @@ func (p *player) settle(line int) error {
 		if err := p.host.Turn(ctx); err != nil {
 			return p.unsettled(line, err)
 		}
-		list, err := p.host.Connections(ctx, conns.Query{Limit: conns.MostListed})
-		if err != nil {
+		if list, err = p.host.Connections(ctx, conns.Query{Limit: conns.MostListed}); err != nil {
 			return p.unsettled(line, err)
 		}
 		if address := p.dials.unexpected(); address != "" {
@@ -47,6 +47,7 @@ func (p *player) settle(line int) error {
 			time.Sleep(min(time.Duration(try)*20*time.Microsecond, time.Millisecond))
 		}
 	}
+	p.account(line, list.Connections)
 	return nil
 }
 
@@ -125,15 +126,5 @@ func (p *player) measure() {
 	if err != nil {
 		return // the host has stopped, or ctx is done
 	}
-	p.fuel, p.events = 0, 0
-	for _, c := range list.Connections {
-		p.fuel += c.Fuel
-		p.events += int(c.Events)
-	}
-	p.log.mu.Lock()
-	defer p.log.mu.Unlock()
-	for _, e := range p.log.ends {
-		p.fuel += e.Fuel
-		p.events += e.Events
-	}
+	p.sum(list.Connections)
 }

@@ -121,7 +121,9 @@ export default { line(c, t) { c.send("bye\r\n"); c.close() } };`,
 			if err := Interactive(context.Background(), h, in, io.Discard, io.Discard, r); err != nil {
 				t.Fatal(err)
 			}
+			r.mu.Lock()
 			r.steps = withoutWaits(r.steps) // of a slow machine
+			r.mu.Unlock()
 			got, err := r.Conversation(context.Background(), h, "s")
 			if err != nil || !strings.HasPrefix(got, c.want) {
 				t.Fatalf("the conversation is\n%s\nwant\n%s\n%v", got, c.want, err)
