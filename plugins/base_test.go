@@ -70,7 +70,7 @@ func TestInterpretersPrepareOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := len(s.image.Bytes()); n != int(want[askSize])*wasm.PageSize {
+		if n := s.image.size; n != int(want[askSize])*wasm.PageSize {
 			t.Errorf("with %d pages: a snapshot has %d bytes", pages, n)
 		}
 		s.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 
 	"bulkhead/plugins/admit"
@@ -15,7 +16,7 @@ import (
 )
 
 // code is what was compiled of a module, and what is known of that. Nothing of it is a tenant's,
-// and nothing changes: what a tenant has besides is its Module.
+// and nothing changes but what is measured: what a tenant has besides is its Module.
 type code struct {
 	engine   *engine
 	compiled wazero.CompiledModule
@@ -28,6 +29,7 @@ type code struct {
 	data     []meter.Segment
 	fits     map[Shape]bool // an Interpreter's: which shapes its module has
 	base     *base          // an Interpreter's: what its instances begin as; nil: as any module's do
+	quick    atomic.Bool    // an executor was made in less than quickExecutor
 	throws   bool           // it uses exceptions
 	tags     []string       // their names; fewer may be known
 }

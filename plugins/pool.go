@@ -86,7 +86,7 @@ func (p *Pool) Close() {
 	p.ask.Stop()
 	p.askAgain()
 	for _, m := range p.free {
-		m.Free()
+		p.snapshot.image.free(m)
 	}
 	p.free = nil
 	p.leaveWhenOver()
@@ -156,7 +156,7 @@ func (p *Pool) memory() (*memory.Linear, error) {
 		return m, nil
 	}
 	of := s.budget()
-	return s.image.Copy(of, of, int(s.module.max)*wasm.PageSize, usual)
+	return s.image.copy(of, int(s.module.max)*wasm.PageSize, usual)
 }
 
 // usual is how many bytes an instance is charged for what it will write to.
@@ -177,7 +177,7 @@ func (p *Pool) recycle(i *Instance, trapped bool) {
 		p.endSleep(i)
 	case i.memory == nil: // it could not be woken
 	case p.closed || trapped:
-		i.memory.Free()
+		p.snapshot.image.free(i.memory)
 	default:
 		p.keep(i.memory)
 	}
@@ -188,7 +188,7 @@ func (p *Pool) recycle(i *Instance, trapped bool) {
 // keep puts a memory back for another instance, or lets go of it.
 func (p *Pool) keep(m *memory.Linear) {
 	if len(p.free) >= p.room() || p.snapshot.module.runtime.stopped.Load() {
-		m.Free()
+		p.snapshot.image.free(m)
 		return
 	}
 	wrote, ok := m.PutBack()
@@ -196,7 +196,7 @@ func (p *Pool) keep(m *memory.Linear) {
 	if ok {
 		p.free = append(p.free, m)
 	} else {
-		m.Free()
+		p.snapshot.image.free(m)
 	}
 }
 
@@ -342,7 +342,7 @@ func (p *Pool) tidy() {
 	// The first are those used longest ago.
 	n := min(p.leastFree, len(p.free))
 	for _, m := range p.free[:n] {
-		m.Free()
+		p.snapshot.image.free(m)
 	}
 	p.free = slices.Delete(p.free, 0, n)
 	if p.turns++; p.turns == executorTurns {

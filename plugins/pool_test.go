@@ -146,7 +146,7 @@ func TestPooledInstancesAreApart(t *testing.T) {
 // Whatever a guest does to its memory, it is the image again when it is put back.
 func TestPutBack(t *testing.T) {
 	g := newPooled(t, grower(3).Bytes(), listener())
-	image := g.s.image.Bytes()
+	image := g.s.image.image.Bytes()
 	for round, touch := range []func(b []byte){
 		func([]byte) {},
 		func(b []byte) { b[0] = 1 },
@@ -294,7 +294,7 @@ func TestManyGlobalsOfACopy(t *testing.T) {
 	if n := len(g.p.executors); n != 1 {
 		t.Errorf("%d executors serve them", n)
 	}
-	if got := g.p.snapshot.image.Cost(0) - memory.CopyOverhead; got != 8*(many-freeGlobals) {
+	if got := g.p.snapshot.image.cost(0) - memory.CopyOverhead; got != 8*(many-freeGlobals) {
 		t.Errorf("each copy is charged %d bytes for its globals", got)
 	}
 	g.l.on(func() { a.Close(); b.Close() })

@@ -24,7 +24,7 @@ import (
 type Snapshot struct {
 	module         *Module
 	listener       *Listener
-	image          *memory.Image
+	image          *stored
 	globals        []uint64
 	timers         []instanceTimer
 	wasi           wasi.Process
@@ -89,7 +89,7 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	if !m.retain() {
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, ErrClosed)
 	}
-	s.image, err = memory.NewImage(s.budget(), i.memory.Bytes(), 8*max(len(s.globals)-freeGlobals, 0))
+	s.image, err = store(i.memory, s.budget(), 8*max(len(s.globals)-freeGlobals, 0))
 	switch {
 	case errors.Is(err, ErrMappings):
 		m.release()
@@ -100,14 +100,18 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	}
 	i.Close() // what it holds is the image's from here on, and the executor's
 	account := s.budget()
-	if n := len(s.image.Bytes()); !account.Reserve(n + s.image.Cost(firstUsual)) {
-		s.image.Close()
+	if n := s.image.size; !account.Reserve(n + s.image.cost(firstUsual)) {
+		s.image.close()
 		m.release()
 		return nil, &SnapshotError{m.name, []string{fmt.Sprintf("has %s of memory, beside which its tenant has no room for a copy; raise its memory", bytesize.String(int64(n)))}}
 	}
-	account.Release(s.image.Cost(firstUsual)) // it was only asked for
+	account.Release(s.image.cost(firstUsual)) // it was only asked for
 
-	memory.FaultTime()          // measured here, since it takes a while
+	memory.FaultTime() // measured here, since it takes a while
+	if m.code.quick.Load() {
+		s.quick = true
+		return s, nil
+	}
 	var watch cputime.Stopwatch // what others do meanwhile says nothing of the guest
 	watch.Start()
 	e, err := s.newExecutor()
@@ -116,6 +120,7 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, err)
 	}
 	s.quick = time.Duration(watch.Elapsed()) < quickExecutor
+	m.code.quick.Store(s.quick)
 	e.close(account)
 	return s, nil
 }
@@ -123,7 +128,7 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 // newExecutor makes one that is nobody's yet.
 func (s *Snapshot) newExecutor() (*executor, error) {
 	// What the engine is given first is only looked at for its size.
-	return s.module.newExecutor(s.image.Shown(), s.budget(), context.Background())
+	return s.module.newExecutor(s.image.shown(), s.budget(), context.Background())
 }
 
 // budget is what it is charged to, and all that is made from it.
@@ -140,9 +145,8 @@ func (s *Snapshot) Close() {
 // drop takes a user off, and lets go of everything with the last.
 func (s *Snapshot) drop() {
 	if s.users.Add(-1) == 0 {
-		n := len(s.image.Bytes())
-		s.image.Close()
-		s.budget().Release(n)
+		s.image.close()
+		s.budget().Release(s.image.size)
 		s.module.release()
 	}
 }

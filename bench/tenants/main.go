@@ -50,6 +50,7 @@ type result struct {
 	start, loaded     time.Duration // from exec until all listen, and until all plugins are loaded
 	cpu               time.Duration // that the daemon has used until then
 	idle, served      proc.Memory   // as they are then, and when each has served a connection, which has ended
+	rest              proc.Memory   // some seconds later
 	holds, afterwards account
 }
 
@@ -59,6 +60,7 @@ func run(args []string, out io.Writer) error {
 	scripts := f.Int("scripts", 1000, "the most tenants with a script in JavaScript that are tried; 0: none")
 	golang := f.Int("go", 100, "the most tenants with a Go guest that are tried; 0: none")
 	rounds := f.Int("rounds", 3, "warm starts, of which the medians are taken")
+	rest := f.Duration("rest", 5*time.Second, "how long after that connection memory at rest is looked at; 0: it is not")
 	chat := f.String("chat", "../examples/chat/chat.wasm", "the Go guest")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -74,7 +76,7 @@ func run(args []string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	t := table.New("tenants, a listener each", "", "cold start, s", "warm start, s", "loaded, s", "CPU until then, s", "RSS, KiB each", "after one served", "charged, KiB each", "descriptors each", "mappings each", "goroutines in all")
+	t := table.New("tenants, a listener each", "", "cold start, s", "warm start, s", "loaded, s", "CPU until then, s", "RSS, KiB each", "after one served", "at rest then", "charged, KiB each", "descriptors each", "mappings each", "goroutines in all")
 	for _, c := range []struct {
 		kind
 		counts []int
@@ -89,19 +91,19 @@ func run(args []string, out io.Writer) error {
 		var base *result // of the fewest, which has what is there once
 		fewest := 0
 		for _, n := range slices.Compact(c.counts) {
-			cold, warm, err := c.measure(filepath.Join(dir, c.name+strconv.Itoa(n)), n, *rounds)
+			cold, warm, err := c.measure(filepath.Join(dir, c.name+strconv.Itoa(n)), n, *rounds, *rest)
 			if err != nil {
 				return fmt.Errorf("%d tenants, %s: %w", n, c.name, err)
 			}
 			if base == nil {
 				base, fewest = warm, n
-				t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded), seconds(warm.cpu), "-", "-",
+				t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded), seconds(warm.cpu), "-", "-", "-",
 					kib(warm.holds.Memory, n), "-", "-", strconv.Itoa(warm.holds.Goroutines))
 				continue
 			}
 			more := n - fewest
 			t.Row(strconv.Itoa(n), c.name, seconds(cold.start), seconds(warm.start), seconds(warm.loaded), seconds(warm.cpu),
-				kib(warm.idle.RSS-base.idle.RSS, more), kib(warm.served.RSS-base.served.RSS, more),
+				kib(warm.idle.RSS-base.idle.RSS, more), kib(warm.served.RSS-base.served.RSS, more), kib(warm.rest.RSS-base.rest.RSS, more),
 				kib(warm.holds.Memory, n),
 				table.Figure(float64(warm.holds.Descriptors-base.holds.Descriptors)/float64(more)),
 				table.Figure(float64(warm.holds.Mappings-base.holds.Mappings)/float64(more)),
@@ -117,7 +119,7 @@ func seconds(d time.Duration) string { return table.Figure(d.Seconds()) }
 func kib(bytes int64, n int) string { return table.Figure(float64(bytes) / 1024 / float64(n)) }
 
 // measure starts a daemon of n tenants for the first time, and then some times again.
-func (k kind) measure(dir string, n, rounds int) (cold, warm *result, err error) {
+func (k kind) measure(dir string, n, rounds int, rest time.Duration) (cold, warm *result, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
@@ -125,12 +127,12 @@ func (k kind) measure(dir string, n, rounds int) (cold, warm *result, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if cold, err = k.serve(file); err != nil {
+	if cold, err = k.serve(file, 0); err != nil {
 		return nil, nil, err
 	}
 	var starts, loads, cpus []float64
 	for range rounds {
-		if warm, err = k.serve(file); err != nil {
+		if warm, err = k.serve(file, rest); err != nil {
 			return nil, nil, err
 		}
 		starts, loads, cpus = append(starts, float64(warm.start)), append(loads, float64(warm.loaded)), append(cpus, float64(warm.cpu))
@@ -159,7 +161,7 @@ func (k kind) configure(dir string, n int) (string, error) {
 }
 
 // serve starts a daemon, looks at it, has each tenant serve a connection, and looks again.
-func (k kind) serve(file string) (r *result, err error) {
+func (k kind) serve(file string, rest time.Duration) (r *result, err error) {
 	began := time.Now()
 	d, err := daemon.Start(file)
 	if err != nil {
@@ -196,7 +198,14 @@ func (k kind) serve(file string) (r *result, err error) {
 			return nil, fmt.Errorf("%w; the daemon said: %s", err, d.Complaint())
 		}
 	}
-	return r, look(&r.served, &r.afterwards)
+	if err := look(&r.served, &r.afterwards); err != nil || rest == 0 {
+		return r, err
+	}
+	time.Sleep(rest)
+	if err := d.Tell("settle"); err != nil {
+		return nil, err
+	}
+	return r, look(&r.rest, &r.afterwards)
 }
 
 func (k kind) visit(address string) error {

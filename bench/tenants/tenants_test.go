@@ -24,7 +24,7 @@ func TestRun(t *testing.T) {
 		t.Skip("needs Linux:", err)
 	}
 	var out bytes.Buffer
-	if err := run([]string{"-tenants", "20", "-scripts", "20", "-go", "0", "-rounds", "1"}, &out); err != nil {
+	if err := run([]string{"-tenants", "20", "-scripts", "20", "-go", "0", "-rounds", "1", "-rest", "0"}, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []kind{small, script} {

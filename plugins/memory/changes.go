@@ -27,14 +27,21 @@ func (m *Linear) Changes(b []byte) (changes []byte, pages int, ok bool) {
 	if !ok || n > changedPages {
 		return b, 0, false
 	}
+	b, ok = m.appendWritten(b, written[:n], MostChanges)
+	return b, n, ok
+}
+
+// appendWritten appends what a copy has on those pages that its image has not. It reports false
+// when that is more than most bytes.
+func (m *Linear) appendWritten(b []byte, pages []int32, most int) ([]byte, bool) {
 	end := 0
-	for _, p := range written[:n] {
+	for _, p := range pages {
 		at := int(p) * systemPage
-		if b, end = appendChanges(b, m.b[at:at+systemPage], g.page(int(p)), at, end); len(b) > MostChanges {
-			return b, 0, false
+		if b, end = appendChanges(b, m.b[at:at+systemPage], m.image.page(int(p)), at, end); len(b) > most {
+			return b, false
 		}
 	}
-	return b, n, true
+	return b, true
 }
 
 // appendChanges does so for one page, which is at an offset in the memory, where the
@@ -68,15 +75,10 @@ func appendChanges(b, is, was []byte, offset, end int) ([]byte, int) {
 // they are of. It reports false when the account has no room for the pages they are on; they are
 // written nevertheless.
 func (m *Linear) Apply(changes []byte, pages int) bool {
-	at := 0
-	for len(changes) > 0 {
-		gap, k := binary.Uvarint(changes)
-		n, l := binary.Uvarint(changes[k:])
-		changes = changes[k+l:]
-		at += int(gap)
-		copy(m.b[at:at+int(n)], changes)
-		at += int(n)
-		changes = changes[n:]
+	c, at := nextChange(changes, 0)
+	for c.bytes != nil {
+		copy(m.b[at:], c.bytes)
+		c, at = nextChange(c.rest, at+len(c.bytes))
 	}
 	m.written.may += pages * systemPage
 	return m.cover()

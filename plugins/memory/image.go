@@ -30,11 +30,16 @@ type Image struct {
 // image itself is not: that is the caller's. The error has ErrNoMappings inside, or says what
 // the system does not do.
 func NewImage(mappings MappingAccount, b []byte, extra int) (*Image, error) {
-	g := &Image{zero: make([]bool, len(b)/systemPage), extra: extra, maps: mapped{account: mappings}}
+	return newImage(mappings, len(b), extra, func(p int) []byte { return b[p*systemPage:][:systemPage] })
+}
+
+// newImage is NewImage of what each page holds, in order, until the next is asked for.
+func newImage(mappings MappingAccount, size, extra int, page func(p int) []byte) (*Image, error) {
+	g := &Image{zero: make([]bool, size/systemPage), extra: extra, maps: mapped{account: mappings}}
 	if !g.maps.take(ImageMappings) {
 		return nil, noMappings()
 	}
-	if err := g.keep(b); err != nil {
+	if err := g.keep(page); err != nil {
 		g.maps.drop()
 		return nil, err
 	}
@@ -69,4 +74,4 @@ func (g *Image) page(p int) []byte {
 var zeros = make([]byte, systemPage)
 
 // isZero reports whether all bytes of one page are zero.
-func isZero(page []byte) bool { return bytes.Equal(page, zeros) }
+func isZero(page []byte) bool { return &page[0] == &zeros[0] || bytes.Equal(page, zeros) }

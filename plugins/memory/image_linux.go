@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keep makes the file of an image, whose fields for it are unset, and maps it.
-func (g *Image) keep(b []byte) (err error) {
+// keep makes the file of an image, whose fields for it are unset, and maps it. page is what each
+// page holds, in order, until the next is asked for.
+func (g *Image) keep(page func(p int) []byte) (err error) {
 	g.fd, err = unix.MemfdCreate("bulkhead-snapshot", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if mend := forbidden.Mend(err, "memfd_create"); mend != "" {
 		err = fmt.Errorf("%w; %s", err, mend)
@@ -21,36 +22,61 @@ func (g *Image) keep(b []byte) (err error) {
 		return fmt.Errorf("keeping the memory of a guest that has started: %w", err)
 	}
 	pagemap() // opened now, and not when descriptors have run out
-	if err := g.write(b); err != nil {
+	if err := g.write(page); err != nil {
 		_ = unix.Close(g.fd)
 		return fmt.Errorf("keeping the memory of a guest that has started: %w", err)
 	}
 	return nil
 }
 
-func (g *Image) write(b []byte) error {
-	if err := unix.Ftruncate(g.fd, int64(len(b))); err != nil {
+// writeBuffers are for pages that follow on each other, so that one call writes them.
+var writeBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+func (g *Image) write(page func(p int) []byte) error {
+	size := len(g.zero) * systemPage
+	if err := unix.Ftruncate(g.fd, int64(size)); err != nil {
 		return err
 	}
+	buffer := writeBuffers.Get().(*[64 << 10]byte)
+	defer writeBuffers.Put(buffer)
+	run := buffer[:0]
 	for p := range g.zero {
-		page := b[p*systemPage : (p+1)*systemPage]
-		if g.zero[p] = isZero(page); g.zero[p] {
-			continue
+		b := page(p)
+		if g.zero[p] = isZero(b); !g.zero[p] {
+			run = append(run, b...)
 		}
-		for at := 0; at < len(page); {
-			n, err := unix.Pwrite(g.fd, page[at:], int64(p*systemPage+at))
-			if err != nil {
+		if len(run) > 0 && (g.zero[p] || len(run)+systemPage > cap(run)) {
+			end := p + 1
+			if g.zero[p] {
+				end = p
+			}
+			if err := writeAt(g.fd, run, end*systemPage-len(run)); err != nil {
 				return err
 			}
-			at += n
+			run = run[:0]
 		}
+	}
+	if err := writeAt(g.fd, run, size-len(run)); err != nil {
+		return err
 	}
 	if _, err := unix.FcntlInt(uintptr(g.fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
 		return err
 	}
 	var err error
-	g.bytes, err = unix.Mmap(g.fd, 0, len(b), unix.PROT_READ, unix.MAP_SHARED)
+	g.bytes, err = unix.Mmap(g.fd, 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	return err
+}
+
+// writeAt writes all of b to a file, at an offset.
+func writeAt(fd int, b []byte, at int) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(fd, b, int64(at))
+		if err != nil {
+			return err
+		}
+		b, at = b[n:], at+n
+	}
+	return nil
 }
 
 // forget undoes keep.
