@@ -268,7 +268,7 @@ def closed(c, reason): bad(c, "closed")
 		{"timer", "timer of 127.0.0.1:", "at timer (bad.py:45)"},
 		{"writable", "writable of 127.0.0.1:", "at writable (bad.py:46)"},
 		{"own", "line of 127.0.0.1:", "Own: ('mine', 7), at line (bad.py:32)"},
-		{"recursion", "RuntimeError: maximum recursion depth exceeded, at f (bad.py:8)", "and so on"},
+		{"recursion", "RuntimeError: maximum recursion depth exceeded, at f (bad.py:8), ... ", " more, at line (bad.py:33)"},
 		{"send", "TypeError: send takes str or bytes, and was given a value of type NoneType", "at line (bad.py:34)"},
 		{"full", "beyond queue_limit, which is 262144", "at line (bad.py:35)"},
 		{"memory", "MemoryError: memory allocation failed", "at line (bad.py:38)"},

@@ -15,6 +15,16 @@ struct State {
     upstream: Option<Conn>,
 }
 
+impl Everything {
+    /// Relays, as soon as what was written to the client is sent.
+    fn join(&mut self, upstream: Conn, client: Conn) -> Result<(), Code> {
+        match upstream.splice(client) {
+            Err(Code::Again) => Ok(()), // writable is called
+            joined => joined,
+        }
+    }
+}
+
 impl Handler for Everything {
     type State = State;
 
@@ -30,9 +40,17 @@ impl Handler for Everything {
         let client = self.waits.ok_or(Code::Invalid)?;
         client.write(format!("up, from {}\n", c.local().is_empty()).as_bytes())?;
         if self.relay {
-            c.splice(client)?;
+            self.join(c, client)?;
         }
         Ok(())
+    }
+
+    fn writable(&mut self, c: Conn, state: &mut State) {
+        if let (true, Some(upstream)) = (self.relay, state.upstream) {
+            if self.join(upstream, c).is_err() {
+                c.abort();
+            }
+        }
     }
 
     fn data(&mut self, c: Conn, state: &mut State, bytes: &[u8]) -> Result<usize, Code> {

@@ -180,7 +180,8 @@ impl Conn {
     }
 
     /// Has the host relay all bytes between two connections from here on. Both are gone from the
-    /// handler. [`Code::Again`]: something that `write` has queued waits still.
+    /// handler. [`Code::Again`]: something that `write` has queued waits still, or one is not up yet;
+    /// try again in [`Handler::writable`](crate::Handler::writable).
     pub fn splice(self, other: Conn) -> Result<(), Code> {
         if self.queued() > 0 || other.queued() > 0 {
             return Err(Code::Again);
