@@ -150,13 +150,15 @@ func TestConnectionsThatArrive(t *testing.T) {
 		host.Options{Access: log, Clock: clock})
 
 	conn := make(map[string]net.Conn)
+	// Connections to two listeners may come from one port.
+	to := make(map[string]string)
 	dial := func(name, listener, says string) {
-		conn[name] = hosttest.Dial(t, h.Addr(listener))
+		conn[name], to[name] = hosttest.Dial(t, h.Addr(listener)), listener
 		hosttest.Say(t, conn[name], says)
 	}
 	seen := func(name string) (found conns.Conn, ok bool) {
 		for _, c := range connections(t, h, conns.Query{}).Connections {
-			if c.Peer == conn[name].LocalAddr().String() {
+			if c.Listener == to[name] && c.Peer == conn[name].LocalAddr().String() {
 				return c, true
 			}
 		}
