@@ -9,8 +9,8 @@ import (
 // What a call has used that computes beside the loop is known while it runs, and is told of once.
 func TestUnderWay(t *testing.T) {
 	n := newTenant(t, 0)
-	l := newLoop(t)
 	i := n.start(slow(""), listener())
+	l := newLoop(t) // which ends before the instance is closed
 	peer, end := l.wire(i)
 	if _, err := peer.Write([]byte("e")); err != nil { // it spins
 		t.Fatal(err)
