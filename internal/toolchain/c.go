@@ -126,8 +126,15 @@ func (b *build) clang(plus, library bool, wants []string) (compiler, sysroot str
 				continue
 			}
 		}
-		compiler = path
-		break
+		if compiler == "" {
+			compiler = path
+		}
+		// With a C library the compiler's own is linked, too, which is a package of each version.
+		builtins := b.output(path, "--target=wasm32-wasi", "--print-libgcc-file-name")
+		if _, err := os.Stat(builtins); !library || err == nil {
+			compiler = path
+			break
+		}
 	}
 	if compiler == "" {
 		return "", "", b.missing("clang 14 or later and its linker, wasm-ld")
