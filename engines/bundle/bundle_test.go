@@ -86,6 +86,21 @@ func (m *Maker) of(t *testing.T, path string, limits Limits) (Script, error) {
 	return m.Make(context.Background(), path, text, limits)
 }
 
+// wantErrors wants a script to be refused with just these lines, or what has them in it.
+func wantErrors(t *testing.T, path string, limits Limits, want []string) {
+	t.Helper()
+	_, err := (&Maker{}).of(t, path, limits)
+	e, ok := err.(*Error)
+	if !ok || len(e.Lines) != len(want) {
+		t.Fatalf("%v", err)
+	}
+	for i, want := range want {
+		if !strings.Contains(e.Lines[i], want) {
+			t.Errorf("%q, want %q", e.Lines[i], want)
+		}
+	}
+}
+
 // makers make bundles here, and some in a process of their own.
 func makers(t *testing.T, name string) map[string]*Maker {
 	all := map[string]*Maker{"here": {}}

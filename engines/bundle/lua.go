@@ -17,44 +17,26 @@ var luaAbsent = strings.Fields("io debug package")
 
 // buildLua makes one script of a script in Lua and of the files that it requires, and they do,
 // by a name that stands there as text. Names are paths in the script's folder, as Lua has them.
-func buildLua(script string, read func(path string) answer) (r result) {
+func buildLua(script string, read func(path string) answer) result {
 	b := luaBuilder{read: read, known: make(map[string]bool)}
-	a := read(script)
-	if a.Kind != isFile {
-		r.Errors = []string{script + ": " + wrong(a).Error()}
-		return r
-	}
-	b.files = []scriptFile{{"-", script, a.content}}
-	for i := 0; i < len(b.files) && len(b.errors) < maxLines; i++ {
-		b.resolve(&b.files[i])
-	}
-	switch {
-	case len(b.errors) > 0:
-		r.Errors = b.errors
-	case len(b.files) == 1:
-		r.Plain = true
-	default:
-		r.Code = oneScript(b.files)
-	}
-	return r
+	return b.build(script, read, b.resolve)
 }
 
 type luaBuilder struct {
-	read   func(path string) answer
-	files  []scriptFile
-	known  map[string]bool // by their names: read, or none
-	errors []string
+	gathered
+	read  func(path string) answer
+	known map[string]bool // by their names: read, or none
 }
 
 // resolve adds what a file requires.
-func (b *luaBuilder) resolve(f *scriptFile) {
+func (b *luaBuilder) resolve(f scriptFile) {
 	for _, r := range luaRequires(f.text) {
 		if b.known[r.name] || slices.Contains(luaLibraries, r.name) {
 			continue
 		}
 		if err := b.add(r.name); err != nil && !r.may {
 			b.errors = append(b.errors, fmt.Sprintf("%s:%d:%d: require of %q: %v", f.path, r.line, r.column, short(r.name), err))
-			if len(b.errors) == maxLines {
+			if b.full() {
 				return
 			}
 		}

@@ -76,16 +76,7 @@ func TestLuaErrors(t *testing.T) {
 		"many bytes":      {map[string]string{"h.lua": "require 'a'", "a.lua": strings.Repeat("-", 100)}, Limits{Bytes: 50}, []string{`its files have more than 50 bytes together; leave out what it does not need, or raise its listener's script_bytes`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := (&Maker{}).of(t, filepath.Join(files(t, c.files), "h.lua"), c.limits)
-			e, ok := err.(*Error)
-			if !ok || len(e.Lines) != len(c.want) {
-				t.Fatalf("%v", err)
-			}
-			for i, want := range c.want {
-				if !strings.Contains(e.Lines[i], want) {
-					t.Errorf("%q, want %q", e.Lines[i], want)
-				}
-			}
+			wantErrors(t, filepath.Join(files(t, c.files), "h.lua"), c.limits, c.want)
 		})
 	}
 }

@@ -12,7 +12,7 @@ type luaRequire struct {
 // luaRequires finds them. A text that is no Lua has some, or none: the engine says what is wrong
 // with it.
 func luaRequires(text []byte) (all []luaRequire) {
-	l := luaReader{text: text, line: 1}
+	l := luaReader{placeIn(text)}
 	var last luaWord
 	called, may := false, false // what came last is require, or that and what stands before a name
 	for {
@@ -48,30 +48,7 @@ type luaWord struct {
 func (w luaWord) is(text string) bool { return w.kind == luaOther && w.text == text }
 
 // luaReader reads words.
-type luaReader struct {
-	text []byte
-	at   int
-	line int
-	from int // where the line begins
-}
-
-// peek is the byte so many behind the one that comes next; 0 behind the end.
-func (l *luaReader) peek(n int) byte {
-	if l.at+n < len(l.text) {
-		return l.text[l.at+n]
-	}
-	return 0
-}
-
-// skip goes on by n bytes.
-func (l *luaReader) skip(n int) {
-	for ; n > 0 && l.at < len(l.text); n-- {
-		if l.text[l.at] == '\n' {
-			l.line, l.from = l.line+1, l.at+1
-		}
-		l.at++
-	}
-}
+type luaReader struct{ place }
 
 func isNameByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'

@@ -48,33 +48,15 @@ const (
 
 // buildPython makes one script of a script in Python and of the files that it imports, and they do.
 // Names are paths in the script's folder. The engine finds each file by its path.
-func buildPython(script string, read func(path string) answer) (r result) {
+func buildPython(script string, read func(path string) answer) result {
 	b := pythonBuilder{read: read, known: make(map[string]pythonKind)}
-	a := read(script)
-	if a.Kind != isFile {
-		r.Errors = []string{script + ": " + wrong(a).Error()}
-		return r
-	}
-	b.files = []scriptFile{{"-", script, a.content}}
-	for i := 0; i < len(b.files) && len(b.errors) < maxLines; i++ {
-		b.resolve(b.files[i])
-	}
-	switch {
-	case len(b.errors) > 0:
-		r.Errors = b.errors
-	case len(b.files) == 1:
-		r.Plain = true
-	default:
-		r.Code = oneScript(b.files)
-	}
-	return r
+	return b.build(script, read, b.resolve)
 }
 
 type pythonBuilder struct {
-	read   func(path string) answer
-	files  []scriptFile
-	known  map[string]pythonKind // by their names
-	errors []string
+	gathered
+	read  func(path string) answer
+	known map[string]pythonKind // by their names
 }
 
 // resolve adds what a file imports.
@@ -85,7 +67,7 @@ func (b *pythonBuilder) resolve(f scriptFile) {
 			continue
 		}
 		b.errors = append(b.errors, fmt.Sprintf("%s:%d:%d: import of %q: %v", f.path, p.line, p.column, short(p.written()), err))
-		if len(b.errors) == maxLines {
+		if b.full() {
 			return
 		}
 	}

@@ -27,7 +27,7 @@ func (p pythonImport) complete() bool {
 // wrong with it.
 func pythonImports(text []byte) (all []pythonImport) {
 	text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n"))
-	r := pythonReader{text: bytes.TrimPrefix(text, []byte("\uFEFF")), line: 1}
+	r := pythonReader{place: placeIn(bytes.TrimPrefix(text, []byte("\uFEFF")))}
 	var tries []int // how far the try statements are indented that a line is in
 	for w := r.next(); w.kind != pythonEnd; {
 		begins := r.begins // a statement begins with w
@@ -129,31 +129,10 @@ func (w pythonWord) is(text string) bool {
 
 // pythonReader reads words.
 type pythonReader struct {
-	text   []byte
-	at     int
-	line   int
-	from   int // where the line begins
+	place
 	depth  int // of brackets that are open
 	begins int // how a statement begins with the word that came last; 0: none does
 	last   pythonWord
-}
-
-// peek is the byte so many behind the one that comes next; 0 behind the end.
-func (r *pythonReader) peek(n int) byte {
-	if r.at+n < len(r.text) {
-		return r.text[r.at+n]
-	}
-	return 0
-}
-
-// skip goes on by n bytes.
-func (r *pythonReader) skip(n int) {
-	for ; n > 0 && r.at < len(r.text); n-- {
-		if r.text[r.at] == '\n' {
-			r.line, r.from = r.line+1, r.at+1
-		}
-		r.at++
-	}
 }
 
 // next is the next word. Comments, blanks and ends of lines in brackets are left out.
