@@ -1,18 +1,13 @@
 package sdk_test
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"bulkhead/internal/hosttest"
-	"bulkhead/internal/play"
-	"bulkhead/internal/talk"
-	"bulkhead/internal/toolchain"
+	"bulkhead/internal/playtest"
 	"bulkhead/sdk"
 )
 
@@ -47,46 +42,9 @@ strip = "debuginfo"
 			t.Fatal(err)
 		}
 	}
-	source, err := toolchain.Find(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var said bytes.Buffer
-	module, err := source.Build(t.Context(), &said)
-	if missing := (*toolchain.Missing)(nil); errors.As(err, &missing) {
-		t.Skip(err)
-	}
-	if err != nil || said.Len() > 0 {
-		t.Fatalf("%v\n%s", err, &said)
-	}
 	plugin = filepath.Join(dir, "handler.wasm")
-	if err := os.WriteFile(plugin, module, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	playtest.Build(t, dir, plugin)
 	return plugin
-}
-
-func plays(t *testing.T, plugin, name string, text []byte) {
-	t.Helper()
-	f, err := talk.Parse(name, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := play.Handler{Plugin: plugin, State: hosttest.State()}
-	for _, one := range f.Cases {
-		for _, v := range play.Variants(1) {
-			if !v.Suits(h, one) {
-				continue
-			}
-			r, err := play.Play(t.Context(), h, one, v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Failure != nil {
-				t.Errorf("%s, %s: %s:%d: %s: want %.100q (%d bytes), got %.100q (%d)\n%s", one.Name, v.Name, name, r.Failure.Line, r.Failure.What, r.Failure.Want, len(r.Failure.Want), r.Failure.Got, len(r.Failure.Got), strings.Join(r.Log, "\n"))
-			}
-		}
-	}
 }
 
 // Each function of the crate, in conversations. What the inbox has no room for waits in the queue,
@@ -97,9 +55,9 @@ func TestRust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plays(t, plugin, "everything.talk", text)
+	playtest.Plays(t, plugin, "everything.talk", text)
 	x := func(n int) string { return strings.Repeat("x", n) }
-	plays(t, plugin, "queue.talk", fmt.Appendf(nil, `
+	playtest.Plays(t, plugin, "queue.talk", fmt.Appendf(nil, `
 == more than an inbox
 eol lf
 < hello

@@ -2,18 +2,13 @@ package project_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"bulkhead/internal/hosttest"
-	"bulkhead/internal/play"
+	"bulkhead/internal/playtest"
 	"bulkhead/internal/project"
-	"bulkhead/internal/talk"
-	"bulkhead/internal/toolchain"
 )
 
 // Each project is complete: it builds with nothing fetched, and its handler passes its own
@@ -38,62 +33,16 @@ func TestProjects(t *testing.T) {
 			plugin := filepath.Join(made.Folder, made.Handler)
 			if !made.Script {
 				plugin = filepath.Join(made.Folder, "my-handler.wasm")
-				build(t, made.Folder, plugin)
+				if name := playtest.Build(t, made.Folder, plugin); name != "my-handler" {
+					t.Errorf("the module would be called %s", name)
+				}
 			}
-			conversation(t, plugin, filepath.Join(made.Folder, "my-handler.talk"))
-		})
-	}
-}
-
-func build(t *testing.T, folder, plugin string) {
-	t.Helper()
-	source, err := toolchain.Find(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if name := source.Name(); name != "my-handler" {
-		t.Errorf("the module would be called %s", name)
-	}
-	var said bytes.Buffer
-	module, err := source.Build(t.Context(), &said)
-	if missing := (*toolchain.Missing)(nil); errors.As(err, &missing) {
-		t.Skip(err)
-	}
-	if err != nil || said.Len() > 0 {
-		t.Fatalf("%v\n%s", err, &said)
-	}
-	if err := os.WriteFile(plugin, module, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func conversation(t *testing.T, plugin, file string) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := talk.Parse("my-handler.talk", text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(f.Cases) == 0 {
-		t.Fatal("there is no conversation")
-	}
-	h := play.Handler{Plugin: plugin, State: hosttest.State()}
-	for _, one := range f.Cases {
-		for _, v := range play.Variants(1) {
-			if !v.Suits(h, one) {
-				continue
-			}
-			r, err := play.Play(context.Background(), h, one, v)
+			text, err := os.ReadFile(filepath.Join(made.Folder, "my-handler.talk"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Failure != nil {
-				t.Errorf("%s, %s: line %d: %s: want %q, got %q\n%s", one.Name, v.Name, r.Failure.Line, r.Failure.What, r.Failure.Want, r.Failure.Got, strings.Join(r.Log, "\n"))
-			}
-		}
+			playtest.Plays(t, plugin, "my-handler.talk", text)
+		})
 	}
 }
 

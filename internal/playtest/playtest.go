@@ -1,0 +1,66 @@
+// Package playtest has tests of handlers build them, and play conversations with them.
+package playtest
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"bulkhead/internal/hosttest"
+	"bulkhead/internal/play"
+	"bulkhead/internal/talk"
+	"bulkhead/internal/toolchain"
+)
+
+// Build makes a module of the project in a folder, and writes it to plugin. Nothing may be said
+// meanwhile. A test whose compiler this machine has not is skipped; CI installs them. It returns
+// what the module would be called.
+func Build(t *testing.T, folder, plugin string) (name string) {
+	t.Helper()
+	source, err := toolchain.Find(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	module, err := source.Build(t.Context(), &said)
+	if missing := (*toolchain.Missing)(nil); errors.As(err, &missing) {
+		t.Skip(err)
+	}
+	if err != nil || said.Len() > 0 {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	if err := os.WriteFile(plugin, module, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return source.Name()
+}
+
+// Plays wants all conversations of a text, of which there is one at least, to go as they are
+// written, each in all ways that suit it. Name is the text's, for failures.
+func Plays(t *testing.T, plugin, name string, text []byte) {
+	t.Helper()
+	f, err := talk.Parse(name, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Cases) == 0 {
+		t.Fatal("there is no conversation")
+	}
+	h := play.Handler{Plugin: plugin, State: hosttest.State()}
+	for _, one := range f.Cases {
+		for _, v := range play.Variants(1) {
+			if !v.Suits(h, one) {
+				continue
+			}
+			r, err := play.Play(t.Context(), h, one, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f := r.Failure; f != nil {
+				t.Errorf("%s, %s: %s:%d: %s: want %.100q (%d bytes), got %.100q (%d)\n%s", one.Name, v.Name, name, f.Line, f.What, f.Want, len(f.Want), f.Got, len(f.Got), strings.Join(r.Log, "\n"))
+			}
+		}
+	}
+}
