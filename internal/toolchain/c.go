@@ -126,14 +126,12 @@ func (b *build) clang(plus, library bool, wants []string) (compiler, sysroot str
 				continue
 			}
 		}
-		if compiler == "" {
-			compiler = path
-		}
-		// With a C library the compiler's own is linked, too, which is a package of each version.
-		builtins := b.output(path, "--target=wasm32-wasi", "--print-libgcc-file-name")
-		if _, err := os.Stat(builtins); !library || err == nil {
+		if !library || b.hasOwnLibrary(path) {
 			compiler = path
 			break
+		}
+		if compiler == "" {
+			compiler = path
 		}
 	}
 	if compiler == "" {
@@ -143,10 +141,8 @@ func (b *build) clang(plus, library bool, wants []string) (compiler, sysroot str
 		return compiler, "", nil
 	}
 	for _, sysroot := range []string{"/usr", "/usr/share/wasi-sysroot"} {
-		for _, lib := range []string{"lib/wasm32-wasi/libc.a"} {
-			if _, err := os.Stat(filepath.Join(sysroot, lib)); err == nil {
-				return compiler, sysroot, nil
-			}
+		if _, err := os.Stat(filepath.Join(sysroot, "lib", "wasm32-wasi", "libc.a")); err == nil {
+			return compiler, sysroot, nil
 		}
 	}
 	what := "main"
@@ -159,6 +155,13 @@ func (b *build) clang(plus, library bool, wants []string) (compiler, sysroot str
 	}
 	install += "; or wasi-sdk, with WASI_SDK_PATH naming its folder; or do without it: csa.h needs none"
 	return "", "", &Missing{b.language.name, "a C library for WebAssembly where it uses " + what, install}
+}
+
+// hasOwnLibrary reports whether a compiler has its own library for WebAssembly, which is linked
+// with a C library, and is a package of each version.
+func (b *build) hasOwnLibrary(clang string) bool {
+	_, err := os.Stat(b.output(clang, "--target=wasm32-wasi", "--print-libgcc-file-name"))
+	return err == nil
 }
 
 // debianHeaders is where Debian keeps the headers of its C++ library for WebAssembly; clang does
