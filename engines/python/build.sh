@@ -66,6 +66,11 @@ replace py/gc.c 'byte a = area->gc_alloc_table_start[i];' \
 	if (i >= area->gc_alloc_table_byte_len)
 		break;
 	byte a = area->gc_alloc_table_start[i];'
+# The collector knows the stack of frames, and not what only a local of C points at.
+replace py/objclosure.c 'mp_obj_t *args2 = m_new(mp_obj_t, n_total);' 'mp_obj_t *args2 = mp_pystack_alloc(n_total * sizeof(mp_obj_t));'
+replace py/objclosure.c 'm_del(mp_obj_t, args2, n_total);' 'mp_pystack_free(args2);'
+replace py/objclosure.c '#include "py/runtime.h"' '#include "py/runtime.h"
+#include "py/pystack.h"'
 # Its frames have nothing in memory that the check of the stack would see: see src/collect.c.
 replace lib/re1.5/recursiveloop.c 're1_5_stack_chk();' 'volatile char here; check_regex_depth((void *)&here);'
 # Values in each other may be deep, and nothing else sees how deep the stack is then.

@@ -804,6 +804,53 @@ def line(c, text):
 	}
 }
 
+// The collector does not see what only the locals of a C function point at. So it does not run in
+// Python that such a function calls, and the captured variables of a function, when there are
+// many, are handed to it in memory that the collector knows: both had their values overwritten.
+func TestCollectorLeavesWhatIsInC(t *testing.T) {
+	const churn = `
+def churn():
+    for i in range(3000): [i, "x" + str(i)]
+`
+	h, log := scripts.Serve(t,
+		enginetest.Handler{Name: "told", Script: churn + `
+class Part:
+    def __repr__(self):
+        self = None
+        churn()
+        return "part"
+def line(c, text):
+    raise ValueError(Part(), "second", "third")
+`},
+		enginetest.Handler{Name: "captured", Script: churn + `
+def begin(c, text, *more):
+    a, b, d, e, f, g = [[text, str(i)] for i in range(6)]
+    def later():
+        for i in range(3000): [i, "x" + str(i)]
+        kept = [[i, str(i)] for i in range(200)]
+        c.kept = kept
+        c.said = ",".join(x[1] for x in (a, b, d, e, f, g))
+    return later
+def show(c):
+    assert c.kept == [[i, str(i)] for i in range(200)], c.kept
+    c.send(c.said + "\n")
+def line(c, text):
+    after(1, begin(c, text))
+    after(30, lambda: [[1, str(i)] for i in range(3000)])
+    after(60, lambda: show(c))
+`})
+	t.Run("captured", func(t *testing.T) {
+		c := enginetest.Dial(t, h, "captured")
+		hosttest.Say(t, c, "hello\n")
+		hosttest.Hear(t, c, "0,1,2,3,4,5\n")
+	})
+	t.Run("told", func(t *testing.T) {
+		c := enginetest.Dial(t, h, "told")
+		hosttest.Say(t, c, "hello\n")
+		log.Wait(t, "listener=told ", `ValueError: (part, 'second', 'third'), at line (told.py:`)
+	})
+}
+
 // The handler that docs/PYTHON.md begins with does what it says, and so does the one that relays.
 func TestHandlersOfThePage(t *testing.T) {
 	page, err := os.ReadFile("../../docs/PYTHON.md")

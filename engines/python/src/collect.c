@@ -2,9 +2,9 @@
  *
  * MicroPython's collector looks for pointers in memory. In WebAssembly the locals of C
  * functions are not there, so what only such a local points at would be taken for garbage.
- * Therefore it runs at two places alone: between events, and in a loop of Python that no C
- * function has called but the engine's own. There all that is alive hangs on the frames,
- * which are in the stack of frames, or on the roots. */
+ * Therefore it runs at two places alone: between events, and in a loop of a Python function
+ * that task.c has called, and nothing in between. There all that is alive hangs on the frames,
+ * which are in the stack of frames, or on the roots: task.c has nothing else in its hands. */
 #include <stdio.h>
 #include <string.h>
 
@@ -31,6 +31,7 @@ size_t collect_at = LEAST_GARBAGE / BLOCK; /* blocks, allocated since the last c
 static char heap[HEAP] __attribute__((aligned(16)));
 static char frames[FRAMES] __attribute__((aligned(16)));
 static int loops;   /* of Python that are in each other, with C functions between */
+static bool collects; /* it may, in the first of them: see collects_in */
 
 void start_memory(void)
 {
@@ -73,6 +74,32 @@ void enter(void *top)
 {
 	mp_cstack_init_with_top(top, C_STACK);
 	loops = 0;
+	collects = false;
+}
+
+/* A bound method, as objboundmeth.c has it. */
+struct bound { mp_obj_base_t base; mp_obj_t method, self; };
+extern const mp_obj_type_t mp_type_closure;
+
+/* Garbage may be collected while f runs, which the caller calls now: the caller has nothing in
+ * its hands that the collector does not see. That holds only if f is a frame of Python. It is
+ * not one if it is a class, whose object is nowhere else while __init__ runs, or a function in
+ * C that calls Python, as list.sort. Answers what was so before, for end_collects. */
+bool collects_in(mp_obj_t f)
+{
+	bool before = collects;
+
+	if (mp_obj_is_type(f, &mp_type_bound_meth))
+		f = ((struct bound *)MP_OBJ_TO_PTR(f))->method;
+	collects = mp_obj_is_type(f, &mp_type_fun_bc) || mp_obj_is_type(f, &mp_type_closure) ||
+		mp_obj_is_type(f, &mp_type_gen_instance);
+	return before;
+}
+
+/* The call is over, also by an error. */
+void end_collects(bool before)
+{
+	collects = before;
 }
 
 /* A regular expression calls itself for each character that a star has taken. */
@@ -153,7 +180,7 @@ void look_around(mp_code_state_t *frame)
 		rounds_left = ROUNDS;
 		write_where(frame);
 	}
-	if (loops == 1 && MP_STATE_MEM(gc_alloc_amount) > collect_at)
+	if (loops == 1 && collects && MP_STATE_MEM(gc_alloc_amount) > collect_at)
 		collect_all();
 }
 

@@ -53,6 +53,8 @@ void start_memory(void);
 void enter(void *top);    /* an event begins */
 void collect_between(void); /* an event has ended: nothing is in C's hands */
 void collect_all(void);
+bool collects_in(mp_obj_t f);
+void end_collects(bool before);
 void begin_watch(void);
 
 /* engine.c */

@@ -246,6 +246,7 @@ static enum outcome step(struct task *t, mp_obj_t *to)
 	mp_vm_return_kind_t kind = MP_VM_RETURN_EXCEPTION;
 	mp_obj_t result = MP_OBJ_NULL;
 	enum outcome outcome = FAILED;
+	bool collected = collects_in(t->coroutine);
 	nlr_buf_t nlr;
 
 	serving = c;
@@ -267,6 +268,7 @@ static enum outcome step(struct task *t, mp_obj_t *to)
 		kind = MP_VM_RETURN_EXCEPTION;
 		result = MP_OBJ_FROM_PTR(nlr.ret_val);
 	}
+	end_collects(collected);
 	serving = before;
 	if (kind == MP_VM_RETURN_YIELD) {
 		if (!t->has_waited && t->blocks && c->blocked++ == 0)
@@ -311,15 +313,18 @@ enum outcome run(struct connection *c, const char *what, bool blocks, mp_obj_t f
 	struct connection *before = serving;
 	struct task *volatile t = NULL;
 	mp_obj_t r;
+	bool collected = collects_in(f);
 	nlr_buf_t nlr;
 
 	if (nlr_push(&nlr) == 0) {
 		serving = c;
 		r = mp_call_function_n_kw(f, args, 0, argv);
+		end_collects(collected);
 		if (mp_obj_is_type(r, &mp_type_gen_instance))
 			t = new_task(c, what, blocks, r);
 		nlr_pop();
 	} else {
+		end_collects(collected);
 		serving = before;
 		fail(c, what, MP_OBJ_FROM_PTR(nlr.ret_val));
 		return FAILED;
