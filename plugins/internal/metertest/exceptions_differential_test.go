@@ -19,6 +19,9 @@ var (
 	firstThrowing   = flag.Uint64("throwing.first", 0, "the seed of the first of them")
 )
 
+// throwingReport is after how many modules TestThrowing says how far it is.
+const throwingReport = 5000
+
 // thrown is what the calls of one module came to: the results and traps, and the hashes.
 type thrown struct {
 	text               string
@@ -79,6 +82,9 @@ func TestThrowing(t *testing.T) {
 	var uncaught, returned, traps, legacy int
 	for i := range *throwingModules {
 		seed := *firstThrowing + uint64(i)
+		if i > 0 && i%throwingReport == 0 {
+			t.Logf("%d modules so far, up to seed %d", i, seed-1)
+		}
 		g := generateThrowing(seed)
 		b := g.bytes(false)
 		code, err := native.CompileModule(t.Context(), b)
