@@ -29,6 +29,7 @@ var onlyIn = map[string][]string{
 	"github.com/rogpeppe":            {"cmd"},
 	"github.com/prometheus":          {"host/openmetrics", "host/metrics", "host/limits"}, // their tests
 	"github.com/evanw/esbuild":       {"engines/bundle"},
+	"github.com/gopacket/gopacket":   {"internal/capture"},
 	"github.com/landlock-lsm":        {"host/confine"},
 	"kernel.org/pub/linux/libs":      {"host/confine"},
 	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},

@@ -82,14 +82,15 @@ func TestMain(m *testing.M) {
 // MemoryDenyWriteExecute. The condition landlock holds where the kernel has that, root for
 // root's tests on Linux, and low-ports where ports below 1024 take a privilege.
 //
-// ECHO is the path of the shipped echo.wasm, and GUESTS of the folder with the guests of other
-// tests.
+// ECHO is the path of the shipped echo.wasm, EXAMPLES of the folder with all examples, GUESTS of
+// that with the guests of other tests, and CAPTURES of that with captures of traffic.
 func TestScripts(t *testing.T) {
 	echo, err := filepath.Abs("../../examples/echo/echo.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	guests, err := filepath.Abs("../../examples/testdata")
+	examples := filepath.Dir(filepath.Dir(echo))
+	captures, err := filepath.Abs("testdata/captures")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,9 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ECHO", echo)
-			e.Setenv("GUESTS", guests)
+			e.Setenv("EXAMPLES", examples)
+			e.Setenv("GUESTS", filepath.Join(examples, "testdata"))
+			e.Setenv("CAPTURES", captures)
 			s := &session{dir: e.WorkDir}
 			e.Values[sessionKey{}] = s
 			e.Defer(s.close)

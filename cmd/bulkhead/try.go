@@ -29,7 +29,9 @@ handler: what you type is sent line by line, what it answers is printed, and its
 log goes to standard error. An end of input (Ctrl-D) ends what you send.
 
 With --script it plays the conversations of the files, which say what is sent and
-what must come back: docs/TALK.md. Each is played as written, byte by byte, cut at
+what must come back: docs/TALK.md. With --pcap those of a capture of tcpdump or
+Wireshark are played: what the clients have sent, and what the server of a port has
+answered; bulkhead talk writes them down. Each is played as written, byte by byte, cut at
 random, with short sends, with the client's end right behind its last bytes, without
 a snapshot, and with --instance loop or listener beside other clients, since what a
 handler answers may not depend on it. What fails in one way only has a likely cause,
@@ -44,9 +46,11 @@ not go as it is written.`,
 			t.handler.Plugin, t.handler.Compiler, t.handler.State = args[0], compileWith, tryState()
 			t.out, t.errs = c.OutOrStdout(), c.ErrOrStderr()
 			switch {
-			case t.record != "" && len(t.scripts)+len(t.updates) > 0:
-				return errors.New("--record keeps what you say to the handler, and --script and --update play what files say: leave one of them out")
-			case len(t.scripts)+len(t.updates) == 0:
+			case t.port != 0 && t.pcap == "":
+				return errors.New("--port is the server's port in a capture: give the capture with --pcap")
+			case t.record != "" && t.plays():
+				return errors.New("--record keeps what you say to the handler, and --script, --update and --pcap play what files say: leave one of them out")
+			case !t.plays():
 				return t.talk(c)
 			}
 			return t.run(c)
@@ -55,6 +59,8 @@ not go as it is written.`,
 	f := c.Flags()
 	f.StringArrayVar(&t.scripts, "script", nil, "play the conversations of this `FILE`; it may be given more than once")
 	f.StringArrayVar(&t.updates, "update", nil, "write into this `FILE` what happens, in place of what it expects; then play it")
+	f.StringVar(&t.pcap, "pcap", "", "play the client's side of a capture, this `FILE`, and compare the server's")
+	f.Uint16Var(&t.port, "port", 0, "the server's port in the capture, if there is more than one")
 	f.StringVar(&t.record, "record", "", "add the session to this `FILE` as a conversation")
 	f.StringVar(&t.handler.Instance, "instance", "", "connection, loop or listener: which connections share an instance, as in a listener's configuration")
 	f.StringVar(&t.which, "run", "", "play only conversations whose names match this `REGEXP`")
@@ -82,12 +88,17 @@ type trial struct {
 	handler       play.Handler
 	scripts       []string
 	updates       []string
+	pcap          string
+	port          uint16
 	record        string
 	which         string
 	seed          uint64
 	verbose, json bool
 	out, errs     io.Writer
 }
+
+// plays reports whether there are conversations to play.
+func (t *trial) plays() bool { return len(t.scripts)+len(t.updates) > 0 || t.pcap != "" }
 
 func (t *trial) run(c *cobra.Command) error {
 	which, err := regexp.Compile(t.which)
@@ -102,6 +113,13 @@ func (t *trial) run(c *cobra.Command) error {
 	var files []*talk.File
 	for _, name := range slices.Concat(t.scripts, t.updates) {
 		_, f, err := t.read(name)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	if t.pcap != "" {
+		f, err := t.readCapture()
 		if err != nil {
 			return err
 		}
@@ -128,6 +146,9 @@ func (t *trial) run(c *cobra.Command) error {
 		return errors.New("no conversation has such a name")
 	case failed > 0:
 		fmt.Fprintf(t.errs, "%d of %d conversations did not go as they are written\n", failed, played)
+		if t.pcap != "" {
+			fmt.Fprintf(t.errs, "bulkhead talk %s --port %d -o %s writes those of the capture\n", t.pcap, t.port, captured(t.pcap))
+		}
 		return errFailed
 	}
 	return nil
@@ -143,6 +164,19 @@ func (t *trial) read(name string) (text []byte, f *talk.File, err error) {
 		return nil, nil, errFailed
 	}
 	return text, f, nil
+}
+
+// captured is what the conversations of a capture are called.
+func captured(pcap string) string { return filepath.Base(pcap) + ".talk" }
+
+// readCapture has the conversations of the capture, and notes their port.
+func (t *trial) readCapture() (*talk.File, error) {
+	text, port, err := conversations(t.errs, t.pcap, t.port)
+	if err != nil {
+		return nil, err
+	}
+	t.port = port
+	return talk.Parse(captured(t.pcap), text)
 }
 
 // update writes into the file what happens.

@@ -7,13 +7,26 @@ import (
 	"strings"
 	"testing"
 
+	"bulkhead/internal/capture"
 	"bulkhead/internal/playtest"
 	"bulkhead/internal/project"
 )
 
 // Each project is complete: it builds with nothing fetched, and its handler passes its own
 // conversation. A compiler that this machine has not is skipped; CI installs them.
+//
+// It also answers as another handler has answered to a client that tcpdump has seen.
 func TestProjects(t *testing.T) {
+	file, err := os.Open("testdata/greeter.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	traffic, err := capture.Read(file, 5000)
+	if err != nil || len(traffic.Connections) != 1 {
+		t.Fatalf("capture.Read: %v, %v", traffic, err)
+	}
+	captured := traffic.Conversations("greeter.pcap")
 	for _, lang := range project.Languages() {
 		t.Run(lang, func(t *testing.T) {
 			t.Parallel()
@@ -42,6 +55,7 @@ func TestProjects(t *testing.T) {
 				t.Fatal(err)
 			}
 			playtest.Plays(t, plugin, "my-handler.talk", text)
+			playtest.Plays(t, plugin, "greeter.pcap", captured)
 		})
 	}
 }

@@ -14,7 +14,8 @@ import (
 // Bounds of a file, so that a mistaken one takes no more memory than it should.
 const (
 	mostBytes = 16 << 20 // of a file
-	mostWait  = 366 * 24 * time.Hour
+	// MostWait is how long a wait is at most.
+	MostWait = 366 * 24 * time.Hour
 )
 
 // Error is what is wrong in a line of a file.
@@ -342,7 +343,7 @@ func (p *parser) word(f []string, line string) error {
 		if len(f) == 2 {
 			d, err = time.ParseDuration(f[1])
 		}
-		if len(f) != 2 || err != nil || d <= 0 || d > mostWait {
+		if len(f) != 2 || err != nil || d <= 0 || d > MostWait {
 			return fmt.Errorf("wait is followed by a time such as 30s, 200ms or 1h, of a year at most")
 		}
 		s.Kind, s.Wait = Wait, d
