@@ -86,7 +86,8 @@ func (p *packets) read() *packet {
 			}
 			return nil
 		}
-		found := gopacket.NewPacket(data, p.link(ci), gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+		// Not lazily: a lazy packet of hostile bytes may never come to its last layer.
+		found := gopacket.NewPacket(data, p.link(ci), gopacket.DecodeOptions{NoCopy: true})
 		one := &packet{at: ci.Timestamp}
 		var from, to uint16
 		transport := found.LayerClass(transports)
