@@ -96,6 +96,7 @@ func TestThrowing(t *testing.T) {
 			t.Fatalf("module %d: %v", seed, err)
 		}
 		want := runThrowing(t.Context(), m, len(g.functions))
+		m.Close(context.Background())
 		code.Close(context.Background())
 		uncaught, returned, traps = uncaught+want.uncaught, returned+want.returned, traps+want.traps
 		for _, old := range []bool{false, true} {
