@@ -155,8 +155,19 @@ func (p *Pool) memory() (*memory.Linear, error) {
 		p.leastFree = min(p.leastFree, n-1)
 		return m, nil
 	}
+	if n := len(p.awake); n > 0 {
+		p.awake[n-1].learn()
+	}
 	of := s.budget()
 	return s.image.copy(of, int(s.module.max)*wasm.PageSize, usual)
+}
+
+// learn has the snapshot know what an instance has written to so far, if that is not known yet:
+// when all connect at once, none has ended that could tell.
+func (i *Instance) learn() {
+	if i.state == running && !i.inCall && !i.suspended && i.memory != nil {
+		i.memory.Learn()
+	}
 }
 
 // usual is how many bytes an instance is charged for what it will write to.

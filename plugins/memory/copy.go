@@ -55,6 +55,7 @@ func (g *Image) copyFor(account Account, mappings MappingAccount, most, charged,
 	}
 	m.space = space
 	m.b = space[:len(g.bytes):len(g.bytes)]
+	g.frequent.give(m)
 	return m, nil
 }
 
@@ -136,7 +137,7 @@ func (m *Linear) PutBack() (wrote int, ok bool) {
 		}
 		m.account.Release(grown)
 	}
-	n, kept := m.image.restore(m.b)
+	n, kept := m.restore()
 	if !kept && !dropPages(m.b) {
 		return n * systemPage, false
 	}
@@ -165,18 +166,23 @@ func (m *Linear) Reuse(usual int) error {
 	return nil
 }
 
-// restore copies the image over the pages of its copy that were written to. It
+// restore copies the image over the pages of a copy that were written to. It
 // reports how many, and false when those are too many to be worth it, or cannot be
 // told.
-func (g *Image) restore(copied []byte) (n int, ok bool) {
+func (m *Linear) restore() (n int, ok bool) {
+	g := m.image
 	var pages [KeptPages]int32
-	n, ok = writtenTo(copied, pages[:])
+	n, ok = writtenTo(m.b, pages[:])
+	if ok {
+		m.tell(pages[:min(n, KeptPages)])
+	}
+	m.tells = false // the next instance has the pages of this one
 	if !ok || n > KeptPages {
 		return n, false
 	}
 	for _, p := range pages[:n] {
 		at := int(p) * systemPage
-		to := copied[at : at+systemPage]
+		to := m.b[at : at+systemPage]
 		if g.zero[p] {
 			clear(to)
 		} else {

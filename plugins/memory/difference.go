@@ -9,9 +9,10 @@ import (
 // be made of that at any time, as long as the other is there. It does not change. Any goroutine may
 // use it.
 type Difference struct {
-	from    *Image
-	size    int
-	changes []byte
+	from     *Image
+	size     int
+	changes  []byte
+	frequent *frequent // of all its images
 }
 
 const (
@@ -35,7 +36,7 @@ func (m *Linear) Difference() (d *Difference, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	return &Difference{m.image, len(m.b), slices.Clip(changes)}, true
+	return &Difference{m.image, len(m.b), slices.Clip(changes), &frequent{}}, true
 }
 
 // Size is how many bytes the memory has.
@@ -51,7 +52,7 @@ func (d *Difference) From() *Image { return d.from }
 func (d *Difference) Image(mappings MappingAccount, extra int) (*Image, error) {
 	next, at := nextChange(d.changes, 0)
 	changed := make([]byte, systemPage)
-	return newImage(mappings, d.size, extra, func(p int) []byte {
+	g, err := newImage(mappings, d.size, extra, func(p int) []byte {
 		end := (p + 1) * systemPage
 		if next.bytes == nil || at >= end {
 			return d.from.page(p)
@@ -63,6 +64,10 @@ func (d *Difference) Image(mappings MappingAccount, extra int) (*Image, error) {
 		}
 		return changed
 	})
+	if err == nil {
+		g.frequent = d.frequent
+	}
+	return g, err
 }
 
 // change is one stretch of changes, and those behind it. bytes is nil behind the last.

@@ -23,6 +23,8 @@ type Image struct {
 	zero  []bool // of each page of the system's: all bytes are zero
 	extra int    // bytes that each copy takes beside CopyOverhead
 	maps  mapped
+	// frequent is what is known of all that were made of the same Difference, too.
+	frequent *frequent
 }
 
 // NewImage keeps b, which is a whole number of pages, in a sealed file without a
@@ -35,7 +37,7 @@ func NewImage(mappings MappingAccount, b []byte, extra int) (*Image, error) {
 
 // newImage is NewImage of what each page holds, in order, until the next is asked for.
 func newImage(mappings MappingAccount, size, extra int, page func(p int) []byte) (*Image, error) {
-	g := &Image{zero: make([]bool, size/systemPage), extra: extra, maps: mapped{account: mappings}}
+	g := &Image{zero: make([]bool, size/systemPage), extra: extra, maps: mapped{account: mappings}, frequent: &frequent{}}
 	if !g.maps.take(ImageMappings) {
 		return nil, noMappings()
 	}

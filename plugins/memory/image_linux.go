@@ -89,6 +89,11 @@ func (g *Image) forget() {
 // image, or zero.
 func dropPages(b []byte) bool { return unix.Madvise(b, unix.MADV_DONTNEED) == nil }
 
+// ownPages gives a copy pages of its own that are as its image's, as if each was written to. It
+// reports false where the kernel does not, before Linux 5.14 or for want of memory; they fault
+// then, as any other.
+func ownPages(b []byte) bool { return unix.Madvise(b, unix.MADV_POPULATE_WRITE) == nil }
+
 // pagemap is where the kernel tells of this process's pages; -1 where it does not.
 var pagemap = sync.OnceValue(func() int {
 	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)

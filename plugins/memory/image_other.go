@@ -11,3 +11,4 @@ func (g *Image) forget()                         {}
 func (g *Image) copyOf(int) ([]byte, error)      { return nil, errNoImages }
 func writtenTo([]byte, []int32) (n int, ok bool) { return 0, false }
 func dropPages([]byte) bool                      { return false }
+func ownPages([]byte) bool                       { return false }

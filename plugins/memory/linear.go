@@ -19,6 +19,7 @@ type Linear struct {
 
 	image   *Image // nil: none
 	written written
+	tells   bool // its pages were given to nobody before, and frequent has not seen them
 }
 
 // New takes a place for most bytes, the first of which are in use and zero. Both numbers are of
