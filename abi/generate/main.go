@@ -1,6 +1,6 @@
 // Command generate writes what comes from the tables of package abi: abi/ABI.md, sdk/c/csa.h,
-// the bindings of sdk/go and sdk/rust, and plugins/hostcalls.go. It is run by "go generate ./abi",
-// in the folder abi.
+// the bindings of the other guest libraries, and plugins/hostcalls.go. It is run by "go generate
+// ./abi", in the folder abi.
 package main
 
 import (

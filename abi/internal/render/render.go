@@ -1,6 +1,6 @@
 // Package render writes everything that comes from the tables of package abi:
-// the contract in prose, the C header, the bindings of the guest libraries for Go and Rust, and the
-// host's calls of what is behind the host functions.
+// the contract in prose, the C header, the bindings of the guest libraries for Go, Rust,
+// AssemblyScript and Zig, and the host's calls of what is behind the host functions.
 package render
 
 import (
@@ -33,6 +33,10 @@ var (
 	hostCalls string
 	//go:embed abi.rs.tmpl
 	rustAbi string
+	//go:embed abi.ts.tmpl
+	assemblyScriptAbi string
+	//go:embed abi.zig.tmpl
+	zigAbi string
 )
 
 // outputs are the generated files, by their path under the module's root.
@@ -45,6 +49,8 @@ var outputs = map[string]string{
 	"sdk/go/abi.go":                     goCodes,
 	"plugins/hostcalls.go":              hostCalls,
 	"sdk/rust/src/abi.rs":               rustAbi,
+	"sdk/assemblyscript/abi.ts":         assemblyScriptAbi,
+	"sdk/zig/abi.zig":                   zigAbi,
 }
 
 // contract is what the templates see.
@@ -159,9 +165,16 @@ var funcs = template.FuncMap{
 	"wrap":        func(s string) string { return comment(s, "", "", 100) },
 	"cell":        func(s string) string { return strings.ReplaceAll(s, "|", "\\|") },
 	"rustDoc":     rustDoc,
-	"rustParams":  rustParams,
+	"rustParams":  func(f abi.Function) string { return params(f, "*const u8", "*mut u8") },
 	"rustCode":    rustCode,
-	"rustResult":  func(f abi.Function) string { return rustType(f.Results[0]) },
+	"tsDoc":       tsDoc,
+	"tsParams":    func(f abi.Function) string { return params(f, "usize", "usize") },
+	"zigDoc":      func(text, indent string) string { return comment(text, "", indent+"/// ", 100) },
+	"zigParams":   func(f abi.Function) string { return params(f, "[*]const u8", "[*]u8") },
+	"zigCode":     rustCode,
+	"result":      func(f abi.Function) string { return f.Results[0].String() },
+	"lower":       strings.ToLower,
+	"slashes":     func(text string) string { return comment(text, "", "// ", 100) },
 	"uncapital":   func(s string) string { return strings.ToLower(s[:1]) + s[1:] },
 	"later":       func(names []string) string { return "`" + strings.Join(names, "`, `") + "`" },
 }
