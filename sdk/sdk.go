@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-//go:embed c/csa.h go/*.go go/guesttest/*.go go/internal rust/Cargo.toml rust/src
+//go:embed c/csa.h go/*.go go/guesttest/*.go go/internal rust/Cargo.toml rust/src assemblyscript/*.ts zig/*.zig
 var sources embed.FS
 
 // CHeader is csa.h, the guest header for C and C++.
@@ -26,6 +26,14 @@ func Go() []File { return files("go", "sdk/go/") }
 
 // Rust has the crate bulkhead: its files by their paths in the crate's folder.
 func Rust() []File { return files("rust", "") }
+
+// AssemblyScript has the files of the guest library for AssemblyScript, which are a folder called
+// bulkhead beside that of the handler.
+func AssemblyScript() []File { return files("assemblyscript", "") }
+
+// Zig has the files of the guest library for Zig, which are a folder called bulkhead beside the
+// handler.
+func Zig() []File { return files("zig", "") }
 
 // File is a source of a guest library.
 type File struct {

@@ -43,6 +43,9 @@ random bytes are the same each time. The exit status is 1 when a conversation do
 not go as it is written.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := notCompiled(args[0]); err != nil {
+				return err
+			}
 			t.handler.Plugin, t.handler.Compiler, t.handler.State = args[0], compileWith, tryState()
 			t.out, t.errs = c.OutOrStdout(), c.ErrOrStderr()
 			switch {

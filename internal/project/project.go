@@ -46,6 +46,8 @@ var languages = []*language{
 	{name: "lua", handler: "NAME.lua", script: true, memory: "16MiB", files: static(script("lua"))},
 	{name: "go", aliases: []string{"golang"}, handler: "NAME.go", memory: "64MiB", files: goProject},
 	{name: "rust", aliases: []string{"rs"}, handler: "src/lib.rs", memory: "16MiB", files: rustProject, ignore: []string{"/target/"}},
+	{name: "assemblyscript", aliases: []string{"as", "asc"}, handler: "assembly/index.ts", memory: "16MiB", files: assemblyScriptProject, ignore: []string{"/node_modules/"}},
+	{name: "zig", handler: "NAME.zig", memory: "16MiB", files: zigProject, ignore: []string{"/zig-cache/", "/.zig-cache/", "/node_modules/"}},
 	{name: "c", handler: "NAME.c", memory: "16MiB", files: withHeader("c")},
 	{name: "cpp", aliases: []string{"c++", "cc"}, handler: "NAME.cc", memory: "16MiB", files: withHeader("cc")},
 }
@@ -98,6 +100,24 @@ func rustProject() ([]file, error) {
 		{".cargo/config.toml", template("cargo-config.toml.txt")},
 	}
 	return append(files, vendored(sdk.Rust())...), nil
+}
+
+// assemblyScriptProject has the library in a folder of its own. npm brings the compiler, which
+// package.json names.
+func assemblyScriptProject() ([]file, error) {
+	files := []file{
+		{"assembly/index.ts", template("index.ts.txt")},
+		{"assembly/tsconfig.json", template("assembly-tsconfig.json.txt")},
+		{"asconfig.json", template("asconfig.json.txt")},
+		{"package.json", template("package.json.txt")},
+	}
+	return append(files, vendored(sdk.AssemblyScript())...), nil
+}
+
+// zigProject has the library in a folder of its own.
+func zigProject() ([]file, error) {
+	files := []file{{"NAME.zig", template("handler.zig.txt")}}
+	return append(files, vendored(sdk.Zig())...), nil
 }
 
 // vendored are the files of a guest library, in the folder bulkhead.

@@ -70,7 +70,7 @@ func TestNames(t *testing.T) {
 	if _, err := project.Write(dir, "go", "bulkhead"); err == nil {
 		t.Error("a Go project has the name of its library's module")
 	}
-	for alias, handler := range map[string]string{"JavaScript": "a.js", "C++": "a.cc", "py": "a.py", "golang": "a.go"} {
+	for alias, handler := range map[string]string{"JavaScript": "a.js", "C++": "a.cc", "py": "a.py", "golang": "a.go", "as": "assembly/index.ts", "ASC": "assembly/index.ts"} {
 		made, err := project.Write(t.TempDir(), alias, "a")
 		if err != nil || made.Handler != handler {
 			t.Errorf("%s: %v, %v", alias, made, err)

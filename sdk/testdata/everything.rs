@@ -1,5 +1,6 @@
 // A handler that has something for each function of the crate: what a line says, it does.
-use bulkhead::{connect, framing, handler, Code, Conn, Handler};
+use bulkhead::framing::{self, Length};
+use bulkhead::{connect, handler, Code, Conn, Handler};
 use std::time::Duration;
 
 #[derive(Default)]
@@ -11,8 +12,23 @@ struct Everything {
 
 #[derive(Default)]
 struct State {
+    frames: String, // what messages are cut by; lines if it is empty
     lines: u32,
     upstream: Option<Conn>,
+}
+
+/// The first message of the kind that frames names.
+fn message<'a>(frames: &str, bytes: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, Code> {
+    match frames {
+        "u8" => framing::prefixed(bytes, Length::U8, 100),
+        "u16be" => framing::prefixed(bytes, Length::U16Be, 100),
+        "u16le" => framing::prefixed(bytes, Length::U16Le, 100),
+        "u32be" => framing::prefixed(bytes, Length::U32Be, 100),
+        "u32le" => framing::prefixed(bytes, Length::U32Le, 100),
+        "fixed5" => Ok(bytes.get(..5).map(|m| (m, 5))),
+        "until--" => framing::until(bytes, b"--", 100),
+        _ => framing::line(bytes, 100),
+    }
 }
 
 impl Everything {
@@ -61,10 +77,19 @@ impl Handler for Everything {
             return Ok(bytes.len());
         }
         let mut done = 0;
-        while let Some((line, used)) = framing::line(&bytes[done..], 100)? {
+        while let Some((line, used)) = message(&state.frames, &bytes[done..])? {
             done += used;
-            state.lines += 1;
             let text = String::from_utf8_lossy(line).into_owned();
+            if !state.frames.is_empty() {
+                if text == "lines" {
+                    state.frames.clear();
+                    c.write(b"lines\n")?;
+                } else {
+                    c.write(format!("[{text}]\n").as_bytes())?;
+                }
+                continue;
+            }
+            state.lines += 1;
             let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
             match word {
                 "config" => c.write(format!("{}\n", self.config).as_bytes())?,
@@ -87,6 +112,16 @@ impl Handler for Everything {
                         Err(e) => c.write(format!("{e}\n").as_bytes())?,
                     }
                 }
+                "frames" => state.frames = rest.to_string(),
+                "want" => c.want(rest.parse().map_err(|_| Code::Invalid)?)?,
+                "pause" => {
+                    c.set_timer(2, Duration::from_millis(rest.parse().map_err(|_| Code::Invalid)?))?;
+                    c.pause();
+                }
+                "tls" => {
+                    c.make_tls_server()?;
+                    return Ok(done);
+                }
                 "limit" => c.set_write_limit(rest.parse().map_err(|_| Code::Invalid)?),
                 "dial" | "relay" => {
                     self.relay = word == "relay";
@@ -97,6 +132,7 @@ impl Handler for Everything {
                     let upstream = state.upstream.ok_or(Code::NotFound)?;
                     upstream.write(format!("{rest}\n").as_bytes())?;
                 }
+                "upgrade" => state.upstream.ok_or(Code::NotFound)?.make_tls_client(rest)?,
                 "half" => c.finish_sending(),
                 "abort" => c.abort(),
                 "refuse" => return Err(Code::Refused),
@@ -119,7 +155,18 @@ impl Handler for Everything {
         c.close();
     }
 
+    fn secured(&mut self, c: Conn, _: &mut State, result: Result<(), Code>) {
+        let c = if c.dialled() { self.waits.unwrap_or(c) } else { c };
+        bulkhead::log(bulkhead::LOG_INFO, &format!("secured {}", name(result)));
+        let _ = c.write(format!("secured {}\n", name(result)).as_bytes());
+    }
+
     fn timer(&mut self, c: Conn, _: &mut State, token: i32) {
+        if token == 2 {
+            c.resume();
+            let _ = c.write(b"resumed\n");
+            return;
+        }
         let _ = c.write(format!("timer {token}\n").as_bytes());
     }
 
@@ -130,10 +177,14 @@ impl Handler for Everything {
     fn closed(&mut self, c: Conn, _: State, reason: Result<(), Code>) {
         if c.dialled() {
             if let Some(client) = self.waits.take() {
-                let _ = client.write(format!("upstream: {reason:?}\n").as_bytes());
+                let _ = client.write(format!("upstream {}\n", name(reason)).as_bytes());
             }
         }
     }
+}
+
+fn name(result: Result<(), Code>) -> &'static str {
+    result.map_or_else(|e| e.name(), |()| "OK")
 }
 
 handler!(Everything);
