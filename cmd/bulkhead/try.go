@@ -31,7 +31,8 @@ log goes to standard error. An end of input (Ctrl-D) ends what you send.
 With --script it plays the conversations of the files, which say what is sent and
 what must come back: docs/TALK.md. With --pcap those of a capture of tcpdump or
 Wireshark are played: what the clients have sent, and what the server of a port has
-answered; bulkhead talk writes them down. Each is played as written, byte by byte, cut at
+answered; bulkhead talk writes them down. With --fuzz what the clients send is changed,
+over and over, and what makes the handler fail is written to a file as a conversation. Each is played as written, byte by byte, cut at
 random, with short sends, with the client's end right behind its last bytes, without
 a snapshot, and with --instance loop or listener beside other clients, since what a
 handler answers may not depend on it. What fails in one way only has a likely cause,
@@ -51,6 +52,8 @@ not go as it is written.`,
 			switch {
 			case t.port != 0 && t.pcap == "":
 				return errors.New("--port is the server's port in a capture: give the capture with --pcap")
+			case t.fuzz != "" && !t.plays():
+				return errors.New("--fuzz changes what the clients of conversations send: give conversations with --script or --pcap")
 			case t.record != "" && t.plays():
 				return errors.New("--record keeps what you say to the handler, and --script, --update and --pcap play what files say: leave one of them out")
 			case !t.plays():
@@ -64,6 +67,8 @@ not go as it is written.`,
 	f.StringArrayVar(&t.updates, "update", nil, "write into this `FILE` what happens, in place of what it expects; then play it")
 	f.StringVar(&t.pcap, "pcap", "", "play the client's side of a capture, this `FILE`, and compare the server's")
 	f.Uint16Var(&t.port, "port", 0, "the server's port in the capture, if there is more than one")
+	f.StringVar(&t.fuzz, "fuzz", "", "then play mutants of the conversations, for a time such as 10s or so many as this `NUMBER`")
+	f.StringVar(&t.fuzzOut, "fuzz-out", "", "write the conversation of a mutant that fails to this `FILE`; left out: X.fuzz.talk in this folder")
 	f.StringVar(&t.record, "record", "", "add the session to this `FILE` as a conversation")
 	f.StringVar(&t.handler.Instance, "instance", "", "connection, loop or listener: which connections share an instance, as in a listener's configuration")
 	f.StringVar(&t.which, "run", "", "play only conversations whose names match this `REGEXP`")
@@ -93,6 +98,7 @@ type trial struct {
 	updates       []string
 	pcap          string
 	port          uint16
+	fuzz, fuzzOut string
 	record        string
 	which         string
 	seed          uint64
@@ -107,6 +113,10 @@ func (t *trial) run(c *cobra.Command) error {
 	which, err := regexp.Compile(t.which)
 	if err != nil {
 		return fmt.Errorf("--run %s: %w", t.which, err)
+	}
+	bound, err := parseFuzz(t.fuzz)
+	if err != nil {
+		return err
 	}
 	for _, name := range t.updates {
 		if err := t.update(c, name, which); err != nil {
@@ -129,11 +139,13 @@ func (t *trial) run(c *cobra.Command) error {
 		files = append(files, f)
 	}
 	played, failed := 0, 0
+	var all []*talk.Case
 	for _, f := range files {
 		for _, one := range f.Cases {
 			if !which.MatchString(one.Name) {
 				continue
 			}
+			all = append(all, one)
 			ok, err := t.play(c, f, one)
 			if err != nil {
 				return err
@@ -154,7 +166,10 @@ func (t *trial) run(c *cobra.Command) error {
 		}
 		return errFailed
 	}
-	return nil
+	if t.fuzz == "" {
+		return nil
+	}
+	return t.playMutants(c, all, bound)
 }
 
 // read reads a file of conversations. It says what is wrong in a line itself.

@@ -27,6 +27,7 @@ type journal struct {
 type end struct {
 	Peer   string `json:"peer"`
 	Code   string `json:"code"`
+	Cause  string `json:"cause"`
 	Reason string `json:"why"`
 	In     int64  `json:"in"`
 	Out    int64  `json:"out"`
@@ -49,6 +50,16 @@ func (j *journal) end(peer string) (end, bool) {
 	defer j.mu.Unlock()
 	e, ok := j.ends[peer]
 	return e, ok
+}
+
+// causes are why connections have ended.
+func (j *journal) causes() (all []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range j.ends {
+		all = append(all, e.Cause)
+	}
+	return all
 }
 
 // Write takes lines of the access log.

@@ -63,10 +63,10 @@ const longest = time.Minute
 // Play plays a conversation in a variant. An error is none of the conversation's: the handler does
 // not load, or ctx is done.
 func Play(ctx context.Context, h Handler, c *talk.Case, v Variant) (*Report, error) {
-	return h.play(ctx, c, v, nil)
+	return h.play(ctx, c, v, nil, nil)
 }
 
-func (h Handler) play(ctx context.Context, c *talk.Case, v Variant, u *updating) (*Report, error) {
+func (h Handler) play(ctx context.Context, c *talk.Case, v Variant, u *updating, k *kept) (*Report, error) {
 	written := c
 	if v.ended {
 		if c = endedAtOnce(c); c == nil {
@@ -81,13 +81,16 @@ func (h Handler) play(ctx context.Context, c *talk.Case, v Variant, u *updating)
 		return nil, err
 	}
 	defer s.close()
-	p := &player{stage: s, c: c, v: v, parties: map[string]*party{}, captures: talk.Captures{}, ctx: ctx, updating: u}
+	p := &player{stage: s, c: c, v: v, parties: map[string]*party{}, captures: talk.Captures{}, ctx: ctx, updating: u, kept: k}
 	report := &Report{Case: written, Variant: v}
 	err = p.play()
 	if f, ok := errors.AsType[*Failure](err); ok {
 		report.Failure, err = f, nil
 	}
 	p.measure()
+	if k != nil {
+		k.causes = s.log.causes()
+	}
 	report.Log, report.Fuel, report.Events, report.Costs = s.log.lines(), p.fuel, p.events, p.costs
 	p.closeAll()
 	return report, err
@@ -104,6 +107,8 @@ type player struct {
 	begun    []byte   // the first segment, likewise
 	captures talk.Captures
 	updating *updating // nil: it goes as written, or fails
+	loose    bool      // of a mutant: what the parties send need not be taken, and dials are refused
+	kept     *kept     // for mutants; nil: there will be none
 	sending  *party    // whose segment is being put together
 	segment  []byte
 	from     int // the line where the segment begins
@@ -206,6 +211,9 @@ func (p *player) party(s *talk.Step) (*party, error) {
 }
 
 func (p *player) step(s *talk.Step) error {
+	if p.kept != nil && (s.Kind == talk.SendEOF || s.Kind == talk.SendRST || s.Kind == talk.Wait) {
+		p.kept.sent = append(p.kept.sent, sent{party: s.Party, other: s})
+	}
 	switch s.Kind {
 	case talk.Stretch:
 		return nil
@@ -262,7 +270,13 @@ func (p *player) sendSegment(ends bool) error {
 		return nil
 	}
 	if one.over() {
+		if p.loose {
+			return nil
+		}
 		return failed(line, "%s sends, and its connection is over (%s)", one.who(), one.ending())
+	}
+	if p.kept != nil {
+		p.kept.sent = append(p.kept.sent, sent{party: one.name, bytes: segment})
 	}
 	var visitor *party
 	if p.v.beside {

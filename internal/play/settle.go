@@ -33,7 +33,7 @@ func (p *player) settle(line int) error {
 		if list, err = p.host.Connections(ctx, conns.Query{Limit: conns.MostListed}); err != nil {
 			return p.unsettled(line, err)
 		}
-		if address := p.dials.unexpected(); address != "" {
+		if address := p.dials.unexpected(); address != "" && !p.loose {
 			return &Failure{Line: line, Dialled: address, What: fmt.Sprintf("the handler dials %s, and no line says who answers: dial %s as NAME, or dial %s refused", address, address, address)}
 		}
 		now := ageless(list.Connections)

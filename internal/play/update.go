@@ -17,7 +17,7 @@ func Update(ctx context.Context, h Handler, c *talk.Case) (*Report, *talk.Edits,
 }
 
 func (h Handler) update(ctx context.Context, c *talk.Case, u *updating) (*Report, *talk.Edits, error) {
-	report, err := h.play(ctx, c, Written, u)
+	report, err := h.play(ctx, c, Written, u, nil)
 	if err != nil || report.Failure != nil {
 		return report, &talk.Edits{}, err
 	}

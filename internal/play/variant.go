@@ -1,6 +1,7 @@
 package play
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -18,6 +19,8 @@ type Variant struct {
 	// bytes: each byte travels alone. random, where it is not nil, says where else to cut.
 	bytes  bool
 	random *rand.Rand
+	// piece is how long pieces that random cuts are at most; 0: 64 bytes.
+	piece int
 	// short: a send takes a few bytes only, and sockets have small buffers.
 	short bool
 	// ended: the client ends its side with its last bytes.
@@ -134,7 +137,7 @@ func (v *Variant) cut(segment []byte) (pieces [][]byte) {
 		case v.bytes && len(segment) > mostBytes:
 			n = len(segment) - mostBytes
 		case v.random != nil:
-			n = 1 + v.random.IntN(max(1, min(len(segment), 64)))
+			n = 1 + v.random.IntN(min(len(segment), cmp.Or(v.piece, 64)))
 		}
 		pieces = append(pieces, segment[:n])
 		segment = segment[n:]
