@@ -38,6 +38,8 @@ type executor struct {
 	running export    // the call that runs
 	use     usage
 
+	owed    *Runtime       // whose fuel and time its usage may have that are not booked yet; nil: nobody's
+	spoilt  bool           // something trapped on it
 	bound   *Instance      // whose state it has; nil: nobody's
 	on      *memory.Linear // bound's, or what the engine was given to begin with
 	binding bool
@@ -130,6 +132,10 @@ func (e *unfitError) Error() string { return e.err.Error() }
 // bind gives it an Instance's memory and globals, having saved those that it has.
 func (e *executor) bind(i *Instance) {
 	e.unbind()
+	if r := i.module.runtime; e.owed != r {
+		e.settle()
+		e.owed = r
+	}
 	e.bound, e.on, i.exec = i, i.memory, e
 	// The engine takes another memory where it would take a larger one. It can
 	// always have a page more: the module declares one that it never gets.
@@ -153,6 +159,29 @@ func (e *executor) unbind() {
 		i.exec = nil
 		e.bound = nil
 	}
+}
+
+// settle books what is not booked yet of what was used on it, so that nothing of that becomes
+// another tenant's.
+func (e *executor) settle() {
+	r, u := e.owed, &e.use
+	if r == nil {
+		return
+	}
+	e.owed = nil
+	used := u.granted - u.fuel.Left()
+	r.fuel.Add(used - u.counted)
+	u.counted = used
+	u.sinceSpent()
+	if ns := u.take(); ns > 0 {
+		r.options.CPU.Book(ns)
+	}
+}
+
+// spoil has nothing be used again of what a trap may have left: whatever the stacks hold.
+func (e *executor) spoil() {
+	e.calls = [calls]export{}
+	e.spoilt = true
 }
 
 // Allocate is the engine's question for a memory.

@@ -278,7 +278,7 @@ func (i *Instance) instantiate(at place) (err error) {
 	if err != nil {
 		return err
 	}
-	if i.exec, err = m.newExecutor(i.memory, of, &startContext{context.Background(), i}); err != nil {
+	if i.exec, err = m.obtainExecutor(i.memory, of, &startContext{context.Background(), i}); err != nil {
 		return err
 	}
 	i.exec.use.place = at
@@ -289,7 +289,7 @@ func (i *Instance) instantiate(at place) (err error) {
 		return err
 	}
 	if err = put(i.memory.Bytes(), uint64(m.script.At), m.script.Bytes); err != nil {
-		i.exec.close(of)
+		m.letGo(i.exec, of)
 	}
 	return err
 }
@@ -337,11 +337,18 @@ func (i *Instance) each(all ...call) error {
 	return nil
 }
 
-// once calls an export while the instance starts, and does not keep it.
+// once calls an export while the instance starts, and keeps it only where the executor starts
+// others.
 func (i *Instance) once(c call) (uint64, error) {
-	f, err := i.exec.function(c)
-	if err != nil {
-		return 0, i.notStarted(i.newTrap(c.String(), err))
+	f := i.exec.calls[c]
+	if f.Function == nil {
+		var err error
+		if f, err = i.exec.function(c); err != nil {
+			return 0, i.notStarted(i.newTrap(c.String(), err))
+		}
+		if i.module.sharesExecutors() {
+			i.exec.calls[c] = f
+		}
 	}
 	i.exec.stack = [2]uint64{}
 	i.inCall = true
@@ -349,13 +356,14 @@ func (i *Instance) once(c call) (uint64, error) {
 		i.process.takeTurn()
 	}
 	i.startTiming(f, i.exec.use.place)
-	err = f.CallWithStack((*guestContext)(i), i.exec.stack[:])
+	err := f.CallWithStack((*guestContext)(i), i.exec.stack[:])
 	if err != nil {
 		err = i.module.locate(&f, err)
 	}
 	i.finish()
 	i.inCall = false
 	if err = i.exec.uncaught(err); err != nil {
+		i.exec.spoil()
 		return 0, i.notStarted(i.newTrap(c.String(), err))
 	}
 	return i.exec.stack[0], nil
@@ -424,10 +432,10 @@ func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 		err = i.stopForMemory()
 	}
 	if err = i.exec.uncaught(err); err != nil {
-		i.exec.calls = [calls]export{} // whatever their stacks hold
+		i.exec.spoil()
 	}
 	if i.pool != nil {
-		i.pool.give(i.exec)
+		i.pool.gives(i.exec)
 	}
 	if err != nil {
 		i.trapped(i.newTrap(c.String(), err))
@@ -491,9 +499,9 @@ func (i *Instance) Faulted(value any) {
 	i.inCall, i.suspended, i.returning, i.queue = false, false, false, eventQueue{}
 	i.serving, i.current = nil, event{}
 	if i.exec != nil {
-		i.exec.calls = [calls]export{} // whatever their stacks hold
+		i.exec.spoil()
 		if i.pool != nil && i.exec.busy {
-			i.pool.give(i.exec)
+			i.pool.gives(i.exec)
 		}
 	}
 	i.trapped(&Trap{Call: "an event", Why: "the host failed", Bug: true, Err: fmt.Errorf("%v", value)})
@@ -590,7 +598,7 @@ func (i *Instance) giveBack() {
 		i.pool.recycle(i, i.broken)
 	} else {
 		i.book()
-		i.exec.close(i.budget())
+		i.module.letGo(i.exec, i.budget())
 		i.memory.Free()
 	}
 	i.exec, i.memory = nil, nil

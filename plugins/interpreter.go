@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"bulkhead/csa"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
@@ -26,6 +27,8 @@ type Interpreter struct {
 	code   *code   // nil: no script is loaded
 	users  int     // Modules, and one that is being made
 	closed bool
+	sets   map[*csa.Loop]*executorSet // on which instances of pools run, by loop
+	spare  []*executor                // that nobody has
 }
 
 // InterpreterOptions are an Interpreter's module, and how it is compiled.
@@ -166,6 +169,7 @@ func (p *Interpreter) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.users--; p.users == 0 {
+		p.dropSpare()
 		if p.code != nil {
 			p.code.close()
 			p.code = nil

@@ -90,8 +90,8 @@ func interpreterOf(t testing.TB, module []byte) (p *Interpreter, compiled *atomi
 	}})
 	t.Cleanup(func() {
 		p.Close()
-		if p.users != 0 || p.code != nil || p.engine != nil {
-			t.Errorf("of the interpreter there are %d users, %v and %v left", p.users, p.code, p.engine)
+		if p.users != 0 || p.code != nil || p.engine != nil || len(p.spare)+len(p.sets) > 0 {
+			t.Errorf("of the interpreter there are %d users, %v, %v, %d executors and %d sets left", p.users, p.code, p.engine, len(p.spare), len(p.sets))
 		}
 	})
 	return p, compiled

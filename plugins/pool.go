@@ -37,27 +37,22 @@ var ErrTimers = errors.New("its tenant has no timers left for another instance")
 // and the memories of those that have ended, put back to the snapshot. It belongs to
 // its loop; all methods are called there.
 type Pool struct {
-	snapshot  *Snapshot
-	loop      *csa.Loop
-	turn      *turn
-	executors []*executor
-	busy      int  // executors in a call
-	making    bool // one is being made off the loop
-	shortage  shortage
-	ask       *csa.Timer // for what it asks again
-	free      []*memory.Linear
-	live      int // Instances
-	leastFree int // the fewest in free since the last trim
-	leastIdle int // the fewest executors in no call since some were last let go
-	turns     int // trims since then
-	used      bool
-	awake     []*Instance // that were used lately, or not looked at since
-	toSweep   int         // how many of them sweepIdle has yet to look at
-	scratch   []byte      // sweepIdle's
-	trim      *csa.Timer
-	trimming  bool
-	closed    bool
-	left      bool // it holds the snapshot no more
+	snapshot     *Snapshot
+	loop         *csa.Loop
+	turn         *turn
+	*executorSet // on which the instances run
+	shortage     shortage
+	ask          *csa.Timer // for what it asks again
+	free         []*memory.Linear
+	live         int         // Instances
+	leastFree    int         // the fewest in free since the last trim
+	awake        []*Instance // that were used lately, or not looked at since
+	toSweep      int         // how many of them sweepIdle has yet to look at
+	scratch      []byte      // sweepIdle's
+	trim         *csa.Timer
+	trimming     bool
+	closed       bool
+	left         bool // it holds the snapshot no more
 }
 
 // Pool makes a pool of instances for l. It and the pool's methods are called on l, and the pool has
@@ -66,7 +61,7 @@ func (s *Snapshot) Pool(l *csa.Loop) *Pool {
 	pools.Add(1)
 	s.users.Add(1)
 	r := s.module.runtime
-	p := &Pool{snapshot: s, loop: l, turn: r.turnOf(l)}
+	p := &Pool{snapshot: s, loop: l, turn: r.turnOf(l), executorSet: s.module.executorsOn(l)}
 	p.trim, p.ask = l.NewTimer(p.tidy), l.NewTimer(p.askAgain)
 	r.mu.Lock()
 	r.pools[p] = struct{}{}
@@ -98,12 +93,10 @@ func (p *Pool) leaveWhenOver() {
 	if !p.closed || p.live > 0 {
 		return
 	}
-	for len(p.executors) > 0 {
-		p.drop(p.executors[0])
-	}
 	if !p.left {
 		p.left = true
 		r := p.snapshot.module.runtime
+		p.leave(r, p.snapshot.budget())
 		r.mu.Lock()
 		delete(r.pools, p)
 		r.mu.Unlock()
@@ -220,9 +213,9 @@ func (p *Pool) room() int {
 // not, it will be told to go on.
 func (p *Pool) ready(i *Instance) bool {
 	if !p.executorFor(i) {
-		p.startsWaiting(i, p.shortage.why)
-		p.shortage.runners = append(p.shortage.runners, i)
-		if p.shortage.why == nil || !p.shortage.set {
+		p.startsWaiting(i, p.notMade)
+		p.runners = append(p.runners, i)
+		if p.notMade == nil || !p.shortage.set {
 			p.makeLater()
 		}
 		return false
@@ -245,9 +238,14 @@ func (p *Pool) executorFor(i *Instance) bool {
 	if i.exec != nil || p.busy < len(p.executors) {
 		return true
 	}
-	if p.snapshot.quick && p.shortage.why == nil {
+	if e := p.snapshot.module.keptExecutor(); e != nil {
+		p.add(e)
+		p.tidyLater()
+		return true
+	}
+	if p.snapshot.quick && p.notMade == nil {
 		if e, err := p.snapshot.newExecutor(); err == nil {
-			p.executors = append(p.executors, e)
+			p.add(e)
 			p.tidyLater()
 			return true
 		}
@@ -259,6 +257,7 @@ func (p *Pool) executorFor(i *Instance) bool {
 func (p *Pool) makeLater() {
 	if !p.making {
 		p.making = true
+		p.pools++
 		p.snapshot.users.Add(1) // the loop may have stopped when it is made
 		go p.makeAside()
 	}
@@ -269,7 +268,10 @@ func (p *Pool) makeAside() {
 	var e *executor
 	var err error
 	p.snapshot.module.runtime.bookAside(func() { e, err = p.snapshot.newExecutor() })
-	if !p.loop.Post(func() { p.made(e, err) }) && err == nil {
+	if p.loop.Post(func() { p.made(e, err) }) {
+		return
+	}
+	if err == nil {
 		e.close(p.snapshot.budget())
 	}
 	p.snapshot.drop()
@@ -277,23 +279,25 @@ func (p *Pool) makeAside() {
 
 func (p *Pool) made(e *executor, err error) {
 	p.making = false
-	p.shortage.why = err
+	p.notMade = err
 	if err == nil {
-		p.executors = append(p.executors, e) // which leaveWhenOver closes if it comes too late
+		p.add(e) // which leave closes if it comes too late
 		p.tidyLater()
-		waiting := p.shortage.runners
-		p.shortage.runners = nil
+		waiting := p.runners
+		p.runners = nil
 		for _, i := range waiting {
 			i.goOnLater()
 		}
 	} else {
 		p.snapshot.module.runtime.short.Add(1)
-		for _, i := range p.shortage.runners {
+		for _, i := range p.runners {
 			i.waitCause = err
 		}
-		p.askLater()
+		p.askForRunners()
 	}
+	p.leave(p.snapshot.module.runtime, p.snapshot.budget())
 	p.leaveWhenOver()
+	p.snapshot.drop()
 }
 
 // take gives an Instance, which ready was said of, its executor for a call. It reports
@@ -301,47 +305,22 @@ func (p *Pool) made(e *executor, err error) {
 func (p *Pool) take(i *Instance) bool {
 	e := i.exec
 	if e == nil {
-		for _, other := range p.executors {
-			if !other.busy && (e == nil || other.bound == nil) {
-				e = other
-			}
-		}
-		if e == nil {
+		if e = p.idle(); e == nil {
 			return false
 		}
 		e.bind(i)
 	}
-	e.busy = true
-	p.busy++
+	p.takes(e)
 	p.usedNow(i)
-	p.leastIdle = min(p.leastIdle, len(p.executors)-p.busy)
 	return true
-}
-
-// give takes an executor back after a call.
-func (p *Pool) give(e *executor) {
-	e.busy = false
-	p.busy--
-	if len(p.shortage.runners) > 0 {
-		i := p.shortage.runners[0]
-		p.shortage.runners = p.shortage.runners[1:]
-		i.goOnLater()
-	}
-}
-
-// drop closes an executor, which is in no call.
-func (p *Pool) drop(e *executor) {
-	e.unbind()
-	e.close(p.snapshot.budget())
-	p.executors = slices.DeleteFunc(p.executors, func(other *executor) bool { return other == e })
 }
 
 func (p *Pool) tidyLater() {
 	if !p.trimming && !p.closed {
 		p.trimming = true
 		p.leastFree = len(p.free)
-		if p.turns == 0 {
-			p.leastIdle = len(p.executors) - p.busy
+		if p.of == nil {
+			p.begins()
 		}
 		p.trim.Reset(trimEvery)
 	}
@@ -356,30 +335,17 @@ func (p *Pool) tidy() {
 		p.snapshot.image.free(m)
 	}
 	p.free = slices.Delete(p.free, 0, n)
-	if p.turns++; p.turns == executorTurns {
-		p.tidyExecutors()
+	own := p.of == nil
+	if own {
+		if p.turns++; p.turns == executorTurns {
+			p.tidyExecutors(p.live > 0, p.snapshot.budget())
+		}
 	}
 	if p.toSweep == 0 {
 		p.toSweep = len(p.awake)
 		p.sweepIdle()
 	}
-	if len(p.free) > 0 || len(p.awake) > 0 || len(p.executors) > 1 || len(p.executors) > 0 && p.live == 0 {
+	if len(p.free) > 0 || len(p.awake) > 0 || own && (len(p.executors) > 1 || len(p.executors) > 0 && p.live == 0) {
 		p.tidyLater()
 	}
-}
-
-// tidyExecutors lets go of those that were in no call for some time, but for one where
-// there are instances.
-func (p *Pool) tidyExecutors() {
-	n := p.leastIdle
-	if p.live > 0 || p.used {
-		n = min(n, len(p.executors)-1)
-	}
-	for k := len(p.executors) - 1; k >= 0 && n > 0; k-- {
-		if e := p.executors[k]; !e.busy {
-			p.drop(e)
-			n--
-		}
-	}
-	p.turns, p.used = 0, false
 }

@@ -1,6 +1,9 @@
 package plugins
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // What a Pool cannot have now, an executor or the memory of an Instance that is to wake, it
 // asks for again, less and less often. Instances wait for it meanwhile, with their events.
@@ -16,11 +19,10 @@ const (
 	endBatch = 64
 )
 
-// shortage is what Instances of a pool wait for. It is the loop's.
+// shortage is what Instances of a pool wait for, beside an executor: those are the executorSet's
+// runners. It is the loop's.
 type shortage struct {
-	runners  []*Instance // wait for an executor
 	sleepers []*Instance // are to wake, and wait for memory
-	why      error       // that executors are not made
 	wait     time.Duration
 	set      bool // the pool's timer is
 }
@@ -76,10 +78,10 @@ func (p *Pool) askAgain() {
 	before := p.loop.Now() - int64(patience)
 	left := endBatch
 	if p.closed {
-		left = len(p.shortage.runners) + len(p.shortage.sleepers) + 1
+		left = len(p.runners) + len(p.shortage.sleepers) + 1
 	}
 	if len(p.executors) == 0 || p.closed { // else they get one in time
-		p.shortage.runners = p.endWaiting(p.shortage.runners, before, &left)
+		p.runners = p.endWaiting(p.runners, before, &left)
 	}
 	p.shortage.sleepers = p.endWaiting(p.shortage.sleepers, before, &left)
 	if left == 0 {
@@ -87,7 +89,7 @@ func (p *Pool) askAgain() {
 		p.ask.Reset(0)
 		return
 	}
-	if len(p.shortage.runners) > 0 {
+	if len(p.runners) > 0 {
 		p.makeLater()
 	}
 	if len(p.shortage.sleepers) > 0 {
@@ -95,17 +97,36 @@ func (p *Pool) askAgain() {
 	}
 }
 
-// endWaiting ends the first of those that wait, up to left, who do since before a time. The
-// others remain.
+// endWaiting ends the first of those that wait, up to left, who do since before a time, and all of
+// a pool that is closed. The others remain.
 func (p *Pool) endWaiting(waiting []*Instance, before int64, left *int) []*Instance {
-	for len(waiting) > 0 && *left > 0 && (p.closed || waiting[0].waitingSince <= before) {
+	end := func(i *Instance) {
 		*left--
-		waiting[0].waitedTooLong = true
-		waiting[0].goOnLater()
+		i.waitedTooLong = true
+		i.goOnLater()
+	}
+	for len(waiting) > 0 && *left > 0 && waiting[0].waitingSince <= before {
+		end(waiting[0])
 		waiting = waiting[1:]
+	}
+	if p.closed {
+		waiting = slices.DeleteFunc(waiting, func(i *Instance) bool {
+			if i.pool != p {
+				return false // those for executors may be of others' pools
+			}
+			end(i)
+			return true
+		})
 	}
 	if len(waiting) == 0 {
 		return nil
 	}
 	return waiting
+}
+
+// askForRunners has an executor be asked for again after a while, if somebody waits for one.
+func (p *Pool) askForRunners() {
+	if len(p.runners) > 0 {
+		p.runners[0].pool.askLater()
+	}
 }

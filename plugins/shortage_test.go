@@ -59,7 +59,7 @@ func TestExecutorsAreMadeInTheEnd(t *testing.T) {
 		t.Errorf("it answers %v", f.sent)
 	}
 	g.l.on(func() {
-		if i.waitingSince != 0 || g.p.shortage.wait != 0 || g.p.shortage.why != nil {
+		if i.waitingSince != 0 || g.p.shortage.wait != 0 || g.p.notMade != nil {
 			t.Errorf("the pool still waits for something: %+v", g.p.shortage)
 		}
 		i.Close()

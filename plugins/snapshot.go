@@ -114,21 +114,21 @@ func (m *Module) Snapshot(l *Listener) (*Snapshot, error) {
 	}
 	var watch cputime.Stopwatch // what others do meanwhile says nothing of the guest
 	watch.Start()
-	e, err := s.newExecutor()
+	e, err := m.newExecutor(s.image.shown(), account, context.Background())
 	if err != nil {
 		s.Close()
 		return nil, fmt.Errorf("%s: making a snapshot: %w", m.name, err)
 	}
 	s.quick = time.Duration(watch.Elapsed()) < quickExecutor
 	m.code.quick.Store(s.quick)
-	e.close(account)
+	m.letGo(e, account)
 	return s, nil
 }
 
-// newExecutor makes one that is nobody's yet.
+// newExecutor is one that is nobody's yet.
 func (s *Snapshot) newExecutor() (*executor, error) {
 	// What the engine is given first is only looked at for its size.
-	return s.module.newExecutor(s.image.shown(), s.budget(), context.Background())
+	return s.module.obtainExecutor(s.image.shown(), s.budget(), context.Background())
 }
 
 // budget is what it is charged to, and all that is made from it.

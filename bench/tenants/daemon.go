@@ -10,13 +10,15 @@ import (
 
 // serve is the daemon.
 func serve(file string, in io.Reader, out io.Writer) error {
+	var st host.Stats
 	return daemon.Serve(file, host.Options{LoadLate: true}, in, out, func(h *host.Host, line string) any {
 		switch line {
 		case "settle":
 			debug.FreeOSMemory() // garbage of loading is not what a tenant costs
 			return nil
 		case "loaded":
-			return loadedIn(h.Stats())
+			h.FillStats(&st) // in the same memory each time: what is asked for is to cost little
+			return loadedIn(&st)
 		}
 		return accountOf(h)
 	})
@@ -32,9 +34,9 @@ func accountOf(h *host.Host) account {
 }
 
 // loadedIn is how many tenants' plugins are there.
-func loadedIn(st host.Stats) (n int) {
-	for _, t := range st.Tenants {
-		if t.Memory > 0 {
+func loadedIn(st *host.Stats) (n int) {
+	for i := range st.Tenants {
+		if st.Tenants[i].Memory > 0 {
 			n++
 		}
 	}

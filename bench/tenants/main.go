@@ -178,7 +178,7 @@ func (k kind) serve(file string, rest time.Duration) (r *result, err error) {
 		return err
 	}
 	for loaded := 0; loaded < len(d.Addresses); {
-		time.Sleep(max(10*time.Millisecond, time.Since(began)/20)) // the answer takes CPU, too
+		time.Sleep(max(25*time.Millisecond, time.Since(began)/20)) // the answer takes CPU, too
 		if err := d.Ask("loaded", &loaded); err != nil {
 			return nil, err
 		}
