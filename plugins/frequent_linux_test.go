@@ -25,7 +25,7 @@ func TestInstancesComeWithThePagesTheyWriteTo(t *testing.T) {
 	for range 8 {
 		i := g.get()
 		all = append(all, i)
-		changes, pages, ok := i.memory.Changes(nil)
+		changes, pages, ok := i.memory.Changes(nil, nil)
 		if !ok || len(changes) > 0 {
 			t.Errorf("one begins with %d bytes that the snapshot has not, %v", len(changes), ok)
 		}

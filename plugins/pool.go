@@ -44,11 +44,14 @@ type Pool struct {
 	shortage     shortage
 	ask          *csa.Timer // for what it asks again
 	free         []*memory.Linear
-	live         int         // Instances
-	leastFree    int         // the fewest in free since the last trim
-	awake        []*Instance // that were used lately, or not looked at since
-	toSweep      int         // how many of them sweepIdle has yet to look at
-	scratch      []byte      // sweepIdle's
+	live         int             // Instances
+	leastFree    int             // the fewest in free since the last trim
+	awake        []*Instance     // that were used lately, or not looked at since
+	toSweep      int             // how many of them sweepIdle has yet to look at
+	asleep       int             // Instances
+	scratch      []byte          // sweepIdle's
+	typical      *memory.Typical // of what sleeps; nil: nothing is
+	atypical     int             // how many in a row had little of that
 	trim         *csa.Timer
 	trimming     bool
 	closed       bool

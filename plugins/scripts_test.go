@@ -47,7 +47,7 @@ func TestScriptsWriteToFewPages(t *testing.T) {
 		i.opened(h, f)
 		for line := range 100 {
 			i.data(h, f, copy(i.Window(nil), "hello, everybody out there!\n"))
-			_, pages, ok := i.memory.Changes(nil)
+			_, pages, ok := i.memory.Changes(nil, nil)
 			if !ok {
 				t.Skip("the system does not say which pages were written to")
 			}

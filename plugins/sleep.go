@@ -22,11 +22,16 @@ const (
 	keptScratch = 8 << 10
 )
 
+// mostAtypical is how many instances in a row may have little of what is typical before something
+// else is.
+const mostAtypical = 8
+
 // sleeping is what there is of an Instance that sleeps, beside its globals.
 type sleeping struct {
-	changes []byte
-	pages   int // that they are on
-	size    int // of its memory
+	typical *memory.Typical // what others of its pool have, too; nil: nothing
+	changes []byte          // beside that
+	pages   int             // that all of them are on
+	size    int             // of its memory
 	// charged stays charged while it sleeps, so that there is memory for it when it
 	// wakes.
 	charged int
@@ -80,15 +85,12 @@ func (p *Pool) sleep(i *Instance) {
 	defer func() { i.cpu().Book(nanotime() - began) }()
 	account := p.snapshot.budget()
 	m := i.memory
-	changes, pages, ok := m.Changes(p.scratch[:0])
-	if p.scratch = changes; cap(changes) > keptScratch {
-		p.scratch = nil
-	}
+	typical, changes, pages, ok := p.changesOf(m)
 	if !ok || i.loop == nil || i.outOfMemory {
 		return
 	}
 	grown := m.Grown()
-	s := &sleeping{slices.Clone(changes), pages, len(m.Bytes()), m.Cost(p.usual())}
+	s := &sleeping{typical, changes, pages, len(m.Bytes()), m.Cost(p.usual())}
 	if !account.Reserve(s.charged) {
 		return
 	}
@@ -101,8 +103,40 @@ func (p *Pool) sleep(i *Instance) {
 		i.exec.unbind()
 	}
 	i.asleep, i.memory = s, nil
+	p.asleep++
 	p.snapshot.module.runtime.asleep.Add(1)
 	p.keep(m)
+}
+
+// changesOf is what a memory has that the snapshot's has not: what is typical of the pool's, if
+// that is worth it, and what there is beside that.
+func (p *Pool) changesOf(m *memory.Linear) (typical *memory.Typical, changes []byte, pages int, ok bool) {
+	find := func(typical *memory.Typical) ([]byte, int, bool) {
+		changes, pages, ok := m.Changes(p.scratch[:0], typical)
+		if p.scratch = changes; cap(changes) > keptScratch {
+			p.scratch = nil
+		}
+		if !ok {
+			return nil, pages, false
+		}
+		return slices.Clone(changes), pages, true
+	}
+	if typical = p.typical; typical != nil {
+		if changes, pages, ok = find(typical); ok && len(changes) <= typical.Size()/2 {
+			p.atypical = 0
+			return typical, changes, pages, ok
+		}
+		p.atypical++
+	}
+	whole, wholePages, wholeOK := find(nil)
+	switch {
+	case ok && (!wholeOK || p.atypical < mostAtypical && len(changes) < len(whole)):
+		return typical, changes, pages, true
+	case !wholeOK || len(whole) == 0 || typical != nil && p.atypical < mostAtypical:
+		return nil, whole, wholePages, wholeOK
+	}
+	p.typical, p.atypical = memory.NewTypical(whole), 0
+	return p.typical, nil, wholePages, true
 }
 
 // wake wakes an instance that sleeps, if there is memory for it.
@@ -122,7 +156,7 @@ func (p *Pool) wake(i *Instance) error {
 	p.endSleep(i)
 	i.memory = m
 	p.usedNow(i)
-	if !m.Apply(s.changes, s.pages) {
+	if !m.Apply(s.typical, s.changes, s.pages) {
 		i.outOfMemory = true
 	}
 	i.cpu().Book(nanotime() - began)
@@ -148,4 +182,7 @@ func (p *Pool) endSleep(i *Instance) {
 	p.snapshot.budget().Release(i.asleep.charged)
 	r.asleep.Add(-1)
 	i.asleep = nil
+	if p.asleep--; p.asleep == 0 {
+		p.typical, p.atypical = nil, 0 // which may be large
+	}
 }

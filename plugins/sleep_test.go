@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -66,7 +67,7 @@ func TestSleep(t *testing.T) {
 	had := a.memory
 	g.lieDown(a)
 	counted("one sleeps")
-	if n := len(a.asleep.changes); n == 0 || n > 100 || g.r.Asleep() != 1 {
+	if n := a.asleep.typical.Size() + len(a.asleep.changes); n == 0 || n > 100 || g.r.Asleep() != 1 {
 		t.Errorf("%d bytes are kept of it, and %d are asleep", n, g.r.Asleep())
 	}
 	if g.acc.held.Load() < before {
@@ -330,4 +331,79 @@ func BenchmarkSleep(b *testing.B) {
 			})
 		})
 	}
+}
+
+// Of instances that have the same changes these are kept once, with what each has beside them.
+// Whichever wake first, each has its own again, and what is typical goes by those that sleep.
+func TestSleepTogether(t *testing.T) {
+	g := newPooled(t, counts().Bytes(), listener())
+	const most = 3 + 2*mostAtypical
+	random := rand.New(rand.NewPCG(1, 2))
+	var all []*Instance
+	var want [][]byte
+	sleep := func(fill func(b []byte)) *Instance {
+		i := g.get()
+		g.say(i, 1, 6, 8, 2)
+		g.l.on(func() { fill(i.memory.Bytes()[40_000:42_000]) })
+		all, want = append(all, i), append(want, slices.Clone(i.memory.Bytes()))
+		g.lieDown(i)
+		return i
+	}
+	same := func(b []byte) {
+		for k := range b {
+			b[k] = byte(k)
+		}
+	}
+	first := sleep(same)
+	second := sleep(func(b []byte) { same(b); b[100]++ })
+	third := sleep(func(b []byte) { same(b); clear(b[1000:1900]) })
+	if a, b := first.asleep, second.asleep; a.typical == nil || len(a.changes) != 0 || b.typical != a.typical || len(b.changes) == 0 || len(b.changes) > 20 {
+		t.Errorf("%d bytes are kept of the first, and %d of the second", len(a.changes), len(b.changes))
+	}
+	if c := third.asleep; c.typical != first.asleep.typical {
+		t.Error("what is half the same is kept by itself")
+	}
+	var other *memory.Typical
+	for n := range most - 3 {
+		s := sleep(func(b []byte) {
+			for k := range b {
+				b[k] = byte(n / mostAtypical * 7)
+				if n < mostAtypical {
+					b[k] = byte(random.Uint32())
+				}
+			}
+		}).asleep
+		switch {
+		case n < mostAtypical-1 && s.typical != nil && len(s.changes) > 2200:
+			t.Errorf("%d bytes are kept of one that is different from all others", len(s.changes))
+		case n == mostAtypical-1:
+			other = s.typical
+		}
+	}
+	if other == nil || other == first.asleep.typical {
+		t.Errorf("after %d others the first is still typical", mostAtypical)
+	}
+	for n, k := range random.Perm(len(all)) {
+		g.l.on(func() {
+			i := all[k]
+			if err := g.p.wake(i); err != nil {
+				t.Error(err)
+				return
+			}
+			if !bytes.Equal(i.memory.Bytes(), want[k]) {
+				t.Errorf("instance %d has not its memory again", k)
+			}
+			if n%2 == 0 {
+				i.Close()
+			}
+		})
+	}
+	g.l.on(func() {
+		if g.p.asleep != 0 || g.p.typical != nil {
+			t.Errorf("%d are asleep", g.p.asleep)
+		}
+		for _, i := range all {
+			i.Close()
+		}
+	})
 }

@@ -22,7 +22,8 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	slept, grown := 0, 0
+	slept, grown, typically := 0, 0, 0
+	var typical *Typical
 	for round := range 400 {
 		m, err := g.Copy(Unlimited{}, Unlimited{}, 24*wasmPage, 0)
 		if err != nil {
@@ -50,7 +51,7 @@ func TestChanges(t *testing.T) {
 			}
 		}
 		b[r.IntN(len(b))]++
-		changes, pages, ok := m.Changes(nil)
+		changes, pages, ok := m.Changes(nil, nil)
 		if !ok {
 			m.Free()
 			continue
@@ -64,17 +65,36 @@ func TestChanges(t *testing.T) {
 			grown++
 			again.Grow(uint64(len(m.b)))
 		}
-		if !again.Apply(changes, pages) {
+		if !again.Apply(nil, changes, pages) {
 			t.Fatal("it has no room")
 		}
 		if !bytes.Equal(again.b, m.b) || pages == 0 {
 			t.Fatalf("%d bytes of changes on %d pages make something else", len(changes), pages)
 		}
 		again.Free()
+		// The same beside what another had changed, on other pages or fewer of them, or on these.
+		beside, both, ok := m.Changes(nil, typical)
+		if ok {
+			if again, err = g.Copy(Unlimited{}, Unlimited{}, 24*wasmPage, 0); err != nil {
+				t.Fatal(err)
+			}
+			again.Grow(uint64(len(m.b)))
+			if !again.Apply(typical, beside, both) || !bytes.Equal(again.b, m.b) || both < pages {
+				t.Fatalf("%d bytes of changes on %d pages, %d beside what is typical, make something else", len(changes), both, len(beside))
+			}
+			again.Free()
+			typically++
+		}
+		if round%3 == 0 {
+			typical = NewTypical(changes)
+			if beside, both, ok := m.Changes(nil, typical); !ok || len(beside) != 0 || both != pages {
+				t.Fatalf("beside itself it has %d bytes of changes on %d pages; it has %d", len(beside), both, pages)
+			}
+		}
 		m.Free()
 	}
-	if slept < 100 || grown < 50 {
-		t.Errorf("only %d of 400 had few changes, %d of those that have grown", slept, grown)
+	if slept < 100 || grown < 50 || typically < 50 {
+		t.Errorf("only %d of 400 had few changes, %d of those that have grown, and %d few beside those of others", slept, grown, typically)
 	}
 }
 
@@ -92,7 +112,7 @@ func TestChangesWithoutRoom(t *testing.T) {
 	}
 	defer m.Free()
 	m.Bytes()[1] = 5
-	changes, pages, ok := m.Changes(nil)
+	changes, pages, ok := m.Changes(nil, nil)
 	if !ok || pages != 1 {
 		t.Fatalf("there are changes on %d pages, %v", pages, ok)
 	}
@@ -102,7 +122,7 @@ func TestChangesWithoutRoom(t *testing.T) {
 	}
 	defer again.Free()
 	acc.limit.Store(acc.held.Load())
-	if again.Apply(changes, pages) || again.Bytes()[1] != 5 {
+	if again.Apply(nil, changes, pages) || again.Bytes()[1] != 5 {
 		t.Errorf("they are applied without room, and byte 1 is %d", again.Bytes()[1])
 	}
 }
