@@ -45,6 +45,8 @@ type Pool struct {
 	ask          *csa.Timer // for what it asks again
 	free         []*memory.Linear
 	live         int             // Instances
+	gotAt        int64           // when the last was taken; 0: none was
+	often        bool            // the one before that was, less than trimEvery ago
 	leastFree    int             // the fewest in free since the last trim
 	awake        []*Instance     // that were used lately, or not looked at since
 	toSweep      int             // how many of them sweepIdle has yet to look at
@@ -128,6 +130,8 @@ func (p *Pool) Get() (*Instance, error) {
 	i.goOnLater = func() { p.loop.Post(i.drain) }
 	p.live++
 	p.used = true
+	now := p.loop.Now()
+	p.often, p.gotAt = p.gotAt != 0 && now-p.gotAt < int64(trimEvery), max(now, 1)
 	p.usedNow(i)
 	for _, t := range s.timers {
 		if i.setTimer(t.token, t.delay) != 0 {
@@ -183,7 +187,7 @@ func (p *Pool) recycle(i *Instance, trapped bool) {
 	case i.asleep != nil:
 		p.endSleep(i)
 	case i.memory == nil: // it could not be woken
-	case p.closed || trapped:
+	case p.closed || trapped || p.live == 0 && !p.often && p.snapshot.image.returns():
 		p.snapshot.image.free(i.memory)
 	default:
 		p.keep(i.memory)

@@ -35,6 +35,10 @@ func store(m *memory.Linear, mappings memory.MappingAccount, extra int) (s *stor
 // cost is how many bytes a copy is charged that writes to as many as usual.
 func (s *stored) cost(usual int) int { return memory.CopyOverhead + s.extra + usual }
 
+// returns reports whether the image is made when somebody needs it, and gone with the last copy:
+// then a copy that is kept for the next keeps the image, too, which takes ten times as much.
+func (s *stored) returns() bool { return s.difference != nil }
+
 // shown is a memory to make an executor with, which nothing runs on.
 func (s *stored) shown() *memory.Linear {
 	if s.difference != nil {

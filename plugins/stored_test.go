@@ -3,6 +3,7 @@ package plugins
 import (
 	"errors"
 	"testing"
+	"time"
 )
 
 // A snapshot of a script is what differs from its interpreter's base. There is an image of it while
@@ -68,4 +69,35 @@ func TestSnapshotsOfScripts(t *testing.T) {
 			t.Errorf("then %d mappings are held", tenants[0].maps.held.Load())
 		}
 	})
+}
+
+// The memory of a script's connection is kept for the next only where one comes soon after the
+// other: else the image is gone with the last connection. A module's, whose image stays, is kept.
+func TestMemoryOfScriptsIsKeptForWhoComesSoon(t *testing.T) {
+	g := newScriptPools(t, interpreterModule(), 1)
+	p := g.pools[0]
+	s := p.snapshot
+	if !s.image.returns() {
+		t.Skip("this system keeps an image")
+	}
+	for _, c := range []struct {
+		after time.Duration
+		kept  int
+	}{{0, 0}, {trimEvery - 1, 1}, {trimEvery - 1, 1}, {trimEvery, 0}, {time.Hour, 0}, {0, 1}} {
+		g.clock.Advance(c.after)
+		g.on(func() {
+			if i, err := p.Get(); err != nil {
+				t.Error(err)
+			} else {
+				i.Close()
+			}
+		})
+		g.on(func() {
+			if n := len(p.free); n != c.kept || (s.image.image != nil) != (n > 0) || s.image.copies != n {
+				t.Errorf("%v after the last connection %d memories are kept, and there are %d copies; want %d", c.after, n, s.image.copies, c.kept)
+			}
+			p.tidy()
+			p.tidy()
+		})
+	}
 }
