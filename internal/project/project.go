@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"bulkhead/engines/js"
+	"bulkhead/engines/lua"
+	"bulkhead/engines/python"
 	"bulkhead/examples/hello"
 	"bulkhead/internal/suggest"
 	"bulkhead/sdk"
@@ -42,8 +44,10 @@ var languages = []*language{
 		files: static(script("js"), file{"jsconfig.json", jsconfig}, types)},
 	{name: "ts", aliases: []string{"typescript"}, handler: "NAME.ts", script: true, memory: "16MiB",
 		files: static(script("ts"), file{"tsconfig.json", tsconfig}, types)},
-	{name: "python", aliases: []string{"py"}, handler: "NAME.py", script: true, memory: "16MiB", files: static(script("py"))},
-	{name: "lua", handler: "NAME.lua", script: true, memory: "16MiB", files: static(script("lua"))},
+	{name: "python", aliases: []string{"py"}, handler: "NAME.py", script: true, memory: "16MiB",
+		files: static(script("py"), pythonTypes("__builtins__.pyi"), pythonTypes("crc.pyi"), file{"pyrightconfig.json", pyrightconfig})},
+	{name: "lua", handler: "NAME.lua", script: true, memory: "16MiB",
+		files: static(script("lua"), file{"types/bulkhead.lua", lua.Types()}, file{".luarc.json", luarc})},
 	{name: "go", aliases: []string{"golang"}, handler: "NAME.go", memory: "64MiB", files: goProject},
 	{name: "rust", aliases: []string{"rs"}, handler: "src/lib.rs", memory: "16MiB", files: rustProject, ignore: []string{"/target/"}},
 	{name: "assemblyscript", aliases: []string{"as", "asc"}, handler: "assembly/index.ts", memory: "16MiB", files: assemblyScriptProject, ignore: []string{"/node_modules/"}},
@@ -68,6 +72,14 @@ func static(files ...file) func() ([]file, error) {
 func script(end string) file { return file{"NAME." + end, hello.File("hello." + end)} }
 
 var types = file{"bulkhead.d.ts", js.Types()}
+
+func pythonTypes(name string) file {
+	builtins, crc := python.Types()
+	if name == "crc.pyi" {
+		return file{name, crc}
+	}
+	return file{name, builtins}
+}
 
 func template(name string) string {
 	text, err := templates.ReadFile("templates/" + name)
@@ -158,6 +170,20 @@ const tsconfig = `{
 }
 `
 
+// What the engine has, and not CPython, is in files without a source.
+const pyrightconfig = `{
+  "pythonVersion": "3.10",
+  "reportMissingModuleSource": "none"
+}
+`
+
+const luarc = `{
+  "runtime.version": "Lua 5.4",
+  "workspace.library": ["types"],
+  "workspace.checkThirdParty": false
+}
+`
+
 // names are those that are file names everywhere, and names of a tenant, a listener and a module.
 var names = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
@@ -200,7 +226,7 @@ func Write(parent, lang, name string) (*New, error) {
 			return nil, err
 		}
 		text := f.text
-		if !strings.HasPrefix(f.path, "bulkhead") && f.path != "csa.h" {
+		if !strings.HasPrefix(f.path, "bulkhead") && !strings.HasPrefix(f.path, "types/") && f.path != "csa.h" {
 			text = fill(text, name)
 		}
 		if err := os.WriteFile(filepath.Join(folder, path), []byte(text), 0o644); err != nil {
