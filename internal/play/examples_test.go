@@ -12,10 +12,11 @@ import (
 // The conversations of the examples go as written with each handler of the protocol.
 func TestExamples(t *testing.T) {
 	for conversations, handlers := range map[string][]string{
-		"echo/echo.talk":   {"echo/echo.wasm"},
-		"gt06/gt06.talk":   {"gt06/gt06.js"},
-		"hello/hello.talk": {"hello/hello.js", "hello/hello.lua"},
-		"smtp/smtp.talk":   {"smtp/smtp.js", "smtp/smtp.wasm"},
+		"echo/echo.talk":     {"echo/echo.wasm"},
+		"gt06/gt06.talk":     {"gt06/gt06.js"},
+		"hello/hello.talk":   {"hello/hello.js", "hello/hello.lua"},
+		"modbus/modbus.talk": {"modbus/modbus.wasm"},
+		"smtp/smtp.talk":     {"smtp/smtp.js", "smtp/smtp.wasm"},
 	} {
 		text, err := os.ReadFile("../../examples/" + conversations)
 		if err != nil {

@@ -164,7 +164,8 @@ fn Exports(comptime H: type) type {
         fn makeOf(comptime T: type) std.mem.Allocator.Error!connection.State {
             const state = try allocator.create(T);
             state.* = .{};
-            return .{ .at = @ptrCast(state), .type_name = @typeName(T).ptr };
+            // A type without fields has pointers without an alignment.
+            return .{ .at = @ptrCast(@alignCast(state)), .type_name = @typeName(T).ptr };
         }
 
         fn end(dialled: bool, state: *anyopaque) void {
