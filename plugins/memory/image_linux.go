@@ -1,10 +1,8 @@
 package memory
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
-	"unsafe"
 
 	"bulkhead/internal/forbidden"
 
@@ -93,54 +91,3 @@ func dropPages(b []byte) bool { return unix.Madvise(b, unix.MADV_DONTNEED) == ni
 // reports false where the kernel does not, before Linux 5.14 or for want of memory; they fault
 // then, as any other.
 func ownPages(b []byte) bool { return unix.Madvise(b, unix.MADV_POPULATE_WRITE) == nil }
-
-// pagemap is where the kernel tells of this process's pages; -1 where it does not.
-var pagemap = sync.OnceValue(func() int {
-	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1
-	}
-	return fd
-})
-
-// pagemapBuffers are for one reading of pagemap each.
-var pagemapBuffers = sync.Pool{New: func() any { return new([8 * 1024]byte) }}
-
-// The bits of an entry of pagemap.
-const (
-	pageIsFile    = 1 << 61
-	pageIsSwapped = 1 << 62
-	pageIsPresent = 1 << 63
-)
-
-// writtenTo tells how many pages of a copy, or of what it has grown by, were written to, which are
-// those that have become the copy's own, and as many of them as fit into pages. ok is false
-// when the kernel does not tell.
-func writtenTo(copied []byte, pages []int32) (n int, ok bool) {
-	fd := pagemap()
-	if fd < 0 {
-		return 0, false
-	}
-	buffer := pagemapBuffers.Get().(*[8 * 1024]byte)
-	defer pagemapBuffers.Put(buffer)
-	first := int64(uintptr(unsafe.Pointer(&copied[0]))) / int64(systemPage)
-	count := len(copied) / systemPage
-	for at := 0; at < count; {
-		want := min((count-at)*8, len(buffer))
-		got, err := unix.Pread(fd, buffer[:want], (first+int64(at))*8)
-		if err != nil || got < 8 {
-			return 0, false
-		}
-		for k := 0; k+8 <= got; k += 8 {
-			entry := binary.LittleEndian.Uint64(buffer[k:])
-			if entry&(pageIsPresent|pageIsSwapped) != 0 && entry&pageIsFile == 0 {
-				if n < len(pages) {
-					pages[n] = int32(at + k/8)
-				}
-				n++
-			}
-		}
-		at += got / 8
-	}
-	return n, true
-}
