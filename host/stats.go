@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/hex"
 	"maps"
 	"os"
 	"slices"
@@ -148,6 +149,9 @@ func (h *Host) Status() Status {
 			one := figures.Listeners[next].Status()
 			next++
 			one.Tenant = s.Tenant().Name()
+			if sum, loaded := s.LoadedSum(); loaded {
+				one.PluginSHA256 = hex.EncodeToString(sum[:])
+			}
 			if i == 0 {
 				if g.Sockets() != nil {
 					one.Address = g.Sockets().Address().Network + "://" + g.Sockets().Listening()[0]

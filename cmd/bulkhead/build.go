@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"bulkhead/engines"
 	"bulkhead/host/config"
@@ -46,6 +48,10 @@ refuse.`,
 			if len(args) == 1 {
 				path = args[0]
 			}
+			// Compilers are not in the terminal's process group, and would go on.
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			c.SetContext(ctx)
 			name, module, err := buildModule(c, path)
 			if err != nil {
 				return err
@@ -53,7 +59,7 @@ refuse.`,
 			if output == "" {
 				output = name + ".wasm"
 			}
-			if err := replaceFile(output, module); err != nil {
+			if _, err := toolchain.Replace(output, module); err != nil {
 				return err
 			}
 			report, err := admit.Inspect(module, config.DefaultTenant("").Memory)
@@ -109,28 +115,4 @@ func onlyScript(path string) string {
 		return scripts[0]
 	}
 	return path
-}
-
-// replaceFile writes a file that is there whole or as it was, so that who reloads meanwhile does
-// not load half of it.
-func replaceFile(path string, b []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".bulkhead-build-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(b); err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }

@@ -52,7 +52,7 @@ func rootCommand() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(runCommand(), checkCommand(), reloadCommand(), rollbackCommand(), statusCommand(), connsCommand(), topCommand(), dashCommand(), killCommand(), logsCommand(), drainCommand(), undrainCommand(), levelCommand(), profileCommand(), usageCommand(), inspectCommand(), newCommand(), buildCommand(), tryCommand(), talkCommand(), versionCommand(), compileCommand())
+	root.AddCommand(runCommand(), checkCommand(), reloadCommand(), rollbackCommand(), statusCommand(), connsCommand(), topCommand(), dashCommand(), killCommand(), logsCommand(), drainCommand(), undrainCommand(), levelCommand(), profileCommand(), usageCommand(), inspectCommand(), newCommand(), buildCommand(), tryCommand(), devCommand(), talkCommand(), versionCommand(), compileCommand())
 	return root
 }
 

@@ -33,6 +33,7 @@ type session struct {
 	peers map[string]net.Conn
 	files []io.Closer
 	env   []string // of the daemon, besides
+	at    int      // how much of the log next has seen
 
 	mu   sync.Mutex
 	told []string // what the daemon has told its service manager
@@ -91,7 +92,7 @@ func (s *session) start(ts *testscript.TestScript, files []*os.File, name string
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = s.dir, log, log, files
 	cmd.Env = append(os.Environ(), s.env...)
 	ts.Check(cmd.Start())
-	s.cmd, s.done = cmd, make(chan struct{})
+	s.cmd, s.done, s.at = cmd, make(chan struct{}), 0
 	go func() {
 		_ = cmd.Wait()
 		close(s.done)
@@ -274,7 +275,7 @@ func refusedAt(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1}
+var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1}
 
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 1, "signal NAME")

@@ -48,6 +48,7 @@ Languages: ` + languages + `.`,
 				{"try " + plugin + " --script " + name + ".talk", "plays the conversation"},
 				{"try " + plugin, "you are the client"},
 				{"run " + name + ".toml", "serves it: nc 127.0.0.1 7000"},
+				{"dev " + name + ".toml", "does all of that whenever you save a file"},
 			} {
 				fmt.Fprintf(out, "    bulkhead %-*s  # %s\n", len("try  --script .talk")+len(plugin)+len(name), next[0], next[1])
 			}

@@ -31,6 +31,8 @@ type reloader struct {
 	log   *slog.Logger
 	level *slog.LevelVar
 	host  *host.Host
+	// read reads the file.
+	read func() (*config.Config, error)
 	// metrics are the host's.
 	metrics *metrics.Handler
 	// confined is what confines the process.
@@ -235,7 +237,7 @@ func (r *reloader) reload(ctx context.Context, by string, watch time.Duration) (
 
 // load reads the file, and looks at what is not the host's.
 func (r *reloader) load() (*config.Config, error) {
-	cfg, err := config.Load(r.file)
+	cfg, err := r.read()
 	if err == nil {
 		err = checkAccess(cfg)
 	}

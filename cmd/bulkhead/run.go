@@ -1,10 +1,12 @@
 package main
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"bulkhead/host"
 	"bulkhead/host/access"
@@ -12,6 +14,7 @@ import (
 	"bulkhead/host/billing"
 	"bulkhead/host/config"
 	"bulkhead/host/confine"
+	"bulkhead/host/logqueue"
 	"bulkhead/host/recent"
 	"bulkhead/host/shares"
 	"bulkhead/host/statefolder"
@@ -67,56 +70,109 @@ or not fast enough, they are left out and counted.`,
 				return err
 			}
 			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel, last)
-			stop := newStopper(c.Context(), queue, cfg.Host.Grace+cfg.Host.Drain)
-			defer stop.over()
-			manager := newManager(notifier, stop.log)
+			s := newService(c, args[0], queue, level, last, cfg.Host.Grace+cfg.Host.Drain)
+			defer s.stop.over()
+			s.manager = newManager(notifier, s.stop.log)
 			if notifying != nil {
-				stop.log.Warn("the service manager is not told how this process is", "error", notifying)
+				s.stop.log.Warn("the service manager is not told how this process is", "error", notifying)
 			}
-			manager.tell(notifier.Status("loads its plugins"))
-			log := access.New(c.OutOrStdout())
-			defer log.Close()
-			if err := setAccess(log, cfg); err != nil {
-				return err
-			}
-			records := billing.New(filepath.Join(cfg.Host.State, billing.Folder), stop.log)
-			setUsage(records, cfg)
-			door, err := openDoor(cfg, stop.log, auditLog(queue))
-			if err != nil {
-				return err
-			}
-			defer door.Close()
-			reloads := newReloader(args[0], level, stop, manager)
-			reloads.access, reloads.recent, reloads.door, reloads.audit, reloads.usage = log, last, door, auditLog(queue), records
-			h, err := host.New(cfg, host.Options{
-				Confine: func() (err error) {
-					reloads.confined, err = confine.Enforce(cfg)
-					return err
-				},
-				InForce: reloads.inForce, Access: log, Usage: records, Log: queue.Logger(), LogLost: func() int64 { return queue.Stats().LeftOut }, Loading: stop.ctx, Compiler: compileWith, LoadLate: true,
-			})
-			if err != nil {
-				if stop.ctx.Err() != nil {
-					stop.log.Info("stopped before anything was served")
-					return nil
-				}
-				return err
-			}
-			reloads.host = h
-			reloads.confined.Log(stop.log)
-			reloads.metrics = reloads.newMetrics()
-			reloads.page = reloads.newPage()
-			stop.serves(h, reloads.ask)
-			stop.reopens(reloads.reopen)
-			go reloads.run(stop.ctx)
-			door.Serve(reloads)
-			defer keepUsage(records, h)()
-			defer manager.watch(stop, h)()
-			limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), stop.log)
-			debug.FreeOSMemory() // loading modules takes more than serving them
-			return h.Run(stop.ctx)
+			s.manager.tell(notifier.Status("loads its plugins"))
+			s.confine = confine.Enforce
+			return s.serve(cfg)
 		},
 	}
+}
+
+// service is what a process has that serves a file, besides what the file says.
+type service struct {
+	file    string
+	queue   *logqueue.Queue
+	level   *slog.LevelVar
+	recent  *recent.Log
+	stop    *stopper
+	manager *manager
+	// access is where the access log goes that is written to standard output.
+	access io.Writer
+	// read reads the file again, for a reload.
+	read func() (*config.Config, error)
+	// confine takes rights from the process when the sockets are open; nil: nothing does.
+	confine func(*config.Config) (confine.Report, error)
+	// hangup is what SIGHUP does when it serves; nil: it has the file be read again.
+	hangup func()
+	// quiet says that reloads are not logged, since whoever asks for them says what has become of
+	// them.
+	quiet bool
+	// begun is called before the host runs, and over when it has stopped; nil: nothing is.
+	begun func(*reloader) (over func())
+}
+
+// newService makes one that listens to signals from now on, and that its caller ends by stop.over.
+func newService(c *cobra.Command, file string, queue *logqueue.Queue, level *slog.LevelVar, last *recent.Log, drain time.Duration) *service {
+	return &service{
+		file: file, queue: queue, level: level, recent: last, access: c.OutOrStdout(), stop: newStopper(c.Context(), queue, drain),
+		read: func() (*config.Config, error) { return config.Load(file) },
+	}
+}
+
+// serve serves what a configuration says until the process is told to stop. The error is why that
+// has not begun.
+func (s *service) serve(cfg *config.Config) error {
+	log := access.New(s.access)
+	defer log.Close()
+	if err := setAccess(log, cfg); err != nil {
+		return err
+	}
+	records := billing.New(filepath.Join(cfg.Host.State, billing.Folder), s.stop.log)
+	setUsage(records, cfg)
+	door, err := openDoor(cfg, s.stop.log, auditLog(s.queue))
+	if err != nil {
+		return err
+	}
+	defer door.Close()
+	reloads := newReloader(s.file, s.level, s.stop, s.manager)
+	reloads.read = s.read
+	if s.quiet {
+		reloads.log = slog.New(slog.DiscardHandler)
+	}
+	reloads.access, reloads.recent, reloads.door, reloads.audit, reloads.usage = log, s.recent, door, auditLog(s.queue), records
+	o := host.Options{
+		InForce: reloads.inForce, Access: log, Usage: records, Log: s.queue.Logger(), LogLost: func() int64 { return s.queue.Stats().LeftOut },
+		Loading: s.stop.ctx, Compiler: compileWith, LoadLate: true,
+	}
+	if s.confine != nil {
+		o.Confine = func() (err error) {
+			reloads.confined, err = s.confine(cfg)
+			return err
+		}
+	}
+	h, err := host.New(cfg, o)
+	if err != nil {
+		if s.stop.ctx.Err() != nil {
+			s.stop.log.Info("stopped before anything was served")
+			return nil
+		}
+		return err
+	}
+	reloads.host = h
+	reloads.confined.Log(s.stop.log)
+	reloads.metrics = reloads.newMetrics()
+	reloads.page = reloads.newPage()
+	hangup := reloads.ask
+	if s.hangup != nil {
+		hangup = s.hangup
+	}
+	s.stop.serves(h, hangup)
+	s.stop.reopens(reloads.reopen)
+	go reloads.run(s.stop.ctx)
+	door.Serve(reloads)
+	defer keepUsage(records, h)()
+	defer s.manager.watch(s.stop, h)()
+	limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), s.stop.log)
+	debug.FreeOSMemory() // loading modules takes more than serving them
+	if s.begun != nil {
+		defer s.begun(reloads)()
+	}
+	return h.Run(s.stop.ctx)
 }
 
 // openDoor makes the state folder, and opens the door in it by which the other commands come in.

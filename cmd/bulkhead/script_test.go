@@ -41,6 +41,10 @@ func TestMain(m *testing.M) {
 //	serve FILE           runs the daemon and waits until it listens; the
 //	                     environment variable NAME then has the address of
 //	                     each listener
+//	develop N ARGS...    runs bulkhead dev, waits until it serves N listeners, and puts their
+//	                     addresses into the environment
+//	next REGEXP          waits until the log matches behind what the last one has matched
+//	ends-process FILE    waits until the process has ended whose number is in the file
 //	serve-quietly FILE PATH   the same for a daemon that logs nothing: waits
 //	                     until PATH is there
 //	place FILE ADDRESS   puts the address into a configuration, for $ADDRESS
@@ -58,7 +62,7 @@ func TestMain(m *testing.M) {
 //	heard-all PEER       wants the end of what the daemon has to say
 //	hangup PEER          closes
 //	refused ADDRESS      waits until nobody listens there
-//	signal NAME          sends TERM, INT, KILL or USR1 to the daemon
+//	signal NAME          sends TERM, INT, HUP, KILL or USR1 to the daemon
 //	logged REGEXP        waits until the daemon's log matches
 //	has FILE REGEXP      waits until a file matches
 //	ended N              waits for the daemon's end, with status N; its
@@ -128,6 +132,9 @@ func TestScripts(t *testing.T) {
 			"exits":         exits,
 			"refuses":       refuses,
 			"serve":         serve,
+			"develop":       develop,
+			"next":          next,
+			"ends-process":  endsProcess,
 			"serve-quietly": serveQuietly,
 			"place":         place,
 			"activate":      activate,

@@ -54,6 +54,9 @@ func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 		if l.Drained {
 			fmt.Fprintln(w, "  drained: it takes no new connections")
 		}
+		if l.PluginSHA256 != "" {
+			fmt.Fprintf(w, "  plugin: sha256 %s\n", l.PluginSHA256)
+		}
 		if q := l.Quarantine; q != nil {
 			fmt.Fprintf(w, "  quarantined after %d tries: %s\n", q.Tries, q.Cause)
 		}

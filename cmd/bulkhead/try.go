@@ -103,6 +103,7 @@ type trial struct {
 	which         string
 	seed          uint64
 	verbose, json bool
+	quiet         bool // nothing is said of a conversation that goes as written
 	out, errs     io.Writer
 }
 
@@ -146,7 +147,7 @@ func (t *trial) run(c *cobra.Command) error {
 				continue
 			}
 			all = append(all, one)
-			ok, err := t.play(c, f, one)
+			ok, err := t.play(c.Context(), f, one)
 			if err != nil {
 				return err
 			}
@@ -309,7 +310,7 @@ func (t *trial) talk(c *cobra.Command) error {
 func sessionName(n int) string { return fmt.Sprintf("session %d", n) }
 
 // play plays one conversation in all ways, up to the first that fails.
-func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, err error) {
+func (t *trial) play(ctx context.Context, f *talk.File, one *talk.Case) (ok bool, err error) {
 	var first *play.Report
 	ways := play.Variants(t.seed)
 	played := 0
@@ -318,7 +319,7 @@ func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, e
 			continue
 		}
 		played++
-		r, err := play.Play(c.Context(), t.handler, one, way)
+		r, err := play.Play(ctx, t.handler, one, way)
 		if err != nil {
 			return false, err
 		}
@@ -345,7 +346,7 @@ func (t *trial) play(c *cobra.Command, f *talk.File, one *talk.Case) (ok bool, e
 			}
 		}
 	}
-	if !t.json {
+	if !t.json && !t.quiet {
 		most := ""
 		if c, ok := first.Costliest(); ok {
 			most = fmt.Sprintf(", most for line %d: %d", c.Line, c.Fuel)

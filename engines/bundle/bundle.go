@@ -24,6 +24,9 @@ type Script struct {
 	Code []byte
 	// Files are what it was made of, by their paths in the script's folder, the script first.
 	Files []string
+	// Looked are the paths in the script's folder that were looked at to find them, with what is
+	// not there: as long as nothing changes at these, the same script comes of it.
+	Looked []string
 	// Warnings are for the script's author, a line each.
 	Warnings []string
 }
@@ -78,6 +81,8 @@ type Error struct {
 	// Key is that of the limit which the script's files go beyond: "script_files" or
 	// "script_bytes". "": none.
 	Key string
+	// Looked is Script's: the error stays as long as nothing changes at these.
+	Looked []string
 }
 
 // Error is the first line, and how many there are besides.
@@ -119,7 +124,7 @@ func needed(path string, text []byte) bool {
 func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limits) (Script, error) {
 	name := filepath.Base(path)
 	if !needed(path, text) {
-		return Script{Code: text, Files: []string{name}}, nil
+		return Script{Code: text, Files: []string{name}, Looked: []string{name}}, nil
 	}
 	if limits.Files <= 0 {
 		limits.Files = DefaultFiles
@@ -136,7 +141,7 @@ func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limit
 	}
 	defer f.Close()
 	r, err := m.run(ctx, f)
-	s := Script{Code: r.Code, Files: f.files, Warnings: clean(r.Warnings)}
+	s := Script{Code: r.Code, Files: f.files, Looked: f.looked(), Warnings: clean(r.Warnings)}
 	certain := err == nil
 	switch failure, failed := errors.AsType[*compiler.Failure](err); {
 	case failed:
@@ -144,7 +149,7 @@ func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limit
 		err = fmt.Errorf("%s cannot be made into one script: %w", path, err)
 	case err != nil:
 	case len(r.Errors) > 0:
-		err = &Error{Lines: clean(r.Errors), Key: f.beyond}
+		err = &Error{Lines: clean(r.Errors), Key: f.beyond, Looked: s.Looked}
 	case r.Plain:
 		s.Code = f.script
 	case len(r.Code) == 0:
@@ -152,7 +157,7 @@ func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limit
 		certain = false
 	}
 	if certain {
-		m.remember(path, made{limits: limits, seen: f.seen, sum: sha256.Sum256(s.Code), script: Script{Files: s.Files}, err: err})
+		m.remember(path, made{limits: limits, seen: f.seen, sum: sha256.Sum256(s.Code), script: Script{Files: s.Files, Looked: s.Looked}, err: err})
 	}
 	if err != nil {
 		return Script{}, err

@@ -388,3 +388,34 @@ func TestChildrenThatGoWrong(t *testing.T) {
 		t.Errorf("when it is over: %v", err)
 	}
 }
+
+// What a script's fate depends on is told: the files that it is made of, and those that are not
+// there.
+func TestLooked(t *testing.T) {
+	for _, c := range []struct {
+		script string
+		files  map[string]string
+		want   []string // among others
+		fails  bool
+	}{
+		{"h.js", map[string]string{"h.js": "export default {}"}, []string{"h.js"}, false},
+		{"h.js", map[string]string{"h.js": `import "./a.js"`, "a.js": ""}, []string{"h.js", "a.js"}, false},
+		{"h.js", map[string]string{"h.js": `import "./a.js"`}, []string{"h.js", "a.js"}, true},
+		{"h.lua", map[string]string{"h.lua": `require "a"`}, []string{"h.lua", "a.lua", "a/init.lua"}, true},
+		{"h.py", map[string]string{"h.py": `import a`, "a.py": ""}, []string{"h.py", "a.py"}, false},
+	} {
+		s, err := (&Maker{}).of(t, filepath.Join(files(t, c.files), c.script), Limits{})
+		looked := s.Looked
+		if refused, ok := errors.AsType[*Error](err); ok {
+			looked = refused.Looked
+		}
+		if (err != nil) != c.fails {
+			t.Errorf("%v: %v", c.files, err)
+		}
+		for _, want := range c.want {
+			if n := len(slices.DeleteFunc(slices.Clone(looked), func(path string) bool { return path != want })); n != 1 {
+				t.Errorf("%v: %s is %d times in %v, want once", c.files, want, n, looked)
+			}
+		}
+	}
+}

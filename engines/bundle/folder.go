@@ -100,6 +100,20 @@ func (f *folder) read(path string) answer {
 	return a
 }
 
+// looked are the paths that were asked for, each once, in the order in which they were.
+func (f *folder) looked() (paths []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := make(map[string]bool, len(f.seen))
+	for _, q := range f.seen {
+		if !known[q.path] && filepath.IsLocal(filepath.FromSlash(q.path)) {
+			known[q.path] = true
+			paths = append(paths, q.path)
+		}
+	}
+	return paths
+}
+
 func barred(format string, args ...any) answer {
 	return answer{Kind: isBarred, Why: fmt.Sprintf(format, args...)}
 }

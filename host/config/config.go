@@ -269,29 +269,33 @@ func lineOf(lines map[string]int, key string, table int) int {
 // Load reads the file at path. Relative paths in it are taken from the folder
 // it is in. The error is an Errors: when the file cannot be read, one Error
 // with Line 0, and else every problem found in it. There is no Config then.
-func Load(path string) (*Config, error) { return load(path, false) }
+func Load(path string) (*Config, error) { return load(path, absentWrong) }
 
 // LoadNative is Load for a program that serves listeners of these names by itself
 // (host.Options.Native). They need no plugin.
 func LoadNative(path string, listeners ...string) (*Config, error) {
-	return load(path, false, listeners...)
+	return load(path, absentWrong, listeners...)
 }
 
 // LoadToRun is Load for a host that is to serve the other listeners when a plugin's file is
 // not there, or cannot be read, which is no error then, unless there are no others.
-func LoadToRun(path string) (*Config, error) { return load(path, true) }
+func LoadToRun(path string) (*Config, error) { return load(path, absentLater) }
 
-func load(path string, pluginsLater bool, native ...string) (*Config, error) {
+// LoadToBuild is Load for who makes the plugins: it is no error if their files are not there, or
+// cannot be read.
+func LoadToBuild(path string) (*Config, error) { return load(path, absentFine) }
+
+func load(path string, absent absence, native ...string) (*Config, error) {
 	src, err := readFile(path)
 	if err != nil {
 		return nil, Errors{{File: path, What: fmt.Sprintf("cannot read the configuration: %s", reason(err)), Mend: "give the path of a TOML file that this user may read"}}
 	}
-	return parse(path, src, filepath.Dir(path), pluginsLater, native...)
+	return parse(path, src, filepath.Dir(path), absent, native...)
 }
 
 // ParseToRun is Parse as LoadToRun is Load.
 func ParseToRun(name string, src []byte, dir string) (*Config, error) {
-	return parse(name, src, dir, true)
+	return parse(name, src, dir, absentLater)
 }
 
 // Parse reads src, a configuration file of at most 1 MiB. name stands in the
@@ -300,18 +304,18 @@ func ParseToRun(name string, src []byte, dir string) (*Config, error) {
 // error is an Errors with every problem found, in line order, each with a line
 // that src has; there is no Config then. Parse keeps no reference to src.
 func Parse(name string, src []byte, dir string) (*Config, error) {
-	return parse(name, src, dir, false)
+	return parse(name, src, dir, absentWrong)
 }
 
-func parse(name string, src []byte, dir string, pluginsLater bool, native ...string) (*Config, error) {
+func parse(name string, src []byte, dir string, absent absence, native ...string) (*Config, error) {
 	base, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, Errors{{File: name, What: fmt.Sprintf("cannot tell which folder %s is: %v", quote(dir), err), Mend: "start from a folder that exists"}}
 	}
 	d := newDecoder(name, base, src)
-	d.pluginsLater, d.native = pluginsLater, native
+	d.absence, d.native = absent, native
 	c := d.decode(src)
-	if d.plugins == 0 {
+	if d.plugins == 0 && d.absence != absentFine {
 		d.errs = append(d.errs, d.absent[:min(len(d.absent), max(0, maxErrors-len(d.errs)))]...)
 	}
 	if len(d.errs) > 0 {

@@ -25,13 +25,20 @@ type decoder struct {
 	errs  Errors
 	warns Errors
 
-	// pluginsLater has plugins that cannot be read be absent, which is no error if there are
-	// others.
-	pluginsLater bool
-	native       []string // listeners that need no plugin
-	plugins      int      // that can be read
-	absent       Errors
+	absence absence
+	native  []string // listeners that need no plugin
+	plugins int      // that can be read
+	absent  Errors   // plugins that cannot, but where that is wrong
 }
+
+// absence is what it is that a plugin cannot be read.
+type absence int
+
+const (
+	absentWrong absence = iota // an error
+	absentLater                // an error if no other can
+	absentFine                 // no error
+)
 
 func newDecoder(file, dir string, src []byte) *decoder {
 	lines := bytes.Count(src, []byte("\n"))

@@ -35,7 +35,7 @@ func readPlugin(l *Listener, v *value) {
 	switch {
 	case problem == nil:
 		v.d.plugins++
-	case v.d.pluginsLater:
+	case v.d.absence != absentWrong:
 		v.d.absent = append(v.d.absent, v.error(problem))
 		return
 	default:

@@ -74,3 +74,30 @@ func TestChanges(t *testing.T) {
 		t.Errorf("timers differ, and the keys are %q", b.Changes(&a))
 	}
 }
+
+// Whoever builds the plugins reads the configuration before there are any.
+func TestLoadToBuild(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.toml")
+	text := "[tenant.a]\n[[listener]]\nname = \"l\"\ntenant = \"a\"\naddress = \"tcp://127.0.0.1:0\"\nplugin = \"none.wasm\"\n"
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(text)
+	for _, load := range []func(string) (*config.Config, error){config.Load, config.LoadToRun} {
+		if _, err := load(path); err == nil {
+			t.Error("a configuration without any plugin that is there is no error")
+		}
+	}
+	c, err := config.LoadToBuild(path)
+	if err != nil || c.Listeners[0].Plugin != filepath.Join(dir, "none.wasm") {
+		t.Errorf("%+v, %v", c, err)
+	}
+	write(text + "nothing = 1\n")
+	if _, err := config.LoadToBuild(path); err == nil || len(err.(config.Errors)) != 1 {
+		t.Errorf("%v, want the other error alone", err)
+	}
+}

@@ -83,6 +83,9 @@ type ListenerStatus struct {
 	ByKey map[string]int64 `json:"by_key,omitempty"`
 	// Drained says that it takes no new connections, as an operator wants it.
 	Drained bool `json:"drained,omitempty"`
+	// PluginSHA256 is the SHA-256, in hex, of the plugin that new connections come to: of a script,
+	// with what it imports. Empty: none is loaded, or the handlers are written in Go.
+	PluginSHA256 string `json:"plugin_sha256,omitempty"`
 	// Quarantine is nil unless it is quarantined.
 	Quarantine *QuarantineStatus `json:"quarantine,omitempty"`
 	// Generations are a listener's, its routes included: the one that new connections come to, and

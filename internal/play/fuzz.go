@@ -228,7 +228,7 @@ func steps(all []sent) (steps []talk.Step) {
 // exchange plays what is sent, whatever comes back.
 func (z *Fuzzer) exchange(ctx context.Context, of *talk.Case, all []sent, v Variant) (*outcome, error) {
 	c := &talk.Case{Name: of.Name, Line: of.Line, Config: of.Config, Steps: steps(all)}
-	s, err := z.handler.serve(c, v, &selector.Manual{})
+	s, err := z.handler.serve(context.WithoutCancel(ctx), c, v, &selector.Manual{})
 	if err != nil {
 		return nil, err
 	}

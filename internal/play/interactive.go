@@ -14,7 +14,7 @@ import (
 // the connection, or ctx is done. Time is the system's, and whom the handler dials is refused. r
 // gets what was said; nil: nobody does.
 func Interactive(ctx context.Context, h Handler, in io.Reader, out, log io.Writer, r *Recording) error {
-	s, err := h.serve(&talk.Case{}, Variant{}, nil)
+	s, err := h.serve(ctx, &talk.Case{}, Variant{}, nil)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (h Handler) play(ctx context.Context, c *talk.Case, v Variant, u *updating,
 			return nil, fmt.Errorf("the conversation %q cannot be played %s", written.Name, v.Name)
 		}
 	}
-	s, err := h.serve(c, v, &selector.Manual{})
+	s, err := h.serve(ctx, c, v, &selector.Manual{})
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return &Report{Case: written, Variant: v, Failure: f}, nil
 	}

@@ -41,8 +41,8 @@ type stage struct {
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC).UnixNano()
 
 // serve starts a host for one conversation. Without a clock time is the system's, and so are the
-// time of day and random bytes.
-func (h Handler) serve(c *talk.Case, v Variant, clock *selector.Manual) (_ *stage, err error) {
+// time of day and random bytes. When ctx is done before the host serves, its compilers end.
+func (h Handler) serve(ctx context.Context, c *talk.Case, v Variant, clock *selector.Manual) (_ *stage, err error) {
 	if h.Plugin, err = filepath.Abs(h.Plugin); err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (h Handler) serve(c *talk.Case, v Variant, clock *selector.Manual) (_ *stag
 	if err := s.access.Set("stdout", 1); err != nil {
 		return nil, err
 	}
-	o := host.Options{Log: slog.New(s.log), Access: s.access, Compiler: h.Compiler, Redirect: s.dials.redirect, RootCAs: trusted()}
+	o := host.Options{Log: slog.New(s.log), Access: s.access, Compiler: h.Compiler, Loading: ctx, Redirect: s.dials.redirect, RootCAs: trusted()}
 	if clock != nil {
 		var drawn atomic.Uint64
 		o.Clock = clock

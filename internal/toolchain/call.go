@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // call runs a compiler in the source's folder. What it prints is for the author, whose editor finds
@@ -24,6 +26,10 @@ func (b *build) callWith(env []string, stdout io.Writer, name string, args ...st
 	c := exec.CommandContext(b.ctx, name, args...)
 	c.Dir = b.dir
 	c.Env = append(os.Environ(), env...)
+	// A compiler starts others, which a signal to it alone would leave running.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.WaitDelay = lastWords
 	var errs bytes.Buffer
 	c.Stderr = io.MultiWriter(b.log, &errs)
 	c.Stdout = stdout
@@ -31,6 +37,7 @@ func (b *build) callWith(env []string, stdout io.Writer, name string, args ...st
 		c.Stdout = c.Stderr
 	}
 	switch err := c.Run(); {
+	case errors.Is(err, exec.ErrWaitDelay): // it has ended well, and left somebody behind
 	case b.ctx.Err() != nil:
 		return errs.String(), b.ctx.Err()
 	case err != nil:
@@ -38,6 +45,9 @@ func (b *build) callWith(env []string, stdout io.Writer, name string, args ...st
 	}
 	return errs.String(), nil
 }
+
+// lastWords is how long a compiler that has ended, or was killed, may keep what it prints on open.
+const lastWords = 5 * time.Second
 
 // failed is a compiler that has said what it does not like.
 type failed struct {

@@ -114,10 +114,11 @@ func Find(path string) (*Source, error) {
 		}
 		return &Source{language: l, dir: dir, files: []string{file}}, nil
 	}
-	return nil, fmt.Errorf("%s: a handler in a compiled language ends with %s; a script ends with .js, .mjs, .ts, .mts, .py or .lua", path, strings.Join(allEnds(), ", "))
+	return nil, fmt.Errorf("%s: a handler in a compiled language ends with %s; a script ends with .js, .mjs, .ts, .mts, .py or .lua", path, strings.Join(Ends(), ", "))
 }
 
-func allEnds() (ends []string) {
+// Ends are the ends of the names of files in languages that are built, sorted.
+func Ends() (ends []string) {
 	for _, l := range languages {
 		ends = append(ends, l.ends...)
 	}
@@ -161,7 +162,7 @@ func findInFolder(dir string) (*Source, error) {
 	}
 	switch {
 	case source == nil:
-		return nil, fmt.Errorf("%s has no handler that can be built: no Cargo.toml, asconfig.json, go.mod or build.zig, and no file that ends with %s; bulkhead new LANGUAGE NAME makes a project", dir, strings.Join(allEnds(), ", "))
+		return nil, fmt.Errorf("%s has no handler that can be built: no Cargo.toml, asconfig.json, go.mod or build.zig, and no file that ends with %s; bulkhead new LANGUAGE NAME makes a project", dir, strings.Join(Ends(), ", "))
 	case len(names) > 1:
 		return nil, fmt.Errorf("%s has sources in several languages: %s; name the file that is the handler", dir, strings.Join(names, ", "))
 	case source.language.single && len(source.files) > 1:
@@ -172,8 +173,9 @@ func findInFolder(dir string) (*Source, error) {
 	return source, nil
 }
 
-// Build makes a module of the source. What compilers print goes to log, as it comes. The error is
-// a Missing where there is no compiler.
+// Build makes a module of the source. What compilers print goes to log, as it comes. When ctx is
+// done, they are killed with all that they have started. The error is a Missing where there is no
+// compiler.
 func (s *Source) Build(ctx context.Context, log io.Writer) (module []byte, err error) {
 	temp, err := os.MkdirTemp("", "bulkhead-build-*")
 	if err != nil {
