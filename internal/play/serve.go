@@ -35,6 +35,9 @@ type stage struct {
 	access *access.Log
 	dials  *dials
 	done   chan error
+	drawn  atomic.Uint64 // how often random bytes were drawn for the conversation
+	aside  atomic.Uint64 // and for visitors
+	visits atomic.Bool   // a visitor is served, and nobody else
 }
 
 // noon is the time of day at which each conversation begins, in nanoseconds.
@@ -77,10 +80,9 @@ func (h Handler) serve(ctx context.Context, c *talk.Case, v Variant, clock *sele
 	}
 	o := host.Options{Log: slog.New(s.log), Access: s.access, Compiler: h.Compiler, Loading: ctx, Redirect: s.dials.redirect, RootCAs: trusted()}
 	if clock != nil {
-		var drawn atomic.Uint64
 		o.Clock = clock
 		o.Wall = func() int64 { return noon + clock.Now() }
-		o.Random = func(p []byte) { fixed(p, drawn.Add(1)) }
+		o.Random = s.draw
 	}
 	if v.short {
 		o.ShortSends = shortSend
@@ -105,6 +107,16 @@ func (s *stage) close() {
 	<-s.done
 	s.access.Close()
 	os.RemoveAll(s.folder)
+}
+
+// draw fills p with random bytes. Those for visitors are others, so that a conversation has the
+// same with them and without.
+func (s *stage) draw(p []byte) {
+	if s.visits.Load() {
+		fixed(p, 1<<32+s.aside.Add(1))
+		return
+	}
+	fixed(p, s.drawn.Add(1))
 }
 
 // fixed fills p with bytes that are the same each time, the nth time that some are drawn.

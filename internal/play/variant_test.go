@@ -93,6 +93,9 @@ export default { data(c, b) { half += text(b); const all = half.split("\n"); hal
 const names = new Map();
 export default { line(c, t) { c.send((names.get(c) ?? "-") + t + "\r\n"); names.set(c, t) } };`)),
 			"== a\n> one\n< -one\n> two\n< onetwo\n", ""},
+		{"random bytes are drawn", shared(script(t, `
+export default { line(c, t) { c.send(`+"`${t} ${randomBytes(2).join()}\\r\\n`"+`) } };`)),
+			"== a\n> one\n< one 108,87\n> two\n< two 196,169\n", ""},
 		{"it is shared on purpose", shared(script(t, `
 let n = 0;
 export default { line(c, t) { c.send(++n + "\r\n") } };`)), "== a\nalone\n> one\n< 1\n> two\n< 2\n", ""},

@@ -19,6 +19,8 @@ func (p *player) visitor(segment []byte, line int) (*party, error) {
 	if n == mostVisitors {
 		return nil, nil
 	}
+	p.visits.Store(true) // all others are at rest, and stay so until the visitor is
+	defer p.visits.Store(false)
 	one, err := p.open(fmt.Sprintf("visitor %d", n+1), firstVisitor+n)
 	if err != nil {
 		return nil, err
@@ -40,6 +42,8 @@ func (p *player) leave(one *party, line int) error {
 	if one == nil || one.closed {
 		return nil
 	}
+	p.visits.Store(true)
+	defer p.visits.Store(false)
 	if len(p.visitors)%2 == 0 {
 		one.finish()
 	} else {
