@@ -102,6 +102,25 @@ zig_guest() {
 	guests+=("$2")
 }
 
+# assemblyscript_guest FOLDER OUTPUT, with the guest library beside it. AssemblyScript is of version
+# 0.28.20, which npm brings.
+assemblyscript_guest() {
+	if [ "$(asc --version 2>/dev/null)" != "Version 0.28.20" ]; then
+		echo "examples/$2 is not built: there is no asc of version 0.28.20; npm has it as assemblyscript@0.28.20" >&2
+		return
+	fi
+	local work
+	work=$(mktemp -d)
+	mkdir -p "$out/$(dirname "$2")"
+	cp -r "$1/assembly" "$1/asconfig.json" "$work"
+	cp -r ../sdk/assemblyscript "$work/bulkhead"
+	(cd "$work" && asc assembly/index.ts --debug --outFile handler.wasm)
+	cp "$work/handler.wasm" "$out/$2"
+	rm -rf "$work"
+	chmod 644 "$out/$2"
+	guests+=("$2")
+}
+
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
 c_guest testdata/answers.c testdata/answers.wasm
 cc_guest testdata/statics.cc testdata/statics.wasm -Wl,--strip-all
@@ -121,6 +140,7 @@ traced_guest testdata/jumps.c testdata/jumps.wasm -fwasm-exceptions -mllvm -wasm
 guests+=(testdata/jumps.wasm)
 guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm testdata/shop.wasm)
 zig_guest modbus/modbus.zig modbus/modbus.wasm
+assemblyscript_guest http http/http.wasm
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

@@ -15,6 +15,7 @@ func TestExamples(t *testing.T) {
 		"echo/echo.talk":     {"echo/echo.wasm"},
 		"gt06/gt06.talk":     {"gt06/gt06.js"},
 		"hello/hello.talk":   {"hello/hello.js", "hello/hello.lua"},
+		"http/http.talk":     {"http/http.wasm"},
 		"modbus/modbus.talk": {"modbus/modbus.wasm"},
 		"smtp/smtp.talk":     {"smtp/smtp.js", "smtp/smtp.wasm"},
 	} {
