@@ -277,8 +277,13 @@ func vector(items []code) code {
 
 func str(s string) code { return cat(uleb(uint64(len(s))), code(s)) }
 
+// Bodies are long lists of calls. With these three inlined into each, and with what calls them, the
+// compiler took twice as long for the tests that have many.
+
+//go:noinline
 func uleb(v uint64) code { return binary.AppendUvarint(nil, v) }
 
+//go:noinline
 func sleb(v int64) code {
 	var b code
 	for {
@@ -291,6 +296,7 @@ func sleb(v int64) code {
 	}
 }
 
+//go:noinline
 func cat(parts ...[]byte) code {
 	var b code
 	for _, p := range parts {
