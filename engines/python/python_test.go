@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -751,11 +752,13 @@ func TestModulesOfThePage(t *testing.T) {
 	hosttest.Hear(t, c, "x")
 }
 
+var rounds = flag.Int("rounds", 8, "how often TestCollector makes garbage of all kinds in each of its two events")
+
 // The collector runs in the midst of an event, and takes what is garbage and nothing else: by
 // loops that make tens of megabytes, from plain functions, methods, generators, comprehensions and
 // calls through C, whose results are checked.
 func TestCollector(t *testing.T) {
-	h, _ := scripts.Serve(t, enginetest.Handler{Name: "churn", Script: `
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "churn", Script: fmt.Sprintf("ROUNDS = %d\n", *rounds) + `
 import json
 class Node:
     def __init__(self, value, rest): self.value, self.rest = value, rest
@@ -778,7 +781,7 @@ def key(s):
     return -int(s)
 def line(c, text):
     kept = {}
-    for round in range(40):
+    for round in range(ROUNDS):
         for i in range(500):
             kept[i % 100] = ("value of " + str(i % 100)) * 4
             [str(j) * 8 for j in range(10)]

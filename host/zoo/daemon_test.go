@@ -71,7 +71,7 @@ func beDaemon(path string) error {
 	if err != nil {
 		return err
 	}
-	// The status of a hundred tenants, as often as they are asked for: JSON of it took a third of the
+	// The status of a hundred tenants is asked for again and again: as JSON it took a third of the
 	// processor time of TestTheWholeZoo.
 	out := gob.NewEncoder(os.Stdout)
 	addresses := make(map[string]string)
