@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"bulkhead/internal/capture"
 
@@ -75,6 +76,9 @@ func conversations(errs io.Writer, name string, port uint16) (text []byte, of ui
 	if n := traffic.Skipped.Fragments; n > 0 {
 		fmt.Fprintf(errs, "%s has %d pieces of IP packets, which are left out\n", name, n)
 	}
+	if n := traffic.Datagrams; n > 0 {
+		fmt.Fprintf(errs, "%s has %d datagrams of UDP on port %d, which are left out: conversations are over TCP\n", name, n, port)
+	}
 	if traffic.Cut {
 		fmt.Fprintf(errs, "%s has more than is kept, 1000 connections and 3 MiB: choose some by tcpdump -r %s -w OTHER 'host ...'\n", name, name)
 	}
@@ -95,6 +99,9 @@ func onlyPort(errs io.Writer, file io.Reader, name string) (uint16, error) {
 	}
 	if len(all) == 0 {
 		return 0, fmt.Errorf("%s has no connections of TCP", name)
+	}
+	if tcp := slices.DeleteFunc(slices.Clone(all), func(p capture.Port) bool { return p.Network != "tcp" }); len(tcp) == 1 {
+		return tcp[0].Number, nil
 	}
 	only := all[0].Number
 	for _, p := range all[1:] {

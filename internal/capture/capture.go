@@ -43,8 +43,10 @@ type Traffic struct {
 	Connections []*Connection // in the order in which they began
 	// Cut says that connections were not kept, or not to their end: there were more than 1000, or
 	// they have said more than 3 MiB.
-	Cut     bool
-	Skipped Skipped
+	Cut bool
+	// Datagrams is how many were sent to and from the port over UDP. They are left out.
+	Datagrams int
+	Skipped   Skipped
 }
 
 // Skipped are packets of a capture that could not be used, by why.
@@ -54,16 +56,15 @@ type Skipped struct {
 	Broken    error // where the file ends in the middle, or its rest cannot be read; nil: it is whole
 }
 
-// Connection is one connection of TCP, or what one client and the server have said over UDP.
+// Connection is one connection of TCP.
 type Connection struct {
-	UDP            bool
 	Client, Server netip.AddrPort
 	Began          time.Time
 	Parts          []Part // in the order in which they were captured
 	Cut            bool   // more was said than is kept
 }
 
-// Part is a piece of what one side has sent: bytes, for UDP a datagram, or how it has ended.
+// Part is a piece of what one side has sent, or how it has ended.
 type Part struct {
 	Server bool // it is the server's, not the client's
 	At     time.Time

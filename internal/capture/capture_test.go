@@ -250,6 +250,23 @@ func TestBroken(t *testing.T) {
 	}
 }
 
+// Datagrams are told of, and are in no conversation.
+func TestDatagrams(t *testing.T) {
+	t.Parallel()
+	w := newWire(t, layers.LinkTypeRaw)
+	w.datagram("10.0.0.7:40112", "10.0.0.1:53", "a question")
+	w.datagram("10.0.0.1:53", "10.0.0.7:40112", "an answer")
+	w.dial("10.0.0.7:40113", "10.0.0.1:53").says("a")
+	traffic, err := Read(bytes.NewReader(w.pcap()), 53)
+	if err != nil || traffic.Datagrams != 2 || len(traffic.Connections) != 1 {
+		t.Errorf("Read: %v, %+v", err, traffic)
+	}
+	ports, _, err := Ports(bytes.NewReader(w.pcap()))
+	if err != nil || !reflect.DeepEqual(ports, []Port{{"udp", 53, 1, 19}, {"tcp", 53, 1, 1}}) {
+		t.Errorf("Ports: %v, %v", err, ports)
+	}
+}
+
 // Packets of which the capture has the beginning, and pieces of packets, are counted.
 func TestSkipped(t *testing.T) {
 	t.Parallel()

@@ -18,8 +18,8 @@ const (
 	flushEach = 256
 )
 
-// Read reads what was said to and by the server of a port, over TCP and UDP. The error is about a
-// file that is no capture.
+// Read reads what was said to and by the server of a port over TCP. The error is about a file that
+// is no capture.
 func Read(file io.Reader, port uint16) (*Traffic, error) {
 	in, err := open(file)
 	if err != nil {
@@ -83,6 +83,10 @@ func side(server bool) int {
 
 // take takes a packet of the port.
 func (r *reader) take(p *packet) {
+	if p.tcp == nil {
+		r.traffic.Datagrams++
+		return
+	}
 	f := flowOf(p)
 	s := r.streams[f]
 	if s == nil || s.beginsAnew(p) {
@@ -91,10 +95,6 @@ func (r *reader) take(p *packet) {
 		}
 	}
 	server := p.from == s.Server
-	if s.UDP {
-		s.add(Part{Server: server, At: p.at, Bytes: bytes.Clone(p.payload)}, true)
-		return
-	}
 	if s.over {
 		return
 	}
@@ -114,23 +114,23 @@ func (r *reader) flush(now time.Time) {
 
 // begin begins a connection with the first packet of it; nil: there are enough.
 func (r *reader) begin(f flow, p *packet) *stream {
-	if p.tcp != nil && (p.tcp.RST || p.tcp.FIN && len(p.payload) == 0) {
+	if p.tcp.RST || p.tcp.FIN && len(p.payload) == 0 {
 		return nil // the end of one that is not in the capture
 	}
 	if len(r.all) == mostConnections {
 		r.traffic.Cut = true
 		return nil
 	}
-	s := &stream{r: r, id: uint64(len(r.all)), Connection: Connection{UDP: p.tcp == nil, Client: p.from, Server: p.to, Began: p.at}}
+	s := &stream{r: r, id: uint64(len(r.all)), Connection: Connection{Client: p.from, Server: p.to, Began: p.at}}
 	port := r.traffic.Port
 	fromServer := p.from.Port() == port && p.to.Port() != port
-	if p.tcp != nil && p.tcp.SYN {
+	if p.tcp.SYN {
 		fromServer = p.tcp.ACK
 	}
 	if fromServer {
 		s.Client, s.Server = s.Server, s.Client
 	}
-	if p.tcp != nil && p.tcp.SYN && !p.tcp.ACK {
+	if p.tcp.SYN && !p.tcp.ACK {
 		s.begun, s.isn = true, p.tcp.Seq
 	}
 	r.all = append(r.all, s)
@@ -140,7 +140,7 @@ func (r *reader) begin(f flow, p *packet) *stream {
 
 // beginsAnew reports whether a packet is the first of another connection between the same ends.
 func (s *stream) beginsAnew(p *packet) bool {
-	if p.tcp == nil || !p.tcp.SYN || p.tcp.ACK {
+	if !p.tcp.SYN || p.tcp.ACK {
 		return false
 	}
 	if !s.begun {
@@ -211,7 +211,7 @@ func (s *stream) ReassembledSG(sg reassembly.ScatterGather, ac reassembly.Assemb
 		if n > 0 {
 			p.Bytes = bytes.Clone(sg.Fetch(n))
 		}
-		s.add(p, false)
+		s.add(p)
 	}
 	switch {
 	case ends && c.reset:
@@ -229,17 +229,17 @@ func (s *stream) end(c *context, how End) {
 	if s.over {
 		return
 	}
-	s.add(Part{Server: c.server, At: c.at, End: how}, false)
+	s.add(Part{Server: c.server, At: c.at, End: how})
 	s.ended[side(c.server)] = true
 	s.over = how == Reset
 }
 
 // add adds a part, as long as there is room.
-func (s *stream) add(p Part, datagram bool) {
+func (s *stream) add(p Part) {
 	if s.over || s.Cut {
 		return
 	}
-	if !datagram && p.Bytes == nil && p.Lost == 0 && p.End == Open {
+	if p.Bytes == nil && p.Lost == 0 && p.End == Open {
 		return
 	}
 	cost := len(p.Bytes) + partCost

@@ -266,3 +266,13 @@ func parsed(t *testing.T, text string) *talk.Case {
 	}
 	return f.Cases[0]
 }
+
+// A program is refused, with what can be done instead.
+func TestProgram(t *testing.T) {
+	f := parsed(t, "== a\n> hello\n< uryyb\n")
+	h := Handler{Plugin: "../../examples/rot13-stdio/rot13.wasm", State: hosttest.State()}
+	_, err := Play(context.Background(), h, f, Written)
+	if err == nil || !strings.Contains(err.Error(), "time cannot be virtual; talk to it without --script, or test it over a socket") {
+		t.Errorf("Play: %v", err)
+	}
+}

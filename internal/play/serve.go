@@ -64,7 +64,7 @@ func (h Handler) serve(ctx context.Context, c *talk.Case, v Variant, clock *sele
 		return nil, err
 	}
 	if stdio && clock != nil {
-		return nil, fmt.Errorf("%s is a program (shape = \"stdio\"): conversations are played with handlers of shape \"events\" only; without --script you can talk to it", filepath.Base(h.Plugin))
+		return nil, fmt.Errorf("%s is a program (shape = \"stdio\"): it reads and sleeps when it likes, so nobody can tell when it has nothing more to do, and time cannot be virtual; talk to it without --script, or test it over a socket with bulkhead run", filepath.Base(h.Plugin))
 	}
 	text, lines := h.toml(c, v, stdio)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
