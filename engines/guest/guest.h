@@ -104,6 +104,7 @@ struct link {
 	bool closing;      /* the script has said close or abort: it reads nothing more */
 	bool failed;       /* an error was not caught: it is closed */
 	bool told_failed;  /* and the host knows */
+	bool told_stuck;   /* it was said that data consumes nothing */
 	bool told_full;    /* send has answered false, so writable follows */
 	bool unread;       /* nobody reads: reading is paused until somebody does */
 	bool secured_now;  /* makessl was called in this event */
@@ -119,6 +120,11 @@ bool add_link(struct link *l, int32_t handle);
  * spliced. The engine frees l, after end_link. */
 void forget_link(struct link *l);
 void end_link(struct link *l);
+
+/* Says in the log, once for a connection, that its data has consumed nothing of a full window:
+ * the host reads no more then. at is where the script has data, as "at data (x.js:1:2)", or
+ * NULL. It says nothing of a connection that has ended or reads nothing. */
+void warn_of_stuck(struct link *l, const char *at);
 
 /* Tells the host that an error was not caught. It counts it, and closes the connection of the
  * handle; 0: the error was nobody's. tell_failed does so once for each connection; l may be

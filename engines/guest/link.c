@@ -281,3 +281,17 @@ const char *code_name(int32_t code)
 {
 	return code <= 0 && code > -(int32_t)(sizeof codes / sizeof *codes) ? codes[-code] : "INVALID";
 }
+
+void warn_of_stuck(struct link *l, const char *at)
+{
+	char line[CSA_MAX_LOG_LINE];
+	int n;
+
+	if (l->told_stuck || !l->handle || !reading(l))
+		return;
+	l->told_stuck = true;
+	n = snprintf(line, sizeof line, "data of %.250s: it has consumed none of %d bytes, and there is no room for more; "
+		"return how many it has consumed, or nothing for all of them%s%.300s",
+		l->peer ? l->peer : "a connection", WINDOW, at ? ", " : "", at ? at : "");
+	csa_v1_log(CSA_LOG_WARN, line, n < (int)sizeof line ? n : (int)sizeof line - 1);
+}

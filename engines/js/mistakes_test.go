@@ -119,29 +119,6 @@ var mistakesInTypeScript = []mistake{
 		[]string{"handler.ts:5:", "send takes text, a Uint8Array or an ArrayBuffer, and was given a number"}},
 }
 
-// A handler whose data consumes nothing gets no more when there is no room. The log says so, once.
-func TestNothingIsConsumed(t *testing.T) {
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "stuck", Script: "export default {\n data(c, b) { return 0 } };"},
-		enginetest.Handler{Name: "patient", Script: `export default { data(c, b) {
-			if (b.length < 65536) return 0; // until all is there
-			if (c.paused) { c.send("all\n"); return; }
-			c.paused = true;
-			c.pause();
-			c.timer(1, 1);
-			return 0;
-		}, timer(c) { c.resume(); } };`})
-	c := enginetest.Dial(t, h, "patient")
-	hosttest.Say(t, c, strings.Repeat("x", 65536))
-	hosttest.Hear(t, c, "all\n")
-	c = enginetest.Dial(t, h, "stuck")
-	hosttest.Say(t, c, strings.Repeat("x", 65536))
-	log.Wait(t, "level=WARN", "data of 127.0.0.1:", "it has consumed none of 65536 bytes, and there is no room for more",
-		"return how many it has consumed, or nothing for all of them, at data (stuck.js:2:")
-	if n := strings.Count(log.String(), "consumed none of"); n != 1 {
-		t.Errorf("it is said %d times", n)
-	}
-}
-
 func TestMistakes(t *testing.T) { tellMistakes(t, &scripts, mistakes) }
 
 func TestMistakesInTypeScript(t *testing.T) {

@@ -8,3 +8,6 @@ func TestMistakes(t *testing.T) { scripts.Mistakes(t) }
 
 // What a script does not catch ends its connection with a cause of its own, and is counted.
 func TestFailures(t *testing.T) { scripts.Failures(t) }
+
+// A handler that consumes nothing of all that there is room for is told of, once.
+func TestNothingIsConsumed(t *testing.T) { scripts.Stuck(t) }

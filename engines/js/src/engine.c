@@ -31,20 +31,25 @@ bool started(void) { return is_started; }
 static size_t append_calls(JSValueConst e, char *line, size_t n, size_t cap)
 {
 	JSValue stack = JS_IsError(ctx, e) ? JS_GetPropertyStr(ctx, e, "stack") : JS_UNDEFINED;
-	const char *calls = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
-	size_t i;
+	const char *text = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL, *at, *end;
+	struct calls calls;
+	char call[CALL_ROOM];
+	size_t length;
 
-	for (i = 0; calls && calls[i] && n < cap - 3; i++) {
-		if (calls[i] == '\n' || (calls[i] == ' ' && (n == 0 || line[n - 1] == ' ')))
-			continue;
-		if (calls[i] == ' ' && n > 0 && (i == 0 || calls[i - 1] == '\n'))
-			line[n++] = ',';
-		line[n++] = calls[i];
+	begin_calls(&calls, line, n, cap);
+	for (at = text; at && *at && !calls.full; at = *end ? end + 1 : end) {
+		at += strspn(at, " ");
+		end = at + strcspn(at, "\n");
+		length = (size_t)(end - at) < sizeof call - 1 ? (size_t)(end - at) : sizeof call - 1;
+		memcpy(call, at, length);
+		call[length] = 0;
+		if (length > 0)
+			add_call(&calls, call);
 	}
-	if (calls)
-		JS_FreeCString(ctx, calls);
+	if (text)
+		JS_FreeCString(ctx, text);
 	JS_FreeValue(ctx, stack);
-	return n;
+	return end_calls(&calls);
 }
 
 /* Logs the exception that is pending, with what it was in and whose connection. It takes
@@ -590,21 +595,15 @@ static int32_t read_frames(struct connection *c, int32_t len)
 	return done;
 }
 
-/* Says that data has consumed nothing of a full window, once a connection: the host reads no
- * more then. */
-static void warn_of_stuck(struct connection *c)
+/* Where data of c is, as warn_of_stuck takes it. */
+static void tell_stuck(struct connection *c)
 {
-	char line[CSA_MAX_LOG_LINE], place[400];
-	int n;
+	char text[400];
+	const char *at = place_of(callbacks_of(c)->function[ON_DATA], "data", text, sizeof text) ? text + strspn(text, " ") : NULL;
 
-	if (c->told_stuck || c->paused || !c->handle)
-		return;
-	c->told_stuck = true;
-	n = snprintf(line, sizeof line, "data of %.250s: it has consumed none of %d bytes, and there is no room for more; "
-		"return how many it has consumed, or nothing for all of them", c->peer ? c->peer : "a connection", WINDOW);
-	if (place_of(callbacks_of(c)->function[ON_DATA], "data", place, sizeof place))
-		n += snprintf(line + n, sizeof line - (size_t)n, ", %.*s", (int)strcspn(place + 4, "\n"), place + 4);
-	csa_v1_log(CSA_LOG_WARN, line, n < (int32_t)sizeof line ? n : (int32_t)sizeof line - 1);
+	if (at)
+		text[at - text + strcspn(at, "\n")] = 0;
+	warn_of_stuck((struct link *)c, at);
 }
 
 static int32_t read_bytes(struct connection *c, int32_t len)
@@ -626,8 +625,8 @@ static int32_t read_bytes(struct connection *c, int32_t len)
 	}
 	JS_FreeValue(ctx, r);
 	JS_FreeValue(ctx, args[1]);
-	if (n == 0 && len == WINDOW && reading((struct link *)c))
-		warn_of_stuck(c);
+	if (n == 0 && len == WINDOW && !c->paused)
+		tell_stuck(c);
 	return (int32_t)n;
 }
 

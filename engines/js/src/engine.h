@@ -31,7 +31,6 @@ struct connection {
 	JSValue callbacks; /* an object that has a struct callbacks */
 	JSValue resolve, reject; /* of who waits for a dial, or undefined */
 	bool paused;       /* the script has said pause, and not resume */
-	bool told_stuck;   /* the log says that data consumes nothing */
 };
 
 extern struct connection *serving; /* whose event it is, or NULL */

@@ -326,6 +326,24 @@ static int read_frames(lua_State *l)
 	return 0;
 }
 
+static void tell_stuck(lua_State *l, struct connection *c)
+{
+	lua_Debug about;
+	char at[120];
+
+	if (!c->callbacks->has[ON_DATA])
+		return;
+	push_callback(l, c, ON_DATA);
+	lua_pop(l, 1);
+	if (!lua_isfunction(l, -1)) {
+		lua_pop(l, 1);
+		return warn_of_stuck((struct link *)c, NULL);
+	}
+	lua_getinfo(l, ">S", &about);
+	snprintf(at, sizeof at, "at data (%s:%d)", about.short_src, about.linedefined);
+	warn_of_stuck((struct link *)c, at);
+}
+
 static int read_bytes(lua_State *l)
 {
 	struct event *e = event_of(l);
@@ -340,6 +358,8 @@ static int read_bytes(lua_State *l)
 	e->answer = n >= 0 && n <= len && n == (int32_t)n ? (int32_t)n : CSA_QUOTA;
 	if (e->answer == CSA_QUOTA)
 		luaL_error(l, "data answers how many bytes it has consumed, 0 to %d, or nothing for all of them; it answered %f", (int)len, n);
+	if (e->answer == 0 && len == WINDOW && !e->c->paused)
+		tell_stuck(l, e->c);
 	return 0;
 }
 

@@ -142,10 +142,11 @@ size_t pass_full(const unsigned char *table, size_t i, size_t len, size_t *run)
 	return i;
 }
 
-/* The line that a frame is at, as a traceback has it. */
-static size_t line_of(mp_code_state_t *frame, qstr *file, qstr *function)
+/* The line that a function is at, whose next instruction is at, as a traceback has it; NULL: where
+ * it begins. */
+static size_t line_of(mp_obj_fun_bc_t *f, const byte *at, qstr *file, qstr *function)
 {
-	const byte *ip = frame->fun_bc->bytecode;
+	const byte *ip = f->bytecode;
 	size_t i;
 
 	MP_BC_PRELUDE_SIG_DECODE(ip);
@@ -154,9 +155,21 @@ static size_t line_of(mp_code_state_t *frame, qstr *file, qstr *function)
 	*function = mp_decode_uint_value(ip);
 	for (i = 0; i < 1 + n_pos_args + n_kwonly_args; i++)
 		ip = mp_decode_uint_skip(ip);
-	*file = frame->fun_bc->context->constants.source_file;
+	*file = f->context->constants.source_file;
 	(void)n_state; (void)n_exc_stack; (void)scope_flags; (void)n_def_pos_args;
-	return mp_bytecode_get_source_line(ip, line_info_top, (size_t)(frame->ip - start));
+	return mp_bytecode_get_source_line(ip, line_info_top, at ? (size_t)(at - start) : 0);
+}
+
+bool place_of(mp_obj_t f, const char *name, char *to, size_t room)
+{
+	qstr file, function;
+	size_t line;
+
+	if (!mp_obj_is_type(f, &mp_type_fun_bc))
+		return false;
+	line = line_of(MP_OBJ_TO_PTR(f), NULL, &file, &function);
+	snprintf(to, room, "at %.60s (%.60s:%d)", name, qstr_str(file), (int)line);
+	return true;
 }
 
 static void write_where(mp_code_state_t *frame)
@@ -166,7 +179,7 @@ static void write_where(mp_code_state_t *frame)
 	qstr file, function;
 
 	for (; frame && n < sizeof text; frame = frame->prev) {
-		size_t line = line_of(frame, &file, &function);
+		size_t line = line_of(frame->fun_bc, frame->ip, &file, &function);
 
 		n += (size_t)snprintf(text + n, sizeof text - n, "%sat %.60s (%.60s:%d)",
 			n ? ", " : "", qstr_str(function), qstr_str(file), (int)line);

@@ -260,11 +260,14 @@ static int32_t read_bytes(struct connection *c, int32_t len)
 {
 	mp_obj_t result = mp_const_none;
 	mp_int_t n;
+	char at[160];
 
 	if (call(c, ON_DATA, mp_obj_new_bytes(window, (size_t)len), &result) != DONE || result == mp_const_none)
 		return len;
 	if (mp_obj_is_bool(result) || !mp_obj_is_int(result) || !mp_obj_get_int_maybe(result, &n) || n < 0 || n > len)
 		raise_text(&mp_type_ValueError, "data answers how many bytes it has consumed, 0 to %d, or None for all of them", (int)len);
+	if (n == 0 && len == WINDOW && !c->paused)
+		warn_of_stuck((struct link *)&c->handle, place_of(c->callbacks->on[ON_DATA].function, "data", at, sizeof at) ? at : NULL);
 	return (int32_t)n;
 }
 

@@ -56,6 +56,7 @@ void collect_all(void);
 bool collects_in(mp_obj_t f);
 void end_collects(bool before);
 void begin_watch(void);
+bool place_of(mp_obj_t f, const char *name, char *to, size_t room); /* "at data (x.py:2)"; false: f has none */
 
 /* engine.c */
 bool started(void);
