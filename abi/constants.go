@@ -41,7 +41,7 @@ const (
 	InfoListener = 2
 	// InfoTenant is the name of the tenant the connection belongs to.
 	InfoTenant = 3
-	// InfoTransport is "tcp", "unix" or "udp".
+	// InfoTransport is "tcp", "unix", "udp" or "ws" (WebSocket, with TLS or without).
 	InfoTransport = 4
 	// InfoServerName is the name that the TLS client has asked for (SNI); empty
 	// without TLS, and where it has named none. So are those that follow, up to
@@ -67,6 +67,17 @@ const (
 	// listener has a certificate. It is empty where makessl would be DENIED, and
 	// over UDP. It does not say whether the connection has TLS.
 	InfoCertificate = 12
+	// InfoMessage is, over WebSocket, "text" or "binary": what the last message was of
+	// which the guest was given bytes. It is empty before the first one.
+	InfoMessage = 13
+	// InfoTarget is the path and query that the WebSocket client has asked for, such as
+	// "/chat?room=7".
+	InfoTarget = 14
+	// InfoOrigin is the origin of the page that the WebSocket client is in, such as
+	// "https://example.com"; empty for a client that is no browser.
+	InfoOrigin = 15
+	// InfoSubprotocol is the WebSocket subprotocol that both sides have agreed on.
+	InfoSubprotocol = 16
 )
 
 // The roles of makessl. Any other value is INVALID.

@@ -112,6 +112,8 @@ var HostFunctions = []HostFunction{
 			"QUOTA: the tenant has no memory left for unsent bytes.\n\n" +
 			"Over UDP the `len` bytes are one datagram. It is taken whole or not at all; a `len` of 0 sends an empty one and returns 0. INVALID also means that it is longer than a datagram can be " +
 			"(65507 bytes over IPv4, 65527 over IPv6); this is not bad data to send. A datagram that was taken may still be lost.\n\n" +
+			"Over WebSocket the `len` bytes are one message, which is taken whole or not at all (AGAIN); a `len` of 0 sends an empty one. What is longer than the listener's `inbox` is taken in parts, each a message. " +
+			"It is sent as text or as bytes as the listener's `send_as` says.\n\n" +
 			"BAD_HANDLE, and INVALID for a negative `len`, are *bad data to send*. With the listener's `on_bad_data = \"close\"`, the default, " +
 			"the host closes the connection whose event it is serving with INVALID, after the event. With `\"log\"` it only logs.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Quota},
@@ -125,7 +127,8 @@ var HostFunctions = []HostFunction{
 			"2 finish sending (send what is in the inbox, then half-close; receiving continues), " +
 			"3 the handler has failed (close now with INVALID). To say the same twice does nothing and is no error, but the host counts each 3. It counts one for -1 as `conn`, too, and closes nothing. " +
 			"A close cannot be undone. `csa_closed` always follows, after the event that is being served.\n\n" +
-			"Over UDP the peer does not notice. After a close its next datagram opens a new connection. After 2, only the idle timeout ends the connection.",
+			"Over UDP the peer does not notice. After a close its next datagram opens a new connection. After 2, only the idle timeout ends the connection.\n\n" +
+			"Over WebSocket the end of what is sent is a close frame, after which a browser sends no more. The peer's close frame is the end of what it sends: `csa_eof` follows.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	}},
@@ -154,7 +157,7 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{val("conn"), val("key"), out("ptr"), val("cap")},
 		Results: i32,
 		Doc: "Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns its whole length; a `cap` of 0 asks for the length alone. " +
-			"The keys are below; their values do not change while the handle is valid.",
+			"The keys are below; but for `InfoMessage`, their values do not change while the handle is valid.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	}},
@@ -234,7 +237,7 @@ var HostFunctions = []HostFunction{
 			"peer's certificate must have in the `len` bytes at `ptr`. What the guest sent before leaves first, unencrypted. `send` answers AGAIN until the host calls `csa_secured` with the result of the handshake. If it failed, the host closes the connection with TLS.\n\n" +
 			"Bytes that were received in the clear must not be taken for encrypted ones: if the guest has left some unconsumed when the event is over, the host closes the connection with TLS. A guest must not treat what is left in its window as if it had come later: " +
 			"in `csa_data` it returns right after this call.\n\n" +
-			"DENIED: the listener has no certificate; `info` says so beforehand, under `InfoCertificate`. CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over UDP, or the role or the name is not valid.",
+			"DENIED: the listener has no certificate; `info` says so beforehand, under `InfoCertificate`. CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over UDP or WebSocket, or the role or the name is not valid.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed, Denied, Quota},
 		Since:  "v1", Built: true,
 	}},
@@ -246,7 +249,7 @@ var HostFunctions = []HostFunction{
 			"What the guest has sent, and what it has left unconsumed when the event is over, goes first. The handles are gone when this returns: no callback names them again, and their timers do not fire.\n\n" +
 			"The result of the callback counts as always: `csa_data` returns how many bytes it has consumed, and only the others are relayed; an error closes both connections. If the callback traps or is stopped, " +
 			"the host closes both with all others of the instance, because it cannot know what was consumed.\n\n" +
-			"AGAIN: one of them is not open yet, or its TLS handshake is not over. CLOSED: one has ended, or the guest has finished sending on it. INVALID: they are the same, or one is over UDP. It does not matter whether a peer has finished sending.",
+			"AGAIN: one of them is not open yet, or its TLS handshake is not over. CLOSED: one has ended, or the guest has finished sending on it. INVALID: they are the same, or one is over UDP or WebSocket. It does not matter whether a peer has finished sending.",
 		Errors: []Code{Invalid, BadHandle, Again, Closed},
 		Since:  "v1", Built: true,
 	}},
@@ -294,6 +297,8 @@ var GuestExports = []Export{
 			"A guest that consumes nothing of a full window is given no more until one of the last two.\n\n" +
 			"The host takes unconsumed bytes for the beginning of a message, and expects the peer to send the rest at the listener's `min_rate`. A guest that leaves bytes for a reason of its own calls `receive(conn, 0)` until it takes them.\n\n" +
 			"Over UDP each datagram is one `csa_data`, whole: `len` is 0 for an empty one, and what the guest does not consume is lost. A datagram that is longer than the window is lost, and counted. A guest that waits for `csa_writable` is given datagrams meanwhile.\n\n" +
+			"Over WebSocket each message is one `csa_data`, whole, if the guest has left no bytes of an earlier one: `len` is 0 for an empty one. What a guest leaves while it waits for `csa_writable` or `receive(conn, 1)` comes again by itself; else it comes with the next message behind it, as on a stream. " +
+			"A message that is longer than the window ends the connection.\n\n" +
 			"A result below 0 closes the connection at once; `csa_closed` follows with that code. A result above `len`, or one below 0 that is no code, closes it with INVALID.",
 		Since: "v1", Built: true,
 	}, true},

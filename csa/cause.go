@@ -41,6 +41,8 @@ const (
 	OldFor
 	Generations
 	PeerVanished
+	PingTimeout
+	RequestTimeout
 
 	// Limits of what there is.
 	PlaceTaken
@@ -62,6 +64,15 @@ const (
 	TLSFailed
 	TLSCut
 	TLSFlood
+	WrongPath
+	WrongOrigin
+	NotWebSocket
+	RequestTooLong
+	WebSocketBroken
+	WebSocketCut
+	MessageTooLong
+	MessageFrames
+	WebSocketFlood
 	ProxyHeader
 	NoRoute
 
@@ -127,6 +138,9 @@ var causes = [Causes]CauseInfo{
 	Generations:      {"generations", abi.Timeout, "generations", slog.LevelInfo, "its listener has too many generations, and its own is the oldest"},
 	PeerVanished:     {"peer_vanished", abi.Timeout, "user_timeout, keepalive", slog.LevelInfo, "the peer has vanished"},
 
+	RequestTimeout: {"request_timeout", abi.Timeout, "request_timeout", slog.LevelInfo, "its request for WebSocket has not come in time"},
+	PingTimeout:    {"ping_timeout", abi.Timeout, "ping", slog.LevelInfo, "the peer has not answered a WebSocket ping in time"},
+
 	PlaceTaken:     {"place_taken", abi.Timeout, "connections", slog.LevelInfo, "a new peer needed its place"},
 	PlaceWanted:    {"place_wanted", abi.Timeout, "connections", slog.LevelInfo, "its first bytes had not decided a route, and its place was needed"},
 	NoRoom:         {"no_room", abi.Quota, "route_timeout, connections, accept_rate", slog.LevelWarn, "there was no room for it, or no handler, in time"},
@@ -144,6 +158,15 @@ var causes = [Causes]CauseInfo{
 	TLSFailed:       {"tls_failed", abi.TLS, "tls", slog.LevelInfo, "TLS failed"},
 	TLSCut:          {"tls_cut", abi.TLS, "tls", slog.LevelInfo, "the peer ended the connection without a TLS close: what came may be incomplete"},
 	TLSFlood:        {"tls_flood", abi.TLS, "tls", slog.LevelInfo, "the peer sends too many TLS records without data, or with new keys"},
+	WrongPath:       {"wrong_path", abi.Refused, "address", slog.LevelInfo, "it asks for another path"},
+	WrongOrigin:     {"wrong_origin", abi.Refused, "origins", slog.LevelInfo, "the origin of its page is not in origins"},
+	NotWebSocket:    {"not_websocket", abi.Refused, "address", slog.LevelInfo, "it asks for no WebSocket"},
+	RequestTooLong:  {"request_too_long", abi.Refused, "request_size", slog.LevelInfo, "its request for WebSocket is too long (request_size)"},
+	WebSocketBroken: {"websocket_broken", abi.Reset, "address", slog.LevelInfo, "the peer does not keep the WebSocket protocol"},
+	WebSocketCut:    {"websocket_cut", abi.Reset, "address", slog.LevelInfo, "the peer ended the connection without a WebSocket close (1006)"},
+	MessageTooLong:  {"message_too_long", abi.Reset, "message_size", slog.LevelInfo, "the peer's message is too long (message_size)"},
+	MessageFrames:   {"message_frames", abi.Reset, "message_frames", slog.LevelInfo, "the peer's message has too many frames (message_frames)"},
+	WebSocketFlood:  {"websocket_flood", abi.Reset, "control_rate", slog.LevelInfo, "the peer sends too many pings and other control frames (control_rate)"},
 	ProxyHeader:     {"proxy_header", abi.Refused, "proxy_from", slog.LevelInfo, "its address is in proxy_from, and it did not begin with a valid PROXY header"},
 	NoRoute:         {"no_route", abi.Refused, "route", slog.LevelInfo, "no route matches"},
 
@@ -176,7 +199,7 @@ func (c Cause) Who() string {
 	switch c {
 	case Finished:
 		return "both"
-	case PeerReset, PeerSilent, HandshakeFailed, TLSFailed, TLSCut, TLSFlood, ProxyHeader, NoRoute:
+	case PeerReset, PeerSilent, HandshakeFailed, TLSFailed, TLSCut, TLSFlood, ProxyHeader, NoRoute, WrongPath, WrongOrigin, NotWebSocket, WebSocketBroken, WebSocketCut:
 		return "peer"
 	case PeerUnreachable, SocketFailed, NotConnected:
 		return "network"

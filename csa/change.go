@@ -32,10 +32,13 @@ func (c *CSA) SetSettings(s *Settings) {
 		c.wakeBy(c.nextOut())
 	}
 	if s.IdleTimeout > 0 {
-		c.wakeBy(c.lastMoved() + int64(s.IdleTimeout))
+		c.wakeBy(c.transport.lastMoved(c) + int64(s.IdleTimeout))
 	}
 	if s.Lifetime > 0 {
 		c.wakeBy(c.born + int64(s.Lifetime))
+	}
+	if s.Messages.Ping > 0 {
+		c.wakeBy(c.loop.Now() + int64(s.Messages.Ping))
 	}
 	if c.buffered.since != 0 && c.lookEvery() > 0 {
 		c.wakeBy(c.loop.Now() + c.lookEvery())

@@ -56,6 +56,8 @@ type Settings struct {
 	// 16 datagrams or 64 KiB a peer has more only while those of the socket's peers together
 	// are less than 8 times WaitingBytes. Zero or less: 16, and 64 KiB.
 	WaitingDatagrams, WaitingBytes int
+	// Messages bounds those of a connection over WebSocket.
+	Messages Messages
 	// MinRate is the least that the peer has to move while it owes something, in
 	// bytes a second: the rest of what it has begun to send, or room for bytes that
 	// wait. It may be behind by a minute. Zero or less: nothing.
@@ -154,6 +156,7 @@ const (
 	sendFinished                       // no more is taken for the inbox
 	writeShut                          // the peer has been told so
 	finishing                          // producerFinished: flush, linger, close
+	refused                            // it finishes for the reason that it has already (Refuse)
 	broken                             // to be reset, not closed: the other end of its relay has failed
 	securing                           // TLS is on its way: nothing is read or sent for the handler
 	spliced                            // it is an end of a relay: nothing is read for the handler
@@ -269,7 +272,7 @@ func (c *CSA) Local() string {
 	return socketPath(int(c.fd))
 }
 
-// Transport is "tcp", "unix" or "udp".
+// Transport is "tcp", "unix", "udp" or "ws".
 func (c *CSA) Transport() string { return c.transport.network(c) }
 
 // Traffic is how many bytes have been received from the peer and taken by the
@@ -294,6 +297,16 @@ func (c *CSA) ProducerFinished() {
 		c.loop.sel.SetTimer(&c.timer, c, c.loop.Now()+int64(linger))
 	}
 	c.loop.eventOverLater(c)
+}
+
+// Refuse is ProducerFinished with another reason than that it is finished: what was sent, which
+// says why, leaves first.
+func (c *CSA) Refuse(r Reason) {
+	if !c.is(finishing | dying | dead) {
+		c.set(refused)
+		c.reason = r
+		c.ProducerFinished()
+	}
 }
 
 // FinishSending flushes the inbox and then tells the peer that no more
@@ -327,6 +340,10 @@ func (c *CSA) kill(r Reason) {
 	if c.is(dying | dead) {
 		return
 	}
+	if c.is(refused) {
+		r = c.reason
+	}
+	c.transport.lastWords(c, r) // which may meet a socket that is gone, and come here by itself
 	c.set(dying | sendFinished)
 	c.reason = r
 	c.transport.takeNoMore(c)

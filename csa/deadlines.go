@@ -256,10 +256,10 @@ func (c *CSA) keepDeadlines() {
 		by(c.born+int64(s.Lifetime), Lifetime)
 	}
 	if s.IdleTimeout > 0 {
-		if other := c.transport.other(); other != nil && now >= c.lastMoved()+int64(s.IdleTimeout) {
+		if other := c.transport.other(); other != nil && now >= c.transport.lastMoved(c)+int64(s.IdleTimeout) {
 			other.lookAtPeer() // whose turn to be looked at has not come
 		}
-		if idle := c.lastMoved() + int64(s.IdleTimeout); now >= idle && c.transport.unheard(c) {
+		if idle := c.transport.lastMoved(c) + int64(s.IdleTimeout); now >= idle && c.transport.unheard(c) {
 			next = min(next, now+max(int64(s.IdleTimeout)/8, int64(10*time.Millisecond)))
 		} else {
 			by(idle, c.transport.idle())
@@ -274,6 +274,11 @@ func (c *CSA) keepDeadlines() {
 			late = Unconsumed // it does not trickle: it may well believe that it has sent all
 		}
 		by(c.owed, late)
+	}
+	if why == Unknown { // last, since what it sends would count as moving
+		var alive int64
+		alive, why = c.transport.keepAlive(c)
+		next = min(next, alive)
 	}
 	switch {
 	case why == Unconsumed:

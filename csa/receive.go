@@ -130,12 +130,13 @@ func (c *CSA) readToWindow() (more bool) {
 	old := copy(window, c.unconsumed.bytes())
 	n := 0
 	if c.mayRead() && old == c.unconsumed.len() && old < len(window) {
-		room := c.worthReading(window[old:])
-		n = c.receive(room)
-		if c.is(dying) {
-			return false
+		if room := c.transport.room(c, window, old, offer); len(room) > 0 {
+			n = c.receive(room)
+			if c.is(finishing | dying) {
+				return false
+			}
+			more = n == len(room)
 		}
-		more = n == len(room)
 	}
 	if n > 0 || (offer && old > 0 && !c.is(ended)) {
 		c.deliver(dataCall{old: old, whole: old+n == len(window)}, window[:old+n])
@@ -158,14 +159,6 @@ func (c *CSA) readToWindow() (more bool) {
 // offers the rest again.
 func (c *CSA) notForData() bool {
 	return c.is(paused | finishing | securing | spliced | dying | dead)
-}
-
-// worthReading is how much of the room for new bytes to use. Handlers that
-// answer in kind would have to leave what the inbox has no room for, and what
-// they leave is copied out and in again.
-func (c *CSA) worthReading(room []byte) []byte {
-	free := c.wiring.Settings.inbox() - c.inbox.len()
-	return room[:min(len(room), max(free, smallestBuffer))]
 }
 
 // deliver hands p, which is the start of the window, to the handler, and keeps
@@ -228,7 +221,7 @@ func (c *CSA) readToUnconsumed() {
 		}
 		c.unconsumed.end += int32(n)
 	}
-	if c.is(dying) {
+	if c.is(finishing | dying) {
 		return
 	}
 	if c.unconsumed.len() == 0 {

@@ -313,10 +313,5 @@ func (e *relayEnd) leave() {
 	}
 }
 
-// lastMoved is when a byte last moved, on either end of a relay.
-func (c *CSA) lastMoved() int64 {
-	if other := c.transport.other(); other != nil {
-		return max(c.lastActive, other.lastActive)
-	}
-	return c.lastActive
-}
+// lastMoved is when a byte last moved, on either end.
+func (e *relayEnd) lastMoved(c *CSA) int64 { return max(c.lastActive, e.to.c.lastActive) }

@@ -484,7 +484,7 @@ func (s *tlsTransport) receive(c *CSA, p []byte) (total int) {
 	if total > 0 {
 		c.noteFirstByte()
 	}
-	if s.records.complete && c.unconsumed.len() == 0 && c.is(gotFirstByte) {
+	if s.records.complete && c.unconsumed.len() == 0 && c.is(gotFirstByte) && !c.transport.gathers() {
 		c.owed = 0 // the next record's time begins
 	}
 	s.records.complete = false

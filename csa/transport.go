@@ -7,11 +7,11 @@ import (
 )
 
 // transport is how the bytes of a connection travel, and so the part of a CSA that differs: a
-// stream as the socket has it, TLS (tlsTransport), one end of a relay (relayEnd), or the datagrams
-// of one peer (datagramPeer). MakeSSL and Splice replace it. Its methods are called on the loop,
-// inside an event; c is always the connection that has it. stream has them all, and the others
-// embed one and say what they do otherwise: a relay's end embeds what was there before, which it
-// goes on to use.
+// stream as the socket has it, TLS (tlsTransport), WebSocket (webSocket), one end of a relay
+// (relayEnd), or the datagrams of one peer (datagramPeer). MakeSSL, StartWebSocket and Splice
+// replace it. Its methods are called on the loop, inside an event; c is always the connection that
+// has it. stream has them all, and the others embed one and say what they do otherwise: WebSocket
+// and a relay's end embed what was there before, which they go on to use.
 type transport interface {
 	// network is CSA.Transport.
 	network(c *CSA) string
@@ -23,6 +23,11 @@ type transport interface {
 	other() *CSA
 	// idle is the cause of an end by Settings.IdleTimeout.
 	idle() Cause
+	// lastMoved is when something last moved that counts for Settings.IdleTimeout.
+	lastMoved(c *CSA) int64
+	// keepAlive asks the peer for a sign of life when that is due. It returns when to look again,
+	// or why the connection is over; Unknown: it is not.
+	keepAlive(c *CSA) (next int64, why Cause)
 	// unheard reports whether the peer may have sent something in time that the host has not let
 	// the handler hear: then it is not idle.
 	unheard(c *CSA) bool
@@ -45,6 +50,9 @@ type transport interface {
 	// has become larger, has room.
 	moreRoom(c *CSA)
 
+	// room is the part of the window that new bytes may come into, behind the old ones that the
+	// handler has left. offer says that those are offered again for a reason of the host's.
+	room(c *CSA, window []byte, old int, offer bool) []byte
 	// receive reads once. It returns 0 when nothing came; then the connection may have ended or be
 	// dying.
 	receive(c *CSA, p []byte) int
@@ -55,8 +63,10 @@ type transport interface {
 	readReady(c *CSA)
 	// reads reports whether what the peer sends would be read.
 	reads(c *CSA) bool
-	// midway reports whether the peer has sent a part of what makes no sense without the rest.
+	// midway reports whether the peer has sent a part of what makes no sense without the rest, and
+	// gathers whether a part that has come whole is nothing yet by itself.
 	midway() bool
+	gathers() bool
 	// resume has the handler offered what is unconsumed, and reading goes on.
 	resume(c *CSA)
 	// consumed is CSA.Consumed.
@@ -64,6 +74,8 @@ type transport interface {
 
 	// eventOver does what the event that ends has left to do. c may be dying.
 	eventOver(c *CSA)
+	// lastWords is told that the connection is about to die, and may tell the peer why.
+	lastWords(c *CSA, r Reason)
 	// takeNoMore says that nothing more is taken for the handler: the connection is finishing, or
 	// dying.
 	takeNoMore(c *CSA)
@@ -93,6 +105,9 @@ func (stream) other() *CSA        { return nil }
 func (stream) idle() Cause        { return IdleTimeout }
 func (stream) unheard(*CSA) bool  { return false }
 
+func (stream) lastMoved(c *CSA) int64        { return c.lastActive }
+func (stream) keepAlive(*CSA) (int64, Cause) { return never, Unknown }
+
 func (stream) send(c *CSA, p []byte) (int, abi.Code) { return c.sendBytes(p) }
 func (stream) write(c *CSA, p []byte) int            { return c.writeRaw(p) }
 func (stream) holds() bool                           { return false }
@@ -113,11 +128,19 @@ func (stream) moreRoom(c *CSA) {
 	})
 }
 
+// room is how much of that to use. Handlers that answer in kind would have to leave what the inbox
+// has no room for, and what they leave is copied out and in again.
+func (stream) room(c *CSA, window []byte, old int, _ bool) []byte {
+	free := c.wiring.Settings.inbox() - c.inbox.len()
+	return window[old:][:min(len(window)-old, max(free, smallestBuffer))]
+}
+
 func (stream) receive(c *CSA, p []byte) int { return c.receiveRaw(p) }
 func (stream) readMore(c *CSA)              { c.d.NewReader() }
 func (stream) readReady(c *CSA)             { c.readWindows() }
 func (stream) reads(c *CSA) bool            { return c.mayRead() }
 func (stream) midway() bool                 { return false }
+func (stream) gathers() bool                { return false }
 func (stream) resume(c *CSA)                { c.resumeStream() }
 
 func (stream) consumed(c *CSA, d *dataCall, p []byte, used int) { c.streamConsumed(d, p, used) }
@@ -127,6 +150,8 @@ func (stream) eventOver(c *CSA) {
 		c.flush()
 	}
 }
+
+func (stream) lastWords(*CSA, Reason) {}
 
 func (stream) takeNoMore(*CSA) {}
 

@@ -154,7 +154,9 @@ func (h *Host) Status() Status {
 			}
 			if i == 0 {
 				if g.Sockets() != nil {
-					one.Address = g.Sockets().Address().Network + "://" + g.Sockets().Listening()[0]
+					at := s.Config().Address
+					at.Host = g.Sockets().Listening()[0]
+					one.Address = at.String()
 				}
 				one.Generations = append([]stats.GenerationStatus{g.Status()}, old[one.Name]...)
 				delete(old, one.Name)

@@ -149,6 +149,7 @@ func (p *pending) Peer() string                           { return "" }
 func (p *pending) Local() string                          { return "" }
 func (p *pending) Transport() string                      { return "" }
 func (p *pending) TLSInfo(int32) string                   { return "" }
+func (p *pending) WebSocketInfo(int32) string             { return "" }
 func (p *pending) Consumed([]byte, int)                   {}
 func (p *pending) Offer()                                 {}
 func (p *pending) Over() bool                             { return p.over }

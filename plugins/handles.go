@@ -22,6 +22,7 @@ type conn interface {
 	Local() string
 	Transport() string
 	TLSInfo(key int32) string
+	WebSocketInfo(key int32) string
 	Consumed(p []byte, used int)
 	Offer()
 	Over() bool

@@ -125,6 +125,7 @@ func (f *fake) Number() uint64                    { return 7 }
 func (f *fake) Local() string                     { return "192.0.2.2:8" }
 func (f *fake) Transport() string                 { return "tcp" }
 func (f *fake) TLSInfo(key int32) string          { return fmt.Sprint("tls ", key) }
+func (f *fake) WebSocketInfo(key int32) string    { return fmt.Sprint("ws ", key) }
 func (f *fake) Consumed(p []byte, used int)       { f.say("consumed %d of %d", used, len(p)) }
 func (f *fake) Offer()                            { f.say("offer") }
 func (f *fake) Over() bool                        { return len(f.ends) > 0 }

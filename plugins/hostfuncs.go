@@ -149,6 +149,8 @@ func (i *Instance) info(handle, key int32, ptr uint32, capacity int32) int32 {
 		if i.listener.MakeSSL != nil && i.listener.Certificate && s.conn.Transport() != "udp" {
 			text = "yes"
 		}
+	case abi.InfoMessage, abi.InfoTarget, abi.InfoOrigin, abi.InfoSubprotocol:
+		text = s.conn.WebSocketInfo(key)
 	default:
 		if key < abi.InfoServerName || key > abi.InfoClientFingerprint {
 			return int32(abi.Invalid)

@@ -15,7 +15,7 @@ import (
 // Address is where a listener listens.
 type Address struct {
 	// Network is "tcp" (both families), "tcp4", "tcp6", "udp" (both families),
-	// "udp4", "udp6", "unix" or "fd".
+	// "udp4", "udp6", "unix" or "fd". WebSocket ("ws", "wss") is over "tcp".
 	Network string
 	// Host is, for the tcp and udp networks, host:port as net.JoinHostPort writes it:
 	// the host is an IP address, "localhost", or empty for every address of
@@ -24,10 +24,25 @@ type Address struct {
 	// descriptor number of 3 or more, or the name systemd gave the descriptor;
 	// a Host of digits alone is a number.
 	Host string
+	// Path is the path of a WebSocket's address, which begins with a slash; "": it is none. Secure
+	// says that it is one over TLS ("wss").
+	Path   string
+	Secure bool
 }
 
 // String gives the address as the configuration file spells it, in full.
-func (a Address) String() string { return a.Network + "://" + a.Host }
+func (a Address) String() string {
+	switch {
+	case a.Path == "":
+		return a.Network + "://" + a.Host
+	case a.Secure:
+		return "wss://" + a.Host + a.Path
+	}
+	return "ws://" + a.Host + a.Path
+}
+
+// WebSocket tells whether a's connections begin with a request for WebSocket.
+func (a Address) WebSocket() bool { return a.Path != "" }
 
 // abstract tells whether a is a unix socket that has no file.
 func (a Address) abstract() bool { return a.Network == "unix" && strings.HasPrefix(a.Host, "@") }
@@ -39,10 +54,10 @@ func (a Address) socketFile() bool { return a.Network == "unix" && !a.abstract()
 func (a Address) Datagrams() bool { return strings.HasPrefix(a.Network, "udp") }
 
 // networks are the words an address may begin with.
-var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "fd"}
+var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "ws", "wss", "fd"}
 
 // addressForms is the mend when nothing better can be said.
-const addressForms = `write tcp://HOST:PORT, udp://HOST:PORT (also tcp4, tcp6, udp4, udp6), unix://PATH, unix://@NAME or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"`
+const addressForms = `write tcp://HOST:PORT, udp://HOST:PORT (also tcp4, tcp6, udp4, udp6), unix://PATH, unix://@NAME, ws://HOST:PORT/PATH, wss://HOST:PORT/PATH or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"`
 
 // fault is why a value was refused: problem completes the sentence "the value
 // ...", mend says what to write.
@@ -64,6 +79,8 @@ func parseAddress(s, dir string) (Address, *fault) {
 	switch network {
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 		host, f = parseHostPort(network, rest)
+	case "ws", "wss":
+		return parseWebSocket(network, rest)
 	case "unix":
 		host, f = parseSocketPath(rest, dir)
 	case "fd":
@@ -79,6 +96,34 @@ func parseAddress(s, dir string) (Address, *fault) {
 		return Address{}, f
 	}
 	return Address{Network: network, Host: host}, nil
+}
+
+// parseWebSocket reads what follows ws:// or wss://.
+func parseWebSocket(scheme, s string) (Address, *fault) {
+	at, path, _ := strings.Cut(s, "/")
+	host, f := parseHostPort("tcp", at)
+	if f != nil {
+		f.mend = strings.ReplaceAll(f.mend, "tcp://", scheme+"://")
+		return Address{}, f
+	}
+	a := Address{Network: "tcp", Host: host, Path: "/" + path, Secure: scheme == "wss"}
+	switch {
+	case at == s:
+		return Address{}, &fault{"has no path", "write the path that clients ask for behind the port, like " + quote(scheme+"://"+host+"/chat") + ", or / for the root"}
+	case !goodPath(a.Path):
+		return Address{}, &fault{"has a path with characters that no path has as clients send it", "write it as it is in a request: letters, digits and -._~!$&'()*+,;=:@/, others as %XX, and no query"}
+	}
+	return a, nil
+}
+
+// goodPath tells whether s may be a path in an HTTP request.
+func goodPath(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,;=:@/%", c) >= 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // parseHostPort reads what follows tcp://, and gives it back in one spelling,

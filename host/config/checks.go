@@ -12,6 +12,8 @@ func (d *decoder) checkListener(l *Listener, table map[string]any) {
 	if a := l.Address; a.Network != "" {
 		checkSockets(l, a.sockets(), "", d.fail)
 		switch {
+		case a.WebSocket():
+			d.checkWebSocket(l)
 		case a.Datagrams():
 			checkPrograms(l, "", d.fail)
 			d.checkGroups(l)
@@ -33,6 +35,21 @@ func (d *decoder) checkKind(l *Listener) {
 		d.fail(line, mend, "instance = %q does not go with shape = \"stdio\", where each connection has a program of its own", l.Instance)
 	}
 	checkConditions(l, d.fail)
+}
+
+// checkWebSocket looks at whether a WebSocket listener's TLS goes with its address.
+func (d *decoder) checkWebSocket(l *Listener) {
+	a := l.Address
+	other := a
+	other.Secure = !a.Secure
+	switch {
+	case a.Secure && l.TLS == nil && !l.Given("tls"):
+		d.fail(l.LineOf("address"), "add a table [listener.tls] with cert and key, or listen on "+other.String(), "address %s is WebSocket over TLS, and the listener has no certificate", quote(a.String()))
+	case !a.Secure && l.TLS != nil:
+		d.fail(l.LineOf("tls"), "write address = "+quote(other.String())+", or leave the table out", "[listener.tls] does not go with address %s, which is WebSocket without TLS", quote(a.String()))
+	case l.TLS != nil && l.TLS.StartTLS:
+		d.fail(l.LineOf("tls"), "leave starttls out", "starttls does not go with address %s: no handler can ask for TLS over WebSocket", quote(a.String()))
+	}
 }
 
 // checkGroups looks at whether a UDP listener's groups go with its address.

@@ -45,6 +45,7 @@ const (
 	unixFile
 	unixName // a unix socket without a file
 	udp
+	ws // over tcp
 
 	streams = tcp | unixFile | unixName
 )
@@ -64,6 +65,8 @@ func (s sockets) words() [2]string {
 		return [2]string{"a unix socket with a path", "leave it out"}
 	case udp:
 		return [2]string{"UDP", "leave it out, or listen on udp://"}
+	case ws:
+		return [2]string{"WebSocket", "leave it out, or listen on ws:// or wss://"}
 	case streams:
 		return [2]string{"streams", "leave it out, or listen on tcp://"}
 	}
@@ -73,6 +76,8 @@ func (s sockets) words() [2]string {
 // sockets are the kinds that the address can be: several where it is an inherited descriptor.
 func (a Address) sockets() sockets {
 	switch {
+	case a.WebSocket():
+		return tcp | ws
 	case a.Datagrams():
 		return udp
 	case a.socketFile():

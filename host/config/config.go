@@ -215,6 +215,21 @@ type Listener struct {
 	// WaitingDatagrams and WaitingBytes bound what waits of one peer over UDP while its handler
 	// takes none: datagrams, and bytes with 4 for each. They mean nothing for streams.
 	WaitingDatagrams, WaitingBytes int
+	// Origins are the pages whose scripts may connect over WebSocket, in the words of
+	// websocket.ParseOrigins; nil: those from the host that they connect to. Protocols are the
+	// subprotocols that are spoken. RequestSize is how many bytes the request may have, and
+	// RequestTimeout how long it may take, which is never 0.
+	Origins, Protocols []string
+	RequestSize        int
+	RequestTimeout     time.Duration
+	// MessageSize is how many bytes a client's message over WebSocket may have, MessageFrames in
+	// how many frames it may come, and ControlRate how many control frames a client may send in a
+	// second.
+	MessageSize, MessageFrames, ControlRate int
+	// Ping is for how long a client over WebSocket may be silent before it is sent a ping; 0: it is
+	// sent none. SendAs is what the handler's messages are: "received", "text" or "binary".
+	Ping   time.Duration
+	SendAs string
 	// OnBadData says what becomes of a connection whose handler sends what
 	// cannot be sent: "close" or "log".
 	OnBadData string

@@ -100,11 +100,13 @@ func sameKeys[T any](t *testing.T, place string, rows map[string]docRow, fields 
 func anAddress(on sockets) Address {
 	switch {
 	case on&tcp != 0:
-		return Address{"tcp", ":1"}
+		return Address{Network: "tcp", Host: ":1"}
 	case on&unixFile != 0:
-		return Address{"unix", "/x"}
+		return Address{Network: "unix", Host: "/x"}
+	case on&ws != 0:
+		return Address{Network: "tcp", Host: ":1", Path: "/"}
 	}
-	return Address{"udp", ":1"}
+	return Address{Network: "udp", Host: ":1"}
 }
 
 // What a key's columns say of it, its line in docs/CONFIG.md says, too.
@@ -115,6 +117,8 @@ func TestDocsOfColumns(t *testing.T) {
 		switch f.on {
 		case udp:
 			want = "Only for `udp://`"
+		case ws:
+			want = "Only for `ws://` and `wss://`"
 		case unixFile:
 			want = "Only for `unix://` with a path"
 		case streams:

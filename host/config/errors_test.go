@@ -163,7 +163,7 @@ address = 1
 plugin = ["echo.wasm"]
 `, `2: name = "Echo" is no listener's name; write a name of 1 to 63 of a-z, 0-9, "_", "." and "-", beginning with a letter or a digit
 3: tenant = "" is empty; write the NAME of a [tenant.NAME] table
-4: address = 1 is a whole number; write tcp://HOST:PORT, udp://HOST:PORT (also tcp4, tcp6, udp4, udp6), unix://PATH, unix://@NAME or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"
+4: address = 1 is a whole number; write tcp://HOST:PORT, udp://HOST:PORT (also tcp4, tcp6, udp4, udp6), unix://PATH, unix://@NAME, ws://HOST:PORT/PATH, wss://HOST:PORT/PATH or fd://NUMBER-OR-NAME, like "tcp://127.0.0.1:7001"
 5: plugin = [...] is an array; write the path of a .wasm, .js, .ts, .py or .lua file`},
 		{"undefined tenant", strings.Replace(least, `"acme"`, `"acne"`, 1), `4: tenant "acne" is not defined; did you mean "acme"?`},
 		{"undefined tenant, nothing near", strings.Replace(least, `"acme"`, `"zeta.x"`, 1), `4: tenant "zeta.x" is not defined; add a [tenant."zeta.x"] table; it may be empty`},

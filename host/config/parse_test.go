@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 	}
 	host.lines = c.Host.lines
 	tenant.Line, tenant.lines = 1, map[string]int{}
-	listener.Name, listener.Tenant, listener.Address, listener.Plugin = "echo", "acme", Address{"tcp", "127.0.0.1:7001"}, filepath.Join(dir, "echo.wasm")
+	listener.Name, listener.Tenant, listener.Address, listener.Plugin = "echo", "acme", Address{Network: "tcp", Host: "127.0.0.1:7001"}, filepath.Join(dir, "echo.wasm")
 	listener.Line, listener.lines = 2, map[string]int{"name": 3, "tenant": 4, "address": 5, "plugin": 6}
 	want := &Config{File: "b.toml", Host: host, Admin: DefaultAdmin(), Tenants: []Tenant{tenant}, Listeners: []Listener{listener}, Text: []byte(least), Folder: dir}
 	if !reflect.DeepEqual(c, want) {
@@ -202,7 +202,7 @@ func TestEveryKey(t *testing.T) {
 	lines := a.lines
 	a.lines = nil
 	want := DefaultListener()
-	want.Name, want.Tenant, want.Address, want.Plugin = "a", "acme", Address{"unix", filepath.Join(dir, "run/a.sock")}, filepath.Join(dir, "echo.wasm")
+	want.Name, want.Tenant, want.Address, want.Plugin = "a", "acme", Address{Network: "unix", Host: filepath.Join(dir, "run/a.sock")}, filepath.Join(dir, "echo.wasm")
 	want.PluginSHA256 = "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476"
 	want.ScriptFiles, want.ScriptBytes = 30, 1<<20
 	want.Instance, want.IdleTimeout, want.ConnectTimeout, want.EventTimeout, want.Linger = "listener", time.Hour, 3*time.Second, 250*time.Millisecond, 0

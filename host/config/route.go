@@ -216,6 +216,10 @@ func (d *decoder) checkRoute(r *Route, l *Listener) {
 	case rule.First == nil && !rule.Default() && r.Listener.TLS != nil && !secured:
 		d.fail(r.Line, "write tls = false, or use first", "sni and alpn are for connections that begin with TLS, and starttls is for those that do not")
 	}
+	if a := r.Listener.Address; a.WebSocket() && secured != a.Secure {
+		d.fail(r.LineOf("tls"), "listen on ws:// where no connection has TLS, or on wss:// where all have", "the route's TLS does not go with address %s", quote(a.String()))
+		return
+	}
 	if !secured {
 		return
 	}

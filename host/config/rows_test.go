@@ -181,7 +181,7 @@ func TestReloadOfKeys(t *testing.T) {
 // A key is refused on each kind of socket that it is not for, with the same words wherever it is
 // said, and where what it needs is not there.
 func TestKeysAreRefusedWhereTheyMeanNothing(t *testing.T) {
-	kinds := map[sockets]Address{tcp: {"tcp", ":1"}, unixFile: {"unix", "/x"}, unixName: {"unix", "@x"}, udp: {"udp", ":1"}}
+	kinds := map[sockets]Address{tcp: {Network: "tcp", Host: ":1"}, unixFile: {Network: "unix", Host: "/x"}, unixName: {Network: "unix", Host: "@x"}, udp: {Network: "udp", Host: ":1"}}
 	deflt := DefaultListener()
 	for i := range listenerFields {
 		f := &listenerFields[i]
@@ -231,7 +231,7 @@ func TestStrayedKeys(t *testing.T) {
 			t.Errorf("%s: warnings are %q, not %q", f.name, got, want)
 		}
 		if f.on != streams|udp {
-			for _, address := range []Address{{"tcp", ":1"}, {"unix", "/x"}, {"udp", ":1"}} {
+			for _, address := range []Address{{Network: "tcp", Host: ":1"}, {Network: "unix", Host: "/x"}, {Network: "udp", Host: ":1"}, {Network: "tcp", Host: ":1", Path: "/"}} {
 				if address.sockets()&f.on != 0 {
 					continue
 				}

@@ -14,6 +14,7 @@ import (
 
 	"bulkhead/host/egress"
 	"bulkhead/host/proxy"
+	"bulkhead/internal/websocket"
 )
 
 // The keys of the file's three tables, with their ranges, and the defaults.
@@ -318,6 +319,57 @@ var listenerFields = listenerKeys([]field[Listener]{
 		columns: columns{on: udp, when: hasGroup, of: ofSocket, reload: NewSocket},
 	},
 	addressesField("source", `a list of up to 64 addresses, like ["192.0.2.1"]`, func(a netip.Addr) bool { return !a.IsMulticast() && !a.IsUnspecified() }, "is no address of a sender", func(l *Listener) *[]netip.Addr { return &l.Groups.Sources }).is(columns{on: udp, when: hasGroup, of: ofSocket, reload: NewSocket}),
+	{
+		name: "origins",
+		want: `a list of up to 256 origins of pages, "null" or "*", like ["https://example.com", "https://*.example.org"]`,
+		read: func(l *Listener, v *value) {
+			list, ok := v.list(256)
+			if !ok {
+				return
+			}
+			if _, err := websocket.ParseOrigins(list); err != nil {
+				v.bad("is wrong: " + err.Error())
+				return
+			}
+			if l.Origins = list; list == nil {
+				l.Origins = []string{} // nobody, which is not what it is without the key
+			}
+		},
+		show: func(l *Listener) string {
+			if l.Origins == nil {
+				return "# origins is not given: pages from the host that they connect to"
+			}
+			return tomlList(l.Origins)
+		},
+
+		columns: columns{on: ws, of: ofService, reload: InPlace},
+	},
+	{
+		name: "subprotocols",
+		want: `a list of up to 16 WebSocket subprotocols, like ["mqtt"]`,
+		read: func(l *Listener, v *value) {
+			list, ok := v.list(16)
+			for _, s := range list {
+				if s == "" || len(s) > 64 || !plainWord(s) {
+					v.bad("has " + quote(s) + ", which is no subprotocol's name")
+					return
+				}
+			}
+			if ok {
+				l.Protocols = list
+			}
+		},
+		show: func(l *Listener) string { return tomlList(l.Protocols) },
+
+		columns: columns{on: ws, of: ofService, reload: InPlace},
+	},
+	sizeField("request_size", 512, 64*kib, "8KiB", func(l *Listener) *int { return &l.RequestSize }).is(columns{deflt: "8KiB", on: ws, of: ofService, reload: InPlace, note: "with its headers"}),
+	durationField("request_timeout", 10*time.Millisecond, 10*time.Minute, time.Millisecond, "", "10s", func(l *Listener) *time.Duration { return &l.RequestTimeout }).is(columns{deflt: "10s", on: ws, of: ofService, reload: InPlace}),
+	sizeField("message_size", 125, 16*mib-64, "64KiB", func(l *Listener) *int { return &l.MessageSize }).is(columns{deflt: "64KiB", on: ws, of: ofService, reload: InPlace, note: "of a client's; the handler's window bounds it, too"}),
+	intField("message_frames", 1, 1_000_000, "", func(l *Listener) *int { return &l.MessageFrames }).is(columns{deflt: 256, on: ws, of: ofService, reload: InPlace}),
+	intField("control_rate", 1, 1_000_000, "", func(l *Listener) *int { return &l.ControlRate }).is(columns{deflt: 100, on: ws, of: ofService, reload: InPlace, note: "of a client's control frames, a second"}),
+	durationField("ping", 100*time.Millisecond, time.Hour, time.Millisecond, "none", "30s", func(l *Listener) *time.Duration { return &l.Ping }).is(columns{deflt: "30s", on: ws, of: ofService, reload: InPlace}),
+	choiceField("send_as", []string{"received", "text", "binary"}, func(l *Listener) *string { return &l.SendAs }).is(columns{deflt: "received", on: ws, of: ofService, reload: InPlace}),
 	choiceField("on_bad_data", []string{"close", "log"}, func(l *Listener) *string { return &l.OnBadData }).is(columns{deflt: "close", of: ofService, reload: InPlace}),
 	intField("backlog", 1, 65535, "", func(l *Listener) *int { return &l.Backlog }).is(columns{deflt: 4096, on: streams, of: ofSocket, reload: InPlace, note: "the kernel may make it shorter"}),
 	{

@@ -87,26 +87,26 @@ func TestDurations(t *testing.T) {
 
 func TestParseAddress(t *testing.T) {
 	for s, want := range map[string]Address{
-		"tcp://127.0.0.1:7001":       {"tcp", "127.0.0.1:7001"},
-		"tcp://[::1]:7001":           {"tcp", "[::1]:7001"},
-		"tcp://[0:0:0:0:0:0:0:1]:1":  {"tcp", "[::1]:1"},
-		"tcp6://[fe80::1%eth0]:1":    {"tcp6", "[fe80::1%eth0]:1"},
-		"tcp://localhost:0":          {"tcp", "localhost:0"},
-		"tcp://:65535":               {"tcp", ":65535"},
-		"tcp4://:1":                  {"tcp4", ":1"},
-		"udp://:53":                  {"udp", ":53"},
-		"udp4://127.0.0.1:0":         {"udp4", "127.0.0.1:0"},
-		"udp6://[::1]:53":            {"udp6", "[::1]:53"},
-		"tcp4://0.0.0.0:1":           {"tcp4", "0.0.0.0:1"},
-		"unix:///run/x.sock":         {"unix", "/run/x.sock"},
-		"unix:///run/../tmp//x%20 y": {"unix", "/tmp/x%20 y"},
-		"unix://x.sock":              {"unix", "/dir/x.sock"},
-		"unix://../x.sock":           {"unix", "/x.sock"},
-		"unix://./@x":                {"unix", "/dir/@x"},
-		"fd://3":                     {"fd", "3"},
-		"fd://1048576":               {"fd", "1048576"},
-		"fd://bulkhead.socket":       {"fd", "bulkhead.socket"},
-		"fd://3rd@x":                 {"fd", "3rd@x"},
+		"tcp://127.0.0.1:7001":       {Network: "tcp", Host: "127.0.0.1:7001"},
+		"tcp://[::1]:7001":           {Network: "tcp", Host: "[::1]:7001"},
+		"tcp://[0:0:0:0:0:0:0:1]:1":  {Network: "tcp", Host: "[::1]:1"},
+		"tcp6://[fe80::1%eth0]:1":    {Network: "tcp6", Host: "[fe80::1%eth0]:1"},
+		"tcp://localhost:0":          {Network: "tcp", Host: "localhost:0"},
+		"tcp://:65535":               {Network: "tcp", Host: ":65535"},
+		"tcp4://:1":                  {Network: "tcp4", Host: ":1"},
+		"udp://:53":                  {Network: "udp", Host: ":53"},
+		"udp4://127.0.0.1:0":         {Network: "udp4", Host: "127.0.0.1:0"},
+		"udp6://[::1]:53":            {Network: "udp6", Host: "[::1]:53"},
+		"tcp4://0.0.0.0:1":           {Network: "tcp4", Host: "0.0.0.0:1"},
+		"unix:///run/x.sock":         {Network: "unix", Host: "/run/x.sock"},
+		"unix:///run/../tmp//x%20 y": {Network: "unix", Host: "/tmp/x%20 y"},
+		"unix://x.sock":              {Network: "unix", Host: "/dir/x.sock"},
+		"unix://../x.sock":           {Network: "unix", Host: "/x.sock"},
+		"unix://./@x":                {Network: "unix", Host: "/dir/@x"},
+		"fd://3":                     {Network: "fd", Host: "3"},
+		"fd://1048576":               {Network: "fd", Host: "1048576"},
+		"fd://bulkhead.socket":       {Network: "fd", Host: "bulkhead.socket"},
+		"fd://3rd@x":                 {Network: "fd", Host: "3rd@x"},
 	} {
 		got, f := parseAddress(s, "/dir")
 		if f != nil || got != want {
@@ -119,7 +119,7 @@ func TestParseAddress(t *testing.T) {
 	}
 	got, f := parseAddress("unix://@bulkhead/echo", "/dir")
 	if runtime.GOOS == "linux" {
-		if f != nil || got != (Address{"unix", "@bulkhead/echo"}) || got.String() != "unix://@bulkhead/echo" {
+		if f != nil || got != (Address{Network: "unix", Host: "@bulkhead/echo"}) || got.String() != "unix://@bulkhead/echo" {
 			t.Errorf("abstract: %v, %v", got, f)
 		}
 	} else if f == nil {

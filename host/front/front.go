@@ -1,5 +1,5 @@
 // Package front has what happens to a connection before its handler: which route its first bytes
-// take, the header of the PROXY protocol, and TLS.
+// take, the header of the PROXY protocol, TLS, and the request for WebSocket.
 //
 // A Router looks at connections that are not on a loop yet. The other parts are handlers, each of
 // which leads its connection to the next one when it has done its work. What a Router needs of its
@@ -60,6 +60,8 @@ func HandlerOf(c *csa.CSA) csa.Handler {
 			h = e.next
 		case *Handshaking:
 			h = e.Handler
+		case *upgrading:
+			h = e.next
 		default:
 			return h
 		}

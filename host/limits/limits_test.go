@@ -28,9 +28,9 @@ type proof struct {
 	line string // what its line begins with
 	key  string // that it has to be seen by
 	// tenant and listener are keys of its own tenant and listener. routes says that the guest is on
-	// a route, udp that the listener is one of UDP.
+	// a route, udp that the listener is one of UDP, and ws that it is one of WebSocket.
 	tenant, listener string
-	routes, udp      bool
+	routes, udp, ws  bool
 	// relays says that the guest is relay, and linux that the limit holds on Linux alone.
 	relays, linux bool
 	// do provokes it.
@@ -57,6 +57,9 @@ type proof struct {
 func (p *proof) here() bool { return !p.linux || runtime.GOOS == "linux" }
 
 const selfSigned = "\n[listener.tls]\nself_signed = [\"a.test\"]\n"
+
+// upgrade is a client's request for WebSocket.
+const upgrade = "GET / HTTP/1.1\r\nHost: a.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 // proofs are by the name of the tenant and the listener.
 var proofs map[string]proof
@@ -95,6 +98,12 @@ func init() { // since what provokes reads them
 		"handshakes":  {line: "TLS handshakes of the host, of a tenant; dials", key: "handshakes", tenant: "handshakes = 1", listener: selfSigned + "handshake_timeout = \"10m\"", do: shakes, metric: "bulkhead_tenant_handshakes_refused_total", ends: true, waits: true},
 		"dials":       {line: "TLS handshakes of the host, of a tenant; dials", key: "dials", tenant: "dials = 1\nconnect = [\"*.example:1\"]", do: dials, metric: "bulkhead_tenant_dials_refused_total", waits: true},
 		"records":     {line: "TLS records without data", key: "tls", listener: selfSigned, do: floods, ends: true},
+		"request":     {line: "a request for WebSocket", key: "request_size", ws: true, listener: `request_size = "512B"`, do: says("GET / HTTP/1.1\r\nCookie: " + strings.Repeat("x", 600)), ends: true},
+		"request_in":  {line: "a request for WebSocket", key: "request_timeout", ws: true, do: says("GET / HTTP/1.1\r\n"), ends: true},
+		"message":     {line: "a WebSocket client's message", key: "message_size", ws: true, listener: `message_size = "125B"`, do: says(upgrade + "\x82\xfe\x00\x7e\x00\x00\x00\x00"), ends: true},
+		"frames":      {line: "a WebSocket client's message", key: "message_frames", ws: true, listener: "message_frames = 1", do: says(upgrade + "\x02\x80\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00"), ends: true},
+		"controls":    {line: "control frames of a WebSocket client", key: "control_rate", ws: true, listener: "control_rate = 1", do: says(upgrade + strings.Repeat("\x8a\x80\x00\x00\x00\x00", 2)), ends: true},
+		"ping":        {line: "time in which a WebSocket client answers", key: "ping", ws: true, listener: "first_byte_timeout = \"0s\"", do: says(upgrade), ends: true},
 		"proxy":       {line: "a ClientHello on a route, a PROXY header", key: "proxy_from", listener: `proxy_from = ["127.0.0.1"]`, do: says("no header\r\n\r\n"), ends: true},
 		"route":       {line: "a ClientHello on a route, a PROXY header", key: "route_timeout", routes: true, do: says("A"), ends: true},
 		"upstreams":   {line: "connections that a tenant has dialled", key: "upstreams", tenant: "upstreams = 1\nconnect = [\"*.example:1\"]", do: dials, metric: "bulkhead_tenant_upstreams_refused_total", waits: true},

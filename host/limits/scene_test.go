@@ -100,18 +100,21 @@ func (s *scene) load(t *testing.T, renewed string) *config.Config {
 		if !p.here() {
 			continue
 		}
-		network, plugin := "tcp", s.plugin
+		network, path, plugin := "tcp", "", s.plugin
 		if p.relays {
 			plugin = s.relay
 		}
-		if p.udp {
+		switch {
+		case p.udp:
 			network = "udp"
+		case p.ws:
+			network, path = "ws", "/"
 		}
 		more := ""
 		if name == renewed {
 			more = "snapshot = false\n"
 		}
-		fmt.Fprintf(&text, "[tenant.%s]\n%s\n[[listener]]\nname = %q\ntenant = %q\naddress = \"%s://127.0.0.1:0\"\n", name, strings.ReplaceAll(p.tenant, "UPSTREAM", s.upstream), name, name, network)
+		fmt.Fprintf(&text, "[tenant.%s]\n%s\n[[listener]]\nname = %q\ntenant = %q\naddress = \"%s://127.0.0.1:0%s\"\n", name, strings.ReplaceAll(p.tenant, "UPSTREAM", s.upstream), name, name, network, path)
 		if !strings.Contains(p.listener, "idle_timeout") {
 			text.WriteString("idle_timeout = \"720h\"\n")
 		}

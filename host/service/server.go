@@ -74,6 +74,8 @@ type Server struct {
 	totals    *Totals      // the listener's, which outlive configurations
 	// proxyReaders read the PROXY header of connections from where terms.sources says, by loop.
 	proxyReaders []*front.ProxyReader
+	// upgradeReaders read the requests for WebSocket, by loop.
+	upgradeReaders []front.UpgradeReader
 	// bySource bounds what each source address has. A route has its
 	// listener's.
 	bySource *budget.Sources
@@ -120,6 +122,7 @@ func newServer(g *Generation, given *config.Listener, t *tenant.Tenant, totals *
 	s.limited = logs.NewLimited(s.log, "what goes wrong", listenerLines, m.Clock)
 	s.closes = logs.NewLimited(s.log, "connections that have ended", listenerLines, m.Clock)
 	s.proxyReaders = make([]*front.ProxyReader, len(m.Loops))
+	s.upgradeReaders = make([]front.UpgradeReader, len(m.Loops))
 	for i := range s.signals {
 		s.signals[i], s.proxyReaders[i] = loopSignal{s, i}, front.NewProxyReader(s.sourceOf)
 	}
@@ -255,8 +258,11 @@ func (s *Server) wire(a handlers.Arrival, h csa.Handler) {
 		s.machine.Loops[a.At].Post(func() { s.provider.StopOne(h) })
 	}
 	handler := h
+	if s.config.Address.WebSocket() {
+		handler = s.upgradeReaders[a.At].Before(handler, s.upgradeTerms)
+	}
 	if s.config.TLS != nil && !s.config.TLS.StartTLS {
-		handler = &front.Handshaking{Handler: h, Handshake: s.serverHandshake, Early: true}
+		handler = &front.Handshaking{Handler: handler, Handshake: s.serverHandshake, Early: true}
 	}
 	switch {
 	case a.Local.IsValid():

@@ -1,14 +1,17 @@
 package service
 
 import (
+	"fmt"
 	"time"
 
 	"bulkhead/csa"
 	"bulkhead/host/accept"
 	"bulkhead/host/certs"
 	"bulkhead/host/config"
+	"bulkhead/host/front"
 	"bulkhead/host/listen"
 	"bulkhead/host/proxy"
+	"bulkhead/internal/websocket"
 )
 
 // Terms are what a server goes by that a reload changes in place: the keys that are config.InPlace.
@@ -24,13 +27,16 @@ type Terms struct {
 	connectTimeout, routeTimeout, eventTimeout time.Duration
 	logBadData                                 bool
 
+	// upgrade is what the requests of WebSocket connections go by.
+	upgrade front.UpgradeTerms
+
 	// Certificates and HandshakeTimeout are those of the next handshakes; nil: there is no TLS.
 	Certificates     *certs.Certificates
 	HandshakeTimeout time.Duration
 }
 
 // NewTerms are the server's if its listener, or route, is configured so, but for the certificates.
-// The error is of the key proxy_from.
+// The error is of the keys proxy_from and origins.
 func (s *Server) NewTerms(l *config.Listener) (*Terms, error) {
 	l = WithDatagramDefaults(l)
 	t := &Terms{
@@ -51,7 +57,16 @@ func (s *Server) NewTerms(l *config.Listener) (*Terms, error) {
 	if l.TLS != nil {
 		t.HandshakeTimeout = l.TLS.HandshakeTimeout
 	}
+	if l.Address.WebSocket() {
+		t.settings.Messages = csa.Messages{Size: l.MessageSize, Frames: l.MessageFrames, ControlRate: l.ControlRate, Ping: l.Ping, SendAs: sendAs(l.SendAs)}
+		origins, err := websocket.ParseOrigins(l.Origins)
+		if err != nil {
+			return nil, fmt.Errorf("origins: %w", err)
+		}
+		t.upgrade = front.UpgradeTerms{Rules: websocket.Rules{Path: l.Address.Path, Origins: origins, Protocols: l.Protocols, MostHead: l.RequestSize}, Timeout: l.RequestTimeout}
+	}
 	t.dialled = t.settings
+	t.dialled.Messages = csa.Messages{}
 	t.dialled.Tallies = s.totals.upstreams
 	// Many a server speaks only when it is spoken to. And handlers leave what a server sends
 	// while their client is slow, which is not the server's fault: the tenant has chosen whom
@@ -61,6 +76,20 @@ func (s *Server) NewTerms(l *config.Listener) (*Terms, error) {
 	t.sources, err = proxy.ParseSources(l.ProxyFrom)
 	return t, err
 }
+
+// sendAs is the key's word as csa has it.
+func sendAs(word string) csa.MessageKind {
+	switch word {
+	case "text":
+		return csa.TextMessage
+	case "binary":
+		return csa.BinaryMessage
+	}
+	return csa.AsReceived
+}
+
+// upgradeTerms are what a request for WebSocket goes by now.
+func (s *Server) upgradeTerms() *front.UpgradeTerms { return &s.terms.Load().upgrade }
 
 // WithDatagramDefaults is the listener with the defaults of UDP, where it inherits such a socket.
 func WithDatagramDefaults(l *config.Listener) *config.Listener {

@@ -113,7 +113,7 @@ export const INFO_LISTENER: i32 = 2;
 /** The name of the tenant the connection belongs to. */
 export const INFO_TENANT: i32 = 3;
 
-/** "tcp", "unix" or "udp". */
+/** "tcp", "unix", "udp" or "ws" (WebSocket, with TLS or without). */
 export const INFO_TRANSPORT: i32 = 4;
 
 /**
@@ -151,6 +151,24 @@ export const INFO_CLIENT_FINGERPRINT: i32 = 11;
  * where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS.
  */
 export const INFO_CERTIFICATE: i32 = 12;
+
+/**
+ * Is, over WebSocket, "text" or "binary": what the last message was of which the guest was given
+ * bytes. It is empty before the first one.
+ */
+export const INFO_MESSAGE: i32 = 13;
+
+/** The path and query that the WebSocket client has asked for, such as "/chat?room=7". */
+export const INFO_TARGET: i32 = 14;
+
+/**
+ * The origin of the page that the WebSocket client is in, such as "https://example.com"; empty for
+ * a client that is no browser.
+ */
+export const INFO_ORIGIN: i32 = 15;
+
+/** The WebSocket subprotocol that both sides have agreed on. */
+export const INFO_SUBPROTOCOL: i32 = 16;
 
 // The roles of makessl. Any other value is INVALID.
 
@@ -230,6 +248,10 @@ export const HANDLE_REUSE: i32 = 2048;
  * over IPv4, 65527 over IPv6); this is not bad data to send. A datagram that was taken may still be
  * lost.
  *
+ * Over WebSocket the `len` bytes are one message, which is taken whole or not at all (AGAIN); a
+ * `len` of 0 sends an empty one. What is longer than the listener's `inbox` is taken in parts, each
+ * a message. It is sent as text or as bytes as the listener's `send_as` says.
+ *
  * BAD_HANDLE, and INVALID for a negative `len`, are *bad data to send*. With the listener's
  * `on_bad_data = "close"`, the default, the host closes the connection whose event it is serving
  * with INVALID, after the event. With `"log"` it only logs.
@@ -247,6 +269,9 @@ export declare function send(conn: i32, ptr: usize, len: i32): i32;
  *
  * Over UDP the peer does not notice. After a close its next datagram opens a new connection. After
  * 2, only the idle timeout ends the connection.
+ *
+ * Over WebSocket the end of what is sent is a close frame, after which a browser sends no more. The
+ * peer's close frame is the end of what it sends: `csa_eof` follows.
  */
 @external("csa_v1", "control")
 export declare function control(conn: i32, what: i32): i32;
@@ -275,8 +300,8 @@ export declare function want(conn: i32, n: i32): i32;
 
 /**
  * Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns
- * its whole length; a `cap` of 0 asks for the length alone. The keys are below; their values do not
- * change while the handle is valid.
+ * its whole length; a `cap` of 0 asks for the length alone. The keys are below; but for
+ * `InfoMessage`, their values do not change while the handle is valid.
  */
 @external("csa_v1", "info")
 export declare function info(conn: i32, key: i32, ptr: usize, cap: i32): i32;
@@ -364,8 +389,8 @@ export declare function connect(ptr: usize, len: i32): i32;
  * this call.
  *
  * DENIED: the listener has no certificate; `info` says so beforehand, under `InfoCertificate`.
- * CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over UDP,
- * or the role or the name is not valid.
+ * CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over UDP
+ * or WebSocket, or the role or the name is not valid.
  */
 @external("csa_v1", "makessl")
 export declare function makessl(conn: i32, role: i32, ptr: usize, len: i32): i32;
@@ -382,8 +407,8 @@ export declare function makessl(conn: i32, role: i32, ptr: usize, len: i32): i32
  * consumed.
  *
  * AGAIN: one of them is not open yet, or its TLS handshake is not over. CLOSED: one has ended, or
- * the guest has finished sending on it. INVALID: they are the same, or one is over UDP. It does not
- * matter whether a peer has finished sending.
+ * the guest has finished sending on it. INVALID: they are the same, or one is over UDP or
+ * WebSocket. It does not matter whether a peer has finished sending.
  */
 @external("csa_v1", "splice")
 export declare function splice(a: i32, b: i32): i32;

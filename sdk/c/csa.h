@@ -136,7 +136,7 @@ extern "C" {
  * it where it took one. */
 #define CSA_INFO_LISTENER 2
 #define CSA_INFO_TENANT 3 /* The name of the tenant the connection belongs to. */
-#define CSA_INFO_TRANSPORT 4 /* "tcp", "unix" or "udp". */
+#define CSA_INFO_TRANSPORT 4 /* "tcp", "unix", "udp" or "ws" (WebSocket, with TLS or without). */
 /* The name that the TLS client has asked for (SNI); empty without TLS, and where it has named none.
  * So are those that follow, up to InfoClientFingerprint. */
 #define CSA_INFO_SERVER_NAME 5
@@ -153,6 +153,15 @@ extern "C" {
 /* "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
  * where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS. */
 #define CSA_INFO_CERTIFICATE 12
+/* Is, over WebSocket, "text" or "binary": what the last message was of which the guest was given
+ * bytes. It is empty before the first one. */
+#define CSA_INFO_MESSAGE 13
+/* The path and query that the WebSocket client has asked for, such as "/chat?room=7". */
+#define CSA_INFO_TARGET 14
+/* The origin of the page that the WebSocket client is in, such as "https://example.com"; empty for
+ * a client that is no browser. */
+#define CSA_INFO_ORIGIN 15
+#define CSA_INFO_SUBPROTOCOL 16 /* The WebSocket subprotocol that both sides have agreed on. */
 #define CSA_INFO_A_L_P_N CSA_INFO_ALPN /* its former name */
 #define CSA_INFO_T_L_S_VERSION CSA_INFO_TLS_VERSION /* its former name */
 
@@ -225,6 +234,11 @@ extern "C" {
  * is longer than a datagram can be (65507 bytes over IPv4, 65527 over IPv6);
  * this is not bad data to send. A datagram that was taken may still be lost.
  *
+ * Over WebSocket the `len` bytes are one message, which is taken whole or not
+ * at all (AGAIN); a `len` of 0 sends an empty one. What is longer than the
+ * listener's `inbox` is taken in parts, each a message. It is sent as text or
+ * as bytes as the listener's `send_as` says.
+ *
  * BAD_HANDLE, and INVALID for a negative `len`, are *bad data to send*. With
  * the listener's `on_bad_data = "close"`, the default, the host closes the
  * connection whose event it is serving with INVALID, after the event. With
@@ -246,6 +260,10 @@ int32_t csa_v1_send(int32_t conn, const void *ptr, int32_t len);
  *
  * Over UDP the peer does not notice. After a close its next datagram opens a
  * new connection. After 2, only the idle timeout ends the connection.
+ *
+ * Over WebSocket the end of what is sent is a close frame, after which a
+ * browser sends no more. The peer's close frame is the end of what it sends:
+ * `csa_eof` follows.
  *
  * Errors: INVALID, BAD_HANDLE.
  */
@@ -282,8 +300,8 @@ int32_t csa_v1_want(int32_t conn, int32_t n);
 /*
  * Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes
  * of it, and returns its whole length; a `cap` of 0 asks for the length
- * alone. The keys are below; their values do not change while the handle is
- * valid.
+ * alone. The keys are below; but for `InfoMessage`, their values do not
+ * change while the handle is valid.
  *
  * Errors: INVALID, BAD_HANDLE.
  */
@@ -401,8 +419,8 @@ int32_t csa_v1_connect(const void *ptr, int32_t len);
  *
  * DENIED: the listener has no certificate; `info` says so beforehand, under
  * `InfoCertificate`. CLOSED: the connection has finished in a direction.
- * INVALID: it has TLS already, or is over UDP, or the role or the name is not
- * valid.
+ * INVALID: it has TLS already, or is over UDP or WebSocket, or the role or
+ * the name is not valid.
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED, DENIED, QUOTA.
  */
@@ -423,8 +441,8 @@ int32_t csa_v1_makessl(int32_t conn, int32_t role, const void *ptr, int32_t len)
  *
  * AGAIN: one of them is not open yet, or its TLS handshake is not over.
  * CLOSED: one has ended, or the guest has finished sending on it. INVALID:
- * they are the same, or one is over UDP. It does not matter whether a peer
- * has finished sending.
+ * they are the same, or one is over UDP or WebSocket. It does not matter
+ * whether a peer has finished sending.
  *
  * Errors: INVALID, BAD_HANDLE, AGAIN, CLOSED.
  */
@@ -491,6 +509,12 @@ int32_t csa_open(int32_t conn);
  * one, and what the guest does not consume is lost. A datagram that is longer
  * than the window is lost, and counted. A guest that waits for `csa_writable`
  * is given datagrams meanwhile.
+ *
+ * Over WebSocket each message is one `csa_data`, whole, if the guest has left
+ * no bytes of an earlier one: `len` is 0 for an empty one. What a guest
+ * leaves while it waits for `csa_writable` or `receive(conn, 1)` comes again
+ * by itself; else it comes with the next message behind it, as on a stream. A
+ * message that is longer than the window ends the connection.
  *
  * A result below 0 closes the connection at once; `csa_closed` follows with
  * that code. A result above `len`, or one below 0 that is no code, closes it

@@ -142,6 +142,10 @@ const (
 	infoClientNames       = 10
 	infoClientFingerprint = 11
 	infoCertificate       = 12
+	infoMessage           = 13
+	infoTarget            = 14
+	infoOrigin            = 15
+	infoSubprotocol       = 16
 	clockWall             = 0
 	clockMonotonic        = 1
 )

@@ -25,6 +25,11 @@ import "unsafe"
 // longer than a datagram can be (65507 bytes over IPv4, 65527 over IPv6);
 // this is not bad data to send. A datagram that was taken may still be lost.
 //
+// Over WebSocket the len bytes are one message, which is taken whole or not
+// at all (AGAIN); a len of 0 sends an empty one. What is longer than the
+// listener's inbox is taken in parts, each a message. It is sent as text or
+// as bytes as the listener's send_as says.
+//
 // BAD_HANDLE, and INVALID for a negative len, are bad data to send. With the
 // listener's on_bad_data = "close", the default, the host closes the
 // connection whose event it is serving with INVALID, after the event. With
@@ -44,6 +49,10 @@ func hostSend(conn int32, ptr unsafe.Pointer, length int32) int32
 //
 // Over UDP the peer does not notice. After a close its next datagram opens a
 // new connection. After 2, only the idle timeout ends the connection.
+//
+// Over WebSocket the end of what is sent is a close frame, after which a
+// browser sends no more. The peer's close frame is the end of what it sends:
+// csa_eof follows.
 //
 //go:wasmimport csa_v1 control
 //go:noescape
@@ -74,7 +83,8 @@ func hostWant(conn int32, n int32) int32
 
 // Copies what is known about conn under key to ptr, at most cap bytes of it,
 // and returns its whole length; a cap of 0 asks for the length alone. The
-// keys are below; their values do not change while the handle is valid.
+// keys are below; but for InfoMessage, their values do not change while the
+// handle is valid.
 //
 //go:wasmimport csa_v1 info
 //go:noescape
@@ -176,8 +186,8 @@ func hostConnect(ptr unsafe.Pointer, length int32) int32
 //
 // DENIED: the listener has no certificate; info says so beforehand, under
 // InfoCertificate. CLOSED: the connection has finished in a direction.
-// INVALID: it has TLS already, or is over UDP, or the role or the name is not
-// valid.
+// INVALID: it has TLS already, or is over UDP or WebSocket, or the role or
+// the name is not valid.
 //
 //go:wasmimport csa_v1 makessl
 //go:noescape
@@ -196,8 +206,8 @@ func hostMakessl(conn int32, role int32, ptr unsafe.Pointer, length int32) int32
 //
 // AGAIN: one of them is not open yet, or its TLS handshake is not over.
 // CLOSED: one has ended, or the guest has finished sending on it. INVALID:
-// they are the same, or one is over UDP. It does not matter whether a peer
-// has finished sending.
+// they are the same, or one is over UDP or WebSocket. It does not matter
+// whether a peer has finished sending.
 //
 //go:wasmimport csa_v1 splice
 //go:noescape

@@ -131,7 +131,7 @@ pub const info_listener: i32 = 2;
 /// The name of the tenant the connection belongs to.
 pub const info_tenant: i32 = 3;
 
-/// "tcp", "unix" or "udp".
+/// "tcp", "unix", "udp" or "ws" (WebSocket, with TLS or without).
 pub const info_transport: i32 = 4;
 
 /// The name that the TLS client has asked for (SNI); empty without TLS, and where it has named
@@ -161,6 +161,20 @@ pub const info_client_fingerprint: i32 = 11;
 /// "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
 /// where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS.
 pub const info_certificate: i32 = 12;
+
+/// Is, over WebSocket, "text" or "binary": what the last message was of which the guest was given
+/// bytes. It is empty before the first one.
+pub const info_message: i32 = 13;
+
+/// The path and query that the WebSocket client has asked for, such as "/chat?room=7".
+pub const info_target: i32 = 14;
+
+/// The origin of the page that the WebSocket client is in, such as "https://example.com"; empty for
+/// a client that is no browser.
+pub const info_origin: i32 = 15;
+
+/// The WebSocket subprotocol that both sides have agreed on.
+pub const info_subprotocol: i32 = 16;
 
 // The roles of makessl. Any other value is INVALID.
 
@@ -237,6 +251,10 @@ pub const handle_reuse: i32 = 2048;
 /// bytes over IPv4, 65527 over IPv6); this is not bad data to send. A datagram that was taken may
 /// still be lost.
 ///
+/// Over WebSocket the `len` bytes are one message, which is taken whole or not at all (AGAIN); a
+/// `len` of 0 sends an empty one. What is longer than the listener's `inbox` is taken in parts,
+/// each a message. It is sent as text or as bytes as the listener's `send_as` says.
+///
 /// BAD_HANDLE, and INVALID for a negative `len`, are *bad data to send*. With the listener's
 /// `on_bad_data = "close"`, the default, the host closes the connection whose event it is serving
 /// with INVALID, after the event. With `"log"` it only logs.
@@ -251,6 +269,9 @@ pub extern "csa_v1" fn send(conn: i32, ptr: [*]const u8, len: i32) i32;
 ///
 /// Over UDP the peer does not notice. After a close its next datagram opens a new connection. After
 /// 2, only the idle timeout ends the connection.
+///
+/// Over WebSocket the end of what is sent is a close frame, after which a browser sends no more.
+/// The peer's close frame is the end of what it sends: `csa_eof` follows.
 pub extern "csa_v1" fn control(conn: i32, what: i32) i32;
 
 /// Pauses (0) or resumes (1) reading from `conn`. While reading is paused, the host calls neither
@@ -270,8 +291,8 @@ pub extern "csa_v1" fn receive(conn: i32, on: i32) i32;
 pub extern "csa_v1" fn want(conn: i32, n: i32) i32;
 
 /// Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns
-/// its whole length; a `cap` of 0 asks for the length alone. The keys are below; their values do
-/// not change while the handle is valid.
+/// its whole length; a `cap` of 0 asks for the length alone. The keys are below; but for
+/// `InfoMessage`, their values do not change while the handle is valid.
 pub extern "csa_v1" fn info(conn: i32, key: i32, ptr: [*]u8, cap: i32) i32;
 
 /// Copies the listener's `config` table, as a JSON object, to `ptr`, at most `cap` bytes of it, and
@@ -337,8 +358,8 @@ pub extern "csa_v1" fn connect(ptr: [*]const u8, len: i32) i32;
 /// right after this call.
 ///
 /// DENIED: the listener has no certificate; `info` says so beforehand, under `InfoCertificate`.
-/// CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over UDP,
-/// or the role or the name is not valid.
+/// CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over UDP
+/// or WebSocket, or the role or the name is not valid.
 pub extern "csa_v1" fn makessl(conn: i32, role: i32, ptr: [*]const u8, len: i32) i32;
 
 /// Joins two connections of the instance: the host relays their bytes both ways until both
@@ -352,6 +373,6 @@ pub extern "csa_v1" fn makessl(conn: i32, role: i32, ptr: [*]const u8, len: i32)
 /// consumed.
 ///
 /// AGAIN: one of them is not open yet, or its TLS handshake is not over. CLOSED: one has ended, or
-/// the guest has finished sending on it. INVALID: they are the same, or one is over UDP. It does
-/// not matter whether a peer has finished sending.
+/// the guest has finished sending on it. INVALID: they are the same, or one is over UDP or
+/// WebSocket. It does not matter whether a peer has finished sending.
 pub extern "csa_v1" fn splice(a: i32, b: i32) i32;

@@ -115,7 +115,7 @@ pub const INFO_LISTENER: i32 = 2;
 /// The name of the tenant the connection belongs to.
 pub const INFO_TENANT: i32 = 3;
 
-/// "tcp", "unix" or "udp".
+/// "tcp", "unix", "udp" or "ws" (WebSocket, with TLS or without).
 pub const INFO_TRANSPORT: i32 = 4;
 
 /// The name that the TLS client has asked for (SNI); empty without TLS, and where it has named
@@ -145,6 +145,20 @@ pub const INFO_CLIENT_FINGERPRINT: i32 = 11;
 /// "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
 /// where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS.
 pub const INFO_CERTIFICATE: i32 = 12;
+
+/// Is, over WebSocket, "text" or "binary": what the last message was of which the guest was given
+/// bytes. It is empty before the first one.
+pub const INFO_MESSAGE: i32 = 13;
+
+/// The path and query that the WebSocket client has asked for, such as "/chat?room=7".
+pub const INFO_TARGET: i32 = 14;
+
+/// The origin of the page that the WebSocket client is in, such as "https://example.com"; empty for
+/// a client that is no browser.
+pub const INFO_ORIGIN: i32 = 15;
+
+/// The WebSocket subprotocol that both sides have agreed on.
+pub const INFO_SUBPROTOCOL: i32 = 16;
 
 // The roles of makessl. Any other value is INVALID.
 
@@ -223,6 +237,10 @@ extern "C" {
     /// be (65507 bytes over IPv4, 65527 over IPv6); this is not bad data to send. A datagram that
     /// was taken may still be lost.
     ///
+    /// Over WebSocket the `len` bytes are one message, which is taken whole or not at all (AGAIN);
+    /// a `len` of 0 sends an empty one. What is longer than the listener's `inbox` is taken in
+    /// parts, each a message. It is sent as text or as bytes as the listener's `send_as` says.
+    ///
     /// BAD_HANDLE, and INVALID for a negative `len`, are bad data to send. With the listener's
     /// `on_bad_data = "close"`, the default, the host closes the connection whose event it is
     /// serving with INVALID, after the event. With `"log"` it only logs.
@@ -236,6 +254,9 @@ extern "C" {
     ///
     /// Over UDP the peer does not notice. After a close its next datagram opens a new connection.
     /// After 2, only the idle timeout ends the connection.
+    ///
+    /// Over WebSocket the end of what is sent is a close frame, after which a browser sends no
+    /// more. The peer's close frame is the end of what it sends: `csa_eof` follows.
     pub(crate) fn control(conn: i32, what: i32) -> i32;
     /// Pauses (0) or resumes (1) reading from `conn`. While reading is paused, the host calls
     /// neither `csa_data` nor `csa_eof`, and the network makes the peer wait. To resume offers
@@ -252,8 +273,8 @@ extern "C" {
     /// are offered again after this event. Over UDP it means nothing.
     pub(crate) fn want(conn: i32, n: i32) -> i32;
     /// Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and
-    /// returns its whole length; a `cap` of 0 asks for the length alone. The keys are below; their
-    /// values do not change while the handle is valid.
+    /// returns its whole length; a `cap` of 0 asks for the length alone. The keys are below; but
+    /// for `InfoMessage`, their values do not change while the handle is valid.
     pub(crate) fn info(conn: i32, key: i32, ptr: *mut u8, cap: i32) -> i32;
     /// Copies the listener's `config` table, as a JSON object, to `ptr`, at most `cap` bytes of it,
     /// and returns its whole length; a `cap` of 0 asks for the length alone. For a listener without
@@ -313,7 +334,7 @@ extern "C" {
     ///
     /// DENIED: the listener has no certificate; `info` says so beforehand, under `InfoCertificate`.
     /// CLOSED: the connection has finished in a direction. INVALID: it has TLS already, or is over
-    /// UDP, or the role or the name is not valid.
+    /// UDP or WebSocket, or the role or the name is not valid.
     pub(crate) fn makessl(conn: i32, role: i32, ptr: *const u8, len: i32) -> i32;
     /// Joins two connections of the instance: the host relays their bytes both ways until both
     /// directions have ended, and the guest sees none of them. What the guest has sent, and what it
@@ -326,8 +347,8 @@ extern "C" {
     /// know what was consumed.
     ///
     /// AGAIN: one of them is not open yet, or its TLS handshake is not over. CLOSED: one has ended,
-    /// or the guest has finished sending on it. INVALID: they are the same, or one is over UDP. It
-    /// does not matter whether a peer has finished sending.
+    /// or the guest has finished sending on it. INVALID: they are the same, or one is over UDP or
+    /// WebSocket. It does not matter whether a peer has finished sending.
     pub(crate) fn splice(a: i32, b: i32) -> i32;
 }
 

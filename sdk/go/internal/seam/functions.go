@@ -39,6 +39,10 @@ const (
 	InfoClientNames       = 10
 	InfoClientFingerprint = 11
 	InfoCertificate       = 12
+	InfoMessage           = 13
+	InfoTarget            = 14
+	InfoOrigin            = 15
+	InfoSubprotocol       = 16
 	ClockWall             = 0
 	ClockMonotonic        = 1
 )
