@@ -64,6 +64,9 @@ patch() { # a line of quickjs.c, and what becomes of it
 }
 patch 'atom_str ? atom_str : "<null>");' 'written_at(atom_str ? atom_str : "<null>", &line_num1, &col_num1));'
 patch 'dbuf_printf(&dbuf, "    at %s", filename);' 'filename = written_at(filename, &line_num, &col_num), dbuf_printf(&dbuf, "    at %s", filename);'
+# Text is looked through for what is not ASCII: eight bytes at a time.
+patch 'while (p < p_end && *p < 128)' 'for (uint64_t w; p_end - p >= 8 && (memcpy(&w, p, 8), !(w & 0x8080808080808080)); p += 8); while (p < p_end && *p < 128)'
+patch 'count += src[pos] >> 7;' 'if (pos == 0 && (pos = (int)count_ascii(src, len)) == len) break; count += src[pos] >> 7;'
 objects=()
 for name in quickjs cutils libregexp libunicode dtoa; do
 	clang-19 "${flags[@]}" -w -include src/lines.h -c "$work/$name.c" -o "$work/$name.o" &

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"bulkhead/engines/internal/enginetest"
 	"bulkhead/host"
@@ -68,6 +69,29 @@ func TestLines(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is not ASCII arrives and leaves as it was, wherever in a text it is: build.sh has QuickJS
+// look for it eight bytes at a time.
+func TestTextThatIsNotASCII(t *testing.T) {
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "h", Script: `export default { line(c, text) { c.send(text.length + " " + text + "\n"); } }`})
+	c := enginetest.Dial(t, h, "h")
+	var say, hear strings.Builder
+	for _, other := range []string{"", "\x7f", "\u0080", "é", "€", "\U0001F600"} {
+		for before := range 18 {
+			for _, after := range []int{0, 1, 7, 8, 20} {
+				text := strings.Repeat("a", before) + other + strings.Repeat("b", after) + other
+				fmt.Fprintf(&say, "%s\n", text)
+				fmt.Fprintf(&hear, "%d %s\n", len(utf16.Encode([]rune(text))), text)
+			}
+		}
+	}
+	for before := range 18 { // which is no UTF-8
+		fmt.Fprintf(&say, "%s\xff%[1]s\n", strings.Repeat("a", before))
+		fmt.Fprintf(&hear, "%d %s\ufffd%[2]s\n", 2*before+1, strings.Repeat("a", before))
+	}
+	go hosttest.Say(t, c, say.String())
+	hosttest.Hear(t, c, hear.String())
 }
 
 // What a script has besides the language, by what it answers.
