@@ -71,7 +71,7 @@ func TestPromisedCommands(t *testing.T) {
 	defer plain.Close()
 
 	var ports []string
-	names := map[string]string{"echo": "7001", "chat": "7002", "rot13": "7003", "smtp": "7004", "socks5": "7005", "sni-router": "7006", "hello": "7007", "hello-lua": "7008", "hello-ts": "7009", "hello-python": "7010", "modbus": "7011", "http": "7012", "dns": "7053"}
+	names := map[string]string{"echo": "7001", "chat": "7002", "rot13": "7003", "smtp": "7004", "socks5": "7005", "sni-router": "7006", "hello": "7007", "hello-lua": "7008", "hello-ts": "7009", "hello-python": "7010", "modbus": "7011", "http": "7012", "pop3": "7013", "dns": "7053"}
 	for name, port := range names {
 		_, now, err := net.SplitHostPort(h.Addr(name))
 		if err != nil {
@@ -116,6 +116,11 @@ func TestPromisedCommands(t *testing.T) {
 				}
 			case strings.Contains(command, "7012"):
 				want = "hello\n"
+			case strings.Contains(command, "pop3://"):
+				want = "Subject: hello\r\n"
+				if strings.HasSuffix(command, "/") {
+					want = "1 46\r\n2 "
+				}
 			case strings.Contains(command, "7011"):
 				want = "00 01 00 00 00 05 01 03 02"
 			case strings.Contains(command, "7053"):

@@ -17,6 +17,7 @@ func TestExamples(t *testing.T) {
 		"hello/hello.talk":   {"hello/hello.js", "hello/hello.lua"},
 		"http/http.talk":     {"http/http.wasm"},
 		"modbus/modbus.talk": {"modbus/modbus.wasm"},
+		"pop3/pop3.talk":     {"pop3/pop3.py"},
 		"smtp/smtp.talk":     {"smtp/smtp.js", "smtp/smtp.wasm"},
 	} {
 		text, err := os.ReadFile("../../examples/" + conversations)
