@@ -33,6 +33,7 @@ import (
 	"bulkhead/host/service"
 	"bulkhead/host/shares"
 	"bulkhead/host/tenant"
+	"bulkhead/plugins"
 	"bulkhead/selector"
 )
 
@@ -91,6 +92,10 @@ type Options struct {
 	// within limits. A module that breaks the compiler, or takes too much of the machine, is
 	// refused and does no other harm. Empty: this process compiles the modules, without limits.
 	Compiler []string
+	// Engines has the engines of scripts that hosts of this process have loaded, so that the next
+	// one need not: each takes some ten milliseconds. It is the caller's to close, before or after
+	// the hosts. Nil: this host loads its own, and lets go of them when no script is left.
+	Engines *Engines
 	// LoadLate makes New return as soon as one plugin has started, or there is something Native to
 	// serve. The host loads the other plugins meanwhile, and while it runs, so that no tenant
 	// delays the others. A connection waits for the plugin of its listener, which is then loaded
@@ -114,6 +119,10 @@ type Options struct {
 // loop; it is called once for each loop, on that loop. The handler is a Go
 // value of the embedding program instead of a plugin's instance.
 type Native func(l *csa.Loop) csa.Handler
+
+// Engines are engines of scripts that hosts of one process have in common. The zero value is ready.
+// Hosts may use it at the same time.
+type Engines = plugins.SharedCode
 
 // Host is a running configuration. Make one with New, serve with Run.
 type Host struct {
@@ -247,7 +256,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	wanted := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() || o.Native[l.Name] != nil })
 	h.machine.Bugs = bugs.New(h.machine.Log, h.machine.Clock)
 	h.plugins = loader.New(loader.Options{
-		Plugins: len(wanted), Compiler: o.Compiler, Log: h.machine.Log, Clock: h.machine.Clock, Wall: o.Wall, Random: o.Random, OnBug: h.machine.Bugs.Trap,
+		Plugins: len(wanted), Compiler: o.Compiler, Engines: o.Engines, Log: h.machine.Log, Clock: h.machine.Clock, Wall: o.Wall, Random: o.Random, OnBug: h.machine.Bugs.Trap,
 	})
 	for _, t := range tenants {
 		h.plugins.AddTenant(t)
@@ -504,7 +513,7 @@ func Check(cfg *config.Config, o Options) error {
 	listeners := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() })
 	p := loader.New(loader.Options{
 		Plugins: len(listeners), OnlyLong: true, // the result is the answer, and who waits for it is told why
-		Compiler: o.Compiler, Log: log, Clock: selector.System,
+		Compiler: o.Compiler, Engines: o.Engines, Log: log, Clock: selector.System,
 	})
 	pools := tenant.Pools{
 		Cores: cores.New(cores.Options{}), Mappings: shares.Mappings(cfg, o.Mappings, log),

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"sync"
 
@@ -23,9 +24,10 @@ type Interpreter struct {
 
 	making sync.Mutex // held while code is made; mu, which may be taken meanwhile, never is for long
 	mu     sync.Mutex
-	engine *engine // nil before the first script, and when all is over
-	code   *code   // nil: no script is loaded
-	users  int     // Modules, and one that is being made
+	engine *engine     // nil before the first script, and when all is over
+	code   *code       // nil: no script is loaded
+	shared *sharedCode // whose code and engine these are; nil: they are its own
+	users  int         // Modules, and one that is being made
 	closed bool
 	sets   map[*csa.Loop]*executorSet // on which instances of pools run, by loop
 	spare  []*executor                // that nobody has
@@ -44,6 +46,9 @@ type InterpreterOptions struct {
 	// Note takes a line for the operator's log. Any goroutine may call it. Nil: nobody wants to
 	// know.
 	Note func(text string)
+	// Shared has code that others have compiled of the same module, and keeps what this one
+	// compiles. Nil: it is compiled for this one, and let go of with its last script.
+	Shared *SharedCode
 }
 
 // Script is what an Interpreter runs: bytes that stand in the memory of each of its instances
@@ -110,6 +115,9 @@ func (p *Interpreter) use(name string, shape Shape, pages uint32) (*code, error)
 	if closed {
 		return nil, fmt.Errorf("%s: loading it: %w", name, ErrClosed)
 	}
+	if c == nil {
+		c = p.fromShared()
+	}
 	if c != nil && c.min <= pages && c.fits[shape] {
 		return c, nil
 	}
@@ -119,6 +127,25 @@ func (p *Interpreter) use(name string, shape Shape, pages uint32) (*code, error)
 	}
 	return c, err
 }
+
+// fromShared is the code of the module that others have compiled, which is the interpreter's from
+// now on until its last user is gone. Nil: there is none. making is held.
+func (p *Interpreter) fromShared() *code {
+	if p.options.Shared == nil || p.engine != nil {
+		return nil
+	}
+	one := p.options.Shared.take(p.sum())
+	if one == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shared, p.code, p.engine = one, one.code, one.code.engine
+	return p.code
+}
+
+// sum is the SHA-256 of the module.
+func (p *Interpreter) sum() [sha256.Size]byte { return sha256.Sum256(p.options.Module) }
 
 // made checks that the interpreter's module may run, as one of a shape with so many pages of
 // memory, and has it compiled if c, its code, is nil. making is held.
@@ -158,8 +185,12 @@ func (p *Interpreter) made(name string, c *code, shape Shape, pages uint32) (*co
 		c.fits[s] = admit.Refusals(parsed, s, admit.MostPages) == nil
 	}
 	c.base = newBase(p.options.Name, c)
+	var one *sharedCode
+	if p.options.Shared != nil {
+		one = p.options.Shared.share(p.sum(), c)
+	}
 	p.mu.Lock()
-	p.code = c
+	p.code, p.shared = c, one
 	p.mu.Unlock()
 	return c, nil
 }
@@ -170,7 +201,11 @@ func (p *Interpreter) release() {
 	defer p.mu.Unlock()
 	if p.users--; p.users == 0 {
 		p.dropSpare()
-		if p.code != nil {
+		switch {
+		case p.shared != nil:
+			p.options.Shared.give(p.shared)
+			p.shared, p.code, p.engine = nil, nil, nil
+		case p.code != nil:
 			p.code.close()
 			p.code = nil
 		}

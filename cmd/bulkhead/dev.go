@@ -85,6 +85,7 @@ type developing struct {
 	folder   string // where it was started
 	service  *service
 	state    string        // the configuration's state folder
+	engines  host.Engines  // that conversations are played with
 	wake     chan struct{} // SIGHUP
 	watcher  watch.Watcher
 	// onlyTalks says that nothing but conversations has changed.
@@ -475,7 +476,7 @@ func (d *developing) test(ctx context.Context) (stop func()) {
 // play plays the conversations of a handler. It is for a goroutine of its own.
 func (d *developing) play(ctx context.Context, h *dev.Handler, talks []string) {
 	t := &trial{quiet: true, out: d.screen, errs: d.screen, seed: 1}
-	t.handler = play.Handler{Plugin: h.Plugin, Instance: h.Instance, Compiler: compileWith, State: d.state}
+	t.handler = play.Handler{Plugin: h.Plugin, Instance: h.Instance, Compiler: compileWith, State: d.state, Engines: &d.engines}
 	for _, path := range talks {
 		name := d.shown(path)
 		text, err := os.ReadFile(path)

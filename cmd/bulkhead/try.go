@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"bulkhead/host"
 	"bulkhead/internal/play"
 	"bulkhead/internal/talk"
 
@@ -47,7 +48,8 @@ not go as it is written.`,
 			if err := notCompiled(args[0]); err != nil {
 				return err
 			}
-			t.handler.Plugin, t.handler.Compiler, t.handler.State = args[0], compileWith, tryState()
+			t.handler = play.Handler{Plugin: args[0], Instance: t.handler.Instance, Compiler: compileWith, State: tryState(), Engines: &host.Engines{}}
+			defer t.handler.Engines.Close()
 			t.out, t.errs = c.OutOrStdout(), c.ErrOrStderr()
 			switch {
 			case t.port != 0 && t.pcap == "":

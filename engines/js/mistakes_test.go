@@ -141,7 +141,7 @@ func tellMistakes(t *testing.T, scripts *enginetest.Language, mistakes []mistake
 				if err != nil {
 					t.Fatal(err)
 				}
-				h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler)})
+				h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler), Engines: hosttest.Engines})
 				if err == nil {
 					h.Close()
 					t.Fatal("it is loaded")

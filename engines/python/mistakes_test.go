@@ -127,7 +127,7 @@ func TestMistakes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler)})
+				h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler), Engines: hosttest.Engines})
 				if err == nil {
 					h.Close()
 					t.Fatal("it is loaded")

@@ -27,8 +27,10 @@ type Options struct {
 	OnlyLong bool
 	// Compiler is the command line of the compiler's process: host.Options.
 	Compiler []string
-	Log      *slog.Logger
-	Clock    selector.Clock
+	// Engines is host.Options.Engines.
+	Engines *plugins.SharedCode
+	Log     *slog.Logger
+	Clock   selector.Clock
 	// Wall and Random are what guests are told: host.Options. Nil: the system's.
 	Wall   func() int64
 	Random func(p []byte)

@@ -103,6 +103,7 @@ func (p *Loader) interpreter(e *engines.Engine) *plugins.Interpreter {
 			Compiler:  compiler.Command{Args: p.o.Compiler},
 			Compiling: func(string) func() { return p.compiling.Begin("", name) },
 			Note:      func(text string) { p.o.Log.Warn(text) },
+			Shared:    p.o.Engines,
 		})
 		p.interpreters[e] = i
 		if p.stopped {

@@ -28,6 +28,9 @@ func WriteConfig(t testing.TB, toml string) string {
 	return path
 }
 
+// Engines are those of the hosts of a test binary.
+var Engines = &host.Engines{}
+
 // Serve runs a host in this process until the test ends; then nothing of it
 // may be left: no connection, no instance, no memory, no goroutine.
 func Serve(t *testing.T, toml string, o host.Options) *host.Host {
@@ -46,6 +49,9 @@ func ServeConfig(t *testing.T, cfg *config.Config, o host.Options, before int) *
 	t.Helper()
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if o.Engines == nil {
+		o.Engines = Engines
 	}
 	h, err := host.New(cfg, o)
 	if err != nil {

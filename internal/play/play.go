@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"bulkhead/host"
 	"bulkhead/internal/talk"
 	"bulkhead/selector"
 )
@@ -26,6 +27,8 @@ type Handler struct {
 	Compiler []string
 	// State is a folder that keeps what was compiled, from one conversation to the next.
 	State string
+	// Engines is host.Options.Engines: each conversation is on a host of its own.
+	Engines *host.Engines
 }
 
 // Report is how a conversation went.

@@ -21,7 +21,7 @@ func reports(t *testing.T, h Handler, text string, variants ...Variant) (all []*
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.State = hosttest.State()
+	h.State, h.Engines = hosttest.State(), hosttest.Engines
 	for _, c := range f.Cases {
 		for _, v := range variants {
 			if !v.Suits(h, c) {
@@ -54,7 +54,7 @@ func script(t *testing.T, text string) Handler {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Handler{Plugin: path}
+	return Handler{Plugin: path, Engines: hosttest.Engines}
 }
 
 func TestEcho(t *testing.T) {

@@ -78,7 +78,7 @@ func (h Handler) serve(ctx context.Context, c *talk.Case, v Variant, clock *sele
 	if err := s.access.Set("stdout", 1); err != nil {
 		return nil, err
 	}
-	o := host.Options{Log: slog.New(s.log), Access: s.access, Compiler: h.Compiler, Loading: ctx, Redirect: s.dials.redirect, RootCAs: trusted()}
+	o := host.Options{Log: slog.New(s.log), Access: s.access, Compiler: h.Compiler, Engines: h.Engines, Loading: ctx, Redirect: s.dials.redirect, RootCAs: trusted()}
 	if clock != nil {
 		o.Clock = clock
 		o.Wall = func() int64 { return noon + clock.Now() }

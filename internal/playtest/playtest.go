@@ -48,7 +48,7 @@ func Plays(t *testing.T, plugin, name string, text []byte) {
 	if len(f.Cases) == 0 {
 		t.Fatal("there is no conversation")
 	}
-	h := play.Handler{Plugin: plugin, State: hosttest.State()}
+	h := play.Handler{Plugin: plugin, State: hosttest.State(), Engines: hosttest.Engines}
 	for _, one := range f.Cases {
 		for _, v := range play.Variants(1) {
 			if !v.Suits(h, one) {

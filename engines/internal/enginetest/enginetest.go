@@ -102,7 +102,7 @@ func (l *Language) CannotBeLoaded(t *testing.T, wrong []Wrong) {
 		t.Fatal(err)
 	}
 	log := &Log{}
-	h, err := host.New(cfg, host.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	h, err := host.New(cfg, host.Options{Log: slog.New(slog.NewTextHandler(log, nil)), Engines: hosttest.Engines})
 	if err == nil {
 		h.Close()
 		t.Fatal("the host starts, with no script that can be loaded")

@@ -206,7 +206,7 @@ func (l *Language) refusalOf(t *testing.T, handlers []Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler)})
+	h, err := host.New(cfg, host.Options{Log: slog.New(slog.DiscardHandler), Engines: hosttest.Engines})
 	if err == nil {
 		h.Close()
 		t.Fatal("they are loaded")
