@@ -7,7 +7,6 @@ import (
 	"go/constant"
 	"go/parser"
 	"go/token"
-	"go/types"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,10 +45,6 @@ func parseConstants(name string, text []byte) ([]group, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := types.Info{Defs: make(map[*ast.Ident]types.Object)}
-	if _, err := new(types.Config).Check("abi", fset, []*ast.File{file}, &info); err != nil {
-		return nil, err
-	}
 	var groups []group
 	for _, d := range file.Decls {
 		decl, ok := d.(*ast.GenDecl)
@@ -59,12 +54,19 @@ func parseConstants(name string, text []byte) ([]group, error) {
 		g := group{Doc: paragraph(decl.Doc)}
 		for _, s := range decl.Specs {
 			spec := s.(*ast.ValueSpec)
-			for _, id := range spec.Names {
+			if len(spec.Values) != len(spec.Names) {
+				return nil, fmt.Errorf("%s: each constant needs a value of its own", fset.Position(spec.Pos()))
+			}
+			for i, id := range spec.Names {
 				doc := paragraph(spec.Doc)
 				if !decl.Lparen.IsValid() {
 					doc = paragraph(decl.Doc)
 				}
-				c, err := documented(id, doc, info.Defs[id].(*types.Const).Val())
+				value, err := valueOf(spec.Values[i])
+				var c constantDoc
+				if err == nil {
+					c, err = documented(id, doc, value)
+				}
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", fset.Position(id.Pos()), err)
 				}
@@ -74,6 +76,42 @@ func parseConstants(name string, text []byte) ([]group, error) {
 		groups = append(groups, g)
 	}
 	return groups, nil
+}
+
+// valueOf computes what the table has: literals, negative ones, and shifts of whole numbers. The
+// type checker could compute everything, but the tests would take four seconds to compile it.
+func valueOf(e ast.Expr) (constant.Value, error) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if v := constant.MakeFromLiteral(e.Value, e.Kind, 0); v.Kind() != constant.Unknown {
+			return v, nil
+		}
+	case *ast.UnaryExpr:
+		v, err := valueOf(e.X)
+		if err != nil {
+			return nil, err
+		}
+		if e.Op == token.SUB && (v.Kind() == constant.Int || v.Kind() == constant.Float) {
+			return constant.UnaryOp(e.Op, v, 0), nil
+		}
+	case *ast.BinaryExpr:
+		x, err := valueOf(e.X)
+		if err != nil {
+			return nil, err
+		}
+		y, err := valueOf(e.Y)
+		if err != nil {
+			return nil, err
+		}
+		if e.Op == token.SHL && x.Kind() == constant.Int && y.Kind() == constant.Int {
+			if by, ok := constant.Uint64Val(y); ok && by < 64 {
+				return constant.Shift(x, e.Op, uint(by)), nil
+			}
+		}
+	case *ast.Ident:
+		return nil, fmt.Errorf("undefined: %s", e.Name)
+	}
+	return nil, errors.New("a value is a literal, a negative one, or one that is shifted to the left by fewer than 64 bits")
 }
 
 func documented(id *ast.Ident, doc string, v constant.Value) (constantDoc, error) {

@@ -13,12 +13,17 @@ func TestConstantsNeedTheirComments(t *testing.T) {
 		"no constant":   {"package abi\nvar A = 1\n", "no constant"},
 		"not Go":        {"package", "expected"},
 		"does not type": {"package abi\n// A is b.\nconst A = b\n", "undefined"},
+		"no value":      {"package abi\nconst (\n// A is one.\nA = 1\n// B is another.\nB\n)\n", "value of its own"},
+		"shifted far":   {"package abi\n// A is large.\nconst A = 1 << 64\n", "fewer than 64"},
+		"shifted text":  {"package abi\n// A is text.\nconst A = \"x\" << 1\n", "fewer than 64"},
+		"minus text":    {"package abi\n// A is text.\nconst A = -\"x\"\n", "a value is a literal"},
+		"a call":        {"package abi\n// A is three.\nconst A = len(\"abc\")\n", "a value is a literal"},
 	} {
 		if _, err := parseConstants("constants.go", []byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	groups, err := parseConstants("constants.go", []byte("package abi\n// Some.\nconst (\n// FooBar is a\n// thing.\nFooBar = 1<<4\n// Baz: or none.\nBaz = \"x\"\n// Bars are more.\nBars = 2\n)\n"))
+	groups, err := parseConstants("constants.go", []byte("package abi\n// Some.\nconst (\n// FooBar is a\n// thing.\nFooBar = 1<<4\n// Baz: or none.\nBaz = \"x\"\n// Bars are more.\nBars = -2\n)\n"))
 	if err != nil || len(groups) != 1 || groups[0].Doc != "Some." {
 		t.Fatal(groups, err)
 	}
@@ -28,7 +33,7 @@ func TestConstantsNeedTheirComments(t *testing.T) {
 	if got := groups[0].Constants[1]; got != (constantDoc{"Baz", "CSA_BAZ", "", `"x"`, "Or none."}) {
 		t.Error(got)
 	}
-	if got := groups[0].Constants[2]; got != (constantDoc{"Bars", "CSA_BARS", "", "2", "More."}) {
+	if got := groups[0].Constants[2]; got != (constantDoc{"Bars", "CSA_BARS", "", "-2", "More."}) {
 		t.Error(got)
 	}
 }
