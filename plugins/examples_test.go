@@ -32,7 +32,7 @@ func TestShippedHandlers(t *testing.T) {
 		if underRace && file != "echo/echo.wasm" {
 			continue
 		}
-		n := newTenant(t, 0)
+		n := newTenant(t, 0).share()
 		l := newLoop(t)
 		m, err := n.r.Load(file, shipped(t, file), Events)
 		if err != nil {
@@ -64,7 +64,7 @@ func TestShippedCommand(t *testing.T) {
 		t.Skip("compiling it takes too long")
 	}
 	noLeaks(t)
-	n := newTenant(t, 0)
+	n := newTenant(t, 0).share()
 	l := newLoop(t)
 	m, err := n.r.Load("rot13.wasm", shipped(t, "rot13-stdio/rot13.wasm"), Stdio)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"bulkhead/abi"
 	"bulkhead/csa"
 	"bulkhead/internal/awaittest"
+	"bulkhead/internal/statetest"
 	"bulkhead/internal/wasmtest"
 	"bulkhead/selector"
 
@@ -163,6 +164,13 @@ func newTenant(t testing.TB, memory int64) *tenant {
 			t.Errorf("%d timers are still held", n)
 		}
 	})
+	return n
+}
+
+// share has modules compiled once for all tests, those of other packages included.
+func (n *tenant) share() *tenant {
+	n.t.Helper()
+	n.r.options.Code = openCode(n.t, statetest.Code())
 	return n
 }
 

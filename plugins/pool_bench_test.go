@@ -14,7 +14,7 @@ func onPool(b *testing.B, file string, f func(p *Pool)) {
 // onPoolOf is onPool for the bytes of a module.
 func onPoolOf(b testing.TB, module []byte, f func(p *Pool)) {
 	b.Helper()
-	s, err := newTenant(b, 0).load(module, Events).Snapshot(listener())
+	s, err := newTenant(b, 0).share().load(module, Events).Snapshot(listener())
 	if err != nil {
 		b.Fatal(err)
 	}
