@@ -160,9 +160,10 @@ func (d *developing) begin(s *service) error {
 				return err
 			}
 		}
+		after := d.watcher.Look(d.workshop.Watched())
 		d.wrong(err)
 		d.screen.say("nothing is served yet; it is tried again when something has changed")
-		if !d.next(s.stop.ctx, before) {
+		if !d.next(s.stop.ctx, before, after) {
 			return nil
 		}
 	}
@@ -236,10 +237,11 @@ func (d *developing) learn(state watch.State, began time.Time) {
 	}
 }
 
-// next waits until something has changed since before a round; then it is over, and the next is to
-// begin. It reports whether there is a next one.
-func (d *developing) next(ctx context.Context, before watch.State) bool {
-	base, found := d.workshop.Base(before, d.watcher.Look(d.workshop.Watched()))
+// next waits until something has changed since before a round, or since after it, which is from
+// before its outcome was said: whoever saves a file once more when he has read that is heard, also
+// if it is as it was. It reports whether there is a next round.
+func (d *developing) next(ctx context.Context, before, after watch.State) bool {
+	base, found := d.workshop.Base(before, after)
 	for _, path := range found {
 		d.screen.say("%s changes whenever something is built: it is taken for an output, and its changes while something is built are ignored", d.shown(path))
 	}
@@ -282,20 +284,22 @@ func (d *developing) follow(ctx context.Context, r *reloader, before watch.State
 		d.daemon = r
 		stopLive := d.showLive(ctx, r.host)
 		defer stopLive()
+		after := d.watcher.Look(d.workshop.Watched())
 		d.said()
 		for {
 			stop := d.test(ctx)
-			more := d.next(ctx, before)
+			more := d.next(ctx, before, after)
 			stop()
 			if !more {
 				return
 			}
 			before = d.watcher.Look(d.workshop.Watched())
-			if d.onlyTalks {
+			if after = before; d.onlyTalks {
 				continue
 			}
 			d.round(ctx, before)
 			_, _, err := r.reload(ctx, "dev", 0)
+			after = d.watcher.Look(d.workshop.Watched())
 			switch {
 			case ctx.Err() != nil:
 				return
