@@ -78,6 +78,7 @@ func TestMain(m *testing.M) {
 //	comes-again ADDRESS TEXT   connects, says the text and reads until the end, likewise
 //	own-group FILE...    puts the group that the script runs as in the place of GROUP
 //	flip OFFSET PATTERN  changes one bit of each file that the pattern matches
+//	compiled STATE...    has a state folder begin with the code that tests have compiled
 //
 // On Linux the program filtered CALL is bulkhead to which a system call is forbidden, and filtered
 // kill CALL one that ends at it.
@@ -87,7 +88,8 @@ func TestMain(m *testing.M) {
 // root's tests on Linux, and low-ports where ports below 1024 take a privilege.
 //
 // ECHO is the path of the shipped echo.wasm, EXAMPLES of the folder with all examples, GUESTS of
-// that with the guests of other tests, and CAPTURES of that with captures of traffic.
+// that with the guests of other tests, and CAPTURES of that with captures of traffic. try finds
+// the code that tests have compiled.
 func TestScripts(t *testing.T) {
 	echo, err := filepath.Abs("../../examples/echo/echo.wasm")
 	if err != nil {
@@ -98,6 +100,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cache := shareCache(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireUniqueNames:  true,
@@ -122,6 +125,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("EXAMPLES", examples)
 			e.Setenv("GUESTS", filepath.Join(examples, "testdata"))
 			e.Setenv("CAPTURES", captures)
+			e.Setenv("XDG_CACHE_HOME", cache)
 			s := &session{dir: e.WorkDir}
 			e.Values[sessionKey{}] = s
 			e.Defer(s.close)
@@ -161,6 +165,7 @@ func TestScripts(t *testing.T) {
 			"shows":         shows,
 			"keeps-asking":  keepsAsking,
 			"comes-again":   comesAgain,
+			"compiled":      compiled,
 		},
 	})
 }
@@ -225,6 +230,7 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 		b, err := os.ReadFile(f)
 		ts.Check(err)
 		b[at] ^= 0x10
+		ts.Check(os.Remove(f)) // it may have another name
 		ts.Check(os.WriteFile(f, b, 0o600))
 	}
 }
