@@ -47,9 +47,9 @@ type proof struct {
 	// throttles are words in the list of connections: those that it waits by, or states. Nil: the
 	// status has it.
 	throttles []string
-	// first says that this is looked for before others are provoked. Beside tenants with many
-	// cores, one with few waits until it has a core again for thousands of times as long as its
-	// last call took, and does not wait for its own quota meanwhile.
+	// first says that all of this is looked for before others are provoked. Beside tenants with
+	// many cores, one with few waits until it has a core again for thousands of times as long as
+	// its last call took, and does not wait for its own quota meanwhile.
 	first bool
 }
 
@@ -252,16 +252,20 @@ func says(what string) func(*place) {
 	}
 }
 
-// computes has clients that want something computed for as long as they are connected.
+// computes has clients that want something computed until it was looked for who waits.
 func computes(p *place) {
 	for range 4 {
 		c := p.dial()
 		go func() {
 			for {
 				if _, err := c.Write([]byte("w")); err != nil {
-					return // the test is over
+					return
 				}
-				time.Sleep(time.Millisecond)
+				select {
+				case <-p.looked:
+					return
+				case <-time.After(time.Millisecond):
+				}
 			}
 		}()
 	}
@@ -312,6 +316,11 @@ func floodsSockets(p *place) {
 		for piece := make([]byte, 64<<10); ; {
 			if _, err := c.Write(piece); err != nil {
 				return // the test is over
+			}
+			select {
+			case <-p.looked: // what it costs is counted, and more of it only takes a core
+				return
+			default:
 			}
 		}
 	}()
@@ -458,6 +467,7 @@ func TestLimitsAreSeen(t *testing.T) {
 		p, want := &place{scene: s, t: t, name: name}, proofs[name]
 		if want.do(p); want.first {
 			p.does(want.throttles)
+			p.seen(&want)
 		}
 	}
 	for _, name := range names { // before time passes, which ends connections
