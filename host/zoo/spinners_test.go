@@ -102,11 +102,12 @@ var spinners = []animal{
 			began := time.Now()
 			c.until("it has been held for want of CPU time", func(now state) bool {
 				// Where the machine gives it less than its share, there is nothing to hold it for.
-				starved := time.Since(began) > time.Minute && now.TenantStats.CPU < time.Since(began)/20
+				starved := time.Since(began) > time.Minute && now.TenantStats.CPU < time.Since(began)/200
 				return now.EventsDeferred > c.before.EventsDeferred || starved
 			})
 		},
-		tenant: `cpu = 0.1`,
+		// So little that a busy machine gives it that, too: it is held at once.
+		tenant: `cpu = 0.01`,
 	},
 }
 
@@ -153,11 +154,11 @@ func largeFrames(m *w.Module, _ []w.Func) []byte {
 	return w.Call(self + 1)
 }
 
-// restlessTimer has a timer of the instance fire at once, over and over, for a
-// bit of work each time.
+// restlessTimer has a timer of the instance fire at once, over and over, for a bit of work each
+// time: so little that it stays on the loop, where nothing but the quota holds the next event.
 func restlessTimer() []byte {
 	m := echo(func(m *w.Module, f []w.Func) []byte {
-		m.Func("csa_timer", "ii:", "i", spinFor(1_000_000), w.LocalGet(0), w.LocalGet(1), w.I32Const(0), w.Call(f[0]), w.Drop)
+		m.Func("csa_timer", "ii:", "i", spinFor(100_000), w.LocalGet(0), w.LocalGet(1), w.I32Const(0), w.Call(f[0]), w.Drop)
 		return times(10, w.LocalGet(conn), w.I32Const(7), w.I32Const(0), w.Call(f[0]), w.Drop)
 	}, timer)
 	return m.Bytes()
