@@ -367,6 +367,7 @@ func (b *bench) takes(c *CSA, peer net.Conn, n int) {
 }
 
 func TestWriteTimeout(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.set.WriteTimeout = time.Minute
 	s := &script{}
@@ -404,6 +405,7 @@ func TestWriteTimeout(t *testing.T) {
 
 // Whoever takes what waits, but slowly, has a minute and what its bytes are worth.
 func TestMinRateOut(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.set.MinRate = 100_000
 	s := &script{}

@@ -171,6 +171,7 @@ func sendMuch(c *CSA) bool {
 // The network goes away under a connection, in a network namespace of its own: then the
 // system says at once that nothing can be sent, and goes on trying all the same.
 func TestVanishedNetwork(t *testing.T) {
+	t.Parallel()
 	type pair struct{ ours, peer *net.TCPConn }
 	made, link, done := make(chan pair), make(chan bool), make(chan struct{})
 	failed := make(chan error, 1)

@@ -107,6 +107,7 @@ func someWhims() int {
 }
 
 func TestHandlersAsTheyPlease(t *testing.T) {
+	t.Parallel()
 	asTheyPlease(t, someWhims(), func(w *whim) Handler { return w })
 }
 
