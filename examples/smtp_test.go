@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -315,11 +316,14 @@ func testSMTPOpenSSL(t *testing.T, plugin string) {
 	}
 }
 
+var message = flag.Int("message", 1, "MiB that a message may have for TestSMTPCurl, which sends smaller and larger ones")
+
 func TestSMTPCurl(t *testing.T) { bothSinks(t, testSMTPCurl) }
 
 func testSMTPCurl(t *testing.T, plugin string) {
 	hosttest.Need(t, "curl", "curl")
-	m := serveMail(t, plugin, "")
+	limit := *message << 20
+	m := serveMail(t, plugin, fmt.Sprint("max_size = ", limit))
 	curl := func(stdin string, args ...string) hosttest.Ran {
 		t.Helper()
 		return hosttest.Run(t, stdin, "curl", append([]string{"-q", "-sS", "--ssl-reqd", "--cacert", m.file, "--connect-to", "::127.0.0.1:" + m.port,
@@ -331,7 +335,7 @@ func testSMTPCurl(t *testing.T, plugin string) {
 	m.took(t, letter)
 	// A big one, with dots at the start of many of its lines.
 	var b strings.Builder
-	for i := 0; b.Len() < 9<<20; i++ {
+	for i := 0; b.Len() < limit/10*9; i++ {
 		fmt.Fprintf(&b, "%s%d %x\r\n", strings.Repeat(".", i%4), i, sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)}))
 	}
 	big := b.String()
@@ -341,7 +345,7 @@ func testSMTPCurl(t *testing.T, plugin string) {
 	m.took(t, big)
 	before := m.counted("smtp_messages")
 	// One that is too big: curl says so first, or does not know it before.
-	tooBig := big + big[:2<<20]
+	tooBig := big + big[:limit/5]
 	if r := curl("", "smtp://mail.test:25", "--upload-file", writeFile(t, tooBig)); r.Code == 0 || !strings.Contains(r.Err, "552") {
 		t.Error(r)
 	}
