@@ -4,9 +4,11 @@ import (
 	"log/slog"
 	"runtime"
 	"testing"
+	"time"
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
+	"bulkhead/selector"
 )
 
 // Connections that have nothing to say have instances that sleep, and are answered when
@@ -16,7 +18,8 @@ func TestHandlersSleep(t *testing.T) {
 		t.Skip("this system has no snapshots")
 	}
 	const connections = 50
-	h := hosttest.Serve(t, echoConfig(t, "connection", ""), host.Options{Log: slog.New(slog.DiscardHandler)})
+	clock := &selector.Manual{}
+	h := hosttest.Serve(t, echoConfig(t, "connection", ""), host.Options{Clock: clock, Log: slog.New(slog.DiscardHandler)})
 	asleep := func() int { return h.Stats().Tenants[0].Asleep }
 	for range connections {
 		c := hosttest.Dial(t, h.Addr("echo"))
@@ -28,7 +31,15 @@ func TestHandlersSleep(t *testing.T) {
 			c.Close()
 		}()
 	}
-	hosttest.Eventually(t, "all sleep", func() bool { return asleep() == connections })
+	passed := time.Duration(0)
+	hosttest.Eventually(t, "all sleep", func() bool {
+		if passed < time.Minute { // well before idle_timeout
+			clock.Advance(100 * time.Millisecond)
+			passed += 100 * time.Millisecond
+			h.Refresh(t.Context()) // each loop has its turn
+		}
+		return asleep() == connections
+	})
 	c := hosttest.Dial(t, h.Addr("echo"))
 	hosttest.Say(t, c, "awake")
 	hosttest.Hear(t, c, "awake")
