@@ -27,7 +27,7 @@ import (
 )
 
 // fuzzGuest is for how long TestFuzzGuest goes on. CI says a minute; an hour is for releases.
-var fuzzGuest = flag.Duration("fuzzguest", 2*time.Second, "how long TestFuzzGuest goes on")
+var fuzzGuest = flag.Duration("fuzzguest", time.Second, "how long TestFuzzGuest goes on")
 
 // Instructions that wasmtest has no names for.
 var (
