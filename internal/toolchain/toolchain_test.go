@@ -99,6 +99,21 @@ func TestC(t *testing.T) {
 	}
 }
 
+// An optimizer that a clang finds by itself leaves out the lines of the source, so it is not run.
+func TestCWithOptimizerOnThePath(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "wasm-opt"), []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	r, said, err := compiled(t, map[string]string{
+		"a.c": "#include \"csa.h\"\nCSA_DEFINE_WINDOW(window, 4096)\nint32_t csa_data(int32_t c, int32_t len) { (void)c; return len; }\n",
+	})
+	if err != nil || said != "" || r.Shape != admit.Events {
+		t.Errorf("%+v, %v\n%s", r, err, said)
+	}
+}
+
 // A C library is linked where a source includes some of it, and main makes a program.
 func TestCWithLibrary(t *testing.T) {
 	r, said, err := compiled(t, map[string]string{
