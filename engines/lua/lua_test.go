@@ -191,8 +191,9 @@ return {
   closed = function(c, reason) bad(c, "closed") end,
 }
 `
+	// It takes long to fill all of the memory.
 	h, log := scripts.Serve(t, enginetest.Handler{Name: "bad", Script: script,
-		TOML: "instance = \"listener\"\ninbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
+		TOML: "instance = \"listener\"\ninbox = \"16KiB\"\nsend_buffer = \"8KiB\"\nevent_timeout = \"1m\""})
 	neighbour := enginetest.Dial(t, h, "bad")
 	hosttest.Hear(t, neighbour, "ok\n")
 	for _, one := range [][]string{
