@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -207,7 +208,8 @@ func proxied(c *changing, from string) net.Conn {
 
 const udpAddress, unixAddress = "udp://127.0.0.1:0", "unix://it.sock"
 
-// inPlaceCases has one for each key of a listener that changes in place.
+// inPlaceCases has one for each key of a listener that changes in place, but for those of
+// WebSocket, which webSocketInPlaceCases has.
 var inPlaceCases = map[string]inPlaceCase{
 	"proxy_from": {after: `["127.0.0.1"]`, see: func(c *changing) {
 		hosttest.Hear(c.t, proxied(c, "2001:db8::1"), "k0")
@@ -384,14 +386,16 @@ func TestReloadInPlace(t *testing.T) {
 	keys := slices.DeleteFunc(config.KeysThat(config.InPlace)["[[listener]]"], func(key string) bool {
 		return key == "tls" // a table, whose keys TestReloadOfTLSInPlace changes one by one
 	})
-	for key := range inPlaceCases {
+	cases := maps.Clone(inPlaceCases)
+	maps.Copy(cases, webSocketInPlaceCases)
+	for key := range cases {
 		if !slices.Contains(keys, key) {
 			t.Errorf("%s does not change in place", key)
 		}
 	}
 	for _, key := range keys {
 		t.Run(key, func(t *testing.T) {
-			c, ok := inPlaceCases[key]
+			c, ok := cases[key]
 			if !ok {
 				t.Fatal("it changes in place, and has no case here")
 			}
@@ -408,6 +412,8 @@ func TestReloadInPlace(t *testing.T) {
 				now.conn = now.dialUDP()
 			case c.address == unixAddress:
 				now.conn = hosttest.DialUnix(t, filepath.Join(l.dir, "it.sock"))
+			case c.address == wsAddress:
+				now.conn = now.upgraded()
 			case strings.Contains(c.more, "proxy_from"):
 				now.conn = proxied(now, "2001:db8::77")
 				hosttest.Hear(t, now.conn, "k0")
