@@ -17,6 +17,7 @@ func TestStoppedInTheMiddleOfCalls(t *testing.T) {
 	for _, s := range all {
 		s.more = `event_timeout = "1m"`
 	}
+	start := process() // with the engines that hosts of this process share, if there are scripts
 	var before holdings
 	for round := range 6 {
 		t.Run("", func(t *testing.T) {
@@ -69,7 +70,7 @@ func TestStoppedInTheMiddleOfCalls(t *testing.T) {
 		}
 		hosttest.Eventually(t, "nothing is left of it", func() bool {
 			now := process()
-			return now.copies == 0 && now.descriptors <= before.descriptors && now.goroutines <= before.goroutines
+			return now.copies <= start.copies && now.descriptors <= before.descriptors && now.goroutines <= before.goroutines
 		})
 	}
 }
