@@ -58,7 +58,7 @@ var adminFields = []field[Admin]{
 		name: "access_log",
 		want: `"off", "stdout", or the path of a file, like "/var/log/bulkhead/access.log"`,
 		read: readAccessLog,
-		show: func(a *Admin) string { return tomlString(a.AccessLog) },
+		show: func(a *Admin) string { return Quote(a.AccessLog) },
 
 		columns: columns{deflt: AccessOff, reload: InPlace},
 	},
@@ -83,7 +83,7 @@ var adminFields = []field[Admin]{
 			if a.View == "" {
 				return "# view is not given: there is no socket for reading alone"
 			}
-			return tomlString(a.View)
+			return Quote(a.View)
 		},
 
 		columns: columns{reload: InPlace},
@@ -96,7 +96,7 @@ var adminFields = []field[Admin]{
 			if !a.Address.IsValid() {
 				return "# address is not given: nothing is answered over TCP"
 			}
-			return tomlString(a.Address.String())
+			return Quote(a.Address.String())
 		},
 
 		columns: columns{reload: InPlace},
@@ -135,7 +135,7 @@ var adminFields = []field[Admin]{
 			if a.Token == "" {
 				return "# token is not given: nothing can be changed over TCP"
 			}
-			return tomlString(a.Token)
+			return Quote(a.Token)
 		},
 
 		columns: columns{reload: InPlace},

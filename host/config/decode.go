@@ -252,7 +252,7 @@ func (d *decoder) tenants(m map[string]any, n *keylines.Node) []Tenant {
 // quoteKey writes a tenant's name as a key of TOML.
 func quoteKey(name string) string {
 	if name == "" || !plainWord(name) || strings.Contains(name, ".") {
-		return tomlString(name)
+		return Quote(name)
 	}
 	return name
 }

@@ -100,7 +100,7 @@ func sizeField[T any, N int | int64](name string, lo, hi N, example string, at f
 			}
 			*at(t) = N(n)
 		},
-		show: func(t *T) string { return tomlString(formatSize(int64(*at(t)))) },
+		show: func(t *T) string { return Quote(formatSize(int64(*at(t)))) },
 	}
 }
 
@@ -124,7 +124,7 @@ func rateField[T any](name string, lo, hi int64, example string, at func(*T) *in
 				*at(t) = n
 			}
 		},
-		show: func(t *T) string { return tomlString(formatSize(*at(t)) + "/s") },
+		show: func(t *T) string { return Quote(formatSize(*at(t)) + "/s") },
 	}
 }
 
@@ -159,7 +159,7 @@ func durationField[T any](name string, lo, hi, step time.Duration, zero, example
 				*at(t) = d
 			}
 		},
-		show: func(t *T) string { return tomlString(formatDuration(*at(t))) },
+		show: func(t *T) string { return Quote(formatDuration(*at(t))) },
 	}
 }
 
@@ -270,6 +270,6 @@ func choiceField[T any](name string, words []string, at func(*T) *string) field[
 				v.fault(&fault{"is not one of its words", mend})
 			}
 		},
-		show: func(t *T) string { return tomlString(*at(t)) },
+		show: func(t *T) string { return Quote(*at(t)) },
 	}
 }

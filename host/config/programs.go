@@ -42,7 +42,7 @@ var (
 			if l.Folder == "" {
 				return "# folder is not given: the program sees no files"
 			}
-			return tomlString(l.Folder)
+			return Quote(l.Folder)
 		},
 	}.is(columns{when: programs, of: ofService, reload: NewGeneration})
 )

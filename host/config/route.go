@@ -53,7 +53,7 @@ var routeFields = append([]field[Route]{
 			if r.Name == "" {
 				return ""
 			}
-			return tomlString(r.Name)
+			return Quote(r.Name)
 		},
 	},
 	entriesField("sni", maxEntries, `a list of up to 1024 server names, like ["mail.example.com", "*.example.org"]`, func(r *Route) *[]string { return &r.Rule.SNI }, route.ParseName, nil),

@@ -29,7 +29,7 @@ func sampleOf(t *testing.T, name, want, deflt string) string {
 	if i := strings.Index(want, " from "); i >= 0 && words[0] != "octal" {
 		most := strings.FieldsFunc(want[i:], func(r rune) bool { return r == ' ' || r == ',' })[3]
 		if !strings.HasPrefix(want, "a whole number") && !strings.HasPrefix(want, "a number") {
-			most = tomlString(most)
+			most = Quote(most)
 		}
 		return most
 	}

@@ -43,7 +43,7 @@ var hostFields = []field[Host]{
 		name: "state",
 		want: "the path of a folder, which need not exist yet",
 		read: readState,
-		show: func(h *Host) string { return tomlString(h.State) },
+		show: func(h *Host) string { return Quote(h.State) },
 
 		columns: columns{reload: Restart},
 	},
@@ -70,7 +70,7 @@ var hostFields = []field[Host]{
 			if h.User == "" {
 				return "# user is not given: the process stays whose it is"
 			}
-			return tomlString(h.User)
+			return Quote(h.User)
 		},
 
 		columns: columns{reload: Restart},
@@ -171,7 +171,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 				l.Name = s
 			}
 		},
-		show: func(l *Listener) string { return tomlString(l.Name) },
+		show: func(l *Listener) string { return Quote(l.Name) },
 
 		columns: columns{of: ofListener, reload: NewListener},
 	},
@@ -188,7 +188,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 				l.Tenant = s
 			}
 		},
-		show: func(l *Listener) string { return tomlString(l.Tenant) },
+		show: func(l *Listener) string { return Quote(l.Tenant) },
 
 		columns: columns{of: ofService, reload: NewGeneration},
 	},
@@ -206,7 +206,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 				l.Address = a
 			}
 		},
-		show: func(l *Listener) string { return tomlString(l.Address.String()) },
+		show: func(l *Listener) string { return Quote(l.Address.String()) },
 
 		columns: columns{of: ofSocket, reload: NewSocket},
 	},
@@ -220,7 +220,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 			if l.Plugin == "" {
 				return "# plugin is not given: a connection that no route matches is closed"
 			}
-			return tomlString(l.Plugin)
+			return Quote(l.Plugin)
 		},
 
 		columns: columns{of: ofService, reload: NewGeneration},
@@ -241,7 +241,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 			if l.PluginSHA256 == "" {
 				return "# plugin_sha256 is not given: any content of the plugin will do"
 			}
-			return tomlString(l.PluginSHA256)
+			return Quote(l.PluginSHA256)
 		},
 
 		columns: columns{of: ofService, reload: NewGeneration},
@@ -313,7 +313,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 			if l.Groups.Interface == "" {
 				return "# interface is not given: the system chooses one for each group"
 			}
-			return tomlString(l.Groups.Interface)
+			return Quote(l.Groups.Interface)
 		},
 
 		columns: columns{on: udp, when: hasGroup, of: ofSocket, reload: NewSocket},
@@ -376,7 +376,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 		name: "mode",
 		want: `octal digits in quotes from "0000" to "0777", like "0660"`,
 		read: readMode,
-		show: func(l *Listener) string { return tomlString(fmt.Sprintf("%04o", l.Mode.Perm())) },
+		show: func(l *Listener) string { return Quote(fmt.Sprintf("%04o", l.Mode.Perm())) },
 
 		columns: columns{deflt: "0600", on: unixFile, of: ofSocket, reload: InPlace},
 	},
@@ -396,7 +396,7 @@ var listenerFields = listenerKeys([]field[Listener]{
 			if l.Owner == "" {
 				return "# owner is not given: the socket belongs to whoever runs the host"
 			}
-			return tomlString(l.Owner)
+			return Quote(l.Owner)
 		},
 
 		columns: columns{on: unixFile, of: ofSocket, reload: InPlace},

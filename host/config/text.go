@@ -95,8 +95,8 @@ func formatTime(t time.Time) string {
 	return t.Format(time.RFC3339Nano)
 }
 
-// tomlString writes s as a TOML string in double quotes.
-func tomlString(s string) string {
+// Quote writes s as a TOML string in double quotes. TOML does not have all escapes of Go.
+func Quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {

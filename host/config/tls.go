@@ -121,7 +121,7 @@ func fileField(name string, at func(*TLS) *string) field[TLS] {
 			if *at(t) == "" {
 				return ""
 			}
-			return tomlString(*at(t))
+			return Quote(*at(t))
 		},
 	}
 }
@@ -201,7 +201,7 @@ func (v *value) file(s string) (string, bool) {
 func tomlList(list []string) string {
 	all := make([]string, len(list))
 	for i, s := range list {
-		all[i] = tomlString(s)
+		all[i] = Quote(s)
 	}
 	return "[" + strings.Join(all, ", ") + "]"
 }

@@ -111,31 +111,12 @@ func Configuration(plugin, listen, state string) (text string, err error) {
 	name := nameOf(plugin)
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Written by bulkhead dev, for %s, which has no configuration of its own.\n", plugin)
-	fmt.Fprintf(&b, "[host]\nstate = %s\n\n[tenant.%s]\n\n[[listener]]\nname = %q\ntenant = %q\n", quote(state), name, name, name)
-	fmt.Fprintf(&b, "address = %s\nplugin = %s\n", quote(listen), quote(plugin))
+	fmt.Fprintf(&b, "[host]\nstate = %s\n\n[tenant.%s]\n\n[[listener]]\nname = %q\ntenant = %q\n", config.Quote(state), name, name, name)
+	fmt.Fprintf(&b, "address = %s\nplugin = %s\n", config.Quote(listen), config.Quote(plugin))
 	if isProgram(plugin) {
 		b.WriteString("shape = \"stdio\"\n")
 	}
 	return b.String(), nil
-}
-
-// quote writes text as TOML does, in which the escapes of Go are not all there are.
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, `\u%04X`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // isProgram reports whether a module that is there is a program, of shape stdio.
