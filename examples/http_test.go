@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,24 +14,9 @@ import (
 
 func serveHTTP(t *testing.T) *host.Host {
 	t.Helper()
-	plugin, err := filepath.Abs("http/http.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-[tenant.acme]
-[[listener]]
-name = "http"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-instance = "loop"
-  [listener.config.pages]
-  "/" = "<h1>Hello</h1>"
-  "/large.txt" = %q
-`, hosttest.State(), plugin, large), host.Options{})
+	h, _ := serveOne(t, "http", "http/http.wasm", `instance = "loop"`,
+		`[listener.config.pages]`, `"/" = "<h1>Hello</h1>"`, fmt.Sprintf(`"/large.txt" = %q`, large))
+	return h
 }
 
 // large is most of what the inbox holds.

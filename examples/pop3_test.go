@@ -3,7 +3,6 @@ package examples_test
 import (
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,25 +12,9 @@ import (
 
 func serveMailbox(t *testing.T) (*host.Host, *hosttest.Lines) {
 	t.Helper()
-	plugin, err := filepath.Abs("pop3/pop3.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := hosttest.NewLines(t)
-	return hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-[tenant.acme]
-[[listener]]
-name = "pop3"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-instance = "listener"
-[listener.config.users.ann]
-password = "secret"
-messages = ["Subject: one\n\nfirst\n.dot\n..\n", "Subject: two\n\n%s\n"]
-`, hosttest.State(), plugin, strings.Repeat("a line of many\\n", 3000)), host.Options{Log: lines.Log()}), lines
+	return serveOne(t, "pop3", "pop3/pop3.py", `instance = "listener"`,
+		`[listener.config.users.ann]`, `password = "secret"`,
+		fmt.Sprintf(`messages = ["Subject: one\n\nfirst\n.dot\n..\n", "Subject: two\n\n%s\n"]`, strings.Repeat(`a line of many\n`, 3000)))
 }
 
 // A real client lists, reads and deletes; what it has deleted is gone for the next.

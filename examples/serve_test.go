@@ -3,14 +3,16 @@ package examples_test
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"bulkhead/host"
 	"bulkhead/internal/hosttest"
 )
 
-// serveOne serves one handler, whose path is from this folder, on a listener of that name.
-func serveOne(t *testing.T, listener, path string) (*host.Host, *hosttest.Lines) {
+// serveOne serves one handler, whose path is from this folder, on a listener of that name with more
+// keys, a line each.
+func serveOne(t *testing.T, listener, path string, keys ...string) (*host.Host, *hosttest.Lines) {
 	t.Helper()
 	plugin, err := filepath.Abs(path)
 	if err != nil {
@@ -26,5 +28,6 @@ name = %q
 tenant = "acme"
 address = "tcp://127.0.0.1:0"
 plugin = %q
-`, hosttest.State(), listener, plugin), host.Options{Log: lines.Log()}), lines
+%s
+`, hosttest.State(), listener, plugin, strings.Join(keys, "\n")), host.Options{Log: lines.Log()}), lines
 }
