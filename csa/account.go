@@ -91,6 +91,8 @@ const (
 	Finishing
 	// Relayed is an end of a relay.
 	Relayed
+	// Computing has a TLS handshake that computes beside the loop, and does not wait for the peer.
+	Computing
 )
 
 // states are the flags that are a State each.
@@ -117,6 +119,9 @@ func (c *CSA) Account() Account {
 		if c.is(one.f) {
 			a.State |= one.s
 		}
+	}
+	if c.transport.tls().computes() {
+		a.State |= Computing
 	}
 	return a
 }

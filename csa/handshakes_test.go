@@ -132,3 +132,41 @@ func TestTLSHandshakesAreOnTheBooks(t *testing.T) {
 		t.Errorf("%d run, %d ran at once, for %d ns in all", l.running, l.most, l.ns)
 	}
 }
+
+// A handshake that computes says so, from when its peer's bytes are there until it waits for more
+// of them or is over: nothing else shows then that something goes on.
+func TestTLSHandshakeComputes(t *testing.T) {
+	b := newBench(t)
+	looks := func(c *CSA, what string, want State) {
+		t.Helper()
+		b.until(what, func() bool { return c.Account().State&(Shaking|Computing) == want })
+	}
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	config := serverConfig()
+	certificate := config.Certificates[0]
+	config.Certificates = nil
+	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		close(asked)
+		<-goOn
+		return &certificate, nil
+	}
+	c, peer := b.tcp(newWraps(Handshake{Config: config}))
+	looks(c, "it waits for its peer to begin", Shaking)
+	good := tls.Client(peer, clientConfig())
+	shaken := make(chan error, 1)
+	go func() { shaken <- good.Handshake() }()
+	<-asked
+	looks(c, "it makes its answer", Shaking|Computing)
+	close(goOn)
+	if err := <-shaken; err != nil {
+		t.Fatal(err)
+	}
+	looks(c, "it is over", 0)
+	good.Close()
+
+	c, peer = b.tcp(newWraps(Handshake{Config: serverConfig()}))
+	send(t, peer, clientHello)
+	looks(c, "it waits for its peer to go on", Shaking)
+	peer.Close()
+	b.until("they are gone", func() bool { return b.loop.Len() == 0 })
+}

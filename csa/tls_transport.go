@@ -64,6 +64,7 @@ type tlsTransport struct {
 	changed sync.Cond
 	in, out []byte
 	ended   bool // nothing more comes
+	waits   bool // its goroutine, for more of in
 	full    bool // no more is read until some of in was taken
 	posted  bool // out will be fetched
 }
@@ -249,7 +250,7 @@ func (s *tlsTransport) feed() {
 	s.ended = err != nil
 	room := len(s.in) < mostEarly
 	s.full = !room
-	s.changed.Signal()
+	s.wake()
 	s.mu.Unlock()
 	c.loop.sel.Yield()
 	switch {
@@ -261,6 +262,23 @@ func (s *tlsTransport) feed() {
 	if room && !s.cut && !c.is(dying) {
 		c.d.NewReader()
 	}
+}
+
+// wake has the handshake's goroutine go on. It is called with mu held.
+func (s *tlsTransport) wake() {
+	s.waits = false
+	s.changed.Signal()
+}
+
+// computes reports whether the handshake computes on its goroutine, or is about to: it does not
+// wait for the peer. It is called on the loop; a nil s is a connection without TLS.
+func (s *tlsTransport) computes() bool {
+	if s == nil || !s.running || s.stage != shaking {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.waits
 }
 
 // feedOn goes on reading for the handshake, which has taken what was too much.
@@ -352,7 +370,7 @@ func (s *tlsTransport) close(c *CSA) {
 	c.loop.sel.StopTimer(&s.timer)
 	s.mu.Lock()
 	s.ended = true
-	s.changed.Signal()
+	s.wake()
 	s.mu.Unlock()
 	s.sealed.release(c.loop, c.wiring.Budget)
 	c.wiring.Budget.Release(secureOverhead)
@@ -386,6 +404,7 @@ func (s *tlsTransport) readRecords(p []byte) (int, error) {
 	if len(s.in) == 0 && !s.ended {
 		s.stopComputing()
 		for len(s.in) == 0 && !s.ended {
+			s.waits = true
 			s.changed.Wait()
 		}
 		s.mu.Unlock()

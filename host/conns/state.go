@@ -81,7 +81,7 @@ var bits = []struct {
 	s    csa.State
 	word string
 }{
-	{csa.Shaking, "handshake"}, {csa.Relayed, "relay"}, {csa.Paused, "paused"}, {csa.Blocked, "blocked"},
+	{csa.Shaking, "handshake"}, {csa.Computing, "computing"}, {csa.Relayed, "relay"}, {csa.Paused, "paused"}, {csa.Blocked, "blocked"},
 	{csa.Ended, "peer-finished"}, {csa.Finishing, "finishing"},
 }
 

@@ -17,6 +17,7 @@ func TestWords(t *testing.T) {
 	}{
 		{0, takesEvents, []string{"open"}, nil},
 		{csa.Shaking, takesEvents, []string{"handshake"}, nil},
+		{csa.Shaking | csa.Computing, takesEvents, []string{"handshake", "computing"}, nil},
 		{csa.Relayed | csa.Blocked, takesEvents, []string{"relay", "blocked"}, nil},
 		{csa.Paused | csa.Ended | csa.Finishing, takesEvents, []string{"paused", "peer-finished", "finishing"}, nil},
 		{0, awaitsProxyHeader, []string{"awaits-proxy-header"}, nil},

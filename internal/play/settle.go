@@ -103,9 +103,9 @@ func (p *player) atRest(all []conns.Conn) bool {
 }
 
 // busy reports whether something of a connection goes on beside the loops, or waits for what will
-// be there without the parties: an instance, a turn.
+// be there without the parties: an instance, a turn, the host's part of a TLS handshake.
 func busy(c *conns.Conn) bool {
-	return len(c.ThrottledBy) > 0 || slices.Contains(c.State, "background")
+	return len(c.ThrottledBy) > 0 || slices.Contains(c.State, "background") || slices.Contains(c.State, "computing")
 }
 
 // unheard reports whether the handler's side has not read all that the party has sent.
