@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"bulkhead/internal/hosttest"
+	"bulkhead/internal/play"
 	"bulkhead/internal/playtest"
+	"bulkhead/internal/talk"
 	"bulkhead/sdk"
 )
 
@@ -36,6 +40,7 @@ strip = "debuginfo"
 `)}}},
 	{"AssemblyScript", sdk.AssemblyScript(), ".ts", "assembly/index.ts", nil},
 	{"Zig", sdk.Zig(), ".zig", "handler.zig", nil},
+	{"C", nil, ".c", "handler.c", nil}, // whose headers the build brings
 }
 
 // build makes a module of a handler in testdata. Where this machine has no compiler for it, the
@@ -100,13 +105,40 @@ closed OK
 	}
 }
 
-// What of the library for AssemblyScript needs no connection holds: the handler tries it when it
-// starts.
-func TestAssemblyScriptUnits(t *testing.T) {
-	t.Parallel()
+// What of a library needs no connection holds: the handler tries it when it starts.
+func TestUnits(t *testing.T) {
 	for _, l := range languages {
-		if l.name == "AssemblyScript" {
+		if _, err := os.Stat("testdata/units" + l.end); err != nil {
+			continue
+		}
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
 			playtest.Plays(t, l.build(t, "units"), "units.talk", []byte("== units\n< all hold\n<EOF\n"))
+		})
+	}
+}
+
+// csa_configure takes what the fields say, and says of everything else what it has to be.
+func TestCConfiguration(t *testing.T) {
+	t.Parallel()
+	c := languages[slices.IndexFunc(languages, func(l language) bool { return l.name == "C" })]
+	plugin := c.build(t, "units")
+	playtest.Plays(t, plugin, "config.talk", []byte("config limit = -1\nconfig loud = true\nconfig greeting = \"seven 7\"\n\n== units\n< all hold\n<EOF\n"))
+	for config, want := range map[string]string{
+		`limit = 11`:            `config: "limit" has to be a whole number from -1 to 10`,
+		`limit = 1.5`:           `config: "limit" has to be a whole number from -1 to 10`,
+		`loud = 1`:              `config: "loud" has to be true or false`,
+		`greeting = "12345678"`: `config: "greeting" has to be a string of at most 7 bytes`,
+		`greeting = ["a"]`:      `config: "greeting" has to be a string of at most 7 bytes`,
+		`greetin = "a"`:         `config: "greetin" is no key of this handler`,
+	} {
+		f, err := talk.Parse("config.talk", []byte("config "+config+"\n\n== units\n< all hold\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = play.Play(t.Context(), play.Handler{Plugin: plugin, State: hosttest.State(), Engines: hosttest.Engines}, f.Cases[0], play.Variants(1)[0])
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", config, err)
 		}
 	}
 }

@@ -5,19 +5,21 @@ package sdk
 import (
 	"embed"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
-//go:embed c/csa.h go/*.go go/guesttest/*.go go/internal rust/Cargo.toml rust/src assemblyscript/*.ts zig/*.zig
+//go:embed c/*.h go/*.go go/guesttest/*.go go/internal rust/Cargo.toml rust/src assemblyscript/*.ts zig/*.zig
 var sources embed.FS
 
-// CHeader is csa.h, the guest header for C and C++.
-func CHeader() []byte {
-	text, err := sources.ReadFile("c/csa.h")
-	if err != nil {
-		panic(err) // it is in the program
-	}
-	return text
+// C has the guest headers for C, which lie beside the handler.
+func C() []File {
+	return slices.DeleteFunc(CPlusPlus(), func(f File) bool { return strings.HasSuffix(f.Path, ".hpp") })
+}
+
+// CPlusPlus has the guest headers for C and C++, which lie beside the handler.
+func CPlusPlus() []File {
+	return slices.DeleteFunc(files("c", ""), func(f File) bool { return strings.Contains(f.Path, "/") })
 }
 
 // Go has the guest library for Go, without its tests: its files by their paths below a module

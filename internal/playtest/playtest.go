@@ -4,6 +4,7 @@ package playtest
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"os"
 	"strings"
 	"testing"
@@ -37,8 +38,11 @@ func Build(t *testing.T, folder, plugin string) (name string) {
 	return source.Name()
 }
 
+var everyWay = flag.Bool("every-way", false, "play conversations in all ways, and not only as they are written and with short sends")
+
 // Plays wants all conversations of a text, of which there is one at least, to go as they are
-// written, each in all ways that suit it. Name is the text's, for failures.
+// written, also with short sends, and with -every-way in all ways that suit each. Name is the
+// text's, for failures.
 func Plays(t *testing.T, plugin, name string, text []byte) {
 	t.Helper()
 	f, err := talk.Parse(name, text)
@@ -51,7 +55,7 @@ func Plays(t *testing.T, plugin, name string, text []byte) {
 	h := play.Handler{Plugin: plugin, State: hosttest.State(), Engines: hosttest.Engines}
 	for _, one := range f.Cases {
 		for _, v := range play.Variants(1) {
-			if !v.Suits(h, one) {
+			if !v.Suits(h, one) || !*everyWay && v.Name != play.Written.Name && v.Name != "with short sends" {
 				continue
 			}
 			r, err := play.Play(t.Context(), h, one, v)

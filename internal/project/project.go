@@ -52,8 +52,8 @@ var languages = []*language{
 	{name: "rust", aliases: []string{"rs"}, handler: "src/lib.rs", memory: "16MiB", files: rustProject, ignore: []string{"/target/"}},
 	{name: "assemblyscript", aliases: []string{"as", "asc"}, handler: "assembly/index.ts", memory: "16MiB", files: assemblyScriptProject, ignore: []string{"/node_modules/"}},
 	{name: "zig", handler: "NAME.zig", memory: "16MiB", files: zigProject, ignore: []string{"/zig-cache/", "/.zig-cache/", "/node_modules/"}},
-	{name: "c", handler: "NAME.c", memory: "16MiB", files: withHeader("c")},
-	{name: "cpp", aliases: []string{"c++", "cc"}, handler: "NAME.cc", memory: "16MiB", files: withHeader("cc")},
+	{name: "c", handler: "NAME.c", memory: "16MiB", files: withHeaders("c", sdk.C())},
+	{name: "cpp", aliases: []string{"c++", "cc"}, handler: "NAME.cc", memory: "16MiB", files: withHeaders("cc", sdk.CPlusPlus())},
 }
 
 // Languages are the names of the languages that New knows.
@@ -89,8 +89,13 @@ func template(name string) string {
 	return string(text)
 }
 
-func withHeader(end string) func() ([]file, error) {
-	return static(file{"NAME." + end, template("handler." + end + ".txt")}, file{"csa.h", string(sdk.CHeader())})
+// withHeaders has the guest headers beside the handler.
+func withHeaders(end string, headers []sdk.File) func() ([]file, error) {
+	files := []file{{"NAME." + end, template("handler." + end + ".txt")}}
+	for _, h := range headers {
+		files = append(files, file{h.Path, string(h.Text)})
+	}
+	return static(files...)
 }
 
 // goProject has the library in a folder of its own, as a module that go.mod leads to: this one is
@@ -226,7 +231,7 @@ func Write(parent, lang, name string) (*New, error) {
 			return nil, err
 		}
 		text := f.text
-		if !strings.HasPrefix(f.path, "bulkhead") && !strings.HasPrefix(f.path, "types/") && f.path != "csa.h" {
+		if !strings.HasPrefix(f.path, "bulkhead") && !strings.HasPrefix(f.path, "types/") && !strings.HasPrefix(f.path, "csa") {
 			text = fill(text, name)
 		}
 		if err := os.WriteFile(filepath.Join(folder, path), []byte(text), 0o644); err != nil {

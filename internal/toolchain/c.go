@@ -14,7 +14,7 @@ import (
 const installClang = "apt-get install clang lld (Debian, Ubuntu), dnf install clang lld (Fedora), brew install llvm lld (macOS)"
 
 // freestanding are the headers that a compiler has without a C library.
-var freestanding = []string{"csa.h", "float.h", "iso646.h", "limits.h", "stdalign.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdnoreturn.h",
+var freestanding = []string{"float.h", "iso646.h", "limits.h", "stdalign.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdnoreturn.h",
 	"cfloat", "climits", "cstdarg", "cstddef", "cstdint"}
 
 var (
@@ -37,7 +37,7 @@ func buildWithClang(b *build, plus bool) error {
 	}
 	var wants []string // of a C library
 	for _, m := range included.FindAllStringSubmatch(text, -1) {
-		if name := m[1]; !slices.Contains(freestanding, name) && !b.has(name) && !slices.Contains(wants, name) {
+		if name := m[1]; !slices.Contains(freestanding, name) && !ours(name) && !b.has(name) && !slices.Contains(wants, name) {
 			wants = append(wants, name)
 		}
 	}
@@ -47,8 +47,10 @@ func buildWithClang(b *build, plus bool) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(b.temp, "csa.h"), sdk.CHeader(), 0o600); err != nil {
-		return err
+	for _, header := range sdk.CPlusPlus() {
+		if err := os.WriteFile(filepath.Join(b.temp, header.Path), header.Text, 0o600); err != nil {
+			return err
+		}
 	}
 	args := []string{"-Os", "-g", "-mbulk-memory", "-Wall", "-Wextra", "-I.", "-idirafter", b.temp, "-Wl,--stack-first", "-Wl,-z,stack-size=65536"}
 	if plus {
@@ -85,6 +87,11 @@ func buildWithClang(b *build, plus bool) error {
 	return b.call(nil, clang, append(args, b.files...)...)
 }
 
+// ours reports whether a file is one of the guest headers, which include nothing of a C library.
+func ours(name string) bool {
+	return strings.HasPrefix(name, "csa.") || strings.HasPrefix(name, "csa_")
+}
+
 // text is all that the folder's sources and headers say.
 func (b *build) text() (string, error) {
 	var all strings.Builder
@@ -94,7 +101,7 @@ func (b *build) text() (string, error) {
 		files = append(files, filepath.Join(b.dir, f))
 	}
 	for _, f := range files {
-		if filepath.Base(f) == "csa.h" {
+		if ours(filepath.Base(f)) {
 			continue
 		}
 		text, err := os.ReadFile(f)
