@@ -146,7 +146,8 @@ func TestConnectionsThatArrive(t *testing.T) {
 	h := hosttest.Serve(t, fmt.Sprintf("[host]\nstate = %q\n", hosttest.State())+acme+"[tenant.small]\nconnections = 1\n"+
 		"[[listener]]\nname = \"routed\"\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\n"+routes+
 		"[[listener]]\nname = \"balanced\"\ntenant = \"acme\"\naddress = \"tcp://127.0.0.1:0\"\nproxy_from = [\"127.0.0.1\"]\n"+routes+
-		listenerOf("plain", echo, "proxy_from = [\"127.0.0.1\"]"),
+		listenerOf("plain", echo, "proxy_from = [\"127.0.0.1\"]")+
+		fmt.Sprintf("[[listener]]\nname = \"sockets\"\ntenant = \"acme\"\naddress = \"ws://127.0.0.1:0/echo\"\nplugin = %q\n", echo),
 		host.Options{Access: log, Clock: clock})
 
 	conn := make(map[string]net.Conn)
@@ -187,6 +188,10 @@ func TestConnectionsThatArrive(t *testing.T) {
 	is("behind", "", "awaits-proxy-header")
 	dial("plain", "plain", "PROXY ")
 	is("plain", "", "awaits-proxy-header")
+	dial("asks", "sockets", "GET /echo")
+	is("asks", "", "awaits-request")
+	hosttest.Say(t, conn["asks"], strings.TrimPrefix(upgradeRequest, "GET /echo"))
+	is("asks", "", "open")
 
 	clock.Advance(3 * time.Second)
 	list := connections(t, h, conns.Query{Sort: "age", Filter: conns.Filter{Listener: "routed"}})
@@ -242,6 +247,7 @@ func TestConnectionsThatArrive(t *testing.T) {
 	if err != nil || len(killed) != 3 {
 		t.Errorf("%v were closed: %v", killed, err)
 	}
+	_ = conn["asks"].Close()
 	hosttest.Eventually(t, "their places are given back", func() bool { return h.Stats().Connections == 1 })
 }
 

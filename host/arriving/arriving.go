@@ -37,11 +37,12 @@ const (
 	TLSHello                  // the rest of what a client of TLS begins with
 	ProxyHeader               // the header of the PROXY protocol
 	Place                     // at its route
+	Request                   // for WebSocket
 )
 
 // String is the word for it.
 func (a Awaits) String() string {
-	return [...]string{"awaits-first-bytes", "awaits-tls-hello", "awaits-proxy-header", "awaits-place"}[a]
+	return [...]string{"awaits-first-bytes", "awaits-tls-hello", "awaits-proxy-header", "awaits-place", "awaits-request"}[a]
 }
 
 // Node is a connection's place in a list. The zero value is in none.

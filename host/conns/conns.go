@@ -94,7 +94,7 @@ type Conn struct {
 	Generation int64  `json:"generation"`
 	// Dialled says that a handler has dialled it.
 	Dialled   bool   `json:"dialled,omitempty"`
-	Transport string `json:"transport"` // tcp, unix, udp
+	Transport string `json:"transport"` // tcp, unix, udp, ws
 	Peer      string `json:"peer"`      // "" where it has no address
 	// Age is how old it is, Idle how long ago a byte has moved, in seconds.
 	Age  float64 `json:"age_seconds"`

@@ -17,6 +17,7 @@ type doing byte
 const (
 	takesEvents doing = iota
 	awaitsProxyHeader
+	awaitsRequest
 	asleep
 	background
 	backgroundWaits
@@ -29,7 +30,9 @@ const (
 
 // doingOf asks a connection's handler, on its loop.
 func doingOf(c *csa.CSA) doing {
-	if front.AwaitsProxyHeader(c) {
+	if awaits, is := front.Awaits(c); is && awaits == arriving.Request {
+		return awaitsRequest
+	} else if is {
 		return awaitsProxyHeader
 	}
 	h := front.HandlerOf(c)
@@ -100,6 +103,8 @@ func words(s csa.State, d doing) (state, by []string) {
 	switch d {
 	case awaitsProxyHeader:
 		state = append(state, arriving.ProxyHeader.String())
+	case awaitsRequest:
+		state = append(state, arriving.Request.String())
 	case asleep:
 		state = append(state, "asleep")
 	case background, backgroundWaits:

@@ -21,6 +21,7 @@ func TestWords(t *testing.T) {
 		{csa.Relayed | csa.Blocked, takesEvents, []string{"relay", "blocked"}, nil},
 		{csa.Paused | csa.Ended | csa.Finishing, takesEvents, []string{"paused", "peer-finished", "finishing"}, nil},
 		{0, awaitsProxyHeader, []string{"awaits-proxy-header"}, nil},
+		{csa.Ended, awaitsRequest, []string{"peer-finished", "awaits-request"}, nil},
 		{0, asleep, []string{"asleep"}, nil},
 		{csa.Paused, background, []string{"paused", "background"}, nil},
 		{csa.Paused, backgroundWaits, []string{"paused", "background", "throttled"}, []string{"cpu"}},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bulkhead/csa"
+	"bulkhead/host/arriving"
 	"bulkhead/host/config"
 	"bulkhead/host/handlers"
 	"bulkhead/host/loops"
@@ -66,4 +67,16 @@ func HandlerOf(c *csa.CSA) csa.Handler {
 			return h
 		}
 	}
+}
+
+// Awaits is what the peer has to send before a connection's handler hears of it; false: nothing. It
+// is called on the connection's loop.
+func Awaits(c *csa.CSA) (what arriving.Awaits, is bool) {
+	switch c.Handler().(type) {
+	case *proxyConn:
+		return arriving.ProxyHeader, true
+	case *upgrading:
+		return arriving.Request, true
+	}
+	return 0, false
 }

@@ -40,13 +40,6 @@ type proxyConn struct {
 // Open gives the peer its time.
 func (p *proxyConn) Open(c *csa.CSA) { _ = c.SetTimer(0, proxyTimeout) }
 
-// AwaitsProxyHeader reports whether a connection's PROXY header has not come yet. It is called on
-// the connection's loop.
-func AwaitsProxyHeader(c *csa.CSA) bool {
-	_, ok := c.Handler().(*proxyConn)
-	return ok
-}
-
 // Window is as long as a header can be.
 func (p *proxyConn) Window(*csa.CSA) []byte {
 	if p.window == nil {
