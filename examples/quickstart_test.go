@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
@@ -15,6 +16,8 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
+
+	"github.com/coder/websocket"
 )
 
 const quickstart = "quickstart.toml"
@@ -44,7 +47,7 @@ func TestQuickstartChecks(t *testing.T) {
 func TestQuickstartAddresses(t *testing.T) {
 	cfg := load(t)
 	for i, want := range []struct{ name, network, addr string }{
-		{"echo", "tcp", "127.0.0.1:7001"}, {"chat", "tcp", "127.0.0.1:7002"}, {"rot13", "tcp", "127.0.0.1:7003"},
+		{"echo", "tcp", "127.0.0.1:7001"}, {"chat", "tcp", "127.0.0.1:7002"}, {"chat-ws", "ws", "127.0.0.1:7014"}, {"echo-ws", "ws", "127.0.0.1:7015"}, {"rot13", "tcp", "127.0.0.1:7003"},
 		{"hello", "tcp", "127.0.0.1:7007"}, {"hello-lua", "tcp", "127.0.0.1:7008"},
 		{"hello-ts", "tcp", "127.0.0.1:7009"},
 		{"hello-python", "tcp", "127.0.0.1:7010"}, {"modbus", "tcp", "127.0.0.1:7011"}, {"http", "tcp", "127.0.0.1:7012"}, {"pop3", "tcp", "127.0.0.1:7013"},
@@ -55,7 +58,8 @@ func TestQuickstartAddresses(t *testing.T) {
 			t.Fatalf("%s is not there", want.name)
 		}
 		l := &cfg.Listeners[i]
-		if l.Name != want.name || l.Address.Network != want.network || l.Address.Host != want.addr {
+		network, _, _ := strings.Cut(l.Address.String(), "://")
+		if l.Name != want.name || network != want.network || l.Address.Host != want.addr {
 			t.Errorf("%s listens on %s; want %s on %s://%s", l.Name, l.Address, want.name, want.network, want.addr)
 		}
 		if addr, err := netip.ParseAddrPort(l.Address.Host); err != nil || !addr.Addr().IsLoopback() {
@@ -105,6 +109,21 @@ func TestQuickstartServes(t *testing.T) {
 	hears(t, lines, "bob joined")
 	hosttest.Say(t, bob, "hello, ann\n")
 	hears(t, lines, "bob: hello, ann")
+
+	page := http.Header{"Origin": {"null"}} // from a file, such as chat/chat.html
+	for name, says := range map[string][2]string{"chat-ws": {"ann\n", "what is your name?"}, "echo-ws": {"hello", "hello"}} {
+		c, _, err := websocket.Dial(t.Context(), "ws://"+h.Addr(name)+"/"+strings.TrimSuffix(name, "-ws"), &websocket.DialOptions{HTTPHeader: page})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Write(t.Context(), websocket.MessageText, []byte(says[0])); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := c.Read(t.Context()); err != nil || !strings.Contains(string(got), says[1]) {
+			t.Errorf("%s says %q, %v; want %q", name, got, err, says[1])
+		}
+		_ = c.CloseNow()
+	}
 
 	for _, over := range []struct{ network, name string }{{"udp", "dns"}, {"tcp", "dns-tcp"}} {
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
