@@ -40,11 +40,15 @@ func TestHeader(t *testing.T) {
 		}
 		fmt.Fprintf(&source, "%s %s(%s) { %s }\n", result, e.Name, strings.Join(params, ", "), body)
 	}
-	for _, test := range []struct{ file, std string }{{"guest.c", "-std=c99"}, {"guest.c", "-std=c23"}, {"guest.cc", "-std=c++11"}, {"guest.cc", "-std=c++20"}} {
+	for _, test := range []struct{ file, std string }{{"guest.c", "-std=c99"}, {"guest.c", "-std=c23"}, {"guest.cc", "-std=c++11"}, {"guest.cc", "-std=c++17"}, {"guest.cc", "-std=c++20"}} {
 		t.Run(test.std, func(t *testing.T) {
 			dir := t.TempDir()
 			in, out := filepath.Join(dir, test.file), filepath.Join(dir, "guest.wasm")
-			if err := os.WriteFile(in, []byte(source.String()), 0o600); err != nil {
+			text := source.String()
+			if test.std >= "-std=c++17" && test.file == "guest.cc" {
+				text = "#include \"csa.hpp\"\n" + text
+			}
+			if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			clang := compiler(t, test.file)

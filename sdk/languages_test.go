@@ -41,6 +41,7 @@ strip = "debuginfo"
 	{"AssemblyScript", sdk.AssemblyScript(), ".ts", "assembly/index.ts", nil},
 	{"Zig", sdk.Zig(), ".zig", "handler.zig", nil},
 	{"C", nil, ".c", "handler.c", nil}, // whose headers the build brings
+	{"C++", nil, ".cc", "handler.cc", nil},
 }
 
 // build makes a module of a handler in testdata. Where this machine has no compiler for it, the

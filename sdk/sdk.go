@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-//go:embed c/*.h go/*.go go/guesttest/*.go go/internal rust/Cargo.toml rust/src assemblyscript/*.ts zig/*.zig
+//go:embed c/*.h c/csa.hpp go/*.go go/guesttest/*.go go/internal rust/Cargo.toml rust/src assemblyscript/*.ts zig/*.zig
 var sources embed.FS
 
 // C has the guest headers for C, which lie beside the handler.

@@ -130,6 +130,32 @@ func TestCWithLibrary(t *testing.T) {
 	}
 }
 
+// The headers go with a C++ library, whose containers take their memory from the same place, and
+// with several files, which have one table of connections together.
+func TestCPlusPlusWithLibrary(t *testing.T) {
+	r, said, err := compiled(t, map[string]string{
+		"a.cc": `#include "csa.hpp"
+#include <string>
+#include <vector>
+#include "b.h"
+struct Client : csa::Connection {
+	std::vector<std::string> said;
+	csa::Result<int32_t> data(csa::Bytes bytes)
+	{
+		said.emplace_back(bytes.begin(), bytes.end());
+		return said.size() > 1 && answer(handle()) < 0 ? 0 : bytes.size();
+	}
+};
+CSA_SERVE_CLASS(Client, 4096)
+`,
+		"b.h":  "#include <stdint.h>\nint32_t answer(int32_t conn);\n",
+		"b.cc": "#include \"csa.hpp\"\n#include \"b.h\"\nint32_t answer(int32_t conn) { return (int32_t)csa::Conn(conn).write(\"yes\"); }\n",
+	})
+	if err != nil || said != "" || r.Shape != admit.Events || len(r.Refused) > 0 {
+		t.Errorf("%+v, %v\n%s", r, err, said)
+	}
+}
+
 // What a compiler says reaches the author as it is, with file and line, and the mend where it is
 // known.
 func TestCompilerErrors(t *testing.T) {
