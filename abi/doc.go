@@ -2,7 +2,7 @@
 // functions a guest may import, the functions it may export, the codes, the
 // limits and the legal order of callbacks.
 //
-// HostFunctions, GuestExports and Codes are tables, and constants.go is read as
+// HostFunctions, GuestExports, Declarations and Codes are tables, and constants.go is read as
 // one. The host registers its module from them; ABI.md, the C header and the
 // bindings of the Go guest library are generated from them, and a test fails
 // when a generated file is stale. ABI.md is the same contract in prose.

@@ -17,7 +17,7 @@ func TestHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	var source strings.Builder
-	source.WriteString("#include \"csa.h\"\n#include \"csa_config.h\"\n#include \"csa_handler.h\"\nCSA_DEFINE_WINDOW(window, CSA_MIN_WINDOW)\nCSA_DEFINE_QUEUE(queue, 100)\n")
+	source.WriteString("#include \"csa.h\"\n#include \"csa_config.h\"\n#include \"csa_handler.h\"\nCSA_DEFINE_WINDOW(window, CSA_MIN_WINDOW)\nCSA_DEFINE_QUEUE(queue, 100)\nCSA_ONE_CONNECTION\n")
 	// The names that the header had for words in capitals still stand.
 	source.WriteString("typedef char same[CSA_T_L_S_CLIENT == CSA_TLS_CLIENT && CSA_INFO_A_L_P_N == CSA_INFO_ALPN && CSA_INFO_T_L_S_VERSION == CSA_INFO_TLS_VERSION ? 1 : -1];\n")
 	for _, e := range GuestExports {

@@ -348,6 +348,17 @@ var GuestExports = []Export{
 	}, false},
 }
 
+// Declarations is the table of what a guest may export to say something of itself. The host never
+// calls these. It must not be changed.
+var Declarations = []Function{
+	{
+		Name: "csa_one_connection",
+		Doc: "Says that the guest keeps the state of one connection where all of its connections would find it, such as in a static variable. " +
+			"Each connection then has to have an instance of its own. A listener with another `instance` than `\"connection\"` refuses the guest, since it would mix its clients up.",
+		Since: "v1", Built: true,
+	},
+}
+
 // Signature writes a function as ABI.md does: "send(conn, ptr, len) -> i32".
 // Parameters are i32 unless they say otherwise.
 func (f *Function) Signature() string {

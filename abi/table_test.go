@@ -174,6 +174,7 @@ csa_closed(conn, reason)
 csa_timer(conn, token)
 csa_message(topic_len, len)
 csa_stop()
+csa_one_connection()
 `
 	var got strings.Builder
 	for i := range HostFunctions {
@@ -181,6 +182,9 @@ csa_stop()
 	}
 	for i := range GuestExports {
 		got.WriteString(GuestExports[i].Signature() + "\n")
+	}
+	for i := range Declarations {
+		got.WriteString(Declarations[i].Signature() + "\n")
 	}
 	if got.String() != want {
 		t.Errorf("the signatures have changed:\n%s", got.String())

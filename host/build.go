@@ -125,7 +125,7 @@ func (b *build) load(later bool) {
 	})
 	for i, s := range servers {
 		if errs[i] != nil {
-			b.fail(s, "plugin", errs[i])
+			b.fail(s, loader.KeyOf(errs[i]), errs[i])
 		}
 	}
 	b.errs = append(b.errs, wrongOwners(b.config)...)

@@ -540,7 +540,7 @@ func Check(cfg *config.Config, o Options) error {
 	var errs config.Errors
 	for i, err := range failed {
 		if err != nil {
-			errs = append(errs, cfg.ListenerError(listeners[i], "plugin", err))
+			errs = append(errs, cfg.ListenerError(listeners[i], loader.KeyOf(err), err))
 		}
 	}
 	errs = append(errs, wrongOwners(cfg)...)

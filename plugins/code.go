@@ -31,6 +31,7 @@ type code struct {
 	base     *base          // an Interpreter's: what its instances begin as; nil: as any module's do
 	quick    atomic.Bool    // an executor was made in less than quickExecutor
 	throws   bool           // it uses exceptions
+	alone    bool           // it keeps one connection's state where all would find it
 	tags     []string       // their names; fewer may be known
 }
 
@@ -67,6 +68,7 @@ func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
 		return nil, err
 	}
 	c.has[callBegin] = metered.Start
+	c.alone = admit.OneConnection(parsed)
 	c.state = metered.State
 	c.data = meter.Compact(metered.Data)
 	if c.compiled, c.bytes, err = e.compileModule(name, metered.Code); err != nil {

@@ -159,6 +159,10 @@ func (m *Module) Shape() Shape { return m.shape }
 // Runtime is what the module was loaded into.
 func (m *Module) Runtime() *Runtime { return m.runtime }
 
+// OneConnection reports whether the module says that an instance of it is for one connection: it
+// keeps that one's state where others would find it.
+func (m *Module) OneConnection() bool { return m.alone }
+
 // HearsOpen and HearsEOF report whether the module exports csa_open, and csa_eof.
 func (m *Module) HearsOpen() bool { return m.has[callOpen] }
 

@@ -79,6 +79,9 @@ func writeReport(w io.Writer, name string, r *admit.Report, err error) {
 	if r.Start {
 		fmt.Fprintln(w, "start     a function runs when it is instantiated")
 	}
+	if r.OneConnection {
+		fmt.Fprintln(w, `instance  "connection": it exports csa_one_connection, so other listeners refuse it`)
+	}
 	if r.Shape == admit.Events {
 		if why := r.Unsnapshotable; len(why) > 0 {
 			fmt.Fprintf(w, "snapshot  no: it %s; each instance starts from nothing\n", strings.Join(why, ", and it "))

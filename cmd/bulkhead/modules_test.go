@@ -90,6 +90,9 @@ var modules = map[string]func() []byte{
 	"window-small":   func() []byte { return windowed(w.Window(4096, 4095)) },
 	"window-large":   func() []byte { return windowed(w.Window(0, 1<<20+1)) },
 	"window-outside": func() []byte { return windowed(w.Window(60000, 8192)) },
+	"one-connection": func() []byte {
+		return w.HandlerWith(func(m *w.Module) { m.Func("csa_one_connection", ":", "", w.Unreachable) })
+	},
 	"stdio": func() []byte {
 		m := w.New()
 		m.Memory(1)

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"unicode"
@@ -57,7 +58,8 @@ func (p *Loader) Provider(s Site) (c handlers.Provider, err error) {
 // start starts what has to be there of a listener's plugin, and lets go of that when it is closed,
 // or when it does not start.
 func (p *Loader) start(s Site, m *module) (c handlers.Provider, err error) {
-	switch {
+	switch err = mayShare(s.Config(), m); {
+	case err != nil:
 	case s.Config().Shape == "stdio":
 		c, err = handlers.NewStdio(s, m.Module)
 	case s.Config().Instance == "connection":
@@ -82,6 +84,9 @@ func (p *Loader) Try(l *config.Listener) error {
 		return err
 	}
 	defer p.release(m)
+	if err := mayShare(l, m); err != nil {
+		return err
+	}
 	if l.Shape == "stdio" {
 		folder, err := p.tenants[l.Tenant].ReadFolder(l)
 		p.tenants[l.Tenant].ReleaseFolder(folder)
@@ -107,6 +112,30 @@ func (p *Loader) Try(l *config.Listener) error {
 	}
 	i.Close()
 	return nil
+}
+
+// instanceError is that of mayShare.
+type instanceError struct{ plugin, instance string }
+
+func (e *instanceError) Error() string {
+	return fmt.Sprintf("%s keeps one connection's state where all of an instance would find it, as it says by its export csa_one_connection, and with instance = %q connections share an instance; say instance = \"connection\", or have it keep state by the handle and leave the export out", e.plugin, e.instance)
+}
+
+// KeyOf is the key of a listener that an error of its plugin is to be shown at.
+func KeyOf(err error) string {
+	if _, ok := errors.AsType[*instanceError](err); ok {
+		return "instance"
+	}
+	return "plugin"
+}
+
+// mayShare is the error of a listener whose connections share instances of a module that is for
+// one.
+func mayShare(l *config.Listener, m *module) error {
+	if l.Shape == "stdio" || l.Instance == "connection" || !m.OneConnection() {
+		return nil
+	}
+	return &instanceError{filepath.Base(l.Plugin), l.Instance}
 }
 
 // explained is an error with where the guest has trapped, if it has. It waits for that.

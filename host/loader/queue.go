@@ -203,7 +203,7 @@ func (q *Queue) tried(k *Pending, err error) {
 		k.tries++
 		k.s.Counters().Failed.Add(1)
 		if first {
-			q.errs = append(q.errs, q.config.ListenerError(k.s.Config(), "plugin", err))
+			q.errs = append(q.errs, q.config.ListenerError(k.s.Config(), KeyOf(err), err))
 		}
 		if q.untried == 0 && !q.serves {
 			q.giveUp()

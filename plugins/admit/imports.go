@@ -37,15 +37,20 @@ func ImportType(module, name string) (typ wasm.FuncType, ok bool) {
 	return f.signature, ok
 }
 
-// importNames and exportNames are what a misspelt name may have meant.
-var importNames, exportNames = func() (imports, exports []string) {
+// importNames and exportNames are what a misspelt name may have meant. callbackNames are those of
+// the exports that the host calls.
+var importNames, exportNames, callbackNames = func() (imports, exports, callbacks []string) {
 	for i := range abi.HostFunctions {
 		imports = append(imports, abi.HostFunctions[i].Name)
 	}
 	for i := range abi.GuestExports {
-		exports = append(exports, abi.GuestExports[i].Name)
+		callbacks = append(callbacks, abi.GuestExports[i].Name)
 	}
-	return imports, exports
+	exports = slices.Clone(callbacks)
+	for i := range abi.Declarations {
+		exports = append(exports, abi.Declarations[i].Name)
+	}
+	return imports, exports, callbacks
 }()
 
 // refuseImport says why an import is refused, as one clause that goes on from

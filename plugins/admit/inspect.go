@@ -31,6 +31,9 @@ type Report struct {
 	Tags               int
 	// Ignored are the names of custom sections, which the host drops.
 	Ignored []string
+	// OneConnection reports whether it says that each connection has to have an instance of its
+	// own.
+	OneConnection bool
 	// Unsnapshotable is why no Snapshot can be made of it, each reason as one clause
 	// that goes on from "it". It is empty where one can be.
 	Unsnapshotable []string
@@ -80,6 +83,7 @@ func Inspect(b []byte, memory int64) (Report, error) {
 	rep.Start, rep.Ignored = m.Start, m.Custom
 	rep.Exceptions, rep.Legacy = m.Exceptions()
 	rep.Tags = m.Tags()
+	rep.OneConnection = OneConnection(m)
 	rep.Refused = Refusals(m, shape, Pages(memory))
 	if len(core) < len(b) {
 		rep.Mended = append(rep.Mended, unwrapped(core))

@@ -76,7 +76,7 @@ func called(name string, shape Shape) bool {
 	if shape == Stdio {
 		return name == command
 	}
-	return name == initialize || name == meter.StartExport || slices.Contains(exportNames, name)
+	return name == initialize || name == meter.StartExport || slices.Contains(callbackNames, name)
 }
 
 // importedFunction is the import that a function is; nil when it is the module's own.
@@ -116,6 +116,13 @@ func described(e *wasm.Export) string {
 	return fmt.Sprintf("a %v", e.Kind)
 }
 
+// oneConnection is the export that says so.
+const oneConnection = "csa_one_connection"
+
+// OneConnection reports whether a module says that each connection has to have an instance of its
+// own.
+func OneConnection(m *wasm.Module) bool { return m.Export(oneConnection) != nil }
+
 func refuseHandler(m *wasm.Module) (why []string) {
 	if m.Export(command) != nil && m.Export(initialize) == nil && m.Export(data) != nil && m.BuiltBy("Go cmd/compile") {
 		why = append(why, "is a Go program that nobody starts, since it exports _start and no _initialize; build it with "+goBuild)
@@ -136,6 +143,13 @@ func refuseHandler(m *wasm.Module) (why []string) {
 			why = append(why, fmt.Sprintf("exports %s as a %v, and it has to be the function %v", want.Name, e.Kind, typ))
 		case !e.Type.Equal(typ):
 			why = append(why, fmt.Sprintf("exports %s as %v, and it has to be %v", want.Name, e.Type, typ))
+		}
+	}
+	for i := range abi.Declarations {
+		want := &abi.Declarations[i]
+		known[want.Name] = true
+		if e := m.Export(want.Name); e != nil && (e.Kind != wasm.Function || !e.Type.Equal(typeOf(want))) {
+			why = append(why, fmt.Sprintf("exports %s as %s, and it has to be the function %v", want.Name, described(e), typeOf(want)))
 		}
 	}
 	for i := range m.Exports {

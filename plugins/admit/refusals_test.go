@@ -67,6 +67,8 @@ func TestRefusals(t *testing.T) {
 		{"global import", w.HandlerWith(func(m *w.Module) { m.ImportRaw("env", "g", 3, 0x7f, 0) }), Events, "imports the global env.g"},
 		{"wrong export", w.HandlerWith(exports("csa_open", "ii:i")), Events, "exports csa_open as (i32, i32) -> i32, and it has to be (i32) -> i32"},
 		{"unknown export", w.HandlerWith(exports("csa_opne", "i:i")), Events, "exports csa_opne, which the host does not know; did you mean csa_open?"},
+		{"wrong declaration", w.HandlerWith(exports("csa_one_connection", ":i")), Events, "exports csa_one_connection as the function () -> i32, and it has to be the function ()"},
+		{"misspelt declaration", w.HandlerWith(exports("csa_one_conection", ":")), Events, "exports csa_one_conection, which the host does not know; did you mean csa_one_connection?"},
 		{"far export", w.HandlerWith(exports("csa_frobnicate", ":")), Events, "exports csa_frobnicate, which the host does not know"},
 		{"wrong _initialize", w.HandlerWith(exports("_initialize", "i:")), Events, "exports _initialize as the function (i32)"},
 		{"export of another kind", w.HandlerWith(func(m *w.Module) { m.Export("csa_eof", 2, 0) }), Events, "exports csa_eof as a memory"},

@@ -584,6 +584,23 @@ void csa_message(int32_t topic_len, int32_t len);
 CSA_EXPORT(csa_stop)
 void csa_stop(void);
 
+/* --- What a guest says of itself -------------------------------------------- */
+
+/*
+ * Says that the guest keeps the state of one connection where all of its
+ * connections would find it, such as in a static variable. Each connection
+ * then has to have an instance of its own. A listener with another `instance`
+ * than `"connection"` refuses the guest, since it would mix its clients up.
+ *
+ * The host never calls it: that it is there is what it says. The macro is for the top
+ * level of one source file.
+ */
+CSA_EXPORT(csa_one_connection)
+void csa_one_connection(void);
+
+#define CSA_ONE_CONNECTION \
+	void csa_one_connection(void) {}
+
 /* --- The start -------------------------------------------------------------- */
 
 /*

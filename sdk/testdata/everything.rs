@@ -188,3 +188,4 @@ fn name(result: Result<(), Code>) -> &'static str {
 }
 
 handler!(Everything);
+bulkhead::one_connection!();

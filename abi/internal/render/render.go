@@ -60,8 +60,10 @@ type contract struct {
 	Memory    string
 	Functions []abi.HostFunction
 	Exports   []abi.Export
-	Codes     []abi.CodeDoc
-	Groups    []group
+	// Declarations are exports that the host does not call.
+	Declarations []abi.Function
+	Codes        []abi.CodeDoc
+	Groups       []group
 }
 
 // Files generates every file, in memory. The keys are paths with slashes, under
@@ -71,7 +73,7 @@ func Files(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := contract{abi.Module, abi.Version, abi.Memory, abi.HostFunctions, abi.GuestExports, abi.Codes, groups}
+	data := contract{abi.Module, abi.Version, abi.Memory, abi.HostFunctions, abi.GuestExports, abi.Declarations, abi.Codes, groups}
 	files := make(map[string][]byte, len(outputs))
 	for path, text := range outputs {
 		t, err := template.New(path).Funcs(funcs).Parse(text)
@@ -174,6 +176,7 @@ var funcs = template.FuncMap{
 	"zigCode":     rustCode,
 	"result":      func(f abi.Function) string { return f.Results[0].String() },
 	"lower":       strings.ToLower,
+	"upper":       strings.ToUpper,
 	"slashes":     func(text string) string { return comment(text, "", "// ", 100) },
 	"uncapital":   func(s string) string { return strings.ToLower(s[:1]) + s[1:] },
 	"later":       func(names []string) string { return "`" + strings.Join(names, "`, `") + "`" },

@@ -147,6 +147,17 @@ pub fn window() -> i64 {
     (BYTES.0.get() as usize as i64) << 32 | WINDOW as i64
 }
 
+/// Says that the handler keeps the state of one connection in static variables: a listener whose
+/// connections share instances refuses it. Once, at the top level of the crate. State in
+/// [`Handler::State`](crate::Handler::State) needs no such thing.
+#[macro_export]
+macro_rules! one_connection {
+    () => {
+        #[no_mangle]
+        pub extern "C" fn csa_one_connection() {}
+    };
+}
+
 /// Exports a type that is a [`Handler`](crate::Handler): once, at the top level of the crate.
 #[macro_export]
 macro_rules! handler {
