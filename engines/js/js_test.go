@@ -240,7 +240,7 @@ func TestEndlessLoop(t *testing.T) {
 	h, log := scripts.Serve(t, enginetest.Handler{Name: "loop", Script: `export default { line(c, text) {
 		if (text === "loop") for (;;);
 		c.send(text + "\n");
-	} };`, TOML: `event_timeout = "500ms"`})
+	} };`, TOML: enginetest.Brief})
 	a, b := enginetest.Dial(t, h, "loop"), enginetest.Dial(t, h, "loop")
 	hosttest.Say(t, a, "loop\n")
 	enginetest.Gone(t, a)

@@ -239,7 +239,7 @@ func TestEndlessLoop(t *testing.T) {
 	h, log := scripts.Serve(t, enginetest.Handler{Name: "loop", Script: `return { line = function(c, text)
 		while text == "loop" do pcall(function() while true do end end) end
 		c:send(text .. "\n")
-	end }`, TOML: `event_timeout = "500ms"`})
+	end }`, TOML: enginetest.Brief})
 	a, b := enginetest.Dial(t, h, "loop"), enginetest.Dial(t, h, "loop")
 	hosttest.Say(t, a, "loop\n")
 	enginetest.Gone(t, a)
@@ -265,7 +265,7 @@ func TestWhereItIsStopped(t *testing.T) {
 	}
 	var all []enginetest.Handler
 	for name, loop := range loops {
-		all = append(all, enginetest.Handler{Name: name, Script: "local function work()\n" + loop + "\nend\nreturn { line = function(c)\nwork()\nend }", TOML: `event_timeout = "150ms"`})
+		all = append(all, enginetest.Handler{Name: name, Script: "local function work()\n" + loop + "\nend\nreturn { line = function(c)\nwork()\nend }", TOML: enginetest.Brief})
 	}
 	h, log := scripts.Serve(t, all...)
 	for _, one := range all {
@@ -505,7 +505,7 @@ func TestScriptsThatCannotBeLoaded(t *testing.T) {
 		{Script: "", Want: "wrong14.lua is empty; a handler is, for example: return { line = function"},
 		{Script: "\x00asm\x01\x00\x00\x00", Want: "wrong15.lua holds a WebAssembly module and no script; call it .wasm"},
 		{Script: "\x1bLua", Want: "attempt to load a binary chunk"},
-		{Script: "while true do end", Want: "(event_timeout)", TOML: `event_timeout = "500ms"`},
+		{Script: "while true do end", Want: "(event_timeout)", TOML: enginetest.Brief},
 		{Script: "local n = 'x'; require(n)", Want: "wrong18.lua:1: require of 'x': no such file was put into the script"},
 		{Script: "local t = {} while true do t[#t+1] = ('x'):rep(1<<20) .. #t end", Want: "wrong19.lua:1)"},
 	})

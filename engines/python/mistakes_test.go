@@ -116,11 +116,11 @@ func TestMistakes(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
 			// It is CPU time: only the endless ones are stopped, however slow the machine is.
-			limit := "1m"
+			limit := `event_timeout = "1m"`
 			if slices.Contains(m.said, "event_timeout") {
-				limit = "500ms"
+				limit = enginetest.Brief
 			}
-			toml := scripts.Config(t, enginetest.Handler{Name: "handler", Script: m.script, Files: imported, TOML: fmt.Sprintf("event_timeout = %q", limit)})
+			toml := scripts.Config(t, enginetest.Handler{Name: "handler", Script: m.script, Files: imported, TOML: limit})
 			var said []string
 			if m.hears == "" {
 				cfg, err := config.Load(hosttest.WriteConfig(t, toml))

@@ -310,7 +310,7 @@ def line(c, text):
         except:
             pass
     c.send(text + "\n")
-`, TOML: `event_timeout = "500ms"`})
+`, TOML: enginetest.Brief})
 	a, b := enginetest.Dial(t, h, "loop"), enginetest.Dial(t, h, "loop")
 	hosttest.Say(t, a, "loop\n")
 	enginetest.Gone(t, a)

@@ -32,11 +32,16 @@ type Handler struct {
 	Files              map[string]string
 }
 
+// Brief is a line of TOML for the listener of a script that is to be stopped. The limit is CPU
+// time, a hundred times what anything else takes: nothing else is stopped by it, however slow the
+// machine is.
+const Brief = `event_timeout = "100ms"`
+
 // Config is the configuration of a host that serves each of the scripts.
 func (l *Language) Config(t *testing.T, handlers ...Handler) (toml string) {
 	t.Helper()
 	dir := t.TempDir()
-	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nmemory = \"64MiB\"\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", hosttest.State())
+	toml = fmt.Sprintf("[host]\nloops = 1\nstate = %q\n[tenant.acme]\nmemory = \"40MiB\"\nconnect = [\"127.0.0.1:*\"]\naccept_rate = 10000\n", hosttest.State())
 	for _, one := range handlers {
 		for name, text := range one.Files {
 			path := filepath.Join(dir, name)

@@ -135,9 +135,9 @@ var mistakes = []mistake{
 	{name: "a dial that is not allowed", hears: "hello", said: []string{"line of 127.0.0.1:", "DENIED"},
 		scripts: by{".js": "export default { async line(c) {\n await dial('tcp://10.0.0.1:1') } };", ".lua": "return { line = function(c)\n assert(dial('tcp://10.0.0.1:1')) end }"}},
 
-	{name: "an endless loop", hears: "hello", said: []string{"event_timeout", "(FILE:2"}, toml: brief,
+	{name: "an endless loop", hears: "hello", said: []string{"event_timeout", "(FILE:2"}, toml: Brief,
 		scripts: by{".js": "export default { line() {\n for (let i = 0; ; i++) ; } };", ".lua": "return { line = function()\n while true do end end }"}},
-	{name: "an endless search", hears: "hello", said: []string{"event_timeout", "(FILE:2"}, toml: brief,
+	{name: "an endless search", hears: "hello", said: []string{"event_timeout", "(FILE:2"}, toml: Brief,
 		scripts: by{".js": "export default { line() {\n /^(a+)+$/.test('a'.repeat(40) + 'b') } };", ".lua": "return { line = function()\n ('a'):rep(64):find(('a-'):rep(32) .. 'b') end }"}},
 	{name: "an endless recursion", hears: "hello", said: []string{"stack overflow", "FILE:2"},
 		scripts: by{".js": "export default { line() {\n const f = () => f() + 1; f() } };", ".lua": "return { line = function()\n local function f() return f() + 1 end f() end }"}},
@@ -145,10 +145,6 @@ var mistakes = []mistake{
 		scripts: by{".js": "const all = []; export default { line() {\n for (;;) all.push(new Uint8Array(1 << 20)) } };", ".lua": "local all = {} return { line = function()\n while true do all[#all + 1] = ('x'):rep(1 << 20) .. #all end end }"},
 		also:    by{".js": "out of memory", ".lua": "not enough memory, at a function (FILE:2)"}},
 }
-
-// brief is the limit of what is to be stopped. It is CPU time: nothing else is stopped by it,
-// however slow the machine is.
-const brief = `event_timeout = "300ms"`
 
 // leastMistakes is how many of them each language is tried with, at least.
 const leastMistakes = 20
