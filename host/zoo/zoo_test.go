@@ -20,6 +20,8 @@ import (
 // nobody can get out of the animal's way; with two, calls go on beside them.
 var loopsOf = map[string][]int{"connection": {1, 2}, "loop": {2}, "listener": {1}, "stdio": {1}}
 
+var baits = flag.Int("baits", 1, "how many clients set off each animal, one after another, that has an instance for each")
+
 var everyKind = flag.Bool("every-kind", false, "have TestEachAnimal try each animal with two loops, too, and on one instance a loop")
 
 // One animal after another, beside a neighbour on the same loops. What they leave behind is
