@@ -72,6 +72,9 @@ type Options struct {
 	// they must not block. Nil is the system's.
 	Wall   func() int64
 	Random func(p []byte)
+	// Observer is told of each call of a handler in WebAssembly, and makes calls slower: for tests
+	// of handlers. Nil: nobody is told.
+	Observer *Observer
 	// Resolver finds the addresses of names that handlers dial. Nil asks the DNS, as the system's
 	// files say, and takes no threads. See egress.Share for what one promises.
 	Resolver egress.Resolver
@@ -119,6 +122,9 @@ type Options struct {
 // loop; it is called once for each loop, on that loop. The handler is a Go
 // value of the embedding program instead of a plugin's instance.
 type Native func(l *csa.Loop) csa.Handler
+
+// Observer is told what handlers in WebAssembly do.
+type Observer = plugins.Observer
 
 // Engines are engines of scripts that hosts of one process have in common. The zero value is ready.
 // Hosts may use it at the same time.
@@ -256,7 +262,7 @@ func New(cfg *config.Config, o Options) (*Host, error) {
 	wanted := slices.DeleteFunc(withRoutes(cfg), func(l *config.Listener) bool { return !l.ServesItself() || o.Native[l.Name] != nil })
 	h.machine.Bugs = bugs.New(h.machine.Log, h.machine.Clock)
 	h.plugins = loader.New(loader.Options{
-		Plugins: len(wanted), Compiler: o.Compiler, Engines: o.Engines, Log: h.machine.Log, Clock: h.machine.Clock, Wall: o.Wall, Random: o.Random, OnBug: h.machine.Bugs.Trap,
+		Plugins: len(wanted), Compiler: o.Compiler, Engines: o.Engines, Log: h.machine.Log, Clock: h.machine.Clock, Wall: o.Wall, Random: o.Random, Observer: o.Observer, OnBug: h.machine.Bugs.Trap,
 	})
 	for _, t := range tenants {
 		h.plugins.AddTenant(t)

@@ -40,6 +40,9 @@ var hostModules = sync.OnceValue(func() []hostModule {
 			if i.process != nil {
 				i.process.enter()
 			}
+			if s := i.exec.use.seen; s != nil {
+				s.hostCall(f.Name)
+			}
 			if !f.OffLoop && i.exec.use.place == background {
 				i.onItsLoop(do, stack)
 			} else {
@@ -55,6 +58,9 @@ var hostModules = sync.OnceValue(func() []hostModule {
 		typ, _ := admit.ImportType(wasi.Module, f.Name)
 		system.functions = append(system.functions, hostFunction{f.Name, func(ctx context.Context, _ api.Module, stack []uint64) {
 			i := instanceOf(ctx)
+			if s := i.exec.use.seen; s != nil {
+				s.hostCall(f.Name)
+			}
 			f.Call(&i.wasi, stack)
 			if f.TakesLong {
 				i.yieldIfDue()

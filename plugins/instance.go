@@ -427,6 +427,9 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 // returned is the end of a call, on the loop.
 func (i *Instance) returned(c call, err error) (result uint64, ok bool) {
 	i.inCall = false
+	if i.exec.use.seen != nil {
+		i.observed(c)
+	}
 	result = i.exec.stack[0]
 	if err == nil && i.outOfMemory {
 		err = i.stopForMemory()

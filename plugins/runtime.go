@@ -96,6 +96,8 @@ type RuntimeOptions struct {
 	// is called from any goroutine, by several at once, on loops also, and must not block. Nil: the
 	// system's.
 	Random func(p []byte)
+	// Observer is told what guests do. Nil: nobody is.
+	Observer *Observer
 }
 
 // Runtime is what one tenant's modules are loaded into. It has an engine for them, which it

@@ -70,6 +70,8 @@ type usage struct {
 	stack    int       // bytes of stack that are charged
 	waits    int64     // how often this event has asked to sleep
 	breaths  uint8     // how often a host function has asked whether it is time to refill
+
+	seen *observing // of the call that runs; nil: nobody watches
 }
 
 // stopped unwinds a guest that the host stops.
@@ -118,6 +120,9 @@ var ErrSlow = errors.New("it takes too long to start for a loop")
 func (i *Instance) startTiming(f export, at place) {
 	i.exec.running = f
 	i.exec.use.place = at
+	if i.exec.use.seen != nil || i.module.runtime.options.Observer != nil {
+		i.observe()
+	}
 	i.exec.use.ran, i.exec.use.waits = 0, 0
 	i.exec.use.watch.threads = i.exec.use.slotted // else not until it is known to be long
 	i.exec.use.watch.most = mostSlice
@@ -249,6 +254,11 @@ func (i *Instance) refill() {
 	u.adapt(u.burning + now - u.mark)
 	i.module.pace.Store(u.next) // so that new instances do not begin from nothing
 	i.countFuel()
+	if u.seen != nil {
+		if look := i.look(); look > 0 {
+			u.next = look
+		}
+	}
 	ran := u.ran + ns
 	if ran > int64(i.listener.eventTimeout()) {
 		// By the wall's clock; the thread may have stood still for most of it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,7 +41,8 @@ handler answers may not depend on it. What fails in one way only has a likely ca
 which is said with its mend. With --update it first writes into the file what happens in
 place of what is expected; comments, order and patterns that match stay. --record
 adds a session at the terminal to a file as a conversation, whose answers are those
-that the handler gives when the same is sent once more. Time is virtual, so nothing waits, and the time of day and
+that the handler gives when the same is sent once more. With -v it says what each event
+costs, and --profile writes in which functions fuel goes. Time is virtual, so nothing waits, and the time of day and
 random bytes are the same each time. The exit status is 1 when a conversation does
 not go as it is written.`,
 		Args: one("X.wasm"),
@@ -56,6 +58,8 @@ not go as it is written.`,
 				return errors.New("--port is the server's port in a capture: give the capture with --pcap")
 			case t.fuzz != "" && !t.plays():
 				return errors.New("--fuzz changes what the clients of conversations send: give conversations with --script or --pcap")
+			case t.profile != "" && !t.plays():
+				return errors.New("--profile says where the fuel of conversations goes: give conversations with --script or --pcap")
 			case t.record != "" && t.plays():
 				return errors.New("--record keeps what you say to the handler, and --script, --update and --pcap play what files say: leave one of them out")
 			case !t.plays():
@@ -75,7 +79,8 @@ not go as it is written.`,
 	f.StringVar(&t.handler.Instance, "instance", "", "connection, loop or listener: which connections share an instance, as in a listener's configuration")
 	f.StringVar(&t.which, "run", "", "play only conversations whose names match this `REGEXP`")
 	f.Uint64Var(&t.seed, "seed", 1, "cut at the places that belong to this `NUMBER`")
-	f.BoolVarP(&t.verbose, "verbose", "v", false, "print what the handler logs in each conversation, and what each line costs")
+	f.StringVar(&t.profile, "profile", "", "write to this `FILE`, for speedscope, in which functions the fuel of each conversation goes")
+	f.BoolVarP(&t.verbose, "verbose", "v", false, "print what the handler logs in each conversation, and what each line and each event costs")
 	f.BoolVar(&t.json, "json", false, "print a line of JSON for each way in which a conversation was played")
 	return c
 }
@@ -105,6 +110,8 @@ type trial struct {
 	which         string
 	seed          uint64
 	verbose, json bool
+	profile       string // a file
+	profiled      play.Profile
 	quiet         bool // nothing is said of a conversation that goes as written
 	out, errs     io.Writer
 }
@@ -154,14 +161,25 @@ func (t *trial) run(c *cobra.Command) error {
 				return err
 			}
 			played++
-			if !ok {
+			switch {
+			case !ok:
 				failed++
+			case t.profile != "":
+				if err := t.addProfile(c.Context(), f, one); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	switch {
 	case played == 0:
 		return errors.New("no conversation has such a name")
+	case t.profile != "" && failed < played:
+		if err := t.writeProfile(); err != nil {
+			return err
+		}
+	}
+	switch {
 	case failed > 0:
 		fmt.Fprintf(t.errs, "%d of %d conversations did not go as they are written\n", failed, played)
 		if t.pcap != "" {
@@ -342,9 +360,7 @@ func (t *trial) play(ctx context.Context, f *talk.File, one *talk.Case) (ok bool
 				fmt.Fprintf(t.out, "log   %s\n", line)
 			}
 			if r == first {
-				for _, c := range r.Costs {
-					fmt.Fprintf(t.out, "cost  %s:%d: %d fuel, %d events, %+d bytes of memory\n", f.Name, c.Line, c.Fuel, c.Events, c.Memory)
-				}
+				t.writeCosts(f, r)
 			}
 		}
 	}
@@ -352,10 +368,59 @@ func (t *trial) play(ctx context.Context, f *talk.File, one *talk.Case) (ok bool
 		most := ""
 		if c, ok := first.Costliest(); ok {
 			most = fmt.Sprintf(", most for line %d: %d", c.Line, c.Fuel)
+			if call, ok := c.Costliest(); ok {
+				most += " in " + call.Export
+			}
 		}
 		fmt.Fprintf(t.out, "ok    %s: %d ways, %d events, %d fuel%s\n", one.Name, played, first.Events, first.Fuel, most)
 	}
 	return true, nil
+}
+
+// writeCosts writes what each line has cost, and below it each call of the handler.
+func (t *trial) writeCosts(f *talk.File, r *play.Report) {
+	for _, c := range r.Costs {
+		fmt.Fprintf(t.out, "cost  %s:%d: %d fuel, %d events, %+d bytes of memory\n", f.Name, c.Line, c.Fuel, c.Events, c.Memory)
+		for _, call := range c.Calls {
+			var b strings.Builder
+			for _, name := range slices.Sorted(maps.Keys(call.HostCalls)) {
+				fmt.Fprintf(&b, ", %s %d", name, call.HostCalls[name])
+			}
+			who := call.Export
+			if call.Peer != "" {
+				who += " of " + call.Peer
+			}
+			fmt.Fprintf(t.out, "        %s: %d fuel, memory of %d bytes%s\n", who, call.Fuel, call.Memory, &b)
+		}
+	}
+}
+
+// sampleEvery is how much fuel there is from one look at the handler's stack to the next, for
+// --profile.
+const sampleEvery = 250
+
+// addProfile plays a conversation that goes well once more, and looks where fuel goes.
+func (t *trial) addProfile(ctx context.Context, f *talk.File, one *talk.Case) error {
+	h := t.handler
+	h.SampleEvery = sampleEvery
+	r, err := play.Play(ctx, h, one, play.Written)
+	if err != nil {
+		return err
+	}
+	if r.Failure != nil {
+		return fmt.Errorf("--profile: %s goes otherwise when its fuel is looked at: %s:%d: %w", one.Name, f.Name, r.Failure.Line, r.Failure)
+	}
+	t.profiled.Add(f.Name, r)
+	return nil
+}
+
+// writeProfile writes the file of --profile.
+func (t *trial) writeProfile() error {
+	text, err := t.profiled.Speedscope()
+	if err != nil {
+		return err
+	}
+	return overwrite(t.profile, text)
 }
 
 // mostShown is how many bytes of a difference are printed.

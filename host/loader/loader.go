@@ -34,6 +34,8 @@ type Options struct {
 	// Wall and Random are what guests are told: host.Options. Nil: the system's.
 	Wall   func() int64
 	Random func(p []byte)
+	// Observer is told what guests do: host.Options. Nil: nobody is.
+	Observer *plugins.Observer
 	// OnBug is plugins.RuntimeOptions.OnBug; nil: nobody is told.
 	OnBug func(*plugins.Listener, *plugins.Trap)
 }
@@ -178,6 +180,7 @@ func (p *Loader) runtime(name string) *plugins.Runtime {
 		Clock:     p.o.Clock,
 		Wall:      p.o.Wall,
 		Random:    p.o.Random,
+		Observer:  p.o.Observer,
 	}, p.o.Log)
 	p.mu.Lock()
 	defer p.mu.Unlock()

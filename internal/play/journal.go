@@ -32,7 +32,6 @@ type end struct {
 	In     int64  `json:"in"`
 	Out    int64  `json:"out"`
 	Events int    `json:"events"`
-	Fuel   int64  `json:"fuel"`
 }
 
 func newJournal() *journal { return &journal{ends: make(map[string]end), more: make(chan struct{})} }

@@ -29,6 +29,9 @@ type Handler struct {
 	State string
 	// Engines is host.Options.Engines: each conversation is on a host of its own.
 	Engines *host.Engines
+	// SampleEvery is how much fuel the handler uses, on average, from one look at its stack to the
+	// next, for a Profile, as host.Observer has it. Zero or less: nobody looks.
+	SampleEvery int64
 }
 
 // Report is how a conversation went.

@@ -8,10 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,14 +30,20 @@ const name = "try"
 type stage struct {
 	folder string
 	host   *host.Host
-	clock  *selector.Manual // nil: it is the system's
-	log    *journal
-	access *access.Log
-	dials  *dials
-	done   chan error
-	drawn  atomic.Uint64 // how often random bytes were drawn for the conversation
-	aside  atomic.Uint64 // and for visitors
-	visits atomic.Bool   // a visitor is served, and nobody else
+	// perConnection says that each connection has an instance of its own.
+	perConnection bool
+	clock         *selector.Manual // nil: it is the system's
+	log           *journal
+	access        *access.Log
+	dials         *dials
+	done          chan error
+	drawn         atomic.Uint64 // how often random bytes were drawn for the conversation
+	aside         atomic.Uint64 // and for visitors
+	visits        atomic.Bool   // a visitor is served, and nobody else
+
+	mu    sync.Mutex
+	calls []Call // of the handler, that no line has yet
+	fuel  int64  // of all its calls
 }
 
 // noon is the time of day at which each conversation begins, in nanoseconds.
@@ -49,7 +55,7 @@ func (h Handler) serve(ctx context.Context, c *talk.Case, v Variant, clock *sele
 	if h.Plugin, err = filepath.Abs(h.Plugin); err != nil {
 		return nil, err
 	}
-	s := &stage{clock: clock, log: newJournal(), dials: &dials{}, done: make(chan error, 1)}
+	s := &stage{perConnection: h.perConnection(), clock: clock, log: newJournal(), dials: &dials{}, done: make(chan error, 1)}
 	if s.folder, err = os.MkdirTemp("", "bulkhead-try-"); err != nil {
 		return nil, err
 	}
@@ -83,6 +89,7 @@ func (h Handler) serve(ctx context.Context, c *talk.Case, v Variant, clock *sele
 		o.Clock = clock
 		o.Wall = func() int64 { return noon + clock.Now() }
 		o.Random = s.draw
+		o.Observer = &host.Observer{Called: s.called, Every: h.SampleEvery}
 	}
 	if v.short {
 		o.ShortSends = shortSend
@@ -146,7 +153,7 @@ func (h *Handler) toml(c *talk.Case, v Variant, stdio bool) (text string, lines 
 		put("state = %s", strconv.Quote(h.State))
 	}
 	put("[tenant.%s]", name)
-	put("cpu = %d", runtime.NumCPU())
+	put("cpu = 1024") // more than there is
 	put("accept_rate = 1000000")
 	put(`bandwidth = "1024GiB/s"`)
 	put("log_lines = 100000")
@@ -163,6 +170,9 @@ func (h *Handler) toml(c *talk.Case, v Variant, stdio bool) (text string, lines 
 		put("instance = %q", h.Instance)
 	}
 	put(`proxy_from = ["127.0.0.1"]`)
+	if h.SampleEvery > 0 {
+		put(`event_timeout = "60s"`) // to look takes longer than the event
+	}
 	if v.short {
 		put(`send_buffer = "4KiB"`)
 	}

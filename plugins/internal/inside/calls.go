@@ -13,15 +13,16 @@ import (
 // Calls is where a call was when it trapped.
 type Calls struct {
 	// At are places in Code, each behind the instruction that called the one before it, the
-	// innermost first; the first is that of the trap. Calls of other modules, such as the host's,
-	// are left out.
+	// innermost first; the first is that of the trap, or of the call of the host. Calls of other
+	// modules, such as the host's, are left out.
 	At []uint32
 	// Code is the module's native code. It is the engine's, and gone when the module is closed.
 	Code []byte
 }
 
-// CallsOf are the calls that f had made when it trapped, at most so many. It is called when f has
-// returned an error, and before it is called again; the guest's stack is read. Where a trap leaves
+// CallsOf are the calls that f had made when it trapped, or that it is in, at most so many. It is
+// called when f has returned an error, and before it is called again, or by a function of the host
+// that f calls; the guest's stack is read. Where a trap leaves
 // none, as an overflow of the stack does, there are none. The error says that the engine is not as
 // expected, or that nobody knows how its stacks are on this processor.
 func CallsOf(f api.Function, most int) (c Calls, err error) {
