@@ -123,8 +123,9 @@ assemblyscript_guest() {
 
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
 c_guest testdata/answers.c testdata/answers.wasm
+c_guest gt06/gt06.c gt06/gt06.wasm -Wl,-z,stack-size=8192
 cc_guest testdata/statics.cc testdata/statics.wasm -Wl,--strip-all
-guests=(echo/echo.wasm testdata/answers.wasm testdata/statics.wasm)
+guests=(echo/echo.wasm gt06/gt06.wasm testdata/answers.wasm testdata/statics.wasm)
 constructors=testdata/unconstructed
 cc_guest $constructors.cc $constructors.wasm -Wl,--strip-all
 cc_guest $constructors.cc $constructors-destructors.wasm -DDESTRUCTORS

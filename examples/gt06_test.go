@@ -60,13 +60,19 @@ var (
 	trackerVoltage  = trackerFrame("7979", "94 00 04 ef 01 a2")
 )
 
-func serveTrackers(t *testing.T) (*host.Host, *hosttest.Lines) {
-	t.Helper()
-	return serveOne(t, "trackers", "gt06/gt06.js")
+// trackers has a test be of both handlers, that in JavaScript and that in C.
+func trackers(t *testing.T, test func(t *testing.T, h *host.Host, log *hosttest.Lines, script bool)) {
+	for _, plugin := range []string{"gt06/gt06.js", "gt06/gt06.wasm"} {
+		t.Run(plugin, func(t *testing.T) {
+			h, log := serveOne(t, "trackers", plugin)
+			test(t, h, log, strings.HasSuffix(plugin, ".js"))
+		})
+	}
 }
 
-func TestGT06(t *testing.T) {
-	h, log := serveTrackers(t)
+func TestGT06(t *testing.T) { trackers(t, talkToTrackers) }
+
+func talkToTrackers(t *testing.T, h *host.Host, log *hosttest.Lines, _ bool) {
 	all := trackerLogin + trackerBeat + trackerPosition + trackerSouth + trackerAlarm + trackerVoltage + trackerBeat
 	for _, piece := range []int{len(all), 1, 7, 50} {
 		c := hosttest.Dial(t, h.Addr("trackers"))
@@ -98,8 +104,9 @@ func TestGT06(t *testing.T) {
 }
 
 // A frame with a wrong CRC is left unanswered, and those behind it are heard.
-func TestGT06WrongCRC(t *testing.T) {
-	h, log := serveTrackers(t)
+func TestGT06WrongCRC(t *testing.T) { trackers(t, sendWrongCRC) }
+
+func sendWrongCRC(t *testing.T, h *host.Host, log *hosttest.Lines, script bool) {
 	c := hosttest.Dial(t, h.Addr("trackers"))
 	wrong := []byte(trackerBeat)
 	wrong[len(wrong)-3] ^= 1
@@ -110,11 +117,20 @@ func TestGT06WrongCRC(t *testing.T) {
 	}
 	hosttest.Say(t, c, strings.Repeat(string(wrong), 10))
 	ended(t, c)
-	log.Wait("data of 127.0.0.1:", "more than 10 frames have a wrong CRC", "gt06.js:")
+	log.Wait(append(thrown(script), "more than 10 frames have a wrong CRC")...)
 }
 
-func TestGT06WhatIsNoTracker(t *testing.T) {
-	h, log := serveTrackers(t)
+// thrown is what a line of the log has besides where a script has thrown its error.
+func thrown(script bool) []string {
+	if script {
+		return []string{"data of 127.0.0.1:", "gt06.js:"}
+	}
+	return nil
+}
+
+func TestGT06WhatIsNoTracker(t *testing.T) { trackers(t, sendNoTracker) }
+
+func sendNoTracker(t *testing.T, h *host.Host, log *hosttest.Lines, script bool) {
 	for said, why := range map[string]string{
 		"GET / HTTP/1.1\r\n":                            "a frame begins with 4745, and not with 7878 or 7979",
 		trackerBeat:                                     "a tracker says something before its login",
@@ -122,12 +138,12 @@ func TestGT06WhatIsNoTracker(t *testing.T) {
 		"\x79\x79\xff\xff\x01\x02":                      "a frame says that it has 65535 bytes",
 		"\x78\x78\x05\x01\x00\x01\xd9\xdcxx":            "a frame does not end in 0d 0a",
 		trackerFrame("7878", "01 00 01"):                "a login has no IMEI",
-		trackerLogin + trackerFrame("7878", "12 00 01"): "unpack: the format has 18 bytes, and 0 are there",
+		trackerLogin + trackerFrame("7878", "12 00 01"): " 18 bytes, and 0 are there",
 	} {
 		c := hosttest.Dial(t, h.Addr("trackers"))
 		hosttest.Say(t, c, said)
 		ended(t, c)
-		log.Wait("data of 127.0.0.1:", why, "gt06.js:")
+		log.Wait(append(thrown(script), why)...)
 	}
 }
 

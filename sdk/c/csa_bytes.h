@@ -19,6 +19,9 @@
 extern "C" {
 #endif
 
+/* Of a function that is not copied to where it is called, so that modules stay small. */
+#define CSA_ONCE inline __attribute__((noinline))
+
 /* Some bytes that are somewhere else. It owns nothing: bytes of the window are there
  * until csa_data returns. */
 struct csa_bytes {
@@ -256,7 +259,7 @@ static inline struct csa_bytes csa_get_bytes(struct csa_reader *r, int32_t len)
 }
 
 /* The next number of 1 to 8 bytes. */
-static inline uint64_t csa_get_number(struct csa_reader *r, int32_t size, int big)
+static CSA_ONCE uint64_t csa_get_number(struct csa_reader *r, int32_t size, int big)
 {
 	struct csa_bytes b = csa_get_bytes(r, size);
 	uint64_t n = 0;
@@ -313,7 +316,7 @@ static inline CSA_MUST_USE int32_t csa_written(const struct csa_writer *w)
 	return w->failed ? CSA_QUOTA : w->len;
 }
 
-static inline void csa_put(struct csa_writer *w, const void *bytes, int32_t len)
+static CSA_ONCE void csa_put(struct csa_writer *w, const void *bytes, int32_t len)
 {
 	if (len < 0 || w->failed || len > w->size - w->len) {
 		w->failed = 1;
@@ -326,10 +329,10 @@ static inline void csa_put(struct csa_writer *w, const void *bytes, int32_t len)
 static inline void csa_put_bytes(struct csa_writer *w, struct csa_bytes b) { csa_put(w, b.at, b.len); }
 
 /* A text that ends with a zero byte, without that. */
-static inline void csa_put_text(struct csa_writer *w, const char *text) { csa_put(w, text, csa_length(text)); }
+static CSA_ONCE void csa_put_text(struct csa_writer *w, const char *text) { csa_put(w, text, csa_length(text)); }
 
 /* A number of 1 to 8 bytes. */
-static inline void csa_put_number(struct csa_writer *w, uint64_t n, int32_t size, int big)
+static CSA_ONCE void csa_put_number(struct csa_writer *w, uint64_t n, int32_t size, int big)
 {
 	uint8_t b[8];
 
@@ -347,7 +350,7 @@ static inline void csa_put_u64be(struct csa_writer *w, uint64_t n) { csa_put_num
 static inline void csa_put_u64le(struct csa_writer *w, uint64_t n) { csa_put_number(w, n, 8, 0); }
 
 /* A number in decimal digits, with zeros before it until there are so many digits. */
-static inline void csa_put_padded(struct csa_writer *w, uint64_t n, int32_t digits)
+static CSA_ONCE void csa_put_padded(struct csa_writer *w, uint64_t n, int32_t digits)
 {
 	uint8_t b[32];
 	int32_t at = sizeof b;

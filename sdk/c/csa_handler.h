@@ -98,7 +98,7 @@ static inline int32_t csa_slot_of(int32_t conn)
 	return (int32_t)(((uint32_t)conn * 2654435769u) >> 8) & (csa_connections.size - 1);
 }
 
-static inline struct csa_kept *csa_kept_of(int32_t conn)
+static CSA_ONCE struct csa_kept *csa_kept_of(int32_t conn)
 {
 	struct csa_connections *t = &csa_connections;
 
@@ -123,7 +123,7 @@ static inline void csa_keep_slot(struct csa_kept *k)
 	csa_connections.used++;
 }
 
-static inline struct csa_kept *csa_keep(int32_t conn, const struct csa_handler *handler, int dialled)
+static CSA_ONCE struct csa_kept *csa_keep(int32_t conn, const struct csa_handler *handler, int dialled)
 {
 	struct csa_connections *t = &csa_connections;
 	int32_t bytes = (int32_t)sizeof(struct csa_kept) + handler->state;
@@ -166,7 +166,7 @@ static inline struct csa_kept *csa_keep(int32_t conn, const struct csa_handler *
 }
 
 /* Takes a connection out of the table. Its state stays until csa_forget_gone. */
-static inline void csa_forget(struct csa_kept *k)
+static CSA_ONCE void csa_forget(struct csa_kept *k)
 {
 	struct csa_connections *t = &csa_connections;
 	int32_t i = csa_slot_of(k->conn), mask = t->size - 1;
@@ -274,7 +274,7 @@ static inline int csa_conn_sends_messages(struct csa_kept *k)
 }
 
 /* Makes room for so many bytes behind those that wait. */
-static inline int csa_queue_room(struct csa_kept *k, int32_t more)
+static CSA_ONCE int csa_queue_room(struct csa_kept *k, int32_t more)
 {
 	int32_t cap = k->cap ? k->cap : 56; /* a block of csa_alloc, without what that has itself */
 	uint8_t *queue;
@@ -315,7 +315,7 @@ static inline void csa_queue_mark(uint8_t *at, int32_t len)
  * QUOTA also means that the tenant has no memory left. If a part was sent already, the
  * connection is broken off.
  */
-static inline CSA_MUST_USE int32_t csa_conn_write(int32_t conn, const void *ptr, int32_t len)
+static CSA_ONCE CSA_MUST_USE int32_t csa_conn_write(int32_t conn, const void *ptr, int32_t len)
 {
 	struct csa_kept *k = csa_kept_of(conn);
 	const uint8_t *p = (const uint8_t *)ptr;
@@ -487,7 +487,7 @@ __attribute__((noreturn)) static inline void csa_panic(const char *file, int32_t
 /* --- What CSA_SERVE calls --------------------------------------------------- */
 
 /* Sends what waits; 1 when nothing waits any more, and more may be written. */
-static inline int csa_conn_flush(struct csa_kept *k)
+static CSA_ONCE int csa_conn_flush(struct csa_kept *k)
 {
 	while (k->len > 0) {
 		int32_t mark = csa_conn_sends_messages(k) ? 4 : 0, len = k->len, n;

@@ -31,7 +31,7 @@ __attribute__((weak)) struct csa_heap {
  * Gives len bytes of memory, which are not zeros, on a boundary of 8. The block has a power of two
  * of bytes. It returns NULL when the tenant has no memory left.
  */
-static inline CSA_MUST_USE void *csa_alloc(int32_t len)
+static CSA_ONCE CSA_MUST_USE void *csa_alloc(int32_t len)
 {
 	uint32_t size = CSA_LEAST_CLASS, bytes;
 	struct csa_block *b;
