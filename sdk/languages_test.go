@@ -102,6 +102,9 @@ closed OK
 			plugin := l.build(t, "everything")
 			playtest.Plays(t, plugin, "everything.talk", everything)
 			playtest.Plays(t, plugin, "queue.talk", queue)
+			if l.name == "Rust" {
+				playRust(t, plugin)
+			}
 		})
 	}
 }

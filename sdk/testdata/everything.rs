@@ -1,11 +1,12 @@
 // A handler that has something for each function of the crate: what a line says, it does.
 use bulkhead::framing::{self, Length};
-use bulkhead::{connect, handler, Code, Conn, Handler};
+use bulkhead::{connect, handler, Code, Conn, Handler, Json};
 use std::time::Duration;
 
 #[derive(Default)]
 struct Everything {
     config: String,
+    settings: String,
     waits: Option<Conn>, // for what was dialled last
     relay: bool,
 }
@@ -14,6 +15,7 @@ struct Everything {
 struct State {
     frames: String, // what messages are cut by; lines if it is empty
     lines: u32,
+    rest: bool, // whether to say what is left at the end
     upstream: Option<Conn>,
 }
 
@@ -31,6 +33,20 @@ fn message<'a>(frames: &str, bytes: &'a [u8]) -> Result<Option<(&'a [u8], usize)
     }
 }
 
+/// What a table of settings says.
+fn settings(table: &Json) -> Result<String, Code> {
+    table.only(&["text", "integer", "number", "flag", "list", "table"])?;
+    Ok(format!(
+        "{} {} {} {} {} {}",
+        table.text("text", "none")?,
+        table.integer("integer", 7, 1..=10)?,
+        table.number("number", 0.5)?,
+        table.flag("flag", false)?,
+        table.list("list")?.len(),
+        table.table("table")?.entries().len(),
+    ))
+}
+
 impl Everything {
     /// Relays, as soon as what was written to the client is sent.
     fn join(&mut self, upstream: Conn, client: Conn) -> Result<(), Code> {
@@ -46,6 +62,7 @@ impl Handler for Everything {
 
     fn start(&mut self, config: &str) -> Result<(), Code> {
         self.config = config.to_string();
+        self.settings = settings(Json::parse(config)?.table("settings")?)?;
         bulkhead::set_timer(7, Duration::from_secs(60))
     }
 
@@ -92,6 +109,8 @@ impl Handler for Everything {
             state.lines += 1;
             let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
             match word {
+                "settings" => c.write(format!("{}\n", self.settings).as_bytes())?,
+                "rest" => state.rest = true,
                 "config" => c.write(format!("{}\n", self.config).as_bytes())?,
                 "peer" => c.write(format!("{} {} {}\n", c.peer(), c.transport(), c.certificate()).as_bytes())?,
                 "lines" => c.write(format!("{}\n", state.lines).as_bytes())?,
@@ -148,6 +167,12 @@ impl Handler for Everything {
             }
         }
         Ok(done)
+    }
+
+    fn rest(&mut self, c: Conn, state: &mut State, bytes: &[u8]) {
+        if state.rest {
+            let _ = c.write(format!("left: {}\n", String::from_utf8_lossy(bytes)).as_bytes());
+        }
     }
 
     fn eof(&mut self, c: Conn, state: &mut State) {

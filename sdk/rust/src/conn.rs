@@ -23,6 +23,7 @@ pub(crate) struct Kept {
     sent: usize, // of the queue
     limit: usize,
     last: Option<i32>, // what control is told when the queue is empty
+    left: Vec<u8>,     // what data was given last and has not used, for the end
     dialled: bool,
 }
 
@@ -69,7 +70,8 @@ impl Conn {
 
     /// Sends all of the bytes: what the inbox has no room for is queued and sent later. It takes
     /// all or nothing. [`Code::Quota`]: the queue would grow beyond the write limit, since the peer
-    /// takes less than it is sent. [`Code::Closed`]: no more can be sent.
+    /// takes less than it is sent; or the tenant has no memory left for it. [`Code::Closed`]: no more
+    /// can be sent.
     ///
     /// Over UDP use [`Conn::send`].
     pub fn write(self, bytes: &[u8]) -> Result<(), Code> {
@@ -82,6 +84,9 @@ impl Conn {
             return Err(Code::Quota);
         }
         let mut rest = bytes;
+        if waiting > 0 {
+            k.queue.try_reserve(bytes.len()).map_err(|_| Code::Quota)?;
+        }
         while waiting == 0 && !rest.is_empty() {
             // A short answer is asked again: AGAIN promises that room is told of.
             match self.send(rest) {
@@ -89,6 +94,10 @@ impl Conn {
                 Err(Code::Again) => break,
                 Err(e) => return Err(e),
             }
+        }
+        if k.queue.try_reserve(rest.len()).is_err() {
+            self.abort(); // some of it is sent
+            return Err(Code::Quota);
         }
         k.queue.extend_from_slice(rest);
         Ok(())
@@ -224,9 +233,31 @@ impl Conn {
         }
     }
 
+    /// Keeps what `data` has not used, in place of what it had not used before. There is no memory
+    /// for it: [`Code::Quota`].
+    pub(crate) fn leave(self, bytes: &[u8]) -> Result<(), Code> {
+        let k = match kept(self) {
+            Ok(k) => k,
+            Err(_) => return Ok(()),
+        };
+        if bytes.is_empty() {
+            k.left = Vec::new();
+            return Ok(());
+        }
+        k.left.clear();
+        k.left.try_reserve(bytes.len()).map_err(|_| Code::Quota)?;
+        k.left.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Takes what `data` has not used.
+    pub(crate) fn left(self) -> Vec<u8> {
+        kept(self).map_or(Vec::new(), |k| core::mem::take(&mut k.left))
+    }
+
     /// Keeps a queue for the connection from now on.
     pub(crate) fn begin(self, dialled: bool) {
-        table().entry(self.0).or_insert_with(|| Kept { queue: Vec::new(), sent: 0, limit: DEFAULT_WRITE_LIMIT, last: None, dialled });
+        table().entry(self.0).or_insert_with(|| Kept { queue: Vec::new(), sent: 0, limit: DEFAULT_WRITE_LIMIT, last: None, left: Vec::new(), dialled });
     }
 
     pub(crate) fn forget(self) {
@@ -254,7 +285,7 @@ infos! {
     listener = INFO_LISTENER;
     /// The name of the tenant.
     tenant = INFO_TENANT;
-    /// `tcp`, `unix` or `udp`.
+    /// `tcp`, `unix`, `udp` or `ws`.
     transport = INFO_TRANSPORT;
     /// The name that the TLS client has asked for.
     server_name = INFO_SERVER_NAME;
@@ -272,4 +303,12 @@ infos! {
     client_fingerprint = INFO_CLIENT_FINGERPRINT;
     /// `yes` where [`Conn::make_tls_server`] would find a certificate.
     certificate = INFO_CERTIFICATE;
+    /// Over WebSocket, `text` or `binary`: what the last message was of which bytes have come.
+    message = INFO_MESSAGE;
+    /// The path and query that the WebSocket client has asked for.
+    target = INFO_TARGET;
+    /// The origin of the page that the WebSocket client is in; empty for one that is no browser.
+    origin = INFO_ORIGIN;
+    /// The WebSocket subprotocol that both sides have agreed on.
+    subprotocol = INFO_SUBPROTOCOL;
 }

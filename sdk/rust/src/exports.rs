@@ -72,9 +72,13 @@ impl<H: Handler> Instance<H> {
             return 0;
         }
         let bytes = unsafe { core::slice::from_raw_parts(BYTES.0.get() as *const u8, (len as usize).min(WINDOW)) };
-        match self.with(handle, |h, c, s| h.data(c, s, bytes)) {
-            Ok(n) => i32::try_from(n).unwrap_or(i32::MAX),
+        let used = match self.with(handle, |h, c, s| h.data(c, s, bytes)) {
+            Ok(n) => n,
             Err(Code::Again) => 0,
+            Err(e) => return e as i32,
+        };
+        match Conn::of(handle).leave(bytes.get(used..).unwrap_or_default()) {
+            Ok(()) => i32::try_from(used).unwrap_or(i32::MAX),
             Err(e) => e as i32,
         }
     }
@@ -96,6 +100,10 @@ impl<H: Handler> Instance<H> {
 
     /// csa_eof.
     pub fn eof(&self, handle: i32) {
+        let left = Conn::of(handle).left();
+        if !left.is_empty() {
+            self.with(handle, |h, c, s| h.rest(c, s, &left));
+        }
         self.with(handle, |h, c, s| h.eof(c, s));
     }
 

@@ -37,10 +37,12 @@ mod conn;
 pub mod exports;
 pub mod framing;
 mod host;
+mod json;
 
 pub use abi::{Code, LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_WARN, MAX_TIMERS};
 pub use conn::{connect, Conn, DEFAULT_WRITE_LIMIT};
 pub use host::{clear_timer, config, count, log, monotonic, now, random, set_timer};
+pub use json::Json;
 
 impl core::fmt::Display for Code {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -55,15 +57,16 @@ impl std::error::Error for Code {}
 /// the listener's `instance`. What belongs to one connection is its `State`.
 ///
 /// For one connection the calls are `open`, then `data`, `writable`, `secured` and `timer` in any
-/// order, then `eof` at most once, then `closed`. For one that [`connect`] has begun and that never
-/// came up it is `closed` alone. After [`Conn::splice`] nothing is called for either.
+/// order, then `rest` and `eof` at most once, then `closed`. For one that [`connect`] has begun and
+/// that never came up it is `closed` alone. After [`Conn::splice`] nothing is called for either.
 #[allow(unused_variables)]
 pub trait Handler: Default + 'static {
     /// What the handler keeps of one connection. It is made before the first call for that.
     type State: Default;
 
     /// The instance has started, and no connection is there yet. `config` is the listener's
-    /// `[listener.config]` as JSON. An error refuses to start: `bulkhead check` reports it.
+    /// `[listener.config]` as JSON, which [`Json`] reads. An error refuses to start: `bulkhead check`
+    /// reports it.
     fn start(&mut self, config: &str) -> Result<(), Code> {
         Ok(())
     }
@@ -85,6 +88,11 @@ pub trait Handler: Default + 'static {
     /// While bytes that [`Conn::write`] has queued wait, no `data` comes for the connection: a peer
     /// that does not read its answers is not served further.
     fn data(&mut self, c: Conn, state: &mut Self::State, bytes: &[u8]) -> Result<usize, Code>;
+
+    /// The peer has finished sending, and these bytes, one at least, are what `data` has left: half a
+    /// message, or a line without its end. `eof` follows. Without this they are dropped. It is never
+    /// called over UDP, and neither is `eof`.
+    fn rest(&mut self, c: Conn, state: &mut Self::State, bytes: &[u8]) {}
 
     /// The peer has finished sending. The connection stays until the handler closes it, as this does.
     fn eof(&mut self, c: Conn, state: &mut Self::State) {
