@@ -121,6 +121,34 @@ assemblyscript_guest() {
 	guests+=("$2")
 }
 
+# rust_guest NAME SOURCE OUTPUT, with the guest library. The compiler is Debian 12's. It is called
+# without cargo, which puts where it works into names, and so into the order of functions.
+rust_guest() {
+	case $(/usr/bin/rustc --version 2>&1) in
+	"rustc 1.63.0"*) ;;
+	*)
+		echo "examples/$3 is not built: /usr/bin/rustc is not of version 1.63.0; Debian 12 has it: apt-get install rustc libstd-rust-dev-wasm32 lld-14" >&2
+		return
+		;;
+	esac
+	if [ ! -e /usr/lib/rustlib/wasm32-unknown-unknown ]; then
+		echo "examples/$3 is not built: Rust has no library for WebAssembly; apt-get install libstd-rust-dev-wasm32" >&2
+		return
+	fi
+	local work flags=(--edition 2021 --target wasm32-unknown-unknown -C opt-level=3 -C codegen-units=1
+		-C panic=abort -C target-feature=+bulk-memory)
+	work=$(mktemp -d)
+	mkdir -p "$out/$(dirname "$3")"
+	/usr/bin/rustc "${flags[@]}" --crate-name bulkhead --crate-type rlib --cfg 'feature="std"' -C metadata=bulkhead \
+		--remap-path-prefix ../sdk/rust=bulkhead -o "$work/libbulkhead.rlib" ../sdk/rust/src/lib.rs
+	/usr/bin/rustc "${flags[@]}" --crate-name "$1" --crate-type cdylib -C metadata="$1" -C lto=fat -C strip=symbols \
+		-C link-arg=-zstack-size=65536 -C link-arg=--stack-first \
+		--extern bulkhead="$work/libbulkhead.rlib" -o "$out/$3" "$2"
+	rm -rf "$work"
+	chmod 644 "$out/$3"
+	guests+=("$3")
+}
+
 c_guest echo/echo.c echo/echo.wasm -Wl,--max-memory=131072
 c_guest testdata/answers.c testdata/answers.wasm
 c_guest gt06/gt06.c gt06/gt06.wasm -Wl,-z,stack-size=8192
@@ -142,6 +170,7 @@ guests+=(testdata/jumps.wasm)
 guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm testdata/shop.wasm)
 zig_guest modbus/modbus.zig modbus/modbus.wasm
 assemblyscript_guest http http/http.wasm
+rust_guest resp resp/src/lib.rs resp/resp.wasm
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

@@ -71,7 +71,7 @@ func TestPromisedCommands(t *testing.T) {
 	defer plain.Close()
 
 	var ports []string
-	names := map[string]string{"echo": "7001", "chat": "7002", "rot13": "7003", "smtp": "7004", "socks5": "7005", "sni-router": "7006", "hello": "7007", "hello-lua": "7008", "hello-ts": "7009", "hello-python": "7010", "modbus": "7011", "http": "7012", "pop3": "7013", "dns": "7053"}
+	names := map[string]string{"echo": "7001", "chat": "7002", "rot13": "7003", "smtp": "7004", "socks5": "7005", "sni-router": "7006", "hello": "7007", "hello-lua": "7008", "hello-ts": "7009", "hello-python": "7010", "modbus": "7011", "http": "7012", "pop3": "7013", "resp": "7016", "dns": "7053"}
 	for name, port := range names {
 		_, now, err := net.SplitHostPort(h.Addr(name))
 		if err != nil {
@@ -116,6 +116,11 @@ func TestPromisedCommands(t *testing.T) {
 				}
 			case strings.Contains(command, "7012"):
 				want = "hello\n"
+			case strings.Contains(command, "redis-cli"):
+				want = "OK\n"
+				if strings.Contains(command, " ttl ") {
+					want = "\n" // -2, or what is left of a minute
+				}
 			case strings.Contains(command, "pop3://"):
 				want = "Subject: hello\r\n"
 				if strings.HasSuffix(command, "/") {
@@ -128,7 +133,7 @@ func TestPromisedCommands(t *testing.T) {
 			default:
 				t.Fatal("nobody says what it does")
 			}
-			for _, c := range []struct{ command, pkg string }{{"nc", "netcat-openbsd"}, {"curl", "curl"}, {"openssl", "openssl"}, {"dig", "dnsutils"}} {
+			for _, c := range []struct{ command, pkg string }{{"nc", "netcat-openbsd"}, {"curl", "curl"}, {"openssl", "openssl"}, {"dig", "dnsutils"}, {"redis-cli", "redis-tools"}} {
 				if regexp.MustCompile(`(^|\| )` + c.command + ` `).MatchString(command) {
 					hosttest.Need(t, c.command, c.pkg)
 				}
