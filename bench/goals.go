@@ -130,6 +130,13 @@ var (
 		aside(holds("memory per idle connection of a script in Python, awake (PSS)", pythonConn, 40<<10, echoedPSS)),
 		aside(holds("the same, when they have been idle for 6 s (RSS)", pythonConn, 2<<10, restedRSS)),
 	}
+	respGoals = []goal{
+		atMost("commands one at a time: CPU at most 2x of Redis' (half its throughput a core)", 2, bulkheadRESP, cpuOf, []load.Kind{commands}, redisServer),
+		aside(atMost("commands in pipelines of 16: CPU, to that of Redis", 2, bulkheadRESP, cpuOf, []load.Kind{pipelined}, redisServer)),
+	}
+	httpGoals = []goal{
+		aside(atMost("requests: CPU, to that of nginx", 2, bulkheadHTTP, cpuOf, []load.Kind{requests}, nginx)),
+	}
 	instanceGoals = []goal{
 		atMost("connect-echo-close, C: CPU at most 1.25x of go-net", 1.25, cConn, cpuOf, visits, yardstick),
 		atMost("echo in connection mode, C: CPU within 5% of loop mode", 1.05, cConn, cpuOf, echoes, cLoop),

@@ -174,6 +174,11 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if t := tables[s.table].tool; t != nil {
+		if err := t.there(); err != nil {
+			return fmt.Errorf("-table %s: %w", s.table, err)
+		}
+	}
 	res := &results{Machine: thisMachine(), Table: s.table, Plan: p, Skipped: skipped}
 	for _, one := range chosen {
 		res.Servers = append(res.Servers, one.name)

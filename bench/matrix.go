@@ -14,6 +14,10 @@ type cell struct {
 	Job  load.Job // without the server's address and process
 	// For names the servers that have this load; none: all.
 	For []string `json:",omitempty"`
+	// Args and Count are for the table's tool, where it has one: more arguments, and how many
+	// messages there are to be.
+	Args  []string `json:",omitempty"`
+	Count int      `json:",omitempty"`
 }
 
 func (c cell) isFor(server string) bool {

@@ -16,13 +16,12 @@ import (
 )
 
 const (
-	haproxy         = "haproxy"
-	haproxySpliced  = "haproxy-splice"
-	bulkheadRelay   = "bulkhead"
-	haproxySNI      = "haproxy-sni"
-	bulkheadSNI     = "bulkhead-sni"
-	bulkheadSOCKS   = "bulkhead-socks5"
-	haproxyIsAbsent = "there is no haproxy (Debian: apt-get install haproxy)"
+	haproxy        = "haproxy"
+	haproxySpliced = "haproxy-splice"
+	bulkheadRelay  = "bulkhead"
+	haproxySNI     = "haproxy-sni"
+	bulkheadSNI    = "bulkhead-sni"
+	bulkheadSOCKS  = "bulkhead-socks5"
 )
 
 // relayServers are the contestants of the table of relays.
@@ -31,9 +30,8 @@ func relayServers(*settings) []server {
 		return fmt.Sprintf("[listener.config]\nto = %q\n", "tcp://"+at.backend)
 	}}
 	return []server{
-		{name: haproxy, program: "haproxy", installed: true, absent: haproxyIsAbsent, relays: true, arguments: proxied("", "default_backend behind")},
-		{name: haproxySpliced, program: "haproxy", installed: true, absent: haproxyIsAbsent, relays: true,
-			arguments: proxied("option splice-request\noption splice-response\n", "default_backend behind")},
+		relaying(haproxy, "", "default_backend behind"),
+		relaying(haproxySpliced, "option splice-request\noption splice-response\n", "default_backend behind"),
 		{name: bulkheadRelay, program: "bulkhead", relays: true, arguments: g.run},
 		{name: "go-copy", program: "gorelay", relays: true, arguments: func(at place) ([]string, error) {
 			return []string{at.address, at.backend}, nil
@@ -47,15 +45,23 @@ func routingServers(*settings) []server {
 	sni := guest{plugin: "../examples/sni-router/sni-router.wasm", instance: "connection", config: func(at place) string {
 		return fmt.Sprintf("[listener.config.routes]\n%q = { to = %q }\n", routedName, "tcp://"+at.backend)
 	}}
+	byName := relaying(haproxySNI, "", "tcp-request inspect-delay 5s\ntcp-request content accept if { req.ssl_hello_type 1 }\nuse_backend behind if { req.ssl_sni -i "+routedName+" }")
+	byName.visit = hello
 	socks := guest{plugin: "../examples/socks5/socks5.wasm", instance: "connection"}
 	return []server{
-		{name: haproxySNI, program: "haproxy", installed: true, absent: haproxyIsAbsent, relays: true, visit: hello,
-			arguments: proxied("", "tcp-request inspect-delay 5s\ntcp-request content accept if { req.ssl_hello_type 1 }\nuse_backend behind if { req.ssl_sni -i "+routedName+" }")},
+		byName,
 		{name: bulkheadSNI, program: "bulkhead", relays: true, visit: hello, arguments: sni.run},
 		{name: bulkheadSOCKS, program: "bulkhead", relays: true, visit: socksVisit, arguments: socks.run},
 		{name: "bulkhead-c", program: "bulkhead", relays: true, arguments: relayServers(nil)[2].arguments},
-		{name: "haproxy-tcp", program: "haproxy", installed: true, absent: haproxyIsAbsent, relays: true, arguments: proxied("", "default_backend behind")},
+		relaying("haproxy-tcp", "", "default_backend behind"),
 	}
+}
+
+// relaying is HAProxy with lines of its configuration.
+func relaying(name, defaults, frontend string) server {
+	s := rival(name, "haproxy", proxied(defaults, frontend))
+	s.relays = true
+	return s
 }
 
 // proxied writes a configuration of HAProxy in TCP mode, with as many threads as there

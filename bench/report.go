@@ -60,6 +60,8 @@ func (r *results) preface(out *printer) {
 	}
 	if n := r.failures(); n > 0 {
 		out.printf("**%d failures; they are listed at the end.**\n\n", n)
+	} else if t := r.of().tool; t != nil {
+		out.printf("No failures that %s has seen.\n\n", t.program)
 	} else {
 		out.printf("No failures: every answer was compared with what was sent, byte for byte.\n\n")
 	}
@@ -152,12 +154,20 @@ func (r *results) cellTable(out *printer, c cell) {
 			table.Figure(f.median(rateOf)), ratio(f, base, rateOf),
 			table.Figure(f.median(func(p point) float64 { return p.p50 })),
 			table.Figure(f.median(p99Of)), ratio(f, base, p99Of),
-			table.Figure(f.median(func(p point) float64 { return p.p999 })),
+			known(f.median(func(p point) float64 { return p.p999 })),
 			fmt.Sprintf("%.2f", f.median(func(p point) float64 { return p.serverCPU })),
 			fmt.Sprintf("%.2f", f.median(func(p point) float64 { return p.loadCPU })),
 			fmt.Sprint(f.failed))
 	}
 	out.table(t)
+}
+
+// known writes a figure; what a tool does not say is 0.
+func known(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return table.Figure(v)
 }
 
 func (r *results) idleTable(out *printer) {

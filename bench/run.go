@@ -84,13 +84,16 @@ func (r *runner) run() error {
 // load puts one load on one server.
 func (r *runner) load(s server, c cell, rep int) error {
 	out := sample{Server: s.name, Cell: c.Name, Repeat: rep}
-	err := r.with(s, func(on *running) error {
+	err := r.with(s, func(on *running) (err error) {
+		if t := r.res.of().tool; t != nil {
+			out.Result, err = r.drive(t, c, s, on)
+			return err
+		}
 		job := c.Job
 		job.Address, job.PID, job.Backend = on.address, on.p.PID(), on.backend
 		if job.Kind == load.Churn && s.visit != nil {
 			job.Steps, job.Message = s.visit(on.backend)
 		}
-		var err error
 		if out.Result, err = r.gen.Run(job); err == nil && out.Messages == 0 && !out.Failures.Any() {
 			err = errors.New("nothing was answered in the measured time")
 		}

@@ -32,6 +32,10 @@ type server struct {
 	// visit returns what a client says to it before its message, and the message; nil:
 	// nothing, and bytes of the pattern.
 	visit func(backend string) ([]load.Step, []byte)
+	// asks is what it is asked to see that it answers, where it is no echo; nil: it is one.
+	asks *load.Step
+	// workers says that it works in processes that it starts.
+	workers bool
 	// secure says that it speaks TLS.
 	secure bool
 	// idle is the most idle connections that it is given; 0: as many as the others.
@@ -153,7 +157,7 @@ const (
 	stopTimeout  = 10 * time.Second
 )
 
-// start starts s on a free port of 127.0.0.1, and returns when it has echoed a
+// start starts s on a free port of 127.0.0.1, and returns when it has answered a
 // message. No cores means all.
 func (s server) start(ctx context.Context, bin, dir string, cores []int) (*running, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -259,6 +263,12 @@ func (s server) echoOnce(ctx context.Context, on *running) error {
 	if s.secure {
 		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 	}
+	if s.asks != nil {
+		if _, err := c.Write(s.asks.Send); err != nil {
+			return err
+		}
+		return expect(c, s.asks.Expect)
+	}
 	var steps []load.Step
 	want := []byte("are you there?\n") // some answer whole lines alone
 	if s.visit != nil {
@@ -287,7 +297,7 @@ func (s server) echoOnce(ctx context.Context, on *running) error {
 func expect(c net.Conn, want []byte) error {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(c, got); err != nil {
-		return fmt.Errorf("waiting for an echo: %w", err)
+		return fmt.Errorf("waiting for an answer: %w", err)
 	}
 	if !bytes.Equal(got, want) {
 		return fmt.Errorf("expected %q, got %q", want, got)

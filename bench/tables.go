@@ -14,6 +14,8 @@ type contest struct {
 	yardstick string
 	servers   func(*settings) []server
 	plan      func(*settings) plan
+	// tool puts the loads on the servers; nil: our load generator does.
+	tool *tool
 	// goals are what the project has promised about it; nil: nothing.
 	goals []goal
 }
@@ -37,6 +39,8 @@ func init() {
 		"routing":   {title: "connections relayed to where their client says", yardstick: haproxySNI, servers: routingServers, plan: routingPlan, goals: routingGoals},
 		"tls":       {title: "echo over TLS", yardstick: goTLS, servers: secureServers, plan: securePlan, goals: secureGoals},
 		"scripts":   {title: "lines echoed by scripts", yardstick: cConn, servers: scriptServers, plan: scriptPlan, goals: scriptGoals},
+		"resp":      {title: "Redis' commands", yardstick: redisServer, servers: respServers, plan: respPlan, goals: respGoals, tool: redisBenchmark},
+		"http":      {title: "pages over HTTP/1.1", yardstick: nginx, servers: httpServers, plan: httpPlan, goals: httpGoals, tool: wrk},
 		"instances": {title: "instances", yardstick: yardstick, servers: instanceServers, plan: instancePlan, goals: instanceGoals},
 	}
 }

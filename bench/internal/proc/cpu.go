@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -29,6 +30,37 @@ func CPU(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("reading the CPU clock of process %d: %w (has it ended?)", pid, err)
 	}
 	return time.Duration(ts.Nano()), nil
+}
+
+// TreeCPU is CPU of a process and of all that descend from it and run. What those have used that
+// have ended is not in it.
+func TreeCPU(pid int) (time.Duration, error) {
+	all, err := CPU(pid)
+	if err != nil {
+		return 0, err
+	}
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, field := range bytes.Fields(b) {
+			child, err := strconv.Atoi(string(field))
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", name, err)
+			}
+			used, err := TreeCPU(child)
+			if err != nil {
+				return 0, err
+			}
+			all += used
+		}
+	}
+	return all, nil
 }
 
 // tick is the unit of /proc/PID/stat: USER_HZ is 100 on every Linux that Go

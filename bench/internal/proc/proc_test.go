@@ -249,3 +249,31 @@ func TestOn(t *testing.T) {
 		t.Errorf("all cores: %v", err)
 	}
 }
+
+// What a process's children use is in the figure of the tree.
+func TestTreeCPU(t *testing.T) {
+	p, err := Start([]string{"/bin/sh", "-c", "sh -c 'while :; do :; done' & wait"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	var alone, tree time.Duration
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if alone, err = CPU(p.PID()); err != nil {
+			t.Fatal(err)
+		}
+		if tree, err = TreeCPU(p.PID()); err == nil && tree > alone+20*time.Millisecond {
+			break
+		}
+	}
+	if tree <= alone+20*time.Millisecond {
+		t.Errorf("the process has used %v, and with its child %v (%v)", alone, tree, err)
+	}
+	p.Stop(0)
+	if p.CPU() <= 0 {
+		t.Error("a process that has ended has used nothing")
+	}
+	if _, err := TreeCPU(p.PID()); err == nil {
+		t.Error("a process that has ended has CPU time")
+	}
+}

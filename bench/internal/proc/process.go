@@ -70,6 +70,19 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 func (p *Process) Stdin() io.Writer  { return p.stdin }
 func (p *Process) Stdout() io.Reader { return p.stdout }
 
+// CPU returns the processor time, user and system, that the process has used, and those of its
+// children that it has waited for; 0 while it runs.
+func (p *Process) CPU() time.Duration {
+	select {
+	case <-p.exited:
+		if s := p.cmd.ProcessState; s != nil {
+			return s.UserTime() + s.SystemTime()
+		}
+	default:
+	}
+	return 0
+}
+
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
