@@ -83,8 +83,7 @@ func TestSetSettingsOfOneThatWaits(t *testing.T) {
 	b.until("it is told of room", func() bool { return room == 1 })
 	b.passSlowly(50 * time.Second)
 	b.alive(c, "before the timeout")
-	b.passSlowly(30 * time.Second)
-	b.ended(s, takesNone)
+	b.endsUntaken(c, s, 30*time.Second)
 }
 
 // Who keeps still for bandwidth goes on at once when there is more, and not before.

@@ -135,6 +135,7 @@ type bench struct {
 	clock *selector.Manual
 	acct  *account
 	set   *Settings
+	taken int64 // what the peer had taken when the kernel had settled
 }
 
 func newBench(t testing.TB) *bench {
