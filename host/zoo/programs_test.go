@@ -116,7 +116,7 @@ var programs = []animal{
 		guest: func() []byte { return command(just(w.Forever())) },
 		modes: commands, tenant: `memory = "8MiB"`, listener: `event_timeout = "10ms"`, said: timedOut, counted: stopped,
 		provoke: func(c *cage) {
-			for range 64 {
+			for range dozens() {
 				c.dial()
 			}
 			for _, conn := range c.open {

@@ -65,16 +65,16 @@ var spinners = []animal{
 		},
 	},
 	{
-		name:  "64 connections that all spin",
+		name:  "connections by the dozen that all spin",
 		guest: func() []byte { return echo(just(w.Forever())).Bytes() },
 		modes: ownOnly, tenant: `memory = "8MiB"`, listener: `event_timeout = "10ms"`, said: timedOut, counted: stopped,
-		provoke: func(c *cage) { crowd(c, 64) },
+		provoke: func(c *cage) { crowd(c, dozens()) },
 	},
 	{
-		name:  "64 connections of one instance that spins",
+		name:  "connections by the dozen of one instance that spins",
 		guest: func() []byte { return echo(just(w.Forever())).Bytes() },
 		modes: sharedOnly, said: timedOut, counted: stopped,
-		provoke: func(c *cage) { crowd(c, 64) },
+		provoke: func(c *cage) { crowd(c, dozens()) },
 	},
 	{
 		name: "a loop of sends",

@@ -22,7 +22,16 @@ var loopsOf = map[string][]int{"connection": {1, 2}, "loop": {2}, "listener": {1
 
 var baits = flag.Int("baits", 1, "how many clients set off each animal, one after another, that has an instance for each")
 
-var everyKind = flag.Bool("every-kind", false, "have TestEachAnimal try each animal with two loops, too, and on one instance a loop")
+// dozens is how many clients come at once where they are a crowd: more than there are places beside
+// the loops for what computes, and each spins until it is stopped.
+func dozens() int {
+	if *everyKind {
+		return 64
+	}
+	return 24
+}
+
+var everyKind = flag.Bool("every-kind", false, "have TestEachAnimal try each animal with two loops, too, and on one instance a loop, and 64 clients come where a crowd does")
 
 // One animal after another, beside a neighbour on the same loops. What they leave behind is
 // looked at when all have had their turn, since pools keep for a while what may be wanted again.
