@@ -33,7 +33,7 @@ var onlyIn = map[string][]string{
 	"github.com/landlock-lsm":        {"host/confine"},
 	"kernel.org/pub/linux/libs":      {"host/confine"},
 	"github.com/gobwas/ws":           {"internal/websocket", "csa"}, // csa: its tests
-	"github.com/coder/websocket":     {"host", "examples"},          // their tests
+	"github.com/coder/websocket":     {"host", "internal/hosttest"}, // tests
 	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
@@ -16,8 +15,6 @@ import (
 	"bulkhead/host"
 	"bulkhead/host/config"
 	"bulkhead/internal/hosttest"
-
-	"github.com/coder/websocket"
 )
 
 const quickstart = "quickstart.toml"
@@ -110,20 +107,15 @@ func TestQuickstartServes(t *testing.T) {
 	hosttest.Say(t, bob, "hello, ann\n")
 	hears(t, lines, "bob: hello, ann")
 
-	page := http.Header{"Origin": {"null"}} // from a file, such as chat/chat.html
-	for name, says := range map[string][2]string{"chat-ws": {"ann\n", "what is your name?"}, "echo-ws": {"hello", "hello"}} {
-		c, _, err := websocket.Dial(t.Context(), "ws://"+h.Addr(name)+"/"+strings.TrimSuffix(name, "-ws"), &websocket.DialOptions{HTTPHeader: page})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Write(t.Context(), websocket.MessageText, []byte(says[0])); err != nil {
-			t.Fatal(err)
-		}
-		if _, got, err := c.Read(t.Context()); err != nil || !strings.Contains(string(got), says[1]) {
-			t.Errorf("%s says %q, %v; want %q", name, got, err, says[1])
-		}
-		_ = c.CloseNow()
-	}
+	const page = "null" // from a file, such as chat/chat.html
+	eve := hosttest.DialWebSocket(t, "ws://"+h.Addr("chat-ws")+"/chat", page)
+	eve.Hear("* what is your name?\n")
+	eve.Say("eve\n")
+	eve.Hear("* hello, eve. There is /join ROOM, /who, /quit\n")
+	eve.Hear("* you are in lobby, with 0 others\n")
+	again := hosttest.DialWebSocket(t, "ws://"+h.Addr("echo-ws")+"/echo", page)
+	again.Say("hello")
+	again.Hear("hello")
 
 	for _, over := range []struct{ network, name string }{{"udp", "dns"}, {"tcp", "dns-tcp"}} {
 		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -2,12 +2,16 @@ package sdk_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"bulkhead/host"
+	"bulkhead/host/conns"
+	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
 	"bulkhead/internal/play"
 	"bulkhead/internal/playtest"
@@ -105,7 +109,55 @@ closed OK
 			if l.name == "Rust" {
 				playRust(t, plugin)
 			}
+			keepsMessages(t, plugin)
 		})
+	}
+}
+
+// keepsMessages wants each write to be a message over WebSocket, also where it has to wait for a
+// client that does not read, and a datagram over UDP, also where it waits for the connection.
+func keepsMessages(t *testing.T, plugin string) {
+	t.Helper()
+	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	h := hosttest.Serve(t, fmt.Sprintf(`
+[host]
+state = %q
+[tenant.acme]
+connect = ["udp://127.0.0.1:*"]
+[[listener]]
+name = "it"
+tenant = "acme"
+address = "ws://127.0.0.1:0/it"
+plugin = %q
+inbox = "4KiB"
+send_buffer = "16KiB"
+`, hosttest.State(), plugin), host.Options{})
+	c := hosttest.DialWebSocket(t, "ws://"+h.Addr("it")+"/it", "")
+	const many = 60
+	c.Say("limit 300000\n" + strings.Repeat("many 3000\n", many)) // two writes each
+	hosttest.Eventually(t, "something waits in its queue", func() bool {
+		list, err := h.Connections(t.Context(), conns.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list.Connections) == 1 && slices.Contains(list.Connections[0].State, "blocked")
+	})
+	c.Hear("hello\n")
+	for range many {
+		c.Hear(strings.Repeat("x", 3000))
+		c.Hear("\n")
+	}
+	c.Say("dial udp://" + peer.LocalAddr().String() + "\nup one\nup two\n")
+	_ = peer.SetReadDeadline(awaittest.Deadline())
+	for _, want := range []string{"one\n", "two\n"} {
+		p := make([]byte, 100)
+		if n, _, err := peer.ReadFrom(p); err != nil || string(p[:n]) != want {
+			t.Errorf("a datagram is %q, %v; want %q", p[:n], err, want)
+		}
 	}
 }
 

@@ -109,6 +109,7 @@ struct link {
 	bool unread;       /* nobody reads: reading is paused until somebody does */
 	bool secured_now;  /* makessl was called in this event */
 	bool datagrams;    /* it is over UDP */
+	bool messages;     /* each send is a message, over UDP or WebSocket; so in the queue, behind its length */
 	const struct terms *terms; /* the engine's, which keeps them */
 	struct link *next; /* in its bucket */
 };

@@ -54,7 +54,7 @@ static bool grow_table(void)
 bool add_link(struct link *l, int32_t handle)
 {
 	char transport[8], peer[256];
-	int32_t n;
+	int32_t n, named;
 
 	if (!grow_table())
 		return false;
@@ -71,7 +71,9 @@ bool add_link(struct link *l, int32_t handle)
 			l->peer[n] = 0;
 		}
 	}
-	l->datagrams = csa_v1_info(handle, CSA_INFO_TRANSPORT, transport, sizeof transport) == 3 && transport[0] == 'u' && transport[1] == 'd';
+	named = csa_v1_info(handle, CSA_INFO_TRANSPORT, transport, sizeof transport);
+	l->datagrams = named == 3 && memcmp(transport, "udp", 3) == 0;
+	l->messages = l->datagrams || (named == 2 && memcmp(transport, "ws", 2) == 0);
 	l->next = *bucket(handle);
 	*bucket(handle) = l;
 	links++;
@@ -124,19 +126,39 @@ void tell_failed(struct link *l)
 
 /* --- Sending -------------------------------------------------------------------- */
 
+#define MARK ((int32_t)sizeof(int32_t)) /* bytes of a length that stands before a message in a queue */
+
 void flush(struct link *l)
 {
-	while (l->handle && l->queued > 0) {
-		int32_t n = csa_v1_send(l->handle, l->queue, l->queued);
+	int32_t sent = 0, mark = l->messages ? MARK : 0;
 
-		if (n == CSA_AGAIN || n == 0)
-			return;
-		if (n < 0 || n > l->queued)
-			n = l->queued; /* nobody takes them any more */
-		l->queued -= n;
-		memmove(l->queue, l->queue + n, l->queued);
-		if (l->queued > 0)
-			return; /* writable comes */
+	while (l->handle && sent < l->queued) {
+		uint8_t *at = l->queue + sent;
+		int32_t len = l->queued - sent, n;
+
+		if (mark)
+			memcpy(&len, at, sizeof len);
+		n = csa_v1_send(l->handle, at + mark, len);
+		if (n == CSA_AGAIN || (n == 0 && len > 0))
+			break;
+		if (n < 0 || n > len) {
+			sent = l->queued; /* nobody takes them any more */
+			break;
+		}
+		if (n == len) {
+			sent += mark + n;
+			continue;
+		}
+		sent += n;
+		len -= n;
+		if (mark) /* what is left is a message of its own */
+			memcpy(l->queue + sent, &len, sizeof len);
+		break; /* writable comes */
+	}
+	l->queued -= sent;
+	if (l->queued > 0) {
+		memmove(l->queue, l->queue + sent, (size_t)l->queued);
+		return;
 	}
 	if (l->queue)
 		drop_queue(l);
@@ -155,7 +177,7 @@ void finish(struct link *l, int32_t what)
 
 int send_or_keep(struct link *l, const uint8_t *p, size_t len)
 {
-	int32_t limit, n = 0;
+	int32_t limit, n = 0, mark = l->messages ? MARK : 0;
 
 	if (!l->handle || l->last >= 0 || l->closing || l->failed)
 		return 0;
@@ -179,13 +201,13 @@ int send_or_keep(struct link *l, const uint8_t *p, size_t len)
 	}
 	p += n;
 	len -= (size_t)n;
-	if (len > (size_t)(limit - l->queued)) {
+	if (len + (size_t)mark > (size_t)(limit - l->queued)) {
 		snprintf(problem, sizeof problem, "send: %d bytes wait already, and %u more are beyond %s, which is %d; "
 			"stop when send answers false, and go on in writable", (int)l->queued, (unsigned)len, limit_names.queue, (int)limit);
 		return -1;
 	}
-	if (l->queued + (int32_t)len > l->room) {
-		int32_t room = (l->queued + (int32_t)len) * 3 / 2;
+	if (l->queued + mark + (int32_t)len > l->room) {
+		int32_t room = (l->queued + mark + (int32_t)len) * 3 / 2;
 		uint8_t *q = realloc(l->queue, (size_t)room);
 
 		if (!q) {
@@ -195,8 +217,13 @@ int send_or_keep(struct link *l, const uint8_t *p, size_t len)
 		l->queue = q;
 		l->room = room;
 	}
-	memcpy(l->queue + l->queued, p, len);
-	l->queued += (int32_t)len;
+	if (mark) {
+		int32_t length = (int32_t)len;
+
+		memcpy(l->queue + l->queued, &length, sizeof length);
+	}
+	memcpy(l->queue + l->queued + mark, p, len);
+	l->queued += mark + (int32_t)len;
 	l->told_full = true;
 	return 0;
 }

@@ -104,6 +104,14 @@ interface BasicConnection<State = {}> {
   readonly clientNames: string;
   readonly clientFingerprint: string;
   readonly certificate: string;
+  /** Over WebSocket: what the last message was; "" before the first one. */
+  readonly messageType: "text" | "binary" | "";
+  /** Over WebSocket: the path and query that the client has asked for. */
+  readonly target: string;
+  /** Over WebSocket: where the client's page is from; "" for a client that is no browser. */
+  readonly origin: string;
+  /** Over WebSocket: the subprotocol that both sides have agreed on. */
+  readonly subprotocol: string;
 }
 
 /** Writes a line of the log. */

@@ -11,3 +11,7 @@ func TestFailures(t *testing.T) { scripts.Failures(t) }
 
 // A handler that consumes nothing of all that there is room for is told of, once.
 func TestNothingIsConsumed(t *testing.T) { scripts.Stuck(t) }
+
+// Each send is a message over WebSocket, whoever does not read; what is known of the connection is
+// told.
+func TestMessages(t *testing.T) { scripts.Messages(t) }

@@ -6,6 +6,9 @@ import { Handler } from "./handler";
 /** How many bytes `Conn.write` queues for a connection, unless `writeLimit` says otherwise. */
 export const DEFAULT_WRITE_LIMIT: i32 = 65536;
 
+/** How many bytes the length of a message takes in a queue. */
+const MARK: i32 = 4;
+
 /** The connections that are there, by the numbers that the host knows them by. */
 export const connections = new Map<i32, Conn>();
 
@@ -19,6 +22,7 @@ export function connect(address: string, handler: Handler): Conn {
   const bytes = encode(address);
   const result = abi.connect(bytes.dataStart, bytes.length);
   const c = new Conn(result, handler, true);
+  c.messages = address.startsWith("udp:") ? 1 : 0;
   if (result > 0) connections.set(result, c);
   return c;
 }
@@ -30,6 +34,11 @@ export function connect(address: string, handler: Handler): Conn {
 export class Conn {
   /** How many bytes `write` may queue. */
   writeLimit: i32 = DEFAULT_WRITE_LIMIT;
+  /**
+   * Whether each send is a message: so in the queue, behind its length. -1: it is not known yet. It
+   * is for this file alone.
+   */
+  messages: i32 = -1;
 
   private queue: Uint8Array = new Uint8Array(0);
   private from: i32 = 0; // of what is queued
@@ -70,7 +79,8 @@ export class Conn {
    * Sends all of the bytes: what the inbox has no room for is queued and sent later. They may be
    * used again at once. If the queue would grow beyond `writeLimit`, since the peer takes less than
    * it is sent, the connection fails with `Code.QUOTA`: nothing is lost unseen. It answers a code,
-   * which need not be looked at. Over UDP use `send`.
+   * which need not be looked at. Over WebSocket and UDP each `write` is one message, also where it
+   * has to wait; in the queue it takes `queued` 4 bytes more.
    */
   write(bytes: Uint8Array): i32 {
     return this.failUnless(this.put(bytes.dataStart, bytes.length));
@@ -211,7 +221,7 @@ export class Conn {
   get listener(): string { return this.info(abi.INFO_LISTENER); }
   /** The name of the tenant. */
   get tenant(): string { return this.info(abi.INFO_TENANT); }
-  /** `tcp`, `unix` or `udp`. */
+  /** `tcp`, `unix`, `udp` or `ws` (WebSocket, with TLS or without). */
   get transport(): string { return this.info(abi.INFO_TRANSPORT); }
   /** The name that the TLS client has asked for. */
   get serverName(): string { return this.info(abi.INFO_SERVER_NAME); }
@@ -229,33 +239,54 @@ export class Conn {
   get clientFingerprint(): string { return this.info(abi.INFO_CLIENT_FINGERPRINT); }
   /** Whether `makeTlsServer` would find a certificate. */
   get hasCertificate(): bool { return this.info(abi.INFO_CERTIFICATE).length > 0; }
+  /** Over WebSocket: `text` or `binary`, what the last message was. */
+  get messageType(): string { return this.info(abi.INFO_MESSAGE); }
+  /** Over WebSocket: the path and query that the client has asked for. */
+  get target(): string { return this.info(abi.INFO_TARGET); }
+  /** Over WebSocket: where the client's page is from; "" for a client that is no browser. */
+  get origin(): string { return this.info(abi.INFO_ORIGIN); }
+  /** Over WebSocket: the subprotocol that both sides have agreed on. */
+  get subprotocol(): string { return this.info(abi.INFO_SUBPROTOCOL); }
 
   private put(at: usize, len: i32): i32 {
     if (this.over || this.handle <= 0) return Code.BAD_HANDLE;
     if (this.finished) return Code.CLOSED;
     if (this.queued + len > this.writeLimit) return Code.QUOTA;
     let done = 0;
-    while (this.queued == 0 && done < len) {
+    const waiting = this.queued;
+    while (waiting == 0) {
       // A short answer is asked again: AGAIN promises that room is told of.
       const n = abi.send(this.handle, at + <usize>done, len - done);
       if (n == Code.AGAIN) break;
       if (n < 0) return n;
       done += n;
+      if (done == len) return Code.OK;
     }
-    if (done == len) return Code.OK;
     const rest = len - done;
-    const waiting = this.queued;
-    if (this.to + rest > this.queue.length) {
+    const mark = this.mark();
+    if (waiting > 0 && waiting + mark + rest > this.writeLimit) return Code.QUOTA;
+    if (this.to + mark + rest > this.queue.length) {
       let room = this.queue;
-      if (waiting + rest > room.length) room = new Uint8Array(max(2 * room.length, max(waiting + rest, 1024)));
+      const all = waiting + mark + rest;
+      if (all > room.length) room = new Uint8Array(max(2 * room.length, max(all, 1024)));
       memory.copy(room.dataStart, this.queue.dataStart + <usize>this.from, waiting);
       this.queue = room;
       this.from = 0;
       this.to = waiting;
     }
-    memory.copy(this.queue.dataStart + <usize>this.to, at + <usize>done, rest);
-    this.to += rest;
+    if (mark > 0) store<i32>(this.queue.dataStart + <usize>this.to, rest);
+    memory.copy(this.queue.dataStart + <usize>(this.to + mark), at + <usize>done, rest);
+    this.to += mark + rest;
     return Code.OK;
+  }
+
+  /** How many bytes stand before each message in the queue: none where they are a stream. */
+  private mark(): i32 {
+    if (this.messages < 0) {
+      const transport = this.transport;
+      this.messages = transport == "udp" || transport == "ws" ? 1 : 0;
+    }
+    return this.messages * MARK;
   }
 
   private failUnless(result: i32): i32 {
@@ -303,13 +334,18 @@ export class Conn {
   /** Sends what is queued, and answers whether none of it waits any more. */
   flush(): bool {
     while (this.queued > 0) {
-      const n = abi.send(this.handle, this.queue.dataStart + <usize>this.from, this.queued);
+      const mark = this.mark();
+      const at = this.queue.dataStart + <usize>this.from;
+      const len = mark > 0 ? load<i32>(at) : this.queued;
+      const n = abi.send(this.handle, at + <usize>mark, len);
       if (n == Code.AGAIN) return false;
       if (n < 0) {
         this.last = abi.SHUTDOWN_MICROPROCESS;
         break;
       }
       this.from += n;
+      if (n == len) this.from += mark;
+      else if (mark > 0) store<i32>(at + <usize>n, len - n); // what is left is a message of its own
     }
     this.from = 0;
     this.to = 0;

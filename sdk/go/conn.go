@@ -25,6 +25,8 @@ const (
 	dialled                    // Connect has made it
 	pending                    // and Open has not come yet
 	spliced
+	messages // each send is one: so in the queue, behind its length
+	sorted   // that is known
 )
 
 func (c *Conn) is(f flags) bool { return c.flags&f != 0 }
@@ -50,7 +52,8 @@ func (c *Conn) refuse(callback string, err error) int32 {
 // room, and then Data with what Data has left. p is not kept.
 //
 // Over UDP p is one datagram: all of it is taken, or none. Invalid says that it is longer
-// than one can be, 65507 bytes over IPv4 and 65527 over IPv6; an empty p is an empty one.
+// than one can be, 65507 bytes over IPv4 and 65527 over IPv6; an empty p is an empty one. Over
+// WebSocket p is one message, likewise; what is longer than the listener's inbox is taken in parts.
 //
 // Send queues nothing: it is for handlers that can take up where they stopped.
 // While something that Write has queued waits, it answers Again.
@@ -189,10 +192,24 @@ func (c *Conn) Listener() string { return c.info(infoListener) }
 // Tenant is the name of the tenant that the connection belongs to.
 func (c *Conn) Tenant() string { return c.info(infoTenant) }
 
-// Transport is "tcp", "unix" or "udp". With "udp" a connection is a peer: each Data is
-// one datagram, and each Send, which must not be Write, is one that goes whole or not at
-// all.
+// Transport is "tcp", "unix", "udp" or "ws". With "udp" a connection is a peer: each Data is
+// one datagram, and each Send or Write is one that goes whole or not at all. With "ws",
+// WebSocket with TLS or without, they are messages.
 func (c *Conn) Transport() string { return c.info(infoTransport) }
+
+// MessageType is "text" or "binary": what the last WebSocket message was. It is "" before the first
+// one. Like the three below it is "" for a connection that is not over WebSocket.
+func (c *Conn) MessageType() string { return c.info(infoMessage) }
+
+// Target is the path and query that the WebSocket client has asked for, such as "/chat?room=7".
+func (c *Conn) Target() string { return c.info(infoTarget) }
+
+// Origin is the origin of the page that the WebSocket client is in, such as "https://example.com",
+// and "" for a client that is no browser.
+func (c *Conn) Origin() string { return c.info(infoOrigin) }
+
+// Subprotocol is the WebSocket subprotocol that both sides have agreed on.
+func (c *Conn) Subprotocol() string { return c.info(infoSubprotocol) }
 
 func (c *Conn) info(key int32) string {
 	if c.is(stale) {

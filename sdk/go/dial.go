@@ -1,16 +1,19 @@
 package guest
 
-import "unsafe"
+import (
+	"strings"
+	"unsafe"
+)
 
 // Connect starts to connect to an address: "tcp://host:port", "tls://host:port"
 // (TLS, with the host's name verified), "udp://host:port" or "unix:///path", of at most
 // MaxAddress bytes. "?proxy=v1" or "?proxy=v2" behind it, but for udp, has the host send a
 // PROXY protocol header first, with the addresses of the connection whose callback this is.
 //
-// Over udp nobody is asked: Open comes when there is a route. From then on each Send, which
-// must not be Write, is one datagram to the peer, each Data one of the peer's, and nobody else's
-// come. Refused ends it when the peer's machine says that nothing listens there; else Close does,
-// or the listener's idle_timeout. What is lost on the way, nobody says: ask again by a timer.
+// Over udp nobody is asked: Open comes when there is a route. From then on each Send or
+// Write is one datagram to the peer, each Data one of the peer's, and nobody else's come. Refused
+// ends it when the peer's machine says that nothing listens there; else Close does, or the
+// listener's idle_timeout. What is lost on the way, nobody says: ask again by a timer.
 //
 // The Conn comes to Handler.Open when it is up, for tls after the handshake; or
 // Handler.Closed says why it is not, with Refused, Unreachable, NotFound, Timeout,
@@ -29,7 +32,10 @@ func Connect(address string) (*Conn, error) {
 	if handle <= 0 {
 		return nil, errorOf(min(handle, int32(Invalid)))
 	}
-	c := &Conn{handle: handle, flags: dialled | pending}
+	c := &Conn{handle: handle, flags: dialled | pending | sorted}
+	if strings.HasPrefix(address, "udp:") {
+		c.set(messages)
+	}
 	g.conns[handle] = c
 	return c, nil
 }

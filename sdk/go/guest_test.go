@@ -114,6 +114,52 @@ func TestQueueAllocatesLittle(t *testing.T) {
 	}
 }
 
+// over is a stub whose connections are over another transport.
+type over struct {
+	stub
+	transport string
+}
+
+func (o *over) Info(_, key int32, p []byte) int32 {
+	if key != infoTransport {
+		return int32(Invalid)
+	}
+	copy(p, o.transport)
+	return int32(len(o.transport))
+}
+
+// What is queued stays the messages that were written, where the transport has messages: each is a
+// send, also an empty one, and what a send leaves of one is another. Elsewhere it is a stream.
+func TestQueueKeepsMessages(t *testing.T) {
+	const asStream, asMessages = "one t|wothr|eethr|ee", "one| two|||three|three"
+	for transport, want := range map[string]string{"ws": asMessages, "udp": asMessages, "tcp": asStream, "unix": asStream} {
+		full := true
+		var sent []string
+		o := &over{transport: transport, stub: stub{send: func(p []byte) int32 {
+			if full {
+				return int32(Again)
+			}
+			n := min(len(p), 5)
+			sent = append(sent, string(p[:n]))
+			return int32(n)
+		}}}
+		startWith(t, writer{}, &o.stub)
+		seam.Host = o
+		g.open(1)
+		c := g.conns[1]
+		for _, text := range []string{"one", " two", "", "", "threethree"} {
+			if n, err := c.WriteString(text); n != len(text) || err != nil {
+				t.Errorf("%s: of %q %d bytes were taken, %v", transport, text, n, err)
+			}
+		}
+		full = false
+		g.writable(1)
+		if got := strings.Join(sent, "|"); got != want || c.Queued() != 0 {
+			t.Errorf("over %s %q was sent, and %d bytes wait; want %q", transport, got, c.Queued(), want)
+		}
+	}
+}
+
 // When the host does not take what is queued there is nobody to wait for.
 func TestQueueThatCannotBeSent(t *testing.T) {
 	for code, logs := range map[Code]int{Quota: 1, Closed: 0} {
@@ -157,7 +203,7 @@ func TestWriteLimitIsExplained(t *testing.T) {
 }
 
 func TestWriteErrors(t *testing.T) {
-	answers := []int32{3, int32(Quota)}
+	answers := []int32{3, int32(Quota), 0}
 	s := &stub{send: func([]byte) int32 {
 		a := answers[0]
 		answers = answers[1:]

@@ -1,6 +1,9 @@
 package guest
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // DefaultWriteLimit is how many bytes Write queues for one connection when
 // SetWriteLimit was not called.
@@ -22,7 +25,8 @@ var errWriteLimit error = &advice{Quota, "Write would queue more than SetWriteLi
 // DefaultWriteLimit. What is queued already stays.
 func (c *Conn) SetWriteLimit(n int) { c.limit = max(0, n) }
 
-// Queued is how many bytes Write has queued and the inbox has not taken yet.
+// Queued is how many bytes Write has queued and the inbox has not taken yet, and over UDP and
+// WebSocket 4 more for each message.
 func (c *Conn) Queued() int { return c.queue.len() }
 
 // Write sends all of p: what the inbox has no room for is copied, queued and
@@ -31,6 +35,9 @@ func (c *Conn) Queued() int { return c.queue.len() }
 // slow, and a handler does best to Abort. Then it has taken nothing, or as much as it says of a p
 // that alone is longer than the limit. The other errors are those of Send, without Again; n says
 // how much was taken before.
+//
+// Over UDP and WebSocket each Write is a message, also one that has to wait, and so is an empty
+// one. None of a message waits that is longer than the limit.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	if err := c.maySend(); err != nil {
 		return 0, err
@@ -39,7 +46,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	if limit == 0 {
 		limit = DefaultWriteLimit
 	}
-	for c.queue.len() == 0 && n < len(p) {
+	for c.queue.len() == 0 {
 		// A short count is asked again, for the answer Again: it promises
 		// csa_writable, which the queue needs.
 		taken := send(c.handle, p[n:])
@@ -49,20 +56,44 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		if taken <= 0 {
 			return n, errorOf(taken)
 		}
-		n += int(taken)
-	}
-	if rest := p[n:]; len(rest) > 0 {
-		if c.queue.len()+len(rest) > limit {
-			if c.queue.len() > 0 {
-				return n, errWriteLimit
-			}
-			rest = rest[:limit]
-			err = errWriteLimit
+		if n += int(taken); n == len(p) {
+			return n, nil
 		}
-		c.queue.push(rest)
-		n += len(rest)
 	}
-	return n, err
+	rest, mark := p[n:], c.markLen()
+	if c.queue.len()+mark+len(rest) > limit {
+		if c.queue.len() > 0 || mark > 0 {
+			return n, errWriteLimit
+		}
+		rest = rest[:limit]
+		err = errWriteLimit
+	}
+	if mark > 0 {
+		var length [messageMark]byte
+		binary.LittleEndian.PutUint32(length[:], uint32(len(rest)))
+		c.queue.push(length[:])
+	}
+	c.queue.push(rest)
+	return n + len(rest), err
+}
+
+// messageMark is how many bytes the length of a message takes in a queue.
+const messageMark = 4
+
+// markLen is how many bytes stand before each message in c's queue: none where they are a stream.
+func (c *Conn) markLen() int {
+	if !c.is(sorted) {
+		c.set(sorted)
+		var transport [3]byte
+		switch n := info(c.handle, infoTransport, transport[:]); {
+		case n == 3 && string(transport[:]) == "udp", n == 2 && string(transport[:2]) == "ws":
+			c.set(messages)
+		}
+	}
+	if c.is(messages) {
+		return messageMark
+	}
+	return 0
 }
 
 // WriteString is Write for a string, without a copy.
@@ -78,11 +109,15 @@ func (c *Conn) flush() bool {
 		return true
 	}
 	for c.queue.len() > 0 {
-		taken := send(c.handle, c.queue.bytes())
+		next, mark := c.queue.bytes(), c.markLen()
+		if mark > 0 {
+			next = next[mark:][:binary.LittleEndian.Uint32(next)]
+		}
+		taken := send(c.handle, next)
 		if taken == int32(Again) {
 			return false
 		}
-		if taken <= 0 {
+		if taken < 0 || taken == 0 && len(next) > 0 {
 			// Closed: the end is near anyhow. Anything else has no csa_writable
 			// behind it, so that the queue would wait for ever.
 			if taken != int32(Closed) {
@@ -91,7 +126,14 @@ func (c *Conn) flush() bool {
 			_ = c.Abort()
 			return false
 		}
-		c.queue.pop(int(taken))
+		if rest := len(next) - int(taken); rest > 0 {
+			c.queue.pop(int(taken))
+			if mark > 0 { // what is left is a message of its own
+				binary.LittleEndian.PutUint32(c.queue.bytes(), uint32(rest))
+			}
+		} else {
+			c.queue.pop(mark + int(taken))
+		}
 	}
 	switch {
 	case c.is(closing):

@@ -15,10 +15,25 @@ const Kept = struct {
     limit: usize = default_write_limit,
     last: ?i32 = null, // what control is told when the queue is empty
     closing: bool = false,
+    messages: ?bool = null, // each send is one: so in the queue, behind its length; null: not known yet
     dialled: bool,
     state: *anyopaque,
     type_name: [*]const u8, // of the state
+
+    /// How many bytes stand before each message in the queue: none where they are a stream.
+    fn mark(k: *Kept, c: Conn) usize {
+        const messages = k.messages orelse messages: {
+            var buffer: [4]u8 = undefined;
+            const transport = c.info(abi.info_transport, &buffer);
+            break :messages std.mem.eql(u8, transport, "udp") or std.mem.eql(u8, transport, "ws");
+        };
+        k.messages = messages;
+        return if (messages) mark_bytes else 0;
+    }
 };
+
+/// How many bytes the length of a message takes in a queue.
+const mark_bytes = 4;
 
 /// Makes and ends the states of connections, as `serve` has been told their type.
 pub var makeState: *const fn (dialled: bool) std.mem.Allocator.Error!State = undefined;
@@ -44,6 +59,7 @@ pub fn connect(address: []const u8) abi.Error!Conn {
         c.abort();
         return error.Quota;
     };
+    (try c.kept()).messages = std.mem.startsWith(u8, address, "udp:");
     return c;
 }
 
@@ -73,24 +89,33 @@ pub const Conn = struct {
     /// or nothing. `error.Quota`: the queue would grow beyond the write limit, since the peer takes
     /// less than it is sent. `error.Closed`: no more can be sent.
     ///
-    /// Over UDP use `send`.
+    /// Over WebSocket and UDP each `write` is one message, also where it has to wait. In the queue a
+    /// message takes `queued` 4 bytes more.
     pub fn write(c: Conn, bytes: []const u8) abi.Error!void {
         const k = try c.kept();
         if (k.closing or k.last != null) return error.Closed;
         const waiting = k.queue.items.len - k.sent;
         if (waiting + bytes.len > k.limit) return error.Quota;
-        // Room for all of it comes first: what was sent cannot be taken back.
-        if (waiting > 0) k.queue.ensureUnusedCapacity(allocator, bytes.len) catch return error.Quota;
         var rest = bytes;
-        while (waiting == 0 and rest.len > 0) {
+        while (waiting == 0) {
             // A short answer is asked again: AGAIN promises that room is told of.
             const n = c.send(rest) catch |e| if (e == error.Again) break else return e;
             rest = rest[n..];
+            if (rest.len == 0) return;
         }
-        k.queue.appendSlice(allocator, rest) catch {
-            c.abort(); // half of it is sent
+        const mark = k.mark(c);
+        if (waiting > 0 and waiting + mark + rest.len > k.limit) return error.Quota;
+        if (k.sent > waiting) { // what is sent takes no room for long
+            std.mem.copyForwards(u8, k.queue.items[0..waiting], k.queue.items[k.sent..]);
+            k.queue.shrinkRetainingCapacity(waiting);
+            k.sent = 0;
+        }
+        k.queue.ensureUnusedCapacity(allocator, mark + rest.len) catch {
+            if (rest.len < bytes.len) c.abort(); // what was sent cannot be taken back
             return error.Quota;
         };
+        if (mark > 0) k.queue.appendSliceAssumeCapacity(std.mem.asBytes(&@as(u32, @intCast(rest.len))));
+        k.queue.appendSliceAssumeCapacity(rest);
     }
 
     /// The same for a text that is put together: `c.print("Hello, {s}!\r\n", .{name})`.
@@ -237,11 +262,20 @@ pub const Conn = struct {
     pub fn flush(c: Conn) bool {
         const k = c.kept() catch return true;
         while (k.sent < k.queue.items.len) {
-            k.sent += c.send(k.queue.items[k.sent..]) catch |e| {
+            const mark = k.mark(c);
+            const all = k.queue.items[k.sent..];
+            const len = if (mark > 0) std.mem.bytesToValue(u32, all[0..mark_bytes]) else all.len;
+            const n = c.send(all[mark..][0..len]) catch |e| {
                 if (e == error.Again) return false;
                 k.last = abi.shutdown_microprocess;
                 break;
             };
+            k.sent += n;
+            if (n == len) {
+                k.sent += mark;
+            } else if (mark > 0) { // what is left is a message of its own
+                @memcpy(all[n..][0..mark_bytes], std.mem.asBytes(&@as(u32, @intCast(len - n))));
+            }
         }
         k.sent = 0;
         // A connection that has sent much and is idle keeps no more than a little.

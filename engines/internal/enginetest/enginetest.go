@@ -26,7 +26,8 @@ type Language struct {
 }
 
 // Handler is the script of one listener, whose name is Name, with lines of TOML for the listener.
-// The one called "udp" is over UDP. Files are beside it, by their paths from there.
+// The one called "udp" is over UDP, and "ws" over WebSocket with the path /it. Files are beside it,
+// by their paths from there.
 type Handler struct {
 	Name, Script, TOML string
 	Files              map[string]string
@@ -49,14 +50,17 @@ func (l *Language) Config(t *testing.T, handlers ...Handler) (toml string) {
 				t.Fatal(err)
 			}
 		}
-		path, network := filepath.Join(dir, one.Name+l.Extension), "tcp"
-		if one.Name == "udp" {
-			network = "udp"
+		path, address := filepath.Join(dir, one.Name+l.Extension), "tcp://127.0.0.1:0"
+		switch one.Name {
+		case "udp":
+			address = "udp://127.0.0.1:0"
+		case "ws":
+			address = "ws://127.0.0.1:0/it"
 		}
 		if err := os.WriteFile(path, []byte(one.Script), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = \"%s://127.0.0.1:0\"\nplugin = %q\n%s\n", one.Name, network, path, one.TOML)
+		toml += fmt.Sprintf("[[listener]]\nname = %q\ntenant = \"acme\"\naddress = %q\nplugin = %q\n%s\n", one.Name, address, path, one.TOML)
 	}
 	return toml
 }

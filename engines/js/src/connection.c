@@ -478,6 +478,10 @@ static const JSCFunctionListEntry connection_functions[] = {
 	JS_CGETSET_MAGIC_DEF("clientNames", connection_info, NULL, CSA_INFO_CLIENT_NAMES),
 	JS_CGETSET_MAGIC_DEF("clientFingerprint", connection_info, NULL, CSA_INFO_CLIENT_FINGERPRINT),
 	JS_CGETSET_MAGIC_DEF("certificate", connection_info, NULL, CSA_INFO_CERTIFICATE),
+	JS_CGETSET_MAGIC_DEF("messageType", connection_info, NULL, CSA_INFO_MESSAGE),
+	JS_CGETSET_MAGIC_DEF("target", connection_info, NULL, CSA_INFO_TARGET),
+	JS_CGETSET_MAGIC_DEF("origin", connection_info, NULL, CSA_INFO_ORIGIN),
+	JS_CGETSET_MAGIC_DEF("subprotocol", connection_info, NULL, CSA_INFO_SUBPROTOCOL),
 };
 
 static const JSClassDef connection_definition = {"Connection", .finalizer = end_connection, .gc_mark = mark_connection};

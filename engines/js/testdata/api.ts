@@ -48,7 +48,10 @@ async function check(c: Connection<State>): Promise<void> {
     equals("dial", code, "DENIED");
   }
   const facts: string = c.peer + c.local + c.listener + c.tenant + c.transport + c.serverName + c.alpn +
-    c.tlsVersion + c.cipher + c.clientSubject + c.clientNames + c.clientFingerprint + c.certificate;
+    c.tlsVersion + c.cipher + c.clientSubject + c.clientNames + c.clientFingerprint + c.certificate +
+    c.target + c.origin + c.subprotocol;
+  const kind: "text" | "binary" | "" = c.messageType;
+  equals("kind", kind, "");
   equals("facts", facts.includes("tcp"), true);
   const waiting: number = c.waiting;
   equals("waiting", waiting, 0);

@@ -347,6 +347,10 @@ static const struct { const char *name; int32_t key; } known[] = {
 	{"client_names", CSA_INFO_CLIENT_NAMES},
 	{"client_fingerprint", CSA_INFO_CLIENT_FINGERPRINT},
 	{"certificate", CSA_INFO_CERTIFICATE},
+	{"message_type", CSA_INFO_MESSAGE},
+	{"target", CSA_INFO_TARGET},
+	{"origin", CSA_INFO_ORIGIN},
+	{"subprotocol", CSA_INFO_SUBPROTOCOL},
 };
 enum { PEER = -1, WAITING = -2, HANDLER = -3 };
 

@@ -47,6 +47,10 @@
 ---@field client_names string
 ---@field client_fingerprint string
 ---@field certificate string
+---@field message_type "text"|"binary"|"" Over WebSocket: what the last message was.
+---@field target string Over WebSocket: the path and query that the client has asked for.
+---@field origin string Over WebSocket: where the client's page is from.
+---@field subprotocol string Over WebSocket: the one that both sides have agreed on.
 ---@field [string] any
 local Connection = {}
 

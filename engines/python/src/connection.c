@@ -353,6 +353,10 @@ static int32_t fact(qstr name)
 	case MP_QSTR_client_names: return CSA_INFO_CLIENT_NAMES;
 	case MP_QSTR_client_fingerprint: return CSA_INFO_CLIENT_FINGERPRINT;
 	case MP_QSTR_certificate: return CSA_INFO_CERTIFICATE;
+	case MP_QSTR_message_type: return CSA_INFO_MESSAGE;
+	case MP_QSTR_target: return CSA_INFO_TARGET;
+	case MP_QSTR_origin: return CSA_INFO_ORIGIN;
+	case MP_QSTR_subprotocol: return CSA_INFO_SUBPROTOCOL;
 	}
 	return -1;
 }

@@ -11,7 +11,9 @@ async def line(c: "Connection", text: str) -> None:
     sums = [crc.x25(b), crc.modbus(b), crc.xmodem(b), crc.ccitt(b), crc.crc32(b)]
     assert len(sums) == 5 and len(random_bytes(4)) == 4
     facts = [c.peer, c.local_address, c.listener, c.tenant, c.transport, c.server_name, c.alpn, c.tls_version,
-             c.cipher, c.client_subject, c.client_names, c.client_fingerprint, c.certificate]
+             c.cipher, c.client_subject, c.client_names, c.client_fingerprint, c.certificate,
+             c.target, c.origin, c.subprotocol]
+    assert c.message_type == ""
     assert len("".join(facts)) > 0 and c.waiting == 0
     log("called")
     log.debug("line", len(text))

@@ -60,6 +60,18 @@ class Connection(Protocol):
     def client_fingerprint(self) -> str: ...
     @property
     def certificate(self) -> str: ...
+    @property
+    def message_type(self) -> Literal["text", "binary", ""]:
+        """Over WebSocket: what the last message was; "" before the first one."""
+    @property
+    def target(self) -> str:
+        """Over WebSocket: the path and query that the client has asked for."""
+    @property
+    def origin(self) -> str:
+        """Over WebSocket: where the client's page is from; "" for a client that is no browser."""
+    @property
+    def subprotocol(self) -> str:
+        """Over WebSocket: the subprotocol that both sides have agreed on."""
     def __getattr__(self, name: str, /) -> Any: ...
     def __setattr__(self, name: str, value: Any, /) -> None: ...
 

@@ -25,6 +25,25 @@ pub(crate) struct Kept {
     last: Option<i32>, // what control is told when the queue is empty
     left: Vec<u8>,     // what data was given last and has not used, for the end
     dialled: bool,
+    messages: Option<bool>, // each send is one: so in the queue, behind its length; None: not known yet
+}
+
+/// How many bytes the length of a message takes in a queue.
+const MARK: usize = 4;
+
+impl Kept {
+    fn waiting(&self) -> usize {
+        self.queue.len() - self.sent
+    }
+
+    /// How many bytes stand before each message in the queue: none where they are a stream.
+    fn mark(&mut self, c: Conn) -> usize {
+        if *self.messages.get_or_insert_with(|| matches!(c.transport().as_str(), "udp" | "ws")) {
+            MARK
+        } else {
+            0
+        }
+    }
 }
 
 /// A guest has one thread, and this crate calls nothing of the handler while it holds the table.
@@ -48,6 +67,7 @@ fn kept(c: Conn) -> Result<&'static mut Kept, Code> {
 pub fn connect(address: &str) -> Result<Conn, Code> {
     let c = Conn(result(unsafe { abi::connect(address.as_ptr(), address.len() as i32) })? as i32);
     c.begin(true);
+    kept(c)?.messages = Some(address.starts_with("udp:"));
     Ok(c)
 }
 
@@ -73,31 +93,45 @@ impl Conn {
     /// takes less than it is sent; or the tenant has no memory left for it. [`Code::Closed`]: no more
     /// can be sent.
     ///
-    /// Over UDP use [`Conn::send`].
+    /// Over WebSocket and UDP each `write` is one message, also where it has to wait. In the queue a
+    /// message takes [`Conn::queued`] 4 bytes more.
     pub fn write(self, bytes: &[u8]) -> Result<(), Code> {
         let k = kept(self)?;
         if k.last.is_some() {
             return Err(Code::Closed);
         }
-        let waiting = k.queue.len() - k.sent;
+        let waiting = k.waiting();
         if waiting + bytes.len() > k.limit {
             return Err(Code::Quota);
         }
         let mut rest = bytes;
-        if waiting > 0 {
-            k.queue.try_reserve(bytes.len()).map_err(|_| Code::Quota)?;
-        }
-        while waiting == 0 && !rest.is_empty() {
+        while waiting == 0 {
             // A short answer is asked again: AGAIN promises that room is told of.
             match self.send(rest) {
                 Ok(n) => rest = &rest[n..],
                 Err(Code::Again) => break,
                 Err(e) => return Err(e),
             }
+            if rest.is_empty() {
+                return Ok(());
+            }
         }
-        if k.queue.try_reserve(rest.len()).is_err() {
-            self.abort(); // some of it is sent
+        let mark = k.mark(self);
+        if waiting > 0 && waiting + mark + rest.len() > k.limit {
             return Err(Code::Quota);
+        }
+        if k.sent > waiting {
+            k.queue.drain(..k.sent); // what is sent takes no room for long
+            k.sent = 0;
+        }
+        if k.queue.try_reserve(mark + rest.len()).is_err() {
+            if rest.len() < bytes.len() {
+                self.abort(); // some of it is sent
+            }
+            return Err(Code::Quota);
+        }
+        if mark > 0 {
+            k.queue.extend_from_slice(&(rest.len() as u32).to_le_bytes());
         }
         k.queue.extend_from_slice(rest);
         Ok(())
@@ -112,7 +146,7 @@ impl Conn {
 
     /// How many bytes `write` has queued and the inbox has not taken yet.
     pub fn queued(self) -> usize {
-        kept(self).map_or(0, |k| k.queue.len() - k.sent)
+        kept(self).map_or(0, |k| k.waiting())
     }
 
     /// Sends what the inbox has room for, and answers how much that was. The other bytes are the
@@ -136,7 +170,7 @@ impl Conn {
 
     fn finish(self, what: i32) {
         match kept(self) {
-            Ok(k) if k.queue.len() > k.sent => k.last = Some(what),
+            Ok(k) if k.waiting() > 0 => k.last = Some(what),
             _ => {
                 unsafe { abi::control(self.0, what) };
             }
@@ -213,8 +247,23 @@ impl Conn {
             Err(_) => return true,
         };
         while k.sent < k.queue.len() {
-            match self.send(&k.queue[k.sent..]) {
-                Ok(n) => k.sent += n,
+            let mark = k.mark(self);
+            let from = k.sent + mark;
+            let mut to = k.queue.len();
+            if mark > 0 {
+                let mut len = [0; MARK];
+                len.copy_from_slice(&k.queue[k.sent..from]);
+                to = from + u32::from_le_bytes(len) as usize;
+            }
+            match self.send(&k.queue[from..to]) {
+                Ok(n) if from + n == to => k.sent = to,
+                Ok(n) => {
+                    k.sent += n;
+                    if mark > 0 {
+                        // What is left is a message of its own.
+                        k.queue[k.sent..from + n].copy_from_slice(&((to - from - n) as u32).to_le_bytes());
+                    }
+                }
                 Err(Code::Again) => return false,
                 Err(_) => {
                     k.last = Some(abi::SHUTDOWN_MICROPROCESS);
@@ -257,7 +306,7 @@ impl Conn {
 
     /// Keeps a queue for the connection from now on.
     pub(crate) fn begin(self, dialled: bool) {
-        table().entry(self.0).or_insert_with(|| Kept { queue: Vec::new(), sent: 0, limit: DEFAULT_WRITE_LIMIT, last: None, left: Vec::new(), dialled });
+        table().entry(self.0).or_insert_with(|| Kept { queue: Vec::new(), sent: 0, limit: DEFAULT_WRITE_LIMIT, last: None, left: Vec::new(), dialled, messages: None });
     }
 
     pub(crate) fn forget(self) {
@@ -285,7 +334,7 @@ infos! {
     listener = INFO_LISTENER;
     /// The name of the tenant.
     tenant = INFO_TENANT;
-    /// `tcp`, `unix`, `udp` or `ws`.
+    /// `tcp`, `unix`, `udp` or `ws` (WebSocket, with TLS or without).
     transport = INFO_TRANSPORT;
     /// The name that the TLS client has asked for.
     server_name = INFO_SERVER_NAME;
