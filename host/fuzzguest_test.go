@@ -89,7 +89,7 @@ func fuzzer(addresses []string) *w.Module {
 		w.Cat(w.Call(pick), below(3), w.Call(f[2]), w.Drop),
 		w.Cat(w.Call(pick), w.I32Const(1), w.Call(f[2]), w.Drop),
 		w.Cat(w.Call(pick), below(w.WindowSize+10), w.Call(f[3]), w.Drop),
-		w.Cat(w.Call(pick), below(14), w.I32Const(fuzzBuffer), below(300), w.Call(f[4]), w.Drop),
+		w.Cat(w.Call(pick), below(18), w.I32Const(fuzzBuffer), below(300), w.Call(f[4]), w.Drop),
 		w.Cat(w.I32Const(fuzzBuffer), below(100), w.Call(f[5]), w.Drop),
 		w.Cat(w.Call(pick), below(20), below(50), w.I32Const(5), i32Sub, w.Call(f[6]), w.Drop),
 		w.Cat(w.I32Const(-1), below(20), below(50), w.I32Const(5), i32Sub, w.Call(f[6]), w.Drop),
@@ -214,10 +214,14 @@ func fuzzClient(ctx context.Context, rng *rand.Rand, addrs map[string]string, na
 		served.Add(1)
 		c := raw
 		_ = raw.SetDeadline(time.Now().Add(3 * time.Second))
-		if strings.HasSuffix(name, ".tls") && rng.IntN(8) != 0 {
+		if (strings.HasSuffix(name, ".tls") || strings.HasSuffix(name, ".wss")) && rng.IntN(8) != 0 {
 			if secured := tls.Client(raw, &tls.Config{InsecureSkipVerify: true}); secured.Handshake() == nil {
 				c = secured
 			}
+		}
+		framed := strings.Contains(name, ".ws") && rng.IntN(8) != 0
+		if framed {
+			_, _ = io.WriteString(c, upgradeRequest)
 		}
 		var reads sync.WaitGroup
 		if rng.IntN(3) == 0 {
@@ -231,7 +235,11 @@ func fuzzClient(ctx context.Context, rng *rand.Rand, addrs map[string]string, na
 			if network == "udp" {
 				size = min(size, 9000)
 			}
-			if _, err := c.Write(p[:size]); err != nil {
+			said := p[:size]
+			if framed {
+				said = fuzzFrame(rng, p[:min(size, 65000)])
+			}
+			if _, err := c.Write(said); err != nil {
 				break
 			}
 			if rng.IntN(6) == 0 {
@@ -250,6 +258,18 @@ func fuzzClient(ctx context.Context, rng *rand.Rand, addrs map[string]string, na
 		_ = raw.Close()
 		reads.Wait()
 	}
+}
+
+// fuzzFrame is a frame of WebSocket, which is mostly a whole message.
+func fuzzFrame(rng *rand.Rand, payload []byte) []byte {
+	first := []byte{0x81, 0x82, 0x81, 0x82, 0x01, 0x00, 0x80, 0x89, 0x8a, 0x88, byte(rng.IntN(256))}[rng.IntN(11)]
+	if rng.IntN(2) == 0 {
+		first = 0x82
+	}
+	if first&8 != 0 { // a control frame
+		payload = payload[:min(len(payload), 125)]
+	}
+	return []byte(masked(first, string(payload)))
 }
 
 func openDescriptors() int {
@@ -284,25 +304,32 @@ address = "tcp://127.0.0.1:0"
 plugin = %q
 `, hosttest.State(), listed, cpu, echo)
 	for _, kind := range instanceKinds {
-		for _, transport := range []string{"tcp", "tls", "starttls", "udp"} {
-			name, instance, network := kind+"."+transport, kind, "tcp"
+		for _, transport := range []string{"tcp", "tls", "starttls", "udp", "ws", "wss"} {
+			name, instance, address := kind+"."+transport, kind, "tcp://127.0.0.1:0"
 			names = append(names, name)
 			if kind == "fresh" {
 				instance = "connection"
 			}
-			if transport == "udp" {
-				network = "udp"
+			switch transport {
+			case "udp":
+				address = "udp://127.0.0.1:0"
+			case "ws", "wss":
+				address = transport + "://127.0.0.1:0/echo"
 			}
-			fmt.Fprintf(&toml, "[[listener]]\nname = %q\ntenant = \"fuzz\"\naddress = \"%s://127.0.0.1:0\"\nplugin = %q\ninstance = %q\nidle_timeout = \"3s\"\nevent_timeout = \"100ms\"\n",
-				name, network, guest, instance)
-			if network == "tcp" {
+			fmt.Fprintf(&toml, "[[listener]]\nname = %q\ntenant = \"fuzz\"\naddress = %q\nplugin = %q\ninstance = %q\nidle_timeout = \"3s\"\nevent_timeout = \"100ms\"\n",
+				name, address, guest, instance)
+			if transport != "udp" {
 				toml.WriteString("linger = \"500ms\"\n")
 			}
 			if kind == "fresh" {
 				toml.WriteString("snapshot = false\n")
 			}
-			if transport == "tls" || transport == "starttls" {
-				fmt.Fprintf(&toml, "[listener.tls]\ncert = %q\nkey = %q\nstarttls = %v\n", cert, key, transport == "starttls")
+			switch transport {
+			case "tls", "starttls", "wss":
+				fmt.Fprintf(&toml, "[listener.tls]\ncert = %q\nkey = %q\n", cert, key)
+			}
+			if transport == "starttls" {
+				toml.WriteString("starttls = true\n")
 			}
 		}
 	}

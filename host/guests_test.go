@@ -1,11 +1,13 @@
 package host_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -266,6 +268,32 @@ func TestNoAllocationPerMessage(t *testing.T) {
 		}
 		if _, err := io.ReadFull(conn, back); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for range 200 {
+		round()
+	}
+	wantNoAllocations(t, h, round)
+}
+
+// The same over WebSocket, where each message is a frame each way.
+func TestNoAllocationPerMessageOverWebSocket(t *testing.T) {
+	h := hosttest.Serve(t, strings.Replace(echoConfig(t, "loop", ""), "\"tcp://127.0.0.1:0\"", "\"ws://127.0.0.1:0/echo\"", 1), host.Options{Log: slog.New(slog.DiscardHandler)})
+	conn := hosttest.Dial(t, h.Addr("echo"))
+	hosttest.Say(t, conn, upgradeRequest)
+	answer, err := http.ReadResponse(bufio.NewReaderSize(conn, 4096), nil)
+	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("the request is answered by %v, %v", answer, err)
+	}
+	msg := []byte(masked(0x82, strings.Repeat("x", 64)))
+	want := []byte("\x82\x40" + strings.Repeat("x", 64))
+	back := make([]byte, len(want))
+	round := func() {
+		if _, err := conn.Write(msg); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, back); err != nil || !bytes.Equal(back, want) {
+			t.Fatalf("%q, %v", back, err)
 		}
 	}
 	for range 200 {
