@@ -137,6 +137,13 @@ var (
 	httpGoals = []goal{
 		aside(atMost("requests: CPU, to that of nginx", 2, bulkheadHTTP, cpuOf, []load.Kind{requests}, nginx)),
 	}
+	webSocketGoals = []goal{
+		atMost("messages a second over WebSocket: within 1.3x of TCP", 1.3, wsConn, inverse(rateOf), echoes, tcpConn),
+		atMost("the same with an instance for a loop", 1.3, wsLoop, inverse(rateOf), echoes, tcpLoop),
+		aside(atMost("CPU a message over WebSocket, to that over TCP", 1.3, wsConn, cpuOf, echoes, tcpConn)),
+		leaner("memory per idle connection: within 1.3x of TCP", wsConn, tcpConn, 1.3),
+		leaner("the same with an instance for a loop", wsLoop, tcpLoop, 1.3),
+	}
 	instanceGoals = []goal{
 		atMost("connect-echo-close, C: CPU at most 1.25x of go-net", 1.25, cConn, cpuOf, visits, yardstick),
 		atMost("echo in connection mode, C: CPU within 5% of loop mode", 1.05, cConn, cpuOf, echoes, cLoop),

@@ -91,6 +91,7 @@ func (r *runner) load(s server, c cell, rep int) error {
 		}
 		job := c.Job
 		job.Address, job.PID, job.Backend = on.address, on.p.PID(), on.backend
+		job.WebSocket = s.websocket
 		if job.Kind == load.Churn && s.visit != nil {
 			job.Steps, job.Message = s.visit(on.backend)
 		}
@@ -120,7 +121,7 @@ func (r *runner) idle(s server, rep int) error {
 		if out.Empty, err = proc.MemoryOf(pid); err != nil {
 			return err
 		}
-		job := load.Job{Kind: load.Idle, Address: on.address, Conns: r.plan.Idle, Lines: r.plan.Lines, Timeout: 60 * time.Second}
+		job := load.Job{Kind: load.Idle, Address: on.address, Conns: r.plan.Idle, Lines: r.plan.Lines, WebSocket: s.websocket, Timeout: 60 * time.Second}
 		if r.plan.Secure {
 			job.Kind = load.SecureIdle
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -36,8 +37,8 @@ type server struct {
 	asks *load.Step
 	// workers says that it works in processes that it starts.
 	workers bool
-	// secure says that it speaks TLS.
-	secure bool
+	// secure says that it speaks TLS, and websocket that it speaks WebSocket at /echo.
+	secure, websocket bool
 	// idle is the most idle connections that it is given; 0: as many as the others.
 	idle int
 	// rests says that it lets go of memory when its connections have been idle for some
@@ -91,6 +92,8 @@ type guest struct {
 	instance string
 	extra    string // further lines of the listener, such as [listener.tls]
 	config   func(place) string
+	over     string // how its address begins; "" is tcp
+	path     string // and ends
 }
 
 // run and serve write a configuration; run has the daemon's command before its path.
@@ -113,7 +116,7 @@ func (g guest) serve(at place) ([]string, error) {
 		connect = fmt.Sprintf("[%q]", at.backend)
 	}
 	file := filepath.Join(at.dir, "bench.toml")
-	if err := os.WriteFile(file, []byte(configuration(path, g.instance, at.address, connect, more)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(configuration(path, g.instance, cmp.Or(g.over, "tcp")+"://"+at.address+g.path, connect, more)), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the configuration of Bulkhead: %w", err)
 	}
 	return []string{file}, nil
@@ -139,7 +142,7 @@ connect = %s
 [[listener]]
 name = "echo"
 tenant = "bench"
-address = "tcp://%s"
+address = %q
 plugin = %q
 instance = %q
 %s`, connect, address, plugin, instance, more)
@@ -288,7 +291,14 @@ func (s server) echoOnce(ctx context.Context, on *running) error {
 			return err
 		}
 	}
-	if _, err := c.Write(want); err != nil {
+	send := want
+	if s.websocket {
+		if err := load.Upgrade(c); err != nil {
+			return err
+		}
+		send, want = load.Frame(want), load.Unframe(want)
+	}
+	if _, err := c.Write(send); err != nil {
 		return err
 	}
 	return expect(c, want)

@@ -41,6 +41,7 @@ func init() {
 		"scripts":   {title: "lines echoed by scripts", yardstick: cConn, servers: scriptServers, plan: scriptPlan, goals: scriptGoals},
 		"resp":      {title: "Redis' commands", yardstick: redisServer, servers: respServers, plan: respPlan, goals: respGoals, tool: redisBenchmark},
 		"http":      {title: "pages over HTTP/1.1", yardstick: nginx, servers: httpServers, plan: httpPlan, goals: httpGoals, tool: wrk},
+		"websocket": {title: "echo over WebSocket and over TCP", yardstick: tcpConn, servers: webSocketServers, plan: webSocketPlan, goals: webSocketGoals},
 		"instances": {title: "instances", yardstick: yardstick, servers: instanceServers, plan: instancePlan, goals: instanceGoals},
 	}
 }

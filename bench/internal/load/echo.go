@@ -15,8 +15,9 @@ import (
 // stream is one connection of an Echo or Idle job. Positions are in bytes
 // since it was opened.
 type stream struct {
-	fd       int // -1 once it has failed
-	start    uint64
+	fd       int    // -1 once it has failed
+	out      uint64 // where the stream begins that it sends, and the one that comes back
+	back     uint64
 	queued   uint64 // bytes wanted on the wire: whole messages
 	sent     uint64
 	received uint64
@@ -28,6 +29,7 @@ type stream struct {
 // echo runs the connections of an Echo or Idle job.
 type echo struct {
 	job    Job
+	wire   wire
 	poll   *poller
 	conns  []stream
 	buf    []byte
@@ -53,7 +55,7 @@ func newEcho(job Job, to netip.AddrPort, hist *stats.Histogram, buf []byte) (*ec
 			return nil, err
 		}
 	}
-	e := &echo{job: job, poll: p, hist: hist, buf: buf, begun: time.Now(), conns: make([]stream, job.Conns)}
+	e := &echo{job: job, wire: job.wire(), poll: p, hist: hist, buf: buf, begun: time.Now(), conns: make([]stream, job.Conns)}
 	if job.Lag > 0 {
 		e.buf = buf[:min(job.Lag, len(buf))]
 	}
@@ -61,7 +63,7 @@ func newEcho(job Job, to netip.AddrPort, hist *stats.Histogram, buf []byte) (*ec
 	for i := range e.conns {
 		c := &e.conns[i]
 		c.fd = -1
-		c.start = job.start(i)
+		c.out, c.back = job.starts(i, &e.wire)
 		c.times = times[i*job.Pipeline : (i+1)*job.Pipeline]
 		left := job.Timeout - time.Since(e.begun)
 		if left <= 0 {
@@ -74,7 +76,10 @@ func newEcho(job Job, to netip.AddrPort, hist *stats.Histogram, buf []byte) (*ec
 		}
 		fd, err := dial(to, i/sourcePorts, left)
 		if err == nil {
-			if err = p.add(fd, i); err != nil {
+			if job.WebSocket {
+				err = upgrade(fd, left)
+			}
+			if err = errors.Join(err, p.add(fd, i)); err != nil {
 				unix.Close(fd)
 			}
 		}
@@ -157,12 +162,16 @@ func (e *echo) read(c *stream, hungUp bool) {
 			e.lose(c, fmt.Sprintf("%s after %d bytes of the %d sent", why, c.received, c.sent))
 			return
 		}
-		if c.received+uint64(n) > c.sent || !bytes.Equal(e.buf[:n], e.job.at(c.start+c.received, n)) {
+		due := c.sent
+		if e.wire.whole {
+			due = c.sent / uint64(e.wire.outSize) * uint64(e.wire.backSize)
+		}
+		if c.received+uint64(n) > due || !bytes.Equal(e.buf[:n], e.wire.back.at(c.back+c.received, n)) {
 			e.fail.Wrong++
 			e.lose(c, fmt.Sprintf("bytes %d to %d of the answer are not those that were sent", c.received, c.received+uint64(n)))
 			return
 		}
-		size := uint64(e.job.Size)
+		size := uint64(e.wire.backSize)
 		if c.received < size && c.received+uint64(n) >= size {
 			e.silent--
 		}
@@ -203,7 +212,7 @@ func (e *echo) ask(c *stream, n int) {
 		c.waiting++
 	}
 	e.inAir += n
-	c.queued += uint64(n) * uint64(e.job.Size)
+	c.queued += uint64(n) * uint64(e.wire.outSize)
 	e.flush(c)
 }
 
@@ -212,7 +221,7 @@ func (e *echo) ask(c *stream, n int) {
 func (e *echo) flush(c *stream) {
 	for c.sent < c.queued {
 		n := int(min(c.queued-c.sent, longest))
-		n, err := unix.Write(c.fd, e.job.at(c.start+c.sent, n))
+		n, err := unix.Write(c.fd, e.wire.out.at(c.out+c.sent, n))
 		if err == unix.EINTR {
 			continue
 		}
@@ -235,7 +244,7 @@ func (e *echo) lose(c *stream, why string) {
 	c.fd = -1
 	e.inAir -= c.waiting
 	c.waiting = 0
-	if c.received < uint64(e.job.Size) {
+	if c.received < uint64(e.wire.backSize) {
 		e.silent--
 	}
 }
@@ -321,9 +330,14 @@ func (e *echo) touch(job Job) (Result, error) {
 	}
 	// A connection's position is a whole number of messages of any size now.
 	e.job.Size, e.job.Timeout, e.job.Lines = job.Size, job.Timeout, job.Lines
+	e.wire = e.job.wire()
 	for i := range e.conns {
 		c := &e.conns[i]
-		c.start += c.received
+		if e.job.WebSocket {
+			c.out, c.back = e.job.starts(i, &e.wire)
+		} else {
+			c.out, c.back = c.out+c.received, c.back+c.received
+		}
 		c.queued, c.sent, c.received = 0, 0, 0
 	}
 	e.hist.Reset()

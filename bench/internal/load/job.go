@@ -65,8 +65,10 @@ type Job struct {
 	Steps   []Step // Churn: what comes before the message
 	Message []byte // Churn: the message, in place of Size bytes of the pattern
 	Lines   bool   // Echo, Churn, Idle and Touch: messages are lines, of 64 bytes with their end; so is Size
-	Resume  bool   // Handshakes: resume the session before, which has to work
-	Oldest  bool   // the TLS kinds: version 1.2, not 1.3
+	// WebSocket has each message of Echo, Idle and Touch be one of WebSocket's, after a request.
+	WebSocket bool
+	Resume    bool // Handshakes: resume the session before, which has to work
+	Oldest    bool // the TLS kinds: version 1.2, not 1.3
 }
 
 // Result is what a Job measured.

@@ -47,6 +47,48 @@ var lines = func() []byte {
 
 const linesPeriod = lineSize * 1021
 
+// cycle is an endless stream whose bytes come again after a period. Longest bytes can be taken in
+// one piece from anywhere.
+type cycle struct {
+	period int
+	bytes  []byte
+}
+
+// at returns n bytes, at most longest, from position pos.
+func (c *cycle) at(pos uint64, n int) []byte {
+	i := int(pos % uint64(c.period))
+	return c.bytes[i : i+n]
+}
+
+// wire is what messages are on the wire, on their way out and back: streams, and how many bytes of
+// them a message is.
+type wire struct {
+	out, back         cycle
+	outSize, backSize int
+	// whole says that nothing of a message comes back before all of it was sent.
+	whole bool
+}
+
+// wire is that of the job's messages.
+func (j *Job) wire() wire {
+	c := cycle{period, pattern}
+	switch {
+	case j.WebSocket:
+		return framed(j.Size)
+	case j.Lines:
+		c = cycle{linesPeriod, lines}
+	}
+	return wire{out: c, back: c, outSize: j.Size, backSize: j.Size}
+}
+
+// starts are where the streams of the i-th connection begin.
+func (j *Job) starts(i int, w *wire) (out, back uint64) {
+	if j.WebSocket {
+		return uint64(i) * 977 * uint64(w.outSize), uint64(i) * 977 * uint64(w.backSize)
+	}
+	return j.start(i), j.start(i)
+}
+
 // at returns n bytes, at most longest, of the stream from position pos.
 func at(pos uint64, n int) []byte {
 	i := int(pos % period)

@@ -36,6 +36,8 @@ func (j Job) check() (netip.AddrPort, error) {
 		err = fmt.Errorf("messages of %d bytes: want 1 to %d", j.Size, longest)
 	case j.Lines && j.Kind != Idle && j.Size != lineSize:
 		err = fmt.Errorf("lines of %d bytes: want %d", j.Size, lineSize)
+	case j.WebSocket && (j.Lines || j.Backend != "" || j.Kind != Echo && j.Kind != Idle && j.Kind != Touch):
+		err = fmt.Errorf("%s over WebSocket: only echoes of bytes and idle connections are, without a backend", j.Kind)
 	case j.Kind == Touch && j.Timeout <= 0:
 		err = fmt.Errorf("timeout %v: want more than none", j.Timeout)
 	case j.Kind == Touch:
