@@ -229,9 +229,12 @@ func (c *CSA) Signal() Signal { return c.wiring.Signal }
 func (c *CSA) Handler() Handler { return c.wiring.Handler }
 
 // Rewire gives the CSA another handler. The CSA tells that handler nothing of what was before, not
-// even Open: the caller does. The old handler hears no more. Its methods may call Rewire, but not
-// for a connection in whose event they have passed the loop on.
-func (c *CSA) Rewire(h Handler) { c.wiring.Handler = h }
+// even Open: the caller does. The old handler hears no more, and its timers are over. Its methods
+// may call Rewire, but not for a connection in whose event they have passed the loop on.
+func (c *CSA) Rewire(h Handler) {
+	c.stopTimers()
+	c.wiring.Handler = h
+}
 
 // SetAddresses sets the addresses that the connection is said to have: those that a load balancer
 // in front of the host has told.

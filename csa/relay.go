@@ -54,7 +54,6 @@ func Splice(a, b *CSA) abi.Code {
 		c.transport = e
 		c.set(spliced)
 		c.Rewire(nobody{})
-		c.stopTimers()
 		c.want = 0
 		c.d.RemoveReader()
 	}

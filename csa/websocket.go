@@ -2,7 +2,6 @@ package csa
 
 import (
 	"time"
-	"unicode/utf8"
 
 	"bulkhead/abi"
 	"bulkhead/internal/websocket"
@@ -61,31 +60,45 @@ func or(n, deflt int) int {
 type webSocket struct {
 	transport
 	c       *CSA
-	request websocket.Request
+	request *websocket.Request // others may have the same
 
-	in    fifo // as it came; when ready, it may begin with the message that is
-	parts fifo // of a message that comes in several frames
-	// ready says that a message is whole: left bytes of it are at the start of in, or of parts
-	// where inParts says so, and fresh that the handler has had none of it.
+	in    fifo       // as it came; when ready, it may begin with the message that is
+	frags *fragments // nil before there was one
+
+	heard int64 // when the peer last sent anything, or was sent a ping, as pinged says
+	moved int64 // when a message last came, or was taken from the handler
+
+	left int32 // bytes of the message that is ready, at the start of in, or of the fragments
+	need int32 // how many bytes of in are missing from its first frame, if that is known
+	last int32 // how long the last frame was
+
+	code websocket.Code // to close with, and 0: what fits the reason
+	// ready says that a message is whole, in fragments where inParts says so, and fresh that the
+	// handler has had none of it.
 	ready, inParts, fresh bool
-	left                  int
-	need                  int // how many bytes of in are missing from its first frame, if that is known
-	last                  int // how long the last frame was
+	began                 bool // a message has begun, in frames of which the last has not come
+	text                  bool // it is, or was, a text
+	handed                MessageKind
+	closeSent, closeGot   bool
+	pinged                bool // nothing has come since
+	below                 bool // a method of the transport below is under way
+}
 
-	began    bool // a message has begun, in frames of which the last has not come
-	text     bool // it is, or was, a text
-	handed   MessageKind
-	frames   int32
+// fragments are what a connection has whose peer sends messages in several frames, or control
+// frames. Most have none, and thousands may be idle.
+type fragments struct {
+	parts    fifo  // of the message that has begun, or is ready
+	frames   int32 // of it
 	controls int32 // in this second
 	second   int64
+}
 
-	closeSent, closeGot bool
-	code                websocket.Code // to close with, and 0: what fits the reason
-	below               bool           // a method of the transport below is under way
-
-	heard  int64 // when the peer last sent anything
-	moved  int64 // when a message last came, or was taken from the handler
-	pinged int64 // when a ping was sent that nothing has come after; 0: none
+// rare is what s has of these.
+func (s *webSocket) rare() *fragments {
+	if s.frags == nil {
+		s.frags = new(fragments)
+	}
+	return s.frags
 }
 
 // StartWebSocket has the connection speak WebSocket from now on, on this side the server: each
@@ -93,7 +106,7 @@ type webSocket struct {
 // unconsumed is the beginning of the peer's frames. The request has been answered. It is called for
 // a stream, with TLS or without, whose handler has paused (CSA.Receive), and while no TLS handshake
 // is under way.
-func (c *CSA) StartWebSocket(request websocket.Request) {
+func (c *CSA) StartWebSocket(request *websocket.Request) {
 	now := c.loop.Now()
 	s := &webSocket{transport: c.transport, c: c, request: request, heard: now, moved: now}
 	if b := c.unconsumed.bytes(); len(b) > 0 && !s.in.append(c.loop, c.wiring.Budget, b) {
@@ -148,447 +161,6 @@ func (s *webSocket) lastMoved(c *CSA) int64 {
 // midway reports whether there is a part of a message, or of a frame.
 func (s *webSocket) midway() bool {
 	return !s.ready && s.in.len() > 0 || s.began || s.transport.midway()
-}
-
-// readReady hands over one message after another, each in an event of its own.
-func (s *webSocket) readReady(c *CSA) {
-	start := c.received
-	for range windowsPerTurn {
-		c.enter()
-		s.readOnce()
-		c.timeIn()
-		c.loop.leaveEvent()
-		if !s.waits() || c.received-start >= bytesPerTurn || !c.mayRead() {
-			return
-		}
-	}
-}
-
-// waits reports whether there may be something to do without the socket.
-func (s *webSocket) waits() bool { return s.ready || s.in.len() > 0 && s.need == 0 }
-
-// readOnce does what there is to do for one notice. The handler is asked for its window, which may
-// wake it, only when there is a message for it.
-func (s *webSocket) readOnce() {
-	c := s.c
-	if c.mayRead() && !c.is(offering) {
-		s.gather()
-		switch {
-		case c.is(finishing | dying | dead):
-			return
-		case s.ready && s.left == 0:
-			s.handEmpty()
-			return
-		case !s.ready && !c.is(ended):
-			c.resumeReading()
-			return
-		}
-	}
-	c.readOnce()
-}
-
-// gather takes frames from what has come, and reads more, until a message is whole, or the end has
-// come, or nothing more is there.
-func (s *webSocket) gather() {
-	for more := true; ; {
-		for s.takeFrame() {
-		}
-		if s.ready || !more || s.c.is(ended|finishing|dying) {
-			return
-		}
-		more = s.fill()
-	}
-}
-
-// fill reads once. It reports whether there may be more to read at once.
-func (s *webSocket) fill() bool {
-	c := s.c
-	room := s.in.room(c.loop, c.wiring.Budget, max(1, s.need, min(s.last, mostAhead)))
-	if room == nil {
-		c.kill(MemoryFull.Because("its tenant has no memory left for a WebSocket message"))
-		return false
-	}
-	room = room[:min(len(room), max(s.need, mostAhead))]
-	s.below = true
-	n := s.transport.receive(c, room)
-	s.below = false
-	if c.is(dying) {
-		return false
-	}
-	if n > 0 {
-		s.in.end += int32(n)
-		s.need = max(0, s.need-n)
-		s.heard, s.pinged = c.loop.Now(), 0
-		return n == len(room)
-	}
-	if s.in.len() == 0 {
-		s.in.release(c.loop, c.wiring.Budget)
-	}
-	if c.is(ended) && !s.closeSent {
-		c.clear(ended)
-		c.kill(WebSocketCut.Reason())
-	}
-	return false
-}
-
-// takeFrame takes one frame from the start of in. It reports whether it has, and whether to go on
-// with the next one.
-func (s *webSocket) takeFrame() bool {
-	c := s.c
-	if s.ready || s.need > 0 || c.is(ended|finishing|dying) {
-		return false
-	}
-	b := s.in.bytes()
-	h, n, err := websocket.ParseHeader(b, s.began)
-	switch {
-	case err != nil:
-		s.fail(WebSocketBroken.Because("the peer does not keep the WebSocket protocol: "+err.Error()), websocket.Broken)
-		return false
-	case n == 0:
-		s.need = min(1, len(b)) // of a frame that has begun, more has to come
-		return false
-	case !s.allowed(h):
-		return false
-	}
-	if all := n + int(h.Length); len(b) < all {
-		s.need = all - len(b)
-		return false
-	}
-	s.last = n + int(h.Length)
-	payload := b[n:s.last]
-	websocket.Unmask(payload, h)
-	if h.OpCode.IsControl() {
-		var said [websocket.MaxControl]byte
-		size := copy(said[:], payload)
-		s.in.discard(c.loop, c.wiring.Budget, s.last)
-		return s.takeControl(h.OpCode, said[:size])
-	}
-	if h.OpCode != websocket.Continuation {
-		s.text, s.frames = h.OpCode == websocket.Text, 0
-	}
-	s.frames++
-	whole := h.Fin && !s.began
-	if whole { // it stays where it is
-		s.in.discard(c.loop, c.wiring.Budget, n)
-		s.left, s.inParts = len(payload), false
-	} else {
-		kept := len(payload) == 0 || s.parts.append(c.loop, c.wiring.Budget, payload)
-		s.in.discard(c.loop, c.wiring.Budget, s.last)
-		if !kept {
-			c.kill(MemoryFull.Because("its tenant has no memory left for a WebSocket message"))
-			return false
-		}
-		s.began = !h.Fin
-		s.left, s.inParts = s.parts.len(), true
-	}
-	if s.began {
-		return true
-	}
-	s.ready, s.fresh = true, true
-	if s.text && !utf8.Valid(s.message()) {
-		s.fail(WebSocketBroken.Because("the peer's text message is not UTF-8"), websocket.BadText)
-		return false
-	}
-	s.moved = c.loop.Now()
-	if c.unconsumed.len() == 0 {
-		c.owed = 0 // the next message's time begins
-	}
-	return true
-}
-
-// allowed reports whether a frame is within the bounds, and ends the connection if it is not.
-func (s *webSocket) allowed(h websocket.Header) bool {
-	m := &s.c.wiring.Settings.Messages
-	if h.OpCode.IsControl() {
-		return true // counted when it has come
-	}
-	size, frames := or(m.Size, defaultMessage), or(m.Frames, defaultFrames)
-	switch {
-	case h.Length > int64(size-s.parts.len()):
-		s.fail(MessageTooLong.Reason(), websocket.TooLong)
-		return false
-	case h.OpCode == websocket.Continuation && int(s.frames) >= frames:
-		s.fail(MessageFrames.Reason(), websocket.Policy)
-		return false
-	}
-	return true
-}
-
-// message is what is left of the one that is ready.
-func (s *webSocket) message() []byte {
-	if s.inParts {
-		return s.parts.bytes()
-	}
-	return s.in.bytes()[:s.left]
-}
-
-// takeControl does what a control frame says. It reports whether to go on with the next frame.
-func (s *webSocket) takeControl(kind websocket.Kind, payload []byte) bool {
-	c := s.c
-	if kind == websocket.Close {
-		s.takeClose(payload)
-		return false
-	}
-	if now := c.loop.Now() / int64(time.Second); now != s.second {
-		s.second, s.controls = now, 0
-	}
-	if s.controls++; int(s.controls) > or(c.wiring.Settings.Messages.ControlRate, defaultControlRate) {
-		s.fail(WebSocketFlood.Reason(), websocket.Policy)
-		return false
-	}
-	// A peer that does not read gets no answer, as long as others wait.
-	if kind == websocket.Ping && s.fits(len(payload)) && s.queue(websocket.Pong, payload) {
-		c.loop.later(c)
-	}
-	return true
-}
-
-// takeClose is the end of what the peer sends, and the end of all where it says that something is
-// wrong.
-func (s *webSocket) takeClose(payload []byte) {
-	c := s.c
-	code, reason, err := websocket.ParseClose(payload)
-	switch {
-	case err == websocket.ErrText:
-		s.fail(WebSocketBroken.Because("the peer's reason to close is not UTF-8"), websocket.BadText)
-	case err != nil:
-		s.fail(WebSocketBroken.Because("the peer does not keep the WebSocket protocol: "+err.Error()), websocket.Broken)
-	case code.Failed():
-		s.closeGot = true
-		s.fail(WebSocketBroken.Because(closedWith(code, reason)), code)
-	default:
-		s.closeGot = true
-		s.code = code
-		s.drop(c)
-		c.set(ended)
-	}
-}
-
-// fail ends the connection by the peer's fault: what was sent goes, and then a close frame with the
-// code. What the peer sends until it has that is dropped.
-func (s *webSocket) fail(r Reason, code websocket.Code) {
-	s.code = code
-	s.c.Refuse(r)
-}
-
-// drop lets go of what has come.
-func (s *webSocket) drop(c *CSA) {
-	s.in.release(c.loop, c.wiring.Budget)
-	s.parts.release(c.loop, c.wiring.Budget)
-	s.ready, s.began, s.left, s.need = false, false, 0, 0
-}
-
-// room leaves what is offered again by itself: a handler that could not answer a message at once
-// gets the next one by itself, too. One that has left bytes and waits for more gets those of the
-// next message behind them, as many as there is room for.
-func (s *webSocket) room(_ *CSA, window []byte, old int, offer bool) []byte {
-	if offer && old > 0 {
-		return nil
-	}
-	return window[old:]
-}
-
-// receive hands over the message that is ready, or as much of it as p has room for where the
-// handler takes messages for a stream. When the connection finishes, it reads what is dropped.
-func (s *webSocket) receive(c *CSA, p []byte) int {
-	if c.is(finishing) {
-		s.below = true
-		n := s.transport.receive(c, p)
-		s.below = false
-		return n
-	}
-	if !s.ready {
-		s.gather()
-	}
-	switch {
-	case !s.ready || c.is(finishing|dying):
-		return 0
-	case s.fresh && s.left > len(p) && c.unconsumed.len() == 0 && c.want <= 1:
-		s.fail(MessageTooLong.Because("the peer's message is longer than its handler's window"), websocket.TooLong)
-		return 0
-	}
-	n := copy(p, s.message())
-	s.hand(n)
-	return n
-}
-
-// hand notes that n bytes of the message go to the handler.
-func (s *webSocket) hand(n int) {
-	c := s.c
-	if s.fresh {
-		s.fresh = false
-		s.handed = BinaryMessage
-		if s.text {
-			s.handed = TextMessage
-		}
-	}
-	if n > 0 {
-		from := &s.in
-		if s.inParts {
-			from = &s.parts
-		}
-		from.discard(c.loop, c.wiring.Budget, n)
-	}
-	s.left -= n
-	s.ready = s.left > 0
-}
-
-// handEmpty hands over an empty message.
-func (s *webSocket) handEmpty() {
-	c := s.c
-	if c.unconsumed.len() > 0 { // the handler takes them for a stream
-		s.hand(0)
-		c.resumeReading()
-		return
-	}
-	window := c.wiring.Handler.Window(c)
-	switch {
-	case c.notForData():
-		return
-	case len(window) == 0:
-		c.set(full)
-		return
-	}
-	s.hand(0)
-	c.deliver(dataCall{}, window[:0])
-	c.resumeReading()
-}
-
-func (s *webSocket) readMore(c *CSA) {
-	if s.waits() && !c.is(finishing) {
-		c.d.ReadAgain()
-	} else {
-		s.transport.readMore(c)
-	}
-}
-
-// fits reports whether a message of n bytes may be put into the inbox: one at least always may.
-func (s *webSocket) fits(n int) bool {
-	c := s.c
-	return c.inbox.len() == 0 || websocket.HeaderLen(n)+n <= c.wiring.Settings.inbox()-c.inbox.len()
-}
-
-// queue puts a frame into the inbox, if there is memory for it.
-func (s *webSocket) queue(kind websocket.Kind, p []byte) bool {
-	c := s.c
-	room := c.inbox.room(c.loop, c.wiring.Budget, websocket.HeaderLen(len(p))+len(p))
-	if room == nil {
-		return false
-	}
-	n := websocket.PutHeader(room, kind, len(p))
-	n += copy(room[n:], p)
-	c.inbox.end += int32(n)
-	return true
-}
-
-// send is CSA.Send: one message, whole or not at all. What is longer than the inbox is several,
-// since whoever sends it may have a stream in mind, and goes on with the rest as there.
-func (s *webSocket) send(c *CSA, p []byte) (taken int, code abi.Code) {
-	if c.is(sendFinished | dying | dead) {
-		return 0, abi.Closed
-	}
-	kind := s.kindOf(p)
-	all := len(p)
-	if most := min(c.wiring.Settings.inbox(), longestMessage); all > most {
-		if p = p[:most]; kind == websocket.Text {
-			p = p[:runes(p)]
-		}
-	}
-	if !s.fits(len(p)) && !c.wiring.Settings.InboxOnly {
-		c.writeInbox()
-		if c.is(dying) {
-			return 0, abi.Closed
-		}
-	}
-	full := !s.fits(len(p))
-	if !full && !s.queue(kind, p) {
-		return 0, abi.Quota
-	}
-	if full || len(p) < all {
-		c.set(blocked)
-		c.awaitRoom()
-		c.timeIn()
-	}
-	if full {
-		return 0, abi.Again
-	}
-	c.loop.later(c)
-	s.moved = c.loop.Now()
-	c.noteFirstByte()
-	c.answer()
-	return len(p), abi.OK
-}
-
-// runes is how much of p, the beginning of a text, is whole characters.
-func runes(p []byte) int {
-	for n := len(p) - 1; n >= 0 && n > len(p)-utf8.UTFMax; n-- {
-		if utf8.RuneStart(p[n]) {
-			if !utf8.FullRune(p[n:]) {
-				return n
-			}
-			break
-		}
-	}
-	return len(p)
-}
-
-// kindOf is what the handler's message is sent as. What is no UTF-8 cannot be a text.
-func (s *webSocket) kindOf(p []byte) websocket.Kind {
-	as := s.c.wiring.Settings.Messages.SendAs
-	if as == AsReceived {
-		as = s.handed
-	}
-	if as == BinaryMessage || !utf8.Valid(p) {
-		return websocket.Binary
-	}
-	return websocket.Text
-}
-
-func (s *webSocket) write(c *CSA, p []byte) int {
-	s.below = true
-	n := s.transport.write(c, p)
-	s.below = false
-	return n
-}
-
-func (s *webSocket) drain(c *CSA) bool {
-	s.below = true
-	gone := s.transport.drain(c)
-	s.below = false
-	return gone
-}
-
-// sayEnd sends a close frame, and then what there is below.
-func (s *webSocket) sayEnd(c *CSA) bool {
-	if !s.closeSent {
-		s.closeSent = true
-		if s.code == 0 {
-			s.code = websocket.Normal
-		}
-		var frame [4]byte
-		if !c.inbox.append(c.loop, c.wiring.Budget, frame[:websocket.PutClose(frame[:], s.code)]) {
-			c.kill(MemoryFull.Reason())
-			return false
-		}
-		if !c.writeInbox() {
-			return false
-		}
-	}
-	s.below = true
-	gone := s.transport.sayEnd(c)
-	s.below = false
-	return gone
-}
-
-// lastWords tells the peer why, if nothing stands in the way. It may not be told in the middle of
-// what the transport below does, nor when that has failed.
-func (s *webSocket) lastWords(c *CSA, r Reason) {
-	if s.below || s.closeSent || c.unsent() || !c.d.WriteReady() || r.Cause.Who() == "network" || r.Cause == PeerReset {
-		return
-	}
-	s.closeSent = true
-	var frame [4]byte
-	s.write(c, frame[:websocket.PutClose(frame[:], closeCode(r))])
 }
 
 func (s *webSocket) takeNoMore(c *CSA) {

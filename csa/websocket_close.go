@@ -2,6 +2,7 @@ package csa
 
 import (
 	"fmt"
+	"time"
 
 	"bulkhead/abi"
 	"bulkhead/internal/websocket"
@@ -46,20 +47,110 @@ func (s *webSocket) keepAlive(c *CSA) (next int64, why Cause) {
 	case every <= 0 || c.is(finishing|dying|dead|ended) || s.closeSent:
 		return never, Unknown
 	case !s.reads(c): // it may have answered
-		s.heard, s.pinged = now, 0
+		s.heard, s.pinged = now, false
 		return now + every, Unknown
-	case s.pinged != 0 && now >= s.pinged+every && c.unsent(): // whose times are others
+	case s.pinged && now >= s.heard+every && c.unsent(): // whose times are others
 		return now + every, Unknown
-	case s.pinged != 0 && now >= s.pinged+every:
+	case s.pinged && now >= s.heard+every:
 		return never, PingTimeout
-	case s.pinged != 0:
-		return s.pinged + every, Unknown
 	case now < s.heard+every:
 		return s.heard + every, Unknown
 	}
 	if s.fits(0) && s.queue(websocket.Ping, nil) {
-		s.pinged = max(1, now)
+		s.heard, s.pinged = now, true
 		c.loop.later(c)
 	}
 	return now + every, Unknown
+}
+
+// takeControl does what a control frame says. It reports whether to go on with the next frame.
+func (s *webSocket) takeControl(kind websocket.Kind, payload []byte) bool {
+	c := s.c
+	if kind == websocket.Close {
+		s.takeClose(payload)
+		return false
+	}
+	f := s.rare()
+	if now := c.loop.Now() / int64(time.Second); now != f.second {
+		f.second, f.controls = now, 0
+	}
+	if f.controls++; int(f.controls) > or(c.wiring.Settings.Messages.ControlRate, defaultControlRate) {
+		s.fail(WebSocketFlood.Reason(), websocket.Policy)
+		return false
+	}
+	// A peer that does not read gets no answer, as long as others wait.
+	if kind == websocket.Ping && s.fits(len(payload)) && s.queue(websocket.Pong, payload) {
+		c.loop.later(c)
+	}
+	return true
+}
+
+// takeClose is the end of what the peer sends, and the end of all where it says that something is
+// wrong.
+func (s *webSocket) takeClose(payload []byte) {
+	c := s.c
+	code, reason, err := websocket.ParseClose(payload)
+	switch {
+	case err == websocket.ErrText:
+		s.fail(WebSocketBroken.Because("the peer's reason to close is not UTF-8"), websocket.BadText)
+	case err != nil:
+		s.fail(WebSocketBroken.Because("the peer does not keep the WebSocket protocol: "+err.Error()), websocket.Broken)
+	case code.Failed():
+		s.closeGot = true
+		s.fail(WebSocketBroken.Because(closedWith(code, reason)), code)
+	default:
+		s.closeGot = true
+		s.code = code
+		s.drop(c)
+		c.set(ended)
+	}
+}
+
+// fail ends the connection by the peer's fault: what was sent goes, and then a close frame with the
+// code. What the peer sends until it has that is dropped.
+func (s *webSocket) fail(r Reason, code websocket.Code) {
+	s.code = code
+	s.c.Refuse(r)
+}
+
+// drop lets go of what has come.
+func (s *webSocket) drop(c *CSA) {
+	s.in.release(c.loop, c.wiring.Budget)
+	if s.frags != nil {
+		s.frags.parts.release(c.loop, c.wiring.Budget)
+	}
+	s.ready, s.began, s.left, s.need = false, false, 0, 0
+}
+
+// sayEnd sends a close frame, and then what there is below.
+func (s *webSocket) sayEnd(c *CSA) bool {
+	if !s.closeSent {
+		s.closeSent = true
+		if s.code == 0 {
+			s.code = websocket.Normal
+		}
+		var frame [4]byte
+		if !c.inbox.append(c.loop, c.wiring.Budget, frame[:websocket.PutClose(frame[:], s.code)]) {
+			c.kill(MemoryFull.Reason())
+			return false
+		}
+		if !c.writeInbox() {
+			return false
+		}
+	}
+	s.below = true
+	gone := s.transport.sayEnd(c)
+	s.below = false
+	return gone
+}
+
+// lastWords tells the peer why, if nothing stands in the way. It may not be told in the middle of
+// what the transport below does, nor when that has failed.
+func (s *webSocket) lastWords(c *CSA, r Reason) {
+	if s.below || s.closeSent || c.unsent() || !c.d.WriteReady() || r.Cause.Who() == "network" || r.Cause == PeerReset {
+		return
+	}
+	s.closeSent = true
+	var frame [4]byte
+	s.write(c, frame[:websocket.PutClose(frame[:], closeCode(r))])
 }

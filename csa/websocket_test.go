@@ -44,7 +44,7 @@ func (s *speaks) Secured(c *CSA, code abi.Code) {
 }
 
 func (s *speaks) start(c *CSA) {
-	c.StartWebSocket(s.request)
+	c.StartWebSocket(&s.request)
 	s.script.Open(c)
 }
 
@@ -233,6 +233,68 @@ func TestWebSocketProtocol(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Wherever what a client sends is cut in two, and the second part comes when the first was read, it
+// is the same.
+func TestWebSocketCutAnywhere(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("b", 126)
+	all := frame(text, "h\xc3") + frame(fin|ping, "p") + frame(fin|cont, "\xa9") + frame(fin|bin, long) +
+		frame(fin|text, "") + frame(fin|shut, closing(1000, "bye"))
+	want := "a p|1 hé|2 " + long + "|1 |close 1000"
+	b := newBench(t)
+	for cut := 1; cut < len(all); cut++ {
+		if cut > 40 && cut < len(all)-30 {
+			continue // in the midst of the long one
+		}
+		s := newSpeaks()
+		s.data = echo
+		peer := b.webSocket(s)
+		send(t, peer, all[:cut])
+		b.until("the first part was read", func() bool { return s.c != nil && s.c.received == int64(cut) })
+		send(t, peer, all[cut:])
+		if got := strings.Join(heard(t, peer), "|"); got != want {
+			t.Errorf("cut at byte %d: the client heard %q, want %q", cut, got, want)
+		}
+		_ = peer.Close()
+		b.ended(s.script, Orderly)
+	}
+}
+
+// Messages that came together are answered by one write: their answers are there when the first of
+// them is.
+func TestWebSocketAnswersTogether(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	s := newSpeaks()
+	const messages = 10
+	var unsent []int
+	s.data = func(c *CSA, p []byte) int {
+		unsent = append(unsent, c.inbox.len())
+		return echo(c, p)
+	}
+	s.open = func(c *CSA) { c.Receive(false) }
+	peer := b.webSocket(s)
+	send(t, peer, strings.Repeat(frame(fin|bin, "x"), messages)+frame(fin|shut, ""))
+	b.until("it is open", func() bool { return s.c != nil })
+	b.turns()
+	b.on(func() { s.c.Receive(true) })
+	if got := heard(t, peer); len(got) != messages+1 {
+		t.Errorf("the client heard %q", got)
+	}
+	_ = peer.Close()
+	b.ended(s.script, Orderly)
+	b.on(func() {
+		for i, n := range unsent {
+			if n != 3*i {
+				t.Errorf("before message %d %d bytes of answers waited; want %d", i, n, 3*i)
+			}
+		}
+		if len(unsent) != messages {
+			t.Errorf("there were %d messages", len(unsent))
+		}
+	})
 }
 
 // Each message is one Data, however the segments are cut, and is told to be text or bytes.

@@ -174,6 +174,11 @@ func TestWebSocketClients(t *testing.T) {
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
 		t.Errorf("then it heard %v", err)
 	}
+	for _, tenant := range s.Stats().Tenants { // that of request_timeout is over
+		if tenant.Timers != 0 {
+			t.Errorf("its connections hold %d timers", tenant.Timers)
+		}
+	}
 	routed := s.mustDial("secure", "a.apps.test", "/echo")
 	s.hear(routed, websocket.MessageText, "What is your name?\r\n")
 	spoken := s.mustDial("echo", "", "/echo", "soap", "mqtt")

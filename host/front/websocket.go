@@ -11,7 +11,12 @@ import (
 
 // UpgradeReader reads the requests that WebSocket connections of one loop begin with. It is the
 // loop's.
-type UpgradeReader struct{ window []byte }
+type UpgradeReader struct {
+	window []byte
+	// last is the last request that has become a connection. Those that are the same share it:
+	// thousands of clients ask for the same path from the same page.
+	last *websocket.Request
+}
 
 // UpgradeTerms are what a connection's request goes by.
 type UpgradeTerms struct {
@@ -66,6 +71,10 @@ func (u *upgrading) Data(c *csa.CSA, b []byte) int {
 		c.Refuse(causeOf(refusal).Because(refusal.Why))
 		return n
 	}
+	if u.last == nil || *u.last != request {
+		u.UpgradeReader.last = &request
+	}
+	same := u.last
 	if n == len(b) {
 		c.AwaitFirstByte()
 	}
@@ -74,7 +83,7 @@ func (u *upgrading) Data(c *csa.CSA, b []byte) int {
 	c.Loop().Post(func() {
 		if !c.Over() {
 			c.Rewire(u.next)
-			c.StartWebSocket(request)
+			c.StartWebSocket(same)
 			c.Receive(true)
 			u.next.Open(c)
 		}
