@@ -62,9 +62,15 @@ type Failure struct {
 // Error is the failure in a line, without the place.
 func (f *Failure) Error() string { return f.What }
 
-// longest is for how long the player waits, by the clock on the wall, for a handler that does not
-// come to rest: long enough for the slowest machine.
-const longest = time.Minute
+const (
+	// longest is for how long the player waits, by the clock on the wall, for a handler that does
+	// not come to rest, and manyTries how often it looks at least: on a machine that has a
+	// thousand times as much to do, that takes longer.
+	longest   = time.Minute
+	manyTries = 10_000
+	// longestTurn is for how long it waits for one look.
+	longestTurn = 10 * time.Minute
+)
 
 // Play plays a conversation in a variant. An error is none of the conversation's: the handler does
 // not load, or ctx is done.

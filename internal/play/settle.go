@@ -14,11 +14,15 @@ import (
 // arrived, no call runs, and nothing more comes. Time stands still meanwhile, so no timer is part
 // of that.
 func (p *player) settle(line int) error {
-	ctx, cancel := context.WithTimeout(p.ctx, longest)
+	ctx, cancel := context.WithTimeout(p.ctx, longestTurn)
 	defer cancel()
+	began := time.Now()
 	last, calm := "", 0
 	var list conns.List
 	for try := 0; calm < 2; try++ {
+		if try > manyTries && time.Since(began) > longest {
+			return p.unsettled(line, fmt.Errorf("it was looked at %d times", try))
+		}
 		moved := false
 		for _, one := range p.everyone() {
 			moved = one.pump() || moved
@@ -56,7 +60,7 @@ func (p *player) unsettled(line int, err error) error {
 	if p.ctx.Err() != nil {
 		return p.ctx.Err()
 	}
-	return failed(line, "the handler does not come to rest within %v: %v", longest, err)
+	return failed(line, "the handler does not come to rest in %v: %v", longest, err)
 }
 
 // ageless is what connections do, without the times.

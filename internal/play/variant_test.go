@@ -70,6 +70,12 @@ func TestVariantsFindFaults(t *testing.T) {
 export default { data(c, b) { c.send(text(b).trim() === "PING" ? "+PONG\r\n" : "-ERR\r\n") } };`),
 			"== a\n> PING\n< +PONG\n", "byte by byte"},
 
+		{"what waits is taken for sent", script(t, `
+export default { line(c, t) { for (const word of t.split(" ")) if (!c.send(word + "\r\n")) break } };`),
+			"== a\n> red green blue\n< red\n< green\n< blue\n", "with short sends"},
+		{"what waits is dropped at the half-close", script(t, `
+export default { line(c, t) { c.send("you have said: " + t + "\r\n") }, eof(c) { c.abort() } };`),
+			"== a\n> hello\n< you have said: hello\n", "ended at once"},
 		{"a short send is ignored", module(t, ignoresShortSends()), "== a\n> hello\n< hello\n> a\n< a\n", "with short sends"},
 		{"bytes are lost at the half-close", module(t, answers(0)), asked, "ended at once"},
 		{"bytes are dropped at the half-close", module(t, answers(1)), asked + "\n>EOF\n<EOF\n", "ended at once"},
