@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"path/filepath"
 	"testing"
 
 	"bulkhead/host"
@@ -15,21 +14,8 @@ import (
 // serveC runs a guest of testdata.
 func serveC(t *testing.T, guest, more string) *host.Host {
 	t.Helper()
-	plugin, err := filepath.Abs("testdata/" + guest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-[tenant.acme]
-[[listener]]
-name = "guest"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-%s
-`, hosttest.State(), plugin, more), host.Options{})
+	h, _ := serveOne(t, "guest", "testdata/"+guest, more)
+	return h
 }
 
 // What C++ objects of static storage have become is still there at the next callback. Where

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,23 +20,8 @@ const inbox = 64 << 10
 // serveEcho runs the shipped module with instances of a kind.
 func serveEcho(t *testing.T, instance string) *host.Host {
 	t.Helper()
-	plugin, err := filepath.Abs("echo/echo.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-[tenant.acme]
-bandwidth = "100GiB/s"
-[[listener]]
-name = "echo"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-instance = %q
-inbox = "%dB"
-`, hosttest.State(), plugin, instance, inbox), host.Options{})
+	h, _ := serveOne(t, "echo", "echo/echo.wasm", fmt.Sprintf("instance = %q", instance), fmt.Sprintf(`inbox = "%dB"`, inbox))
+	return h
 }
 
 func eachInstance(t *testing.T, test func(t *testing.T, h *host.Host)) {

@@ -1,10 +1,8 @@
 package examples_test
 
 import (
-	"fmt"
 	"net"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,24 +13,8 @@ import (
 // serveModbus serves a device whose registers all clients share.
 func serveModbus(t *testing.T, config string) *host.Host {
 	t.Helper()
-	plugin, err := filepath.Abs("modbus/modbus.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hosttest.Serve(t, fmt.Sprintf(`
-[host]
-state = %q
-loops = 2
-[tenant.acme]
-[[listener]]
-name = "modbus"
-tenant = "acme"
-address = "tcp://127.0.0.1:0"
-plugin = %q
-instance = "listener"
-  [listener.config]
-  %s
-`, hosttest.State(), plugin, config), host.Options{})
+	h, _ := serveOne(t, "modbus", "modbus/modbus.wasm", `instance = "listener"`, "[listener.config]", config)
+	return h
 }
 
 // What one client writes another reads. Requests that come together are answered in order, and a

@@ -11,7 +11,7 @@ import (
 )
 
 // serveOne serves one handler, whose path is from this folder, on a listener of that name with more
-// keys, a line each.
+// keys, a line each. There are two loops, and no bound of bandwidth that a test would meet.
 func serveOne(t *testing.T, listener, path string, keys ...string) (*host.Host, *hosttest.Lines) {
 	t.Helper()
 	plugin, err := filepath.Abs(path)
@@ -22,7 +22,9 @@ func serveOne(t *testing.T, listener, path string, keys ...string) (*host.Host, 
 	return hosttest.Serve(t, fmt.Sprintf(`
 [host]
 state = %q
+loops = 2
 [tenant.acme]
+bandwidth = "100GiB/s"
 [[listener]]
 name = %q
 tenant = "acme"
