@@ -79,7 +79,7 @@ refuse.`,
 // buildModule makes a module of a script, or of what a compiler takes, and says what it is called.
 func buildModule(c *cobra.Command, path string) (name string, module []byte, err error) {
 	path = onlyScript(path)
-	if _, compiled := toolchain.AssemblyScript(path); engines.IsScript(path) && !compiled {
+	if _, compiled := engines.AssemblyScript(path); engines.IsScript(path) && !compiled {
 		script, _, err := readPlugin(c.Context(), path, c.ErrOrStderr())
 		if err != nil {
 			return "", nil, err

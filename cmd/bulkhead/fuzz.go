@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/internal/play"
 	"bulkhead/internal/talk"
+	"bulkhead/internal/wholefile"
 
 	"github.com/spf13/cobra"
 )
@@ -84,7 +85,7 @@ func (t *trial) writeFault(f *play.Fault) error {
 		base := filepath.Base(t.handler.Plugin)
 		file = strings.TrimSuffix(base, filepath.Ext(base)) + ".fuzz.talk"
 	}
-	if err := overwrite(file, []byte(f.Conversation())); err != nil {
+	if err := wholefile.Write(file, []byte(f.Conversation())); err != nil {
 		return err
 	}
 	if t.json {

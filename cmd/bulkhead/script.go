@@ -8,7 +8,6 @@ import (
 
 	"bulkhead/engines"
 	"bulkhead/engines/bundle"
-	"bulkhead/internal/toolchain"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/compiler"
 )
@@ -16,9 +15,6 @@ import (
 // readPlugin reads the file of a plugin as a listener with default limits does, and makes one
 // script of a script and what it imports. Files are what a script is made of. Warnings go to w.
 func readPlugin(ctx context.Context, path string, w io.Writer) (code []byte, files []string, err error) {
-	if err := notCompiled(path); err != nil {
-		return nil, nil, err
-	}
 	code, err = admit.ReadFile(path)
 	if err != nil || !engines.IsScript(path) {
 		return code, nil, err
@@ -37,12 +33,4 @@ func readPlugin(ctx context.Context, path string, w io.Writer) (code []byte, fil
 		fmt.Fprintln(w, "warning:", warning)
 	}
 	return script.Code, script.Files, nil
-}
-
-// notCompiled is the error for a file that ends as a script does, and is none.
-func notCompiled(path string) error {
-	if project, ok := toolchain.AssemblyScript(path); ok {
-		return fmt.Errorf("%s is AssemblyScript, as %s says, and no script: bulkhead build makes a module of it", path, project)
-	}
-	return nil
 }

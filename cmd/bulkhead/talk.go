@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"bulkhead/internal/capture"
+	"bulkhead/internal/wholefile"
 
 	"github.com/spf13/cobra"
 )
@@ -36,7 +37,7 @@ The exit status is 1 when there is no connection to write.`,
 				return err
 			}
 			if output != "" {
-				return overwrite(output, text)
+				return wholefile.Write(output, text)
 			}
 			_, err = c.OutOrStdout().Write(text)
 			return err

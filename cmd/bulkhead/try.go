@@ -15,8 +15,10 @@ import (
 	"strings"
 
 	"bulkhead/host"
+	"bulkhead/internal/dev"
 	"bulkhead/internal/play"
 	"bulkhead/internal/talk"
+	"bulkhead/internal/wholefile"
 
 	"github.com/spf13/cobra"
 )
@@ -47,9 +49,6 @@ random bytes are the same each time. The exit status is 1 when a conversation do
 not go as it is written.`,
 		Args: one("X.wasm"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := notCompiled(args[0]); err != nil {
-				return err
-			}
 			t.handler = play.Handler{Plugin: args[0], Instance: t.handler.Instance, Compiler: compileWith, State: tryState(), Engines: &host.Engines{}}
 			defer t.handler.Engines.Close()
 			t.out, t.errs = c.OutOrStdout(), c.ErrOrStderr()
@@ -63,9 +62,9 @@ not go as it is written.`,
 			case t.record != "" && t.plays():
 				return errors.New("--record keeps what you say to the handler, and --script, --update and --pcap play what files say: leave one of them out")
 			case !t.plays():
-				return t.talk(c)
+				return t.located(t.talk(c))
 			}
-			return t.run(c)
+			return t.located(t.run(c))
 		},
 	}
 	f := c.Flags()
@@ -83,6 +82,28 @@ not go as it is written.`,
 	f.BoolVarP(&t.verbose, "verbose", "v", false, "print what the handler logs in each conversation, and what each line and each event costs")
 	f.BoolVar(&t.json, "json", false, "print a line of JSON for each way in which a conversation was played")
 	return c
+}
+
+// located says an error about a place in the handler's source as editors read it, with that place
+// first, as dev does. Other errors it returns.
+func (t *trial) located(err error) error {
+	plugin, bad := filepath.Abs(t.handler.Plugin)
+	here, worse := os.Getwd()
+	if err == nil || bad != nil || worse != nil {
+		return err
+	}
+	shown := func(path string) string {
+		if rel, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(rel) {
+			return rel
+		}
+		return path
+	}
+	place := dev.FindPlace(err.Error(), []string{filepath.Dir(plugin)}, shown)
+	if place == "" {
+		return err
+	}
+	fmt.Fprintf(t.errs, "%s: %s\n", place, strings.TrimPrefix(err.Error(), filepath.Base(place)+": "))
+	return errFailed
 }
 
 // tryState is where modules that were compiled for try are kept; "": nowhere.
@@ -252,35 +273,11 @@ func (t *trial) update(c *cobra.Command, name string, which *regexp.Regexp) erro
 		fmt.Fprintf(t.errs, "%s: nothing has changed\n", name)
 		return nil
 	}
-	if err := overwrite(name, text); err != nil {
+	if err := wholefile.Write(name, text); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.errs, "%s: %d of %d conversations have changed\n", name, changed, len(f.Cases))
 	return nil
-}
-
-// overwrite replaces a file as a whole, or leaves it.
-func overwrite(name string, text []byte) error {
-	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real
-	}
-	mode := os.FileMode(0o644)
-	if info, err := os.Stat(name); err == nil {
-		mode = info.Mode().Perm()
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }
 
 // talk connects the terminal to the handler, and records what is said if it was asked to.
@@ -316,7 +313,7 @@ func (t *trial) talk(c *cobra.Command) error {
 	if len(text) > 0 {
 		said = strings.TrimRight(string(text), "\n") + "\n\n" + said
 	}
-	if err := overwrite(t.record, []byte(said)); err != nil {
+	if err := wholefile.Write(t.record, []byte(said)); err != nil {
 		return err
 	}
 	if recording.Full() {
@@ -420,7 +417,7 @@ func (t *trial) writeProfile() error {
 	if err != nil {
 		return err
 	}
-	return overwrite(t.profile, text)
+	return wholefile.Write(t.profile, text)
 }
 
 // mostShown is how many bytes of a difference are printed.

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"bulkhead/engines"
 	"bulkhead/plugins/compiler"
 )
 
@@ -123,6 +124,12 @@ func needed(path string, text []byte) bool {
 // process was ended, or that of ctx.
 func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limits) (Script, error) {
 	name := filepath.Base(path)
+	if project, ok := engines.AssemblyScript(path); ok {
+		return Script{}, &Error{
+			Lines:  []string{fmt.Sprintf("%s:1:1: it is AssemblyScript, as %s says, and no script: bulkhead build %s makes a module of it, which a listener can name: plugin = \"X.wasm\"", name, project, path)},
+			Looked: []string{name},
+		}
+	}
 	if !needed(path, text) {
 		return Script{Code: text, Files: []string{name}, Looked: []string{name}}, nil
 	}

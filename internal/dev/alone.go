@@ -39,17 +39,18 @@ func Find(path string) (Found, error) {
 	if info.IsDir() {
 		return findInFolder(path)
 	}
+	_, compiled := engines.AssemblyScript(path)
 	switch ext := filepath.Ext(path); {
 	case ext == ".toml":
 		return Found{TOML: path}, nil
-	case ext == ".wasm" || engines.IsScript(path):
+	case ext == ".wasm" || engines.IsScript(path) && !compiled:
 		return Found{Plugin: path}, nil
 	}
 	source, err := toolchain.Find(path)
 	if err != nil {
 		return Found{}, err
 	}
-	return Found{Plugin: filepath.Join(filepath.Dir(path), source.Name()+".wasm")}, nil
+	return Found{Plugin: filepath.Join(source.Dir(), source.Name()+".wasm")}, nil
 }
 
 // findInFolder prefers a configuration to a project without one, and that to a script.
@@ -113,24 +114,11 @@ func Configuration(plugin, listen, state string) (text string, err error) {
 	fmt.Fprintf(&b, "# Written by bulkhead dev, for %s, which has no configuration of its own.\n", plugin)
 	fmt.Fprintf(&b, "[host]\nstate = %s\n\n[tenant.%s]\n\n[[listener]]\nname = %q\ntenant = %q\n", config.Quote(state), name, name, name)
 	fmt.Fprintf(&b, "address = %s\nplugin = %s\n", config.Quote(listen), config.Quote(plugin))
-	if isProgram(plugin) {
+	// What is wrong with one that cannot be read loading says.
+	if program, _ := admit.IsProgram(plugin); program {
 		b.WriteString("shape = \"stdio\"\n")
 	}
 	return b.String(), nil
-}
-
-// isProgram reports whether a module that is there is a program, of shape stdio.
-func isProgram(plugin string) bool {
-	if filepath.Ext(plugin) != ".wasm" {
-		return false
-	}
-	module, err := admit.ReadFile(plugin)
-	if err != nil {
-		return false
-	}
-	// What is wrong with it loading says.
-	report, _ := admit.Inspect(module, config.DefaultTenant("").Memory)
-	return report.Shape == admit.Stdio
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9-]+`)

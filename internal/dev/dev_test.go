@@ -272,6 +272,7 @@ func TestFind(t *testing.T) {
 	dir := folder(t,
 		"project/greeter.toml=[[listener]]", "project/Cargo.toml=[package]", "project/a.js=",
 		"rust/Cargo.toml=[package]", "script/a.js=", "script/bulkhead.d.ts=", "c/x.c=", "x.wasm=", "x.py=", "x.txt=",
+		"as/asconfig.json={}", "as/assembly/index.ts=", "as/assembly/other.ts=", "script.ts=",
 	)
 	for path, want := range map[string]string{
 		"project":              "project/greeter.toml",
@@ -282,6 +283,10 @@ func TestFind(t *testing.T) {
 		"c/x.c":                "c/x.wasm",
 		"c":                    "c/x.wasm",
 		"x.wasm":               "x.wasm",
+		"as":                   "as/as.wasm",
+		"as/assembly/index.ts": "as/as.wasm",
+		"as/assembly/other.ts": "as/other.wasm",
+		"script.ts":            "script.ts",
 		"x.py":                 "x.py",
 		"x.txt":                "",
 		"none":                 "",

@@ -65,7 +65,7 @@ func (h Handler) serve(ctx context.Context, c *talk.Case, v Variant, clock *sele
 		}
 	}()
 	path := filepath.Join(s.folder, "bulkhead.toml")
-	stdio, err := isProgram(h.Plugin)
+	stdio, err := admit.IsProgram(h.Plugin)
 	if err != nil {
 		return nil, err
 	}
@@ -227,19 +227,6 @@ func keyOf(toml string) string {
 
 // perConnection reports whether each connection has an instance of its own.
 func (h *Handler) perConnection() bool { return h.Instance == "" || h.Instance == "connection" }
-
-// isProgram reports whether a module is a program, of shape stdio.
-func isProgram(plugin string) (bool, error) {
-	if filepath.Ext(plugin) != ".wasm" {
-		return false, nil
-	}
-	b, err := os.ReadFile(plugin)
-	if err != nil {
-		return false, err
-	}
-	report, _ := admit.Inspect(b, config.DefaultTenant("").Memory) // loading says what is wrong
-	return report.Shape == admit.Stdio, nil
-}
 
 // blame has an error about the configuration, which nobody has written, be about the line of the
 // conversation, or about the handler.

@@ -1,38 +1,16 @@
 package toolchain
 
 import (
-	"os"
 	"path/filepath"
+
+	"bulkhead/engines"
 )
 
 // assemblyScript is what the compiler is told where no asconfig.json says it.
 var assemblyScript = []string{"-O2", "--runtime", "incremental"}
 
-// AssemblyScript reports whether a file that ends with .ts is of a project in AssemblyScript, and
-// not a script in TypeScript: in its folder, or one above it, there is asconfig.json, or the guest
-// library. project is that folder.
-func AssemblyScript(path string) (project string, ok bool) {
-	if filepath.Ext(path) != ".ts" {
-		return "", false
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", false
-	}
-	for at := filepath.Dir(abs); ; at = filepath.Dir(at) {
-		for _, mark := range []string{"asconfig.json", libraryMark} {
-			if _, err := os.Stat(filepath.Join(at, mark)); err == nil {
-				return at, true
-			}
-		}
-		if at == filepath.Dir(at) {
-			return "", false
-		}
-	}
-}
-
 // libraryMark is a file of the guest library, where a project has that.
-var libraryMark = filepath.Join("bulkhead", "exports.ts")
+var libraryMark = engines.AssemblyScriptMarks[1]
 
 // buildAssemblyScript uses the compiler that npm has installed in the project, or in a folder
 // above, or else that on PATH. What it is told stands in asconfig.json; the name section stays, for

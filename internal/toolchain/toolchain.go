@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"bulkhead/engines"
 )
 
 // language is one row of the table: by what a source in it is known, and how it is built.
@@ -33,7 +35,7 @@ type language struct {
 var languages = []*language{
 	{name: "Rust", marks: []string{"Cargo.toml"}, ends: []string{".rs"}, single: true, build: buildRust,
 		install: installRust},
-	{name: "AssemblyScript", marks: []string{"asconfig.json", libraryMark}, build: buildAssemblyScript,
+	{name: "AssemblyScript", marks: engines.AssemblyScriptMarks, build: buildAssemblyScript,
 		install: "npm install --save-dev assemblyscript, in the folder; node is apt-get install nodejs npm (Debian, Ubuntu), dnf install nodejs (Fedora), brew install node (macOS), or https://nodejs.org"},
 	{name: "Go", marks: []string{"go.mod"}, ends: []string{".go"}, whole: true, build: buildGo,
 		install: "https://go.dev/dl, version 1.24 or later"},
@@ -93,7 +95,7 @@ func Find(path string) (*Source, error) {
 	if dir == "" {
 		dir = "."
 	}
-	if project, ok := AssemblyScript(path); ok {
+	if project, ok := engines.AssemblyScript(path); ok {
 		abs, err := filepath.Abs(path)
 		if err != nil {
 			return nil, err

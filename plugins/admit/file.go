@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"bulkhead/plugins/wasm"
 
@@ -31,4 +32,19 @@ func ReadFile(path string) ([]byte, error) {
 		err = fmt.Errorf("%s is larger than %d MiB, which is the most a module may have", path, wasm.MaxModule>>20)
 	}
 	return b, err
+}
+
+// IsProgram reports whether a plugin is a module in a file, by its name, that is a program: of
+// shape Stdio. What is wrong with a module loading says. The error says why the file cannot be
+// read.
+func IsProgram(plugin string) (bool, error) {
+	if filepath.Ext(plugin) != ".wasm" {
+		return false, nil
+	}
+	b, err := ReadFile(plugin)
+	if err != nil {
+		return false, err
+	}
+	report, _ := Inspect(b, DefaultMemory)
+	return report.Shape == Stdio, nil
 }
