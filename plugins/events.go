@@ -88,7 +88,7 @@ func (i *Instance) after(e event, result uint64) (used int) {
 	case e.call == callData && r < 0:
 		e.conn.ShutdownMicroprocess(csa.HandlerRefused.With(guestCode(result), fmt.Sprintf("its handler closed it from csa_data with %d", r)))
 	case e.call == callData && uint64(r) > e.arg:
-		e.conn.ShutdownMicroprocess(csa.BadResult.Because(fmt.Sprintf("its handler says that it consumed %d bytes of %d", r, e.arg)))
+		e.conn.ShutdownMicroprocess(csa.BadResult.Because(fmt.Sprintf("its handler says that it consumed %d bytes of %d: csa_data returns 0 to what it was given", r, e.arg)))
 	case e.call == callData:
 		return r
 	}

@@ -40,7 +40,7 @@ func (i *Instance) send(handle int32, ptr uint32, n int32) int32 {
 	p := i.at("send", ptr, n)
 	s := i.handles.get(handle)
 	if s == nil {
-		return i.badData(abi.BadHandle, "it called send with a handle that it does not have")
+		return i.badData(abi.BadHandle, "it called send with a handle that it does not have, as when csa_closed was called for it")
 	}
 	var began int64
 	if n >= largeSend {

@@ -374,6 +374,9 @@ func (i *Instance) Listener() *Listener { return i.listener }
 
 func (i *Instance) notStarted(t *Trap) error {
 	i.bug(t)
+	if t.Stop == StopTimeout {
+		return fmt.Errorf("%s: starting it: %w; all that it starts with has to return, and it is called back for its connections", i.module.name, t)
+	}
 	return fmt.Errorf("%s: starting it: %w", i.module.name, t)
 }
 

@@ -83,7 +83,7 @@ func newTrap(call string, err error) *Trap {
 	case errors.As(err, &bad):
 		t.Why = bad.Error()
 	case errors.As(err, &exit):
-		t.Why = fmt.Sprintf("it called proc_exit(%d)", exit.ExitCode())
+		t.Why = fmt.Sprintf("it called proc_exit(%d), which ends its instance; a result below 0 of csa_data or csa_open ends one connection", exit.ExitCode())
 	case errors.As(err, &bug):
 		// Its text may hold the host's own call stack.
 		t.Why, t.Bug = "the host failed", true

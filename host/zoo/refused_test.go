@@ -148,7 +148,7 @@ var unfit = []struct {
 		return m.Bytes()
 	}, "the start function was stopped: it used more than " + spin.String() + " of CPU time in one event"},
 	{"a busy _initialize", starting("_initialize", ":", w.Forever()),
-		"_initialize was stopped: it used more than " + spin.String() + " of CPU time in one event"},
+		"_initialize was stopped: it used more than " + spin.String() + " of CPU time in one event .*has to return, and it is called back for its connections"},
 	{"a busy csa_start", starting("csa_start", ":i", w.Cat(w.Forever(), w.I32Const(0))),
 		"csa_start was stopped: it used more than " + spin.String() + " of CPU time in one event"},
 	{"a trap in csa_start", starting("csa_start", ":i", w.Unreachable), "csa_start trapped: unreachable"},

@@ -73,6 +73,7 @@ var mends = []struct{ language, said, mend string }{
 	{"C++", "cannot use 'try' with exceptions disabled", "sdk/c/README.md says how C++ is built with exceptions"},
 	{"", "wasm-ld: error: unknown argument", "the linker is too old: install lld 14 or later"},
 	{"", "libclang_rt.builtins", "the compiler's own library for WebAssembly is missing: apt-get install libclang-rt-19-dev-wasm32 (Debian; with the compiler's version in the name)"},
+	{"", "undefined symbol: __multi3", "a multiplication of 128 bits, as of an overflow that is looked for in 64, needs the compiler's own library: link libclang_rt.builtins-wasm32.a, or include a header of a C library, with which it is linked"},
 	{"", "undefined symbol: setjmp", "sdk/c/README.md says how setjmp is built"},
 	{"", "pthread_create", "a handler has no threads: use timers"},
 	{"Go", "undefined: syscall", "this package needs a system that a handler does not have; see the table in sdk/go/README.md"},

@@ -169,6 +169,14 @@ func TestCompilerErrors(t *testing.T) {
 	}
 }
 
+// What clang calls where there is no instruction is named, and where it comes from.
+func TestCompilersOwnLibrary(t *testing.T) {
+	_, said, err := compiled(t, map[string]string{"a.c": "#include \"csa.h\"\nCSA_DEFINE_WINDOW(window, 4096)\nint32_t csa_data(int32_t c, int32_t len) { int64_t n; return __builtin_mul_overflow((int64_t)c << 40, (int64_t)len, &n); }\n"})
+	if err == nil || !strings.Contains(said, "__multi3") || !strings.Contains(err.Error(), "link libclang_rt.builtins-wasm32.a") {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
+
 func TestGoErrors(t *testing.T) {
 	_, said, err := compiled(t, map[string]string{"go.mod": "module a\n", "a.go": "package main\n\nimport _ \"bulkhead/sdk/go\"\n\nfunc main() {}\n"})
 	if err == nil || !strings.Contains(err.Error(), "bulkhead new go NAME makes a project that has the library in it") {

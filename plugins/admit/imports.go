@@ -2,6 +2,7 @@ package admit
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -102,6 +103,15 @@ func functionMeant(name string) string {
 // JavaScript: today's, and that of older versions.
 var jsModules = []string{"gojs", "go"}
 
+// What C imports from env where the linker lets it pass: jumps are setjmp and longjmp as clang
+// calls them, moves are functions that an instruction can be, and compilers those that clang calls
+// for what has no instruction, such as a multiplication of 128 bits.
+var (
+	jumps     = []string{"setjmp", "_setjmp", "longjmp", "siglongjmp", "sigsetjmp", "__wasm_setjmp", "__wasm_setjmp_test", "__wasm_longjmp"}
+	moves     = []string{"memcpy", "memmove", "memset"}
+	compilers = regexp.MustCompile(`^__[a-z]+(ti|tf|di|df|sf|ki)[a-z]*[0-9]?$`)
+)
+
 // withoutImport is how a module is built without an import from a module that the
 // host has not.
 func withoutImport(i *wasm.Import) string {
@@ -110,6 +120,18 @@ func withoutImport(i *wasm.Import) string {
 		return "it was built with GOOS=js, so build it with " + goBuild
 	case strings.HasPrefix(i.Module, "__wbindgen"), i.Module == "wbg":
 		return "it was built for JavaScript, so build it without wasm-bindgen, for --target wasm32-wasip1"
+	case i.Module == wasi.Module && strings.HasPrefix(i.Name, "sock_"):
+		return "a guest has no sockets: its connections come to csa_open, and csa_v1.connect dials (Go: guest.Connect)"
+	case i.Name == "thread-spawn", i.Module == "env" && strings.HasPrefix(i.Name, "pthread_"):
+		return "there are no threads, so build it without -pthread (clang: --target=wasm32-wasip1; rustc: --target wasm32-wasip1), and do later work by csa_v1.timer"
+	case i.Module == "env" && (strings.HasPrefix(i.Name, "__cxa_") || strings.HasPrefix(i.Name, "_Unwind_")):
+		return "it is of C++ exceptions, so build it with -fno-exceptions, or link the library that sdk/c/cplusplus/build.sh makes"
+	case i.Module == "env" && slices.Contains(jumps, i.Name):
+		return "link sdk/c/setjmp, as sdk/c/README.md says"
+	case i.Module == "env" && slices.Contains(moves, i.Name):
+		return "build it with -mbulk-memory, which has an instruction for it, or link a C library, and link without --allow-undefined, which let it pass"
+	case i.Module == "env" && compilers.MatchString(i.Name):
+		return "link the compiler's own library, libclang_rt.builtins-wasm32.a (Debian: libclang-rt-19-dev-wasm32, with the compiler's version in the name)"
 	case i.Module == "env" && i.Name == "abort":
 		return "build it without it (AssemblyScript: --use abort=FILE/FUNCTION, with one of your own)"
 	case i.Module == "env":

@@ -44,7 +44,7 @@ func TestRefusals(t *testing.T) {
 		{"nothing in it", []byte("\x00asm\x01\x00\x00\x00"), Events, "has no memory; build it with one, exported as \"memory\"; it also does not export csa_window, which the host calls as csa_window() -> i64; it also does not export csa_data"},
 		{"foreign import", w.HandlerWith(imports("mine", "f", ":")), Events, "imports function mine.f, which is not in csa_v1 or wasi_snapshot_preview1; build it without it"},
 		{"import of AssemblyScript", w.HandlerWith(imports("env", "abort", "iiii:")), Events, "imports function env.abort, which is not in csa_v1 or wasi_snapshot_preview1; build it without it (AssemblyScript: --use abort="},
-		{"import of C", w.HandlerWith(imports("env", "memcpy", "iii:i")), Events, "imports function env.memcpy, which is not in csa_v1 or wasi_snapshot_preview1; build it without it: link what has it, and link without --allow-undefined"},
+		{"import of C", w.HandlerWith(imports("env", "memcpy", "iii:i")), Events, "imports function env.memcpy, which is not in csa_v1 or wasi_snapshot_preview1; build it with -mbulk-memory, which has an instruction for it, or link a C library, and link without --allow-undefined, which let it pass"},
 		{"import of Go for JavaScript", w.HandlerWith(func(m *w.Module) {
 			for _, name := range []string{"runtime.wasmExit", "runtime.wasmWrite", "syscall/js.valueGet"} {
 				m.Import("gojs", name, "i:")

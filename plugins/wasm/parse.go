@@ -133,6 +133,9 @@ func (m *Module) header(r *reader) {
 		r.fail("it has %d bytes, and %d are the most", len(b), MaxModule)
 	case string(b[:min(4, len(b))]) != "\x00asm"[:min(4, len(b))]:
 		r.fail("it is not a WebAssembly module: it starts with % x instead of 00 61 73 6d", b[:min(4, len(b))])
+		if b[0] == '(' {
+			r.err.Mend = "it seems to be the text of one, of which wat2wasm makes a module"
+		}
 	case len(b) < 8:
 		r.short("its header")
 	case string(b[4:8]) == "\x0d\x00\x01\x00":
