@@ -93,13 +93,13 @@ eol lf
 < %[1]s
 > many 70000
 < QUOTA
-> limit 300000
-> many 250000
+> limit 200000
+> many 150000
 > quit
 < %[2]s
 <EOF
 closed OK
-`, x(60000), x(250000))
+`, x(60000), x(150000))
 	for _, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
