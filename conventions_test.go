@@ -34,6 +34,7 @@ var onlyIn = map[string][]string{
 	"kernel.org/pub/linux/libs":      {"host/confine"},
 	"github.com/gobwas/ws":           {"internal/websocket", "csa"}, // csa: its tests
 	"github.com/coder/websocket":     {"host", "internal/hosttest"}, // tests
+	"golang.org/x/crypto":            {"internal/tlsrecord"},
 	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},
 }
 

@@ -84,15 +84,16 @@ func (s *tlsTransport) startComputing() {
 		if share.cpu != nil {
 			share.cpu.Acquire()
 		}
-		s.watch.Most = longestStep
-		s.watch.Start()
+		s.shake.watch.Most = longestStep
+		s.shake.watch.Start()
 	}
 }
 
 func (s *tlsTransport) stopComputing() {
 	if share := s.h.Share; share != nil {
 		if share.cpu != nil {
-			share.cpu.Release(s.watch.Elapsed() + cputime.Wake()) // which its goroutine took before
+			wake := cputime.Wake() // its goroutine took that before
+			share.cpu.Release(s.shake.watch.Elapsed() + wake)
 		}
 		<-share.slots
 	}

@@ -26,7 +26,9 @@ type Loop struct {
 	count      int
 	walks      *walk        // that are not over
 	scratch    []byte       // for bytes that nobody keeps
-	records    bytes.Buffer // empty: what a TLS connection reads into
+	records    bytes.Buffer // empty: what a TLS connection of crypto/tls's reads into
+	opening    []byte       // openBuffer
+	sealing    []byte       // sealBuffer
 	kernel     kernel
 	peerInfo   peerInfo // its answer
 	sockets    socketSystem

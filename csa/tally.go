@@ -257,7 +257,7 @@ func (s *tlsTransport) countHandshake() {
 		return
 	}
 	t.Handshakes++
-	if s.conn.ConnectionState().DidResume {
+	if s.state.Resumed {
 		t.Resumed++
 	}
 }

@@ -13,7 +13,9 @@ import (
 
 // A peer's records are decrypted a few at a time: 65,536 of one byte held a loop for 28 ms,
 // and as many with new keys between them for 213.
-func TestTLSTurnIsBounded(t *testing.T) {
+func TestTLSTurnIsBounded(t *testing.T) { eachLayer(t, testTLSTurnIsBounded) }
+
+func testTLSTurnIsBounded(t *testing.T) {
 	b := newBench(t)
 	w := newWraps(Handshake{Config: serverConfig()})
 	got, longest := 0, 0
@@ -72,7 +74,9 @@ func TestTLSTurnHasItsTime(t *testing.T) {
 
 // A peer may not go on sending records without data, which cost as much as others and are
 // never too much for a window or a bandwidth.
-func TestTLSEmptyRecords(t *testing.T) {
+func TestTLSEmptyRecords(t *testing.T) { eachLayer(t, testTLSEmptyRecords) }
+
+func testTLSEmptyRecords(t *testing.T) {
 	for name, try := range map[string]struct {
 		between func(g *recordtest.Forger) []byte
 		each    time.Duration // the clock's, between two

@@ -29,7 +29,9 @@ func forge(t *testing.T, peer net.Conn) *recordtest.Forger {
 
 // What a peer may do after the handshake that no honest one does to excess: each is either
 // borne or ends the connection, and nothing grows without bound.
-func TestTLSAfterTheHandshake(t *testing.T) {
+func TestTLSAfterTheHandshake(t *testing.T) { eachLayer(t, testTLSAfterTheHandshake) }
+
+func testTLSAfterTheHandshake(t *testing.T) {
 	hello := func(size int) []byte {
 		return append([]byte{1, byte(size >> 16), byte(size >> 8), byte(size)}, make([]byte, size)...)
 	}
@@ -89,7 +91,9 @@ func repeat(n int, f func() []byte) (all []byte) {
 
 // A peer that asks for new keys again and again, with a byte of data between so that it
 // seems to get on, and does not read the answers, has them pile up. There was no bound.
-func TestTLSAnswersThatNobodyReads(t *testing.T) {
+func TestTLSAnswersThatNobodyReads(t *testing.T) { eachLayer(t, testTLSAnswersThatNobodyReads) }
+
+func testTLSAnswersThatNobodyReads(t *testing.T) {
 	b := newBench(t)
 	s := &script{window: make([]byte, 64<<10)}
 	c, peer := b.tcp(&wraps{script: s, h: Handshake{Config: serverConfig()}})

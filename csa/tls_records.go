@@ -16,6 +16,15 @@ const headLength = 5
 // partial reports whether a record has begun and is not whole.
 func (r *records) partial() bool { return r.head > 0 || r.body > 0 }
 
+// left is how many bytes there are at most until the header ends that has begun or begins now, or
+// the record.
+func (r *records) left() int {
+	if r.body > 0 {
+		return int(r.body)
+	}
+	return headLength - int(r.head)
+}
+
 // see goes over the next bytes.
 func (r *records) see(p []byte) {
 	for len(p) > 0 {

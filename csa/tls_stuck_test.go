@@ -12,6 +12,10 @@ import (
 // A handshake goes on when the bandwidth has come back. It used to read no more after it
 // had been slowed down once, and failed for want of time.
 func TestTLSHandshakeSurvivesTheBandwidth(t *testing.T) {
+	eachLayer(t, testTLSHandshakeSurvivesTheBandwidth)
+}
+
+func testTLSHandshakeSurvivesTheBandwidth(t *testing.T) {
 	b := newBench(t)
 	for _, wait := range []func(){ // before the first byte is read, and after it
 		func() { b.acct.waitIn.Store(int64(time.Second)) },
@@ -42,6 +46,10 @@ func TestTLSHandshakeSurvivesTheBandwidth(t *testing.T) {
 // A peer's part of the handshake may be longer than what is read ahead. It used to be waited
 // for in vain when the handshake had nothing to say in between.
 func TestTLSHandshakeOfALongCertificate(t *testing.T) {
+	eachLayer(t, testTLSHandshakeOfALongCertificate)
+}
+
+func testTLSHandshakeOfALongCertificate(t *testing.T) {
 	b := newBench(t)
 	server := serverConfig()
 	server.ClientAuth = tls.RequestClientCert
@@ -124,6 +132,10 @@ func TestTLSFinishesWithThePeersGoodbye(t *testing.T) {
 // worked on has said so. It used to be taken for one that was cut off, as the end of the
 // socket was known before the close_notify was read.
 func TestTLSWholeConversationBehindTheHandshake(t *testing.T) {
+	eachLayer(t, testTLSWholeConversationBehindTheHandshake)
+}
+
+func testTLSWholeConversationBehindTheHandshake(t *testing.T) {
 	for name, version := range versions {
 		b := newBench(t)
 		share := NewHandshakeShare(nil, nil)

@@ -31,34 +31,41 @@ const (
 	handshakeTimeout = 10 * time.Second
 )
 
-// tlsTransport is the transport of a connection with TLS, and the net.Conn of crypto/tls. The
-// handshake runs on a goroutine of its own, which waits for bytes from the loop and posts to the
-// loop what it writes. After the handshake the loop owns all of it: reads and writes act on the
-// socket, or return errAgain.
+// tlsTransport is the transport of a connection with TLS, and the net.Conn of crypto/tls, which
+// makes the handshake on a goroutine of its own: that waits for bytes from the loop and posts to
+// the loop what it writes. After the handshake the loop owns all of it, and the records are ours
+// (ownRecords) or, where TLS is such that crypto/tls alone knows it, still crypto/tls's
+// (libraryRecords): then reads and writes act on the socket, or return errAgain.
 type tlsTransport struct {
 	stream
-	c     *CSA
-	h     Handshake
-	conn  *tls.Conn
-	timer selector.Timer
-	stage tlsStage
+	c       *CSA
+	h       Handshake
+	conn    *tls.Conn // nil when the handshake is over, and the records are ours
+	timer   selector.Timer
+	stage   tlsStage
+	charged int32 // bytes
 
 	// The loop's, once it is up.
-	sealed   fifo   // records that the socket has not taken
-	early    []byte // came with the handshake, and belongs behind it
-	gather   bool   // records are collected for one write
-	more     bool   // there may be bytes that need no reading from the socket
-	cut      bool   // the socket has ended
-	cutTold  bool   // and crypto/tls has come to that
-	notified bool   // close_notify has been sent
+	layer    recordLayer
+	state    TLSState
+	sealed   fifo  // records that the socket has not taken
+	gather   bool  // records are collected for one write
+	more     bool  // there may be bytes that need no reading from the socket
+	cut      bool  // the socket has ended
+	cutTold  bool  // and all that came before was decrypted
+	notified bool  // close_notify has been sent
+	pending  bool  // has a place among the handshakes
+	running  bool  // the handshake has a goroutine
+	broken   error // of writing
 	records  records
 	turn     tlsTurn
 	empty    emptyRecords
-	broken   error // of writing
-	pending  bool  // has a place among the handshakes
-	running  bool  // the handshake has a goroutine
 
-	// Of the handshake.
+	shake *tlsHandshake // nil once it is up
+}
+
+// tlsHandshake is what a handshake needs, for as long as it lasts.
+type tlsHandshake struct {
 	watch   cputime.Stopwatch // its goroutine's
 	mu      sync.Mutex
 	changed sync.Cond
@@ -67,6 +74,22 @@ type tlsTransport struct {
 	waits   bool // its goroutine, for more of in
 	full    bool // no more is read until some of in was taken
 	posted  bool // out will be fetched
+	takeOver
+}
+
+// recordLayer makes records and opens them once the handshake is over. It is the loop's.
+type recordLayer interface {
+	// read decrypts into p, as far as what has come goes, and returns how much that is. It sets
+	// tlsTransport.more, and says the end to tlsTransport.endOfTLS when there is nothing before it.
+	read(p []byte) int
+	// seen is how many records have been opened; it may go round.
+	seen() int32
+	// write seals p, of sealAtOnce at most, and writes it.
+	write(p []byte) error
+	// sayEnd writes close_notify.
+	sayEnd()
+	// close gives back what is charged, when the connection ends.
+	close()
 }
 
 type tlsStage byte
@@ -106,8 +129,8 @@ func (c *CSA) MakeSSL(h Handshake) abi.Code {
 		c.wiring.Budget.Release(secureOverhead)
 		return abi.Quota
 	}
-	s := &tlsTransport{c: c, h: h, pending: h.Client}
-	s.changed.L = &s.mu
+	s := &tlsTransport{c: c, h: h, pending: h.Client, charged: secureOverhead, shake: &tlsHandshake{}}
+	s.shake.changed.L = &s.shake.mu
 	c.transport = s
 	c.set(securing)
 	timeout := h.Timeout
@@ -118,15 +141,6 @@ func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	c.d.RemoveReader()
 	c.loop.eventOverLater(c)
 	return abi.OK
-}
-
-// ConnectionState is what is known of the connection's TLS; ok is false while it has
-// none that is up.
-func (c *CSA) ConnectionState() (state tls.ConnectionState, ok bool) {
-	if !c.isSecure() {
-		return state, false
-	}
-	return c.transport.tls().conn.ConnectionState(), true
 }
 
 // isSecure reports whether TLS is up.
@@ -163,7 +177,7 @@ func (s *tlsTransport) startHandshake() {
 			c.kill(HandshakeFailed.Because("bytes came in the clear behind the request for TLS, before the handshake"))
 			return
 		}
-		s.in = append(s.in, c.unconsumed.bytes()...)
+		s.shake.in = append(s.shake.in, c.unconsumed.bytes()...)
 		c.unconsumed.release(c.loop, c.wiring.Budget)
 		c.AwaitFirstByte()
 	}
@@ -175,7 +189,7 @@ func (s *tlsTransport) startHandshake() {
 	} else {
 		s.conn = tls.Server(s, s.h.Config)
 	}
-	if s.h.Client || len(s.in) > 0 {
+	if s.h.Client || len(s.shake.in) > 0 {
 		s.run()
 	}
 	if !c.is(dying) {
@@ -191,12 +205,12 @@ func (s *tlsTransport) run() {
 	}
 	s.pending = true
 	s.running = true
-	go s.shake()
+	go s.shakeHands()
 	s.c.loop.sel.Yield()
 }
 
-// shake is the handshake, on a goroutine of its own.
-func (s *tlsTransport) shake() {
+// shakeHands is the handshake, on a goroutine of its own.
+func (s *tlsTransport) shakeHands() {
 	s.startComputing()
 	err := s.handshake()
 	s.stopComputing()
@@ -213,7 +227,12 @@ func (s *tlsTransport) handshake() (err error) {
 			err = errors.New("a bug in the host")
 		}
 	}()
-	return s.conn.HandshakeContext(context.Background())
+	if err = s.conn.HandshakeContext(context.Background()); err == nil {
+		state := s.conn.ConnectionState()
+		s.state = newTLSState(&state, s.h.Client)
+		s.shake.take(&state)
+	}
+	return err
 }
 
 // readReady feeds the handshake until TLS is up.
@@ -245,13 +264,14 @@ func (s *tlsTransport) feed() {
 	if c.is(dying) {
 		return
 	}
-	s.mu.Lock()
-	s.in = append(s.in, buffer[:n]...)
-	s.ended = err != nil
-	room := len(s.in) < mostEarly
-	s.full = !room
-	s.wake()
-	s.mu.Unlock()
+	sh := s.shake
+	sh.mu.Lock()
+	sh.in = append(sh.in, buffer[:n]...)
+	sh.ended = err != nil
+	room := len(sh.in) < mostEarly
+	sh.full = !room
+	sh.wake()
+	sh.mu.Unlock()
 	c.loop.sel.Yield()
 	switch {
 	case !s.running && s.cut:
@@ -265,9 +285,9 @@ func (s *tlsTransport) feed() {
 }
 
 // wake has the handshake's goroutine go on. It is called with mu held.
-func (s *tlsTransport) wake() {
-	s.waits = false
-	s.changed.Signal()
+func (h *tlsHandshake) wake() {
+	h.waits = false
+	h.changed.Signal()
 }
 
 // computes reports whether the handshake computes on its goroutine, or is about to: it does not
@@ -276,9 +296,9 @@ func (s *tlsTransport) computes() bool {
 	if s == nil || !s.running || s.stage != shaking {
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.waits
+	s.shake.mu.Lock()
+	defer s.shake.mu.Unlock()
+	return !s.shake.waits
 }
 
 // feedOn goes on reading for the handshake, which has taken what was too much.
@@ -291,10 +311,11 @@ func (s *tlsTransport) feedOn() {
 // fetch sends what the handshake has written.
 func (s *tlsTransport) fetch() {
 	c := s.c
-	s.mu.Lock()
-	out := s.out
-	s.out, s.posted = nil, false
-	s.mu.Unlock()
+	sh := s.shake
+	sh.mu.Lock()
+	out := sh.out
+	sh.out, sh.posted = nil, false
+	sh.mu.Unlock()
 	if len(out) == 0 || c.is(dying|dead) {
 		return
 	}
@@ -326,14 +347,9 @@ func (s *tlsTransport) shaken(err error) {
 		code = abi.TLS
 		c.kill(HandshakeFailed.Because("the TLS handshake failed: " + handshakeError(err)))
 	} else {
-		if len(s.in) > 0 {
-			s.early = s.in
+		if !s.begin() {
+			return
 		}
-		s.in = nil
-		s.empty.counted = s.records.count // those of the handshake are none of these
-		c.loop.takeBuffer(s.conn)
-		s.cut = s.ended
-		s.stage = up
 		s.countHandshake()
 		c.clear(securing)
 		s.more = true
@@ -365,15 +381,35 @@ func handshakeError(err error) string {
 	return err.Error()
 }
 
+// begin has the records be those of the layer that follows the handshake. It reports false when the
+// connection ends instead.
+func (s *tlsTransport) begin() bool {
+	sh := s.shake
+	s.shake, s.cut, s.stage = nil, sh.ended, up
+	if sh.own == nil {
+		s.layer = newLibraryRecords(s, sh.in)
+		return true
+	}
+	s.c.wiring.Budget.Release(int(s.charged) - ownOverhead)
+	s.conn, s.h.Config, s.charged = nil, nil, ownOverhead
+	s.layer = newOwnRecords(s, sh.own, sh.in)
+	return !s.c.is(dying)
+}
+
 func (s *tlsTransport) close(c *CSA) {
 	s.stream.close(c)
 	c.loop.sel.StopTimer(&s.timer)
-	s.mu.Lock()
-	s.ended = true
-	s.wake()
-	s.mu.Unlock()
+	if sh := s.shake; sh != nil {
+		sh.mu.Lock()
+		sh.ended = true
+		sh.wake()
+		sh.mu.Unlock()
+	}
 	s.sealed.release(c.loop, c.wiring.Budget)
-	c.wiring.Budget.Release(secureOverhead)
+	if s.layer != nil {
+		s.layer.close()
+	}
+	c.wiring.Budget.Release(int(s.charged))
 	if s.pending && !s.running { // nobody will say that it is over
 		s.pending = false
 		s.h.Share.returnPlace()
@@ -382,42 +418,40 @@ func (s *tlsTransport) close(c *CSA) {
 
 // Read is crypto/tls's.
 func (s *tlsTransport) Read(p []byte) (n int, err error) {
-	n, err = s.readRecords(p)
+	if s.stage != up {
+		n, err = s.readHandshake(p)
+	} else {
+		n, err = s.layer.(*libraryRecords).readWire(p)
+	}
 	s.records.see(p[:n])
 	s.cutTold = err == io.EOF
 	return n, err
 }
 
-func (s *tlsTransport) readRecords(p []byte) (int, error) {
-	if s.stage == up {
-		if len(s.early) > 0 {
-			n := copy(p, s.early)
-			if s.early = s.early[n:]; len(s.early) == 0 {
-				s.early = nil
-			}
-			return n, nil
-		}
-		return s.readSocket(p)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.in) == 0 && !s.ended {
+// readHandshake waits for what the peer sends in the handshake. It gives no more than to the end of
+// a record, so that crypto/tls holds nothing when the handshake is over.
+func (s *tlsTransport) readHandshake(p []byte) (int, error) {
+	sh := s.shake
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if len(sh.in) == 0 && !sh.ended {
 		s.stopComputing()
-		for len(s.in) == 0 && !s.ended {
-			s.waits = true
-			s.changed.Wait()
+		for len(sh.in) == 0 && !sh.ended {
+			sh.waits = true
+			sh.changed.Wait()
 		}
-		s.mu.Unlock()
+		sh.mu.Unlock()
 		s.startComputing()
-		s.mu.Lock()
+		sh.mu.Lock()
 	}
-	if len(s.in) == 0 {
+	if len(sh.in) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, s.in)
-	s.in = append(s.in[:0], s.in[n:]...)
-	if s.full && len(s.in) < mostEarly {
-		s.full = false
+	n := copy(p[:min(len(p), s.records.left())], sh.in)
+	sh.noteReceived(sh.in[:n])
+	sh.in = append(sh.in[:0], sh.in[n:]...)
+	if sh.full && len(sh.in) < mostEarly {
+		sh.full = false
 		s.c.loop.Post(s.feedOn)
 	}
 	return n, nil
@@ -444,15 +478,28 @@ func (s *tlsTransport) readSocket(p []byte) (int, error) {
 func (s *tlsTransport) Write(p []byte) (int, error) {
 	c := s.c
 	if s.stage != up {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.out = append(s.out, p...)
-		if !s.posted {
-			s.posted = true
+		sh := s.shake
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		sh.noteSent(p)
+		sh.out = append(sh.out, p...)
+		if !sh.posted {
+			sh.posted = true
 			c.loop.Post(s.fetch)
 		}
 		return len(p), nil
 	}
+	if !s.put(p) {
+		s.broken = net.ErrClosed
+		return 0, s.broken
+	}
+	return len(p), nil
+}
+
+// put writes records, as far as the socket takes them at once, and keeps the rest. It reports false
+// when the connection ends.
+func (s *tlsTransport) put(p []byte) bool {
+	c := s.c
 	n := 0
 	if !s.gather && s.sealed.len() == 0 && c.mayWrite() {
 		n = c.writeRaw(p)
@@ -460,11 +507,7 @@ func (s *tlsTransport) Write(p []byte) (int, error) {
 	if n < len(p) && !c.is(dying) && !s.sealed.append(c.loop, c.wiring.Budget, p[n:]) {
 		c.kill(MemoryFull.Because("its tenant has no memory left for unsent bytes"))
 	}
-	if c.is(dying) {
-		s.broken = net.ErrClosed
-		return 0, s.broken
-	}
-	return len(p), nil
+	return !c.is(dying)
 }
 
 // The rest of net.Conn has nothing to do here.
@@ -499,7 +542,8 @@ func (s *tlsTransport) receive(c *CSA, p []byte) (total int) {
 	if s.stage != up {
 		return 0
 	}
-	total = s.decrypt(p)
+	s.turn.now(c.loop.Turn())
+	total = s.layer.read(p)
 	if total > 0 {
 		c.noteFirstByte()
 	}
@@ -508,43 +552,9 @@ func (s *tlsTransport) receive(c *CSA, p []byte) (total int) {
 	}
 	s.records.complete = false
 	s.settleSealed()
-	if s.empty.tooMany(s.records.count, c.loop.Now()) {
+	if s.empty.tooMany(s.layer.seen(), c.loop.Now()) {
 		c.kill(TLSFlood.Reason())
 	}
-	return total
-}
-
-// decrypt has crypto/tls read until p is full or nothing more is there.
-func (s *tlsTransport) decrypt(p []byte) (total int) {
-	c := s.c
-	c.loop.lendBuffer(s.conn)
-	defer c.loop.takeBuffer(s.conn)
-	s.turn.now(c.loop.Turn())
-	for total < len(p) {
-		if s.turn.over(s.empty.some(s.records.count)) {
-			s.more = true
-			return total
-		}
-		begins := !hasInput(s.conn)
-		n, err := s.conn.Read(p[total:])
-		total += n
-		if err == nil && n > 0 {
-			if begins {
-				s.empty.full++
-			}
-			continue
-		}
-		if err == nil || errors.Is(err, errAgain) {
-			break
-		}
-		if total > 0 {
-			s.more = true // it will be told again
-			return total
-		}
-		s.endOfTLS(err)
-		break
-	}
-	s.more = total == len(p) && total > 0
 	return total
 }
 
@@ -586,15 +596,12 @@ func (s *tlsTransport) write(c *CSA, p []byte) int {
 		return 0
 	}
 	p = p[:min(len(p), sealAtOnce)]
-	s.gather = len(p) > 16<<10
-	n, err := s.conn.Write(p)
-	s.gather = false
-	if err != nil {
+	if err := s.layer.write(p); err != nil {
 		c.kill(TLSFailed.Because("TLS failed: " + err.Error()))
 		return 0
 	}
 	s.drain(c)
-	return n
+	return len(p)
 }
 
 func (s *tlsTransport) holds() bool { return s.sealed.len() > 0 }
@@ -618,7 +625,7 @@ func (s *tlsTransport) drain(c *CSA) bool {
 func (s *tlsTransport) sayEnd(c *CSA) bool {
 	if !s.notified {
 		s.notified = true
-		_ = s.conn.CloseWrite()
+		s.layer.sayEnd()
 	}
 	return s.drain(c)
 }

@@ -55,9 +55,28 @@ func (cryptoRand) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// serverConfig is a server's, whose connections are taken over unless eachLayer says otherwise.
 func serverConfig() *tls.Config {
 	c, _ := identity()
-	return &tls.Config{Certificates: []tls.Certificate{c}}
+	config := &tls.Config{Certificates: []tls.Certificate{c}}
+	if !stays {
+		TakeOver(config)
+	}
+	return config
+}
+
+// stays has connections stay crypto/tls's. It changes while no test runs beside.
+var stays bool
+
+// eachLayer runs a test with records of ours, and with those of crypto/tls.
+func eachLayer(t *testing.T, test func(t *testing.T)) {
+	for _, stays = range []bool{true, false} {
+		name := "ours"
+		if stays {
+			name = "crypto/tls's"
+		}
+		t.Run(name, test)
+	}
 }
 
 func clientConfig() *tls.Config {
@@ -72,7 +91,7 @@ type wraps struct {
 	*script
 	h     Handshake
 	code  abi.Code // of MakeSSL
-	state tls.ConnectionState
+	state TLSState
 }
 
 func (w *wraps) Open(c *CSA) {
@@ -82,7 +101,7 @@ func (w *wraps) Open(c *CSA) {
 
 func (w *wraps) Secured(c *CSA, code abi.Code) {
 	w.script.Secured(c, code)
-	w.state, _ = c.ConnectionState()
+	w.state, _ = c.TLSState()
 }
 
 func newWraps(h Handshake) *wraps {
@@ -91,7 +110,9 @@ func newWraps(h Handshake) *wraps {
 	return w
 }
 
-func TestTLSEcho(t *testing.T) {
+func TestTLSEcho(t *testing.T) { eachLayer(t, testTLSEcho) }
+
+func testTLSEcho(t *testing.T) {
 	for name, version := range versions {
 		for _, size := range []int{1, 1000, 100_000, 8 << 20} {
 			b := newBench(t)
@@ -120,7 +141,7 @@ func TestTLSEcho(t *testing.T) {
 			}
 			_ = peer.Close()
 			b.ended(w.script, Orderly)
-			if !w.state.HandshakeComplete || w.state.Version != version || hs.Pending() != 0 {
+			if w.state.Version != version || hs.Pending() != 0 {
 				t.Errorf("TLS %s: %+v, %d handshakes pending", name, w.state.Version, hs.Pending())
 			}
 		}
@@ -128,7 +149,9 @@ func TestTLSEcho(t *testing.T) {
 }
 
 // The peer may send its records in any pieces, and take ours slowly.
-func TestTLSInPieces(t *testing.T) {
+func TestTLSInPieces(t *testing.T) { eachLayer(t, testTLSInPieces) }
+
+func testTLSInPieces(t *testing.T) {
 	for name, version := range versions {
 		b := newBench(t)
 		w := newWraps(Handshake{Config: serverConfig()})
@@ -162,7 +185,9 @@ func (d *dribbling) Write(p []byte) (n int, err error) {
 }
 
 // The host may take the client's part.
-func TestTLSClient(t *testing.T) {
+func TestTLSClient(t *testing.T) { eachLayer(t, testTLSClient) }
+
+func testTLSClient(t *testing.T) {
 	b := newBench(t)
 	w := newWraps(Handshake{Config: clientConfig(), Client: true})
 	_, peer := b.tcp(w)
@@ -193,7 +218,9 @@ func TestTLSClient(t *testing.T) {
 }
 
 // What is no TLS ends the connection, and the peer is told in TLS's way.
-func TestTLSPlainClient(t *testing.T) {
+func TestTLSPlainClient(t *testing.T) { eachLayer(t, testTLSPlainClient) }
+
+func testTLSPlainClient(t *testing.T) {
 	b := newBench(t)
 	for _, text := range []string{"GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\x80\x2e\x01\x03\x01", "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70_000)} {
 		w := newWraps(Handshake{Config: serverConfig()})
@@ -210,7 +237,9 @@ func TestTLSPlainClient(t *testing.T) {
 }
 
 // A peer that is silent, or stops in the middle, has its time.
-func TestTLSTimeout(t *testing.T) {
+func TestTLSTimeout(t *testing.T) { eachLayer(t, testTLSTimeout) }
+
+func testTLSTimeout(t *testing.T) {
 	b := newBench(t)
 	hs := newPlaces(2)
 	share := NewHandshakeShare(hs, nil)
@@ -233,7 +262,9 @@ func TestTLSTimeout(t *testing.T) {
 }
 
 // STARTTLS: what is sent before leaves in the clear, and what is sent meanwhile waits.
-func TestMakeSSL(t *testing.T) {
+func TestMakeSSL(t *testing.T) { eachLayer(t, testMakeSSL) }
+
+func testMakeSSL(t *testing.T) {
 	b := newBench(t)
 	s := &script{}
 	data := func(c *CSA, p []byte) int {
@@ -272,7 +303,9 @@ func TestMakeSSL(t *testing.T) {
 
 // Bytes that came in the clear are not taken for bytes that came after the handshake:
 // CVE-2011-0411 and its kind.
-func TestNoInjection(t *testing.T) {
+func TestNoInjection(t *testing.T) { eachLayer(t, testNoInjection) }
+
+func testNoInjection(t *testing.T) {
 	b := newBench(t)
 	s := &script{}
 	s.data = func(c *CSA, p []byte) int {
@@ -301,7 +334,9 @@ func TestNoInjection(t *testing.T) {
 }
 
 // With Early, what is unconsumed is the handshake's beginning.
-func TestTLSEarly(t *testing.T) {
+func TestTLSEarly(t *testing.T) { eachLayer(t, testTLSEarly) }
+
+func testTLSEarly(t *testing.T) {
 	b := newBench(t)
 	s := &script{window: make([]byte, 8<<10)}
 	seen := 0
@@ -326,7 +361,9 @@ func TestTLSEarly(t *testing.T) {
 }
 
 // A peer that vanishes without close_notify may have been cut off.
-func TestTLSTruncation(t *testing.T) {
+func TestTLSTruncation(t *testing.T) { eachLayer(t, testTLSTruncation) }
+
+func testTLSTruncation(t *testing.T) {
 	b := newBench(t)
 	w := newWraps(Handshake{Config: serverConfig()})
 	_, peer := b.tcp(w)
@@ -341,7 +378,9 @@ func TestTLSTruncation(t *testing.T) {
 }
 
 // Half-close: the peer has finished, and is still answered; and the other way round.
-func TestTLSHalfClose(t *testing.T) {
+func TestTLSHalfClose(t *testing.T) { eachLayer(t, testTLSHalfClose) }
+
+func testTLSHalfClose(t *testing.T) {
 	b := newBench(t)
 	w := newWraps(Handshake{Config: serverConfig()})
 	w.eof = func(c *CSA) {
@@ -379,7 +418,9 @@ func TestTLSHalfClose(t *testing.T) {
 }
 
 // producerFinished flushes in TLS, too, and close_notify is said.
-func TestTLSFlushesBeforeClosing(t *testing.T) {
+func TestTLSFlushesBeforeClosing(t *testing.T) { eachLayer(t, testTLSFlushesBeforeClosing) }
+
+func testTLSFlushesBeforeClosing(t *testing.T) {
 	b := newBench(t)
 	b.set.Inbox = 1 << 20
 	w := newWraps(Handshake{Config: serverConfig()})
@@ -403,7 +444,9 @@ func TestTLSFlushesBeforeClosing(t *testing.T) {
 
 // A connection that ends in the middle of a handshake leaves no goroutine and nothing
 // charged; newBench looks.
-func TestTLSAbandoned(t *testing.T) {
+func TestTLSAbandoned(t *testing.T) { eachLayer(t, testTLSAbandoned) }
+
+func testTLSAbandoned(t *testing.T) {
 	b := newBench(t)
 	b.turns() // it runs
 	before := runtime.NumGoroutine()
@@ -425,7 +468,9 @@ func TestTLSAbandoned(t *testing.T) {
 }
 
 // Two with TLS, and one with and one without, can be spliced.
-func TestSpliceTLS(t *testing.T) {
+func TestSpliceTLS(t *testing.T) { eachLayer(t, testSpliceTLS) }
+
+func testSpliceTLS(t *testing.T) {
 	for _, both := range []bool{true, false} {
 		b := newBench(t)
 		wa := newWraps(Handshake{Config: serverConfig()})
@@ -481,7 +526,9 @@ func TestSpliceTLS(t *testing.T) {
 }
 
 // The bandwidth, the tenant's memory, and a session that is resumed.
-func TestTLSBudgets(t *testing.T) {
+func TestTLSBudgets(t *testing.T) { eachLayer(t, testTLSBudgets) }
+
+func testTLSBudgets(t *testing.T) {
 	b := newBench(t)
 	b.acct.limit.Store(secureOverhead - 1)
 	w := newWraps(Handshake{Config: serverConfig()})
@@ -519,7 +566,9 @@ func TestTLSBudgets(t *testing.T) {
 
 // A tenant over its bandwidth while a handshake is under way holds the handshake up, and no
 // longer than that.
-func TestTLSHandshakeIsSlowedDown(t *testing.T) {
+func TestTLSHandshakeIsSlowedDown(t *testing.T) { eachLayer(t, testTLSHandshakeIsSlowedDown) }
+
+func testTLSHandshakeIsSlowedDown(t *testing.T) {
 	for name, version := range versions {
 		b := newBench(t)
 		b.acct.waitIn.Store(int64(time.Second))

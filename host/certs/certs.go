@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"bulkhead/csa"
 )
 
 // Pair is the files of a certificate, with the chain behind it, and of its key, in PEM.
@@ -257,7 +259,14 @@ func (l *loaded) add(cert *tls.Certificate) {
 	}
 }
 
+// newConfig is one whose connections csa takes over from crypto/tls.
 func (c *Certificates) newConfig(authorities *x509.CertPool) *tls.Config {
+	config := c.plainConfig(authorities)
+	csa.TakeOver(config)
+	return config
+}
+
+func (c *Certificates) plainConfig(authorities *x509.CertPool) *tls.Config {
 	o := c.options
 	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,

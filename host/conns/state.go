@@ -128,12 +128,12 @@ func words(s csa.State, d doing) (state, by []string) {
 // TLSOf is what is known of a connection's TLS; nil: there is none, or it is not up. It is called
 // on the connection's loop, also when that has ended.
 func TLSOf(c *csa.CSA) *TLS {
-	state, ok := c.ConnectionState()
+	state, ok := c.TLSState()
 	if !ok {
 		return nil
 	}
 	return &TLS{
 		Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite),
-		ServerName: state.ServerName, ALPN: state.NegotiatedProtocol, Resumed: state.DidResume,
+		ServerName: state.ServerName, ALPN: state.ALPN, Resumed: state.Resumed,
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // The Go that this is built with keeps the buffers of crypto/tls where they are looked
-// for. If this fails, connections with TLS take twice the memory, and tls_buffers.go has to
+// for. If this fails, connections with TLS take twice the memory, and tls_library.go has to
 // learn where they are now.
 func TestBuffersOfTLSAreFound(t *testing.T) {
 	if !tlsFields.known {
@@ -20,6 +20,8 @@ func TestBuffersOfTLSAreFound(t *testing.T) {
 // An idle connection holds no buffer; connections take turns with the loop's, and part
 // of a record keeps it from the others.
 func TestTLSBuffersAreTheLoops(t *testing.T) {
+	stays = true
+	defer func() { stays = false }()
 	for name, version := range versions {
 		b := newBench(t)
 		config := clientConfig()
@@ -49,8 +51,9 @@ func TestTLSBuffersAreTheLoops(t *testing.T) {
 		}
 		held := func(e end) (n int) {
 			b.on(func() {
-				raw, _, hand := tlsBuffers(e.c.transport.tls().conn)
-				n = raw.Cap() + hand.Cap() + cap(e.c.transport.tls().in) + cap(e.c.transport.tls().early)
+				s := e.c.transport.tls()
+				raw, _, hand := tlsBuffers(s.conn)
+				n = raw.Cap() + hand.Cap() + cap(s.layer.(*libraryRecords).early)
 			})
 			return n
 		}

@@ -3,9 +3,84 @@ package csa
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"reflect"
 	"unsafe"
 )
+
+// libraryRecords are the records of a connection that stays crypto/tls's: a client's, or one with a
+// suite that has no AEAD.
+type libraryRecords struct {
+	*tlsTransport
+	early []byte // came with the handshake, and belongs behind it
+}
+
+func newLibraryRecords(s *tlsTransport, early []byte) *libraryRecords {
+	s.empty.counted = s.records.count // those of the handshake are none of these
+	s.c.loop.takeBuffer(s.conn)
+	l := &libraryRecords{tlsTransport: s}
+	if len(early) > 0 {
+		l.early = early
+	}
+	return l
+}
+
+func (l *libraryRecords) seen() int32 { return l.records.count }
+
+// readWire is crypto/tls's Read.
+func (l *libraryRecords) readWire(p []byte) (int, error) {
+	if len(l.early) == 0 {
+		return l.readSocket(p)
+	}
+	n := copy(p, l.early)
+	if l.early = l.early[n:]; len(l.early) == 0 {
+		l.early = nil
+	}
+	return n, nil
+}
+
+// read has crypto/tls read until p is full or nothing more is there.
+func (l *libraryRecords) read(p []byte) (total int) {
+	s := l.tlsTransport
+	s.c.loop.lendBuffer(s.conn)
+	defer s.c.loop.takeBuffer(s.conn)
+	for total < len(p) {
+		if s.turn.over(s.empty.some(s.records.count)) {
+			s.more = true
+			return total
+		}
+		begins := !hasInput(s.conn)
+		n, err := s.conn.Read(p[total:])
+		total += n
+		if err == nil && n > 0 {
+			if begins {
+				s.empty.full++
+			}
+			continue
+		}
+		if err == nil || errors.Is(err, errAgain) {
+			break
+		}
+		if total > 0 {
+			s.more = true // it will be told again
+			return total
+		}
+		s.endOfTLS(err)
+		break
+	}
+	s.more = total == len(p) && total > 0
+	return total
+}
+
+func (l *libraryRecords) write(p []byte) error {
+	l.gather = len(p) > 16<<10
+	_, err := l.conn.Write(p)
+	l.gather = false
+	return err
+}
+
+func (l *libraryRecords) sayEnd() { _ = l.conn.CloseWrite() }
+func (l *libraryRecords) close()  {}
 
 // crypto/tls keeps the buffers that it has read into for as long as the connection
 // lives: some 3 KiB from the handshake, half of all that an idle connection takes, and 16 KiB more
