@@ -74,8 +74,55 @@ patch lvm.c 'setobjs2s(L, ra + 2, ra + 4);  /* save control variable */' \
 patch lvm.c ' startfunc:' ' startfunc: luai_step(L, 0);'
 patch lstrlib.c 'if (l_unlikely(ms->matchdepth-- == 0))' 'luai_step(ms->L, 0); if (l_unlikely(ms->matchdepth-- == 0))'
 # A connection's methods and fields are found without a call: see quick_index of src/connection.c.
-patch lvm.c 'luaT_callTMres(L, tm, t, key, val);  /* call it */' \
-	'int quick_index(lua_State *, const TValue *, const TValue *, const TValue *, StkId); if (!quick_index(L, t, tm, key, val)) luaT_callTMres(L, tm, t, key, val);'
+patch lvm.c 'tm = luaT_gettmbyobj(L, t, TM_INDEX);' \
+	'int quick_index(const TValue *, const TValue *, StkId); if (quick_index(t, key, val)) return; tm = luaT_gettmbyobj(L, t, TM_INDEX);'
+# Strings that an event has made and nobody keeps are freed with it: see free_strings of src/memory.c.
+# luaC_keeps says that something new may be kept: an object that is not new got it, or another
+# stack, or the cache of luaS_new, or the collector has looked at what is new.
+patch lgc.h '	(isblack(p) && iswhite(o)) ? \' '	(iswhite(o) && (luaC_keeps = 1, isblack(p))) ? \'
+patch lgc.h '	(isblack(p) && iswhite(o)) ? luaC_barrierback_(L,p) : cast_void(0))' \
+	'	(iswhite(o) && (luaC_keeps = 1, isblack(p))) ? luaC_barrierback_(L,p) : cast_void(0))'
+patch lgc.h 'LUAI_FUNC void luaC_fix (lua_State *L, GCObject *o);' \
+	'LUAI_FUNC void luaC_fix (lua_State *L, GCObject *o); extern int luaC_keeps; void luaC_freestrings (lua_State *L, GCObject *last);'
+patch lgc.c 'static lu_mem atomic (lua_State *L) {' 'static lu_mem atomic (lua_State *L) { luaC_keeps = 1;'
+patch lstring.c 'p[0] = luaS_newlstr(L, str, strlen(str));' 'luaC_keeps = 1; p[0] = luaS_newlstr(L, str, strlen(str));'
+patch lapi.c 'LUA_API void lua_xmove (lua_State *from, lua_State *to, int n) {' \
+	'LUA_API void lua_xmove (lua_State *from, lua_State *to, int n) { luaC_keeps = 1;'
+patch ldo.c '  L->nCcalls = (from) ? getCcalls(from) : 0;' '  luaC_keeps = 1; L->nCcalls = (from) ? getCcalls(from) : 0;'
+cat >>"$work/src/lgc.c" <<'EOF'
+
+/* Frees the objects that were made after last, if they are strings alone. */
+void luaC_freestrings (lua_State *L, GCObject *last) {
+  global_State *g = G(L);
+  GCObject *o;
+  for (o = g->allgc; o != last; o = o->next)
+    if (novariant(o->tt) != LUA_TSTRING || !iswhite(o)) return;
+  while ((o = g->allgc) != last) {
+    g->allgc = o->next;
+    freeobj(L, o);
+  }
+}
+EOF
+# A task begins with a function of C that has no frame: see run_event_of of src/task.c.
+cat >>"$work/src/ldo.c" <<'EOF'
+
+/* Is lua_resume for a thread on which nothing runs, and a function that calls others by luaD_call
+** on the thread itself. */
+int luaD_begin (lua_State *L, lua_State *from, Pfunc f, void *ud) {
+  int status;
+  L->nCcalls = getCcalls(from);
+  if (l_unlikely(getCcalls(L) >= LUAI_MAXCCALLS))
+    return resume_error(L, "C stack overflow", 0);
+  L->nCcalls++;
+  status = precover(L, luaD_rawrunprotected(L, f, ud));
+  if (l_unlikely(errorstatus(status))) {
+    L->status = cast_byte(status);  /* mark thread as 'dead' */
+    luaD_seterrorobj(L, status, L->top.p);  /* push error message */
+    L->ci->top.p = L->top.p;
+  }
+  return status;
+}
+EOF
 # What a guest does not have. The functions of scripts that would use it are taken out of their
 # tables, in library.c.
 cat >"$work/none.h" <<'EOF'
@@ -102,7 +149,7 @@ EOF
 
 flags=(--target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 -mbulk-memory -D_WASI_EMULATED_PROCESS_CLOCKS
 	-fwasm-exceptions -mllvm -wasm-enable-sjlj
-	-I../../sdk/c -I../../sdk/c/setjmp -Isrc -I"$work/src" -ffile-prefix-map="$work"=lua -ffile-prefix-map="$PWD"=engine)
+	-include src/little.h -I../../sdk/c -I../../sdk/c/setjmp -Isrc -I"$work/src" -ffile-prefix-map="$work"=lua -ffile-prefix-map="$PWD"=engine)
 objects=()
 for name in lapi lauxlib lbaselib lcode lcorolib lctype ldebug ldo ldump lfunc lgc llex lmathlib lmem \
 	lobject lopcodes loslib lparser lstate lstring lstrlib ltable ltablib ltm lundump lutf8lib lvm lzio; do

@@ -92,6 +92,7 @@ void read_callbacks(lua_State *l, int at, bool of_script)
 /* --- Objects ------------------------------------------------------------------- */
 
 static Table *metatable; /* of connections; its address is its key in the registry, too */
+static Table *members;   /* their methods, and what is known of them */
 
 /* Pushes a connection that has no handle yet. The callbacks are at an index. */
 struct connection *new_connection(lua_State *l, int callbacks)
@@ -193,14 +194,20 @@ static struct connection *self_of(lua_State *l, const char *method)
 static int connection_send(lua_State *l)
 {
 	struct connection *c = self_of(l, "send");
+	const TValue *text = s2v(l->ci->func.p + 2);
 	size_t length;
 	const char *p;
 	int all;
 
-	if (!lua_isstring(l, 2)) /* a number is as good as its text */
-		luaL_error(l, "send takes text, and was given %s; json.encode or tostring make text of it",
-			lua_isnoneornil(l, 2) ? "nothing" : lua_istable(l, 2) ? "a table" : luaL_typename(l, 2));
-	p = lua_tolstring(l, 2, &length);
+	if (l->top.p > l->ci->func.p + 2 && ttisstring(text)) {
+		p = getstr(tsvalue(text));
+		length = tsslen(tsvalue(text));
+	} else {
+		if (!lua_isstring(l, 2)) /* a number is as good as its text */
+			luaL_error(l, "send takes text, and was given %s; json.encode or tostring make text of it",
+				lua_isnoneornil(l, 2) ? "nothing" : lua_istable(l, 2) ? "a table" : luaL_typename(l, 2));
+		p = lua_tolstring(l, 2, &length);
+	}
 	all = send_or_keep((struct link *)c, (const uint8_t *)p, length);
 	if (all < 0)
 		luaL_error(l, "%s", problem);
@@ -389,26 +396,25 @@ static int connection_index(lua_State *l)
 	return 1;
 }
 
-/* Lua calls this, before it calls connection_index: see build.sh. True: it is a method or one of
- * the script's own fields, and is put at to. tm is what the metatable of t has as __index. */
-int quick_index(lua_State *l, const TValue *t, const TValue *tm, const TValue *key, StkId to);
-int quick_index(lua_State *l, const TValue *t, const TValue *tm, const TValue *key, StkId to)
+/* Lua calls this for what has no fields of its own: see build.sh. True: t is a connection, and the
+ * key is a method's or that of one of the script's own fields, which is put at to. */
+int quick_index(const TValue *t, const TValue *key, StkId to);
+int quick_index(const TValue *t, const TValue *key, StkId to)
 {
 	const TValue *found, *fields;
 
-	if (!ttisCclosure(tm) || clCvalue(tm)->f != connection_index || !ttisshrstring(key))
+	if (!ttisfulluserdata(t) || uvalue(t)->metatable != metatable || !ttisshrstring(key))
 		return false;
-	found = luaH_getshortstr(hvalue(&clCvalue(tm)->upvalue[0]), tsvalue(key));
-	if (isabstkey(found)) {
+	found = luaH_getshortstr(members, tsvalue(key));
+	if (!ttisfunction(found)) {
 		fields = &uvalue(t)->uv[FIELDS - 1].uv;
-		if (!ttistable(fields))
+		if (!isabstkey(found) || !ttistable(fields))
 			return false;
 		found = luaH_getshortstr(hvalue(fields), tsvalue(key));
 		if (isempty(found))
 			return false;
-	} else if (!ttisfunction(found))
-		return false;
-	setobj2s(l, to, found);
+	}
+	setobj(L, s2v(to), found);
 	return true;
 }
 
@@ -463,6 +469,7 @@ void define_connections(void)
 
 	lua_newtable(L); /* the metatable */
 	lua_newtable(L); /* the members */
+	members = hvalue(s2v(L->top.p - 1));
 	luaL_setfuncs(L, methods, 0);
 	for (i = 0; i < sizeof known / sizeof *known; i++)
 		set_member(L, known[i].name, known[i].key);

@@ -5,7 +5,10 @@
 
 #include "engine.h"
 
-#include "lstate.h" /* CallInfo */
+#include "ldo.h" /* what is done for each line does without Lua's calls for C */
+#include "lgc.h"
+#include "lstate.h"
+#include "lstring.h"
 
 CSA_DEFINE_WINDOW(window, WINDOW)
 
@@ -19,9 +22,8 @@ static int randomseed = LUA_NOREF;  /* math.randomseed */
 bool started(void) { return is_started; }
 
 #define STEPS 50000       /* rounds of loops, calls and tries of a pattern */
-#define BYTES_OF_STEP 64  /* allocated bytes that count as a step */
 
-int steps_left = STEPS; /* until note_where is called */
+int steps_left = STEPS;
 
 /* Lua mixes it into what it hashes, so that nobody can choose texts that collide. */
 unsigned int guest_seed(void);
@@ -31,17 +33,6 @@ unsigned int guest_seed(void)
 
 	csa_v1_random(&seed, sizeof seed);
 	return seed;
-}
-
-static void *allocate(void *unused, void *p, size_t old, size_t size)
-{
-	if (size > BYTES_OF_STEP && steps_left > 0)
-		steps_left -= (int)(size / BYTES_OF_STEP); /* what makes much of few steps takes long, too */
-	if (size == 0) {
-		free(p);
-		return NULL;
-	}
-	return realloc(p, size);
 }
 
 /* --- Errors ------------------------------------------------------------------------ */
@@ -160,6 +151,7 @@ struct event {
 	const char *what; /* for errors: "line" */
 	int32_t handle, argument;
 	int32_t answer;
+	bool through;         /* what reads has come to its end */
 	struct connection *c; /* held, once begin has been called */
 };
 
@@ -264,32 +256,37 @@ static bool reads(struct connection *c)
 }
 
 /* Refuses what the peer has sent, which is no error of the script's. */
-static int refuse(lua_State *l, struct event *e)
+static void refuse(lua_State *l, struct event *e)
 {
 	e->answer = CSA_INVALID;
+	e->through = true;
 	lua_pushstring(l, problem);
 	report(e->c, e->what, l, l);
-	return 0;
 }
 
 /* Calls one of the functions of c with what a piece has. What it answers is on the stack then, if
- * something is to be. */
+ * something is to be. l is a task's thread that has called nothing else: there is room. */
 static void call_with(lua_State *l, struct connection *c, enum callback which, struct piece piece, int answers)
 {
 	push_callback(l, c, which);
-	lua_pushlstring(l, (const char *)piece.p, (size_t)piece.len);
-	lua_callk(l, 2, answers, 0, end_waiting);
+	setsvalue2s(l, l->top.p, luaS_newlstr(l, (const char *)piece.p, (size_t)piece.len));
+	l->top.p++;
+	luaC_checkGC(l);
+	luaD_call(l, l->top.p - 3, answers);
 }
 
-/* The reading functions say what is consumed before they call the script, which may wait or fail. */
+/* The reading functions say what is consumed before they call the script. They do not go on where
+ * that waits or fails, nor where its own pcall has caught an error: see read_by. What a line or a
+ * frame has left is freed at once, if it can be. */
 
-static int read_lines(lua_State *l)
+static void read_lines(lua_State *l, void *event)
 {
-	struct event *e = event_of(l);
+	struct event *e = event;
 	struct connection *c = e->c;
 	int32_t len = e->argument;
 
 	while (e->answer < len && reads(c) && c->callbacks->has[ON_LINE]) {
+		struct mark mark = begin_strings(l);
 		struct piece line;
 		int32_t n = first_line((struct link *)c, window + e->answer, len - e->answer, &line);
 
@@ -299,17 +296,19 @@ static int read_lines(lua_State *l)
 			break;
 		e->answer += n;
 		call_with(l, c, ON_LINE, line, 0);
+		free_strings(l, mark);
 	}
-	return 0;
+	e->through = true;
 }
 
-static int read_frames(lua_State *l)
+static void read_frames(lua_State *l, void *event)
 {
-	struct event *e = event_of(l);
+	struct event *e = event;
 	struct connection *c = e->c;
 	int32_t len = e->argument, needed = 1;
 
 	while (e->answer < len && reads(c) && c->callbacks->has[ON_FRAME]) {
+		struct mark mark = begin_strings(l);
 		struct piece frame;
 		int32_t n = first_frame((struct link *)c, window + e->answer, len - e->answer, &frame, &needed);
 
@@ -320,10 +319,11 @@ static int read_frames(lua_State *l)
 		e->answer += n;
 		needed = 1;
 		call_with(l, c, ON_FRAME, frame, 0);
+		free_strings(l, mark);
 	}
 	if (reads(c))
 		want((struct link *)c, needed);
-	return 0;
+	e->through = true;
 }
 
 static void tell_stuck(lua_State *l, struct connection *c)
@@ -344,23 +344,26 @@ static void tell_stuck(lua_State *l, struct connection *c)
 	warn_of_stuck((struct link *)c, at);
 }
 
-static int read_bytes(lua_State *l)
+static void read_bytes(lua_State *l, void *event)
 {
-	struct event *e = event_of(l);
+	struct event *e = event;
 	int32_t len = e->argument;
+	struct mark mark = begin_strings(l);
 	lua_Number n;
 
 	e->answer = len;
 	call_with(l, e->c, ON_DATA, (struct piece){window, len}, 1);
-	if (lua_type(l, -1) != LUA_TNUMBER)
-		return 0;
-	n = lua_tonumber(l, -1);
-	e->answer = n >= 0 && n <= len && n == (int32_t)n ? (int32_t)n : CSA_QUOTA;
-	if (e->answer == CSA_QUOTA)
-		luaL_error(l, "data answers how many bytes it has consumed, 0 to %d, or nothing for all of them; it answered %f", (int)len, n);
-	if (e->answer == 0 && len == WINDOW && !e->c->paused)
-		tell_stuck(l, e->c);
-	return 0;
+	if (lua_type(l, -1) == LUA_TNUMBER) {
+		n = lua_tonumber(l, -1);
+		e->answer = n >= 0 && n <= len && n == (int32_t)n ? (int32_t)n : CSA_QUOTA;
+		if (e->answer == CSA_QUOTA)
+			luaL_error(l, "data answers how many bytes it has consumed, 0 to %d, or nothing for all of them; it answered %f", (int)len, n);
+		if (e->answer == 0 && len == WINDOW && !e->c->paused)
+			tell_stuck(l, e->c);
+	}
+	l->top.p--; /* what it has answered may be a string */
+	free_strings(l, mark);
+	e->through = true;
 }
 
 static int make_connection(lua_State *l)
@@ -369,13 +372,18 @@ static int make_connection(lua_State *l)
 	return 0;
 }
 
-static void read_by(struct event *e, enum callback which, lua_CFunction f)
+static void read_by(struct event *e, enum callback which, Pfunc f)
 {
 	e->what = callback_names[which];
-	if (!run_event_of(e->c, e->what, f, e)) {
-		e->c->failed = true;
-		e->answer = CSA_QUOTA;
-	}
+	/* Lua goes on behind a pcall that has caught an error by a jump out of f. Then the next lines
+	 * have to be read by another call of it. */
+	do {
+		if (!run_event_of(e->c, e->what, f, e)) {
+			e->c->failed = true;
+			e->answer = CSA_QUOTA;
+			return;
+		}
+	} while (!e->through && e->answer < e->argument && e->answer >= 0 && reads(e->c));
 }
 
 int32_t csa_data(int32_t handle, int32_t len)
@@ -594,6 +602,7 @@ int32_t csa_start(void)
 	if (!L)
 		return CSA_QUOTA;
 	answer = run_event(load, "the script cannot be loaded", -1, 0);
+	events_follow();
 	/* Young collections leave the pages alone that the script and the libraries are in. */
 	lua_gc(L, LUA_GCGEN, 0, 0);
 	is_started = answer == CSA_OK;

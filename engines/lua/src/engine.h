@@ -1,13 +1,16 @@
 /* The Lua engine: Lua 5.4 as a guest of the host. engine.c starts a script and has the
- * callbacks; task.c runs them, so that they can wait; connection.c is the connection object
- * of scripts; require.c loads them and what they require; library.c, hash.c and json.c are
- * what scripts have besides. */
+ * callbacks; task.c runs them, so that they can wait; memory.c is where objects come from, and
+ * where they go; connection.c is the connection object of scripts; require.c loads them and what
+ * they require; library.c, hash.c and json.c are what scripts have besides. */
 #ifndef ENGINE_H
 #define ENGINE_H
 
 #include "lauxlib.h"
 #include "lua.h"
 #include "lualib.h"
+
+#include "lobject.h" /* GCObject */
+#include "ldo.h"     /* Pfunc */
 
 #include "../../guest/guest.h"
 
@@ -40,6 +43,17 @@ enum { FIELDS = 1, OWN_CALLBACKS = 2 };
 extern lua_State *L;              /* the main one */
 extern struct connection *serving; /* whose event it is, or NULL */
 
+extern int steps_left; /* until note_where is called: see luai_step of build.sh */
+
+int luaD_begin(lua_State *l, lua_State *from, Pfunc f, void *ud); /* see build.sh */
+
+/* memory.c */
+void *allocate(void *unused, void *p, size_t old, size_t size);
+void events_follow(void);
+struct mark { GCObject *last; StkId stack; }; /* the last object that was made before, and where the stack is */
+struct mark begin_strings(lua_State *l);
+void free_strings(lua_State *l, struct mark m);
+
 /* engine.c */
 bool started(void);
 void fail(struct connection *c, const char *what, lua_State *thread, lua_State *called);
@@ -47,8 +61,7 @@ void fail(struct connection *c, const char *what, lua_State *thread, lua_State *
 /* task.c */
 enum outcome { DONE, WAITS, FAILED };
 enum outcome run(struct connection *c, const char *what, bool blocks, lua_State *from, int args);
-bool run_event_of(struct connection *c, const char *what, lua_CFunction f, void *event);
-int end_waiting(lua_State *l, int status, lua_KContext unused);
+bool run_event_of(struct connection *c, const char *what, Pfunc f, void *event);
 bool resume_dialler(struct connection *c, int32_t code);
 void run_timeouts(void);
 void wake_for_first(void);

@@ -146,14 +146,14 @@ static int fail_one(lua_State *l)
 	return 0;
 }
 
-/* Runs f, whose argument is event, as a task of c that blocks it. f calls the script by lua_callk
- * with end_waiting, and answers nothing. What calls this need not be protected, as run's callers
+/* Runs f, whose argument is event, as a task of c that blocks it. f calls the script by luaD_call,
+ * and does not go on where that waits. What calls this need not be protected, as run's callers
  * are: to be so would cost each line a good deal. False: there is no memory for a task. */
-bool run_event_of(struct connection *c, const char *what, lua_CFunction f, void *event)
+bool run_event_of(struct connection *c, const char *what, Pfunc f, void *event)
 {
 	struct connection *before = serving;
 	struct task *t;
-	int results, status;
+	int status;
 
 	if (!spare) {
 		lua_pushcfunction(L, make_spare);
@@ -169,10 +169,8 @@ bool run_event_of(struct connection *c, const char *what, lua_CFunction f, void 
 	t->connection = c;
 	t->waits = false;
 	c->holds++;
-	lua_pushcfunction(t->thread, f);
-	lua_pushlightuserdata(t->thread, event);
 	serving = c;
-	status = lua_resume(t->thread, L, 1, &results);
+	status = luaD_begin(t->thread, L, f, event);
 	serving = before;
 	if (status == LUA_OK)
 		end_task(t);
@@ -187,12 +185,6 @@ bool run_event_of(struct connection *c, const char *what, lua_CFunction f, void 
 		lua_settop(L, 0);
 	}
 	return true;
-}
-
-/* Goes on behind a call of the script in run_event_of that has waited: the event is over. */
-int end_waiting(lua_State *l, int status, lua_KContext unused)
-{
-	return 0;
 }
 
 /* --- Timeouts ------------------------------------------------------------------- */
