@@ -175,7 +175,7 @@ func (r *results) idleTable(out *printer) {
 		return
 	}
 	out.printf("## Memory per idle connection, %d open, the empty server taken off\n\n", r.Plan.Idle)
-	t := table.New("server", "empty, MiB", "RSS, B", "ratio", "after an echo each, B", "ratio", "6 s later, B", "PSS, B", "after an echo each, B", "open", "failed")
+	t := table.New("server", "empty, MiB", "RSS, B", "ratio", "after an echo each, B", "ratio", "asleep, B", "PSS, B", "after an echo each, B", "open", "failed")
 	base := r.memoryOf(r.of().yardstick)
 	for _, s := range r.Servers {
 		m := r.memoryOf(s)

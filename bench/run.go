@@ -172,24 +172,32 @@ func (r *runner) idle(s server, rep int) error {
 	return r.gen.Err()
 }
 
-// restTime is how long a server's connections are left alone for it to let go of what
-// they do not need.
-const restTime = 6 * time.Second
+// restTime is how long a server's connections are left alone for it to let go of what they do not
+// need, and mostRest how long it may go on with that. restStep is how often it is looked at then.
+const restTime, restStep, mostRest = 6 * time.Second, 2 * time.Second, time.Minute
 
-// rested looks at a server whose connections have been idle for a while, and has each of
-// them answer once more.
+// rested looks at a server whose connections have been idle for a while, when its memory shrinks
+// no more, and has each of them answer once more.
 func (r *runner) rested(pid int, out *idleSample) error {
-	select {
-	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
-	case <-time.After(restTime):
-	}
-	var err error
-	if err = r.quiet(pid); err != nil {
-		return err
-	}
-	if out.Rested, err = proc.MemoryOf(pid); err != nil {
-		return err
+	began, wait := time.Now(), restTime
+	for {
+		select {
+		case <-r.ctx.Done():
+			return context.Cause(r.ctx)
+		case <-time.After(wait):
+		}
+		if err := r.quiet(pid); err != nil {
+			return err
+		}
+		before := out.Rested.RSS
+		var err error
+		if out.Rested, err = proc.MemoryOf(pid); err != nil {
+			return err
+		}
+		if wait == restStep && shrinksNoMore(before, out.Rested.RSS) || time.Since(began) > mostRest {
+			break
+		}
+		wait = restStep
 	}
 	res, err := r.gen.Run(load.Job{Kind: load.Touch, Size: 64, Lines: r.plan.Lines, Timeout: 60 * time.Second})
 	if err == nil && !out.Failures.Any() {
@@ -197,6 +205,9 @@ func (r *runner) rested(pid int, out *idleSample) error {
 	}
 	return err
 }
+
+// shrinksNoMore reports whether memory is about what it was before: less by a hundredth at most.
+func shrinksNoMore(before, now int64) bool { return now >= before-before/100 }
 
 // with starts a server, calls f, and stops it again. A server that does not
 // stop when told is trouble, and not an error.
