@@ -171,6 +171,7 @@ guests+=(testdata/crash.wasm testdata/split.debug.wasm testdata/split.wasm testd
 zig_guest modbus/modbus.zig modbus/modbus.wasm
 assemblyscript_guest http http/http.wasm
 rust_guest resp resp/src/lib.rs resp/resp.wasm
+rust_guest gt06 gt06/gt06.rs gt06/gt06.rs.wasm
 for name in chat dns smtp sni-router socks5; do
 	go_guest $name $name/$name.wasm -buildmode=c-shared
 	guests+=($name/$name.wasm)

@@ -14,7 +14,7 @@ import (
 func TestExamples(t *testing.T) {
 	for conversations, handlers := range map[string][]string{
 		"echo/echo.talk":     {"echo/echo.wasm"},
-		"gt06/gt06.talk":     {"gt06/gt06.js", "gt06/gt06.wasm"},
+		"gt06/gt06.talk":     {"gt06/gt06.js", "gt06/gt06.wasm", "gt06/gt06.lua", "gt06/gt06.py", "gt06/gt06.rs.wasm"},
 		"hello/hello.talk":   {"hello/hello.js", "hello/hello.lua"},
 		"http/http.talk":     {"http/http.wasm"},
 		"modbus/modbus.talk": {"modbus/modbus.wasm"},
