@@ -65,7 +65,7 @@ const (
 	InfoClientFingerprint = 11
 	// InfoCertificate is "yes" where makessl may take the role TLSServer: the
 	// listener has a certificate. It is empty where makessl would be DENIED, and
-	// over UDP. It does not say whether the connection has TLS.
+	// over UDP and WebSocket. It does not say whether the connection has TLS.
 	InfoCertificate = 12
 	// InfoMessage is, over WebSocket, "text" or "binary": what the last message was of
 	// which the guest was given bytes. It is empty before the first one.

@@ -157,7 +157,7 @@ var HostFunctions = []HostFunction{
 		Params:  []Param{val("conn"), val("key"), out("ptr"), val("cap")},
 		Results: i32,
 		Doc: "Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns its whole length; a `cap` of 0 asks for the length alone. " +
-			"The keys are below; but for `InfoMessage`, their values do not change while the handle is valid.",
+			"The keys are below; but for `InfoMessage`, their values do not change from `csa_open` on; before that they may be empty.",
 		Errors: []Code{Invalid, BadHandle},
 		Since:  "v1", Built: true,
 	}},

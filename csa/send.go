@@ -20,6 +20,17 @@ const direct = 4 << 10
 // IPv4, 65,527 over IPv6. What is taken may be lost all the same.
 func (c *CSA) Send(p []byte) (taken int, code abi.Code) { return c.transport.send(c, p) }
 
+// OweWritable has the handler's Writable called in a later event, once the inbox has room, as after
+// a Send that took less than it was given. It is for who has answered abi.Again to a Send before
+// there was a CSA. It does nothing when no more is sent, or c is relayed.
+func (c *CSA) OweWritable() {
+	if c.is(sendFinished | dying | dead | spliced) {
+		return
+	}
+	c.set(blocked)
+	c.transport.moreRoom(c)
+}
+
 // sendBytes is Send on a stream.
 func (c *CSA) sendBytes(p []byte) (taken int, code abi.Code) {
 	if c.is(sendFinished | dying | dead) {

@@ -63,13 +63,16 @@ func (i *Instance) connect(ptr uint32, n int32) int32 {
 	return p.handle
 }
 
-// pending is a connection that is being dialled: the conn of its handle, and the
-// handler of its CSA until that is open.
+// pending is a connection that is being dialled: the conn of its handle until csa_open is called,
+// also where the guest runs beside the loop when it comes up, and the handler of its CSA until that
+// is open.
 type pending struct {
 	i      *Instance
 	handle int32
 	cancel func()
+	csa    *csa.CSA // is up, and the guest is about to hear of it; nil: it is not
 	over   bool
+	owed   bool // a send was answered AGAIN: csa_writable follows
 	paused bool
 	want   int
 }
@@ -87,8 +90,10 @@ func (p *pending) Open(c *csa.CSA) {
 		c.ShutdownMicroprocess(csa.InstanceGone.Reason())
 		return
 	}
-	p.over = true
-	s.conn = c
+	p.over, p.csa = true, c
+	if !i.module.has[callOpen] {
+		s.conn = c
+	}
 	c.Tag = p.handle
 	c.Rewire(i)
 	if p.want > 0 {
@@ -96,6 +101,9 @@ func (p *pending) Open(c *csa.CSA) {
 	}
 	if p.paused {
 		c.Receive(false)
+	}
+	if p.owed {
+		c.OweWritable() // first: the call below may go on beside the loop, and not return
 	}
 	i.opened(p.handle, c)
 }
@@ -120,7 +128,17 @@ func (p *pending) Secured(*csa.CSA, abi.Code) {}
 func (p *pending) EOF(*csa.CSA)               {}
 func (p *pending) Timer(*csa.CSA, int32)      {}
 
-func (p *pending) Send([]byte) (taken int, code abi.Code) { return 0, abi.Again }
+// Send has no room before the connection is open.
+func (p *pending) Send(b []byte) (taken int, code abi.Code) {
+	switch {
+	case len(b) == 0:
+	case p.csa != nil:
+		p.csa.OweWritable()
+	default:
+		p.owed = true
+	}
+	return 0, abi.Again
+}
 
 // Spend has nobody who would want to know.
 func (p *pending) Spend(fuel, cpu int64) {}
@@ -130,6 +148,9 @@ func (p *pending) ProducerFinished() { p.ShutdownMicroprocess(csa.Orderly) }
 
 // ShutdownMicroprocess gives it up.
 func (p *pending) ShutdownMicroprocess(r csa.Reason) {
+	if p.csa != nil {
+		p.csa.ShutdownMicroprocess(r)
+	}
 	if p.over {
 		return
 	}
@@ -139,9 +160,25 @@ func (p *pending) ShutdownMicroprocess(r csa.Reason) {
 	p.i.loop.Post(func() { p.i.ended(p.handle, r) })
 }
 
-func (p *pending) FinishSending()                         { p.ProducerFinished() }
-func (p *pending) Receive(on bool)                        { p.paused = !on }
-func (p *pending) Want(n int)                             { p.want = n }
+// FinishSending likewise.
+func (p *pending) FinishSending() { p.ProducerFinished() }
+
+// Receive is for when it is open.
+func (p *pending) Receive(on bool) {
+	p.paused = !on
+	if p.csa != nil {
+		p.csa.Receive(on)
+	}
+}
+
+// Want likewise.
+func (p *pending) Want(n int) {
+	p.want = n
+	if p.csa != nil {
+		p.csa.Want(n)
+	}
+}
+
 func (p *pending) SetTimer(int32, time.Duration) abi.Code { return abi.Again }
 func (p *pending) StopTimer(int32)                        {}
 func (p *pending) Number() uint64                         { return 0 }

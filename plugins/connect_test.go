@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"net"
 	"slices"
 	"strconv"
 	"testing"
@@ -156,6 +157,46 @@ func TestConnectSucceeds(t *testing.T) {
 	peer.Close()
 	end.wait(t)
 	d.heard(`"opened  "`, `"data    "`, `"closed  "`)
+	d.closeIt()
+}
+
+// One that comes up while the guest runs beside the loop, or waits, is not open before the guest
+// has heard of it: it takes nothing, and one that is given up is not opened.
+func TestConnectSucceedsBehindAnEvent(t *testing.T) {
+	d := newDials(t)
+	wants := func(n int, want abi.Code, name string, args ...int64) {
+		t.Helper()
+		d.l.on(func() {
+			handle := int64(d.dials[n].Handler.(*pending).handle)
+			wantCode(t, d.i, want, name, append([]int64{handle}, args...)...)
+		})
+	}
+	var peers []net.Conn
+	for n := range 2 {
+		d.say('d')
+		d.l.on(func() { d.i.suspended = true })
+		peer, _ := d.l.wire(d.dials[n].Handler)
+		peers = append(peers, peer)
+		wants(n, abi.Again, "send", 0, 1)
+		wants(n, abi.Again, "timer", 1, 1)
+		wants(n, abi.Again, "splice", int64(d.h))
+		if n == 0 {
+			wants(n, abi.OK, "control", abi.ShutdownMicroprocess)
+		}
+		d.l.on(func() {
+			d.i.suspended = false
+			d.i.drain()
+		})
+	}
+	wants(0, abi.BadHandle, "receive", 1)
+	wants(1, 1, "send", 0, 1)
+	d.heard(`"closed  "`, `"opened  "`)
+	if n, err := peers[0].Read(make([]byte, 2)); n != 0 || err == nil {
+		t.Errorf("who was given up got %d bytes, %v", n, err)
+	}
+	if n, err := peers[1].Read(make([]byte, 2)); n != 1 || err != nil {
+		t.Errorf("the other got %d bytes, %v", n, err)
+	}
 	d.closeIt()
 }
 

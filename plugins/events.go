@@ -55,6 +55,9 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 		// From here on the guest knows the handle.
 		if s := i.handles.get(e.handle); s != nil && i.state == running {
 			s.announced = true
+			if e.call == callOpen {
+				s.conn = e.conn // was one that is being dialled
+			}
 		}
 	}
 	i.serving, i.current = e.conn, e

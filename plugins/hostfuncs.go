@@ -146,7 +146,7 @@ func (i *Instance) info(handle, key int32, ptr uint32, capacity int32) int32 {
 	case abi.InfoTransport:
 		text = s.conn.Transport()
 	case abi.InfoCertificate:
-		if i.listener.MakeSSL != nil && i.listener.Certificate && s.conn.Transport() != "udp" {
+		if t := s.conn.Transport(); i.listener.MakeSSL != nil && i.listener.Certificate && t != "udp" && t != "ws" {
 			text = "yes"
 		}
 	case abi.InfoMessage, abi.InfoTarget, abi.InfoOrigin, abi.InfoSubprotocol:

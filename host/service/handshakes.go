@@ -24,8 +24,8 @@ func (s *Server) serverHandshake() csa.Handshake {
 
 // makeSSL is the ABI's makessl.
 func (s *Server) makeSSL(c *csa.CSA, role int32, name string) abi.Code {
-	if c.Transport() == "udp" {
-		return abi.Invalid
+	if t := c.Transport(); t == "udp" || t == "ws" {
+		return abi.Invalid // whether there is a certificate or not
 	}
 	if role == abi.TLSClient {
 		return c.MakeSSL(s.ClientHandshake(name, s.ConnectTimeout()))

@@ -148,7 +148,8 @@ export const INFO_CLIENT_FINGERPRINT: i32 = 11;
 
 /**
  * "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
- * where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS.
+ * where makessl would be DENIED, and over UDP and WebSocket. It does not say whether the connection
+ * has TLS.
  */
 export const INFO_CERTIFICATE: i32 = 12;
 
@@ -301,7 +302,7 @@ export declare function want(conn: i32, n: i32): i32;
 /**
  * Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns
  * its whole length; a `cap` of 0 asks for the length alone. The keys are below; but for
- * `InfoMessage`, their values do not change while the handle is valid.
+ * `InfoMessage`, their values do not change from `csa_open` on; before that they may be empty.
  */
 @external("csa_v1", "info")
 export declare function info(conn: i32, key: i32, ptr: usize, cap: i32): i32;

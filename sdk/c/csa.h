@@ -151,7 +151,8 @@ extern "C" {
 #define CSA_INFO_CLIENT_NAMES 10
 #define CSA_INFO_CLIENT_FINGERPRINT 11 /* The SHA-256 of the same certificate, in 64 hex digits. */
 /* "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
- * where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS. */
+ * where makessl would be DENIED, and over UDP and WebSocket. It does not say whether the connection
+ * has TLS. */
 #define CSA_INFO_CERTIFICATE 12
 /* Is, over WebSocket, "text" or "binary": what the last message was of which the guest was given
  * bytes. It is empty before the first one. */
@@ -301,7 +302,7 @@ int32_t csa_v1_want(int32_t conn, int32_t n);
  * Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes
  * of it, and returns its whole length; a `cap` of 0 asks for the length
  * alone. The keys are below; but for `InfoMessage`, their values do not
- * change while the handle is valid.
+ * change from `csa_open` on; before that they may be empty.
  *
  * Errors: INVALID, BAD_HANDLE.
  */
@@ -662,11 +663,11 @@ void _initialize(void);
  *
  * What csa_data leaves unconsumed is offered again after csa_writable, and
  * csa_eof waits for that. What is written to a connection before it is open, or
- * while its handshake goes on, waits without a csa_writable: a guest that
- * does so calls csa_flush in csa_open and csa_secured too. A guest that uses
- * queues defines all three: without csa_writable they are never emptied, and
- * without csa_eof the host ends the connection for the guest while something
- * may be in its queue.
+ * while its handshake goes on, waits as well, and csa_writable comes when that
+ * is over.
+ * A guest that uses queues defines all three: without csa_writable they are
+ * never emptied, and without csa_eof the host ends the connection for the guest
+ * while something may be in its queue.
  */
 struct csa_queue {
 	uint8_t *bytes; /* its memory, which stays the guest's */

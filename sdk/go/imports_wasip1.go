@@ -83,8 +83,8 @@ func hostWant(conn int32, n int32) int32
 
 // Copies what is known about conn under key to ptr, at most cap bytes of it,
 // and returns its whole length; a cap of 0 asks for the length alone. The
-// keys are below; but for InfoMessage, their values do not change while the
-// handle is valid.
+// keys are below; but for InfoMessage, their values do not change from
+// csa_open on; before that they may be empty.
 //
 //go:wasmimport csa_v1 info
 //go:noescape

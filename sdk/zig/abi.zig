@@ -159,7 +159,8 @@ pub const info_client_names: i32 = 10;
 pub const info_client_fingerprint: i32 = 11;
 
 /// "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
-/// where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS.
+/// where makessl would be DENIED, and over UDP and WebSocket. It does not say whether the
+/// connection has TLS.
 pub const info_certificate: i32 = 12;
 
 /// Is, over WebSocket, "text" or "binary": what the last message was of which the guest was given
@@ -292,7 +293,7 @@ pub extern "csa_v1" fn want(conn: i32, n: i32) i32;
 
 /// Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and returns
 /// its whole length; a `cap` of 0 asks for the length alone. The keys are below; but for
-/// `InfoMessage`, their values do not change while the handle is valid.
+/// `InfoMessage`, their values do not change from `csa_open` on; before that they may be empty.
 pub extern "csa_v1" fn info(conn: i32, key: i32, ptr: [*]u8, cap: i32) i32;
 
 /// Copies the listener's `config` table, as a JSON object, to `ptr`, at most `cap` bytes of it, and

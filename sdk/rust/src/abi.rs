@@ -143,7 +143,8 @@ pub const INFO_CLIENT_NAMES: i32 = 10;
 pub const INFO_CLIENT_FINGERPRINT: i32 = 11;
 
 /// "yes" where makessl may take the role TLSServer: the listener has a certificate. It is empty
-/// where makessl would be DENIED, and over UDP. It does not say whether the connection has TLS.
+/// where makessl would be DENIED, and over UDP and WebSocket. It does not say whether the
+/// connection has TLS.
 pub const INFO_CERTIFICATE: i32 = 12;
 
 /// Is, over WebSocket, "text" or "binary": what the last message was of which the guest was given
@@ -274,7 +275,8 @@ extern "C" {
     pub(crate) fn want(conn: i32, n: i32) -> i32;
     /// Copies what is known about `conn` under `key` to `ptr`, at most `cap` bytes of it, and
     /// returns its whole length; a `cap` of 0 asks for the length alone. The keys are below; but
-    /// for `InfoMessage`, their values do not change while the handle is valid.
+    /// for `InfoMessage`, their values do not change from `csa_open` on; before that they may be
+    /// empty.
     pub(crate) fn info(conn: i32, key: i32, ptr: *mut u8, cap: i32) -> i32;
     /// Copies the listener's `config` table, as a JSON object, to `ptr`, at most `cap` bytes of it,
     /// and returns its whole length; a `cap` of 0 asks for the length alone. For a listener without
