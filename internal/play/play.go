@@ -281,7 +281,7 @@ func (p *player) sendSegment(ends bool) error {
 	if one == nil {
 		return nil
 	}
-	if one.over() {
+	if p.hasEnded(one) {
 		if p.loose {
 			return nil
 		}
@@ -311,6 +311,13 @@ func (p *player) sendSegment(ends bool) error {
 	}
 	p.noteAnswers(p.until)
 	return p.leave(visitor, line)
+}
+
+// hasEnded reports whether nothing that a party sends arrives any more. One that has got the end
+// may send, as long as the handler's side has only ended what it sends.
+func (p *player) hasEnded(one *party) bool {
+	_, ended := p.log.end(one.address)
+	return one.broken || one.closed || one.eof && ended
 }
 
 func (p *player) expect(s *talk.Step, one *party) error {
