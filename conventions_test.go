@@ -32,8 +32,8 @@ var onlyIn = map[string][]string{
 	"github.com/gopacket/gopacket":   {"internal/capture"},
 	"github.com/landlock-lsm":        {"host/confine"},
 	"kernel.org/pub/linux/libs":      {"host/confine"},
-	"github.com/gobwas/ws":           {"internal/websocket", "csa"}, // csa: its tests
-	"github.com/coder/websocket":     {"host", "internal/hosttest"}, // tests
+	"github.com/gobwas/ws":           {"internal/websocket", "csa"},        // csa: its tests
+	"github.com/coder/websocket":     {"host", "internal/hosttest", "abi"}, // tests
 	"golang.org/x/crypto":            {"internal/tlsrecord"},
 	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},
 }
