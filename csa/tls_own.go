@@ -65,6 +65,10 @@ func (t *takeOver) take(state *tls.ConnectionState) {
 	if t.watches && max(len(t.sent), len(t.received)) <= mostTranscript {
 		t.own, _ = tlsrecord.TakeOver(*state, false, &t.log, t.sent, t.received)
 	}
+}
+
+// forget lets go of all but the outcome, however the handshake has ended.
+func (t *takeOver) forget() {
 	t.log.Wipe()
 	t.sent, t.received = nil, nil
 }

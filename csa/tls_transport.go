@@ -227,6 +227,7 @@ func (s *tlsTransport) handshake() (err error) {
 			err = errors.New("a bug in the host")
 		}
 	}()
+	defer s.shake.forget()
 	if err = s.conn.HandshakeContext(context.Background()); err == nil {
 		state := s.conn.ConnectionState()
 		s.state = newTLSState(&state, s.h.Client)
@@ -335,6 +336,9 @@ func (s *tlsTransport) shaken(err error) {
 		s.h.Share.returnPlace()
 	}
 	if c.is(dying | dead) {
+		if own := s.shake.own; own != nil {
+			own.Wipe()
+		}
 		return
 	}
 	s.fetch() // what it has written last; an alert, perhaps
