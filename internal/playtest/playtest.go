@@ -41,10 +41,11 @@ func Build(t *testing.T, folder, plugin string) (name string) {
 var everyWay = flag.Bool("every-way", false, "play conversations in all ways, and not only as they are written and with short sends")
 
 // Plays wants all conversations of a text, of which there is one at least, to go as they are
-// written, each in all ways that suit it. Name is the text's, for failures.
+// written, also with short sends, and with -every-way in all ways that suit each. Name is the
+// text's, for failures.
 func Plays(t *testing.T, plugin, name string, text []byte) {
 	t.Helper()
-	inAllWays(t, play.Handler{Plugin: plugin}, name, text, func(r *play.Report) bool {
+	inWays(t, *everyWay, play.Handler{Plugin: plugin}, name, text, func(r *play.Report) bool {
 		if f := r.Failure; f != nil {
 			t.Errorf("%s, %s: %s:%d: %s: want %.100q (%d bytes), got %.100q (%d)\n%s", r.Case.Name, r.Variant.Name, name, f.Line, f.What, f.Want, len(f.Want), f.Got, len(f.Got), strings.Join(r.Log, "\n"))
 		}
@@ -52,11 +53,11 @@ func Plays(t *testing.T, plugin, name string, text []byte) {
 	})
 }
 
-// FirstFailure plays the conversations of a text likewise, with instances of a kind, up to the
+// FirstFailure plays the conversations of a text in all ways, with instances of a kind, up to the
 // first that goes otherwise than it is written, and returns that; nil: none does.
 func FirstFailure(t *testing.T, plugin, instance, name string, text []byte) (failed *play.Report) {
 	t.Helper()
-	inAllWays(t, play.Handler{Plugin: plugin, Instance: instance}, name, text, func(r *play.Report) bool {
+	inWays(t, true, play.Handler{Plugin: plugin, Instance: instance}, name, text, func(r *play.Report) bool {
 		if r.Failure != nil {
 			failed = r
 		}
@@ -65,8 +66,9 @@ func FirstFailure(t *testing.T, plugin, instance, name string, text []byte) (fai
 	return failed
 }
 
-// inAllWays plays all conversations of a text in all ways, as long as each report has it go on.
-func inAllWays(t *testing.T, h play.Handler, name string, text []byte, goOn func(r *play.Report) bool) {
+// inWays plays all conversations of a text in all ways, or in the two of Plays, as long as each
+// report has it go on.
+func inWays(t *testing.T, all bool, h play.Handler, name string, text []byte, goOn func(r *play.Report) bool) {
 	t.Helper()
 	f, err := talk.Parse(name, text)
 	if err != nil {
@@ -78,7 +80,7 @@ func inAllWays(t *testing.T, h play.Handler, name string, text []byte, goOn func
 	h.State, h.Engines = hosttest.State(), hosttest.Engines
 	for _, one := range f.Cases {
 		for _, v := range play.Variants(1) {
-			if !v.Suits(h, one) {
+			if !v.Suits(h, one) || !all && v.Name != play.Written.Name && v.Name != "with short sends" {
 				continue
 			}
 			r, err := play.Play(t.Context(), h, one, v)
