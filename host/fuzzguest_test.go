@@ -272,6 +272,15 @@ func fuzzFrame(rng *rand.Rand, payload []byte) []byte {
 	return []byte(masked(first, string(payload)))
 }
 
+// masked is a client's frame, of up to 65,535 bytes.
+func masked(first byte, payload string) string {
+	length := string([]byte{first, 0x80 | byte(len(payload))})
+	if len(payload) > 125 {
+		length = string([]byte{first, 0x80 | 126, byte(len(payload) >> 8), byte(len(payload))})
+	}
+	return length + "\x00\x00\x00\x00" + payload
+}
+
 func openDescriptors() int {
 	fds, _ := os.ReadDir("/proc/self/fd")
 	return len(fds)

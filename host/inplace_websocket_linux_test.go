@@ -38,15 +38,6 @@ func (f *framed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// masked is a client's frame, of up to 65,535 bytes.
-func masked(first byte, payload string) string {
-	length := string([]byte{first, 0x80 | byte(len(payload))})
-	if len(payload) > 125 {
-		length = string([]byte{first, 0x80 | 126, byte(len(payload) >> 8), byte(len(payload))})
-	}
-	return length + "\x00\x00\x00\x00" + payload
-}
-
 // asks sends a request for WebSocket with another header, and is the connection and the answer.
 func (c *changing) asks(header string) (conn net.Conn, answer string) {
 	c.t.Helper()
