@@ -35,8 +35,9 @@ const (
 	placesPause = 9
 )
 
-// explainWithin is for how long a trap waits for its lines to be known.
-var explainWithin = 20 * time.Second
+// explainWithin is for how long a trap waits for its lines to be known: some hundred milliseconds,
+// but for machines with far too much to do.
+var explainWithin = time.Minute
 
 // lines are those that traps of a module were at.
 type lines struct {
@@ -88,7 +89,7 @@ func (m *Module) locate(f *export, err error) error {
 // Explain calls then once, with where the guest was: the innermost call first, each with file and
 // line where the module says them, as "f a.c:1 < g a.c:9", and else as In. It is the guest's
 // text, of at most about trace.MaxText bytes. Explain does not block: then is called before it
-// returns where nothing has to be looked up, and else by a goroutine, 20 s later at most.
+// returns where nothing has to be looked up, and else by a goroutine, a minute later at most.
 func (t *Trap) Explain(then func(in string)) {
 	if t.at == nil {
 		then(t.In)
