@@ -8,6 +8,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/config"
+	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
 	w "bulkhead/internal/wasmtest"
 	"bulkhead/selector"
@@ -31,7 +32,7 @@ func waits(t *testing.T, c net.Conn) {
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Fatalf("it was served beyond a limit: %d, %v", n, err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+	_ = c.SetReadDeadline(awaittest.Deadline())
 }
 
 // Whoever waits for a limit is served as soon as it is raised, and not when it would have been: the

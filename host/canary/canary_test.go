@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"bulkhead/host"
+	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
 	"bulkhead/selector"
 )
@@ -449,7 +450,7 @@ func atRest(t *testing.T, h *host.Host, sites []*site) holdings {
 // than before; pools let go of what nobody uses by and by.
 func settled(t *testing.T, h *host.Host, before holdings) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := awaittest.Deadline(); ; time.Sleep(10 * time.Millisecond) {
 		now, busy := held(h)
 		if !busy && now.memory == before.memory && now.copies <= before.copies && now.goroutines <= before.goroutines &&
 			now.descriptors <= before.descriptors && now.mappings <= before.mappings+moreMappings() {

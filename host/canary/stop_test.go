@@ -27,7 +27,7 @@ func TestStoppedInTheMiddleOfCalls(t *testing.T) {
 			c := &crowd{t: t, ended: make(map[string]int)}
 			c.left.Store(200)
 			for n := range 8 {
-				c.run(uint64(round*100+n), all, ways())
+				c.run(uint64(round*100+n), all, quickWays())
 			}
 			c.all.Wait()
 			var open []*visitor

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -262,6 +263,14 @@ func (v *visitor) reset() {
 	v.conn.Close() // a unix socket: what it has not read makes it a reset
 }
 
+// afterSleep is the way that takes seconds.
+const afterSleep = "after a sleep, the client closes"
+
+// quickWays are ways that take no time of their own.
+func quickWays() []way {
+	return slices.DeleteFunc(ways(), func(w way) bool { return w.name == afterSleep })
+}
+
 // ways are all of them but for those that a host's limits end.
 func ways() []way {
 	return []way{
@@ -273,7 +282,7 @@ func ways() []way {
 		sudden("a pointer beyond the memory", 100, doBeyond),
 		orderly("a trap in csa_closed", 100, doTrapClosed),
 		sudden("the stack's limit", 40, doRecurse),
-		{"after a sleep, the client closes", 40, func(v *visitor) error {
+		{afterSleep, 40, func(v *visitor) error {
 			if err := v.answered(); err != nil {
 				return err
 			}
