@@ -1,6 +1,7 @@
 package talk
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -143,10 +144,12 @@ func (p *parser) stretch() {
 	}
 }
 
+var errEarly = errors.New("this stands before the first conversation, which begins with a line such as == a login")
+
 // add adds a step, of a party that is there.
 func (p *parser) add(s Step) error {
 	if p.at == nil {
-		return fmt.Errorf("this stands before the first conversation, which begins with a line such as == a login")
+		return errEarly
 	}
 	s.Line, s.EOL = p.line, p.eol
 	p.at.Steps = append(p.at.Steps, s)
@@ -155,6 +158,9 @@ func (p *parser) add(s Step) error {
 
 // bytes reads what follows > or <.
 func (p *parser) bytes(of string, sends bool, rest string) error {
+	if p.at == nil {
+		return errEarly
+	}
 	ends := map[string]Kind{"EOF": GetEOF, "RST": GetRST}
 	if sends {
 		ends = map[string]Kind{"EOF": SendEOF, "RST": SendRST}
