@@ -59,7 +59,8 @@ func (s *executorSet) leave(r *Runtime, account MemoryAccount) {
 		return
 	}
 	for _, e := range s.executors {
-		if e.owed == r {
+		// One that is busy may compute beside the loop. Its pool has not left, and settles it later.
+		if e.owed == r && !e.busy {
 			e.settle()
 		}
 	}
