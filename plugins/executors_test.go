@@ -250,3 +250,15 @@ func TestCommonExecutorsAreTrimmed(t *testing.T) {
 	}
 	g.on(i.Close)
 }
+
+// A pool that leaves while another's call computes on an executor beside the loop leaves that one
+// alone: its use is the call's.
+func TestLeavingSettlesNoneThatIsBusy(t *testing.T) {
+	r := &Runtime{}
+	busy := &executor{owed: r, busy: true}
+	s := &executorSet{of: &Interpreter{}, pools: 2, executors: []*executor{busy}}
+	s.leave(r, nil)
+	if busy.owed != r {
+		t.Error("it is settled in the middle of its call")
+	}
+}
