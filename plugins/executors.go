@@ -59,7 +59,8 @@ func (s *executorSet) leave(r *Runtime, account MemoryAccount) {
 		return
 	}
 	for _, e := range s.executors {
-		// One that is busy may compute beside the loop, and its pool, which has not left, settles it.
+		// One that is busy may compute beside the loop, and its pool, which has not left, settles
+		// it.
 		if e.owed == r && !e.busy {
 			e.settle()
 		}
