@@ -29,8 +29,9 @@ func Interactive(ctx context.Context, h Handler, in io.Reader, out, log io.Write
 	if _, err := conn.Write(header(0)); err != nil {
 		return err
 	}
-	go func() { // it may wait for a key for ever, and ends with the process then
-		_, _ = io.Copy(conn, r.sends(in))
+	sends := r.sends(in) // from here on time is accounted for
+	go func() {          // it may wait for a key for ever, and ends with the process then
+		_, _ = io.Copy(conn, sends)
 		r.ends()
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}()
