@@ -28,7 +28,7 @@ type Loop struct {
 	scratch    []byte       // for bytes that nobody keeps
 	records    bytes.Buffer // empty: what a TLS connection of crypto/tls's reads into
 	opening    []byte       // openBuffer
-	sealing    []byte       // sealBuffer
+	sealing    []byte       // empty: for records that go, which nobody keeps there
 	kernel     kernel
 	peerInfo   peerInfo // its answer
 	sockets    socketSystem

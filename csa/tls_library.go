@@ -72,11 +72,14 @@ func (l *libraryRecords) read(p []byte) (total int) {
 	return total
 }
 
-func (l *libraryRecords) write(p []byte) error {
+func (l *libraryRecords) write(p []byte) bool {
 	l.gather = len(p) > 16<<10
 	_, err := l.conn.Write(p)
 	l.gather = false
-	return err
+	if err != nil {
+		l.c.kill(TLSFailed.Because("TLS failed: " + err.Error()))
+	}
+	return err == nil
 }
 
 func (l *libraryRecords) sayEnd() { _ = l.conn.CloseWrite() }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"bulkhead/internal/tlsrecord"
@@ -89,7 +90,6 @@ var errCut = errors.New("the connection was cut")
 func newOwnRecords(s *tlsTransport, conn *tlsrecord.Conn, early []byte) *ownRecords {
 	o := &ownRecords{tlsTransport: s, conn: conn}
 	s.records.see(early)
-	s.empty.counted = 0
 	o.hold(early)
 	return o
 }
@@ -180,7 +180,7 @@ func (o *ownRecords) open(p, record []byte) (plain []byte, err error) {
 	case tlsrecord.Data:
 		o.empty.full++
 	case tlsrecord.Asked:
-		o.put(o.conn.Answer(o.c.loop.sealBuffer()))
+		o.put(o.conn.Answer(o.c.loop.sealing[:0]))
 	case tlsrecord.Closed:
 		err = io.EOF
 	}
@@ -192,7 +192,7 @@ func (o *ownRecords) end(err error) {
 	o.over = err
 	var fault *tlsrecord.Error
 	if errors.As(err, &fault) {
-		o.put(o.conn.Alert(o.c.loop.sealBuffer(), fault))
+		o.put(o.conn.Alert(o.c.loop.sealing[:0], fault))
 	}
 }
 
@@ -214,31 +214,25 @@ func (o *ownRecords) Expired(*selector.Timer) {
 	o.conn.Sleep()
 }
 
-func (o *ownRecords) write(p []byte) error {
+func (o *ownRecords) write(p []byte) bool {
 	o.wake()
-	o.put(o.conn.Seal(o.c.loop.sealBuffer(), p))
-	return nil // if the connection ends, its cause is known
+	l := o.c.loop
+	l.sealing = slices.Grow(l.sealing[:0], o.conn.Sealed(len(p)))
+	return o.put(o.conn.Seal(l.sealing, p))
 }
 
-func (o *ownRecords) sayEnd() { o.put(o.conn.Close(o.c.loop.sealBuffer())) }
+func (o *ownRecords) sayEnd() { o.put(o.conn.Close(o.c.loop.sealing[:0])) }
 
 func (o *ownRecords) close() {
 	o.held.release(o.c.loop, o.c.wiring.Budget)
 	o.conn.Wipe()
 }
 
-// openBuffer is the loop's for records that come, and sealBuffer for those that go: nobody keeps
-// what is in them. Loops without TLS have none.
+// openBuffer is the loop's for records that come: nobody keeps what is in it. Loops without TLS
+// have none.
 func (l *Loop) openBuffer() []byte {
 	if l.opening == nil {
 		l.opening = make([]byte, openAtOnce)
 	}
 	return l.opening
-}
-
-func (l *Loop) sealBuffer() []byte {
-	if l.sealing == nil {
-		l.sealing = make([]byte, 0, sealAtOnce+sealAtOnce/8)
-	}
-	return l.sealing
 }

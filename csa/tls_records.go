@@ -1,17 +1,16 @@
 package csa
 
+import "bulkhead/internal/tlsrecord"
+
 // records follows the bounds of TLS records in what a peer sends, since crypto/tls keeps to
 // itself whether it waits for the rest of one.
 type records struct {
 	body     int32 // bytes of a record that are still to come
-	head     int8  // bytes of a header that have come, of headLength
+	head     int8  // bytes of a header that have come, of tlsrecord.Header
 	high     byte  // the upper half of the length
 	complete bool  // a record was completed since this was last set to false
 	count    int32 // of records that were completed; it may go round
 }
-
-// headLength is the length of a record's header: type, version, and the length of the rest.
-const headLength = 5
 
 // partial reports whether a record has begun and is not whole.
 func (r *records) partial() bool { return r.head > 0 || r.body > 0 }
@@ -22,7 +21,7 @@ func (r *records) left() int {
 	if r.body > 0 {
 		return int(r.body)
 	}
-	return headLength - int(r.head)
+	return tlsrecord.Header - int(r.head)
 }
 
 // see goes over the next bytes.
@@ -37,9 +36,9 @@ func (r *records) see(p []byte) {
 			continue
 		}
 		switch r.head++; r.head {
-		case headLength - 1:
+		case tlsrecord.Header - 1:
 			r.high = p[0]
-		case headLength:
+		case tlsrecord.Header:
 			r.head = 0
 			r.body = int32(r.high)<<8 | int32(p[0])
 			if r.body == 0 {

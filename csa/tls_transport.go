@@ -48,15 +48,14 @@ type tlsTransport struct {
 	// The loop's, once it is up.
 	layer    recordLayer
 	state    TLSState
-	sealed   fifo  // records that the socket has not taken
-	gather   bool  // records are collected for one write
-	more     bool  // there may be bytes that need no reading from the socket
-	cut      bool  // the socket has ended
-	cutTold  bool  // and all that came before was decrypted
-	notified bool  // close_notify has been sent
-	pending  bool  // has a place among the handshakes
-	running  bool  // the handshake has a goroutine
-	broken   error // of writing
+	sealed   fifo // records that the socket has not taken
+	gather   bool // records are collected for one write
+	more     bool // there may be bytes that need no reading from the socket
+	cut      bool // the socket has ended
+	cutTold  bool // and all that came before was decrypted
+	notified bool // close_notify has been sent
+	pending  bool // has a place among the handshakes
+	running  bool // the handshake has a goroutine
 	records  records
 	turn     tlsTurn
 	empty    emptyRecords
@@ -84,8 +83,9 @@ type recordLayer interface {
 	read(p []byte) int
 	// seen is how many records have been opened; it may go round.
 	seen() int32
-	// write seals p, of sealAtOnce at most, and writes it.
-	write(p []byte) error
+	// write seals p, of sealAtOnce at most, and writes it. It reports false when the connection
+	// ends.
+	write(p []byte) bool
 	// sayEnd writes close_notify.
 	sayEnd()
 	// close gives back what is charged, when the connection ends.
@@ -494,8 +494,7 @@ func (s *tlsTransport) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if !s.put(p) {
-		s.broken = net.ErrClosed
-		return 0, s.broken
+		return 0, net.ErrClosed
 	}
 	return len(p), nil
 }
@@ -600,8 +599,7 @@ func (s *tlsTransport) write(c *CSA, p []byte) int {
 		return 0
 	}
 	p = p[:min(len(p), sealAtOnce)]
-	if err := s.layer.write(p); err != nil {
-		c.kill(TLSFailed.Because("TLS failed: " + err.Error()))
+	if !s.layer.write(p) {
 		return 0
 	}
 	s.drain(c)
