@@ -57,24 +57,12 @@ func says(t *testing.T, h play.Handler, lines string) {
 	converse(t, "it", h, f.Cases[0], play.Written)
 }
 
-// withShortSends is the way of playing in which a send takes a few bytes.
-func withShortSends(t *testing.T) play.Variant {
-	t.Helper()
-	for _, v := range play.Variants(1) {
-		if v.Name == "with short sends" {
-			return v
-		}
-	}
-	t.Fatal("there is no such way")
-	return play.Variant{}
-}
-
 func TestHost(t *testing.T) {
 	conversations(t, hostTalk, play.Handler{Plugin: guest, Instance: "listener"}, play.Written)
 }
 
 func TestHostWithShortSends(t *testing.T) {
-	conversations(t, shortTalk, play.Handler{Plugin: guest, Instance: "listener"}, withShortSends(t))
+	conversations(t, shortTalk, play.Handler{Plugin: guest, Instance: "listener"}, play.ShortSends)
 }
 
 func TestCopies(t *testing.T) {

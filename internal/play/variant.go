@@ -34,6 +34,13 @@ type Variant struct {
 // Written is the way that the file has it: each stretch is one segment.
 var Written = Variant{Name: "as written"}
 
+// ShortSends is the way in which a send takes a few bytes.
+var ShortSends = Variant{
+	Name: "with short sends", short: true,
+	Cause: "the handler ignores that a send was short: the bytes that send has not taken are lost",
+	Mend:  "send returns how many bytes it took; keep the others until csa_writable, as csa_write in C and Write in Go do",
+}
+
 const (
 	// mostBytes is up to which length a segment travels byte by byte.
 	mostBytes = 4096
@@ -52,11 +59,7 @@ func Variants(seed uint64) []Variant {
 		Written,
 		{Name: "byte by byte", bytes: true, Cause: cutCause, Mend: cutMend},
 		{Name: fmt.Sprintf("cut at random, seed %d", seed), random: rand.New(rand.NewPCG(seed, seed)), Cause: cutCause, Mend: cutMend},
-		{
-			Name: "with short sends", short: true,
-			Cause: "the handler ignores that a send was short: the bytes that send has not taken are lost",
-			Mend:  "send returns how many bytes it took; keep the others until csa_writable, as csa_write in C and Write in Go do",
-		},
+		ShortSends,
 		{
 			Name: "ended at once", short: true, ended: true,
 			Cause: "bytes are lost at the half-close: the handler ends the connection while it still has answers to send",

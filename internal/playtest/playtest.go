@@ -80,7 +80,7 @@ func inWays(t *testing.T, all bool, h play.Handler, name string, text []byte, go
 	h.State, h.Engines = hosttest.State(), hosttest.Engines
 	for _, one := range f.Cases {
 		for _, v := range play.Variants(1) {
-			if !v.Suits(h, one) || !all && v.Name != play.Written.Name && v.Name != "with short sends" {
+			if !v.Suits(h, one) || !all && v.Name != play.Written.Name && v.Name != play.ShortSends.Name {
 				continue
 			}
 			r, err := play.Play(t.Context(), h, one, v)
