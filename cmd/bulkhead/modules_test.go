@@ -86,10 +86,10 @@ var modules = map[string]func() []byte{
 		m.Func("csa_start", ":i", "", w.I32Const(3), w.I32Const(0), w.I32Const(32), w.Call(f[0]), w.Drop, w.I32Const(-1))
 		return m.Bytes()
 	},
-	"window-null":    func() []byte { return windowed(0) },
-	"window-small":   func() []byte { return windowed(w.Window(4096, 4095)) },
-	"window-large":   func() []byte { return windowed(w.Window(0, 1<<20+1)) },
-	"window-outside": func() []byte { return windowed(w.Window(60000, 8192)) },
+	"window-null":    func() []byte { return w.Windowed(0) },
+	"window-small":   func() []byte { return w.Windowed(w.Window(4096, 4095)) },
+	"window-large":   func() []byte { return w.Windowed(w.Window(0, 1<<20+1)) },
+	"window-outside": func() []byte { return w.Windowed(w.Window(60000, 8192)) },
 	"one-connection": func() []byte {
 		return w.HandlerWith(func(m *w.Module) { m.Func("csa_one_connection", ":", "", w.Unreachable) })
 	},
@@ -231,14 +231,6 @@ func doing(body ...[]byte) []byte {
 func starting(body ...[]byte) []byte {
 	m := w.Echo()
 	m.Func("csa_start", ":i", "", body...)
-	return m.Bytes()
-}
-
-func windowed(window int64) []byte {
-	m := w.New()
-	m.Memory(1)
-	m.Func("csa_window", ":I", "", w.I64Const(window))
-	m.Func("csa_data", "ii:i", "", w.LocalGet(1))
 	return m.Bytes()
 }
 

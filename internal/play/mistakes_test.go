@@ -79,14 +79,6 @@ func starting(name, signature string, body ...[]byte) []byte {
 	return m.Bytes()
 }
 
-func windowed(window int64) []byte {
-	m := w.New()
-	m.Memory(1)
-	m.Func("csa_window", ":I", "", w.I64Const(window))
-	m.Func("csa_data", "ii:i", "", w.LocalGet(1))
-	return m.Bytes()
-}
-
 func with(change func(m *w.Module)) []byte {
 	m := w.New()
 	change(m)
@@ -150,8 +142,8 @@ var ofTheModule = []mistake{
 
 // Those that show when the module is started.
 var ofTheStart = []mistake{
-	{name: "a window that is too small", module: windowed(w.Window(4096, 100)), said: []string{"csa_window says that the window has 100 bytes", "it has to have 4096 to 1048576"}},
-	{name: "a window outside of the memory", module: windowed(w.Window(60000, 8192)), said: []string{"csa_window", "8192 bytes at 0xea60", "memory of 65536 bytes"}},
+	{name: "a window that is too small", module: w.Windowed(w.Window(4096, 100)), said: []string{"csa_window says that the window has 100 bytes", "it has to have 4096 to 1048576"}},
+	{name: "a window outside of the memory", module: w.Windowed(w.Window(60000, 8192)), said: []string{"csa_window", "8192 bytes at 0xea60", "memory of 65536 bytes"}},
 	{name: "a start that traps", module: starting("csa_start", ":i", w.Unreachable), said: []string{"csa_start trapped: unreachable"}},
 	{name: "a start that refuses", module: starting("csa_start", ":i", w.I32Const(-1)), said: []string{"csa_start refused with INVALID (-1)", "the key port is missing"}},
 	{name: "one client's state in static variables, and a shared instance", instance: "loop", module: w.HandlerWith(func(m *w.Module) { m.Func("csa_one_connection", ":", "") }),

@@ -50,8 +50,15 @@ func PassesOn(module, name, signature, export string) *Module {
 func HandlerWith(also func(m *Module)) []byte {
 	m := New()
 	also(m)
+	return consumes(m, Window(WindowAt, WindowSize))
+}
+
+// Windowed is a handler that consumes everything, and whose csa_window answers window.
+func Windowed(window int64) []byte { return consumes(New(), window) }
+
+func consumes(m *Module, window int64) []byte {
 	m.Memory(1)
-	m.Func("csa_window", ":I", "", I64Const(Window(WindowAt, WindowSize)))
+	m.Func("csa_window", ":I", "", I64Const(window))
 	m.Func("csa_data", "ii:i", "", LocalGet(1))
 	return m.Bytes()
 }
