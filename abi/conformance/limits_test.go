@@ -46,10 +46,8 @@ func filled(x *terminal, connection, length int, answer string) (taken int) {
 func TestNoRoomAtAll(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "tcp://127.0.0.1:0", "", `send_buffer = "4KiB"`)
-	x := stream(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
-	b := stream(t, h.Addr("it"))
-	x.does("", "open 2")
+	x := first(t, h, stream)
+	b := x.second(t, h, stream)
 	taken := filled(x, 2, 65536, "AGAIN")
 	for taken > 0 {
 		p, err := b.hear()
@@ -67,10 +65,8 @@ func TestNoRoomAtAll(t *testing.T) {
 func TestNoMemoryForUnsentBytes(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "tcp://127.0.0.1:0", `memory = "3MiB"`, "inbox = \"16MiB\"\nsend_buffer = \"4KiB\"")
-	x := stream(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
-	stream(t, h.Addr("it"))
-	x.does("", "open 2")
+	x := first(t, h, stream)
+	x.second(t, h, stream)
 	filled(x, 2, 65536, "QUOTA")
 }
 
@@ -79,8 +75,7 @@ func TestNoMemoryForUnsentBytes(t *testing.T) {
 func TestUnsentBytesAreDropped(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "tcp://127.0.0.1:0", "", longInbox)
-	x := stream(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
+	x := first(t, h, stream)
 	number := 1
 	next := func() *terminal {
 		number++
@@ -123,10 +118,8 @@ func TestUnsentBytesAreDropped(t *testing.T) {
 func TestLastBytesInTime(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "tcp://127.0.0.1:0", "", longInbox+"linger = \"50ms\"")
-	x := stream(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
-	stream(t, h.Addr("it"))
-	x.does("", "open 2")
+	x := first(t, h, stream)
+	x.second(t, h, stream)
 	filled(x, 2, 65536, "AGAIN")
 	x.does("control #2 0", "control = OK", "closed 2 TIMEOUT")
 }
@@ -135,16 +128,13 @@ func TestLastBytesInTime(t *testing.T) {
 func TestACallbackThatIsLong(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "tcp://127.0.0.1:0", "", `event_timeout = "20ms"`)
-	x := stream(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
-	b := stream(t, h.Addr("it"))
-	x.does("", "open 2")
+	x := first(t, h, stream)
+	b := x.second(t, h, stream)
 	x.does("spin")
 	x.ended()
 	b.ended()
 	// The next ones have another instance.
-	next := stream(t, h.Addr("it"))
-	next.does("positive #1", "start", "open 1", "positive = 1")
+	first(t, h, stream)
 }
 
 func TestMetricsOfATenant(t *testing.T) {
@@ -187,8 +177,7 @@ func TestTheHostDrains(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
-	x := stream(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
+	x := first(t, h, stream)
 	cancel()
 	x.does("", "stop")
 	x.does("control #1 0") // from here on it is told nothing

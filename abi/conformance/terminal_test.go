@@ -111,6 +111,23 @@ func messages(t *testing.T, addr string) *terminal {
 	}
 }
 
+// first is the host's first client, to whom the guest tells what it does. connect is stream,
+// datagrams or messages.
+func first(t *testing.T, h *host.Host, connect func(*testing.T, string) *terminal) *terminal {
+	t.Helper()
+	x := connect(t, h.Addr("it"))
+	x.does("positive #1", "start", "open 1", "positive = 1")
+	return x
+}
+
+// second is the next client, of whose connection x is told.
+func (x *terminal) second(t *testing.T, h *host.Host, connect func(*testing.T, string) *terminal) *terminal {
+	t.Helper()
+	b := connect(t, h.Addr("it"))
+	x.does("", "open 2")
+	return b
+}
+
 // does gives commands, each a message of its own, and wants what the guest tells then, a line each.
 func (x *terminal) does(commands string, told ...string) {
 	x.t.Helper()

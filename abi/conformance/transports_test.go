@@ -9,8 +9,7 @@ import (
 func TestDatagrams(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "udp4://127.0.0.1:0", "", "")
-	x := datagrams(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
+	x := first(t, h, datagrams)
 	b := datagrams(t, h.Addr("it"))
 	b.sends("one")
 	x.does("", "open 2", "data 2 one")
@@ -45,8 +44,7 @@ func TestDatagrams(t *testing.T) {
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "ws://127.0.0.1:0/", "", "")
-	x := messages(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
+	x := first(t, h, messages)
 	b := messages(t, h.Addr("it"))
 	b.sends("one")
 	x.does("", "open 2", "data 2 one")
@@ -82,10 +80,8 @@ func TestMessages(t *testing.T) {
 func TestMessagesAreTakenWhole(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "ws://127.0.0.1:0/", "", `send_buffer = "4KiB"`)
-	x := messages(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
-	b := messages(t, h.Addr("it"))
-	x.does("", "open 2")
+	x := first(t, h, messages)
+	b := x.second(t, h, messages)
 	taken := filled(x, 2, 40000, "AGAIN")
 	if taken%40000 != 0 {
 		t.Errorf("%d bytes are taken, by messages of 40000", taken)
@@ -99,8 +95,7 @@ func TestMessagesAreTakenWhole(t *testing.T) {
 func TestAMessageThatIsTooLong(t *testing.T) {
 	t.Parallel()
 	h := serve(t, "ws://127.0.0.1:0/", "", "")
-	x := messages(t, h.Addr("it"))
-	x.does("positive #1", "start", "open 1", "positive = 1")
+	x := first(t, h, messages)
 	b := messages(t, h.Addr("it"))
 	b.sends(strings.Repeat("y", 4097))
 	b.ended()
