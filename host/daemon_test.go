@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(awaittest.Beside(m).Run()) // those that are parallel have daemons of their own, or wait
 }
 
 // daemon serves a configuration and says on stdout where each listener is,

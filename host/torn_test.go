@@ -126,6 +126,7 @@ func inParallel(n int, f func(i int, rng *rand.Rand)) {
 }
 
 func TestConnectStorm(t *testing.T) {
+	t.Parallel()
 	forEachInstance(t, func(t *testing.T, _ *process, addr string) {
 		inParallel(16, func(_ int, rng *rand.Rand) {
 			for range 150 {
@@ -144,6 +145,7 @@ func TestConnectStorm(t *testing.T) {
 }
 
 func TestResetsInMidMessage(t *testing.T) {
+	t.Parallel()
 	forEachInstance(t, func(t *testing.T, _ *process, addr string) {
 		inParallel(16, func(_ int, rng *rand.Rand) {
 			for range 60 {
@@ -167,6 +169,7 @@ func TestResetsInMidMessage(t *testing.T) {
 // Peers that half-close and then neither read nor go away: the idle timeout and
 // the linger bound end them all, though the peers do nothing.
 func TestHalfOpen(t *testing.T) {
+	t.Parallel()
 	forEachInstance(t, func(t *testing.T, p *process, addr string) {
 		var conns []*net.TCPConn
 		var all sync.WaitGroup
@@ -212,6 +215,7 @@ func TestTricklingClients(t *testing.T) {
 // With 64 descriptors in all, a flood neither stops the daemon nor makes it
 // spin, and when the flood is over it accepts again.
 func TestFloodWithFewDescriptors(t *testing.T) {
+	t.Parallel()
 	p := startProcess(t, strings.Replace(echoConfig(t, "loop", ""), "[host]", "[host]\nconnections = 1000", 1), "BULKHEAD_TEST_NOFILE=64")
 	addr := p.addrs["echo"]
 	good := startGoodClient(t, addr)
@@ -248,6 +252,7 @@ func TestFloodWithFewDescriptors(t *testing.T) {
 
 // While no descriptor is free and no client does anything, the daemon sleeps.
 func TestShortageDoesNotSpin(t *testing.T) {
+	t.Parallel()
 	p := startProcess(t, strings.Replace(echoConfig(t, "loop", `idle_timeout = "5m"`), "[host]", "[host]\nconnections = 1000", 1), "BULKHEAD_TEST_NOFILE=64")
 	var flood []net.Conn
 	for range 200 {

@@ -17,13 +17,14 @@ import (
 
 	"bulkhead/host/config"
 	"bulkhead/host/confine"
+	"bulkhead/internal/awaittest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // The test binary is also the command, and a stand-in for systemd.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(awaittest.Beside(m), map[string]func(){
 		"bulkhead": main,
 		"unit":     unit,
 		"mdwe":     mdwe,
