@@ -23,6 +23,7 @@ const (
 	Unreachable Code = -11 // Unreachable is a peer that the network cannot reach.
 	TLS         Code = -12 // TLS is a failed handshake or a broken TLS stream.
 	Reset       Code = -13 // Reset is a connection that the peer broke off.
+	Conflict    Code = -14 // Conflict is a thing that is not as the caller takes it to be.
 )
 
 // CodeDoc is one row of the table of codes.
@@ -49,6 +50,7 @@ var Codes = []CodeDoc{
 	{Unreachable, "UNREACHABLE", "The network does not reach the peer, or the peer has vanished."},
 	{TLS, "TLS", "The TLS handshake failed, or the TLS stream is broken."},
 	{Reset, "RESET", "The peer reset the connection."},
+	{Conflict, "CONFLICT", "It is not as the guest took it to be: the key has another revision."},
 }
 
 // Valid reports whether c is one of the constants.

@@ -26,7 +26,7 @@ func TestHeader(t *testing.T) {
 		}
 		var params []string
 		for _, p := range e.Params {
-			params = append(params, "int32_t "+p.Name)
+			params = append(params, map[ValueType]string{I32: "int32_t ", I64: "int64_t "}[p.Type]+p.Name)
 		}
 		if params == nil {
 			params = []string{"void"}

@@ -342,6 +342,16 @@ var GuestExports = []Export{
 		Since:  "v1",
 	}, false},
 	{Function{
+		Name:   "csa_result",
+		Params: []Param{val("token"), val("status"), val64("revision"), val("len")},
+		Doc: "What a host function has begun is over: one that was given `token` and has answered 0. `status` is 0, or a code below 0 that says why it was not done; TIMEOUT says that the host does not know whether it was. " +
+			"The function says what `revision` and the `len` bytes at the start of the window mean; they are 0 where it says nothing of them, and below a `status` of 0. " +
+			"The bytes are valid during the callback.\n\n" +
+			"It comes once for each such call, after the callback in which the call was made. The host does not look at the token: a guest that has two operations under way tells them apart by giving them two tokens. " +
+			"It is of no connection, and comes to an instance that has none any more, as long as that lives. Without this export the guest does not hear of results.",
+		Since: "v1", Built: true,
+	}, false},
+	{Function{
 		Name:  "csa_stop",
 		Doc:   "The host is draining, or a reload has replaced this listener's handlers. No new connection comes, and the host closes the others when their time is over. Finish soon: after `drain` the host calls no guest, not even `csa_closed`.",
 		Since: "v1", Built: true,

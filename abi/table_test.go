@@ -28,7 +28,7 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%d is written %q", int32(c), c)
 		}
 	}
-	if Reset != -13 || TLS.String() != "TLS" || len(Codes) != 14 {
+	if Reset != -13 || TLS.String() != "TLS" || Conflict != -14 || len(Codes) != 15 {
 		t.Error("the codes of version 1 have moved")
 	}
 }
@@ -173,6 +173,7 @@ csa_eof(conn)
 csa_closed(conn, reason)
 csa_timer(conn, token)
 csa_message(topic_len, len)
+csa_result(token, status, revision i64, len)
 csa_stop()
 csa_one_connection()
 `

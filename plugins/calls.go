@@ -18,6 +18,7 @@ const (
 	callClosed
 	callTimer
 	callMessage
+	callResult
 	callStop
 	callInitialize
 	callCommand
@@ -27,7 +28,7 @@ const (
 )
 
 var callNames = [calls]string{"csa_window", "csa_start", "csa_reseed", "csa_open", "csa_data", "csa_writable", "csa_secured",
-	"csa_eof", "csa_closed", "csa_timer", "csa_message", "csa_stop", "_initialize", "_start", meter.StartExport, "bulkhead_prepare"}
+	"csa_eof", "csa_closed", "csa_timer", "csa_message", "csa_result", "csa_stop", "_initialize", "_start", meter.StartExport, "bulkhead_prepare"}
 
 // String is the name of the export, or what it is where that is the meter's.
 func (c call) String() string {

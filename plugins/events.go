@@ -27,7 +27,8 @@ type event struct {
 	call   call // callWindow: no call, but the window is to be offered
 	handle int32
 	arg    uint64
-	conn   conn // nil where there is none, or none any more
+	conn   conn    // nil where there is none, or none any more
+	result *result // callResult's
 }
 
 // run calls the guest, and does what its answer says. ok is false when the
@@ -51,6 +52,8 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 		if !told || !i.module.has[callClosed] {
 			return 0, false
 		}
+	case callResult:
+		i.putResult(e.result)
 	case callOpen, callData, callEOF:
 		// From here on the guest knows the handle.
 		if s := i.handles.get(e.handle); s != nil && i.state == running {
@@ -64,7 +67,11 @@ func (i *Instance) run(e event) (result uint64, ok bool) {
 	if e.call != callClosed {
 		i.about = i.handles.whom(e.conn, i.listener.OneConnection)
 	}
-	result, ok = i.call(e.call, uint64(uint32(e.handle)), e.arg)
+	if e.call == callResult {
+		result, ok = i.callResult(e.result)
+	} else {
+		result, ok = i.call(e.call, uint64(uint32(e.handle)), e.arg)
+	}
 	i.serving, i.current = nil, event{}
 	i.forgetWhom()
 	if ok {

@@ -34,7 +34,7 @@ type executor struct {
 	flight  api.Global          // the exception under way; nil: its module uses none
 	tags    []string            // their names, for that
 	calls   [calls]export
-	stack   [2]uint64 // parameters and result of the call that runs
+	stack   [4]uint64 // parameters and result of the call that runs
 	running export    // the call that runs
 	use     usage
 

@@ -350,7 +350,7 @@ func (i *Instance) once(c call) (uint64, error) {
 			i.exec.calls[c] = f
 		}
 	}
-	i.exec.stack = [2]uint64{}
+	i.exec.stack = [4]uint64{}
 	i.inCall = true
 	if i.process != nil {
 		i.process.takeTurn()
@@ -383,6 +383,10 @@ func (i *Instance) notStarted(t *Trap) error {
 // call runs an export of the running instance. ok is false when it did not
 // run to its end; then the instance is dead, or the host stops.
 func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
+	return i.callWith(c, [4]uint64{a, b})
+}
+
+func (i *Instance) callWith(c call, args [4]uint64) (result uint64, ok bool) {
 	if i.state != running || i.module.runtime.stopped.Load() {
 		return 0, false
 	}
@@ -405,7 +409,7 @@ func (i *Instance) call(c call, a, b uint64) (result uint64, ok bool) {
 			e.calls[c] = f
 		}
 	}
-	e.stack = [2]uint64{a, b}
+	e.stack = args
 	i.inCall = true
 	at, depth := ownPlace, 0
 	if i.loop != nil {

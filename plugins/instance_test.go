@@ -175,7 +175,7 @@ func TestNonsenseResults(t *testing.T) {
 	}{
 		{"data", 11, abi.Invalid, 0},
 		{"data", 1 << 30, abi.Invalid, 0},
-		{"data", -14, abi.Invalid, 0},
+		{"data", -99, abi.Invalid, 0},
 		{"data", -1 << 31, abi.Invalid, 0},
 		{"data", int32(abi.Denied), abi.Denied, 0},
 		{"open", int32(abi.Refused), abi.Refused, 10},

@@ -230,6 +230,17 @@ var Cases = []Case{
 		"A connection's timers end with it.",
 		"A timer set by `timer` has fired, and is gone.",
 	}},
+	{"plugins/results_test.go", "TestResults", []string{
+		"`status` is 0, or a code below 0 that says why it was not done; TIMEOUT says that the host does not know whether it was.",
+		"The function says what `revision` and the `len` bytes at the start of the window mean; they are 0 where it says nothing of them, and below a `status` of 0.",
+	}},
+	{"plugins/results_test.go", "TestResultsWaitForCalls", []string{
+		"It comes once for each such call, after the callback in which the call was made.",
+		"The host never enters a callback while another one of the same instance runs; callbacks that a host function causes come after the callback that called it.",
+	}},
+	{"plugins/results_test.go", "TestResultsForNobody", []string{
+		"Without this export the guest does not hear of results.",
+	}},
 	{hostTalk, "as many timers as a handle may have", []string{
 		"QUOTA: the handle has as many timers as it may have.",
 	}},

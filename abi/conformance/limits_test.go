@@ -104,7 +104,7 @@ func TestUnsentBytesAreDropped(t *testing.T) {
 		x.does(fmt.Sprintf("control #%d %d", number, what), "control = OK", fmt.Sprintf("closed %d %s", number, reason))
 		fewer(b, taken)
 	}
-	for code, reason := range map[int]string{-5: "DENIED", -14: "INVALID"} {
+	for code, reason := range map[int]string{-5: "DENIED", -99: "INVALID"} {
 		b := next()
 		taken := filled(x, number, 65536, "AGAIN")
 		x.orders(fmt.Sprintf("on data #%d return %d", number, code))

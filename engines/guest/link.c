@@ -301,7 +301,7 @@ size_t info_of(const struct link *l, int32_t key, char *to, size_t cap)
 
 static const char *const codes[] = {
 	"OK", "INVALID", "BAD_HANDLE", "AGAIN", "CLOSED", "DENIED", "QUOTA", "NOT_FOUND",
-	"UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET",
+	"UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET", "CONFLICT",
 };
 
 const char *code_name(int32_t code)

@@ -8,7 +8,7 @@ type Bytes = string | Uint8Array | ArrayBuffer;
 /** How an operation or a connection has ended. */
 type Code =
   | "OK" | "INVALID" | "BAD_HANDLE" | "AGAIN" | "CLOSED" | "DENIED" | "QUOTA" | "NOT_FOUND"
-  | "UNSUPPORTED" | "TIMEOUT" | "REFUSED" | "UNREACHABLE" | "TLS" | "RESET";
+  | "UNSUPPORTED" | "TIMEOUT" | "REFUSED" | "UNREACHABLE" | "TLS" | "RESET" | "CONFLICT";
 
 /** What the host has refused to do. */
 interface CodeError extends Error {

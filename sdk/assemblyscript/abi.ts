@@ -43,6 +43,8 @@ export enum Code {
   TLS = -12,
   /** The peer reset the connection. */
   RESET = -13,
+  /** It is not as the guest took it to be: the key has another revision. */
+  CONFLICT = -14,
 }
 
 /** The name of a code in the contract, such as `BAD_HANDLE`. What is no code is `INVALID`. */
@@ -62,6 +64,7 @@ export function codeName(code: i32): string {
     case -11: return "UNREACHABLE";
     case -12: return "TLS";
     case -13: return "RESET";
+    case -14: return "CONFLICT";
   }
   return "INVALID";
 }

@@ -104,6 +104,11 @@ extern "C" {
  */
 #define CSA_RESET (-13)
 
+/*
+ * It is not as the guest took it to be: the key has another revision.
+ */
+#define CSA_CONFLICT (-14)
+
 /* --- Constants -------------------------------------------------------------- */
 
 /*
@@ -575,6 +580,23 @@ void csa_timer(int32_t conn, int32_t token);
  */
 CSA_EXPORT(csa_message)
 void csa_message(int32_t topic_len, int32_t len);
+
+/*
+ * What a host function has begun is over: one that was given `token` and has
+ * answered 0. `status` is 0, or a code below 0 that says why it was not done;
+ * TIMEOUT says that the host does not know whether it was. The function says
+ * what `revision` and the `len` bytes at the start of the window mean; they
+ * are 0 where it says nothing of them, and below a `status` of 0. The bytes
+ * are valid during the callback.
+ *
+ * It comes once for each such call, after the callback in which the call was
+ * made. The host does not look at the token: a guest that has two operations
+ * under way tells them apart by giving them two tokens. It is of no
+ * connection, and comes to an instance that has none any more, as long as
+ * that lives. Without this export the guest does not hear of results.
+ */
+CSA_EXPORT(csa_result)
+void csa_result(int32_t token, int32_t status, int64_t revision, int32_t len);
 
 /*
  * The host is draining, or a reload has replaced this listener's handlers. No

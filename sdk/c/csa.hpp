@@ -48,6 +48,7 @@ enum class [[nodiscard]] Code : int32_t {
 	unreachable = CSA_UNREACHABLE,
 	tls = CSA_TLS,
 	reset = CSA_RESET,
+	conflict = CSA_CONFLICT,
 };
 
 // The code of a result of csa.h: ok unless it is below 0.

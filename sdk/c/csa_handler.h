@@ -459,9 +459,9 @@ static inline int32_t csa_count(const char *name, int64_t n) { return csa_v1_cou
 static inline const char *csa_name_of(int32_t code)
 {
 	static const char *const names[] = {"OK", "INVALID", "BAD_HANDLE", "AGAIN", "CLOSED", "DENIED", "QUOTA", "NOT_FOUND", "UNSUPPORTED",
-		"TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET"};
+		"TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET", "CONFLICT"};
 
-	return code > 0 ? "OK" : code < CSA_RESET ? "unknown" : names[-code];
+	return code > 0 ? "OK" : code < CSA_CONFLICT ? "unknown" : names[-code];
 }
 
 /*

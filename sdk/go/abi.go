@@ -57,10 +57,14 @@ const (
 
 	// Reset: The peer reset the connection.
 	Reset Code = -13
+
+	// Conflict: It is not as the guest took it to be: the key has another
+	// revision.
+	Conflict Code = -14
 )
 
 // names holds the name of the code -i at i.
-var names = [...]string{"OK", "INVALID", "BAD_HANDLE", "AGAIN", "CLOSED", "DENIED", "QUOTA", "NOT_FOUND", "UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET"}
+var names = [...]string{"OK", "INVALID", "BAD_HANDLE", "AGAIN", "CLOSED", "DENIED", "QUOTA", "NOT_FOUND", "UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET", "CONFLICT"}
 
 // Level is how much a line in the log matters.
 type Level int32

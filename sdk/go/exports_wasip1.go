@@ -36,5 +36,10 @@ func exportClosed(conn, reason int32) { g.closed(conn, reason) }
 //go:wasmexport csa_timer
 func exportTimer(conn, token int32) { g.timer(conn, token) }
 
+//go:wasmexport csa_result
+func exportResult(token, status int32, revision int64, length int32) {
+	g.result(token, status, revision, length)
+}
+
 //go:wasmexport csa_stop
 func exportStop() { g.stop() }

@@ -23,6 +23,9 @@ type instance struct {
 	warm  any   // what prepare allocates
 	last  *Conn // the one that was looked up last: most events come in runs
 
+	results map[int32]func(Result, error) // what is under way, by token; nil until there is some
+	token   int32                         // the last one given
+
 	rand   *rand.Rand // nil until Rand
 	source *rand.ChaCha8
 }

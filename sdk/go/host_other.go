@@ -18,6 +18,7 @@ func init() {
 	seam.EOF = func(conn int32) { g.eof(conn) }
 	seam.Closed = func(conn, reason int32) { g.closed(conn, reason) }
 	seam.Timer = func(conn, token int32) { g.timer(conn, token) }
+	seam.Result = func(token, status int32, revision int64, n int32) { g.result(token, status, revision, n) }
 	seam.Stop = func() { g.stop() }
 	seam.Swap = func(handler any) func() {
 		old := g

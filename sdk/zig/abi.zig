@@ -35,6 +35,8 @@ pub const Error = error{
     Tls,
     /// The peer reset the connection.
     Reset,
+    /// It is not as the guest took it to be: the key has another revision.
+    Conflict,
 };
 
 /// The error of a result below 0. What is no code is `error.Invalid`.
@@ -53,6 +55,7 @@ pub fn errorOf(result: i32) Error {
         -11 => error.Unreachable,
         -12 => error.Tls,
         -13 => error.Reset,
+        -14 => error.Conflict,
         else => error.Invalid,
     };
 }
@@ -73,6 +76,7 @@ pub fn codeOf(err: anyerror) ?i32 {
         error.Unreachable => -11,
         error.Tls => -12,
         error.Reset => -13,
+        error.Conflict => -14,
         else => null,
     };
 }
@@ -93,6 +97,7 @@ pub fn nameOf(err: Error) []const u8 {
         error.Unreachable => "UNREACHABLE",
         error.Tls => "TLS",
         error.Reset => "RESET",
+        error.Conflict => "CONFLICT",
     };
 }
 

@@ -30,6 +30,7 @@ HOST("splice") int32_t host_splice(int32_t a, int32_t b);
 static const char *const codes[] = {
 	"OK",      "INVALID",   "BAD_HANDLE",  "AGAIN",   "CLOSED",  "DENIED",      "QUOTA",
 	"NOT_FOUND", "UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET",
+	"CONFLICT",
 };
 
 enum { WINDOW = 4096, BULK = 200000, TOLD = 65536, CONNECTIONS = 64, ORDERS = 32, ORDER = 256 };
@@ -93,7 +94,7 @@ static void number(int64_t n)
 
 static void code(int32_t n)
 {
-	if (n <= 0 && n >= -13)
+	if (n <= 0 && n >= -14)
 		text(codes[-n]);
 	else
 		number(n);
@@ -595,7 +596,7 @@ CALLBACK("csa_closed") void csa_closed(int32_t conn, int32_t reason)
 		teller = 0;
 	event("closed", n);
 	put(' ');
-	text(reason <= 0 && reason >= -13 ? codes[-reason] : "nonsense");
+	text(reason <= 0 && reason >= -14 ? codes[-reason] : "nonsense");
 	end_line();
 	ordered("closed", n);
 	leave();
@@ -613,6 +614,24 @@ CALLBACK("csa_timer") void csa_timer(int32_t conn, int32_t token)
 	number(token);
 	end_line();
 	ordered("timer", n);
+	leave();
+}
+
+CALLBACK("csa_result") void csa_result(int32_t token, int32_t status, int64_t revision, int32_t len)
+{
+	enter();
+	event("result", token);
+	put(' ');
+	code(status);
+	if (revision || len) {
+		text(" at ");
+		number(revision);
+	}
+	if (len) {
+		put(' ');
+		bytes((const char *)window, len);
+	}
+	end_line();
 	leave();
 }
 

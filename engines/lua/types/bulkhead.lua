@@ -5,7 +5,7 @@
 ---How an operation or a connection has ended.
 ---@alias Code
 ---| "OK" | "INVALID" | "BAD_HANDLE" | "AGAIN" | "CLOSED" | "DENIED" | "QUOTA" | "NOT_FOUND"
----| "UNSUPPORTED" | "TIMEOUT" | "REFUSED" | "UNREACHABLE" | "TLS" | "RESET"
+---| "UNSUPPORTED" | "TIMEOUT" | "REFUSED" | "UNREACHABLE" | "TLS" | "RESET" | "CONFLICT"
 
 ---@class FrameLength
 ---@field bytes 1|2|4 Bytes of the length.

@@ -5,7 +5,7 @@ from typing import Any, Awaitable, Callable, Coroutine, Literal, Protocol
 
 Code = Literal[
     "OK", "INVALID", "BAD_HANDLE", "AGAIN", "CLOSED", "DENIED", "QUOTA", "NOT_FOUND",
-    "UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET",
+    "UNSUPPORTED", "TIMEOUT", "REFUSED", "UNREACHABLE", "TLS", "RESET", "CONFLICT",
 ]
 
 class Connection(Protocol):

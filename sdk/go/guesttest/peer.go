@@ -307,7 +307,7 @@ func (p *Peer) data(n int) int32 {
 		p.h.window[i] = 0xDB // whoever keeps a part of the window finds this
 	}
 	code := int32(guest.Invalid)
-	if used < 0 && used >= int32(guest.Reset) {
+	if used < 0 && used >= int32(guest.Conflict) {
 		code = used
 	}
 	if !p.dying && (used < 0 || int(used) > n) {

@@ -37,6 +37,8 @@ pub enum Code {
     Tls = -12,
     /// The peer reset the connection.
     Reset = -13,
+    /// It is not as the guest took it to be: the key has another revision.
+    Conflict = -14,
 }
 
 impl Code {
@@ -56,6 +58,7 @@ impl Code {
             -11 => Code::Unreachable,
             -12 => Code::Tls,
             -13 => Code::Reset,
+            -14 => Code::Conflict,
             _ => Code::Invalid,
         }
     }
@@ -76,6 +79,7 @@ impl Code {
             Code::Unreachable => "UNREACHABLE",
             Code::Tls => "TLS",
             Code::Reset => "RESET",
+            Code::Conflict => "CONFLICT",
         }
     }
 }

@@ -17,6 +17,7 @@ var (
 	EOF      func(conn int32)
 	Closed   func(conn, reason int32)
 	Timer    func(conn, token int32)
+	Result   func(token, status int32, revision int64, n int32)
 	Stop     func()
 
 	// Swap makes handler, a guest.Handler, the one of a fresh instance, which
