@@ -58,9 +58,16 @@ type Maker struct {
 	// Kept gives a bundle back by its SHA-256, so that it is not made again while its files are
 	// the same. Nil: each is made again.
 	Kept func(sum [sha256.Size]byte) ([]byte, error)
+	// Notes has a bundle not be made again by the next process of the same program, either. Nil,
+	// or without Kept: it is.
+	Notes Notes
 
 	mu   sync.Mutex
 	made map[string]made // by the script's path
+
+	looking    sync.Once
+	programSum [sha256.Size]byte
+	noProgram  error
 }
 
 // made is what became of a script when its files were as they are noted.
@@ -164,7 +171,9 @@ func (m *Maker) Make(ctx context.Context, path string, text []byte, limits Limit
 		certain = false
 	}
 	if certain {
-		m.remember(path, made{limits: limits, seen: f.seen, sum: sha256.Sum256(s.Code), script: Script{Files: s.Files, Looked: s.Looked}, err: err})
+		n := made{limits: limits, seen: f.seen, sum: sha256.Sum256(s.Code), script: Script{Files: s.Files, Looked: s.Looked}, err: err}
+		m.remember(path, n)
+		m.keepNote(path, n, s.Warnings)
 	}
 	if err != nil {
 		return Script{}, err
@@ -214,11 +223,17 @@ func (m *Maker) run(ctx context.Context, f *folder) (r result, err error) {
 
 var errStrange = errors.New("the compiler said something that cannot be understood; start this process again")
 
-// again is what became of a script before, if its files are the same.
+// again is what became of a script before, here or in an earlier process, if its files are the
+// same.
 func (m *Maker) again(path string, limits Limits) (s Script, err error, ok bool) {
 	m.mu.Lock()
 	was, known := m.made[path]
 	m.mu.Unlock()
+	fromNote := false
+	if !known {
+		was, known = m.noted(path)
+		fromNote = known
+	}
 	if !known || was.limits != limits || m.Kept == nil && was.err == nil {
 		return s, nil, false
 	}
@@ -238,6 +253,10 @@ func (m *Maker) again(path string, limits Limits) (s Script, err error, ok bool)
 	s = was.script
 	if s.Code, err = m.Kept(was.sum); err != nil || sha256.Sum256(s.Code) != was.sum {
 		return s, nil, false
+	}
+	if fromNote {
+		was.script.Warnings = nil // they are given now
+		m.remember(path, was)
 	}
 	return s, nil, true
 }

@@ -11,6 +11,7 @@ import (
 	"bulkhead/engines"
 	"bulkhead/engines/bundle"
 	"bulkhead/host/config"
+	"bulkhead/host/statefolder"
 	"bulkhead/plugins"
 	"bulkhead/plugins/admit"
 	"bulkhead/plugins/codestore"
@@ -38,6 +39,28 @@ func newScripts(o Options) *scripts {
 func (s *scripts) keptIn(store *codestore.Store) {
 	s.maker.Dir = store.Dir()
 	s.maker.Kept = func(sum [sha256.Size]byte) ([]byte, error) { return store.Module(codestore.Sum(sum)) }
+	s.maker.Notes = notes{store, s.log}
+}
+
+// notes of what scripts were made of are in the state folder.
+type notes struct {
+	store *codestore.Store
+	log   *slog.Logger
+}
+
+func (n notes) Note(name [sha256.Size]byte) ([]byte, error) {
+	note, err := n.store.Note(name)
+	if d, ok := errors.AsType[*codestore.Damaged](err); ok {
+		n.log.Warn("a note of what a script was made of is of no use, so it is made again", "error", d)
+	}
+	return note, err
+}
+
+func (n notes) KeepNote(name [sha256.Size]byte, note []byte) {
+	if err := n.store.KeepNote(name, note); err != nil {
+		n.log.Warn("what a script was made of is not noted in the state folder, so the next start makes it again",
+			"error", statefolder.WithMend(err))
+	}
 }
 
 // RefusedScripts are scripts that could not be loaded, each time that it was tried.

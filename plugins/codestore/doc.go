@@ -1,6 +1,7 @@
 // Package codestore keeps native code between runs, in a folder of files that
 // are bound to the module they come from and to the engine that made them; and
-// the modules themselves, by their SHA-256.
+// the modules themselves, by their SHA-256. Notes lie there, too, as code does: see
+// Store.KeepNote.
 //
 // What lies in the folder is executed, so each file ends with an HMAC-SHA256
 // over the whole of it: over the code, the sum of its module, the engine, and

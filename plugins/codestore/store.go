@@ -28,7 +28,7 @@ type Store struct {
 	Remade string
 
 	most atomic.Int64 // bytes of code; zero or less: any number
-	put  atomic.Int64 // bytes since code was last trimmed
+	came atomic.Int64 // bytes since code was last trimmed
 	// left are bytes of code as it was then, and removed files that have ever been.
 	left, removed atomic.Int64
 }
@@ -207,6 +207,11 @@ func (s *Store) read(root *os.Root, name string, module Sum) (*Code, error) {
 // Put keeps the code of a module, whole or not at all, in place of what is
 // there. engine is the name that the engine has for the code.
 func (s *Store) Put(module, engine Sum, code []byte) error {
+	return s.put(module, engine, code, true)
+}
+
+// put is Put. With sync the file is on the disk when it returns.
+func (s *Store) put(module, engine Sum, code []byte, sync bool) error {
 	if len(code) > maxFile-overhead {
 		return fmt.Errorf("keeping compiled code in %s: it has %d bytes", s.dir, len(code))
 	}
@@ -220,12 +225,12 @@ func (s *Store) Put(module, engine Sum, code []byte) error {
 	mac.Write(head)
 	mac.Write(code)
 	if err = subfolder(root, codeFolder); err == nil {
-		err = place(root, true, s.name(module), head, code, mac.Sum(nil))
+		err = place(root, sync, s.name(module), head, code, mac.Sum(nil))
 	}
 	if err != nil {
 		return fmt.Errorf("keeping compiled code in %s: %w", s.dir, err)
 	}
-	if most := s.most.Load(); most > 0 && s.put.Add(int64(len(code))) >= most/8 {
+	if most := s.most.Load(); most > 0 && s.came.Add(int64(len(code))) >= most/8 {
 		return s.trimCode(most, filepath.Base(s.name(module)))
 	}
 	return nil
@@ -245,12 +250,12 @@ func (s *Store) BoundCode(most int64) error {
 // counts from when it was looked over last. removed is how many files had to go for BoundCode. Any
 // goroutine may call it.
 func (s *Store) Code() (bytes, removed int64) {
-	return s.left.Load() + s.put.Load(), s.removed.Load()
+	return s.left.Load() + s.came.Load(), s.removed.Load()
 }
 
 // trimCode removes code, but for one file.
 func (s *Store) trimCode(most int64, but string) error {
-	s.put.Store(0)
+	s.came.Store(0)
 	root, err := openFolder(s.dir)
 	if err != nil {
 		return err
