@@ -48,6 +48,13 @@ bool find_file(const char *name, size_t length, struct file *f);
 const char *other_files(void);
 bool next_file(const char **at, struct file *f);
 
+/* --- names.c: where a name is ------------------------------------------------------ */
+
+/* Finds the last place in a file where a name has a sign behind it, ':' or '=', which gives it a
+ * value; line and column count from 1. What is in quotes, or behind the text that begins a
+ * comment, does not count. False: there is none. */
+bool find_name(const struct file *f, const char *name, char sign, const char *comment, int *line, int *column);
+
 /* --- calls.c: the calls that an error was in -------------------------------------- */
 
 #define MOST_CALLS 12    /* that are shown, innermost first; those of a recursion once */
@@ -96,7 +103,8 @@ extern const struct limit_names { const char *line, *frame, *queue; } limit_name
 /* A connection, as the first member of what an engine has of one. */
 struct link {
 	int32_t handle;    /* 0: it has ended, or was spliced */
-	char *peer;        /* its address, which the host does not tell any more in closed */
+	char *peer;        /* its address, which the host does not tell any more in closed; NULL: it
+	                    * is not known, as before a connection that is dialled is open */
 	uint8_t *queue;    /* what send has not taken yet */
 	int32_t queued, room;
 	int32_t last;      /* what control is told when the queue is empty, or -1 */
@@ -117,6 +125,8 @@ struct link {
 struct link *find_link(int32_t handle); /* NULL: there is none */
 /* Makes l, all zeros, the connection of a handle. False: there is no memory. */
 bool add_link(struct link *l, int32_t handle);
+/* l is open. Of one that was dialled the peer is known now. */
+void open_link(struct link *l);
 /* Takes the handle away, and what waits to be sent: the connection has ended, or was
  * spliced. The engine frees l, after end_link. */
 void forget_link(struct link *l);

@@ -51,26 +51,33 @@ static bool grow_table(void)
 	return true;
 }
 
+static void learn_peer(struct link *l)
+{
+	char peer[256];
+	int32_t n = csa_v1_info(l->handle, CSA_INFO_PEER, peer, sizeof peer);
+
+	if (n <= 0)
+		return;
+	/* The path of a socket may be as long as it likes; the system's are shorter. */
+	n = n > (int32_t)sizeof peer ? (int32_t)sizeof peer : n;
+	l->peer = malloc((size_t)n + 1);
+	if (l->peer) {
+		memcpy(l->peer, peer, (size_t)n);
+		l->peer[n] = 0;
+	}
+}
+
 bool add_link(struct link *l, int32_t handle)
 {
-	char transport[8], peer[256];
-	int32_t n, named;
+	char transport[8];
+	int32_t named;
 
 	if (!grow_table())
 		return false;
 	l->handle = handle;
 	l->last = -1;
 	l->wanted = 1;
-	n = csa_v1_info(handle, CSA_INFO_PEER, peer, sizeof peer);
-	if (n > 0) {
-		/* The path of a socket may be as long as it likes; the system's are shorter. */
-		n = n > (int32_t)sizeof peer ? (int32_t)sizeof peer : n;
-		l->peer = malloc((size_t)n + 1);
-		if (l->peer) {
-			memcpy(l->peer, peer, (size_t)n);
-			l->peer[n] = 0;
-		}
-	}
+	learn_peer(l);
 	named = csa_v1_info(handle, CSA_INFO_TRANSPORT, transport, sizeof transport);
 	l->datagrams = named == 3 && memcmp(transport, "udp", 3) == 0;
 	l->messages = l->datagrams || (named == 2 && memcmp(transport, "ws", 2) == 0);
@@ -78,6 +85,12 @@ bool add_link(struct link *l, int32_t handle)
 	*bucket(handle) = l;
 	links++;
 	return true;
+}
+
+void open_link(struct link *l)
+{
+	if (!l->peer && l->handle)
+		learn_peer(l);
 }
 
 static void drop_queue(struct link *l)

@@ -15,3 +15,6 @@ func TestNothingIsConsumed(t *testing.T) { scripts.Stuck(t) }
 // Each send is a message over WebSocket, whoever does not read; what is known of the connection is
 // told.
 func TestMessages(t *testing.T) { scripts.Messages(t) }
+
+// The peer of a connection that was dialled is known.
+func TestPeerOfWhatIsDialled(t *testing.T) { scripts.Dialled(t) }

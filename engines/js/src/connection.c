@@ -41,6 +41,8 @@ static void mark_callbacks(JSRuntime *rt, JSValueConst v, JS_MarkFunc *mark)
 	JS_MarkValue(rt, k->object, mark);
 }
 
+const char *suspect;
+
 /* Reads a number of object, which may lie between least and most. False: an exception
  * is thrown. Undefined is what it is without. */
 static bool read_number(JSValueConst object, const char *name, int32_t least, int32_t most, int32_t *to)
@@ -54,8 +56,10 @@ static bool read_number(JSValueConst object, const char *name, int32_t least, in
 	ok = JS_IsNumber(v) && JS_ToFloat64(ctx, &n, v) == 0 && n >= least && n <= most && n == (int32_t)n;
 	if (ok)
 		*to = (int32_t)n;
-	else if (!JS_IsException(v))
+	else if (!JS_IsException(v)) {
+		suspect = name;
 		JS_ThrowRangeError(ctx, "%s is a whole number, %d to %d", name, (int)least, (int)most);
+	}
 	JS_FreeValue(ctx, v);
 	return ok;
 }
@@ -68,8 +72,6 @@ static bool read_flag(JSValueConst object, const char *name)
 	JS_FreeValue(ctx, v);
 	return is;
 }
-
-const char *suspect;
 
 /* Makes the object that has the struct callbacks of what a script has written. That of
  * the script itself must have one function at least. */

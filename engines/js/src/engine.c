@@ -518,6 +518,7 @@ int32_t csa_open(int32_t handle)
 		resolve = c->resolve;
 		JS_FreeValue(ctx, c->reject);
 		c->resolve = c->reject = JS_UNDEFINED;
+		open_link((struct link *)c);
 		flush((struct link *)c);
 		JS_FreeValue(ctx, JS_Call(ctx, resolve, JS_UNDEFINED, 1, &object));
 		JS_FreeValue(ctx, resolve);

@@ -56,7 +56,7 @@ void add_place(JSValueConst object, const char *suspect);
 int define_connections(JSValueConst global);
 void use_connections(void);
 JSValue read_callbacks(JSValueConst object, bool of_script);
-extern const char *suspect; /* the function that read_callbacks does not like, or NULL */
+extern const char *suspect; /* what read_callbacks does not like, by its name, or NULL */
 struct callbacks *callbacks_of(struct connection *c);
 struct connection *known(int32_t handle, JSValueConst callbacks);
 struct connection *find(int32_t handle);

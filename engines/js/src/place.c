@@ -81,6 +81,22 @@ static bool place_of_export(char *to, size_t room)
 	return true;
 }
 
+/* Where the script's own file gives a value to a name. */
+static bool place_of_value(const char *of, char *to, size_t room)
+{
+	const char *name, *text, *written;
+	struct file f;
+	size_t length;
+	int line, column;
+
+	if (!script(&name, &text, &length) || !main_file(name, text, length, &f) ||
+		(!find_name(&f, of, ':', "//", &line, &column) && !find_name(&f, of, '=', "//", &line, &column)))
+		return false;
+	written = written_at(name, &line, &column);
+	snprintf(to, room, "    at %.60s (%.250s:%d:%d)\n", of, written, line, column);
+	return true;
+}
+
 void add_place(JSValueConst object, const char *suspect)
 {
 	JSValue e = JS_GetException(ctx), f = JS_UNDEFINED;
@@ -89,9 +105,9 @@ void add_place(JSValueConst object, const char *suspect)
 
 	if (suspect && JS_IsObject(object)) {
 		f = JS_GetPropertyStr(ctx, object, suspect);
-		found = place_of(f, suspect, place, sizeof place);
+		found = place_of(f, suspect, place, sizeof place) || place_of_value(suspect, place, sizeof place);
 	}
-	found = found || (!suspect && JS_IsObject(object) && place_in(object, place, sizeof place)) ||
+	found = found || (JS_IsObject(object) && place_in(object, place, sizeof place)) ||
 		place_of_export(place, sizeof place);
 	if (found && JS_IsError(ctx, e))
 		JS_DefinePropertyValueStr(ctx, e, "stack", JS_NewString(ctx, place), JS_PROP_WRITABLE | JS_PROP_CONFIGURABLE);

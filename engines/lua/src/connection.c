@@ -17,6 +17,8 @@ const char *const callback_names[CALLBACKS] = {
 	"secured", "timer", "closed", "stop",
 };
 
+const char *suspect;
+
 /* Reads a number of the table at an index, which may lie between least and most. */
 static void read_number(lua_State *l, int at, const char *name, int32_t least, int32_t most, int32_t *to)
 {
@@ -24,8 +26,10 @@ static void read_number(lua_State *l, int at, const char *name, int32_t least, i
 	lua_Integer n = lua_tointegerx(l, -1, &whole);
 
 	if (type != LUA_TNIL) {
-		if (type != LUA_TNUMBER || !whole || n < least || n > most)
+		if (type != LUA_TNUMBER || !whole || n < least || n > most) {
+			suspect = name;
 			luaL_error(l, "%s is a whole number, %d to %d", name, (int)least, (int)most);
+		}
 		*to = (int32_t)n;
 	}
 	lua_pop(l, 1);
@@ -48,6 +52,7 @@ void read_callbacks(lua_State *l, int at, bool of_script)
 	struct callbacks *k;
 	int i, functions = 0, readers = 0;
 
+	suspect = NULL;
 	if (!lua_istable(l, at))
 		luaL_error(l, of_script ?
 			"the script returns no handler; write: return { line = function(c, text) c:send(text .. \"\\n\") end }" :
@@ -64,12 +69,17 @@ void read_callbacks(lua_State *l, int at, bool of_script)
 			lua_pop(l, 1);
 			continue;
 		}
-		if (type != LUA_TFUNCTION)
+		if (type != LUA_TFUNCTION) {
+			suspect = callback_names[i];
 			luaL_error(l, "%s of the handler is not a function, but a %s", callback_names[i], lua_typename(l, type));
+		}
 		lua_setiuservalue(l, -2, i + 1);
 		k->has[i] = true;
 		functions++;
-		readers += i == ON_DATA || i == ON_LINE || i == ON_FRAME;
+		if (i == ON_DATA || i == ON_LINE || i == ON_FRAME) {
+			readers++;
+			suspect = callback_names[i];
+		}
 	}
 	if (readers > 1)
 		luaL_error(l, "a handler has one of data, line and frame, and this one has %d", readers);

@@ -237,6 +237,7 @@ static int on_open(lua_State *l)
 	struct connection *c = begin(l, e);
 
 	if (c->dialler) {
+		open_link((struct link *)c);
 		flush((struct link *)c);
 		resume_dialler(c, CSA_OK);
 	}
@@ -554,6 +555,75 @@ static void read_config(lua_State *l)
 	lua_remove(l, -2);
 }
 
+/* The first function of Lua in a table, by its line. NULL in ar->source: there is none. */
+static void first_function(lua_State *l, int at, lua_Debug *ar)
+{
+	lua_Debug one;
+
+	ar->source = NULL;
+	for (lua_pushnil(l); lua_next(l, at); lua_pop(l, 1))
+		if (lua_type(l, -1) == LUA_TFUNCTION) {
+			lua_pushvalue(l, -1);
+			lua_getinfo(l, ">S", &one);
+			if (one.linedefined > 0 && (!ar->source || one.linedefined < ar->linedefined))
+				*ar = one;
+		}
+}
+
+/* Pushes where the handler at an index is wrong, as ", at line (x.lua:2)"; "": it is not known. */
+static void push_place(lua_State *l, int at)
+{
+	const char *name = suspect, *text, *file;
+	lua_Debug ar = {.source = NULL};
+	struct file main;
+	size_t length;
+	int column;
+
+	if (name && lua_istable(l, at) && lua_getfield(l, at, name) == LUA_TFUNCTION) {
+		lua_getinfo(l, ">S", &ar);
+		if (ar.linedefined > 0) {
+			lua_pushfstring(l, ", at %s (%s:%d)", name, ar.short_src, ar.linedefined);
+			return;
+		}
+		ar.source = NULL;
+	}
+	if (name && script(&file, &text, &length) && main_file(file, text, length, &main) &&
+		find_name(&main, name, '=', "--", &ar.linedefined, &column)) {
+		lua_pushlstring(l, main.path, main.path_length);
+		lua_pushfstring(l, ", at %s (%s:%d)", name, lua_tostring(l, -1), ar.linedefined);
+		return;
+	}
+	if (lua_istable(l, at))
+		first_function(l, at, &ar);
+	if (ar.source)
+		lua_pushfstring(l, ", at a function (%s:%d)", ar.short_src, ar.linedefined);
+	else
+		lua_pushliteral(l, "");
+}
+
+static int read_handler(lua_State *l)
+{
+	read_callbacks(l, 1, true);
+	return 1;
+}
+
+/* Takes what the script has returned, which is on the top, for its handler, and pushes its
+ * callbacks. */
+static void take_handler(lua_State *l)
+{
+	int at = lua_gettop(l);
+
+	lua_pushcfunction(l, read_handler);
+	lua_pushvalue(l, at);
+	if (lua_pcall(l, 1, 1, 0) == LUA_OK)
+		return;
+	if (lua_type(l, -1) == LUA_TSTRING) {
+		push_place(l, at);
+		lua_pushfstring(l, "%s%s", lua_tostring(l, at + 1), lua_tostring(l, -1));
+	}
+	lua_error(l);
+}
+
 /* Defines what scripts have, runs the script, and takes the table that it returns. */
 static int load(lua_State *l)
 {
@@ -580,7 +650,7 @@ static int load(lua_State *l)
 	load_main(l, name, text, length);
 	if (run(NULL, e->what, false, l, 0) != DONE)
 		return 0; /* it was reported */
-	read_callbacks(l, lua_gettop(l), true);
+	take_handler(l);
 	k = lua_touserdata(l, -1);
 	lua_pushvalue(l, -1);
 	handler = luaL_ref(l, LUA_REGISTRYINDEX);

@@ -70,6 +70,7 @@ void define_tasks(void);
 /* connection.c */
 void define_connections(void);
 void read_callbacks(lua_State *l, int at, bool of_script);
+extern const char *suspect; /* what read_callbacks does not like, by its name, or NULL */
 struct connection *new_connection(lua_State *l, int callbacks);
 struct connection *connection_of(int32_t handle);
 void push_connection(lua_State *l, struct connection *c);

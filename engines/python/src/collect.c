@@ -160,6 +160,13 @@ static size_t line_of(mp_obj_fun_bc_t *f, const byte *at, qstr *file, qstr *func
 	return mp_bytecode_get_source_line(ip, line_info_top, at ? (size_t)(at - start) : 0);
 }
 
+size_t line_of_function(mp_obj_t f, qstr *file)
+{
+	qstr function;
+
+	return mp_obj_is_type(f, &mp_type_fun_bc) ? line_of(MP_OBJ_TO_PTR(f), NULL, file, &function) : 0;
+}
+
 bool place_of(mp_obj_t f, const char *name, char *to, size_t room)
 {
 	qstr file, function;

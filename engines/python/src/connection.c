@@ -30,14 +30,18 @@ static mp_obj_t field(mp_obj_t object, qstr name)
 	return found[1] == MP_OBJ_NULL ? found[0] : MP_OBJ_NULL;
 }
 
+const char *suspect;
+
 static void limit(mp_obj_t value, const char *name, int32_t least, int32_t most, int32_t *to)
 {
 	mp_int_t n;
 
 	if (value == MP_OBJ_NULL)
 		return;
-	if (!mp_obj_is_int(value) || !mp_obj_get_int_maybe(value, &n) || n < least || n > most)
+	if (!mp_obj_is_int(value) || !mp_obj_get_int_maybe(value, &n) || n < least || n > most) {
+		suspect = name;
 		raise_text(&mp_type_ValueError, "%s is a whole number, %d to %d", name, (int)least, (int)most);
+	}
 	*to = (int32_t)n;
 }
 
@@ -60,6 +64,7 @@ struct callbacks *read_callbacks(mp_obj_t object, bool of_script)
 	int i, functions = 0, readers = 0;
 	mp_obj_t length, found[2];
 
+	suspect = NULL;
 	memset(k, 0, sizeof *k);
 	k->object = object;
 	k->terms = (struct terms){.line_limit = LINE_LIMIT, .frame_limit = FRAME_LIMIT, .queue_limit = QUEUE_LIMIT};
@@ -73,12 +78,17 @@ struct callbacks *read_callbacks(mp_obj_t object, bool of_script)
 		mp_load_method_maybe(object, callback_qstrs[i], found);
 		if (found[0] == MP_OBJ_NULL)
 			continue;
-		if (!mp_obj_is_callable(found[0]))
+		if (!mp_obj_is_callable(found[0])) {
+			suspect = callback_names[i];
 			raise_text(&mp_type_TypeError, "%s of the handler is not a function, but of type %s", callback_names[i], mp_obj_get_type_str(found[0]));
+		}
 		k->on[i].function = found[0];
 		k->on[i].self = found[1];
 		functions++;
-		readers += i == ON_DATA || i == ON_LINE || i == ON_FRAME;
+		if (i == ON_DATA || i == ON_LINE || i == ON_FRAME) {
+			readers++;
+			suspect = callback_names[i];
+		}
 	}
 	if (readers > 1)
 		raise_text(&mp_type_TypeError, "a handler has one of data, line and frame, and this one has %d", readers);

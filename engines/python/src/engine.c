@@ -195,6 +195,7 @@ static void on_open(struct event *e)
 	mp_obj_t result = mp_const_none;
 
 	if (c->dialler) {
+		open_link((struct link *)&c->handle);
 		flush((struct link *)&c->handle);
 		resume_dialler(c, CSA_OK);
 		serving = c;
@@ -391,6 +392,45 @@ void csa_reseed(void) { run_event(reseed, "reseed", -1, 0); }
 
 void define_tasks(void);
 
+/* Says with an exception where the script has what is wrong, by its name; NULL: its first
+ * function. */
+static void add_place(mp_obj_t exception, const struct file *script, const char *name)
+{
+	mp_map_t *globals = &mp_module___main__.globals->map;
+	qstr file, own = qstr_from_strn(script->path, script->path_length), at = name ? qstr_from_str(name) : MP_QSTRnull;
+	size_t i, line, first = 0;
+	int found, column;
+
+	for (i = 0; i < globals->alloc; i++) {
+		if (!mp_map_slot_is_filled(globals, i) || (name && strcmp(mp_obj_str_get_str(globals->table[i].key), name) != 0))
+			continue;
+		line = line_of_function(globals->table[i].value, &file);
+		if (line > 0 && file == own && (first == 0 || line < first)) {
+			first = line;
+			at = mp_obj_str_get_qstr(globals->table[i].key);
+		}
+	}
+	if (first == 0 && name && find_name(script, name, '=', "#", &found, &column))
+		first = (size_t)found;
+	if (first > 0)
+		mp_obj_exception_add_traceback(exception, own, first, at);
+}
+
+/* The script's own functions. */
+static struct callbacks *take_handler(const struct file *script)
+{
+	struct callbacks *k;
+	nlr_buf_t nlr;
+
+	if (nlr_push(&nlr) == 0) {
+		k = read_callbacks(MP_OBJ_FROM_PTR(&mp_module___main__), true);
+		nlr_pop();
+		return k;
+	}
+	add_place(MP_OBJ_FROM_PTR(nlr.ret_val), script, suspect);
+	nlr_raise(MP_OBJ_FROM_PTR(nlr.ret_val));
+}
+
 /* Defines what scripts have, runs the script, and takes its functions. */
 static void load(struct event *e)
 {
@@ -416,7 +456,7 @@ static void load(struct event *e)
 	script_object = mp_compile(&tree, source, false);
 	if (run(NULL, e->what, false, script_object, 0, NULL, NULL) != DONE)
 		return; /* it was reported */
-	k = read_callbacks(MP_OBJ_FROM_PTR(&mp_module___main__), true);
+	k = take_handler(&main);
 	MP_STATE_VM(handler) = k;
 	if (k->on[ON_START].function != MP_OBJ_NULL && run(NULL, "start", false, k->on[ON_START].function, 1, &config, NULL) != DONE)
 		return;

@@ -56,6 +56,7 @@ void collect_all(void);
 bool collects_in(mp_obj_t f);
 void end_collects(bool before);
 void begin_watch(void);
+size_t line_of_function(mp_obj_t f, qstr *file); /* 0: it has none */
 bool place_of(mp_obj_t f, const char *name, char *to, size_t room); /* "at data (x.py:2)"; false: f has none */
 
 /* engine.c */
@@ -75,6 +76,7 @@ void warn_of_unawaited(void);
 /* connection.c */
 extern const mp_obj_type_t connection_type;
 struct callbacks *read_callbacks(mp_obj_t object, bool of_script);
+extern const char *suspect; /* what read_callbacks does not like, by its name, or NULL */
 struct connection *new_connection(struct callbacks *callbacks);
 struct connection *connection_of(int32_t handle);
 void hold(struct connection *c);
