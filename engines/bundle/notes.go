@@ -93,8 +93,8 @@ func (m *Maker) notes(path string) bool {
 	return m.Notes != nil && m.Kept != nil && !isLua(path) && !isPython(path)
 }
 
-// program is a sum of the program that makes bundles, which is looked at once. The error says why it
-// cannot be read.
+// program is a sum of the program that makes bundles, which is looked at once. The error says why
+// it cannot be read.
 func (m *Maker) program() ([sha256.Size]byte, error) {
 	m.looking.Do(func() { m.programSum, m.noProgram = sumOfProgram(m.Command.Args) })
 	return m.programSum, m.noProgram

@@ -18,8 +18,8 @@ func TestScriptsAreNoted(t *testing.T) {
 	if err := os.WriteFile(path, []byte("const n: number = 7; export default { line(c) { c.send(String(n)) } };"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// start loads it as a new host does, and answers the note's file, which is another one when it is
-	// written anew: a link to each keeps its inode from being used again.
+	// start loads it as a new host does, and answers the note's file, which is another one when it
+	// is written anew: a link to each keeps its inode from being used again.
 	start := func() (file string, info os.FileInfo, log string) {
 		t.Helper()
 		k := newStock(t, state)
