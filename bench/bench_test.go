@@ -273,10 +273,10 @@ func TestSettings(t *testing.T) {
 func TestConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	args, err := guest{plugin: "echo.wasm", instance: "loop"}.run(place{dir: dir, address: "127.0.0.1:7001", backend: "127.0.0.1:7002"})
-	if err != nil || len(args) != 2 || args[0] != "run" {
+	if err != nil || len(args) != 3 || args[0] != "run" || args[1] != "--single" {
 		t.Fatalf("%q, %v", args, err)
 	}
-	b, err := os.ReadFile(args[1])
+	b, err := os.ReadFile(args[2])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,10 +96,11 @@ type guest struct {
 	path     string // and ends
 }
 
-// run and serve write a configuration; run has the daemon's command before its path.
+// run and serve write a configuration; run has the daemon's command before its path: one process,
+// whose CPU time is taken.
 func (g guest) run(at place) ([]string, error) {
 	args, err := g.serve(at)
-	return append([]string{"run"}, args...), err
+	return append([]string{"run", "--single"}, args...), err
 }
 
 func (g guest) serve(at place) ([]string, error) {

@@ -19,6 +19,12 @@ const (
 // errFailed is an error that has been reported in full.
 var errFailed = errors.New("failed")
 
+// exitError is the status of a worker that has ended, and has reported why.
+type exitError int
+
+// Error is for nobody.
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
 // run is the command without its process, so that tests can call it.
 func run(args []string, stdout, stderr io.Writer) int {
 	usage := true // until a command begins
@@ -27,11 +33,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	var exit exitError
 	switch err := root.Execute(); {
 	case err == nil:
 		return 0
 	case err == errFailed:
 		return exitFailed
+	case errors.As(err, &exit):
+		return int(exit)
 	case usage:
 		fmt.Fprintf(stderr, "bulkhead: %v\nRun 'bulkhead help' for the commands.\n", err)
 		return exitUsage

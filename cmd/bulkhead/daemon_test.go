@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"bulkhead/host/admin"
 	"bulkhead/internal/awaittest"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -155,10 +158,45 @@ func listeners(ts *testscript.TestScript, file string) int {
 }
 
 func serve(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, neg, args, 1, "serve FILE")
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: serve [FLAG...] FILE")
+	}
 	s := sessionOf(ts)
-	s.start(ts, nil, "bulkhead", "run", args[0])
-	s.listening(ts, listeners(ts, args[0]))
+	s.start(ts, nil, "bulkhead", append([]string{"run"}, args...)...)
+	s.listening(ts, listeners(ts, args[len(args)-1]))
+}
+
+// killWorker kills the worker of the daemon with a state folder. It returns when the process has
+// gone.
+func killWorker(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, args, 1, "kill-worker STATE")
+	var st admin.Status
+	sessionOf(ts).until(ts, "the daemon answers", func() bool {
+		err := ask(ts.MkAbs(args[0]), "/v1/status", func(body io.Reader) error { return json.NewDecoder(body).Decode(&st) })
+		return err == nil
+	})
+	if st.Worker == nil || st.PID == st.Worker.PID {
+		ts.Fatalf("there is no worker: process %d, %+v", st.PID, st.Worker)
+	}
+	ts.Check(syscall.Kill(st.Worker.PID, syscall.SIGKILL))
+	sessionOf(ts).until(ts, "the worker has gone", func() bool { return syscall.Kill(st.Worker.PID, 0) == syscall.ESRCH })
+}
+
+// ask reads what the daemon with a state folder answers.
+func ask(state, path string, read func(body io.Reader) error) error {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", filepath.Join(state, admin.SocketName))
+	}}}
+	answer, err := c.Get("http://bulkhead" + path)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(answer.Status)
+	}
+	return read(answer.Body)
 }
 
 func serveQuietly(ts *testscript.TestScript, neg bool, args []string) {

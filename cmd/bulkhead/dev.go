@@ -119,7 +119,7 @@ func (d *developing) run(c *cobra.Command, found dev.Found, listen string) error
 		Keep:   last.Add,
 		KeepAs: func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}) },
 	})
-	s := newService(c, file, queue, level, last, 0)
+	s := newService(c, file, queue, level, last, 0, nil)
 	defer s.stop.over()
 	s.manager = newManager(nil, s.stop.log)
 	s.access = &devAccess{d: d}

@@ -117,11 +117,12 @@ func (m *manager) watch(stop *stopper, h *host.Host) (over func()) {
 // that the loops are alive, until ctx is done.
 func (m *manager) signs(ctx context.Context, turn func(context.Context) error, within time.Duration) {
 	every := max(within/2, time.Millisecond)
+	suspicious := every / 2 // so that the line is there before the manager does something
 	pause := time.NewTicker(every)
 	defer pause.Stop()
 	for {
-		late := time.AfterFunc(every, func() {
-			m.log.Error("a loop does not turn; the service manager gets no sign of life before it does", "for", every.String())
+		late := time.AfterFunc(suspicious, func() {
+			m.log.Error("a loop does not turn; the service manager gets no sign of life before it does", "for", suspicious.String())
 		})
 		err := turn(ctx)
 		late.Stop()

@@ -9,7 +9,11 @@ import (
 
 // newMetrics serves the metrics of the reloader's host.
 func (r *reloader) newMetrics() *metrics.Handler {
-	return metrics.New(metrics.Source{Host: r.host, Version: versionLine(), LastReload: func() (at time.Time, good bool) {
+	restarts := int64(0)
+	if r.link != nil {
+		restarts = r.link.Begin.Restarts
+	}
+	return metrics.New(metrics.Source{Host: r.host, Version: versionLine(), WorkerRestarts: restarts, LastReload: func() (at time.Time, good bool) {
 		if last := r.last.Load(); last != nil {
 			at, good = last.At, last.Result == "done"
 		}

@@ -21,6 +21,7 @@ import (
 	"bulkhead/host/page"
 	"bulkhead/host/recent"
 	"bulkhead/host/shares"
+	"bulkhead/internal/supervisor"
 )
 
 // reloader serves what a file says when it is asked to: it reads it again, and has the host
@@ -48,6 +49,7 @@ type reloader struct {
 	// usage has what tenants have used.
 	usage *billing.Recorder
 	stop  *stopper
+	link  *supervisor.Link // to the supervisor; nil: there is none
 	boss  *manager
 	asked chan struct{} // holds one value while another reload is wanted
 	busy  chan struct{} // holds one value while one is made
@@ -107,7 +109,10 @@ func (r *reloader) hangup(ctx context.Context) {
 func (r *reloader) Status() admin.Status {
 	r.host.Refresh(context.Background())
 	st := admin.Status{Version: versionLine(), LastReload: r.last.Load(), Confinement: r.confined, Status: r.host.Status()}
-	st.File = r.path
+	st.File, st.PID = r.path, daemonPID(r.link)
+	if r.link != nil {
+		st.Worker = &admin.Worker{PID: os.Getpid(), Restarts: r.link.Begin.Restarts, Why: r.link.Begin.Why}
+	}
 	return st
 }
 

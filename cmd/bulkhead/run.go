@@ -14,17 +14,20 @@ import (
 	"bulkhead/host/billing"
 	"bulkhead/host/config"
 	"bulkhead/host/confine"
+	"bulkhead/host/listen"
 	"bulkhead/host/logqueue"
 	"bulkhead/host/recent"
 	"bulkhead/host/shares"
 	"bulkhead/host/statefolder"
 	"bulkhead/internal/sdnotify"
+	"bulkhead/internal/supervisor"
 
 	"github.com/spf13/cobra"
 )
 
 func runCommand() *cobra.Command {
-	return &cobra.Command{
+	single := false
+	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Serve what the file says until a signal stops it",
 		Long: `Run serves the listeners of FILE.
@@ -51,6 +54,12 @@ they have, for as long as old_for says. What has not changed is not touched.
 
 SIGUSR1 opens the file of [admin] access_log again, after it was moved away.
 
+The process is a supervisor: it holds the listening sockets, and a worker that it
+starts serves. Should the worker die, another is started at once, and new
+connections wait for it in the sockets' queues; those that were open are lost. Signals
+go to the supervisor, whose end is the worker's, too. With --single there is one process,
+which does all of that but start again.
+
 Started by systemd with Type=notify it says when it serves, reloads and stops, and, with
 WatchdogSec, that its loops are alive.
 
@@ -58,19 +67,27 @@ Nothing that becomes of standard error stops it: where the log's lines go nowher
 or not fast enough, they are left out and counted.`,
 		Args: one("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := load(c, args[0], config.LoadToRun)
+			link, err := supervisor.FromEnvironment()
 			if err != nil {
 				return err
 			}
 			// Before there is a child that could inherit what is meant for this process.
 			notifier, notifying := sdnotify.FromEnvironment()
+			if link == nil && !single {
+				return supervise(c, notifier, notifying)
+			}
+			cfg, err := load(c, args[0], config.LoadToRun)
+			if err != nil {
+				return err
+			}
+			notifier = beginWork(link, notifier, cfg)
 			last := recent.New()
 			keepLinesOf(last, cfg)
 			if err := confine.Begin(cfg); err != nil {
 				return err
 			}
 			queue, level := newLog(c.ErrOrStderr(), cfg.Host.Log, cfg.Host.LogLevel, last)
-			s := newService(c, args[0], queue, level, last, cfg.Host.Grace+cfg.Host.Drain)
+			s := newService(c, args[0], queue, level, last, cfg.Host.Grace+cfg.Host.Drain, link)
 			defer s.stop.over()
 			s.manager = newManager(notifier, s.stop.log)
 			if notifying != nil {
@@ -81,6 +98,8 @@ or not fast enough, they are left out and counted.`,
 			return s.serve(cfg)
 		},
 	}
+	c.Flags().BoolVar(&single, "single", false, "serve in this process, without a supervisor")
+	return c
 }
 
 // service is what a process has that serves a file, besides what the file says.
@@ -102,14 +121,16 @@ type service struct {
 	// quiet says that reloads are not logged, since whoever asks for them says what has become of
 	// them.
 	quiet bool
+	// link is the way to the supervisor; nil: there is none.
+	link *supervisor.Link
 	// begun is called before the host runs, and over when it has stopped; nil: nothing is.
 	begun func(*reloader) (over func())
 }
 
 // newService makes one that listens to signals from now on, and that its caller ends by stop.over.
-func newService(c *cobra.Command, file string, queue *logqueue.Queue, level *slog.LevelVar, last *recent.Log, drain time.Duration) *service {
+func newService(c *cobra.Command, file string, queue *logqueue.Queue, level *slog.LevelVar, last *recent.Log, drain time.Duration, link *supervisor.Link) *service {
 	return &service{
-		file: file, queue: queue, level: level, recent: last, access: c.OutOrStdout(), stop: newStopper(c.Context(), queue, drain),
+		file: file, queue: queue, level: level, recent: last, access: c.OutOrStdout(), stop: newStopper(c.Context(), queue, drain, link), link: link,
 		read: func() (*config.Config, error) { return config.Load(file) },
 	}
 }
@@ -124,7 +145,7 @@ func (s *service) serve(cfg *config.Config) error {
 	}
 	records := billing.New(filepath.Join(cfg.Host.State, billing.Folder), s.stop.log)
 	setUsage(records, cfg)
-	door, err := openDoor(cfg, s.stop.log, auditLog(s.queue))
+	door, err := openDoor(cfg, daemonPID(s.link), s.stop.log, auditLog(s.queue))
 	if err != nil {
 		return err
 	}
@@ -135,6 +156,7 @@ func (s *service) serve(cfg *config.Config) error {
 		reloads.log = slog.New(slog.DiscardHandler)
 	}
 	reloads.access, reloads.recent, reloads.door, reloads.audit, reloads.usage = log, s.recent, door, auditLog(s.queue), records
+	reloads.link = s.link
 	o := host.Options{
 		InForce: reloads.inForce, Access: log, Usage: records, Log: s.queue.Logger(), LogLost: func() int64 { return s.queue.Stats().LeftOut },
 		Loading: s.stop.ctx, Compiler: compileWith, LoadLate: true,
@@ -153,6 +175,7 @@ func (s *service) serve(cfg *config.Config) error {
 		}
 		return err
 	}
+	listen.ReleaseRest()
 	reloads.host = h
 	reloads.confined.Log(s.stop.log)
 	reloads.metrics = reloads.newMetrics()
@@ -167,6 +190,7 @@ func (s *service) serve(cfg *config.Config) error {
 	door.Serve(reloads)
 	defer keepUsage(records, h)()
 	defer s.manager.watch(s.stop, h)()
+	defer saysServing(s.link, h)()
 	limitMemory(shares.PlanMemory(cfg), os.Getenv("GOMEMLIMIT"), s.stop.log)
 	debug.FreeOSMemory() // loading modules takes more than serving them
 	if s.begun != nil {
@@ -176,8 +200,9 @@ func (s *service) serve(cfg *config.Config) error {
 }
 
 // openDoor makes the state folder, and opens the door in it by which the other commands come in.
+// pid is the daemon's.
 // The error is of the configuration.
-func openDoor(cfg *config.Config, log, audit *slog.Logger) (*admin.Door, error) {
+func openDoor(cfg *config.Config, pid int, log, audit *slog.Logger) (*admin.Door, error) {
 	if err := statefolder.Make(cfg); err != nil {
 		return nil, err
 	}
@@ -185,7 +210,7 @@ func openDoor(cfg *config.Config, log, audit *slog.Logger) (*admin.Door, error) 
 	if err != nil {
 		file = cfg.File
 	}
-	door, err := admin.Listen(cfg.Host.State, admin.Options{Version: versionLine(), File: file, Log: log, Audit: audit})
+	door, err := admin.Listen(cfg.Host.State, admin.Options{Version: versionLine(), PID: pid, File: file, Log: log, Audit: audit})
 	if err != nil {
 		return nil, statefolder.Blame(cfg, err)
 	}

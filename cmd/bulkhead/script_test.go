@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -39,11 +37,12 @@ func TestMain(m *testing.M) {
 //	exits N COMMAND...   runs a command, which has to end with status N
 //	refuses FILE REGEXP  wants that check and run alike end with status 1 and
 //	                     with one line, "FILE:LINE: ...", which matches
-//	serve FILE           runs the daemon and waits until it listens; the
+//	serve [FLAG...] FILE runs the daemon and waits until it listens; the
 //	                     environment variable NAME then has the address of
 //	                     each listener
 //	develop N ARGS...    runs bulkhead dev, waits until it serves N listeners, and puts their
 //	                     addresses into the environment
+//	kill-worker STATE    kills the worker of the daemon with that state folder
 //	next REGEXP          waits until the log matches behind what the last one has matched
 //	ends-process FILE    waits until the process has ended whose number is in the file
 //	serve-quietly FILE PATH   the same for a daemon that logs nothing: waits
@@ -137,6 +136,7 @@ func TestScripts(t *testing.T) {
 			"exits":         exits,
 			"refuses":       refuses,
 			"serve":         serve,
+			"kill-worker":   killWorker,
 			"develop":       develop,
 			"next":          next,
 			"ends-process":  endsProcess,
@@ -201,19 +201,11 @@ func knock(ts *testscript.TestScript, neg bool, args []string) {
 // scrape writes the metrics of the daemon with a state folder to a file.
 func scrape(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, args, 2, "scrape STATE FILE")
-	socket := filepath.Join(ts.MkAbs(args[0]), "admin.sock")
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}}}
-	answer, err := c.Get("http://bulkhead/metrics")
-	ts.Check(err)
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	ts.Check(err)
-	if answer.StatusCode != http.StatusOK {
-		ts.Fatalf("%s: %s", answer.Status, text)
-	}
+	var text []byte
+	ts.Check(ask(ts.MkAbs(args[0]), "/metrics", func(body io.Reader) (err error) {
+		text, err = io.ReadAll(body)
+		return err
+	}))
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), text, 0o600))
 }
 

@@ -21,6 +21,13 @@ import (
 func writeStatus(to io.Writer, st admin.Status, now time.Time) error {
 	w := bufio.NewWriter(to)
 	fmt.Fprintf(w, "%s\nprocess %d serves %s since %s\n", st.Version, st.PID, st.File, moment(st.Since, now))
+	if p := st.Worker; p != nil {
+		fmt.Fprintf(w, "its worker is process %d", p.PID)
+		if p.Restarts > 0 {
+			fmt.Fprintf(w, ", started again %d times; the one before it ended: %s", p.Restarts, p.Why)
+		}
+		fmt.Fprintln(w)
+	}
 	if st.Draining {
 		fmt.Fprintln(w, "it stops: no more connections are accepted")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"bulkhead/host"
 	"bulkhead/host/logqueue"
+	"bulkhead/internal/supervisor"
 )
 
 const (
@@ -39,21 +40,28 @@ type stopper struct {
 	reopen atomic.Pointer[func()]
 	exit   func(code int)
 
-	signals chan os.Signal
+	signals <-chan os.Signal
+	own     chan os.Signal // those of this process
 	done    chan struct{}
 }
 
-// newStopper begins to listen to signals.
-func newStopper(ctx context.Context, queue *logqueue.Queue, drain time.Duration) *stopper {
+// newStopper begins to listen to signals: to those that the supervisor passes on, if there is one.
+func newStopper(ctx context.Context, queue *logqueue.Queue, drain time.Duration, link *supervisor.Link) *stopper {
 	// Go ends a process that writes to a standard error whose reader has gone away.
 	signal.Ignore(syscall.SIGPIPE)
 	s := &stopper{
 		log: queue.Logger(), queue: queue, exit: os.Exit,
-		signals: make(chan os.Signal, 4), done: make(chan struct{}),
+		own: make(chan os.Signal, 4), done: make(chan struct{}),
+	}
+	s.signals = s.own
+	if link != nil {
+		// Whoever sends one to all processes of the daemon, as systemd does, sends it to the
+		// supervisor, too. So nobody reads those that come to this one.
+		s.signals = link.Signals()
 	}
 	s.setDrain(drain)
 	s.ctx, s.begin = context.WithCancel(ctx)
-	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
+	signal.Notify(s.own, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	go s.run()
 	return s
 }
@@ -74,7 +82,7 @@ func (s *stopper) reopens(f func()) { s.reopen.Store(&f) }
 // over ends the listening to signals: from here on they end the process by themselves. It
 // gives the log's last lines some time.
 func (s *stopper) over() {
-	signal.Stop(s.signals)
+	signal.Stop(s.own)
 	close(s.done)
 	s.begin()
 	s.queue.Close(lastLines)

@@ -338,7 +338,8 @@ func TestWhatHangsIsLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 			queue, _ := newLog(end, "json", "info", nil)
-			s := newStopper(t.Context(), queue, -endTime) // the drain is over, and so is its end
+			// The drain is over, and so is its end.
+			s := newStopper(t.Context(), queue, -endTime, nil)
 			left := make(chan int, 9)
 			s.exit = func(code int) { left <- code }
 			hangs := make(chan struct{})
@@ -349,7 +350,7 @@ func TestWhatHangsIsLeft(t *testing.T) {
 				s.setDrain(time.Hour)
 			}
 			for _, sig := range signals {
-				s.signals <- sig
+				s.own <- sig
 			}
 			select {
 			case code := <-left:

@@ -36,6 +36,7 @@ type udpSocket struct {
 	server  Server         // whose the next peer is
 	serving bool           // it is to be read as soon as there is a handler
 	bound   *listen.Socket // until socket has it
+	opened  *listen.Socket // as long as it is open; socket closes its descriptor
 	socket  *csa.DatagramSocket
 	logged  [csa.Losses]int64 // when, on the loop's clock
 
@@ -58,9 +59,9 @@ func OpenDatagrams(s Server, all []*loops.Loop, home *loops.Loop, at Address, o 
 		for i, l := range all {
 			switch {
 			case len(sockets) > 1:
-				d.sockets = append(d.sockets, &udpSocket{d: d, server: s, at: i, first: i == 0, bound: sockets[i]})
+				d.sockets = append(d.sockets, &udpSocket{d: d, server: s, at: i, first: i == 0, bound: sockets[i], opened: sockets[i]})
 			case l == home:
-				d.sockets = append(d.sockets, &udpSocket{d: d, server: s, at: i, first: true, bound: sockets[0]})
+				d.sockets = append(d.sockets, &udpSocket{d: d, server: s, at: i, first: true, bound: sockets[0], opened: sockets[0]})
 			}
 		}
 		d.listening = append(d.listening, sockets[0].Addr)
@@ -184,6 +185,7 @@ func (d *Datagrams) Close(why csa.Reason) {
 			switch {
 			case p.socket != nil:
 				p.socket.Close(why)
+				p.opened.Forget()
 			case p.bound != nil:
 				_ = p.bound.Close()
 				p.bound = nil
@@ -232,6 +234,7 @@ func (p *udpSocket) read() (err error) {
 	p.bound = nil // closed, if it cannot be read from
 	if p.socket, err = p.d.loops[p.at].NewDatagramSocket(fd, p, p.server.Budget()); err != nil {
 		p.socket = nil
+		p.opened.Forget()
 		return err
 	}
 	p.socket.ShareMemory(p.server.SocketMemory())
@@ -285,5 +288,6 @@ func (p *udpSocket) Lost(why csa.Loss, n int) {
 
 // Broken logs that nothing comes any more.
 func (p *udpSocket) Broken(err error) {
+	p.opened.Forget()
 	p.server.Log().Error("a datagram socket is broken; nothing more is read from it", "error", err)
 }

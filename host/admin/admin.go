@@ -58,7 +58,18 @@ type Status struct {
 	Errors []recent.Error `json:"errors"`
 	// Confinement is what confines the process.
 	Confinement confine.Report `json:"confinement"`
+	// Worker is the process that serves, where PID is its supervisor's. Nil: there is one process.
+	Worker *Worker `json:"worker,omitempty"`
 	host.Status
+}
+
+// Worker is the process that serves for a supervisor.
+type Worker struct {
+	PID int `json:"pid"`
+	// Restarts is how many before it have died since the supervisor began, and Why how the last of
+	// these did.
+	Restarts int64  `json:"restarts"`
+	Why      string `json:"why,omitempty"`
 }
 
 // LastReload is what became of the reload, or the rollback, that was over last.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,6 +62,8 @@ func (e *LockedError) Error() string {
 type Options struct {
 	// Version is the daemon's, for those who come in.
 	Version string
+	// PID is the daemon's process, for another daemon that wants the same folder. 0: this one.
+	PID int
 	// File is the configuration, for another daemon that wants the same folder.
 	File string
 	// Log is the daemon's log. Audit has a line for each change that is asked for, and what came of
@@ -76,7 +79,7 @@ func Listen(state string, o Options) (*Door, error) {
 	if o.Audit == nil {
 		o.Audit = o.Log
 	}
-	lock, err := lockState(state, o.File)
+	lock, err := lockState(state, cmp.Or(o.PID, os.Getpid()), o.File)
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +128,8 @@ func (d *Door) routes() http.Handler {
 }
 
 // lockState locks the state folder for this process, or finds out which process has it. The system
-// releases the lock when the process ends, however it ends.
-func lockState(state, file string) (*os.File, error) {
+// releases the lock when the process ends, however it ends. pid is whose it is for people.
+func lockState(state string, pid int, file string) (*os.File, error) {
 	path := filepath.Join(state, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -145,7 +148,7 @@ func lockState(state, file string) (*os.File, error) {
 	}
 	// For people: nothing depends on it.
 	if err := f.Truncate(0); err == nil {
-		_, _ = fmt.Fprintf(f, "process %d, which serves %s\n", os.Getpid(), file)
+		_, _ = fmt.Fprintf(f, "process %d, which serves %s\n", pid, file)
 	}
 	return f, nil
 }

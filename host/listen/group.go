@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // Groups are the multicast groups that a UDP socket joins.
@@ -16,6 +17,11 @@ type Groups struct {
 	// Sources are those whose datagrams to the groups are wanted, each for the groups of its
 	// family; none: everybody's.
 	Sources []netip.Addr
+}
+
+// equal reports whether a socket that has joined the ones hears what the others want.
+func (g Groups) equal(o Groups) bool {
+	return g.Interface == o.Interface && slices.Equal(g.Addresses, o.Addresses) && slices.Equal(g.Sources, o.Sources)
 }
 
 // join has a socket join the groups. Whatever the socket belongs to: without this it is

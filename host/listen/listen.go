@@ -66,6 +66,7 @@ type Socket struct {
 	Addr string
 
 	unlink unlinkable
+	kept   *keptBy // nil: nobody holds a copy
 }
 
 // unlinkable is the file of a Unix socket as it was made.
@@ -80,16 +81,34 @@ type unlinkable struct {
 //
 // The file of a Unix socket that is in the way is removed only when nobody
 // listens on it.
+//
+// If the process has a Keeper, it is given a copy; and a socket that a process before this one has
+// left there for the same network and address is taken instead of a new one.
 func Open(network, address string, o Options) (*Socket, error) {
+	open := openTCP
 	switch network {
 	case "tcp", "tcp4", "tcp6":
-		return openTCP(network, address, o)
 	case "unix":
-		return openUnix(address, o)
+		open = func(_, path string, o Options) (*Socket, error) { return openUnix(path, o) }
 	case "fd":
-		return inherit(address, o)
+		s, err := inherit(address, o)
+		if err == nil {
+			keepInherited(s)
+		}
+		return s, err
+	default:
+		return nil, fmt.Errorf("listening on %s://%s: there is no such network; use tcp, tcp4, tcp6, unix or fd", network, address)
 	}
-	return nil, fmt.Errorf("listening on %s://%s: there is no such network; use tcp, tcp4, tcp6, unix or fd", network, address)
+	change := func(s *Socket, before Options) error { return s.Change(network, before, o) }
+	if left := takeLeft(network, address, 1, o, change); left != nil {
+		return left[0], nil
+	}
+	settle()
+	s, err := open(network, address, o)
+	if err == nil {
+		keep(network, address, o, s)
+	}
+	return s, err
 }
 
 // Close closes the socket and removes the file of a Unix socket that Open
@@ -101,6 +120,7 @@ func (s *Socket) Close() error {
 			_ = os.Remove(u.path)
 		}
 	}
+	s.Forget()
 	return unix.Close(s.FD)
 }
 

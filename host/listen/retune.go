@@ -31,6 +31,14 @@ func Retune(fd int, before, now Options) error {
 // Change gives the open socket other options, where they differ from before; address is the one
 // that it was opened with. Groups cannot be changed. Some may be changed when there is an error.
 func (s *Socket) Change(network string, before, now Options) error {
+	err := s.change(network, before, now)
+	if err == nil && s.kept != nil && network != "fd" {
+		s.kept.hold(now, -1)
+	}
+	return err
+}
+
+func (s *Socket) change(network string, before, now Options) error {
 	if now.Backlog != before.Backlog {
 		if err := s.listen(now.Backlog); err != nil {
 			return fmt.Errorf("backlog: %w", err)

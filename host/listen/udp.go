@@ -18,15 +18,34 @@ import (
 // datagrams hold. Nobody else may have a socket there, also none that would share it.
 //
 // With the network fd, address is the number or the systemd name of an inherited UDP socket,
-// which is the only one.
+// which is the only one. A Keeper is as in Open: a number of sockets that is not n is not taken.
 func OpenUDP(network, address string, n int, o Options) ([]*Socket, error) {
 	if network == "fd" {
 		s, err := inheritUDP(address, o)
 		if err != nil {
 			return nil, err
 		}
+		keepInherited(s)
 		return []*Socket{s}, nil
 	}
+	wanted := max(n, 1)
+	if !sharesDatagrams {
+		wanted = 1
+	}
+	// A reload may have changed their buffers since they were held.
+	change := func(s *Socket, _ Options) error { return ChangeDatagrams(s.FD, Options{}, o) }
+	if left := takeLeft(network, address, wanted, o, change); left != nil {
+		return left, nil
+	}
+	settle()
+	all, err := openUDP(network, address, n, o)
+	if err == nil {
+		keep(network, address, o, all...)
+	}
+	return all, err
+}
+
+func openUDP(network, address string, n int, o Options) ([]*Socket, error) {
 	var all []*Socket
 	fail := func(err error) ([]*Socket, error) {
 		for _, s := range all {

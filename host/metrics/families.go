@@ -260,6 +260,9 @@ var hostFamilies = []family{
 			s.figure(f, nil, at)
 		}
 	}),
+	newFamily("bulkhead_worker_restarts_total", "", "Workers that have died, and that the supervisor has replaced, since it began. Where it grows, all other counters begin again.", nil, func(s *scrape, f *family) {
+		s.figure(f, nil, s.source.WorkerRestarts)
+	}),
 	newFamily("bulkhead_admin_refused_total", "", "Requests to the daemon itself, as for these metrics, that were refused, by what was wrong with them.", []string{"reason"}, func(s *scrape, f *family) {
 		if s.source.Refused == nil {
 			return

@@ -42,6 +42,9 @@ type Source struct {
 	// Refused counts requests to the daemon itself that were refused, by reason, which is one of a
 	// few words. Nil: that is not known. Any goroutine may call it.
 	Refused func() map[string]int64
+	// WorkerRestarts is how many processes before this one have died and were replaced by the
+	// supervisor.
+	WorkerRestarts int64
 }
 
 // Handler answers scrapes. Several may be made at once.

@@ -99,7 +99,7 @@ func newHost(tenants int) *host {
 }
 
 func (h *host) serve() *Handler {
-	return New(Source{Host: h, Version: "one \"two\"", LastReload: func() (time.Time, bool) { return time.Unix(3000, 0), true }, Refused: func() map[string]int64 { return map[string]int64{"host": 3, "token": 0} }})
+	return New(Source{Host: h, Version: "one \"two\"", LastReload: func() (time.Time, bool) { return time.Unix(3000, 0), true }, Refused: func() map[string]int64 { return map[string]int64{"host": 3, "token": 0} }, WorkerRestarts: 2})
 }
 
 func get(t *testing.T, h http.Handler, query string, header ...string) *http.Response {
@@ -200,6 +200,7 @@ func TestEveryFigureIsServed(t *testing.T) {
 	}{
 		{"bulkhead_build_info", []string{"one \"two\"", runtime.Version()}, 1},
 		{"bulkhead_config_last_reload_successful", nil, 1},
+		{"bulkhead_worker_restarts_total", nil, 2},
 		{"bulkhead_config_last_reload_timestamp_seconds", nil, 3000},
 		{"bulkhead_config_in_force_timestamp_seconds", nil, 2000},
 		{"process_start_time_seconds", nil, 1000.000000005},

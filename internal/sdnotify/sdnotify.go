@@ -19,6 +19,13 @@ const sendTime = time.Second
 type Notifier struct {
 	address  net.UnixAddr
 	watchdog time.Duration
+	through  func(message string) error // nil: to address
+}
+
+// Through makes one whose messages another process sends to its manager, by a function that any
+// goroutine may call. watchdog is how long the manager waits for Alive; 0: it does not.
+func Through(send func(message string) error, watchdog time.Duration) *Notifier {
+	return &Notifier{through: send, watchdog: watchdog}
 }
 
 // FromEnvironment is for the manager that NOTIFY_SOCKET names, and nil where it is not set. It
@@ -83,9 +90,18 @@ func (n *Notifier) Status(status string) error { return n.send("STATUS=" + line(
 // Alive is a sign of life, for WatchdogTime.
 func (n *Notifier) Alive() error { return n.send("WATCHDOG=1") }
 
+// Pass sends a message that another Notifier has made.
+func (n *Notifier) Pass(message string) error { return n.send(message) }
+
 // send sends one message.
 func (n *Notifier) send(state ...string) error {
 	if n == nil {
+		return nil
+	}
+	if n.through != nil {
+		if err := n.through(strings.Join(state, "\n")); err != nil {
+			return fmt.Errorf("telling the service manager %s: %w", state[0], err)
+		}
 		return nil
 	}
 	// Connected each time: the manager may have made the socket anew.

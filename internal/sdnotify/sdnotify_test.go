@@ -142,3 +142,27 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A process whose supervisor has the manager sends the same messages through it.
+func TestThrough(t *testing.T) {
+	var sent []string
+	n := Through(func(message string) error {
+		if len(sent) == 2 {
+			return os.ErrClosed
+		}
+		sent = append(sent, message)
+		return nil
+	}, time.Second)
+	if err := n.Ready("serves"); err != nil || n.WatchdogTime() != time.Second {
+		t.Errorf("%v, %v", err, n.WatchdogTime())
+	}
+	if err := n.Pass("STATUS=one\nWATCHDOG=1"); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(sent, "|"); got != "READY=1\nSTATUS=serves|STATUS=one\nWATCHDOG=1" {
+		t.Errorf("it has sent %q", got)
+	}
+	if err := n.Alive(); err == nil || !strings.Contains(err.Error(), "telling the service manager WATCHDOG=1") {
+		t.Errorf("the error is %v", err)
+	}
+}
