@@ -68,6 +68,9 @@ const (
 	// thousand times as much to do, that takes longer.
 	longest   = time.Minute
 	manyTries = 10_000
+	// mostAnswered is for how many bytes of an answer time does not matter: whoever gets some of
+	// them, in however small pieces, has longest begin anew.
+	mostAnswered = 16 << 20
 	// longestTurn is for how long it waits for one look.
 	longestTurn = 10 * time.Minute
 )

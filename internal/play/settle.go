@@ -16,16 +16,20 @@ import (
 func (p *player) settle(line int) error {
 	ctx, cancel := context.WithTimeout(p.ctx, longestTurn)
 	defer cancel()
-	began := time.Now()
+	began := time.Now() // or when somebody has last got some of an answer
+	got := p.got()
 	last, calm := "", 0
 	var list conns.List
 	for try := 0; calm < 2; try++ {
 		if try > manyTries && time.Since(began) > longest {
 			return p.unsettled(line, fmt.Errorf("it was looked at %d times", try))
 		}
-		moved := false
+		moved, before := false, p.got()
 		for _, one := range p.everyone() {
 			moved = one.pump() || moved
+		}
+		if now := p.got(); now > before && now-got < mostAnswered {
+			began = time.Now()
 		}
 		accepted, err := p.accept()
 		if err != nil {
@@ -53,6 +57,14 @@ func (p *player) settle(line int) error {
 	}
 	p.account(line, list.Connections)
 	return nil
+}
+
+// got is how many bytes all parties have got.
+func (p *player) got() (n int64) {
+	for _, one := range p.everyone() {
+		n += one.read
+	}
+	return n
 }
 
 // unsettled is the failure when the handler does not come to rest.
