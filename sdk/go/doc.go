@@ -24,8 +24,10 @@
 //
 // The host calls one callback at a time, and everything in this package is to be
 // used from within one. A callback has to be short, because the other
-// connections of the instance wait for it. Goroutines run only while a callback
-// does, and one that waits for ever stops the instance: use timers.
+// connections of the instance wait for it. Goroutines that are ready go on at the
+// end of a callback, until they wait; what waits for a time goes on with the first
+// callback after that, so use timers. A callback may not wait for what only a later
+// one brings.
 //
 // A panic ends the instance, with all its connections; what it prints goes to
 // the tenant's log, as does everything else that is written to standard output

@@ -1,10 +1,12 @@
 package guest
 
+import "bytes"
+
 // The functions below find the first message in what Data was given, from the beginning of a
-// message on. They return it, which is a part of p, and how many bytes of p it takes up with its
-// delimiter or length: 0 while it is not all there. A message that is longer than most bytes is the
-// error Invalid, which Data returns: the peer would fill the window, which has to have room for a
-// message. Most is 0 or more.
+// message on. They return it, which is a part of p, and how many bytes of p it takes up together
+// with its delimiter or its length: 0 while it is not all there. A message of more than most bytes
+// is the error Invalid. Data returns that, and the connection ends with it: the peer would only
+// fill the window, which has to have room for a whole message. Most is 0 or more.
 //
 //	for {
 //		line, used, err := guest.Line(p[done:], 1000)
@@ -12,47 +14,42 @@ package guest
 //			return done, err
 //		}
 //		done += used
+//		...
 //	}
 
-// Line is a line, without the line feed that ends it, nor a carriage return before that.
+// Line finds a line. The message is without the line feed that ends it, and without a carriage
+// return before that.
 func Line(p []byte, most int) (message []byte, used int, err error) {
-	end := 0
-	for end < len(p) && p[end] != '\n' {
-		end++
-	}
-	if end == len(p) {
+	end := bytes.IndexByte(p, '\n')
+	if end < 0 {
 		if len(p)-1 > most { // the last may be the carriage return
 			return nil, 0, Invalid
 		}
 		return nil, 0, nil
 	}
-	message = p[:end]
-	if end > 0 && p[end-1] == '\r' {
-		message = p[:end-1]
-	}
+	message = bytes.TrimSuffix(p[:end], []byte{'\r'})
 	if len(message) > most {
 		return nil, 0, Invalid
 	}
 	return message, end + 1, nil
 }
 
-// Until is what stands before a delimiter, which is not empty.
+// Until finds what stands before a delimiter. An empty delimiter is Invalid.
 func Until(p, delimiter []byte, most int) (message []byte, used int, err error) {
-	if len(delimiter) == 0 {
+	if len(delimiter) == 0 || most < 0 {
 		return nil, 0, Invalid
 	}
-	for end := 0; end <= most && len(p)-end >= len(delimiter); end++ {
-		if string(p[end:end+len(delimiter)]) == string(delimiter) { // the compiler makes no strings
-			return p[:end], end + len(delimiter), nil
-		}
-	}
-	if len(p)-len(delimiter) >= most {
+	end := bytes.Index(p, delimiter)
+	if end > most || end < 0 && len(p)-len(delimiter) >= most {
 		return nil, 0, Invalid
 	}
-	return nil, 0, nil
+	if end < 0 {
+		return nil, 0, nil
+	}
+	return p[:end], end + len(delimiter), nil
 }
 
-// Fixed is a message of size bytes, which are at least 1.
+// Fixed finds a message of size bytes. A size of less than 1 is Invalid.
 func Fixed(p []byte, size int) (message []byte, used int, err error) {
 	switch {
 	case size < 1:
@@ -63,14 +60,14 @@ func Fixed(p []byte, size int) (message []byte, used int, err error) {
 	return p[:size], size, nil
 }
 
-// ByteOrder is how a number is written in several bytes: binary.BigEndian or binary.LittleEndian.
+// ByteOrder is in which order the bytes of a number come: binary.BigEndian or binary.LittleEndian.
 type ByteOrder interface {
 	Uint16([]byte) uint16
 	Uint32([]byte) uint32
 }
 
-// Prefixed is a message with its length in front, which does not count itself. That is written in
-// 1, 2 or 4 bytes, size, in such an order. Another size is Invalid.
+// Prefixed finds a message behind its length, which has size bytes, 1, 2 or 4, in that order, and
+// does not count itself. Another size is Invalid.
 func Prefixed(p []byte, size int, order ByteOrder, most int) (message []byte, used int, err error) {
 	if size != 1 && size != 2 && size != 4 {
 		return nil, 0, Invalid
@@ -78,7 +75,7 @@ func Prefixed(p []byte, size int, order ByteOrder, most int) (message []byte, us
 	if len(p) < size {
 		return nil, 0, nil
 	}
-	var length uint64 // an int has 32 bits in a guest
+	var length uint64
 	switch size {
 	case 1:
 		length = uint64(p[0])
