@@ -222,7 +222,7 @@ func (e *everything) does(c *guest.Conn, me *client, word, rest string) error {
 		first <- 0
 	case "sleep":
 		go func() {
-			time.Sleep(time.Duration(n) * time.Millisecond)
+			time.Sleep(time.Duration(n) * time.Millisecond) //bulkhead:known
 			_ = say(c, "awake")
 		}()
 	default:
