@@ -223,7 +223,7 @@ func TestTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.close()
+	defer e.release()
 	b := w.Echo().Bytes()
 	if _, err := e.take(b, codestore.Sum{}, nil); !errors.Is(err, errNotCached) {
 		t.Errorf("taking nothing: %v", err)

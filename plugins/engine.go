@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/compiler"
@@ -27,6 +28,8 @@ type engine struct {
 	asked     *engineCache                        // what it asks for code; compiling guards it and what follows
 	charge    func(n int) error                   // is told the length of the code that is being made
 	failed    map[codestore.Sum]*compiler.Failure // those that would be in vain
+
+	users atomic.Int64 // who has made it, and the SharedCode that has code of it
 }
 
 // engineOptions say how an engine compiles.
@@ -59,6 +62,7 @@ func newEngine(o engineOptions) (e *engine, err error) {
 		config: wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader).
 			WithSysWalltime().WithSysNanotime(),
 	}
+	e.users.Store(1)
 	versionLock.Lock()
 	defer versionLock.Unlock()
 	defer func() {
@@ -76,7 +80,7 @@ func newEngine(o engineOptions) (e *engine, err error) {
 		WithMemoryLimitPages(wasm.MaxPages). // one more than any has: see executor
 		WithCompilationCache(e.cache))
 	if err := e.registerHostFunctions(ctx); err != nil {
-		e.close()
+		e.release()
 		return nil, fmt.Errorf("registering the host functions: %w", err)
 	}
 	return e, nil
@@ -88,8 +92,21 @@ func (e *engine) instantiate(ctx context.Context, compiled wazero.CompiledModule
 	return e.runtime.InstantiateModule(ctx, compiled, e.config)
 }
 
-// close gives everything back. No instance and no code of it is left.
-func (e *engine) close() {
+// retain is for one user more.
+func (e *engine) retain() { e.users.Add(1) }
+
+// done is release for who compiles in it: nothing more is.
+func (e *engine) done() {
+	e.options = engineOptions{} // which keep a tenant, or a whole host
+	e.release()
+}
+
+// release takes a user off, and with the last gives everything back. No instance and no code of it
+// is left by then.
+func (e *engine) release() {
+	if e.users.Add(-1) > 0 {
+		return
+	}
 	ctx := context.Background()
 	_ = e.runtime.Close(ctx)
 	_ = e.cache.Close(ctx)

@@ -22,7 +22,9 @@ func TestAFunctionWithoutAStackIsOneModulesFault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		loaded, err := n.r.prepare("x.wasm", parsed, Events, admit.Pages(n.r.options.MemoryLimit))
+		loaded, err := n.r.prepare("x.wasm", Events, admit.Pages(n.r.options.MemoryLimit), func() (obtained, error) {
+			return n.r.makeCode("x.wasm", parsed, nil, codeKey{})
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

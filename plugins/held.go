@@ -23,7 +23,7 @@ func (m *Module) Held() (memory, mappings int64) {
 	if m.interpreter != nil {
 		return 0, 0
 	}
-	return int64(m.code.bytes), codeMappings
+	return int64(m.charged), codeMappings
 }
 
 // budget is a tenant's budgets of memory and mappings, as a Listener's instances use them.

@@ -134,7 +134,7 @@ func (p *Interpreter) fromShared() *code {
 	if p.options.Shared == nil || p.engine != nil {
 		return nil
 	}
-	one := p.options.Shared.take(p.sum())
+	one := p.options.Shared.take(p.key())
 	if one == nil {
 		return nil
 	}
@@ -144,8 +144,8 @@ func (p *Interpreter) fromShared() *code {
 	return p.code
 }
 
-// sum is the SHA-256 of the module.
-func (p *Interpreter) sum() [sha256.Size]byte { return sha256.Sum256(p.options.Module) }
+// key is what the code is shared by.
+func (p *Interpreter) key() codeKey { return codeKey{module: sha256.Sum256(p.options.Module)} }
 
 // made checks that the interpreter's module may run, as one of a shape with so many pages of
 // memory, and has it compiled if c, its code, is nil. making is held.
@@ -187,7 +187,10 @@ func (p *Interpreter) made(name string, c *code, shape Shape, pages uint32) (*co
 	c.base = newBase(p.options.Name, c)
 	var one *sharedCode
 	if p.options.Shared != nil {
-		one = p.options.Shared.share(p.sum(), c)
+		one = p.options.Shared.share(p.key(), c)
+	}
+	if one != nil {
+		c.engine.done()
 	}
 	p.mu.Lock()
 	p.code, p.shared = c, one
@@ -203,7 +206,7 @@ func (p *Interpreter) release() {
 		p.dropSpare()
 		switch {
 		case p.shared != nil:
-			p.options.Shared.give(p.shared)
+			p.shared.giveBack()
 			p.shared, p.code, p.engine = nil, nil, nil
 		case p.code != nil:
 			p.code.close()
@@ -216,7 +219,7 @@ func (p *Interpreter) release() {
 // end closes the engine of an interpreter that is closed, when nobody uses it. mu is held.
 func (p *Interpreter) end() {
 	if p.closed && p.users == 0 && p.engine != nil {
-		p.engine.close()
+		p.engine.done()
 		p.engine = nil
 	}
 }

@@ -37,7 +37,9 @@ const (
 func secret(n int) uint32 { return 0x5ec2<<16 | uint32(n) }
 
 // interpreterModule is what the tests have as an interpreter.
-func interpreterModule() []byte {
+func interpreterModule() []byte { return interpreterGuest().Bytes() }
+
+func interpreterGuest() *w.Module {
 	m := w.New()
 	count := m.Import("csa_v1", "count", "iiI:i")
 	log := m.Import("csa_v1", "log", "iii:i")
@@ -77,7 +79,7 @@ func interpreterModule() []byte {
 		w.LocalGet(0), w.I32Const(w.WindowAt), w.LocalGet(1), w.Call(send), w.Drop,
 		w.LocalGet(0), w.I32Const(scriptAt), w.I32Const(4), w.Call(send), w.Drop,
 		w.LocalGet(1))
-	return m.Bytes()
+	return m
 }
 
 // interpreterOf makes one that counts how often it is compiled.
@@ -123,36 +125,10 @@ func do(t testing.TB, i *Instance, what uint64) uint32 {
 	return uint32(r)
 }
 
-// Two tenants' scripts run on code that is compiled once. Neither sees, counts, logs or uses up
-// anything of the other, nor ends it, and nobody is charged for the code.
-func TestScriptsOfTwoTenants(t *testing.T) {
-	p, compiled := interpreterOf(t, interpreterModule())
-	var ns [2]*tenant
-	var ms [2]*Module
-	var is [2]*Instance
-	for k := range ns {
-		n := newTenant(t, 0)
-		n.r.options.Random = func(b []byte) { b[0], b[1], b[2], b[3] = byte(k+1), 0, 0, 0 }
-		ns[k], ms[k] = n, n.loadScript(p, 16, k+1)
-		if n.acc.held.Load() != 0 || n.maps.held.Load() != 0 {
-			t.Errorf("tenant %d is charged %d bytes and %d mappings for code", k, n.acc.held.Load(), n.maps.held.Load())
-		}
-		if memory, mappings := ms[k].Held(); memory != 0 || mappings != 0 {
-			t.Errorf("tenant %d has code of %d bytes and %d mappings", k, memory, mappings)
-		}
-		i, err := ms[k].Instantiate(&Listener{Name: "web", Tenant: "acme", EventTimeout: 10 * time.Millisecond})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(i.Close)
-		is[k] = i
-		if n.maps.held.Load() != memory.PlainMappings {
-			t.Errorf("tenant %d is charged %d mappings for an instance", k, n.maps.held.Load())
-		}
-	}
-	if n := compiled.Load(); n != 1 || ms[0].compiled != ms[1].compiled {
-		t.Errorf("it is compiled %d times", n)
-	}
+// strangers wants instances of two tenants that run the same code, which have their numbers as
+// scripts and get them as random numbers, to see, count, log and use up nothing of each other's.
+func strangers(t *testing.T, ns [2]*tenant, is [2]*Instance) {
+	t.Helper()
 	for range 3 {
 		for k, i := range is {
 			if r := do(t, i, tellScript); r != secret(k+1) {
@@ -189,6 +165,39 @@ func TestScriptsOfTwoTenants(t *testing.T) {
 	if a, b := ns[0].r.Fuel(), ns[1].r.Fuel()-fuel; a < 10*b {
 		t.Errorf("the one that spins has used %d units, and the other %d", a, b)
 	}
+}
+
+// Two tenants' scripts run on code that is compiled once. Neither sees, counts, logs or uses up
+// anything of the other, nor ends it, and nobody is charged for the code.
+func TestScriptsOfTwoTenants(t *testing.T) {
+	p, compiled := interpreterOf(t, interpreterModule())
+	var ns [2]*tenant
+	var ms [2]*Module
+	var is [2]*Instance
+	for k := range ns {
+		n := newTenant(t, 0)
+		n.r.options.Random = func(b []byte) { b[0], b[1], b[2], b[3] = byte(k+1), 0, 0, 0 }
+		ns[k], ms[k] = n, n.loadScript(p, 16, k+1)
+		if n.acc.held.Load() != 0 || n.maps.held.Load() != 0 {
+			t.Errorf("tenant %d is charged %d bytes and %d mappings for code", k, n.acc.held.Load(), n.maps.held.Load())
+		}
+		if memory, mappings := ms[k].Held(); memory != 0 || mappings != 0 {
+			t.Errorf("tenant %d has code of %d bytes and %d mappings", k, memory, mappings)
+		}
+		i, err := ms[k].Instantiate(&Listener{Name: "web", Tenant: "acme", EventTimeout: 10 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(i.Close)
+		is[k] = i
+		if n.maps.held.Load() != memory.PlainMappings {
+			t.Errorf("tenant %d is charged %d mappings for an instance", k, n.maps.held.Load())
+		}
+	}
+	if n := compiled.Load(); n != 1 || ms[0].compiled != ms[1].compiled {
+		t.Errorf("it is compiled %d times", n)
+	}
+	strangers(t, ns, is)
 	// What is over of one is not of the other: its instance, its module, its runtime.
 	is[0].Close()
 	ms[0].Close()
@@ -296,7 +305,7 @@ func TestRefusedScripts(t *testing.T) {
 				}
 				return err.Error()
 			}
-			want := start(n.r.LoadWithin(c.pages*wasm.PageSize, "x.js", c.whole, c.shape))
+			want := start(n.r.LoadWithin(c.pages*wasm.PageSize, nil, "x.js", c.whole, c.shape))
 			for range 2 {
 				if got := start(n.r.LoadScript(c.pages*wasm.PageSize, "x.js", p, s, c.shape)); got != want || want == "" {
 					t.Errorf("it says %q, and %q of the whole module", got, want)

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -30,8 +31,10 @@ type Module struct {
 	pace    atomic.Int64 // fuel that lasts its guests for about refillTime
 	lines   *lines       // of its source; nil: nobody says them
 
-	interpreter *Interpreter // whose the code is; nil: the code is the module's own
+	interpreter *Interpreter // whose the code is; nil: the code is the runtime's
 	script      Script       // for the interpreter
+	shared      *sharedCode  // whose the runtime's code is; nil: it is the module's own
+	charged     int          // bytes for the runtime's code
 
 	users  atomic.Int64 // instances and snapshots, and 1 while it is open
 	closed atomic.Bool
@@ -66,15 +69,27 @@ func refused(name, format string, args ...any) error {
 // fault, or ErrClosed. It may take seconds for a large module that is not in
 // the cache, and must not be called on a loop. b is not kept.
 func (r *Runtime) Load(name string, b []byte, shape Shape) (*Module, error) {
-	return r.LoadWithin(r.options.MemoryLimit, name, b, shape)
+	return r.LoadWithin(r.options.MemoryLimit, nil, name, b, shape)
 }
 
 // LoadWithin is Load with another limit of an instance's memory than RuntimeOptions.MemoryLimit, in
-// the same terms. It is part of the code that is compiled.
-func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (*Module, error) {
+// the same terms. The code is that of shared if it has the module, and there for others from then
+// on if not. With nil it is the module's own.
+func (r *Runtime) LoadWithin(memory int64, shared *SharedCode, name string, b []byte, shape Shape) (*Module, error) {
 	pages := admit.Pages(memory)
 	if err := shapeError(name, shape); err != nil {
 		return nil, err
+	}
+	key := codeKey{sha256.Sum256(b), shape}
+	if one := shared.take(key); one != nil {
+		if one.code.min <= pages {
+			m, err := r.prepare(name, shape, pages, func() (obtained, error) { return r.charged(name, one) })
+			if err != nil {
+				one.giveBack()
+			}
+			return m, err
+		}
+		one.giveBack() // and the gate says what is wrong
 	}
 	parsed, _, err := admit.Open(b)
 	if err != nil {
@@ -84,7 +99,7 @@ func (r *Runtime) LoadWithin(memory int64, name string, b []byte, shape Shape) (
 		return nil, &LoadError{name, why}
 	}
 	admit.Mend(parsed, shape)
-	return r.prepare(name, parsed, shape, pages)
+	return r.prepare(name, shape, pages, func() (obtained, error) { return r.makeCode(name, parsed, shared, key) })
 }
 
 // shapeError is that of a shape that there is not.
@@ -95,8 +110,8 @@ func shapeError(name string, shape Shape) error {
 	return nil
 }
 
-// prepare makes the module of what the gate has let through.
-func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape, pages uint32) (m *Module, err error) {
+// prepare makes the module of code that is obtained while the runtime has booked it.
+func (r *Runtime) prepare(name string, shape Shape, pages uint32, obtain func() (obtained, error)) (m *Module, err error) {
 	if !r.acquire() {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrClosed)
 	}
@@ -105,19 +120,54 @@ func (r *Runtime) prepare(name string, parsed *wasm.Module, shape Shape, pages u
 			r.release(1)
 		}
 	}()
-	e, err := r.own()
-	if err != nil {
+	if err := r.book(); err != nil {
 		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, err)
 	}
-	if !r.options.Mappings.ReserveMappings(codeMappings) {
-		return nil, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, ErrMappings)
+	o, err := obtain()
+	if err != nil {
+		r.unbook()
+		return nil, err
+	}
+	m = r.newModule(name, o.code, shape, pages)
+	m.shared, m.charged = o.shared, o.charged
+	return m, nil
+}
+
+// obtained is code that a runtime has obtained for a module of its own.
+type obtained struct {
+	code    *code
+	shared  *sharedCode // whose it is; nil: the module's own
+	charged int         // bytes of the tenant's memory
+}
+
+// makeCode compiles what the gate has let through, and has others take it from shared. Where
+// another runtime has done so meanwhile, it is that one's.
+func (r *Runtime) makeCode(name string, parsed *wasm.Module, shared *SharedCode, key codeKey) (obtained, error) {
+	e, err := r.own()
+	if err != nil {
+		return obtained{}, fmt.Errorf("%s: loading it into its tenant's runtime: %w", name, err)
 	}
 	c, err := e.makeCode(name, parsed)
 	if err != nil {
-		r.options.Mappings.ReleaseMappings(codeMappings)
-		return nil, refusal(name, err)
+		return obtained{}, refusal(name, err)
 	}
-	return r.newModule(name, c, shape, pages), nil
+	if one := shared.share(key, c); one != nil {
+		return obtained{c, one, c.bytes}, nil
+	}
+	if one := shared.take(key); one != nil {
+		c.close()
+		return obtained{one.code, one, c.bytes}, nil
+	}
+	return obtained{c, nil, c.bytes}, nil
+}
+
+// charged is code that another runtime has made, charged as if it were made now.
+func (r *Runtime) charged(name string, one *sharedCode) (obtained, error) {
+	n := one.code.bytes
+	if !r.options.Memory.Reserve(n) {
+		return obtained{}, refusal(name, &compileError{&codeSizeError{n}})
+	}
+	return obtained{one.code, one, n}, nil
 }
 
 // newModule is a module that runs code, for whose instances there may be so many pages of memory.
@@ -214,17 +264,27 @@ func (m *Module) retain() bool {
 	}
 }
 
-// release undoes retain. The last closes the code, if it is the module's own.
+// uncharge gives back what is charged for the code.
+func (m *Module) uncharge() {
+	m.runtime.unbook()
+	m.runtime.options.Memory.Release(m.charged)
+}
+
+// release undoes retain. The last lets go of the code.
 func (m *Module) release() {
 	if m.users.Add(-1) > 0 {
 		return
 	}
-	if m.interpreter != nil {
+	r := m.runtime
+	switch {
+	case m.interpreter != nil:
 		m.interpreter.release()
-	} else {
+	case m.shared != nil:
+		m.shared.giveBack()
+		m.uncharge()
+	default:
 		m.code.close()
-		m.runtime.options.Mappings.ReleaseMappings(codeMappings)
-		m.runtime.options.Memory.Release(m.code.bytes)
+		m.uncharge()
 	}
-	m.runtime.release(1)
+	r.release(1)
 }

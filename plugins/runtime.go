@@ -107,8 +107,9 @@ type Runtime struct {
 	fuel    atomic.Int64
 	stopped atomic.Bool // closing, for those who must not lock
 
-	starting sync.Mutex // held while engine is made
-	engine   *engine    // of the tenant's own modules; nil before the first
+	starting sync.Mutex // held while engine is made, and for booked
+	engine   *engine    // of the tenant's own modules; nil before the first that nobody shares with it
+	booked   bool       // the mappings of an engine are charged, whether there is one of its own
 
 	most    atomic.Int64 // instances that may live; 0: any number
 	living  atomic.Int64 // instances
@@ -206,9 +207,6 @@ func (r *Runtime) own() (*engine, error) {
 	if r.engine != nil {
 		return r.engine, nil
 	}
-	if !r.options.Mappings.ReserveMappings(engineMappings) {
-		return nil, fmt.Errorf("starting the WebAssembly engine: %w", ErrMappings)
-	}
 	e, err := newEngine(engineOptions{
 		store:     r.options.Code,
 		compiler:  r.options.Compiler,
@@ -218,12 +216,31 @@ func (r *Runtime) own() (*engine, error) {
 		stop:      r.stop,
 	})
 	if err != nil {
-		r.options.Mappings.ReleaseMappings(engineMappings)
 		return nil, err
 	}
 	r.engine = e
 	return e, nil
 }
+
+// book charges the mappings that code takes, and with the first those of an engine. Runtime.unbook
+// gives the code's back. It is called while a module is booked.
+func (r *Runtime) book() error {
+	r.starting.Lock()
+	defer r.starting.Unlock()
+	if !r.booked {
+		if !r.options.Mappings.ReserveMappings(engineMappings) {
+			return fmt.Errorf("starting the WebAssembly engine: %w", ErrMappings)
+		}
+		r.booked = true
+	}
+	if !r.options.Mappings.ReserveMappings(codeMappings) {
+		return ErrMappings
+	}
+	return nil
+}
+
+// unbook undoes book for code.
+func (r *Runtime) unbook() { r.options.Mappings.ReleaseMappings(codeMappings) }
 
 func (r *Runtime) note(text string) {
 	r.options.Log.Log(Line{Level: abi.LogWarn, Text: text})
@@ -303,7 +320,9 @@ func (r *Runtime) release(n int) {
 	r.mu.Unlock()
 	if last {
 		if r.engine != nil {
-			r.engine.close()
+			r.engine.done()
+		}
+		if r.booked {
 			r.options.Mappings.ReleaseMappings(engineMappings)
 		}
 		watchdog.Stop()

@@ -5,88 +5,114 @@ import (
 	"sync"
 )
 
-// SharedCode is the code of Interpreters that it outlives: of hosts that one process has one after
-// another, or at the same time. A module that one Interpreter has compiled is there for the next of
-// the same module, which neither checks nor decodes it again. It keeps mostSharedCode modules; more
-// are each Interpreter's own. The zero value is ready. Any goroutine may use it. It must not be
-// copied.
+// SharedCode is the code of modules that is compiled, and in memory, once for all who have the
+// module: Runtimes, as those of many tenants of a host, and Interpreters. They have the code in
+// common and nothing else. What a Runtime is charged for a module is what it would be charged if
+// nobody else had it, so nobody learns from that who else does.
+//
+// A Runtime's module goes with the last that has it. An Interpreter's stays for the next, of hosts
+// that one process has one after another: mostSharedCode of them; more are each Interpreter's own.
+// The zero value is ready. Any goroutine may use it. It must not be copied.
 type SharedCode struct {
 	mu     sync.Mutex
-	all    map[[sha256.Size]byte]*sharedCode // by the SHA-256 of the module
+	all    map[codeKey]*sharedCode
+	kept   int // of Interpreters
 	closed bool
 }
 
-// sharedCode is what an Interpreter makes of its module. It does not change.
+// codeKey says what code was made of.
+type codeKey struct {
+	module [sha256.Size]byte
+	shape  Shape // for which it was mended; empty: an Interpreter's, which was not
+}
+
+// sharedCode is what was made of a module. It does not change.
 type sharedCode struct {
+	of    *SharedCode
+	key   codeKey
 	code  *code
-	users int // Interpreters
+	users int // Interpreters, or a Runtime's Modules
 }
 
 // mostSharedCode is more than there are languages.
 const mostSharedCode = 8
 
-// Close lets go of the code that no Interpreter has, and of the rest when the last that has it is
-// done with it. Nothing is kept any more. Calling it again does nothing.
+// Close lets go of the code that nobody has, and of the rest when the last that has it is done with
+// it. Nothing is shared any more. Calling it again does nothing.
 func (s *SharedCode) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.dropUnused()
+	for _, one := range s.all {
+		s.dropUnused(one)
+	}
 }
 
-// take is the code that is there of a module, for one Interpreter more, which gives it back. Nil:
-// there is none. A nil SharedCode has none.
-func (s *SharedCode) take(module [sha256.Size]byte) *sharedCode {
+// take is the code that is there, for one user more, who gives it back by giveBack. Nil: there is
+// none. A nil SharedCode has none.
+func (s *SharedCode) take(key codeKey) *sharedCode {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := s.all[module]
+	one := s.all[key]
 	if one != nil {
 		one.users++
 	}
 	return one
 }
 
-// share has others take an Interpreter's code from now on, and is what that one gives back. Nil:
-// it stays the Interpreter's own, since s keeps no more, or has it from another that has compiled
-// it at the same time.
-func (s *SharedCode) share(module [sha256.Size]byte, c *code) *sharedCode {
+// share has others take code from now on, which is one more user of its engine, and is what the
+// caller gives back. Nil: the code stays the caller's own, since s keeps no more, or has it from
+// another who has compiled it at the same time.
+func (s *SharedCode) share(key codeKey, c *code) *sharedCode {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.all) >= mostSharedCode || s.all[module] != nil {
+	if s.closed || s.all[key] != nil {
 		return nil
 	}
-	if s.all == nil {
-		s.all = make(map[[sha256.Size]byte]*sharedCode)
+	if key.keeps() {
+		if s.kept >= mostSharedCode {
+			return nil
+		}
+		s.kept++
 	}
-	c.engine.options = engineOptions{} // it compiles nothing more, and they keep a whole host
-	one := &sharedCode{code: c, users: 1}
-	s.all[module] = one
+	if s.all == nil {
+		s.all = make(map[codeKey]*sharedCode)
+	}
+	c.engine.retain()
+	one := &sharedCode{of: s, key: key, code: c, users: 1}
+	s.all[key] = one
 	return one
 }
 
-// give takes code back, of which the Interpreter has no instance left.
-func (s *SharedCode) give(one *sharedCode) {
+// giveBack is for a user who has no instance of the code left.
+func (one *sharedCode) giveBack() {
+	s := one.of
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one.users--
-	if s.closed {
-		s.dropUnused()
+	if s.closed || !one.key.keeps() {
+		s.dropUnused(one)
 	}
 }
 
-// dropUnused closes what no Interpreter has. mu is held.
-func (s *SharedCode) dropUnused() {
-	for module, one := range s.all {
-		if one.users == 0 {
-			delete(s.all, module)
-			one.code.close()
-			one.code.engine.close()
-		}
+// keeps reports whether the code stays when nobody has it.
+func (k codeKey) keeps() bool { return k.shape == "" }
+
+// dropUnused closes code if nobody has it. mu is held.
+func (s *SharedCode) dropUnused(one *sharedCode) {
+	if one.users > 0 {
+		return
 	}
+	delete(s.all, one.key)
+	if one.key.keeps() {
+		s.kept--
+	}
+	one.code.close()
+	one.code.engine.release()
 }

@@ -1,10 +1,17 @@
 package plugins
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	w "bulkhead/internal/wasmtest"
+	"bulkhead/plugins/wasm"
 )
 
 // sharing makes interpreters that have code in common, and counts how often one is compiled.
@@ -144,4 +151,187 @@ func TestSharedCodeIsRefused(t *testing.T) {
 	if c := compiled.Load(); c != 1 {
 		t.Errorf("it is compiled %d times", c)
 	}
+}
+
+// compiles counts what is compiled of a runtime's.
+func (n *tenant) compiles() (compiled *atomic.Int64) {
+	compiled = new(atomic.Int64)
+	n.r.options.Compiling = func(string) func() {
+		compiled.Add(1)
+		return func() {}
+	}
+	return compiled
+}
+
+// loadShared is load of what others may have.
+func (n *tenant) loadShared(s *SharedCode, b []byte) *Module {
+	n.t.Helper()
+	m, err := n.r.LoadWithin(n.r.options.MemoryLimit, s, "test.wasm", b, Events)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(m.Close)
+	return m
+}
+
+// large is a module whose code is so large that it is charged.
+func large(m *w.Module) []byte {
+	m.Func("large", ":", "", bytes.Repeat(w.Cat(w.I32Const(1), w.Drop), freeCode))
+	return m.Bytes()
+}
+
+// A module that two tenants have is compiled once. Neither sees, counts, logs or uses up anything
+// of the other, nor ends it, and each is charged for all of it, so that neither learns of the
+// other.
+func TestRuntimesShareCode(t *testing.T) {
+	b := large(interpreterGuest())
+	alone := newTenant(t, 0)
+	m := alone.load(b, Events)
+	memoryOfOne, mappingsOfOne := m.Held()
+	if memoryOfOne < freeCode {
+		t.Fatalf("%d bytes are charged for the code", memoryOfOne)
+	}
+	var s SharedCode
+	t.Cleanup(func() {
+		s.Close()
+		if len(s.all) > 0 {
+			t.Errorf("the code of %d modules is left", len(s.all))
+		}
+	})
+	var ns [2]*tenant
+	var ms [2]*Module
+	var is [2]*Instance
+	for k := range ns {
+		n := newTenant(t, 0)
+		compiled := n.compiles()
+		n.r.options.Random = func(b []byte) { b[0], b[1], b[2], b[3] = byte(k+1), 0, 0, 0 }
+		ns[k], ms[k] = n, n.loadShared(&s, b)
+		if c := compiled.Load(); c != int64(1-k) {
+			t.Errorf("tenant %d compiles %d times", k, c)
+		}
+		if memory, mappings := ms[k].Held(); memory != memoryOfOne || mappings != mappingsOfOne {
+			t.Errorf("tenant %d has code of %d bytes and %d mappings; alone %d and %d", k, memory, mappings, memoryOfOne, mappingsOfOne)
+		}
+		if held, maps := n.acc.held.Load(), n.maps.held.Load(); held != alone.acc.held.Load() || maps != alone.maps.held.Load() {
+			t.Errorf("tenant %d is charged %d bytes and %d mappings; alone %d and %d", k, held, maps, alone.acc.held.Load(), alone.maps.held.Load())
+		}
+		i, err := ms[k].Instantiate(&Listener{Name: "web", Tenant: "acme", EventTimeout: 10 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(i.Close)
+		if err := put(i.memory.Bytes(), scriptAt, script(k+1).Bytes); err != nil {
+			t.Fatal(err)
+		}
+		n.acc.Release(int(memoryOfOne)) // strangers counts memory alone
+		t.Cleanup(func() { n.acc.Reserve(int(memoryOfOne)) })
+		is[k] = i
+	}
+	if ms[0].code != ms[1].code {
+		t.Error("the code is not the same")
+	}
+	strangers(t, ns, is)
+
+	// What is over of one is not of the other. The engine is the first one's.
+	is[0].Close()
+	ms[0].Close()
+	ns[0].r.Close()
+	<-ns[0].r.Done()
+	if n := ns[0].maps.held.Load(); n != 0 {
+		t.Errorf("%d mappings are still held", n)
+	}
+	if r := do(t, is[1], tellScript); r != secret(2) {
+		t.Errorf("then the other tells %#x", r)
+	}
+	if _, ok := is[1].call(callData, 0, trap); ok {
+		t.Error("it traps, and returns")
+	}
+	is[1].Close()
+	third := newTenant(t, 0)
+	compiled := third.compiles()
+	if third.loadShared(&s, b); compiled.Load() != 0 {
+		t.Error("what the second has is compiled for the third")
+	}
+	if third.load(b, Events).code == ms[1].code || compiled.Load() != 1 {
+		t.Error("who shares nothing has the others' code")
+	}
+	if _, err := third.r.LoadWithin(third.r.options.MemoryLimit, &s, "x.wasm", b, Stdio); err == nil {
+		t.Error("it is taken as a program")
+	}
+}
+
+// What a module is refused for, it is refused for though another tenant has it.
+func TestSharedCodeIsAskedForInVain(t *testing.T) {
+	guest := w.Echo()
+	guest.HiddenMemory(2)
+	b := large(guest)
+	var s SharedCode
+	t.Cleanup(s.Close)
+	first := newTenant(t, 0)
+	one := first.loadShared(&s, b)
+
+	for what, c := range map[string]struct {
+		memory, limit, mappings int64
+		want                    string
+	}{
+		"memory of an instance": {memory: wasm.PageSize, want: "declares at least"},
+		"memory for the code":   {memory: 2 * wasm.PageSize, limit: freeCode, want: "raise its memory"},
+		"mappings":              {memory: 2 * wasm.PageSize, mappings: engineMappings, want: "mappings"},
+	} {
+		n := newTenant(t, 0)
+		compiled := n.compiles()
+		n.acc.limit.Store(c.limit)
+		n.maps.limit.Store(c.mappings)
+		if _, err := n.r.LoadWithin(c.memory, &s, "x.wasm", b, Events); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", what, err, c.want)
+		}
+		if c := compiled.Load(); c != 0 || one.shared.users != 1 {
+			t.Errorf("%s: it is compiled %d times, and has %d users", what, c, one.shared.users)
+		}
+		if held := n.acc.held.Load(); held != 0 {
+			t.Errorf("%s: %d bytes are held", what, held)
+		}
+	}
+	closed := newTenant(t, 0)
+	closed.r.Close()
+	if _, err := closed.r.LoadWithin(2*wasm.PageSize, &s, "x.wasm", b, Events); !errors.Is(err, ErrClosed) || one.shared.users != 1 {
+		t.Errorf("in a closed runtime: %v, and there are %d users", err, one.shared.users)
+	}
+}
+
+// Runtimes that load the same module at the same time do not wait for each other, and have one code
+// between them in the end, however they come and go.
+func TestRuntimesShareCodeAtTheSameTime(t *testing.T) {
+	b := interpreterModule()
+	var s SharedCode
+	var all sync.WaitGroup
+	for range 8 {
+		n := newTenant(t, 0)
+		all.Go(func() {
+			for range 5 {
+				m, err := n.r.LoadWithin(wasm.PageSize, &s, "x.wasm", b, Events)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				i, err := m.Instantiate(listener())
+				if err != nil {
+					t.Error(err)
+					m.Close()
+					return
+				}
+				if r, ok := i.call(callData, 0, countGlobal); !ok || r != 1 {
+					t.Errorf("a global that is 0 at the start is %d", r-1)
+				}
+				m.Close()
+				i.Close()
+			}
+			n.r.Close()
+		})
+	}
+	all.Wait()
+	if len(s.all) != 0 {
+		t.Errorf("the code of %d modules is left", len(s.all))
+	}
+	s.Close()
 }

@@ -102,6 +102,9 @@ type Tenant struct {
 	CPU float64
 	// Stack is how large the stack of one call may become, in bytes.
 	Stack int
+	// ShareCode has the native code of the tenant's modules be that of other tenants who have the
+	// same modules. Each is charged for all of it.
+	ShareCode bool
 	// Instances is the most instances it may have at once. 0 is as many as its
 	// connections and shared handlers need.
 	Instances int

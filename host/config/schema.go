@@ -118,6 +118,7 @@ var tenantFields = []field[Tenant]{
 	sizeField("memory", 64*kib, 1024*gib, "64MiB", func(t *Tenant) *int64 { return &t.Memory }).is(columns{deflt: "256MiB", reload: InPlace}),
 	numberField("cpu", 0.01, 1024, func(t *Tenant) *float64 { return &t.CPU }).is(columns{deflt: 1, reload: InPlace, note: "cores"}),
 	sizeField("stack", 64*kib, 64*mib, "4MiB", func(t *Tenant) *int { return &t.Stack }).is(columns{deflt: "4MiB", reload: NewGeneration, note: "of one call"}),
+	boolField("share_code", func(t *Tenant) *bool { return &t.ShareCode }).is(columns{deflt: true, reload: NewGeneration, note: "with tenants that have the same module"}),
 	intField("instances", 0, maxConnections, "as many as connections and shared handlers need", func(t *Tenant) *int { return &t.Instances }).is(columns{reload: InPlace}),
 	intField("mappings", 0, maxMappings, "its share", func(t *Tenant) *int { return &t.Mappings }).is(columns{reload: InPlace}),
 	sizeField("socket_memory", 0, 1024*gib, "256MiB", func(t *Tenant) *int64 { return &t.SocketMemory }).is(columns{deflt: "256MiB", reload: InPlace, note: "of the system"}),

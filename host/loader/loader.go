@@ -40,13 +40,14 @@ type Options struct {
 	OnBug func(*plugins.Listener, *plugins.Trap)
 }
 
-// Loader has one runtime for each tenant that has a plugin, and each plugin of a tenant compiled
-// once, and the engines of scripts once for all. Any goroutine may use it, for one tenant one at a
+// Loader has one runtime for each tenant that has a plugin, and each plugin and each engine of
+// scripts compiled once for all tenants. Any goroutine may use it, for one tenant one at a
 // time.
 type Loader struct {
 	o         Options
 	store     *codestore.Store // nil: nothing is loaded
 	compiling *progress.Compiling
+	shared    plugins.SharedCode // of plugins
 
 	mu           sync.Mutex // for the maps; who uses a tenant's part of them is one at a time
 	tenants      map[string]*tenant.Tenant
@@ -219,4 +220,5 @@ func (p *Loader) Close() {
 	for _, r := range p.runtimes {
 		<-r.Done()
 	}
+	p.shared.Close()
 }

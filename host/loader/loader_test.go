@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,35 +27,48 @@ import (
 // stock is a loader with one tenant, without a host.
 type stock struct {
 	*Loader
-	t      *testing.T
-	tenant *tenant.Tenant
-	log    bytes.Buffer
-	path   string // of the plugin
+	t       *testing.T
+	tenant  *tenant.Tenant
+	log     bytes.Buffer
+	path    string // of the plugin
+	closing []func()
 }
 
 func newStock(t *testing.T, state string) *stock {
 	t.Helper()
 	c := config.DefaultTenant("acme")
 	cfg := &config.Config{Host: config.Host{State: state}, Tenants: []config.Tenant{c}}
-	shares := cores.New(cores.Options{})
-	one, err := tenant.New(c, tenant.Pools{Cores: shares, Mappings: budget.NewPool(1000, 1), Handshakes: budget.NewPool(10, 1), Pipes: budget.NewPool(10, 1), Lookups: egress.Share(nil, 0)}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &stock{t: t, tenant: one, path: filepath.Join(t.TempDir(), "echo.wasm")}
+	k := &stock{t: t, path: filepath.Join(t.TempDir(), "echo.wasm")}
 	k.Loader = New(Options{Log: slog.New(slog.NewTextHandler(&k.log, nil)), Clock: selector.System})
-	k.AddTenant(one)
+	k.tenant = k.add(c)
 	if err := k.Prepare(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		k.Close()
-		shares.Stop()
-		if err := one.Close(); err != nil {
-			t.Error(err)
+		for _, closes := range k.closing {
+			closes()
 		}
 	})
 	return k
+}
+
+// add adds a tenant. It is closed after the loader.
+func (k *stock) add(c config.Tenant) *tenant.Tenant {
+	k.t.Helper()
+	shares := cores.New(cores.Options{})
+	one, err := tenant.New(c, tenant.Pools{Cores: shares, Mappings: budget.NewPool(1000, 1), Handshakes: budget.NewPool(10, 1), Pipes: budget.NewPool(10, 1), Lookups: egress.Share(nil, 0)}, nil)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.closing = append(k.closing, func() {
+		shares.Stop()
+		if err := one.Close(); err != nil {
+			k.t.Error(err)
+		}
+	})
+	k.AddTenant(one)
+	return one
 }
 
 // write writes the plugin, the kth of many.
@@ -69,15 +83,46 @@ func (k *stock) write(number int) (sum [sha256.Size]byte) {
 	return sha256.Sum256(m.Bytes())
 }
 
-func (k *stock) loaded(sum string) *module {
+func (k *stock) loaded(sum string) *module { return k.loadedFor("acme", sum) }
+
+func (k *stock) loadedFor(tenant, sum string) *module {
 	k.t.Helper()
 	l := config.DefaultListener()
-	l.Name, l.Tenant, l.Plugin, l.PluginSHA256, l.Shape = "echo", "acme", k.path, sum, "events"
+	l.Name, l.Tenant, l.Plugin, l.PluginSHA256, l.Shape = "echo", tenant, k.path, sum, "events"
 	m, err := k.load(&l, nil)
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	return m
+}
+
+// The code of a plugin is there once for all tenants, but for those who say share_code = false.
+func TestTenantsShareCode(t *testing.T) {
+	k := newStock(t, filepath.Join(t.TempDir(), "state"))
+	k.write(1)
+	alone := config.DefaultTenant("alone")
+	alone.ShareCode = false
+	k.add(alone)
+	k.add(config.DefaultTenant("b"))
+	k.add(config.DefaultTenant("c"))
+	code := func(m *module) uintptr { return reflect.ValueOf(m.Module).Elem().Field(0).Pointer() }
+	a, own, b, c := k.loaded(""), k.loadedFor("alone", ""), k.loadedFor("b", ""), k.loadedFor("c", "")
+	if code(a) != code(b) || code(a) != code(c) {
+		t.Error("tenants with the same plugin have code of their own")
+	}
+	if code(own) == code(a) {
+		t.Error("a tenant with share_code = false shares it")
+	}
+	k.release(a) // whose tenant has compiled it
+	if again := k.loadedFor("b", ""); again != b {
+		t.Error("b's module is loaded again")
+	}
+	k.release(b)
+	k.release(b)
+	k.release(c)
+	if k.release(own); len(k.modules) != 0 {
+		t.Errorf("%d modules are left", len(k.modules))
+	}
 }
 
 // A plugin is known by its bytes. It is there once for all who use it, until the last lets go of

@@ -19,7 +19,8 @@ type moduleKey struct {
 	tenant string
 	sum    [sha256.Size]byte
 	shape  string
-	memory int64 // of an instance, at most: it is part of the code
+	memory int64 // of an instance, at most
+	shared bool  // it runs on code that other tenants may have, too
 }
 
 // module is a plugin's code in the runtime of its tenant.
@@ -44,13 +45,13 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	if stopped {
 		return nil, fmt.Errorf("%s: the host stops: %w", l.Plugin, plugins.ErrClosed)
 	}
-	memory := t.InstanceMemory()
+	memory, shared := t.InstanceMemory(), t.Config().ShareCode
 	var code []byte
 	var sum codestore.Sum
 	var err error
 	if pinned == nil {
 		code, sum, err = p.Read(l)
-	} else if m := p.use(moduleKey{l.Tenant, *pinned, l.Shape, memory}, nil); m != nil {
+	} else if m := p.use(moduleKey{l.Tenant, *pinned, l.Shape, memory, shared}, nil); m != nil {
 		return m, nil
 	} else {
 		sum = *pinned
@@ -59,11 +60,11 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 	if err != nil {
 		return nil, err
 	}
-	key := moduleKey{l.Tenant, sum, l.Shape, memory}
+	key := moduleKey{l.Tenant, sum, l.Shape, memory, shared}
 	if m := p.use(key, nil); m != nil {
 		return m, nil
 	}
-	made, err := p.compile(l, memory, code)
+	made, err := p.compile(l, key, code)
 	if err != nil {
 		return nil, err
 	}
@@ -76,17 +77,21 @@ func (p *Loader) load(l *config.Listener, pinned *codestore.Sum) (*module, error
 
 // compile makes the module of a listener's plugin, in the runtime of its tenant. A script, and a
 // module that is one with an engine of this program, takes its engine's code, which is compiled
-// once for all tenants.
-func (p *Loader) compile(l *config.Listener, memory int64, code []byte) (*plugins.Module, error) {
+// once for all tenants; and so is a module's code where they share it.
+func (p *Loader) compile(l *config.Listener, key moduleKey, code []byte) (*plugins.Module, error) {
 	r, name, shape := p.runtime(l.Tenant), filepath.Base(l.Plugin), plugins.Shape(l.Shape)
 	parts, ok, err := engines.Apart(l.Plugin, code)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return r.LoadWithin(memory, name, code, shape)
+		var shared *plugins.SharedCode
+		if key.shared {
+			shared = &p.shared
+		}
+		return r.LoadWithin(key.memory, shared, name, code, shape)
 	}
-	return r.LoadScript(memory, name, p.interpreter(parts.Engine), plugins.Script{At: parts.At, Bytes: parts.Script}, shape)
+	return r.LoadScript(key.memory, name, p.interpreter(parts.Engine), plugins.Script{At: parts.At, Bytes: parts.Script}, shape)
 }
 
 // interpreter is that of an engine, which all tenants have together.
