@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"bulkhead/engines"
@@ -29,9 +30,27 @@ type stock struct {
 	*Loader
 	t       *testing.T
 	tenant  *tenant.Tenant
-	log     bytes.Buffer
+	log     lockedBuffer
 	path    string // of the plugin
 	closing []func()
+}
+
+// lockedBuffer is a log that a slow compilation writes to beside the test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func newStock(t *testing.T, state string) *stock {
