@@ -38,6 +38,7 @@ func supervise(c *cobra.Command, notifier *sdnotify.Notifier, notifying error) e
 	if notifier != nil {
 		o.Watchdog = notifier.WatchdogTime()
 		o.Notify = notifier.Pass
+		o.Store, o.Unstore = notifier.Store, notifier.Unstore
 	}
 	if notifying != nil {
 		o.Log("auto", "info").Warn("the service manager is not told how this process is", "error", notifying)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,7 @@ type note struct {
 var keeping struct {
 	sync.Mutex
 	keeper Keeper
+	began  string // when KeepWith was called
 	made   int
 	left   []left
 }
@@ -68,7 +70,7 @@ type left struct {
 func KeepWith(k Keeper, kept []Kept) {
 	keeping.Lock()
 	defer keeping.Unlock()
-	keeping.keeper = k
+	keeping.keeper, keeping.began = k, strconv.FormatInt(time.Now().UnixNano(), 36)
 	for _, one := range kept {
 		l := left{Kept: one}
 		if json.Unmarshal(one.Note, &l.note) != nil { // of a version that nobody understands
@@ -99,6 +101,7 @@ func (l *left) discard(k Keeper) {
 }
 
 func (l *left) socket(k Keeper) *Socket {
+	_ = unix.SetNonblock(l.FD, true) // whoever has had it
 	return &Socket{
 		FD: l.FD, Addr: l.note.At, unlink: unlinkable{l.note.Path, l.note.Dev, l.note.Inode},
 		kept: &keptBy{keeper: k, name: l.Name, note: l.note},
@@ -139,7 +142,8 @@ func keep(network, address string, o Options, sockets ...*Socket) {
 	group := ""
 	for _, s := range sockets {
 		keeping.made++
-		name := strconv.Itoa(os.Getpid()) + "/" + strconv.Itoa(keeping.made)
+		// Numbers of processes come again; with the time of a start they do not.
+		name := strconv.Itoa(os.Getpid()) + "." + keeping.began + "." + strconv.Itoa(keeping.made)
 		if group == "" {
 			group = name
 		}

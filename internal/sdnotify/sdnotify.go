@@ -3,12 +3,15 @@
 package sdnotify
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sendTime is how long the manager may take to make room for a message.
@@ -93,8 +96,22 @@ func (n *Notifier) Alive() error { return n.send("WATCHDOG=1") }
 // Pass sends a message that another Notifier has made.
 func (n *Notifier) Pass(message string) error { return n.send(message) }
 
+// Store has the manager hold a copy of a descriptor for the next start of the process, by a name
+// that no other has: of printable ASCII without colons, 255 bytes at most. A manager that holds
+// none ignores it.
+func (n *Notifier) Store(name string, fd int) error {
+	// Sockets that listen are held whatever happens to them.
+	return n.sendWith(unix.UnixRights(fd), "FDSTORE=1", "FDNAME="+name, "FDPOLL=0")
+}
+
+// Unstore has the manager close what it holds by a name.
+func (n *Notifier) Unstore(name string) error { return n.send("FDSTOREREMOVE=1", "FDNAME="+name) }
+
 // send sends one message.
-func (n *Notifier) send(state ...string) error {
+func (n *Notifier) send(state ...string) error { return n.sendWith(nil, state...) }
+
+// sendWith sends one message with descriptors, if there are any.
+func (n *Notifier) sendWith(rights []byte, state ...string) error {
 	if n == nil {
 		return nil
 	}
@@ -111,10 +128,30 @@ func (n *Notifier) send(state ...string) error {
 	}
 	defer c.Close()
 	_ = c.SetWriteDeadline(time.Now().Add(sendTime))
-	if _, err := c.Write([]byte(strings.Join(state, "\n"))); err != nil {
+	text := []byte(strings.Join(state, "\n"))
+	if rights == nil {
+		_, err = c.Write(text)
+	} else {
+		err = sendRights(c, text, rights)
+	}
+	if err != nil {
 		return fmt.Errorf("telling the service manager %s: %w", state[0], err)
 	}
 	return nil
+}
+
+// sendRights is what UnixConn.WriteMsgUnix does not do for a connected socket of datagrams.
+func sendRights(c *net.UnixConn, text, rights []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendmsg(int(fd), text, rights, nil, 0)
+		return sent != unix.EAGAIN
+	})
+	return errors.Join(err, sent)
 }
 
 // line keeps a text within one line of a message, and short.

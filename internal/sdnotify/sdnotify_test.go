@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // manager is the manager's end.
@@ -140,6 +142,50 @@ func TestNobodyListens(t *testing.T) {
 	}
 	if err := n.Ready("serves"); err == nil || !strings.Contains(err.Error(), "telling the service manager READY=1") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// The manager gets the descriptor that it is to hold.
+func TestStore(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	m := manager(t, name)
+	set(t, name, "", "")
+	n, err := FromEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "held"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := n.Store("held.1", int(f.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	b, oob := make([]byte, 100), make([]byte, unix.CmsgSpace(4))
+	k, with, _, _, err := m.ReadMsgUnix(b, oob)
+	if err != nil || string(b[:k]) != "FDSTORE=1\nFDNAME=held.1\nFDPOLL=0" {
+		t.Fatalf("the manager hears %q, %v", b[:k], err)
+	}
+	all, err := unix.ParseSocketControlMessage(oob[:with])
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d descriptors come, %v", len(all), err)
+	}
+	fds, err := unix.ParseUnixRights(&all[0])
+	if err != nil || len(fds) != 1 {
+		t.Fatalf("%v come, %v", fds, err)
+	}
+	got := os.NewFile(uintptr(fds[0]), "got")
+	defer got.Close()
+	one, _ := got.Stat()
+	if two, _ := f.Stat(); !os.SameFile(one, two) {
+		t.Error("the manager gets another descriptor")
+	}
+	if err := n.Unstore("held.1"); err != nil {
+		t.Fatal(err)
+	}
+	if have := heard(t, m); have != "FDSTOREREMOVE=1\nFDNAME=held.1" {
+		t.Errorf("the manager hears %q", have)
 	}
 }
 

@@ -25,6 +25,10 @@ type Options struct {
 	// of life; 0: it does not. Nil: there is no manager. One goroutine calls it.
 	Notify   func(text string) error
 	Watchdog time.Duration
+	// Store is the service manager's store of descriptors, for the next supervisor: Store puts one
+	// into it by a name, and Unstore takes it out. Nil: there is none.
+	Store   func(name string, fd int) error
+	Unstore func(name string) error
 	// Log makes a log of a form and a level of [host]. Its lines must not wait for their reader. It
 	// is called again when the form and the level are known.
 	Log func(form, level string) *slog.Logger
@@ -53,9 +57,13 @@ func Run(o Options) int {
 	defer signal.Stop(signals)
 	in := findInherited()
 	events := make(chan event)
+	var s *shelf
+	if o.Store != nil {
+		s = newShelf(in.takeStored(), o.Store, o.Unstore)
+	}
 	d := &daemon{
 		start:  func() (process, error) { return start(o.Args, in, events) },
-		events: events, signals: signals, notify: o.Notify, watchdog: o.Watchdog, disinherit: in.release, log: o.Log,
+		events: events, signals: signals, notify: o.Notify, watchdog: o.Watchdog, disinherit: in.release, shelf: s, log: o.Log,
 	}
 	return d.run()
 }

@@ -27,6 +27,8 @@ const (
 	// longest one. It doubles in between.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
+	// notePause is how long notes wait for others, to be written at once.
+	notePause = 20 * time.Millisecond
 )
 
 // exitKilled is added to the number of a signal that has ended a worker, to be an exit status, as
@@ -86,11 +88,14 @@ type daemon struct {
 	watchdog time.Duration
 	// disinherit closes an inherited descriptor, by the name that a worker releases it by.
 	disinherit func(name string)
+	// shelf is where the sockets lie that the next supervisor gets; nil: nowhere.
+	shelf *shelf
 	// log makes the log, which a worker has said the form and the level of.
 	log func(form, level string) *slog.Logger
 
 	logger  *slog.Logger
-	unheard bool // by the service manager, and the log says so
+	noted   <-chan time.Time // when the shelf's notes are written; nil: they are
+	unheard bool             // by the service manager, and the log says so
 	sockets map[string]held
 	order   []string // of the sockets: the oldest first
 
@@ -110,6 +115,13 @@ func (d *daemon) run() int {
 	d.logger = d.log("auto", "info")
 	d.sockets = make(map[string]held)
 	defer d.closeAll()
+	for _, h := range d.shelf.take() {
+		d.sockets[h.name] = h
+		d.order = append(d.order, h.name)
+	}
+	if n := len(d.order); n > 0 {
+		d.logger.Warn("the daemon before this one was killed; its listening sockets are taken back from the service manager", "sockets", n)
+	}
 	var again, alive <-chan time.Time
 	if d.watchdog > 0 {
 		t := time.NewTicker(max(d.watchdog/3, time.Millisecond))
@@ -147,6 +159,9 @@ func (d *daemon) run() int {
 				d.logger.Error("the worker cannot be started; it is tried again", "error", err, "in", pause.String())
 				again = time.After(pause)
 			}
+		case <-d.noted:
+			d.noted = nil
+			d.shelf.write(d.order, d.sockets)
 		case <-alive:
 			// A worker that serves gives its own signs of life.
 			if d.served && !d.serves {
@@ -250,6 +265,7 @@ func (d *daemon) hear(e event) {
 		return
 	case kindRelease:
 		if h, ok := d.sockets[m.Name]; ok {
+			d.shelf.remove(h)
 			_ = unix.Close(h.fd)
 			delete(d.sockets, m.Name)
 			d.order = slices.DeleteFunc(d.order, func(name string) bool { return name == m.Name })
@@ -284,8 +300,12 @@ func (d *daemon) hold(m message) {
 	default:
 		h = held{m.Name, m.Note, m.fd}
 		d.order = append(d.order, m.Name)
+		d.shelf.put(h)
 	}
 	d.sockets[m.Name] = h
+	if d.shelf != nil && d.noted == nil {
+		d.noted = time.After(notePause)
+	}
 }
 
 // tell tells the service manager, if there is one, and logs once that it could not be told.

@@ -48,7 +48,9 @@ func (a *actor) kinds() (all []string) {
 	return all
 }
 
-func newStage(t *testing.T, watchdog time.Duration) *stage {
+func newStage(t *testing.T, watchdog time.Duration) *stage { return newStageWith(t, watchdog, nil) }
+
+func newStageWith(t *testing.T, watchdog time.Duration, shelf *shelf) *stage {
 	s := &stage{t: t, events: make(chan event), signals: make(chan os.Signal), code: make(chan int, 1)}
 	s.d = &daemon{
 		start: func() (process, error) {
@@ -61,7 +63,7 @@ func newStage(t *testing.T, watchdog time.Duration) *stage {
 			s.workers = append(s.workers, w)
 			return w, nil
 		},
-		events: s.events, signals: s.signals, watchdog: watchdog,
+		events: s.events, signals: s.signals, watchdog: watchdog, shelf: shelf,
 		notify:     func(text string) error { s.mu.Lock(); s.told = append(s.told, text); s.mu.Unlock(); return nil },
 		disinherit: func(name string) { s.dropped = append(s.dropped, name) },
 		log:        func(string, string) *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) },
