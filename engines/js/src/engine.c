@@ -17,6 +17,7 @@ static JSRuntime *rt;
 static JSValue handler = JS_UNDEFINED; /* the callbacks of accepted connections */
 static JSValue due = JS_UNDEFINED;     /* the prelude's */
 static bool prepared, is_started;
+static size_t pages_prepared; /* of memory, before there was a script */
 static JSValue new_error = JS_UNDEFINED; /* the constructor, whose errors know their stack */
 static int asked; /* how often this event's loops and calls have asked whether they may go on */
 
@@ -462,6 +463,7 @@ static bool prepare(void)
 	use_connections();
 	pieces_are_written(RARELY);
 	JS_RunGC(rt); /* it puts objects into an order, which csa_start changes little then */
+	pages_prepared = __builtin_wasm_memory_size(0);
 	return true;
 }
 
@@ -489,7 +491,9 @@ int32_t csa_start(void)
 		!call(NULL, handler, ON_START, 1, &config, NULL))
 		return CSA_INVALID;
 	JS_FreeValue(ctx, config);
-	JS_RunGC(rt);
+	/* It takes more than to load a short script, which leaves little. */
+	if (__builtin_wasm_memory_size(0) > pages_prepared)
+		JS_RunGC(rt);
 	/* QuickJS has a list of all objects. The next one is written down in the last. */
 	JS_NewObject(ctx);
 	is_started = true;
