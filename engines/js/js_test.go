@@ -2,12 +2,9 @@ package js_test
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/sha256"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -17,8 +14,6 @@ import (
 	"bulkhead/engines/internal/enginetest"
 	"bulkhead/host"
 	"bulkhead/host/config"
-	"bulkhead/internal/awaittest"
-	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
 )
 
@@ -249,92 +244,6 @@ func TestEndlessLoop(t *testing.T) {
 	hosttest.Hear(t, b, "here\n")
 }
 
-// What the inbox has no room for waits in the script's queue, in order, and requests wait
-// meanwhile.
-func TestShortSends(t *testing.T) {
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "big", Script: `let n = 0;
-export default {
-  queueLimit: 1000000,
-  line(c, text) {
-    n++;
-    const all = c.send(text.repeat(Number(text) * 10000));
-    if (!all) log("waiting", n);
-  },
-  writable(c) { log("writable"); c.send("w"); },
-};`, TOML: "inbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
-	c := enginetest.Dial(t, h, "big")
-	hosttest.Say(t, c, "9\n8\n7\n")
-	c.CloseWrite()
-	log.Wait(t, "waiting 1")
-	b, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Whether the later ones find room at once depends on how fast this test reads.
-	for i, digit := range []string{"9", "8", "7"} {
-		rest, found := bytes.CutPrefix(b, bytes.Repeat([]byte(digit), int(digit[0]-'0')*10000))
-		after, told := bytes.CutPrefix(rest, []byte("w"))
-		if !found || i == 0 && !told {
-			t.Fatalf("answer %d does not follow whole, or writable does not follow it; %d bytes are left", i, len(b))
-		}
-		b = after
-	}
-	if len(b) > 0 {
-		t.Errorf("%d bytes follow", len(b))
-	}
-}
-
-func TestFrames(t *testing.T) {
-	h, log := scripts.Serve(t,
-		enginetest.Handler{Name: "big", Script: `export default { frameLength: { bytes: 2 }, frameLimit: 10,
-	frame(c, b) { c.send(concat(pack("H", b.length), b)); } };`, TOML: ""},
-		enginetest.Handler{Name: "little", Script: `export default { frameLength: { bytes: 4, little: true, whole: true },
-	frame(c, b) { c.send(concat(pack("<I", b.length + 4), b)); } };`, TOML: ""},
-		enginetest.Handler{Name: "data", Script: `export default { data(c, b) {
-	if (b.length < 3) return 0;
-	c.send(b.subarray(0, 3));
-	return b[0] === 33 ? 99 : 3;
-} };`, TOML: ""})
-	c := enginetest.Dial(t, h, "big")
-	for _, part := range []string{"\x00", "\x03a", "bc\x00\x00\x00\x0a012345", "6789"} {
-		hosttest.Say(t, c, part)
-	}
-	hosttest.Hear(t, c, "\x00\x03abc\x00\x00\x00\x0a0123456789")
-	hosttest.Say(t, c, "\x00\x0b0123456789a")
-	enginetest.Gone(t, c)
-	log.Wait(t, "frame of 127.0.0.1:", "the peer's frame is longer than frameLimit, which is 10 bytes")
-
-	c = enginetest.Dial(t, h, "little")
-	long := "\x00\xe0\x00\x00" + strings.Repeat("x", 0xe000-4)
-	hosttest.Say(t, c, long)
-	hosttest.Hear(t, c, long)
-	hosttest.Say(t, c, "\x03\x00\x00\x00")
-	enginetest.Gone(t, c)
-	log.Wait(t, "the peer's frame says that it has 3 bytes, and its length alone has 4")
-
-	c = enginetest.Dial(t, h, "data")
-	hosttest.Say(t, c, "ab")
-	hosttest.Say(t, c, "cde")
-	hosttest.Hear(t, c, "abc")
-	hosttest.Say(t, c, "f")
-	hosttest.Hear(t, c, "def")
-	hosttest.Say(t, c, "!!!")
-	enginetest.Gone(t, c)
-	log.Wait(t, "data answers how many bytes it has consumed, 0 to 3")
-}
-
-func TestLongLines(t *testing.T) {
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "short", Script: `export default { lineLimit: 5, lineBytes: true, line(c, b) { c.send(b); } };`, TOML: ""})
-	c := enginetest.Dial(t, h, "short")
-	// The end of a line may come in two parts.
-	hosttest.Say(t, c, "12345\r")
-	hosttest.Say(t, c, "\nab\xff\n")
-	hosttest.Hear(t, c, "12345ab\xff")
-	hosttest.Say(t, c, "1234567")
-	enginetest.Gone(t, c)
-	log.Wait(t, "the peer's line is longer than lineLimit, which is 5 bytes")
-}
-
 // A script dials by await, and the two connections are spliced, or go on by callbacks.
 func TestDial(t *testing.T) {
 	h, log := scripts.Serve(t,
@@ -452,54 +361,6 @@ func TestReload(t *testing.T) {
 	c = enginetest.Dial(t, h, "edited")
 	hosttest.Say(t, c, "c\n")
 	hosttest.Hear(t, c, "c one\n")
-}
-
-// A script begins TLS in the midst of a connection, and what its handler is may change then.
-func TestSecure(t *testing.T) {
-	ca, dir := certstest.NewAuthority(t), t.TempDir()
-	cert, key := ca.Write(t, dir, "server", "host.test")
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "starttls", Script: `
-const encrypted = { line(c, text) { c.send(c.tlsInside + " " + text + "\n"); } };
-export default {
-  line(c, text) {
-    if (text !== "STARTTLS") return c.send("plain\n");
-    c.send("go ahead\n");
-    c.secure("server");
-  },
-  secured(c, result) { log("secured", result); c.tlsInside = result; c.handler = encrypted; },
-};`, TOML: fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\nstarttls = true", cert, key)})
-	c := enginetest.Dial(t, h, "starttls")
-	hosttest.Say(t, c, "x\nSTARTTLS\n")
-	hosttest.Hear(t, c, "plain\ngo ahead\n")
-	inside := tls.Client(c, &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
-	hosttest.Say(t, inside, "secret\n")
-	hosttest.Hear(t, inside, "OK secret\n")
-	log.Wait(t, "secured OK")
-	// What follows in the clear right behind must not be taken for encrypted: the host closes.
-	c = enginetest.Dial(t, h, "starttls")
-	hosttest.Say(t, c, "STARTTLS\nforged\n")
-	enginetest.Gone(t, c)
-}
-
-// Over UDP a datagram is a line's beginning and its end, and a message of its own when it is sent.
-func TestUDP(t *testing.T) {
-	h, _ := scripts.Serve(t, enginetest.Handler{Name: "udp", Script: `export default {
-  open(c) { c.send(c.transport); },
-  line(c, text) { c.send("<" + text); c.send(">"); },
-};`, TOML: ""})
-	c, err := net.Dial("udp", h.Addr("udp"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(awaittest.Deadline())
-	hosttest.Say(t, c, "a\nb")
-	for _, want := range []string{"udp", "<a", ">", "<b", ">"} {
-		b := make([]byte, 100)
-		if n, err := c.Read(b); err != nil || string(b[:n]) != want {
-			t.Fatalf("%q, %v; want %q", b[:n], err, want)
-		}
-	}
 }
 
 // What ended connections leave behind in an instance that all share is collected, cycles too.

@@ -2,18 +2,13 @@ package lua_test
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"testing"
 
 	"bulkhead/engines/internal/enginetest"
-	"bulkhead/internal/awaittest"
-	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
 )
 
@@ -313,92 +308,6 @@ end }`, Files: map[string]string{
 	log.Wait(t, "again.lua:2: require of 'round': it is being loaded already", "at the script (again.lua:2), at the script (round.lua:1), at a function (many.lua:9)")
 }
 
-// What the inbox has no room for waits in the script's queue, in order, and requests wait
-// meanwhile.
-func TestShortSends(t *testing.T) {
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "big", Script: `local n = 0
-return {
-  queue_limit = 1000000,
-  line = function(c, text)
-    n = n + 1
-    local all = c:send(text:rep(tonumber(text) * 10000))
-    if not all then log("waiting", n) end
-  end,
-  writable = function(c) c:send("w") end,
-}`, TOML: "inbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
-	c := enginetest.Dial(t, h, "big")
-	hosttest.Say(t, c, "9\n8\n7\n")
-	c.CloseWrite()
-	log.Wait(t, "waiting 1")
-	b, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Whether the later ones find room at once depends on how fast this test reads.
-	for i, digit := range []string{"9", "8", "7"} {
-		rest, found := bytes.CutPrefix(b, bytes.Repeat([]byte(digit), int(digit[0]-'0')*10000))
-		after, told := bytes.CutPrefix(rest, []byte("w"))
-		if !found || i == 0 && !told {
-			t.Fatalf("answer %d does not follow whole, or writable does not follow it; %d bytes are left", i, len(b))
-		}
-		b = after
-	}
-	if len(b) > 0 {
-		t.Errorf("%d bytes follow", len(b))
-	}
-}
-
-func TestFrames(t *testing.T) {
-	h, log := scripts.Serve(t,
-		enginetest.Handler{Name: "big", Script: `return { frame_length = { bytes = 2 }, frame_limit = 10,
-	frame = function(c, b) c:send(string.pack(">s2", b)) end }`},
-		enginetest.Handler{Name: "little", Script: `return { frame_length = { bytes = 4, little = true, whole = true },
-	frame = function(c, b) c:send(string.pack("<I4", #b + 4) .. b) end }`},
-		enginetest.Handler{Name: "data", Script: `return { data = function(c, b)
-	if #b < 3 then return 0 end
-	c:send(b:sub(1, 3))
-	return b:byte() == 33 and 99 or 3
-end }`})
-	c := enginetest.Dial(t, h, "big")
-	for _, part := range []string{"\x00", "\x03a", "bc\x00\x00\x00\x0a012345", "6789"} {
-		hosttest.Say(t, c, part)
-	}
-	hosttest.Hear(t, c, "\x00\x03abc\x00\x00\x00\x0a0123456789")
-	hosttest.Say(t, c, "\x00\x0b0123456789a")
-	enginetest.Gone(t, c)
-	log.Wait(t, "frame of 127.0.0.1:", "the peer's frame is longer than frame_limit, which is 10 bytes")
-
-	c = enginetest.Dial(t, h, "little")
-	long := "\x00\xe0\x00\x00" + strings.Repeat("x", 0xe000-4)
-	hosttest.Say(t, c, long)
-	hosttest.Hear(t, c, long)
-	hosttest.Say(t, c, "\x03\x00\x00\x00")
-	enginetest.Gone(t, c)
-	log.Wait(t, "the peer's frame says that it has 3 bytes, and its length alone has 4")
-
-	c = enginetest.Dial(t, h, "data")
-	hosttest.Say(t, c, "ab")
-	hosttest.Say(t, c, "cde")
-	hosttest.Hear(t, c, "abc")
-	hosttest.Say(t, c, "f")
-	hosttest.Hear(t, c, "def")
-	hosttest.Say(t, c, "!!!")
-	enginetest.Gone(t, c)
-	log.Wait(t, "data answers how many bytes it has consumed, 0 to 3")
-}
-
-func TestLongLines(t *testing.T) {
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "short", Script: `return { line_limit = 5, line = function(c, b) c:send(b) end }`})
-	c := enginetest.Dial(t, h, "short")
-	// The end of a line may come in two parts.
-	hosttest.Say(t, c, "12345\r")
-	hosttest.Say(t, c, "\nab\xff\x00\n")
-	hosttest.Hear(t, c, "12345ab\xff\x00")
-	hosttest.Say(t, c, "1234567")
-	enginetest.Gone(t, c)
-	log.Wait(t, "line of 127.0.0.1:", "the peer's line is longer than line_limit, which is 5 bytes")
-}
-
 // A script dials and waits, and the two connections are spliced, or go on by callbacks. While a
 // callback waits, its connection's next lines do.
 func TestDial(t *testing.T) {
@@ -509,54 +418,6 @@ func TestScriptsThatCannotBeLoaded(t *testing.T) {
 		{Script: "local n = 'x'; require(n)", Want: "wrong18.lua:1: require of 'x': no such file was put into the script"},
 		{Script: "local t = {} while true do t[#t+1] = ('x'):rep(1<<20) .. #t end", Want: "wrong19.lua:1)"},
 	})
-}
-
-// A script begins TLS in the midst of a connection, and what its handler is may change then.
-func TestSecure(t *testing.T) {
-	ca, dir := certstest.NewAuthority(t), t.TempDir()
-	cert, key := ca.Write(t, dir, "server", "host.test")
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "starttls", Script: `
-local encrypted = { line = function(c, text) c:send(c.inside .. " " .. text .. "\n") end }
-return {
-  line = function(c, text)
-    if text ~= "STARTTLS" then return c:send("plain\n") end
-    c:send("go ahead\n")
-    c:secure("server")
-  end,
-  secured = function(c, result) log("secured", result); c.inside = result; c.handler = encrypted end,
-}`, TOML: fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\nstarttls = true", cert, key)})
-	c := enginetest.Dial(t, h, "starttls")
-	hosttest.Say(t, c, "x\nSTARTTLS\n")
-	hosttest.Hear(t, c, "plain\ngo ahead\n")
-	inside := tls.Client(c, &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
-	hosttest.Say(t, inside, "secret\n")
-	hosttest.Hear(t, inside, "OK secret\n")
-	log.Wait(t, "secured OK")
-	// What follows in the clear right behind must not be taken for encrypted: the host closes.
-	c = enginetest.Dial(t, h, "starttls")
-	hosttest.Say(t, c, "STARTTLS\nforged\n")
-	enginetest.Gone(t, c)
-}
-
-// Over UDP a datagram is a line's beginning and its end, and a message of its own when it is sent.
-func TestUDP(t *testing.T) {
-	h, _ := scripts.Serve(t, enginetest.Handler{Name: "udp", Script: `return {
-  open = function(c) c:send(c.transport) end,
-  line = function(c, text) c:send("<" .. text) c:send(">") end,
-}`})
-	c, err := net.Dial("udp", h.Addr("udp"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(awaittest.Deadline())
-	hosttest.Say(t, c, "a\nb")
-	for _, want := range []string{"udp", "<a", ">", "<b", ">"} {
-		b := make([]byte, 100)
-		if n, err := c.Read(b); err != nil || string(b[:n]) != want {
-			t.Fatalf("%q, %v; want %q", b[:n], err, want)
-		}
-	}
 }
 
 // What ended connections leave behind in an instance that all share is collected, cycles and

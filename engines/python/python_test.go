@@ -2,20 +2,15 @@ package python_test
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/tls"
 	"encoding/hex"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"testing"
 
 	"bulkhead/engines/internal/enginetest"
-	"bulkhead/internal/awaittest"
-	"bulkhead/internal/certstest"
 	"bulkhead/internal/hosttest"
 )
 
@@ -320,105 +315,6 @@ def line(c, text):
 	hosttest.Hear(t, b, "here\n")
 }
 
-// What the inbox has no room for waits in the script's queue, in order, and requests wait
-// meanwhile.
-func TestShortSends(t *testing.T) {
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "big", Script: `
-queue_limit = 1000000
-n = 0
-def line(c, text):
-    global n
-    n += 1
-    if not c.send(text * (int(text) * 10000)):
-        log("waiting", n)
-def writable(c):
-    c.send(b"w")
-`, TOML: "inbox = \"16KiB\"\nsend_buffer = \"8KiB\""})
-	c := enginetest.Dial(t, h, "big")
-	hosttest.Say(t, c, "9\n8\n7\n")
-	c.CloseWrite()
-	log.Wait(t, "waiting 1")
-	b, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Whether the later ones find room at once depends on how fast this test reads.
-	for i, digit := range []string{"9", "8", "7"} {
-		rest, found := bytes.CutPrefix(b, bytes.Repeat([]byte(digit), int(digit[0]-'0')*10000))
-		after, told := bytes.CutPrefix(rest, []byte("w"))
-		if !found || i == 0 && !told {
-			t.Fatalf("answer %d does not follow whole, or writable does not follow it; %d bytes are left", i, len(b))
-		}
-		b = after
-	}
-	if len(b) > 0 {
-		t.Errorf("%d bytes follow", len(b))
-	}
-}
-
-func TestFrames(t *testing.T) {
-	h, log := scripts.Serve(t,
-		enginetest.Handler{Name: "big", Script: `
-import struct
-frame_length = {"bytes": 2}
-frame_limit = 10
-def frame(c, b): c.send(struct.pack(">H", len(b)) + b)
-`},
-		enginetest.Handler{Name: "little", Script: `
-import struct
-frame_length = {"bytes": 4, "little": True, "whole": True}
-def frame(c, b): c.send(struct.pack("<I", len(b) + 4) + b)
-`},
-		enginetest.Handler{Name: "data", Script: `
-def data(c, b):
-    if len(b) < 3: return 0
-    c.send(b[:3])
-    return 99 if b[0] == 33 else 3
-`})
-	c := enginetest.Dial(t, h, "big")
-	for _, part := range []string{"\x00", "\x03a", "bc\x00\x00\x00\x0a012345", "6789"} {
-		hosttest.Say(t, c, part)
-	}
-	hosttest.Hear(t, c, "\x00\x03abc\x00\x00\x00\x0a0123456789")
-	hosttest.Say(t, c, "\x00\x0b0123456789a")
-	enginetest.Gone(t, c)
-	log.Wait(t, "frame of 127.0.0.1:", "the peer's frame is longer than frame_limit, which is 10 bytes")
-
-	c = enginetest.Dial(t, h, "little")
-	long := "\x00\xe0\x00\x00" + strings.Repeat("x", 0xe000-4)
-	hosttest.Say(t, c, long)
-	hosttest.Hear(t, c, long)
-	hosttest.Say(t, c, "\x03\x00\x00\x00")
-	enginetest.Gone(t, c)
-	log.Wait(t, "the peer's frame says that it has 3 bytes, and its length alone has 4")
-
-	c = enginetest.Dial(t, h, "data")
-	hosttest.Say(t, c, "ab")
-	hosttest.Say(t, c, "cde")
-	hosttest.Hear(t, c, "abc")
-	hosttest.Say(t, c, "f")
-	hosttest.Hear(t, c, "def")
-	hosttest.Say(t, c, "!!!")
-	enginetest.Gone(t, c)
-	log.Wait(t, "data answers how many bytes it has consumed, 0 to 3")
-}
-
-func TestLongLines(t *testing.T) {
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "short", Script: `
-line_limit = 5
-line_bytes = True
-def line(c, b): c.send(b)
-`})
-	c := enginetest.Dial(t, h, "short")
-	// The end of a line may come in two parts.
-	hosttest.Say(t, c, "12345\r")
-	hosttest.Say(t, c, "\nab\xff\x00\n")
-	hosttest.Hear(t, c, "12345ab\xff\x00")
-	hosttest.Say(t, c, "1234567")
-	enginetest.Gone(t, c)
-	log.Wait(t, "line of 127.0.0.1:", "the peer's line is longer than line_limit, which is 5 bytes")
-}
-
 // A script dials and waits, and the two connections are spliced, or go on by callbacks. While a
 // callback waits, its connection's next lines do.
 func TestDial(t *testing.T) {
@@ -544,58 +440,6 @@ def open(c):
 			t.Errorf("%q, %v, and before %v", b, err, seen)
 		}
 		seen[string(b)] = true
-	}
-}
-
-// A script begins TLS in the midst of a connection, and what its handler is may change then.
-func TestSecure(t *testing.T) {
-	ca, dir := certstest.NewAuthority(t), t.TempDir()
-	cert, key := ca.Write(t, dir, "server", "host.test")
-	h, log := scripts.Serve(t, enginetest.Handler{Name: "starttls", Script: `
-class Encrypted:
-    def line(c, text): c.send(c.inside + " " + text + "\n")
-def line(c, text):
-    if text != "STARTTLS": return c.send("plain\n")
-    c.send("go ahead\n")
-    c.secure("server")
-def secured(c, result):
-    log("secured", result)
-    c.inside = result
-    c.handler = Encrypted
-`, TOML: fmt.Sprintf("[listener.tls]\ncert = %q\nkey = %q\nstarttls = true", cert, key)})
-	c := enginetest.Dial(t, h, "starttls")
-	hosttest.Say(t, c, "x\nSTARTTLS\n")
-	hosttest.Hear(t, c, "plain\ngo ahead\n")
-	inside := tls.Client(c, &tls.Config{RootCAs: ca.Pool(), ServerName: "host.test"})
-	hosttest.Say(t, inside, "secret\n")
-	hosttest.Hear(t, inside, "OK secret\n")
-	log.Wait(t, "secured OK")
-	// What follows in the clear right behind must not be taken for encrypted: the host closes.
-	c = enginetest.Dial(t, h, "starttls")
-	hosttest.Say(t, c, "STARTTLS\nforged\n")
-	enginetest.Gone(t, c)
-}
-
-// Over UDP a datagram is a line's beginning and its end, and a message of its own when it is sent.
-func TestUDP(t *testing.T) {
-	h, _ := scripts.Serve(t, enginetest.Handler{Name: "udp", Script: `
-def open(c): c.send(c.transport)
-def line(c, text):
-    c.send("<" + text)
-    c.send(">")
-`})
-	c, err := net.Dial("udp", h.Addr("udp"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(awaittest.Deadline())
-	hosttest.Say(t, c, "a\nb")
-	for _, want := range []string{"udp", "<a", ">", "<b", ">"} {
-		b := make([]byte, 100)
-		if n, err := c.Read(b); err != nil || string(b[:n]) != want {
-			t.Fatalf("%q, %v; want %q", b[:n], err, want)
-		}
 	}
 }
 
