@@ -161,3 +161,17 @@ func (o Origin) number() uint64 {
 	}
 	return NextNumber()
 }
+
+// LastNumber is the greatest number that NextNumber has given, or PassNumbers was told of. Any
+// goroutine may call it.
+func LastNumber() uint64 { return numbers.Load() }
+
+// PassNumbers has NextNumber give none up to n any more. Any goroutine may call it.
+func PassNumbers(n uint64) {
+	for {
+		last := numbers.Load()
+		if last >= n || numbers.CompareAndSwap(last, n) {
+			return
+		}
+	}
+}

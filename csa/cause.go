@@ -25,6 +25,7 @@ const (
 	HostStopped
 	OperatorClosed
 	Drained
+	Moved
 
 	// Limits of time.
 	IdleTimeout
@@ -122,6 +123,7 @@ var causes = [Causes]CauseInfo{
 	HostStopped:    {"host_stopped", abi.Closed, "", slog.LevelDebug, "the host stopped"},
 	OperatorClosed: {"operator_closed", abi.Closed, "", slog.LevelInfo, "closed by the operator"},
 	Drained:        {"drained", abi.Refused, "", slog.LevelInfo, "its listener takes no new connections: bulkhead drain"},
+	Moved:          {"moved", abi.OK, "", slog.LevelDebug, "it goes on in another process"},
 
 	IdleTimeout:      {"idle_timeout", abi.Timeout, "idle_timeout", slog.LevelInfo, "idle for too long"},
 	FirstByteTimeout: {"first_byte_timeout", abi.Timeout, "first_byte_timeout", slog.LevelInfo, "the peer has not sent its first byte in time"},
@@ -209,7 +211,7 @@ func (c Cause) Who() string {
 		return "handler"
 	case OperatorClosed, Drained:
 		return "operator"
-	case HostStopped, SystemFull, HostBug:
+	case HostStopped, Moved, SystemFull, HostBug:
 		return "host"
 	case HandlesFull:
 		return "limit" // of the ABI: it has no key

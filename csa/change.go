@@ -15,7 +15,7 @@ func (c *CSA) Settings() *Settings { return c.wiring.Settings }
 func (c *CSA) SetSettings(s *Settings) {
 	before := c.wiring.Settings
 	c.wiring.Settings = s
-	if c.is(dying | dead) {
+	if c.is(frozen | dying | dead) { // GoOn looks at all of them
 		return
 	}
 	if s.FirstByteTimeout <= 0 && !c.is(gotFirstByte) {
@@ -52,7 +52,7 @@ func (c *CSA) SetSettings(s *Settings) {
 // asks again in the next turn, and not only when the wait is over. AskBudget calls no handler.
 func (c *CSA) AskBudget() {
 	t := c.throttle
-	if t == nil || c.is(dying|dead) {
+	if t == nil || c.is(frozen|dying|dead) {
 		return
 	}
 	if c.is(slowIn) {

@@ -164,6 +164,8 @@ const (
 	gotFirstByte                       // a byte has been sent, one way or the other
 	answered                           // bytes of its handler's were taken for the peer
 	hadUnacknowledged                  // the socket held bytes when the system was last asked
+	frozen                             // it is held still (Freeze)
+	doomed                             // it was killed meanwhile
 	dying                              // to be destroyed at the end of the event
 	dead
 )
@@ -341,6 +343,10 @@ func (c *CSA) ShutdownMicroprocess(r Reason) {
 // kill marks the connection as over; it is destroyed at the end of the event.
 func (c *CSA) kill(r Reason) {
 	if c.is(dying | dead) {
+		return
+	}
+	if c.is(frozen) {
+		c.killHeld(r)
 		return
 	}
 	if c.is(refused) {

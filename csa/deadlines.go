@@ -47,7 +47,7 @@ func (c *CSA) AwaitFirstByte() {
 
 // wakeBy has deadlines looked at by then.
 func (c *CSA) wakeBy(at int64) {
-	if !c.is(finishing | dying | dead) { // then it is the linger bound's
+	if !c.is(finishing | frozen | dying | dead) { // the linger bound has it, or nobody
 		c.loop.sel.SetTimerBy(&c.timer, c, at)
 	}
 }

@@ -239,3 +239,9 @@ func (t *Timer) Stop() { t.l.sel.StopTimer(&t.t) }
 
 // Expired is the selector's call; it is not for others.
 func (t *Timer) Expired(*selector.Timer) { t.l.Event(t.f) }
+
+// Left is how long it is until the timer fires, if it is set; zero or less: it is due.
+func (t *Timer) Left() (left time.Duration, set bool) {
+	ns, set := t.l.sel.TimerLeft(&t.t)
+	return time.Duration(ns), set
+}

@@ -65,7 +65,7 @@ func Splice(a, b *CSA) abi.Code {
 // joinable reports whether a connection with this transport can be an end of a relay.
 func joinable(t transport) bool {
 	switch t.(type) {
-	case stream, *tlsTransport:
+	case stream, *movedStream, *tlsTransport:
 		return true
 	}
 	return false

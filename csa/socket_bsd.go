@@ -90,3 +90,6 @@ func (*system) setReadBuffer(_, _ int)           {}
 func (*system) widenSendBuffer(_, _ int, _ bool) {}
 func (*system) keepReadBuffer(_, _ int) bool     { return false }
 func (*system) freeReadBuffer(int)               {}
+
+// resetShared ends a connection whose socket others may have open.
+func resetShared(fd int) { _ = shutdownBoth(fd) }

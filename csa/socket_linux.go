@@ -167,3 +167,13 @@ func lock(fd, on, off int) bool {
 	locks, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK)
 	return err == nil && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK, locks&^off|on) == nil
 }
+
+// resetShared resets a TCP connection whose socket others may have open: it is disconnected, which
+// tells the peer. A unix socket is shut down.
+func resetShared(fd int) {
+	none := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), unsafe.Sizeof(none))
+	if errno != 0 {
+		_ = shutdownBoth(fd)
+	}
+}

@@ -93,3 +93,5 @@ func badSource(err error) bool {
 
 // earlierError reports whether an error of sending may be about what was sent before.
 func earlierError(err error) bool { return err == unix.ECONNREFUSED }
+
+func shutdownBoth(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }

@@ -119,7 +119,7 @@ func (again) Temporary() bool { return true }
 // the peer's part begins to come, and the connection ends if there is none.
 func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	switch {
-	case c.transport != transport(stream{}):
+	case !c.isStream():
 		return abi.Invalid
 	case c.is(sendFinished | ended | dying | dead):
 		return abi.Closed
@@ -131,6 +131,9 @@ func (c *CSA) MakeSSL(h Handshake) abi.Code {
 	}
 	s := &tlsTransport{c: c, h: h, pending: h.Client, charged: secureOverhead, shake: &tlsHandshake{}}
 	s.shake.changed.L = &s.shake.mu
+	if m, ok := c.transport.(*movedStream); ok {
+		m.touch()
+	}
 	c.transport = s
 	c.set(securing)
 	timeout := h.Timeout

@@ -60,7 +60,7 @@ func (i *Instance) drainAs(called bool) {
 	if i.loop != nil {
 		i.loop.Charge(i.cpu())
 	}
-	if i.inCall || i.inLine {
+	if i.inCall || i.inLine || i.held {
 		return
 	}
 	if i.loop != nil {

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -27,12 +28,13 @@ type code struct {
 	extra    int         // bytes charged for an executor beyond its memory
 	state    meter.State
 	data     []meter.Segment
-	fits     map[Shape]bool // an Interpreter's: which shapes its module has
-	base     *base          // an Interpreter's: what its instances begin as; nil: as any module's do
-	quick    atomic.Bool    // an executor was made in less than quickExecutor
-	throws   bool           // it uses exceptions
-	alone    bool           // it keeps one connection's state where all would find it
-	tags     []string       // their names; fewer may be known
+	fits     map[Shape]bool    // an Interpreter's: which shapes its module has
+	base     *base             // an Interpreter's: what its instances begin as; nil: as any module's do
+	quick    atomic.Bool       // an executor was made in less than quickExecutor
+	throws   bool              // it uses exceptions
+	alone    bool              // it keeps one connection's state where all would find it
+	tags     []string          // their names; fewer may be known
+	format   [sha256.Size]byte // of the rewritten code, and so of what its instances are
 }
 
 // freeFootprint is how much an instance may take in the host, in bytes, before
@@ -71,6 +73,7 @@ func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
 	c.alone = admit.OneConnection(parsed)
 	c.state = metered.State
 	c.data = meter.Compact(metered.Data)
+	c.format = formatOf(metered)
 	if c.compiled, c.bytes, err = e.compileModule(name, metered.Code); err != nil {
 		return nil, &compileError{err}
 	}

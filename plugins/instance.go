@@ -137,6 +137,7 @@ type Instance struct {
 	waitCause     error  // why it has to wait
 	broken        bool   // it is closed, and had trapped
 	loopGone      bool   // its loop has stopped
+	held          bool   // it is held still (Freeze)
 
 	loop      *csa.Loop
 	handles   handles

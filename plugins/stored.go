@@ -99,3 +99,19 @@ func (s *stored) close() {
 		s.image.Close()
 	}
 }
+
+// file is a descriptor of the file of an image, which is the caller's to close.
+func (s *stored) file(of *budget) (fd int, err error) {
+	if s.difference == nil {
+		return s.image.File()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.image == nil {
+		if s.image, err = s.difference.Image(of, s.extra); err != nil {
+			return -1, err
+		}
+		defer s.dropUnused()
+	}
+	return s.image.File()
+}

@@ -39,6 +39,14 @@ func (s *Selector) StopTimer(t *Timer) { s.timers.remove(t) }
 // Set reports whether the timer is set and has not fired.
 func (t *Timer) Set() bool { return t.index != 0 }
 
+// TimerLeft is in how many nanoseconds t is due, if it is set; zero or less: now.
+func (s *Selector) TimerLeft(t *Timer) (left int64, set bool) {
+	if !t.Set() {
+		return 0, false
+	}
+	return s.timers[t.index-1].at - s.Now(), true
+}
+
 // timerHeap is a heap of four children a node, which is flatter than a binary
 // one and keeps siblings in one cache line. A wheel would save its logarithm
 // and cost a granularity; idle timeouts, the bulk of all timers, move their

@@ -93,6 +93,26 @@ func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
 	return a, true
 }
 
+// Keep counts a connection that has come with its source, which another process's Take has answered:
+// above the bound, too, and for no rate. It answers what Take does.
+func (s *Sources) Keep(a netip.Addr) netip.Addr {
+	if s == nil || !a.IsValid() || !s.bounded.Load() {
+		return netip.Addr{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.known[a]
+	switch {
+	case one == nil:
+		one = &source{}
+		s.known[a] = one
+	case one.n == 0:
+		s.idle--
+	}
+	one.n++
+	return a
+}
+
 // Undo takes a Take back, for a connection that did not come to be: it counts for no rate either.
 func (s *Sources) Undo(a netip.Addr, now int64) {
 	if s == nil || !a.IsValid() {

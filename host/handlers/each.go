@@ -43,6 +43,10 @@ type each struct {
 	quick    atomic.Bool // without a snapshot: instances are made on the loops
 	queued   atomic.Int64
 
+	// adopted are snapshots of another process's, whose instances have come here.
+	adopting sync.Mutex
+	adopted  []*Adopted
+
 	// The rest is the home loop's.
 	queue   []waiting
 	running int        // starts under way
@@ -448,4 +452,5 @@ func (e *each) Close() {
 		}
 		e.snapshot.Close()
 	}
+	e.closeAdopted()
 }

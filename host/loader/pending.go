@@ -154,3 +154,19 @@ func (k *Pending) Close() {
 		(*c).Close()
 	}
 }
+
+// Travels is the Traveller that a server's provider is of; nil: it is of none, or its plugin is not
+// loaded yet. Any goroutine may call it.
+func Travels(p handlers.Provider) handlers.Traveller {
+	if late, ok := p.(*Pending); ok {
+		if !late.begun.Load() {
+			return nil
+		}
+		p = *late.provider.Load()
+	}
+	if loaded, ok := p.(*provider); ok {
+		p = loaded.Provider
+	}
+	t, _ := p.(handlers.Traveller)
+	return t
+}

@@ -318,7 +318,11 @@ func (s *Server) Close() {
 // SocketShutdown is the box CreatorFeedback: it writes down how a connection
 // died.
 func (s *Server) SocketShutdown(c *csa.CSA, r csa.Reason) {
-	s.writeDown(c, r, "connection closed")
+	if r.Cause == csa.Moved {
+		s.movedAway(c)
+	} else {
+		s.writeDown(c, r, "connection closed")
+	}
 	if !c.Spliced() {
 		s.provider.Release(front.HandlerOf(c))
 	}

@@ -57,7 +57,7 @@ func (g *Image) write(page func(p int) []byte) error {
 	if err := writeAt(g.fd, run, size-len(run)); err != nil {
 		return err
 	}
-	if _, err := unix.FcntlInt(uintptr(g.fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
+	if _, err := unix.FcntlInt(uintptr(g.fd), unix.F_ADD_SEALS, seals); err != nil {
 		return err
 	}
 	var err error

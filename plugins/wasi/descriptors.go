@@ -331,3 +331,45 @@ func fdWrite(p *Process, s []uint64) Errno {
 	}
 	return e
 }
+
+// Descriptor is what a guest has made of one of its descriptors that is no file's.
+type Descriptor struct {
+	// Rights and Inheriting are fd_fdstat_get's, and so are Flags.
+	Rights, Inheriting uint64
+	Flags              uint16
+	// Stream is which of the streams it is: 0 to 2; Open, that it is not closed.
+	Stream int8
+	Open   bool
+}
+
+// MostDescriptors is how many Descriptors a guest may have.
+const MostDescriptors = streams + mostFiles
+
+// Descriptors are the guest's, so that it can go on elsewhere: nil are those that all begin with.
+// ok is false where one is of a folder.
+func (p *Process) Descriptors() (all []Descriptor, ok bool) {
+	for _, f := range p.files {
+		if f.node != nil {
+			return nil, false
+		}
+		all = append(all, Descriptor{f.rights, f.inheriting, f.flags, f.stream, f.open})
+	}
+	return all, p.Folder == nil
+}
+
+// SetDescriptors has the guest, which has no folder and makes no call, have them. It reports false,
+// and does nothing, where there are no such.
+func (p *Process) SetDescriptors(all []Descriptor) bool {
+	if len(all) > MostDescriptors {
+		return false
+	}
+	var files []file
+	for _, d := range all {
+		if d.Stream < 0 && d.Open || d.Stream >= streams {
+			return false
+		}
+		files = append(files, file{rights: d.Rights, inheriting: d.Inheriting, flags: d.Flags, stream: d.Stream, open: d.Open})
+	}
+	p.files, p.shared = files, false
+	return true
+}
