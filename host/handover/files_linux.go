@@ -49,6 +49,9 @@ func marksOf(fd int) (*marks, error) {
 // at is the mark of a unit.
 func (m *marks) at(n int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&m.b[4*n])) }
 
+// closeFile lets go of the file of marks that stay.
+func (m *marks) closeFile() { _ = unix.Close(m.fd) }
+
 // close lets go of them. Nobody uses one any more.
 func (m *marks) close() {
 	_ = unix.Munmap(m.b)

@@ -14,6 +14,7 @@ type marks struct{ fd int }
 func newMarks() (*marks, error)              { return nil, errSystem }
 func marksOf(int) (*marks, error)            { return nil, errSystem }
 func (m *marks) at(int) *atomic.Uint32       { return nil }
+func (m *marks) closeFile()                  {}
 func (m *marks) close()                      {}
 func records([]byte) (int, error)            { return -1, errSystem }
 func forgetRecords(int)                      {}

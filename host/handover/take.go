@@ -115,6 +115,7 @@ func (t *taker) greet() error {
 	if err != nil {
 		return err
 	}
+	t.marks.closeFile()
 	mine := record.Hello{Least: record.Version, Most: record.Version, Room: Room()}
 	if err := t.send(hello, mine.Append(nil)); err != nil {
 		return err
