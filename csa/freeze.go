@@ -59,8 +59,8 @@ const MostUnsent = smallestBuffer << (bufferClasses - 1)
 
 var errNoRoom = errors.New("its tenant has no memory, or no timers, left for it")
 
-// travelling are the flags that a Record has. The order is that of its bits, and so is for good; new
-// ones go to the end.
+// travelling are the flags that a Record has. The order is that of its bits, and so is for good;
+// new ones go to the end.
 var travelling = [...]flag{
 	paused, full, offering, blocked, ended, lastOffered, eofTold, sendFinished, writeShut, gotFirstByte, answered, hadUnacknowledged,
 }
@@ -106,9 +106,9 @@ func (e Stays) Error() string { return "it " + string(e) }
 
 // Freeze holds the connection still, so that it can go on in another process. Its socket stays open
 // and is the connection's until Leave. Freeze fails with a NotNow when the connection is in
-// anything but the middle of its life, or not between two events, and with a Stays where it is not a
-// plain stream. It is called on the loop, not by
-// a handler. A ShutdownMicroprocess meanwhile has effect when the connection goes on.
+// anything but the middle of its life, or not between two events, and with a Stays where it is not
+// a plain stream. It is called on the loop, not by a handler. A ShutdownMicroprocess meanwhile has
+// effect when the connection goes on.
 func (c *CSA) Freeze() (*Held, error) {
 	if why := c.cannotFreeze(); why != "" {
 		return nil, why
@@ -213,8 +213,8 @@ func (c *CSA) record(now int64) Record {
 
 // Adopt makes a CSA of a Record and the descriptor of its socket, which is held still; nobody is
 // told. The CSA owns fd from here on; on an error it is closed. The error is that the tenant has no
-// room for its bytes or timers. The handler of w finds the connection where it has left
-// it. touched, if it is not nil, becomes 1 instead of 0 before anything is done with the socket after
+// room for its bytes or timers. The handler of w finds the connection where it has left it.
+// touched, if it is not nil, becomes 1 instead of 0 before anything is done with the socket after
 // GoOn. If it is neither by then, whoever else has the socket has gone on with it, and the
 // connection ends here as one that Leaves.
 func (l *Loop) Adopt(s Record, fd int, w Wiring, touched *atomic.Uint32) (*Held, error) {

@@ -77,15 +77,15 @@ func (h *Host) HandOver(ctx context.Context, conn *net.UnixConn, o HandOverOptio
 // TakeOver takes the connections of the host whose HandOver is at the other end of conn. They keep
 // their numbers and handles, and go by this host's configuration from then on. A listener takes
 // those of the listener of the same name and tenant, if its plugin's state is of the same format:
-// if it is the same plugin, and the version of this program prepares it equally. The plugins have to
-// be loaded, which is so when New has returned, or, with LoadLate, Settled.
+// if it is the same plugin, and the version of this program prepares it equally. The plugins have
+// to be loaded, which is so when New has returned, or, with LoadLate, Settled.
 //
-// It may be called before Run. Connections that the host accepts later have other numbers than those
-// that come. It returns when the other host keeps none of the connections any more, which takes some
-// seconds, or ctx is done, which it has to be when Run's is. What has come stays. conn is the
-// caller's, and has to stay open for as long as this process lives, or until TakeOver has returned
-// without an error: the other host takes its end for the end of this process. TakeOver is not called
-// on a loop.
+// It may be called before Run. Connections that the host accepts later have other numbers than
+// those that come. It returns when the other host keeps none of the connections any more, which
+// takes some seconds, or ctx is done, which it has to be when Run's is. What has come stays. conn
+// is the caller's, and has to stay open for as long as this process lives, or until TakeOver has
+// returned without an error: the other host takes its end for the end of this process. TakeOver is
+// not called on a loop.
 func (h *Host) TakeOver(ctx context.Context, conn *net.UnixConn, o HandOverOptions) (handover.Report, error) {
 	release, ok := h.delayStop()
 	if !ok {
@@ -215,8 +215,8 @@ func (g *leaving) again() bool {
 	return true
 }
 
-// count counts those of a loop that could not go, on that loop, by why they could not when they were
-// last asked.
+// count counts those of a loop that could not go, on that loop, by why they could not when they
+// were last asked.
 func (g *leaving) count(at int) {
 	for _, c := range g.later[at] {
 		if c.Over() {

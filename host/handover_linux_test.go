@@ -82,6 +82,10 @@ plugin = %q
 // moves hands all connections of one host to another, and waits until that is over.
 func moves(t *testing.T, from, to *host.Host, o host.HandOverOptions) (host.HandOverReport, error, error) {
 	t.Helper()
+	o.Patience = time.Minute
+	if o.Retry == 0 {
+		o.Retry = time.Minute
+	}
 	a, b := pair(t)
 	var took error
 	done := make(chan struct{})
@@ -169,7 +173,7 @@ func TestMovingFailsAtEachStep(t *testing.T) {
 	for _, step := range handover.Steps {
 		t.Run(string(step), func(t *testing.T) {
 			next := hosttest.Serve(t, toml, host.Options{})
-			fails := handover.Options{Batch: 5, Step: func(s handover.Step) error {
+			fails := handover.Options{Batch: 5, Patience: time.Minute, Step: func(s handover.Step) error {
 				if s == step {
 					return errors.New("the test says so")
 				}
@@ -178,15 +182,16 @@ func TestMovingFailsAtEachStep(t *testing.T) {
 			a, b := pair(t)
 			var took error
 			done := make(chan struct{})
-			give, take := host.HandOverOptions{Options: handover.Options{Batch: 5, Guard: time.Minute}}, host.HandOverOptions{}
+			give, take := host.HandOverOptions{Options: handover.Options{Batch: 5, Patience: time.Minute, Guard: time.Hour}}, host.HandOverOptions{}
 			if step[0] == 't' {
 				take.Options = fails
 			} else {
-				fails.Guard = time.Minute
+				fails.Guard = time.Hour
 				give.Options = fails
 			}
 			go func() {
 				defer close(done)
+				take.Patience = time.Minute
 				_, took = next.TakeOver(t.Context(), b, take)
 				_ = b.Close() // as it would if the process died
 			}()
@@ -225,7 +230,7 @@ func TestTouchedConnectionsAreLost(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = next.TakeOver(t.Context(), b, host.HandOverOptions{})
+		_, _ = next.TakeOver(t.Context(), b, host.HandOverOptions{Options: handover.Options{Patience: time.Minute}})
 	}()
 	guards := make(chan struct{})
 	var r host.HandOverReport
@@ -233,7 +238,7 @@ func TestTouchedConnectionsAreLost(t *testing.T) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		r, gave = first.HandOver(t.Context(), a, host.HandOverOptions{Options: handover.Options{Guard: time.Minute, Step: func(s handover.Step) error {
+		r, gave = first.HandOver(t.Context(), a, host.HandOverOptions{Options: handover.Options{Guard: time.Hour, Patience: time.Minute, Step: func(s handover.Step) error {
 			if s == handover.GiveGuard {
 				close(guards)
 			}

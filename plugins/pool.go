@@ -180,6 +180,9 @@ func (p *Pool) usual() int {
 func (p *Pool) recycle(i *Instance, trapped bool) {
 	p.live--
 	p.used = true
+	if p.snapshot.adopted {
+		p.snapshot.thawed.Add(-1)
+	}
 	if e := i.exec; e != nil {
 		e.bound, i.exec = nil, nil
 	}

@@ -33,6 +33,8 @@ type Snapshot struct {
 	usual          atomic.Int64 // bytes that an Instance writes to
 	users          atomic.Int64 // Pools, and 1 while it is open
 	closed         atomic.Bool
+	adopted        bool         // it is another process's (AdoptSnapshot)
+	thawed         atomic.Int64 // the Instances of one that is adopted
 }
 
 // freeGlobals are the globals that an Instance keeps the values of without being

@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Instance of a Pool can go on in another process: as the image of its Snapshot, which goes once,
-// and as what it has that the image has not. It is held still for that, as its connections are.
+// An Instance of a Pool can go on in another process: as the image of its Snapshot, which goes
+// once, and as what it has that the image has not. It is held still for that, as its connections
+// are.
 
 // FormatID says what the state of a module's instances means: where it is another, the state is of
 // no use. Code that is rewritten otherwise, or keeps other globals, has another.
@@ -77,14 +78,14 @@ func (s *Snapshot) Record() (r SnapshotRecord, fd int, err error) {
 }
 
 // AdoptSnapshot makes a snapshot of one of another process's, whose image is in the file fd. It is
-// for Pool.Thaw: it has no timers and no descriptors. The snapshot owns fd from here on; on an error
-// it is closed. l is Snapshot's, and so are the charges.
+// for Pool.Thaw: it has no timers and no descriptors. The snapshot owns fd from here on; on an
+// error it is closed. l is Snapshot's, and so are the charges.
 func (m *Module) AdoptSnapshot(l *Listener, r *SnapshotRecord, fd int) (*Snapshot, error) {
 	fail := func(err error) (*Snapshot, error) {
 		return nil, fmt.Errorf("%s: adopting a snapshot: %w", m.name, err)
 	}
 	s := &Snapshot{module: m, listener: l, globals: slices.Clone(r.Globals), window: r.Window, length: r.Length, quick: m.code.quick.Load()}
-	s.wasi = wasi.Process{Args: []string{m.name}}
+	s.wasi, s.adopted = wasi.Process{Args: []string{m.name}}, true
 	var wrong error
 	switch {
 	case r.Format != m.Format():
@@ -121,6 +122,9 @@ func (m *Module) AdoptSnapshot(l *Listener, r *SnapshotRecord, fd int) (*Snapsho
 	memory.FaultTime() // measured here, since it takes a while
 	return s, nil
 }
+
+// Thawed is how many Instances of an adopted snapshot are left. Any goroutine may call it.
+func (s *Snapshot) Thawed() int { return int(s.thawed.Load()) }
 
 // InstanceRecord is an Instance between two events, beside its connections, as it can be written
 // down.
@@ -164,9 +168,9 @@ func (i *Instance) Snapshot() *Snapshot {
 }
 
 // Freeze holds the instance still, and says what it is. It fails with a csa.NotNow when the
-// instance is not between two events, or is none of a Pool's. Its connections are to be frozen, too,
-// and before it. It is called on the loop, not by a handler. Events that come meanwhile wait. GoOn
-// or Forsake is called next.
+// instance is not between two events, or is none of a Pool's. Its connections are to be frozen,
+// too, and before it. It is called on the loop, not by a handler. Events that come meanwhile wait.
+// GoOn or Forsake is called next.
 func (i *Instance) Freeze() (*InstanceRecord, error) {
 	if why := i.cannotFreeze(); why != "" {
 		return nil, why
@@ -319,6 +323,7 @@ func (p *Pool) Thaw(r *InstanceRecord) (*Instance, error) {
 	for n := range r.Printed {
 		i.out[n].line = slices.Clone(r.Printed[n])
 	}
+	s.thawed.Add(1)
 	p.live++
 	p.used = true
 	p.asleep++

@@ -93,8 +93,8 @@ func (s *Sources) Take(a netip.Addr, now int64) (_ netip.Addr, ok bool) {
 	return a, true
 }
 
-// Keep counts a connection that has come with its source, which another process's Take has answered:
-// above the bound, too, and for no rate. It answers what Take does.
+// Keep counts a connection that has come with its source, which another process's Take has
+// answered: above the bound, too, and for no rate. It answers what Take does.
 func (s *Sources) Keep(a netip.Addr) netip.Addr {
 	if s == nil || !a.IsValid() || !s.bounded.Load() {
 		return netip.Addr{}

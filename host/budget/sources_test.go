@@ -134,3 +134,24 @@ func TestSourcesSet(t *testing.T) {
 		t.Errorf("%d sources are left", s.Used())
 	}
 }
+
+// A connection that comes with its source has a place, also where there is none, and is no new one.
+func TestKeepsSources(t *testing.T) {
+	s := NewSources(1, 1, 64)
+	a := netip.MustParseAddr("192.0.2.1")
+	source, ok := s.Take(a, 0)
+	if !ok || s.Keep(source) != source {
+		t.Fatal("it has no place")
+	}
+	if _, ok := s.Take(a, int64(time.Hour)); ok {
+		t.Error("a third one has a place")
+	}
+	s.Release(source, 0)
+	s.Release(source, 0)
+	if _, ok := s.Take(a, int64(time.Hour)); !ok {
+		t.Error("there is no place when all are gone")
+	}
+	if s.Keep(netip.Addr{}).IsValid() || NewSources(0, 0, 64).Keep(a).IsValid() {
+		t.Error("one is counted where there is nothing to bound")
+	}
+}

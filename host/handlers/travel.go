@@ -8,7 +8,7 @@ import (
 // Traveller is a Provider whose connections can go to another process with their handlers, and come
 // from one.
 type Traveller interface {
-	// Snapshots are those that its instances may be copies of.
+	// Snapshots are those that its instances are copies of, or will be.
 	Snapshots() []*plugins.Snapshot
 	// Travels is the instance that is to go with a connection whose handler is h; nil: it needs
 	// none. It fails with a csa.NotNow. It is called on the connection's loop.
@@ -38,7 +38,9 @@ func (e *each) Snapshots() (all []*plugins.Snapshot) {
 	e.adopting.Lock()
 	defer e.adopting.Unlock()
 	for _, a := range e.adopted {
-		all = append(all, a.snapshot)
+		if a.snapshot.Thawed() > 0 {
+			all = append(all, a.snapshot)
+		}
 	}
 	return all
 }

@@ -24,9 +24,9 @@
 // Until COMMIT is sent, whatever goes wrong leaves every unit where it was. From then on the giver
 // keeps its copy of a unit for a guard time, after which it says OVER, and takes it back when
 // something goes wrong with the taker, unless that has touched it. Who has a unit is decided by one
-// atomic operation on its mark, in memory that both processes have: the taker sets it before it does
-// anything with the unit's sockets, and the giver when it takes the unit back, and whoever is second
-// leaves the unit alone.
+// atomic operation on its mark, in memory that both processes have: the taker sets it before it
+// does anything with the unit's sockets, and the giver when it takes the unit back, and whoever is
+// second leaves the unit alone.
 package handover
 
 import (

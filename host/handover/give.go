@@ -323,8 +323,8 @@ func (g *giver) sweep() {
 	g.from.Leave(left)
 }
 
-// guard waits until nothing is kept any more, or the other process dies. When ctx is done, nothing is
-// kept.
+// guard waits until nothing is kept any more, or the other process dies. When ctx is done, nothing
+// is kept.
 func (g *giver) guard(ctx context.Context) error {
 	if err := g.o.at(GiveGuard); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,8 +174,9 @@ func open(t *testing.T) int {
 }
 
 // run hands n things over, with something going wrong at a step where dies says so.
-func run(t *testing.T, from *source, to *sink, give, take Options) (gave, took Report, gaveErr, tookErr error) {
+func run(ctx context.Context, t *testing.T, from *source, to *sink, give, take Options) (gave, took Report, gaveErr, tookErr error) {
 	a, b := pair(t)
+	give.Patience, take.Patience = time.Minute, time.Minute
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -185,7 +185,7 @@ func run(t *testing.T, from *source, to *sink, give, take Options) (gave, took R
 			_ = b.Close() // the process is dead
 		}
 	}()
-	gave, gaveErr = Give(context.Background(), a, from, give)
+	gave, gaveErr = Give(ctx, a, from, give)
 	if gaveErr != nil {
 		_ = a.Close()
 	}
@@ -211,7 +211,7 @@ func upTo(n int) (all []int) {
 func TestGiveAndTake(t *testing.T) {
 	before := open(t)
 	from, to := newSource(t, 300), &sink{t: t, touches: true, refuse: 7}
-	gave, took, gaveErr, tookErr := run(t, from, to, Options{Guard: -1}, Options{})
+	gave, took, gaveErr, tookErr := run(context.Background(), t, from, to, Options{Guard: -1}, Options{})
 	if gaveErr != nil || tookErr != nil || gave.Given != 299 || took.Given != 299 || gave.Why["not this one"] != 1 || gave.Refused != 1 {
 		t.Errorf("%+v %+v %v %v", gave, took, gaveErr, tookErr)
 	}
@@ -223,29 +223,36 @@ func TestGiveAndTake(t *testing.T) {
 	}
 }
 
-// The guard time: what is not touched is kept until it is over, and what is touched is let go of at
-// once.
+// The guard time: what is not touched is kept until it is over, or nobody waits for that, and what
+// is touched is let go of at once.
 func TestGuard(t *testing.T) {
 	from, to := newSource(t, 10), &sink{t: t, touches: true}
-	var once atomic.Bool
-	began := time.Now()
-	gave, _, gaveErr, tookErr := run(t, from, to, Options{Guard: 60 * time.Millisecond, Step: func(s Step) error {
-		if s == GiveGuard && once.CompareAndSwap(false, true) && len(from.gone) > 5 {
-			t.Errorf("%d are let go of already", len(from.gone))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	gave, _, gaveErr, tookErr := run(ctx, t, from, to, Options{Guard: time.Hour, Step: func(s Step) error {
+		if s == GiveGuard {
+			if len(from.gone) != 5 {
+				t.Errorf("%d are let go of already", len(from.gone))
+			}
+			cancel()
 		}
 		return nil
 	}}, Options{})
 	if gaveErr != nil || tookErr != nil || gave.Given != 10 || len(from.gone) != 10 {
 		t.Errorf("%+v, %v, %v; %d are gone", gave, gaveErr, tookErr, len(from.gone))
 	}
-	if d := time.Since(began); d < 150*time.Millisecond {
-		t.Errorf("the guard time was over after %v", d)
+
+	from, to = newSource(t, 3), &sink{t: t}
+	began := time.Now()
+	_, _, gaveErr, tookErr = run(context.Background(), t, from, to, Options{Guard: 30 * time.Millisecond}, Options{})
+	if d := time.Since(began); gaveErr != nil || tookErr != nil || len(from.gone) != 3 || d < 30*time.Millisecond {
+		t.Errorf("%v, %v; %d are gone after %v", gaveErr, tookErr, len(from.gone), d)
 	}
 }
 
 // Whatever goes wrong at whatever step, in the giver or in the taker, each unit is in one place
-// afterwards, and in one alone; nothing is lost that the taker has not touched; and no descriptor is
-// left open.
+// afterwards, and in one alone; nothing is lost that the taker has not touched; and no descriptor
+// is left open.
 func TestEachStepMayFail(t *testing.T) {
 	const n = 100
 	for _, touches := range []bool{false, true} {
@@ -270,7 +277,7 @@ func TestEachStepMayFail(t *testing.T) {
 					} else {
 						give.Step = fails
 					}
-					gave, _, gaveErr, tookErr := run(t, from, to, give, take)
+					gave, _, gaveErr, tookErr := run(context.Background(), t, from, to, give, take)
 					failed := came >= nth
 					if failed != (gaveErr != nil) && !(taker && at == TakeDone) || failed != (tookErr != nil) && at != GiveGuard && at != GiveDone {
 						t.Errorf("Give says %v, and Take %v", gaveErr, tookErr)

@@ -51,11 +51,11 @@ type taker struct {
 }
 
 // Take takes the units that who Gives at the other end of conn gives, and returns when the giver
-// has said that it keeps none of them any more, or ctx is done, with an error. The units that have come stay, also when it fails.
-// conn stays open, and is the caller's: the giver takes its end for the end of this process, and
-// then takes back what has not been touched, so it has to stay open for as long as Take runs. Some
-// address space for the marks is not given back: units that nothing has happened to have them for
-// as long as they live.
+// has said that it keeps none of them any more, or ctx is done, with an error. The units that have
+// come stay, also when it fails. conn stays open, and is the caller's: the giver takes its end for
+// the end of this process, and then takes back what has not been touched, so it has to stay open
+// for as long as Take runs. Some address space for the marks is not given back: units that nothing
+// has happened to have them for as long as they live.
 func Take(ctx context.Context, conn *net.UnixConn, to Sink, o Options) (Report, error) {
 	o.complete()
 	t := &taker{channel: newChannel(conn), to: to, o: o}
