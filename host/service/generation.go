@@ -132,7 +132,9 @@ func (g *Generation) LogListening() {
 	s := g.servers[0]
 	var said []any
 	for i, at := range g.sockets.Listening() {
-		said = append(said, []string{"address", "and"}[i], s.config.Address.Network+"://"+at)
+		address := s.config.Address
+		address.Host = at
+		said = append(said, []string{"address", "and"}[i], address.String())
 	}
 	if s.router != nil {
 		said = append(said, "routes", len(s.config.Routes))
