@@ -139,10 +139,15 @@ func TestConversations(t *testing.T) {
 			d.finish(true)
 			d.reset(true)
 		}},
-		{"the client has more to say than the server listens to", "<EOF\n>EOF\n# The client has sent 3 bytes behind the server's end, which are not here.\n", func(_ *wire, d *dialogue) {
+		{"the client goes on behind the server's end", "<EOF\n> \"abc\"\n>EOF\n", func(_ *wire, d *dialogue) {
 			d.finish(true)
 			d.says("abc")
 			d.finish(false)
+		}},
+		{"the client has more to say than the server listens to", "<EOF\n<RST\n# The client has sent 3 bytes behind the server's end, and was reset: they are not here.\n", func(_ *wire, d *dialogue) {
+			d.finish(true)
+			d.says("abc")
+			d.reset(true)
 		}},
 		{"what looks like lines of a conversation", "> \"x 61\\r\\n\"\n< \"~ \\x24{a}\\r\\n\"\n", func(_ *wire, d *dialogue) {
 			d.says("x 61\r\n")

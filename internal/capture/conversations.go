@@ -38,8 +38,9 @@ type writer struct {
 	server bool   // it is the server's
 	last   time.Time
 	played time.Duration // how much time goes by in the conversation so far
-	ended  bool          // the server has ended its side
-	after  int           // what the client has sent behind that
+	ended  bool          // the server has ended its side,
+	deaf   bool          // and breaks off when the client sends more, as it has closed the connection
+	after  int           // what the client has sent to nobody
 }
 
 func (w *writer) write() {
@@ -51,12 +52,13 @@ func (w *writer) write() {
 		w.eol = "\n"
 		w.put("eol lf")
 	}
+	w.deaf = slices.ContainsFunc(w.c.Parts, func(p Part) bool { return p.Server && p.End == Reset })
 	for _, p := range w.c.Parts {
 		w.part(p)
 	}
 	w.flush()
 	if w.after > 0 {
-		w.put(fmt.Sprintf("# The client has sent %d bytes behind the server's end, which are not here.", w.after))
+		w.put(fmt.Sprintf("# The client has sent %d bytes behind the server's end, and was reset: they are not here.", w.after))
 	}
 	if w.c.Cut {
 		w.put("# More was said than a conversation of a capture has.")
@@ -79,7 +81,7 @@ func prefix(server bool) string {
 }
 
 func (w *writer) part(p Part) {
-	if !p.Server && w.ended && p.End == Open {
+	if !p.Server && w.ended && w.deaf && p.End == Open {
 		w.after += len(p.Bytes)
 		return
 	}
