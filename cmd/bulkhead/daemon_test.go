@@ -166,10 +166,14 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	s.listening(ts, listeners(ts, args[len(args)-1]))
 }
 
-// killWorker kills the worker of the daemon with a state folder. It returns when the process has
-// gone.
+// killWorker kills the worker of the daemon with a state folder, or its supervisor. It returns when
+// the worker has gone.
 func killWorker(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, neg, args, 1, "kill-worker STATE")
+	supervisor := len(args) == 2 && args[0] == "-supervisor"
+	if supervisor {
+		args = args[1:]
+	}
+	usage(ts, neg, args, 1, "kill-worker [-supervisor] STATE")
 	var st admin.Status
 	sessionOf(ts).until(ts, "the daemon answers", func() bool {
 		err := ask(ts.MkAbs(args[0]), "/v1/status", func(body io.Reader) error { return json.NewDecoder(body).Decode(&st) })
@@ -178,8 +182,21 @@ func killWorker(ts *testscript.TestScript, neg bool, args []string) {
 	if st.Worker == nil || st.PID == st.Worker.PID {
 		ts.Fatalf("there is no worker: process %d, %+v", st.PID, st.Worker)
 	}
-	ts.Check(syscall.Kill(st.Worker.PID, syscall.SIGKILL))
-	sessionOf(ts).until(ts, "the worker has gone", func() bool { return syscall.Kill(st.Worker.PID, 0) == syscall.ESRCH })
+	victim := st.Worker.PID
+	if supervisor {
+		victim = st.PID
+	}
+	ts.Check(syscall.Kill(victim, syscall.SIGKILL))
+	sessionOf(ts).until(ts, "the worker has gone", func() bool {
+		err := syscall.Kill(st.Worker.PID, 0)
+		return err == syscall.ESRCH || supervisor && hasEnded(st.Worker.PID)
+	})
+}
+
+// hasEnded reports whether a process is one that nobody has taken leave of.
+func hasEnded(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(stat), ") Z ")
 }
 
 // ask reads what the daemon with a state folder answers.

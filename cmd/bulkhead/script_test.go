@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 //	                     each listener
 //	develop N ARGS...    runs bulkhead dev, waits until it serves N listeners, and puts their
 //	                     addresses into the environment
-//	kill-worker STATE    kills the worker of the daemon with that state folder
+//	kill-worker [-supervisor] STATE   kills the worker of the daemon with that state folder, or
+//	                     its supervisor, and waits until the worker has gone
 //	next REGEXP          waits until the log matches behind what the last one has matched
 //	ends-process FILE    waits until the process has ended whose number is in the file
 //	serve-quietly FILE PATH   the same for a daemon that logs nothing: waits

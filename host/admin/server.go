@@ -135,22 +135,44 @@ func lockState(state string, pid int, file string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	// The supervisor of a daemon that was killed ends before the worker, which has the lock.
+	for late := time.Now().Add(lockTime); errors.Is(err, unix.EWOULDBLOCK) && holderIsGone(f) && time.Now().Before(late); {
+		time.Sleep(10 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
-		said, _ := io.ReadAll(io.LimitReader(f, 4096))
-		if len(said) == 0 {
-			said = []byte("it has just begun")
+		said := holder(f)
+		if said == "" {
+			said = "it has just begun"
 		}
-		return nil, &LockedError{state, strings.TrimSpace(string(said))}
+		return nil, &LockedError{state, said}
 	}
-	// For people: nothing depends on it.
+	// For people, and for holderIsGone.
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "process %d, which serves %s\n", pid, file)
 	}
 	return f, nil
+}
+
+// lockTime is how long a daemon waits for one that was killed, and is not gone altogether yet.
+const lockTime = 5 * time.Second
+
+// holder is what the file of a lock says of who has it.
+func holder(f *os.File) string {
+	said, _ := io.ReadAll(io.NewSectionReader(f, 0, 4096))
+	return strings.TrimSpace(string(said))
+}
+
+// holderIsGone reports whether the file of a lock that is held names a process that there is not.
+func holderIsGone(f *os.File) bool {
+	var pid int
+	_, err := fmt.Sscanf(holder(f), "process %d,", &pid)
+	return err == nil && pid > 0 && unix.Kill(pid, 0) == unix.ESRCH
 }
 
 // trusts serves those alone who have come in by a Unix socket, or with the token: what handlers log
