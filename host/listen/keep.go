@@ -102,8 +102,16 @@ func (l *left) discard(k Keeper) {
 
 func (l *left) socket(k Keeper) *Socket {
 	_ = unix.SetNonblock(l.FD, true) // whoever has had it
+	// This process may have privileges that the one before had given away when it wrote the note:
+	// no other file than the socket's own is removed, or given to somebody.
+	file := unlinkable{l.note.Path, l.note.Dev, l.note.Inode}
+	if sa, err := unix.Getsockname(l.FD); err != nil {
+		file = unlinkable{}
+	} else if own, ok := sa.(*unix.SockaddrUnix); !ok || own.Name != file.path {
+		file = unlinkable{}
+	}
 	return &Socket{
-		FD: l.FD, Addr: l.note.At, unlink: unlinkable{l.note.Path, l.note.Dev, l.note.Inode},
+		FD: l.FD, Addr: l.note.At, unlink: file,
 		kept: &keptBy{keeper: k, name: l.Name, note: l.note},
 	}
 }
@@ -201,7 +209,7 @@ func takeLeft(network, address string, wanted int, o Options, change func(s *Soc
 	fits := len(mine) == wanted && mine[0].note.Members == wanted
 	for i := range mine {
 		all[i] = mine[i].socket(k)
-		fits = fits && all[i].there() && mine[i].note.Options.Groups.equal(o.Groups)
+		fits = fits && all[i].unlink.path == mine[i].note.Path && all[i].there() && mine[i].note.Options.Groups.equal(o.Groups)
 		if fits {
 			fits = change(all[i], mine[i].note.Options) == nil
 		}

@@ -226,3 +226,33 @@ func TestUDPSocketsOfTheProcessBefore(t *testing.T) {
 		}
 	}
 }
+
+// A note may be of a worker that somebody has taken over, and who reads it may have privileges: a
+// file that is not the socket's own is neither removed nor given away.
+func TestANoteThatLies(t *testing.T) {
+	c := newCupboard(t)
+	path := filepath.Join(t.TempDir(), "another's")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dev, ino, _ := identity(path)
+	for _, network := range []string{"tcp", "unix"} {
+		s := must[*Socket](t)(Open("tcp", "127.0.0.1:0", Options{}))
+		lie := s.kept.note
+		lie.Network, lie.Address, lie.Path, lie.Dev, lie.Inode = network, path, path, dev, ino
+		s.kept.note = lie
+		s.kept.hold(Options{Mode: 0o600}, -1)
+		c.begin(c.die(s)...)
+		if network == "unix" {
+			if _, err := Open("unix", path, Options{Mode: 0o666}); err == nil || !strings.Contains(err.Error(), "another process listens there") {
+				t.Fatalf("the address of another: %v", err)
+			}
+		}
+		ReleaseRest()
+		if info, err := os.Lstat(path); err != nil || info.Mode().Perm()&0o222 == 0o222 {
+			t.Fatalf("the other's file: %v, %v", info, err)
+		}
+	}
+}
