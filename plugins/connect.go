@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"strings"
 	"time"
 
 	"bulkhead/abi"
@@ -46,7 +47,7 @@ func (i *Instance) connect(ptr uint32, n int32) int32 {
 	if i.listener.Dialer == nil || i.loop == nil {
 		return int32(abi.Denied)
 	}
-	p := &pending{i: i, cancel: func() {}}
+	p := &pending{i: i, cancel: func() {}, datagrams: strings.HasPrefix(address, "udp://")}
 	if p.handle = i.handles.add(p); p.handle == 0 {
 		return int32(abi.Quota)
 	}
@@ -75,6 +76,8 @@ type pending struct {
 	owed   bool // a send was answered AGAIN: csa_writable follows
 	paused bool
 	want   int
+	// datagrams says that each send is one, also an empty one.
+	datagrams bool
 }
 
 var (
@@ -131,7 +134,8 @@ func (p *pending) Timer(*csa.CSA, int32)      {}
 // Send has no room before the connection is open.
 func (p *pending) Send(b []byte) (taken int, code abi.Code) {
 	switch {
-	case len(b) == 0:
+	case len(b) == 0 && !p.datagrams:
+		return 0, abi.OK
 	case p.csa != nil:
 		p.csa.OweWritable()
 	default:

@@ -362,6 +362,10 @@ var Cases = []Case{
 		"The host is draining, or a reload has replaced this listener's handlers.",
 	}},
 
+	{transportsTest, "TestDialledDatagrams", []string{
+		"Over UDP the `len` bytes are one datagram.",
+		"It is taken whole or not at all; a `len` of 0 sends an empty one and returns 0.",
+	}},
 	{transportsTest, "TestDatagrams", []string{
 		"Over UDP the `len` bytes are one datagram.",
 		"It is taken whole or not at all; a `len` of 0 sends an empty one and returns 0.",

@@ -1,8 +1,11 @@
 package conformance
 
 import (
+	"net"
 	"strings"
 	"testing"
+
+	"bulkhead/internal/awaittest"
 )
 
 // Over UDP the guest is told of peers and datagrams.
@@ -38,6 +41,27 @@ func TestDatagrams(t *testing.T) {
 	// The peer has no end to tell.
 	b.end()
 	x.does("control #3 2; positive #3; send #3 x", "control = OK", "positive = 1", "send = CLOSED")
+}
+
+// Before a dialled peer is there nothing is taken for it, an empty datagram neither.
+func TestDialledDatagrams(t *testing.T) {
+	t.Parallel()
+	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	h := serve(t, "tcp://127.0.0.1:0", `connect = ["udp://127.0.0.1:*"]`, "")
+	x := stream(t, h.Addr("it"))
+	x.does("connect udp://"+peer.LocalAddr().String()+"; send #2", "start", "open 1", "connect = 2", "send = AGAIN", "open 2", "writable 2")
+	x.does("send #2; send #2 one", "send = 0", "send = 3")
+	_ = peer.SetReadDeadline(awaittest.Deadline())
+	for _, want := range []string{"", "one"} {
+		p := make([]byte, 100)
+		if n, _, err := peer.ReadFrom(p); err != nil || string(p[:n]) != want {
+			t.Errorf("a datagram is %q, %v; want %q", p[:n], err, want)
+		}
+	}
 }
 
 // Over WebSocket a message is an event.

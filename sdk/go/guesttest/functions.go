@@ -36,7 +36,7 @@ func (f functions) Send(conn int32, b []byte) int32 {
 		p.sizes = append(p.sizes, n)
 	}
 	p.inbox = append(p.inbox, b[:n]...)
-	if n < len(b) {
+	if n < len(b) || p.udp && p.pending { // an empty datagram has to wait, too
 		p.blocked = true
 		if n == 0 {
 			return int32(guest.Again)

@@ -112,6 +112,9 @@ func TestConnectOverUDP(t *testing.T) {
 	if n, err := c.Send([]byte("early")); n != 0 || err != guest.Again || c.Transport() != "" {
 		t.Errorf("before it is up: %d, %v, transport %q", n, err, c.Transport())
 	}
+	if n, err := c.Send(nil); n != 0 || err != guest.Again {
+		t.Errorf("an empty datagram before it is up: %d, %v", n, err)
+	}
 	var heard []string
 	d.data = func(_ *guest.Conn, p []byte) (int, error) { heard = append(heard, string(p)); return len(p), nil }
 	p := h.Dials()[0].Accept()
