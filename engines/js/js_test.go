@@ -437,3 +437,39 @@ func TestStart(t *testing.T) {
 		t.Errorf("it has taken %d units of fuel", used)
 	}
 }
+
+// Timeouts are called in the order of their times, and of those of one time as they were set; what
+// was cleared is not called. To clear one of thousands takes little.
+func TestManyTimeouts(t *testing.T) {
+	h, _ := scripts.Serve(t, enginetest.Handler{Name: "many", Script: `let x = 7;
+const random = (n) => (x = x * 48271 % 0x7fffffff) % n;
+export default { line(c, text) {
+  const called = [], ids = [];
+  const some = Array.from({ length: 300 }, (_, i) => ({ i, ms: random(20) }));
+  for (const t of some) t.id = setTimeout((i) => called.push(i), t.ms, t.i);
+  for (let i = 0; i < 9000; i++) ids.push(setTimeout(() => c.send("not cleared\n"), 5 + random(30)));
+  for (; ids.length; ids.pop()) {
+    const k = random(ids.length);
+    clearTimeout(ids[k]);
+    clearTimeout(ids[k]); // again
+    ids[k] = ids[ids.length - 1];
+  }
+  for (const t of some) if (t.i % 3 === 0) clearTimeout(t.id);
+  clearTimeout(-1);
+  clearTimeout(undefined);
+  setTimeout(() => {
+    // None comes before one that was set earlier and for no longer.
+    const right = called.length === 200 && called.every((i, at) => i % 3 && !called.slice(at + 1).some((j) => i > j && some[j].ms <= some[i].ms));
+    c.send(right + "\n");
+  }, 60);
+} };`, TOML: "event_timeout = \"20s\""})
+	c := enginetest.Dial(t, h, "many")
+	before := h.Stats().Tenants[0].Fuel
+	hosttest.Say(t, c, "?\n")
+	hosttest.Hear(t, c, "true\n")
+	// Fuel is the same on every machine. It is 1.3 thousand million units, and was 180 thousand
+	// million when each was looked for from the first.
+	if used := h.Stats().Tenants[0].Fuel - before; used > 5_000_000_000 {
+		t.Errorf("it has taken %d units of fuel", used)
+	}
+}

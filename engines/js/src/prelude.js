@@ -3,44 +3,92 @@
 (function (native) {
 	"use strict";
 	const timeoutLimit = 10000;
-	const waiting = []; // timeouts, by their time
+	// A heap, by their time. Those that were cleared stay in it for a while.
+	const timeouts = [];
+	const waiting = new Map(); // the others, by their ids
 	let lastId = 0;
 
+	function before(a, b) {
+		return a.at < b.at || a.at === b.at && a.id < b.id;
+	}
+
+	function rise(i) {
+		const t = timeouts[i];
+		while (i > 0 && before(t, timeouts[i - 1 >> 1])) {
+			timeouts[i] = timeouts[i - 1 >> 1];
+			i = i - 1 >> 1;
+		}
+		timeouts[i] = t;
+	}
+
+	function sink(i) {
+		const t = timeouts[i], n = timeouts.length;
+		for (let child = 2 * i + 1; child < n; child = 2 * i + 1) {
+			if (child + 1 < n && before(timeouts[child + 1], timeouts[child])) child++;
+			if (!before(timeouts[child], t)) break;
+			timeouts[i] = timeouts[child];
+			i = child;
+		}
+		timeouts[i] = t;
+	}
+
+	function removeFirst() {
+		const last = timeouts.pop();
+		if (timeouts.length === 0) return;
+		timeouts[0] = last;
+		sink(0);
+	}
+
+	// The first that was not cleared, or undefined.
+	function first() {
+		while (timeouts.length && !waiting.has(timeouts[0].id)) removeFirst();
+		return timeouts[0];
+	}
+
+	function removeCleared() {
+		let n = 0;
+		for (const t of timeouts) if (waiting.has(t.id)) timeouts[n++] = t;
+		timeouts.length = n;
+		for (let i = (n >> 1) - 1; i >= 0; i--) sink(i);
+	}
+
 	function wakeForFirst() {
-		native.wake(waiting.length ? Math.max(1, Math.ceil(waiting[0].at - native.now())) : -1);
+		const t = first();
+		native.wake(t ? Math.max(1, Math.ceil(t.at - native.now())) : -1);
 	}
 
 	function setTimeout(f, ms = 0, ...args) {
 		if (typeof f !== "function") throw new TypeError("setTimeout takes a function and milliseconds");
-		if (waiting.length >= timeoutLimit) throw new RangeError(`setTimeout: ${timeoutLimit} timeouts wait already`);
+		if (waiting.size >= timeoutLimit) throw new RangeError(`setTimeout: ${timeoutLimit} timeouts wait already`);
 		const delay = Math.min(Math.max(Number(ms) || 0, 0), 0x7fffffff);
 		const timeout = { id: ++lastId, at: native.now() + delay, f, args, connection: native.serving() };
-		let low = 0, high = waiting.length;
-		while (low < high) {
-			const middle = low + high >> 1;
-			if (waiting[middle].at <= timeout.at) low = middle + 1;
-			else high = middle;
-		}
-		waiting.splice(low, 0, timeout);
+		waiting.set(timeout.id, timeout);
+		rise(timeouts.push(timeout) - 1);
 		try {
-			if (low === 0) wakeForFirst();
+			if (first() === timeout) wakeForFirst();
 		} catch (e) {
-			waiting.splice(low, 1);
+			waiting.delete(timeout.id);
 			throw e;
 		}
 		return timeout.id;
 	}
 
 	function clearTimeout(id) {
-		const at = waiting.findIndex((t) => t.id === id);
-		if (at < 0) return;
-		waiting.splice(at, 1);
-		if (at === 0) wakeForFirst();
+		const timeout = waiting.get(id);
+		if (!timeout) return;
+		const isFirst = first() === timeout;
+		waiting.delete(id);
+		timeout.f = timeout.args = timeout.connection = undefined;
+		if (isFirst) wakeForFirst();
+		if (timeouts.length > 2 * waiting.size + 16) removeCleared();
 	}
 
 	function due() {
-		if (waiting.length && waiting[0].at <= native.now()) {
-			const { f, args, connection } = waiting.shift();
+		const timeout = first();
+		if (timeout && timeout.at <= native.now()) {
+			const { id, f, args, connection } = timeout;
+			waiting.delete(id);
+			removeFirst();
 			return [args.length ? () => f(...args) : f, connection];
 		}
 		wakeForFirst();
