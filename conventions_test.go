@@ -35,7 +35,9 @@ var onlyIn = map[string][]string{
 	"github.com/gobwas/ws":           {"internal/websocket", "csa"},        // csa: its tests
 	"github.com/coder/websocket":     {"host", "internal/hosttest", "abi"}, // tests
 	"golang.org/x/crypto":            {"internal/tlsrecord"},
-	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal"},
+	"golang.org/x/sys":               {"selector", "csa", "plugins", "host", "cmd", "examples", "internal", "store"},
+	"go.etcd.io/bbolt":               {"store/local"},
+	"github.com/tidwall/btree":       {"store/memory"},
 }
 
 type source struct {
