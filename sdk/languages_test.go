@@ -148,7 +148,9 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// goroutines are conversations with everything.go of what the other libraries do not have.
+// goroutines are conversations with everything.go of what the other libraries do not have. What
+// wakes the one that sleeps is a single byte, which is one event however the client's bytes are
+// cut.
 const goroutines = `
 eol lf
 
@@ -160,6 +162,10 @@ eol lf
 < 499500
 > stages 100
 < 100
+>EOF
+< over after 3
+<EOF
+closed OK
 
 == one that sleeps goes on with the first event after that
 < hello
@@ -168,8 +174,8 @@ wait 400ms
 > lines
 < 2
 wait 200ms
-> lines
-< 3
+> "\n"
+< ?
 < awake
 `
 
