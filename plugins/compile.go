@@ -127,9 +127,10 @@ func (e *engine) compileApart(b []byte, sum codestore.Sum, keep func(codestore.S
 	defer cancel()
 	over := make(chan struct{})
 	defer close(over)
+	stop := e.options.stop // which done may take away before the goroutine has ended
 	go func() {
 		select {
-		case <-e.options.stop:
+		case <-stop:
 			cancel()
 		case <-over:
 		}
