@@ -75,10 +75,10 @@ var roles = map[string]func(args []string) int{
 	}),
 	"hang": confined(func() int {
 		_ = os.WriteFile("pid", fmt.Append(nil, os.Getpid()), 0o600)
-		select {}
+		return forever()
 	}),
-	"killed": confined(func() int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} }),
-	"segv":   confined(func() int { _ = syscall.Kill(os.Getpid(), syscall.SIGABRT); select {} }),
+	"killed": confined(func() int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); return forever() }),
+	"segv":   confined(func() int { _ = syscall.Kill(os.Getpid(), syscall.SIGABRT); return forever() }),
 	"talks": confined(func() int {
 		for range 1000 {
 			os.Stdout.Write(bytes.Repeat([]byte("\x1b[31m"), 1000))
@@ -124,7 +124,7 @@ var roles = map[string]func(args []string) int{
 			return 4
 		}
 		_ = os.WriteFile("pid", fmt.Append(nil, p.Pid), 0o600)
-		select {}
+		return forever()
 	},
 	"sleeps": func([]string) int { time.Sleep(time.Hour); return 0 },
 	"tells":  tells,
@@ -173,4 +173,12 @@ func deep(n int) int {
 	}
 	pad[n%1024] = 1
 	return deep(n+1) + int(pad[n%7])
+}
+
+// forever does not return. A select without a case would have Go end a program without C, which has
+// no other goroutine: it calls that a deadlock.
+func forever() int {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
