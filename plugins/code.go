@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"bulkhead/plugins/admit"
+	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/exceptions"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasm"
@@ -73,8 +74,9 @@ func (e *engine) makeCode(name string, parsed *wasm.Module) (*code, error) {
 	c.alone = admit.OneConnection(parsed)
 	c.state = metered.State
 	c.data = meter.Compact(metered.Data)
-	c.format = formatOf(metered)
-	if c.compiled, c.bytes, err = e.compileModule(name, metered.Code); err != nil {
+	sum := codestore.Sum(sha256.Sum256(metered.Code))
+	c.format = formatOf(sum, c.state)
+	if c.compiled, c.bytes, err = e.compileModule(name, metered.Code, sum); err != nil {
 		return nil, &compileError{err}
 	}
 	return c, nil

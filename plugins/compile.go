@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,9 +19,9 @@ import (
 const freeCode = 128 << 10
 
 // compileModule compiles, or takes what the store has. b is checked and
-// rewritten; name is what the log calls it. charged is how many bytes of engineOptions.memory
+// rewritten, and sum is its SHA-256; name is what the log calls it. charged is how many bytes of engineOptions.memory
 // the code takes, which are the caller's to release when it closes it.
-func (e *engine) compileModule(name string, b []byte) (code wazero.CompiledModule, charged int, err error) {
+func (e *engine) compileModule(name string, b []byte, sum codestore.Sum) (code wazero.CompiledModule, charged int, err error) {
 	e.compiling.Lock()
 	defer e.compiling.Unlock()
 	defer func() { e.charge = uncharged }() // which keeps b otherwise
@@ -36,7 +35,7 @@ func (e *engine) compileModule(name string, b []byte) (code wazero.CompiledModul
 		charged = n
 		return nil
 	}
-	if code, err = e.compileOrTake(name, b); err != nil && charged > 0 {
+	if code, err = e.compileOrTake(name, b, sum); err != nil && charged > 0 {
 		e.options.memory.Release(charged)
 		charged = 0
 	}
@@ -56,13 +55,12 @@ func isCodeSize(err error) bool {
 	return ok
 }
 
-func (e *engine) compileOrTake(name string, b []byte) (wazero.CompiledModule, error) {
+func (e *engine) compileOrTake(name string, b []byte, sum codestore.Sum) (wazero.CompiledModule, error) {
 	store := e.options.store
 	if store == nil {
 		defer e.options.compiling(name)()
 		return e.compileHere(b, nil)
 	}
-	sum := sha256.Sum256(b)
 	if code, err := e.takeStored(name, b, sum); code != nil || err != nil {
 		return code, err
 	}

@@ -80,7 +80,10 @@ func (r *Runtime) LoadWithin(memory int64, shared *SharedCode, name string, b []
 	if err := shapeError(name, shape); err != nil {
 		return nil, err
 	}
-	key := codeKey{sha256.Sum256(b), shape}
+	var key codeKey
+	if shared != nil {
+		key = codeKey{sha256.Sum256(b), shape}
+	}
 	if one := shared.take(key); one != nil {
 		if one.code.min <= pages {
 			m, err := r.prepare(name, shape, pages, func() (obtained, error) { return r.charged(name, one) })

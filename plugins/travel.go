@@ -10,6 +10,7 @@ import (
 
 	"bulkhead/abi"
 	"bulkhead/csa"
+	"bulkhead/plugins/codestore"
 	"bulkhead/plugins/memory"
 	"bulkhead/plugins/meter"
 	"bulkhead/plugins/wasi"
@@ -29,12 +30,12 @@ type FormatID [sha256.Size]byte
 // formatVersion is part of all FormatIDs; it grows when InstanceRecord means something else.
 const formatVersion = "bulkhead instance 1\n"
 
-// formatOf is the format of rewritten code.
-func formatOf(m *meter.Metered) (id [sha256.Size]byte) {
+// formatOf is the format of rewritten code with this SHA-256.
+func formatOf(code codestore.Sum, state meter.State) (id [sha256.Size]byte) {
 	h := sha256.New()
 	h.Write([]byte(formatVersion))
-	h.Write(m.Code)
-	for _, index := range m.State.Globals {
+	h.Write(code[:])
+	for _, index := range state.Globals {
 		_ = binary.Write(h, binary.LittleEndian, index)
 	}
 	h.Sum(id[:0])
