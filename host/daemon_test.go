@@ -14,7 +14,6 @@ import (
 	"runtime/metrics"
 	"runtime/pprof"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -139,24 +138,7 @@ type process struct {
 	addrs  map[string]string
 	stdin  io.Writer
 	stdout *bufio.Scanner
-	stderr *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	stderr *awaittest.Text
 }
 
 func startProcess(t *testing.T, toml string, env ...string) *process {
@@ -164,7 +146,7 @@ func startProcess(t *testing.T, toml string, env ...string) *process {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
-	p := &process{t: t, addrs: make(map[string]string), stderr: &lockedBuffer{}}
+	p := &process{t: t, addrs: make(map[string]string), stderr: &awaittest.Text{}}
 	p.cmd = exec.Command(os.Args[0])
 	p.cmd.Env = append(os.Environ(), append(env, daemonConfig+"="+hosttest.WriteConfig(t, toml))...)
 	stdin, err := p.cmd.StdinPipe()

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"bulkhead/host"
@@ -92,28 +91,9 @@ func echoBut(m *w.Module, fault ...[]byte) *w.Module {
 }
 
 // logBook keeps the host's log for the test to look at.
-type logBook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+type logBook struct{ awaittest.Text }
 
-func (l *logBook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBook) has(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), s)
-}
-
-func (l *logBook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+func (l *logBook) has(s string) bool { return strings.Contains(l.String(), s) }
 
 // twoTenants serves a module of one tenant beside the echo of another.
 func twoTenants(t *testing.T, module []byte, instance string) (h *host.Host, log *logBook) {

@@ -12,6 +12,7 @@ import (
 	"bulkhead/host/config"
 	"bulkhead/host/handover"
 	"bulkhead/internal/hosttest"
+	"bulkhead/internal/pairtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +53,7 @@ func BenchmarkHandOver(b *testing.B) {
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
 	var longest, total time.Duration
 	for b.Loop() {
-		x, y := pair(b)
+		x, y := pairtest.Packets(b)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -16,8 +16,7 @@ import (
 	"bulkhead/host/handover"
 	"bulkhead/internal/awaittest"
 	"bulkhead/internal/hosttest"
-
-	"golang.org/x/sys/unix"
+	"bulkhead/internal/pairtest"
 )
 
 // counts is a handler that keeps state in its instance and in its connection, and leaves what is no
@@ -32,27 +31,6 @@ export default {
   },
 };
 `
-
-// pair is a pair of sockets as a supervisor gives them to two workers.
-func pair(t testing.TB) (a, b *net.UnixConn) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ends := make([]*net.UnixConn, 2)
-	for n, fd := range fds {
-		f := os.NewFile(uintptr(fd), "pair")
-		c, err := net.FileConn(f)
-		_ = f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ends[n] = c.(*net.UnixConn)
-		t.Cleanup(func() { _ = c.Close() })
-	}
-	return ends[0], ends[1]
-}
 
 // movers is a configuration of hosts that hand their connections on.
 func movers(t testing.TB, more string) string {
@@ -86,7 +64,7 @@ func moves(t *testing.T, from, to *host.Host, o host.HandOverOptions) (host.Hand
 	if o.Retry == 0 {
 		o.Retry = time.Minute
 	}
-	a, b := pair(t)
+	a, b := pairtest.Packets(t)
 	var took error
 	done := make(chan struct{})
 	go func() {
@@ -179,7 +157,7 @@ func TestMovingFailsAtEachStep(t *testing.T) {
 				}
 				return nil
 			}}
-			a, b := pair(t)
+			a, b := pairtest.Packets(t)
 			var took error
 			done := make(chan struct{})
 			give, take := host.HandOverOptions{Options: handover.Options{Batch: 5, Patience: time.Minute, Guard: time.Hour}}, host.HandOverOptions{}
@@ -226,7 +204,7 @@ func TestTouchedConnectionsAreLost(t *testing.T) {
 		hosttest.Say(t, c, "one\n")
 		hosttest.Hear(t, c, "1 3 one 3\n")
 	}
-	a, b := pair(t)
+	a, b := pairtest.Packets(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -18,9 +18,9 @@ import (
 // not charged, so that the accounts of small guests hold whole pages.
 const freeCode = 128 << 10
 
-// compileModule compiles, or takes what the store has. b is checked and
-// rewritten, and sum is its SHA-256; name is what the log calls it. charged is how many bytes of engineOptions.memory
-// the code takes, which are the caller's to release when it closes it.
+// compileModule compiles, or takes what the store has. b is checked and rewritten, and sum is its
+// SHA-256; name is what the log calls it. charged is how many bytes of engineOptions.memory the
+// code takes, which are the caller's to release when it closes it.
 func (e *engine) compileModule(name string, b []byte, sum codestore.Sum) (code wazero.CompiledModule, charged int, err error) {
 	e.compiling.Lock()
 	defer e.compiling.Unlock()

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"bulkhead/host"
@@ -22,6 +20,7 @@ import (
 	"bulkhead/host/conns"
 	"bulkhead/host/profile"
 	"bulkhead/host/recent"
+	"bulkhead/internal/awaittest"
 )
 
 // fake is a daemon whose reload does what the test says.
@@ -64,26 +63,9 @@ func (fake) Profile(ctx context.Context, r ProfileRequest) (p ProfileTaken, err 
 
 func (fake) SetLevel(context.Context, LevelRequest, string) (LevelSet, error) { return LevelSet{}, nil }
 
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func open(t *testing.T, state string) (*Door, *lines) {
+func open(t *testing.T, state string) (*Door, *awaittest.Text) {
 	t.Helper()
-	log := new(lines)
+	log := new(awaittest.Text)
 	d, err := Listen(state, Options{File: "/etc/a.toml", Version: "one", Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 
 	"bulkhead/host/admin/guard"
 	"bulkhead/host/config"
+	"bulkhead/internal/awaittest"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,7 @@ func (c counting) Kill(context.Context, KillRequest, string) (Killed, error) {
 }
 
 // doors opens all three, and gives how each is dialled.
-func doors(t *testing.T) (d *Door, changes *atomic.Int64, dial map[string]func() (net.Conn, error), token string, log *lines) {
+func doors(t *testing.T) (d *Door, changes *atomic.Int64, dial map[string]func() (net.Conn, error), token string, log *awaittest.Text) {
 	t.Helper()
 	state := t.TempDir()
 	d, log = open(t, state)

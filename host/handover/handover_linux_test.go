@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"testing"
@@ -12,30 +11,10 @@ import (
 
 	"bulkhead/csa"
 	"bulkhead/host/handover/record"
+	"bulkhead/internal/pairtest"
 
 	"golang.org/x/sys/unix"
 )
-
-// pair is a pair of sockets as a supervisor gives them to two workers.
-func pair(t testing.TB) (a, b *net.UnixConn) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ends := make([]*net.UnixConn, 2)
-	for n, fd := range fds {
-		f := os.NewFile(uintptr(fd), "pair")
-		c, err := net.FileConn(f)
-		_ = f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ends[n] = c.(*net.UnixConn)
-		t.Cleanup(func() { _ = c.Close() })
-	}
-	return ends[0], ends[1]
-}
 
 // thing is a unit of the tests: the descriptor of a file that is as long as its number.
 type thing struct {
@@ -175,7 +154,7 @@ func open(t *testing.T) int {
 
 // run hands n things over, with something going wrong at a step where dies says so.
 func run(ctx context.Context, t *testing.T, from *source, to *sink, give, take Options) (gave, took Report, gaveErr, tookErr error) {
-	a, b := pair(t)
+	a, b := pairtest.Packets(t)
 	give.Patience, take.Patience = time.Minute, time.Minute
 	done := make(chan struct{})
 	go func() {

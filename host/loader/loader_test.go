@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"bulkhead/engines"
@@ -19,6 +17,7 @@ import (
 	"bulkhead/host/cores"
 	"bulkhead/host/egress"
 	"bulkhead/host/tenant"
+	"bulkhead/internal/awaittest"
 	w "bulkhead/internal/wasmtest"
 	"bulkhead/plugins"
 	"bulkhead/plugins/codestore"
@@ -30,27 +29,9 @@ type stock struct {
 	*Loader
 	t       *testing.T
 	tenant  *tenant.Tenant
-	log     lockedBuffer
-	path    string // of the plugin
+	log     awaittest.Text // a slow compilation writes to it beside the test
+	path    string         // of the plugin
 	closing []func()
-}
-
-// lockedBuffer is a log that a slow compilation writes to beside the test.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func newStock(t *testing.T, state string) *stock {
